@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Every error that sysmonlx raises: one tree, each prints as one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SysmonlxError(Exception):
+    """Base of all errors a user may see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark on a configuration.
+
+    `text` is Sysmon's message where Sysmon has one; `advice` is what we add:
+    what was expected, the nearest valid name. Line and column count from 1; 0 is unknown.
+    """
+
+    text: str
+    line: int = 0
+    column: int = 0
+    advice: str = ""
+    fatal: bool = True
+
+
+class ConfigError(SysmonlxError):
+    """A configuration that cannot be used; holds every finding, not the first only."""
+
+    def __init__(self, name: str, findings: tuple[Finding, ...]) -> None:
+        super().__init__(findings[0].text if findings else name)
+        self.name = name
+        self.findings = findings
+
+
+class UsageError(SysmonlxError):
+    """A command line that cannot be used; `show_usage` asks for the usage text."""
+
+    def __init__(self, text: str, *, show_usage: bool = True) -> None:
+        super().__init__(text)
+        self.show_usage = show_usage
+
+
+class LibbpfError(SysmonlxError):
+    """A libbpf call that failed, with its errno and what libbpf logged meanwhile."""
+
+    def __init__(self, call: str, errno: int, reason: str, log: str = "") -> None:
+        super().__init__(f"{call}: {reason}")
+        self.call = call
+        self.errno = errno
+        self.log = log
+
+
+class LayoutError(SysmonlxError):
+    """The object's BTF says something that record layouts do not allow."""
+
+
+class RecordError(SysmonlxError):
+    """A record from the kernel that does not fit its layout."""
+
+
+class ProcError(SysmonlxError):
+    """A file below /proc that is gone or malformed."""
+
+
+class CaptureError(SysmonlxError):
+    """Capture cannot be started; the message says why and what to do."""
+
+
+class ControlError(SysmonlxError):
+    """The running daemon refused a request or could not be reached."""
+
+
+class InstallError(SysmonlxError):
+    """A file or service that could not be installed or removed."""

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""A configuration after reading: what the rules say, as plain data.
+
+Made by `config.py` from XML, kept as JSON in the state directory, compiled by
+`rules.py` for the daemon and by `automaton.py` for the kernel. No lxml here, so the
+daemon can load a stored configuration without it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One field test: `<Image condition="end with" name="x">value</Image>`.
+
+    `name` is the effective rule name: its own, else its Rule's, else its RuleGroup's.
+    `condition` is the canonical lower-case name out of `catalogue.CONDITIONS`.
+    """
+
+    field: str
+    condition: str
+    value: str
+    name: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Compound:
+    """A `Rule` element. `number` counts over the whole file, for the listing."""
+
+    filters: tuple[Filter, ...]
+    relation: str
+    number: int
+    name: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One event element: `<ProcessCreate onmatch="include">...</ProcessCreate>`.
+
+    `event_ids` are the events that it judges (several for PipeEvent and its like).
+    """
+
+    tag: str
+    event_ids: tuple[int, ...]
+    onmatch: str
+    relation: str
+    items: tuple[Filter | Compound, ...]
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Options of the configuration, Sysmon's and ours; ours keep their defaults here."""
+
+    hash_algorithms: tuple[str, ...] = ("SHA256",)
+    field_sizes: tuple[tuple[str, int], ...] = ()
+    field_sizes_text: str = ""
+    sinks: tuple[tuple[str, str, str], ...] = (("syslog", "xml", ""),)
+    """(kind, form, target): kind is syslog, file or stdout; target a path or empty."""
+    line_limit_bytes: int = 65535
+    ring_size_bytes: int = 8 << 20
+    spool_limit_bytes: int = 8 << 20
+    hash_wait_ms: int = 2000
+    hash_size_limit_bytes: int = 256 << 20
+    udp_interval_s: int = 1800
+    failed_connects: bool = False
+    truncation_as_create: bool = False
+    budget_percent: int = 20
+    metrics_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """All event elements, in schema order and then document order.
+
+    `schema_version` is the declared one with two decimals. An empty `elements` means
+    that every event type keeps its default.
+    """
+
+    schema_version: str = "4.90"
+    elements: tuple[Element, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is in force: rules, settings, and where they came from.
+
+    `source` is the file name as typed (empty: built-in defaults); `digests` maps SHA1,
+    MD5 and SHA256 to the lower-case hex digest of the very bytes that were read.
+    """
+
+    ruleset: Ruleset = field(default_factory=Ruleset)
+    settings: Settings = field(default_factory=Settings)
+    source: str = ""
+    digests: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> str:
+        """Return this policy as JSON text that `from_json` reads back unchanged."""
+        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Policy:
+        """Return the policy that `to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the text is not one of ours.
+        """
+        raw = json.loads(text)
+        rules = raw["ruleset"]
+        elements = tuple(_element(item) for item in rules["elements"])
+        return cls(
+            ruleset=Ruleset(rules["schema_version"], elements),
+            settings=Settings(
+                **{name: _frozen(value) for name, value in raw["settings"].items()}
+            ),
+            source=raw["source"],
+            digests=_frozen(raw["digests"]),
+        )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _element(raw: dict[str, Any]) -> Element:
+    items = tuple(map(_item, raw.pop("items")))
+    return Element(
+        **{name: _frozen(value) for name, value in raw.items()}, items=items
+    )
+
+
+def _item(raw: dict[str, Any]) -> Filter | Compound:
+    if "filters" not in raw:
+        return Filter(**raw)
+    filters = tuple(Filter(**item) for item in raw.pop("filters"))
+    return Compound(**raw, filters=filters)
