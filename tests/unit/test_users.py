@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import os
+import pwd
+import struct
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sysmonlx import users
+from sysmonlx.users import Users, passwd_name, read_logons, utmp_layout
+
+PASSWD = """\
+# local users
+root:x:0:0:root:/root:/bin/bash
++nis::1500::::
+alice:x:1000:1000:Alice:/home/alice:/bin/bash
+second:x:1000:1000:same uid:/home/alice:/bin/bash
+longuid:x:70000:100::/:/bin/sh
+"""
+
+
+def nobody(uid: int) -> str | None:
+    return None
+
+
+@pytest.fixture
+def passwd(tmp_path: Path) -> Path:
+    path = tmp_path / "passwd"
+    path.write_text(PASSWD)
+    return path
+
+
+def record(line: str, user: str, second: int, kind: int = 7) -> bytes:
+    # struct utmp of x86-64, field by field out of utmp(5).
+    return struct.pack(
+        "=hxxi32s4s32s256shhiii4I20s",
+        *(kind, 42, line.encode(), b"ts/1", user.encode(), b"host", 0, 0, 0),
+        *(second, 123456, 0, 0, 0, 0, b""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("uid", "name"),
+    [(0, "root"), (1000, "alice"), (70000, "longuid"), (100, "-"), (1500, "-")],
+)
+def test_name_is_the_first_entry_with_the_uid(
+    passwd: Path, uid: int, name: str
+) -> None:
+    assert Users(passwd, nss=nobody).name(uid) == name
+
+
+def test_names_agree_with_getpwuid_for_every_local_user() -> None:
+    known = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
+    uids = [int(words[2]) for words in known]
+    ours = Users(nss=nobody)
+    assert uids
+    assert [ours.name(uid) for uid in uids] == [pwd.getpwuid(u).pw_name for u in uids]
+
+
+def test_uid_that_nobody_has_is_a_hyphen() -> None:
+    assert Users().name(4294967294) == "-"
+
+
+def test_name_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "passwd"
+    path.write_bytes(b"m\xfcller:x:7:7::/:/bin/sh\n")
+    name = Users(path, nss=nobody).name(7)
+    assert os.fsencode(name) == b"m\xfcller"
+
+
+def test_changed_passwd_is_seen_at_once(passwd: Path) -> None:
+    ours = Users(passwd, nss=nobody, look_interval_s=0)
+    assert ours.name(1000) == "alice"
+    passwd.write_text(PASSWD.replace("alice:", "bob:"))
+    assert ours.name(1000) == "bob"
+
+
+def test_name_of_a_directory_is_asked_once_and_again_after_the_keep_time(
+    passwd: Path,
+) -> None:
+    asked: list[int] = []
+
+    def directory(uid: int) -> str | None:
+        asked.append(uid)
+        return f"ldap{len(asked)}"
+
+    os.utime(passwd, (1, 1))
+    ours = Users(passwd, nss=directory, keep_s=0.05, look_interval_s=0)
+    assert [ours.name(5000), ours.name(5000)] == ["ldap1", "ldap1"]
+    time.sleep(0.06)
+    assert ours.name(5000) == "ldap2"
+
+
+def test_directory_that_hangs_costs_the_wait_once_and_its_late_answer_counts(
+    passwd: Path,
+) -> None:
+    go = threading.Event()
+
+    def directory(uid: int) -> str | None:
+        go.wait(10)
+        return "late"
+
+    os.utime(passwd, (1, 1))
+    ours = Users(passwd, nss=directory, nss_wait_s=0.05)
+    start = time.monotonic()
+    assert [ours.name(uid) for uid in range(5000, 5100)] == ["-"] * 100
+    assert time.monotonic() - start < 1
+    go.set()
+    deadline = time.monotonic() + 5
+    while ours.name(5000) == "-" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ours.name(5000) == "late"
+
+
+def test_slow_directory_may_take_a_tenth_of_the_time(passwd: Path) -> None:
+    def directory(uid: int) -> str | None:
+        time.sleep(0.02)
+        return f"u{uid}"
+
+    ours = Users(passwd, nss=directory, nss_wait_s=1)
+    start = time.monotonic()
+    assert ours.name(5000) == "u5000"
+    waited = [ours.name(uid) for uid in range(5001, 5050)]
+    assert "-" in waited
+    assert time.monotonic() - start < 0.5
+
+
+def test_names_are_bounded(passwd: Path) -> None:
+    ours = Users(passwd, nss=nobody, nss_wait_s=1)
+    ours.names.update({uid: "x" for uid in range(10_000, 10_000 + users.NAMES_LIMIT)})
+    assert ours.names[0] == "root"
+    assert len(ours.names) == 1
+
+
+def test_logon_second_is_of_the_same_user_and_terminal(
+    passwd: Path, tmp_path: Path
+) -> None:
+    utmp = tmp_path / "utmp"
+    utmp.write_bytes(
+        record("tty1", "alice", 5)
+        + record("pts/1", "alice", 1700000000)
+        + record("pts/2", "alice", 1700000001, kind=8)
+        + record("pts/3", "root", 1700000002)
+    )
+    ours = Users(passwd, utmp, nss=nobody)
+    assert ours.logon_second(1000, 1, is_pts=True) == 1700000000
+    assert ours.logon_second(1000, 1, is_pts=False) == 0
+    assert ours.logon_second(1000, 2, is_pts=True) == 0
+    assert ours.logon_second(1000, 3, is_pts=True) == 0
+    assert ours.logon_second(0, 3, is_pts=True) == 1700000002
+
+
+def test_new_session_is_seen_at_once(passwd: Path, tmp_path: Path) -> None:
+    utmp = tmp_path / "utmp"
+    ours = Users(passwd, utmp, nss=nobody, look_interval_s=0)
+    assert ours.logon_second(1000, 1, is_pts=True) == 0
+    utmp.write_bytes(record("pts/1", "alice", 10))
+    assert ours.logon_second(1000, 1, is_pts=True) == 10
+    utmp.write_bytes(record("pts/1", "alice", 11))
+    assert ours.logon_second(1000, 1, is_pts=True) == 11
+
+
+def test_long_names_match_by_the_32_bytes_that_utmp_keeps(tmp_path: Path) -> None:
+    name = "a" * 40
+    (tmp_path / "passwd").write_text(f"{name}:x:9:9::/:/bin/sh\n")
+    (tmp_path / "utmp").write_bytes(record("pts/0", name[:32], 77))
+    ours = Users(tmp_path / "passwd", tmp_path / "utmp", nss=nobody)
+    assert ours.logon_second(9, 0, is_pts=True) == 77
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 383, b"\xff" * 1000])
+def test_damaged_utmp_knows_no_session(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "utmp").write_bytes(data)
+    assert read_logons(tmp_path / "utmp", utmp_layout("x86_64")) == {}
+
+
+def test_arm64_keeps_64_bit_times(tmp_path: Path) -> None:
+    packed = struct.pack(
+        "@hi32s4s32s256shhlll4I20s0l",
+        *(7, 42, b"pts/4", b"ts/4", b"alice", b"host", 0, 0, 0),
+        *(1700000000, 1, 0, 0, 0, 0, b""),
+    )
+    (tmp_path / "utmp").write_bytes(packed)
+    layout = utmp_layout("aarch64")
+    assert layout.size == len(packed) == 400
+    assert read_logons(tmp_path / "utmp", layout) == {("alice", 4): 1700000000}
+
+
+def test_passwd_without_file_knows_nobody(tmp_path: Path) -> None:
+    assert passwd_name(tmp_path / "none", 0) is None
