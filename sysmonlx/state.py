@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: MIT
+"""What outlives the daemon: where files are, how they are written, the counters."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sysmonlx.errors import InstallError
+
+ROOT_VARIABLE = "SYSMONLX_ROOT"
+_COUNTER_BYTES = 8
+_COUNTER_MASK = (1 << 64) - 1
+_SMALL_FILE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every place sysmonlx keeps a file in, below `root`.
+
+    `root` is "/" but for packagers and tests, who set SYSMONLX_ROOT.
+    """
+
+    root: Path = Path("/")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Paths:
+        """Return the paths below SYSMONLX_ROOT, below "/" where it is not set."""
+        return cls(Path(environment.get(ROOT_VARIABLE) or "/"))
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether these are the machine's own places, not a packager's."""
+        return self.root == Path("/")
+
+    @property
+    def config_dir(self) -> Path:
+        """Directory of the configuration."""
+        return self.root / "etc/sysmonlx"
+
+    @property
+    def config_file(self) -> Path:
+        """Copy of the configuration that is in force."""
+        return self.config_dir / "config.xml"
+
+    @property
+    def state_dir(self) -> Path:
+        """Directory of everything that survives a restart."""
+        return self.root / "var/lib/sysmonlx"
+
+    @property
+    def policy_file(self) -> Path:
+        """The configuration after reading, as JSON."""
+        return self.state_dir / "policy.json"
+
+    @property
+    def record_id_file(self) -> Path:
+        """Counter of EventRecordID."""
+        return self.state_dir / "record_id"
+
+    @property
+    def command_line_file(self) -> Path:
+        """Last command line that set the configuration."""
+        return self.state_dir / "command_line"
+
+    @property
+    def run_dir(self) -> Path:
+        """Directory of what ends with the daemon or the machine."""
+        return self.root / "run/sysmonlx"
+
+    @property
+    def pid_file(self) -> Path:
+        """Process id of the daemon."""
+        return self.run_dir / "sysmonlx.pid"
+
+    @property
+    def control_socket(self) -> Path:
+        """Socket that `-c`, `-u` and `-stats` speak to; mode 0600."""
+        return self.run_dir / "control.sock"
+
+    @property
+    def unit_file(self) -> Path:
+        """The systemd unit that `-i` writes."""
+        return self.root / "etc/systemd/system/sysmonlx.service"
+
+    @property
+    def machine_id_file(self) -> Path:
+        """The file of machine-id(5)."""
+        return self.root / "etc/machine-id"
+
+    def create_private(self) -> None:
+        """Make the three directories of our own, for root only.
+
+        Raises:
+            InstallError: one cannot be made, or is not ours alone.
+        """
+        for path in (self.config_dir, self.state_dir, self.run_dir):
+            private_directory(path)
+
+    def write(self, path: Path, data: bytes, mode: int = 0o600) -> None:
+        """Replace the file at `path`; see `write_private`."""
+        write_private(path, data, mode)
+
+
+def private_directory(path: Path) -> None:
+    """Make `path` a directory that we alone may use, mode 0700.
+
+    Raises:
+        InstallError: it cannot be made, is a link, or belongs to someone else.
+    """
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        fd = _open_own_directory(path)
+        try:
+            if stat.S_IMODE(os.fstat(fd).st_mode) != 0o700:
+                os.fchmod(fd, 0o700)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise InstallError(f"Cannot create {path}: {error.strerror}") from error
+
+
+def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace the file at `path` as a whole: a reader sees the old or the new one.
+
+    The directory must be ours and writable by us alone, so that nobody can put a
+    link in the way. The data is on disk when this returns.
+
+    Raises:
+        InstallError: the directory is not ours alone, the name is taken by a link or
+            a directory, or writing fails; the old file is then unchanged.
+    """
+    try:
+        directory = _open_own_directory(path.parent)
+        try:
+            _refuse_what_is_no_file(path.name, directory)
+            _replace(path.name, data, mode, directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise InstallError(f"Cannot write {path}: {error.strerror}") from error
+
+
+def _open_own_directory(path: Path) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    found = os.fstat(fd)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        os.close(fd)
+        raise InstallError(f"Cannot use {path}: others may write to this directory")
+    return fd
+
+
+def _refuse_what_is_no_file(name: str, directory: int) -> None:
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise InstallError(f"Cannot write {name}: there is something else, no file")
+
+
+def _replace(name: str, data: bytes, mode: int, directory: int) -> None:
+    temporary = f".{name}.{os.urandom(8).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o600, dir_fd=directory)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        os.unlink(temporary, dir_fd=directory)
+        raise
+    os.fsync(directory)
+
+
+class RecordIds:
+    """The counter of EventRecordID: native 64 bits in a shared mapping of a file.
+
+    The kernel keeps a shared mapping however the process ends, SIGKILL too. A file
+    that cannot be used is no reason to stop: the count then starts at 0 in memory, and
+    `warning` says why.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.warning = ""
+        self._map: mmap.mmap | None = None
+        try:
+            self._map = self._open(path)
+        except OSError as error:
+            self.warning = f"Cannot keep the record id in {path}: {error.strerror}"
+        memory = self._map if self._map is not None else bytearray(_COUNTER_BYTES)
+        self._next = memoryview(memory).cast("Q")
+
+    def _open(self, path: Path) -> mmap.mmap:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            if size != _COUNTER_BYTES:
+                if size:
+                    self.warning = f"{path} had {size} bytes; record ids start at 0"
+                # Written, not only enlarged: a page without a block of the file
+                # system behind it would end us with SIGBUS on a full disk.
+                os.ftruncate(fd, 0)
+                if os.pwrite(fd, bytes(_COUNTER_BYTES), 0) != _COUNTER_BYTES:
+                    raise OSError(0, "short write")
+            return mmap.mmap(fd, _COUNTER_BYTES)
+        finally:
+            os.close(fd)
+
+    def take(self, count: int = 1) -> int:
+        """Return the first of `count` numbers in sequence, never given before."""
+        first: int = self._next[0]
+        self._next[0] = (first + count) & _COUNTER_MASK
+        return first
+
+    def close(self) -> None:
+        """Write the counter to disk and give the mapping back."""
+        self._next.release()
+        if self._map is not None:
+            self._map.flush()
+            self._map.close()
+            self._map = None
+
+
+def boot_offset(state_dir: Path, boot_id: str, *, store: bool = True) -> int:
+    """Return the wall clock minus the boot clock in ns, the same for a whole boot.
+
+    ProcessGuid is made with it: a clock that is set later must not change the GUID of
+    a process. The first who asks in a boot fixes it; with `store` off (who may not
+    write) an offset already fixed is used and none is kept.
+
+    Raises:
+        InstallError: the offset cannot be stored.
+    """
+    path = state_dir / "boot_offset"
+    kept = _kept_offset(path, boot_id)
+    if kept is not None:
+        return kept
+    offset = measure_boot_offset()
+    if store:
+        write_private(path, f"{boot_id} {offset}\n".encode())
+    return offset
+
+
+def measure_boot_offset() -> int:
+    """Return CLOCK_REALTIME minus CLOCK_BOOTTIME in ns, as of now."""
+    best = (1 << 62, 0)
+    for _ in range(5):
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        wall = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        best = min(best, (after - before, wall - (before + after) // 2))
+    return best[1]
+
+
+def _kept_offset(path: Path, boot_id: str) -> int | None:
+    words = _read_small(path).split()
+    if len(words) != 2 or words[0] != boot_id.encode():
+        return None
+    try:
+        return int(words[1])
+    except ValueError:
+        return None
+
+
+def machine_id(path: Path = Path("/etc/machine-id")) -> int:
+    """Return the first 8 hex digits of machine-id(5) as a number, 0 without them."""
+    digits = _read_small(path)[:8]
+    try:
+        return int(digits, 16) if len(digits) == 8 and digits.isalnum() else 0
+    except ValueError:
+        return 0
+
+
+def save_command_line(path: Path, arguments: Sequence[str]) -> None:
+    """Keep a command line, each argument followed by NUL.
+
+    Raises:
+        InstallError: it cannot be written.
+    """
+    write_private(path, b"".join(os.fsencode(word) + b"\0" for word in arguments))
+
+
+def load_command_line(path: Path) -> tuple[str, ...]:
+    """Return the command line that `save_command_line` kept, empty when none is."""
+    try:
+        return tuple(map(os.fsdecode, path.read_bytes().split(b"\0")[:-1]))
+    except OSError:
+        return ()
+
+
+def _read_small(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_SMALL_FILE_BYTES)
+    except OSError:
+        return b""
