@@ -67,7 +67,7 @@ def fields(notation: str) -> tuple[Field, ...]:
     )
 
 
-def _event(
+def event_type(
     head: str,
     template: str,
     notation: str,
@@ -75,11 +75,11 @@ def _event(
     level: str = "Informational",
     target: str = "all",
 ) -> EventType:
-    """Build an event; `head` is "id name version [tag default]", (default) implied."""
+    """Return an event; `head` is "id name version [tag default]", (default) implied."""
     number, name, version, *rest = head.split()
     tag, default = rest or (None, None)
     return EventType(
-        id=int(number),
+        id=int(number, 0),
         name=f"SYSMONEVENT_{name}",
         template=template,
         version=int(version),
@@ -92,13 +92,13 @@ def _event(
     )
 
 
-ERROR = _event(
+ERROR = event_type(
     "255 ERROR 3",
     "Error report",
     "UtcTime ID Description",
     level="Error",
 )
-PROCESS_CREATE = _event(
+PROCESS_CREATE = event_type(
     "1 CREATE_PROCESS 5 ProcessCreate include",
     "Process Create",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image FileVersion Description "
@@ -107,13 +107,13 @@ PROCESS_CREATE = _event(
     "Hashes ParentProcessGuid:GUID ParentProcessId:PID ParentImage "
     "ParentCommandLine ParentUser",
 )
-FILE_CREATE_TIME = _event(
+FILE_CREATE_TIME = event_type(
     "2 FILE_TIME 5 FileCreateTime (exclude)",
     "File creation time changed",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image TargetFilename "
     "CreationUtcTime PreviousCreationUtcTime User",
 )
-NETWORK_CONNECT = _event(
+NETWORK_CONNECT = event_type(
     "3 NETWORK_CONNECT 5 NetworkConnect (exclude)",
     "Network connection detected",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image User Protocol "
@@ -121,136 +121,136 @@ NETWORK_CONNECT = _event(
     "SourcePort:UINT16 SourcePortName DestinationIsIpv6:BOOLEAN DestinationIp "
     "DestinationHostname DestinationPort:UINT16 DestinationPortName",
 )
-SERVICE_STATE_CHANGE = _event(
+SERVICE_STATE_CHANGE = event_type(
     "4 SERVICE_STATE_CHANGE 3",
     "Sysmon service state changed",
     "UtcTime State Version SchemaVersion",
 )
-PROCESS_TERMINATE = _event(
+PROCESS_TERMINATE = event_type(
     "5 PROCESS_TERMINATE 3 ProcessTerminate include",
     "Process terminated",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image User",
 )
-DRIVER_LOAD = _event(
+DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",
     "Driver loaded",
     "RuleName UtcTime ImageLoaded Hashes Signed Signature SignatureStatus",
 )
-IMAGE_LOAD = _event(
+IMAGE_LOAD = event_type(
     "7 IMAGE_LOAD 3 ImageLoad (exclude)",
     "Image loaded",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image ImageLoaded FileVersion "
     "Description Product Company OriginalFileName Hashes Signed Signature "
     "SignatureStatus User",
 )
-CREATE_REMOTE_THREAD = _event(
+CREATE_REMOTE_THREAD = event_type(
     "8 CREATE_REMOTE_THREAD 2 CreateRemoteThread (exclude)",
     "CreateRemoteThread detected",
     "RuleName UtcTime SourceProcessGuid:GUID SourceProcessId:PID SourceImage "
     "TargetProcessGuid:GUID TargetProcessId:PID TargetImage NewThreadId:UINT32 "
     "StartAddress StartModule StartFunction SourceUser TargetUser",
 )
-RAW_ACCESS_READ = _event(
+RAW_ACCESS_READ = event_type(
     "9 RAWACCESS_READ 2 RawAccessRead (exclude)",
     "RawAccessRead detected",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image Device User",
 )
-PROCESS_ACCESS = _event(
+PROCESS_ACCESS = event_type(
     "10 ACCESS_PROCESS 3 ProcessAccess (exclude)",
     "Process accessed",
     "RuleName UtcTime SourceProcessGUID:GUID SourceProcessId:PID "
     "SourceThreadId:UINT32 SourceImage TargetProcessGUID:GUID TargetProcessId:PID "
     "TargetImage GrantedAccess:HEX_INT32 CallTrace SourceUser TargetUser",
 )
-FILE_CREATE = _event(
+FILE_CREATE = event_type(
     "11 FILE_CREATE 2 FileCreate exclude",
     "File created",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image TargetFilename "
     "CreationUtcTime User",
 )
-REGISTRY_KEY = _event(
+REGISTRY_KEY = event_type(
     "12 REG_KEY 2 RegistryEvent exclude",
     "Registry object added or deleted",
     "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID Image TargetObject User",
 )
-REGISTRY_VALUE_SET = _event(
+REGISTRY_VALUE_SET = event_type(
     "13 REG_SETVALUE 2 RegistryEvent exclude",
     "Registry value set",
     "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID Image TargetObject "
     "Details User",
 )
-REGISTRY_RENAME = _event(
+REGISTRY_RENAME = event_type(
     "14 REG_NAME 2 RegistryEvent exclude",
     "Registry object renamed",
     "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID Image TargetObject "
     "NewName User",
 )
-FILE_CREATE_STREAM_HASH = _event(
+FILE_CREATE_STREAM_HASH = event_type(
     "15 FILE_CREATE_STREAM_HASH 2 FileCreateStreamHash exclude",
     "File stream created",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image TargetFilename "
     "CreationUtcTime Hash Contents User",
 )
-SERVICE_CONFIGURATION_CHANGE = _event(
+SERVICE_CONFIGURATION_CHANGE = event_type(
     "16 SERVICE_CONFIGURATION_CHANGE 3",
     "Sysmon config state changed",
     "UtcTime Configuration ConfigurationFileHash",
 )
-PIPE_CREATE = _event(
+PIPE_CREATE = event_type(
     "17 CREATE_NAMEDPIPE 1 PipeEvent exclude",
     "Pipe Created",
     "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID PipeName Image User",
 )
-PIPE_CONNECT = _event(
+PIPE_CONNECT = event_type(
     "18 CONNECT_NAMEDPIPE 1 PipeEvent exclude",
     "Pipe Connected",
     "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID PipeName Image User",
 )
-WMI_FILTER = _event(
+WMI_FILTER = event_type(
     "19 WMI_FILTER 3 WmiEvent exclude",
     "WmiEventFilter activity detected",
     "RuleName EventType UtcTime Operation User EventNamespace Name Query",
 )
-WMI_CONSUMER = _event(
+WMI_CONSUMER = event_type(
     "20 WMI_CONSUMER 3 WmiEvent exclude",
     "WmiEventConsumer activity detected",
     "RuleName EventType UtcTime Operation User Name Type Destination",
 )
-WMI_BINDING = _event(
+WMI_BINDING = event_type(
     "21 WMI_BINDING 3 WmiEvent exclude",
     "WmiEventConsumerToFilter activity detected",
     "RuleName EventType UtcTime Operation User Consumer Filter",
 )
-DNS_QUERY = _event(
+DNS_QUERY = event_type(
     "22 DNS_QUERY 5 DnsQuery exclude",
     "Dns query",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID QueryName QueryStatus "
     "QueryResults Image User",
 )
-FILE_DELETE = _event(
+FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",
     "File Delete archived",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID User Image TargetFilename "
     "Hashes IsExecutable:BOOLEAN Archived",
 )
-CLIPBOARD_CHANGE = _event(
+CLIPBOARD_CHANGE = event_type(
     "24 CLIPBOARD 5 ClipboardChange (exclude)",
     "Clipboard changed",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image Session:UINT32 "
     "ClientInfo Hashes Archived User",
 )
-PROCESS_TAMPERING = _event(
+PROCESS_TAMPERING = event_type(
     "25 PROCESS_IMAGE_TAMPERING 5 ProcessTampering (exclude)",
     "Process Tampering",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image Type User",
 )
-FILE_DELETE_DETECTED = _event(
+FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
     "File Delete logged",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID User Image TargetFilename "
     "Hashes IsExecutable:BOOLEAN",
 )
-EBPF_EVENT = _event(
+EBPF_EVENT = event_type(
     "100 EBPF_EVENT 1 eBPFEvent exclude",
     "eBPF Program Loaded",
     "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image User BpfCommand "

@@ -29,8 +29,8 @@ class Option:
     effect: str
 
 
-def _option(head: str, effect: str) -> Option:
-    """Build an option; `head` is "name switch argument [flags]", "." is none."""
+def option(head: str, effect: str) -> Option:
+    """Return an option; `head` is "name switch argument [flags]", "." is none."""
     name, switch, argument, *flags = head.split()
     return Option(
         name=name,
@@ -50,46 +50,46 @@ WINDOWS = "Windows only, ignored with a warning"
 
 #: In schema order, which is also the order in which switches may share a word.
 OPTIONS = (
-    _option("Install i optional exclusive", "install and start"),
-    _option("Configuration c optional exclusive", "update or show the configuration"),
-    _option("UnInstall u optional exclusive", "stop and remove"),
-    _option("Manifest m none exclusive", "accepted, prints the usage"),
-    _option("ClipboardInstance z required exclusive", "Windows only, refused"),
-    _option("DebugMode t optional only", "foreground, events to the terminal"),
-    _option("BTF btf optional only", "use this BTF file"),
-    _option("Service service none only", "started by the service manager"),
-    _option("PrintSchema s optional exclusive", "print the schema"),
-    _option("NoLogo nologo none only", "no banner"),
-    _option("AcceptEula accepteula none only", "accepted, there is none"),
-    _option("ConfigDefault - none only", "with -c: back to the defaults"),
-    _option("ArchiveDirectory a required", WINDOWS),
-    _option("CaptureClipboard . none", WINDOWS),
-    _option("DriverName d required", WINDOWS),
-    _option("DnsQuery dns optional rule", NO_EFFECT),
-    _option("PipeMonitoring g required rule forced", NO_EFFECT),
-    _option("HashAlgorithms h required", "hashes to compute: sha1, md5, sha256 or *"),
-    _option("DnsLookup . required", "accepted, names are never looked up"),
-    _option("ProcessAccess k required rule forced", NO_EFFECT),
-    _option("ImageLoad l optional rule", "images whose library loads to include"),
-    _option("NetworkConnect n optional rule", "images whose connections to include"),
-    _option("CheckRevocation r optional", WINDOWS),
-    _option("ServiceArchiveDirectory s required internal", NO_EFFECT),
-    _option("InternalRepresentation x required internal", "write or compare the rules"),
-    _option("OutputRules y required internal", "write the rule listing to a file"),
-    _option("TraceEvents . required internal", NO_EFFECT),
-    _option("FieldSizes . required", "Field:N,...: cut these fields to N characters"),
+    option("Install i optional exclusive", "install and start"),
+    option("Configuration c optional exclusive", "update or show the configuration"),
+    option("UnInstall u optional exclusive", "stop and remove"),
+    option("Manifest m none exclusive", "accepted, prints the usage"),
+    option("ClipboardInstance z required exclusive", "Windows only, refused"),
+    option("DebugMode t optional only", "foreground, events to the terminal"),
+    option("BTF btf optional only", "use this BTF file"),
+    option("Service service none only", "started by the service manager"),
+    option("PrintSchema s optional exclusive", "print the schema"),
+    option("NoLogo nologo none only", "no banner"),
+    option("AcceptEula accepteula none only", "accepted, there is none"),
+    option("ConfigDefault - none only", "with -c: back to the defaults"),
+    option("ArchiveDirectory a required", WINDOWS),
+    option("CaptureClipboard . none", WINDOWS),
+    option("DriverName d required", WINDOWS),
+    option("DnsQuery dns optional rule", NO_EFFECT),
+    option("PipeMonitoring g required rule forced", NO_EFFECT),
+    option("HashAlgorithms h required", "hashes to compute: sha1, md5, sha256 or *"),
+    option("DnsLookup . required", "accepted, names are never looked up"),
+    option("ProcessAccess k required rule forced", NO_EFFECT),
+    option("ImageLoad l optional rule", "images whose library loads to include"),
+    option("NetworkConnect n optional rule", "images whose connections to include"),
+    option("CheckRevocation r optional", WINDOWS),
+    option("ServiceArchiveDirectory s required internal", NO_EFFECT),
+    option("InternalRepresentation x required internal", "write or compare the rules"),
+    option("OutputRules y required internal", "write the rule listing to a file"),
+    option("TraceEvents . required internal", NO_EFFECT),
+    option("FieldSizes . required", "Field:N,...: cut these fields to N characters"),
 )
 
 #: Options of schemas 2.0 to 4.23; still recognised, after all others.
 OLD_OPTIONS = (
-    _option("CopyOnDelete_PE e none", WINDOWS),
-    _option("CopyOnDelete_SIDs f required", WINDOWS),
-    _option("CopyOnDelete_Extensions j required", WINDOWS),
-    _option("CopyOnDelete_Processes p required", WINDOWS),
+    option("CopyOnDelete_PE e none", WINDOWS),
+    option("CopyOnDelete_SIDs f required", WINDOWS),
+    option("CopyOnDelete_Extensions j required", WINDOWS),
+    option("CopyOnDelete_Processes p required", WINDOWS),
 )
 
 #: Documented spellings of the same.
-OLD_SPELLINGS = tuple(option.name.replace("_", "") for option in OLD_OPTIONS)
+OLD_SPELLINGS = tuple(old.name.replace("_", "") for old in OLD_OPTIONS)
 
 NAMESPACE = "urn:sysmonlx:settings"
 CONTAINER = "Settings"
