@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The ring buffer, scratch space to build a record in, and the counters. */
+#ifndef MAPS_BPF_H
+#define MAPS_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "record.h"
+
+#define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
+#define NAME_SIZE 256 /* NAME_MAX + 1 */
+#define STRINGS_SIZE 16384 /* all strings but the last one, and the fixed part */
+#define ARGS_SIZE 16384
+
+/* One record under construction. `path` is filled from its end. */
+struct scratch {
+	__u32 used; /* bytes of data */
+	__u32 path_at; /* where the path in `path` begins */
+	__u8 data[STRINGS_SIZE + ARGS_SIZE];
+	__u8 path[PATH_SIZE + NAME_SIZE];
+};
+
+/*
+ * One for each processor (user space sets max_entries; a per-CPU map holds 32 KiB at most).
+ * For programs that run in a task's context: these never interrupt each other on one
+ * processor. Programs that may run in softirq must not use it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} task_scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct record_counters);
+} counters SEC(".maps");
+
+/* Set by user space before load. */
+const volatile __u32 wake_bytes = 1 << 18; /* wake the reader when so much is waiting */
+
+__u32 own_tgid = 0; /* the daemon: what it does is not reported */
+
+static __always_inline struct scratch *task_scratch_get(void)
+{
+	__u32 processor = bpf_get_smp_processor_id();
+
+	return bpf_map_lookup_elem(&task_scratch, &processor);
+}
+
+static __always_inline struct record_counters *counters_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counters, &zero);
+}
+
+/* The counters are per processor, and a softirq may come between: hence atomic. */
+static __always_inline void count_seen(enum record_type type)
+{
+	struct record_counters *counts = counters_get();
+
+	if (counts)
+		__sync_fetch_and_add(&counts->seen[type], 1);
+}
+
+static __always_inline void count_filtered(enum record_type type)
+{
+	struct record_counters *counts = counters_get();
+
+	if (counts)
+		__sync_fetch_and_add(&counts->filtered[type], 1);
+}
+
+static __always_inline void count_lost(enum record_type type, enum loss_reason reason)
+{
+	struct record_counters *counts = counters_get();
+
+	if (counts)
+		__sync_fetch_and_add(&counts->lost[type][reason], 1);
+}
+
+static __always_inline void count_submitted(enum record_type type)
+{
+	struct record_counters *counts = counters_get();
+
+	if (counts)
+		__sync_fetch_and_add(&counts->submitted[type], 1);
+}
+
+/* Wake the reader when the fill level crosses wake_bytes, or at once. */
+static __always_inline __u64 wake_flags(__u32 size, bool urgent)
+{
+	__u64 waiting;
+
+	if (urgent)
+		return BPF_RB_FORCE_WAKEUP;
+	waiting = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
+	return waiting < wake_bytes && waiting + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP :
+								      BPF_RB_NO_WAKEUP;
+}
+
+/* Send a whole record; its header's type and size are set. */
+static __always_inline void record_send(void *record, __u32 size, enum record_type type,
+					bool urgent)
+{
+	if (bpf_ringbuf_output(&records, record, size, wake_flags(size, urgent)))
+		count_lost(type, LOSS_RING_FULL);
+	else
+		count_submitted(type);
+}
+
+#endif /* MAPS_BPF_H */

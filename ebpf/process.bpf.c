@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Processes: created by fork, given an image by exec, ended. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "compat.bpf.h"
+#include "maps.bpf.h"
+#include "path.bpf.h"
+#include "record.h"
+#include "task.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Keeps the record layouts in the object's BTF, where user space reads them. */
+const union record *record_layouts;
+enum loss_reason loss_reasons;
+enum record_flag record_flags;
+
+/* Files whose hashes user space has, or does not need: key is the whole identity. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct file_identity);
+	__type(value, __u8);
+} known_files SEC(".maps");
+
+/* Of the one iterator that user space runs at a time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scan_scratch SEC(".maps");
+
+static __always_inline void fill_tty(struct process_create *r, struct task_struct *task)
+{
+	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
+	struct tty_driver *driver;
+
+	if (!tty)
+		return;
+	driver = BPF_CORE_READ(tty, driver);
+	r->tty_index = BPF_CORE_READ(tty, index);
+	r->flags |= RECORD_HAS_TTY;
+	if (BPF_CORE_READ(driver, type) == TTY_DRIVER_TYPE_PTY &&
+	    BPF_CORE_READ(driver, subtype) == PTY_TYPE_SLAVE)
+		r->flags |= RECORD_TTY_IS_PTS;
+}
+
+static __always_inline void fill_ids(struct process_create *r, struct task_struct *task)
+{
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+
+	r->parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
+	r->parent_tgid = BPF_CORE_READ(parent, tgid);
+	r->parent_exec_id = BPF_CORE_READ(parent, self_exec_id);
+	r->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	r->gid = BPF_CORE_READ(task, cred, gid.val);
+	r->loginuid = task_loginuid(task);
+	r->session_id = task_sessionid(task);
+	r->pid_namespace = task_pid_namespace(task);
+	r->mount_namespace = task_mount_namespace(task);
+	r->namespace_tgid = task_namespace_tgid(task);
+	r->flags |= task_flags(task);
+	bpf_probe_read_kernel_str(r->comm, sizeof(r->comm), task->comm);
+}
+
+static __always_inline void append_paths(struct scratch *scratch, struct process_create *r,
+					 struct task_struct *task)
+{
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+	if (exe) {
+		file_identify(&r->file, BPF_CORE_READ(exe, f_inode));
+		if (!record_append_dentry(scratch, &r->image, BPF_CORE_READ(exe, f_path.dentry),
+					  BPF_CORE_READ(exe, f_path.mnt)))
+			r->flags |= RECORD_IMAGE_TRUNCATED;
+	}
+	if (fs && !record_append_dentry(scratch, &r->cwd, BPF_CORE_READ(fs, pwd.dentry),
+					BPF_CORE_READ(fs, pwd.mnt)))
+		r->flags |= RECORD_CWD_TRUNCATED;
+}
+
+/* Where the arguments are and how many bytes of them are taken. */
+static __always_inline __u32 args_length(struct process_create *r, struct mm_struct *mm)
+{
+	unsigned long length = BPF_CORE_READ(mm, arg_end) - BPF_CORE_READ(mm, arg_start);
+
+	if (length < ARGS_SIZE)
+		return length;
+	r->flags |= RECORD_ARGS_TRUNCATED;
+	return ARGS_SIZE - 1;
+}
+
+static __always_inline void args_appended(struct scratch *scratch, struct process_create *r,
+					  __u32 length, long error)
+{
+	if (error) {
+		r->flags |= RECORD_ARGS_UNREADABLE;
+		return;
+	}
+	r->args.offset = scratch->used;
+	r->args.length = length;
+	scratch->used += length;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct process_fork r = {};
+
+	if (child->tgid != child->pid) /* a thread */
+		return 0;
+	count_seen(RECORD_PROCESS_FORK);
+	record_header_fill(&r.header, child, RECORD_PROCESS_FORK);
+	r.header.size = sizeof(r);
+	r.parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
+	r.parent_tgid = parent->tgid;
+	r.parent_exec_id = parent->self_exec_id;
+	r.pid_namespace = task_pid_namespace(child);
+	r.mount_namespace = task_mount_namespace(child);
+	r.namespace_tgid = task_namespace_tgid(child);
+	r.flags = task_flags(child);
+	record_send(&r, sizeof(r), RECORD_PROCESS_FORK, false);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	struct scratch *scratch = task_scratch_get();
+	struct mm_struct *mm = task->mm;
+	struct process_create *r;
+	__u32 length, used;
+	long error;
+
+	count_seen(RECORD_PROCESS_CREATE);
+	if (!scratch || !mm) {
+		count_lost(RECORD_PROCESS_CREATE, LOSS_UNREADABLE);
+		return 0;
+	}
+	r = record_begin(scratch, task, RECORD_PROCESS_CREATE, process_create);
+	fill_ids(r, task);
+	fill_tty(r, task);
+	append_paths(scratch, r, task);
+	length = args_length(r, mm) & (ARGS_SIZE - 1);
+	used = scratch->used & (STRINGS_SIZE - 1);
+	error = bpf_probe_read_user(&scratch->data[used], length, (void *)mm->arg_start);
+	args_appended(scratch, r, length, error);
+	record_finish(scratch, RECORD_PROCESS_CREATE,
+		      !bpf_map_lookup_elem(&known_files, &r->file));
+	return 0;
+}
+
+static __always_inline void process_terminated(struct task_struct *task)
+{
+	struct process_terminate r = {};
+
+	count_seen(RECORD_PROCESS_TERMINATE);
+	record_header_fill(&r.header, task, RECORD_PROCESS_TERMINATE);
+	r.header.size = sizeof(r);
+	/* exit_group() and fatal signals leave the code in signal, a plain exit in the task */
+	r.exit_code = BPF_CORE_READ(task, signal, group_exit_code);
+	if (!r.exit_code)
+		r.exit_code = BPF_CORE_READ(task, exit_code);
+	r.flags = task_flags(task);
+	record_send(&r, sizeof(r), RECORD_PROCESS_TERMINATE, false);
+}
+
+/* v6.17: the tracepoint says whether the whole process has ended. */
+SEC("?tp_btf/sched_process_exit")
+int BPF_PROG(process_terminate, struct task_struct *task, bool group_dead)
+{
+	if (group_dead)
+		process_terminated(task);
+	return 0;
+}
+
+/* Older: the last thread sees no other alive, but two may; user space keeps the first. */
+SEC("?tp_btf/sched_process_exit")
+int BPF_PROG(process_terminate_by_live, struct task_struct *task)
+{
+	if (BPF_CORE_READ(task, signal, live.counter) == 0)
+		process_terminated(task);
+	return 0;
+}
+
+/* A process is reported by its leader, or by any thread where the leader has ended. */
+static __always_inline bool speaks_for_process(struct task_struct *task)
+{
+	if (task->pid == task->tgid)
+		return true;
+	return BPF_CORE_READ(task, mm) && !BPF_CORE_READ(task, group_leader, mm);
+}
+
+static __always_inline struct process_create *scan_begin(struct scratch *scratch,
+							 struct task_struct *task)
+{
+	struct process_create *r;
+
+	r = record_begin(scratch, task, RECORD_PROCESS_SCAN, process_create);
+	fill_ids(r, task);
+	fill_tty(r, task);
+	append_paths(scratch, r, task);
+	return r;
+}
+
+static __always_inline int scan_finish(struct bpf_iter__task *ctx, struct scratch *scratch,
+				       struct process_create *r)
+{
+	__u32 used = scratch->used & (STRINGS_SIZE + ARGS_SIZE - 1);
+
+	r->header.size = used;
+	bpf_seq_write(ctx->meta->seq, scratch->data, used);
+	return 0;
+}
+
+SEC("?iter.s/task")
+int process_scan(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct process_create *r;
+	struct scratch *scratch;
+	struct mm_struct *mm;
+	__u32 zero = 0, length, used;
+	long error;
+
+	scratch = bpf_map_lookup_elem(&scan_scratch, &zero);
+	if (!task || !scratch || !speaks_for_process(task))
+		return 0;
+	r = scan_begin(scratch, task);
+	mm = BPF_CORE_READ(task, mm);
+	if (mm) {
+		length = args_length(r, mm) & (ARGS_SIZE - 1);
+		used = scratch->used & (STRINGS_SIZE - 1);
+		error = bpf_copy_from_user_task(&scratch->data[used], length,
+						(void *)BPF_CORE_READ(mm, arg_start), task, 0);
+		args_appended(scratch, r, length, error);
+	}
+	return scan_finish(ctx, scratch, r);
+}
+
+/* Before v5.19 another task's memory cannot be read here: user space asks /proc. */
+SEC("?iter/task")
+int process_scan_without_args(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct process_create *r;
+	struct scratch *scratch;
+	__u32 zero = 0;
+
+	scratch = bpf_map_lookup_elem(&scan_scratch, &zero);
+	if (!task || !scratch || !speaks_for_process(task))
+		return 0;
+	r = scan_begin(scratch, task);
+	r->flags |= RECORD_ARGS_UNREADABLE;
+	return scan_finish(ctx, scratch, r);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Layout of everything that the kernel side sends: the only statement of it. */
+#ifndef RECORD_H
+#define RECORD_H
+
+#pragma clang diagnostic push
+#pragma clang diagnostic error "-Wpadded" /* padding is stated, never implied */
+
+enum record_type {
+	RECORD_PROCESS_SCAN = 1,
+	RECORD_PROCESS_FORK = 2,
+	RECORD_PROCESS_CREATE = 3,
+	RECORD_PROCESS_TERMINATE = 4,
+	RECORD_TYPE_MAX,
+};
+
+/* Why a record that was wanted did not reach the ring buffer. */
+enum loss_reason {
+	LOSS_RING_FULL,
+	LOSS_UNREADABLE,
+	LOSS_REASON_MAX,
+};
+
+enum record_flag {
+	RECORD_KERNEL_THREAD = 1 << 0,
+	RECORD_ARGS_TRUNCATED = 1 << 1, /* the command line is longer than args */
+	RECORD_IMAGE_TRUNCATED = 1 << 2, /* components at the front are missing */
+	RECORD_CWD_TRUNCATED = 1 << 3,
+	RECORD_ARGS_UNREADABLE = 1 << 4,
+	RECORD_TTY_IS_PTS = 1 << 5,
+	RECORD_HAS_TTY = 1 << 6,
+	RECORD_PATH_TRUNCATED = 1 << 7, /* of the event's own path */
+};
+
+/* First member of every record; who did it: the current task's process. */
+struct record_header {
+	__u64 boot_ns; /* bpf_ktime_get_boot_ns() */
+	__u64 start_boot_ns; /* of the process; with tgid, its identity */
+	enum record_type type;
+	__u32 size; /* whole record with its strings, bytes */
+	__u32 tgid;
+	__u32 tid;
+	__u32 uid; /* real, initial user namespace */
+	__u32 exec_id; /* task->self_exec_id: which image of the process */
+};
+
+/* A string kept behind the fixed part. */
+struct varlen {
+	__u16 offset; /* from the start of the record, bytes */
+	__u16 length; /* bytes, no NUL; 0: empty or unknown */
+};
+
+/* Which file, and in which state: what fstat(2) says of it. */
+struct file_identity {
+	__u64 inode;
+	__s64 size; /* bytes */
+	__s64 mtime_ns;
+	__s64 ctime_ns;
+	__u32 device; /* kernel dev_t: major << 20 | minor */
+	__u32 mode;
+};
+
+/* A process that took a new image, or (process_scan) one that runs already. */
+struct process_create {
+	struct record_header header;
+	struct file_identity file; /* of the image */
+	__u64 parent_start_boot_ns;
+	__u64 cgroup_id;
+	__u32 parent_tgid; /* of real_parent */
+	__u32 parent_exec_id;
+	__u32 gid;
+	__u32 loginuid;
+	__u32 session_id; /* audit session */
+	__u32 tty_index;
+	__u32 pid_namespace;
+	__u32 mount_namespace;
+	__u32 namespace_tgid; /* tgid inside its own pid namespace */
+	__u32 flags; /* enum record_flag */
+	struct varlen image;
+	struct varlen cwd;
+	struct varlen args;
+	char comm[16];
+	__u32 pad;
+};
+
+/* A new process (not a thread). The header is the child's. */
+struct process_fork {
+	struct record_header header;
+	__u64 parent_start_boot_ns;
+	__u32 parent_tgid; /* the process that called fork */
+	__u32 parent_exec_id;
+	__u32 pid_namespace;
+	__u32 mount_namespace;
+	__u32 namespace_tgid;
+	__u32 flags;
+};
+
+/* The last thread of a process has ended. */
+struct process_terminate {
+	struct record_header header;
+	__u32 exit_code; /* as wait(2) encodes it */
+	__u32 flags;
+};
+
+/* Every record the ring buffer carries. User space decodes by this union's BTF. */
+union record {
+	struct process_create process_scan;
+	struct process_fork process_fork;
+	struct process_create process_create;
+	struct process_terminate process_terminate;
+};
+
+/* What became of the records, by type; one of these for each processor. */
+struct record_counters {
+	__u64 seen[RECORD_TYPE_MAX];
+	__u64 filtered[RECORD_TYPE_MAX];
+	__u64 submitted[RECORD_TYPE_MAX];
+	__u64 lost[RECORD_TYPE_MAX][LOSS_REASON_MAX];
+};
+
+#pragma clang diagnostic pop
+
+#endif /* RECORD_H */

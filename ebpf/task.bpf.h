@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Inline readers of struct task_struct. */
+#ifndef TASK_BPF_H
+#define TASK_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "compat.bpf.h"
+#include "maps.bpf.h"
+#include "record.h"
+
+#define PF_KTHREAD 0x00200000
+#define TTY_DRIVER_TYPE_PTY 0x0004
+#define PTY_TYPE_SLAVE 0x0002
+
+static __always_inline __u32 task_flags(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, flags) & PF_KTHREAD ? RECORD_KERNEL_THREAD : 0;
+}
+
+static __always_inline __u32 task_pid_namespace(struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+	struct upid upid;
+
+	bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]);
+	return BPF_CORE_READ(upid.ns, ns.inum);
+}
+
+static __always_inline __u32 task_namespace_tgid(struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+	struct upid upid;
+
+	bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]);
+	return upid.nr;
+}
+
+static __always_inline __u32 task_mount_namespace(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+}
+
+/* Fill the header with the process of `task`; size is set when the record is whole. */
+static __always_inline void record_header_fill(struct record_header *header,
+					       struct task_struct *task, enum record_type type)
+{
+	header->boot_ns = bpf_ktime_get_boot_ns();
+	header->start_boot_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	header->type = type;
+	header->tgid = BPF_CORE_READ(task, tgid);
+	header->tid = BPF_CORE_READ(task, pid);
+	header->uid = BPF_CORE_READ(task, cred, uid.val);
+	header->exec_id = BPF_CORE_READ(task, self_exec_id);
+}
+
+/* Start a record of `size` fixed bytes in scratch, zeroed but for its header. */
+#define record_begin(scratch, task, type, record_struct)                                    \
+	({                                                                                  \
+		struct record_struct *__record = (void *)(scratch)->data;                   \
+		__builtin_memset(__record, 0, sizeof(*__record));                           \
+		record_header_fill(&__record->header, (task), (type));                      \
+		(scratch)->used = sizeof(*__record);                                        \
+		__record;                                                                   \
+	})
+
+/* Send what was built in scratch. */
+static __always_inline void record_finish(struct scratch *scratch, enum record_type type,
+					  bool urgent)
+{
+	struct record_header *header = (void *)scratch->data;
+	__u32 used = scratch->used & (STRINGS_SIZE + ARGS_SIZE - 1);
+
+	header->size = used;
+	record_send(scratch->data, used, type, urgent);
+}
+
+#endif /* TASK_BPF_H */

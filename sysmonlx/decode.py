@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""Bytes of the ring buffer to records.
+
+A record is a named tuple whose fields are the members of its C struct, nested ones
+flattened (`record.tgid`, `record.file_inode` for `struct file_identity file`), each
+`struct varlen` replaced by its bytes. The layouts come from the BTF of the object.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sysmonlx.btf import Btf, Kind
+from sysmonlx.errors import LayoutError, RecordError
+
+#: A named tuple made from the C struct; its fields are known at run time only.
+Record = Any
+
+_CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q"}
+_CODES |= {(1, True): "b", (2, True): "h", (4, True): "i", (8, True): "q"}
+
+
+class _Field(NamedTuple):
+    """A flattened member: `how` is "", "be16", "be32", "text" or "varlen"."""
+
+    name: str
+    offset: int
+    code: str
+    how: str
+
+
+class Layout:
+    """One record type: its fields, and the function that decodes it."""
+
+    def __init__(self, name: str, fields: list[_Field], size: int) -> None:
+        self.name = name
+        self.size = size
+        self.fields = tuple(field.name for field in fields)
+        self.record: Any = namedtuple(name, self.fields)  # noqa: PYI024 - made at run time
+        self._packed = fields
+        form, self.source = _generate(fields)
+        self._struct = struct.Struct(form)
+        scope: dict[str, Any] = {"unpack": self._struct.unpack_from, "new": tuple.__new__}
+        scope["record"] = self.record
+        exec(compile(self.source, f"<decode {name}>", "exec"), scope)
+        self._decode: Callable[[bytes], Record] = scope["decode"]
+
+    def decode(self, data: bytes) -> Record:
+        """Return the record in `data`.
+
+        Raises:
+            RecordError: `data` is shorter than the fixed part.
+        """
+        try:
+            return self._decode(data)
+        except (struct.error, ValueError) as error:
+            raise RecordError(f"{self.name}: {error}") from error
+
+    def encode(self, **values: Any) -> bytes:
+        """Return the bytes of a record with these field values, others zero; for tests."""
+        tail, offset, packed = b"", self.size, bytearray(self.size)
+        for field in self._packed:
+            value = values.pop(field.name, b"" if field.how in ("text", "varlen") else 0)
+            if field.how == "varlen":
+                struct.pack_into("=HH", packed, field.offset, offset, len(value))
+                tail, offset = tail + value, offset + len(value)
+            elif field.how.startswith("be"):
+                code = ">H" if field.how == "be16" else ">I"
+                struct.pack_into(code, packed, field.offset, value)
+            else:
+                struct.pack_into("=" + field.code, packed, field.offset, value)
+        if values:
+            raise LayoutError(f"{self.name} has no {', '.join(values)}")
+        return bytes(packed) + tail
+
+
+def _generate(fields: list[_Field]) -> tuple[str, str]:
+    """Return the struct format of all fields and the source of their decoder."""
+    form, at, names, results = "=", 0, [], []
+    for number, field in enumerate(fields):
+        form += f"{field.offset - at}x{field.code}" if field.offset > at else field.code
+        at = field.offset + struct.calcsize("=" + field.code)
+        name = f"v{number}"
+        if field.how == "varlen":
+            names += [name, f"l{number}"]
+            results.append(f"data[{name}:{name}+l{number}]")
+            continue
+        names.append(name)
+        results.append(_VALUE[field.how].format(name))
+    body = f"    {', '.join(names)}, = unpack(data)\n"
+    body += f"    return new(record, ({', '.join(results)},))\n"
+    return form, "def decode(data):\n" + body
+
+
+_VALUE = {
+    "": "{0}",
+    "text": "{0}.partition(b'\\0')[0]",
+    "be16": "({0} >> 8 | ({0} & 0xff) << 8)",
+    "be32": "int.from_bytes({0}, 'big')",
+}
+
+
+class Layouts:
+    """Every record type of an object, by number and by name.
+
+    Raises:
+        LayoutError: enum record_type and union record do not pair up.
+    """
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        members = {m.name: m.type_id for m in btf.members(btf.find("record", Kind.UNION))}
+        numbers = btf.enumerators("record_type")
+        self.type_max = numbers.pop("RECORD_TYPE_MAX")
+        types = {n.removeprefix("RECORD_").lower(): v for n, v in numbers.items()}
+        if members.keys() != types.keys():
+            odd = ", ".join(sorted(members.keys() ^ types.keys()))
+            raise LayoutError(f"enum record_type and union record differ in {odd}")
+        self.number = types
+        self.by_name = {name: self._layout(name, members[name]) for name in types}
+        self.by_number = {types[name]: layout for name, layout in self.by_name.items()}
+        self.name = {number: name for name, number in types.items()}
+        self.flags = {
+            name.removeprefix("RECORD_"): value
+            for name, value in btf.enumerators("record_flag").items()
+        }
+        reasons = btf.enumerators("loss_reason")
+        del reasons["LOSS_REASON_MAX"]
+        self.reasons = tuple(
+            name.removeprefix("LOSS_").lower().replace("_", " ")
+            for name, _ in sorted(reasons.items(), key=lambda item: item[1])
+        )
+
+    def _layout(self, name: str, type_id: int) -> Layout:
+        checked = self._btf.ctype(type_id)  # refuses what ctypes lays out otherwise
+        fields = self._flatten(type_id, 0, "")
+        size = int(struct.calcsize("=") + self._btf.resolve(type_id)[0].size)
+        assert checked is not None
+        return Layout(name, fields, size)
+
+    def _flatten(self, type_id: int, base: int, prefix: str) -> list[_Field]:
+        fields: list[_Field] = []
+        for member in self._btf.members(type_id):
+            name = prefix + member.name
+            offset = base + member.offset
+            found, _ = self._btf.resolve(member.type_id)
+            if found.kind == Kind.STRUCT and found.name == "varlen":
+                fields.append(_Field(name, offset, "HH", "varlen"))
+            elif found.kind == Kind.STRUCT:
+                inner = "" if member.name == "header" else f"{name}_"
+                fields += self._flatten(self._id(member.type_id), offset, inner)
+            elif not member.name.startswith("pad"):
+                fields.append(self._scalar(name, offset, member.type_id))
+        return fields
+
+    def _id(self, type_id: int) -> int:
+        found = self._btf.type(type_id)
+        while found.kind not in (Kind.STRUCT, Kind.UNION):
+            type_id = found.size
+            found = self._btf.type(type_id)
+        return type_id
+
+    def _scalar(self, name: str, offset: int, type_id: int) -> _Field:
+        found, _ = self._btf.resolve(type_id)
+        if found.name == "__be16":
+            return _Field(name, offset, "H", "be16")
+        if found.name == "__be32":
+            return _Field(name, offset, "4s", "be32")
+        if found.kind == Kind.ARRAY:
+            element, count = self._btf.array(found)
+            is_text = self._btf.resolve(element)[0].name == "char"
+            return _Field(name, offset, f"{count}s", "text" if is_text else "")
+        if found.kind == Kind.ENUM:
+            return _Field(name, offset, "I", "")
+        if found.kind != Kind.INT:
+            raise LayoutError(f"{name}: BTF kind {found.kind} not allowed in a record")
+        if found.name in ("_Bool", "bool"):
+            return _Field(name, offset, "?", "")
+        signed = self._btf.is_signed(found)
+        return _Field(name, offset, _CODES[found.size, signed], "")
