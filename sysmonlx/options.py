@@ -91,6 +91,14 @@ OLD_OPTIONS = (
 #: Documented spellings of the same.
 OLD_SPELLINGS = tuple(old.name.replace("_", "") for old in OLD_OPTIONS)
 
+#: Switches that Sysmon does not have.
+OWN_OPTIONS = (
+    option("Test test required exclusive", "try events on a configuration"),
+    option("Statistics stats optional exclusive", "counters of the running service"),
+    option("Lax lax none only", "read a configuration as tolerantly as Sysmon"),
+    option("Verbose v none only", "with -test: the reasons too"),
+)
+
 NAMESPACE = "urn:sysmonlx:settings"
 CONTAINER = "Settings"
 SINK = "Sink"
