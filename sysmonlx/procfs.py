@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""What /proc says about processes: proc(5). Tests give another directory than /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sysmonlx.errors import ProcError
+
+CMDLINE_LIMIT_BYTES = 1 << 20
+_SMALL_FILE_BYTES = 1 << 16
+
+
+class Procfs:
+    """Reads below one proc mount. Every method raises ProcError where a file is gone.
+
+    A pid may belong to another process by the time it is read: whoever needs to be sure
+    compares what was read with what the kernel recorded.
+    """
+
+    def __init__(self, root: Path = Path("/proc")) -> None:
+        self._root = os.fsencode(root)
+
+    def pids(self) -> list[int]:
+        """Return the thread group id of every process there is."""
+        try:
+            return [int(name) for name in os.listdir(self._root) if name.isdigit()]
+        except OSError as error:
+            raise ProcError(f"{os.fsdecode(self._root)}: {error.strerror}") from error
+
+    def cmdline(self, tgid: int) -> bytes:
+        """Return the arguments, each followed by NUL; empty for kernel threads."""
+        return self._read(b"%d/cmdline" % tgid, CMDLINE_LIMIT_BYTES)
+
+    def exe(self, tgid: int) -> bytes:
+        """Return the path of the program file, with " (deleted)" where it is."""
+        return self._link(b"%d/exe" % tgid)
+
+    def cwd(self, tgid: int) -> bytes:
+        """Return the path of the working directory."""
+        return self._link(b"%d/cwd" % tgid)
+
+    def root(self, pid: int) -> bytes:
+        """Return the path of the root directory; "/" but in a chroot."""
+        return self._link(b"%d/root" % pid)
+
+    def open_exe(self, tgid: int) -> int:
+        """Return an O_PATH descriptor of the program file, deleted or not.
+
+        It holds the file, whatever becomes of the process, and asks nothing of a file
+        system that might not answer.
+        """
+        return self._open(b"%d/exe" % tgid, os.O_PATH)
+
+    def open_in_root(self, pid: int, path: bytes) -> int:
+        """Return an O_PATH descriptor of `path` as the root directory of `pid` has it.
+
+        A link as the last component is not followed. This may block: on a network file
+        system, for example.
+        """
+        return self._open(b"%d/root%b" % (pid, path), os.O_PATH | os.O_NOFOLLOW)
+
+    def mount_namespace(self, pid: int) -> int:
+        """Return the inode number of the mount namespace, namespaces(7)."""
+        return self._inode(b"%d/ns/mnt" % pid)
+
+    def pid_namespace(self, pid: int) -> int:
+        """Return the inode number of the pid namespace, namespaces(7)."""
+        return self._inode(b"%d/ns/pid" % pid)
+
+    def in_mount_namespace(self, inode: int) -> Iterator[int]:
+        """Yield live processes of a mount namespace that are in no chroot."""
+        for pid in self.pids():
+            try:
+                if self.mount_namespace(pid) == inode and self.root(pid) == b"/":
+                    yield pid
+            except ProcError:
+                continue
+
+    def nspid(self, pid: int) -> tuple[int, ...]:
+        """Return the ids of a process in its pid namespaces, outermost first.
+
+        Line NSpid of /proc/PID/status.
+        """
+        for line in self._read(b"%d/status" % pid, _SMALL_FILE_BYTES).splitlines():
+            key, _, value = line.partition(b":")
+            if key == b"NSpid":
+                return tuple(map(int, value.split()))
+        raise ProcError(f"{pid}/status: no NSpid")
+
+    def boot_id(self) -> str:
+        """Return the id that the kernel made for this boot, random(4)."""
+        text = self._read(b"sys/kernel/random/boot_id", _SMALL_FILE_BYTES)
+        return text.strip().decode("ascii", "replace")
+
+    def _path(self, name: bytes) -> bytes:
+        return self._root + b"/" + name
+
+    def _read(self, name: bytes, limit: int) -> bytes:
+        try:
+            with open(self._path(name), "rb", buffering=0) as file:
+                parts = []
+                while limit > 0 and (part := file.read(limit)):
+                    parts.append(part)
+                    limit -= len(part)
+                return b"".join(parts)
+        except OSError as error:
+            raise _gone(name, error) from error
+
+    def _link(self, name: bytes) -> bytes:
+        try:
+            return os.readlink(self._path(name))
+        except OSError as error:
+            raise _gone(name, error) from error
+
+    def _inode(self, name: bytes) -> int:
+        try:
+            return os.stat(self._path(name)).st_ino
+        except OSError as error:
+            raise _gone(name, error) from error
+
+    def _open(self, name: bytes, flags: int) -> int:
+        try:
+            return os.open(self._path(name), flags | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            raise _gone(name, error) from error
+
+
+def _gone(name: bytes, error: OSError | ValueError) -> ProcError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return ProcError(f"{os.fsdecode(name)}: {reason}")

@@ -1,0 +1,419 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sysmonlx import hashes
+from sysmonlx.errors import ProcError
+from sysmonlx.hashes import FileId, Hasher, file_id, is_same_file, kernel_dev
+from sysmonlx.procfs import Procfs
+
+HasherFactory = Callable[..., Hasher[str]]
+GONE_PID = (1 << 22) + 1
+
+
+class FakeProcfs:
+    """Opens `files[tgid]`, and paths below `root` for mount namespace 77."""
+
+    def __init__(self, root: Path) -> None:
+        self.files: dict[int, Path] = {}
+        self.root = root
+        self.opened = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def open_exe(self, tgid: int) -> int:
+        self.opened += 1
+        if tgid not in self.files:
+            raise ProcError(f"{tgid}/exe: gone")
+        return os.open(self.files[tgid], os.O_PATH)
+
+    def open_in_root(self, pid: int, path: bytes) -> int:
+        self.gate.wait(10)
+        try:
+            return os.open(bytes(self.root) + path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            raise ProcError("gone") from error
+
+    def in_mount_namespace(self, inode: int) -> Iterator[int]:
+        if inode == 77:
+            yield 1
+
+
+def identity(path: Path) -> FileId:
+    fd = os.open(path, os.O_PATH)
+    try:
+        return file_id(fd)
+    finally:
+        os.close(fd)
+
+
+def write_old(path: Path, data: bytes) -> FileId:
+    """Write a file and wait until its time of change is clearly past."""
+    path.write_bytes(data)
+    while time.time_ns() - path.stat().st_ctime_ns < 25_000_000:
+        time.sleep(0.005)
+    return identity(path)
+
+
+def wait_for(hasher: Hasher[str], count: int) -> list[tuple[str, FileId, str]]:
+    answers: list[tuple[str, FileId, str]] = []
+    deadline = time.monotonic() + 10
+    while len(answers) < count and time.monotonic() < deadline:
+        select.select([hasher], [], [], 0.02)
+        answers += hasher.results()
+    return answers
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> FakeProcfs:
+    return FakeProcfs(tmp_path)
+
+
+@pytest.fixture
+def make(proc: FakeProcfs) -> Iterator[HasherFactory]:
+    made: list[Hasher[str]] = []
+
+    def factory(
+        algorithms: tuple[str, ...] = ("SHA256",), **options: float
+    ) -> Hasher[str]:
+        made.append(Hasher(proc, algorithms, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield factory
+    proc.gate.set()
+    for hasher in made:
+        hasher.close()
+
+
+def sha256(data: bytes) -> str:
+    return "SHA256=" + hashlib.sha256(data).hexdigest()
+
+
+def test_hashes_come_in_sysmons_order_whatever_the_configurations(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    data = os.urandom(1_000_001)
+    proc.files[5] = tmp_path / "program"
+    wanted = write_old(proc.files[5], data)
+    hasher = make(("SHA256", "IMPHASH", "MD5", "SHA1"))
+    assert hasher.cached(wanted) is None
+    assert hasher.request(wanted, 5, b"/program", 0, "t")
+    text = ",".join(
+        f"{name}={hashlib.new(name, data).hexdigest()}"
+        for name in ("SHA1", "MD5", "SHA256")
+    )
+    assert wait_for(hasher, 1) == [("t", wanted, text)]
+    assert hasher.cached(wanted) == text
+    assert hasher.counts == {"hashed": 1}
+
+
+def test_imphash_alone_is_a_hyphen(make: HasherFactory) -> None:
+    assert make(("IMPHASH",)).cached(FileId(1, 2, 3, 4, 5)) == "-"
+
+
+def test_unknown_file_is_a_hyphen(make: HasherFactory) -> None:
+    assert make().cached(FileId(0, 0, 0, 0, 0)) == "-"
+
+
+def test_real_process_is_hashed_though_its_file_was_removed_and_it_ends(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "sleeper"
+    shutil.copy("/bin/sleep", program)
+    data = program.read_bytes()
+    with subprocess.Popen([program, "60"]) as child:
+        program.unlink()
+        fd = Procfs().open_exe(child.pid)
+        wanted = file_id(fd)
+        os.close(fd)
+        hasher: Hasher[str] = Hasher(Procfs(), ("SHA256",))
+        assert hasher.request(wanted, child.pid, bytes(program), 0, "t")
+        child.kill()
+    assert wait_for(hasher, 1) == [("t", wanted, sha256(data))]
+    hasher.close()
+
+
+def test_process_that_is_gone_is_found_by_path_in_its_mount_namespace(
+    tmp_path: Path,
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x" * 100)
+    hasher: Hasher[str] = Hasher(Procfs(), ("SHA256",))
+    namespace = Procfs().mount_namespace(os.getpid())
+    path = bytes(tmp_path / "program")
+    assert hasher.request(wanted, GONE_PID, path, namespace, "t")
+    assert wait_for(hasher, 1) == [("t", wanted, sha256(b"x" * 100))]
+    hasher.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "mnt_ns"), [(b"/gone", 77), (b"/program", 0), (b"/program", 78), (b"", 77)]
+)
+def test_file_that_cannot_be_found_is_gone(
+    make: HasherFactory, tmp_path: Path, path: bytes, mnt_ns: int
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x")
+    hasher = make()
+    assert hasher.request(wanted, 5, path, mnt_ns, "t")
+    assert wait_for(hasher, 1) == [("t", wanted, "-")]
+    assert hasher.counts == {"gone": 1}
+
+
+@pytest.mark.parametrize("part", FileId._fields)
+def test_file_that_differs_from_the_record_has_no_hash(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path, part: str
+) -> None:
+    proc.files[5] = tmp_path / "program"
+    real = write_old(proc.files[5], b"x" * 10)
+    wanted = real._replace(**{part: getattr(real, part) + 1})
+    hasher = make()
+    assert hasher.request(wanted, 5, b"/program", 77, "t")
+    assert wait_for(hasher, 1) == [("t", wanted, "-")]
+    assert hasher.counts == {"changed": 1}
+    assert hasher.cached(wanted) is None
+
+
+def test_file_that_changes_while_it_is_hashed_has_no_hash(
+    make: HasherFactory,
+    proc: FakeProcfs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proc.files[5] = tmp_path / "program"
+    wanted = write_old(proc.files[5], b"x" * 10)
+    real = hashes.hash_text
+
+    def slow(fd: int, algorithms: tuple[str, ...], size_limit: int) -> str | None:
+        text = real(fd, algorithms, size_limit)
+        proc.files[5].write_bytes(b"y" * 10)
+        return text
+
+    monkeypatch.setattr(hashes, "hash_text", slow)
+    hasher = make()
+    assert hasher.request(wanted, 5, b"/program", 0, "t")
+    assert wait_for(hasher, 1) == [("t", wanted, "-")]
+    assert hasher.counts == {"changed": 1}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
+def test_only_a_regular_file_is_opened(
+    make: HasherFactory, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "program"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/bin/sh")
+    else:
+        path.mkdir()
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    wanted = file_id(fd)
+    os.close(fd)
+    hasher = make()
+    assert hasher.request(wanted, 5, b"/program", 77, "t")
+    assert wait_for(hasher, 1) == [("t", wanted, "-")]
+    assert hasher.counts == {"changed": 1}
+
+
+def test_file_too_large_is_not_opened(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x" * 101)
+    hasher = make(size_limit=100)
+    assert hasher.cached(wanted) == "-"
+    assert hasher.counts == {"too large": 1}
+    assert proc.opened == 0
+
+
+def test_file_changed_a_moment_ago_is_hashed_but_not_remembered(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    proc.files[5] = tmp_path / "program"
+    hasher = make()
+    proc.files[5].write_bytes(b"x")
+    wanted = identity(proc.files[5])
+    assert hasher.request(wanted, 5, b"/program", 0, "t")
+    answers = wait_for(hasher, 1)
+    assert answers == [("t", wanted, sha256(b"x"))]
+    if time.time_ns() - wanted.ctime_ns < 20_000_000:
+        assert hasher.cached(wanted) is None
+
+
+def test_requests_for_one_file_are_hashed_once_and_all_answered(
+    make: HasherFactory,
+    proc: FakeProcfs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x")
+    proc.gate.clear()
+    hashed: list[int] = []
+    real = hashes.hash_text
+
+    def counting(fd: int, algorithms: tuple[str, ...], size_limit: int) -> str | None:
+        hashed.append(fd)
+        return real(fd, algorithms, size_limit)
+
+    monkeypatch.setattr(hashes, "hash_text", counting)
+    hasher = make()
+    tokens = [f"t{number}" for number in range(50)]
+    assert all(hasher.request(wanted, 5, b"/program", 77, each) for each in tokens)
+    proc.gate.set()
+    answers = wait_for(hasher, 50)
+    assert answers == [(token, wanted, sha256(b"x")) for token in tokens]
+    assert len(hashed) == 1
+
+
+def test_later_request_saves_an_earlier_one_whose_process_was_gone(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    proc.files[6] = tmp_path / "program"
+    wanted = write_old(proc.files[6], b"x")
+    proc.gate.clear()
+    hasher = make()
+    assert hasher.request(wanted, 5, b"/gone", 77, "early")
+    assert hasher.request(wanted, 6, b"/gone", 77, "late")
+    proc.gate.set()
+    assert wait_for(hasher, 2) == [
+        ("early", wanted, sha256(b"x")),
+        ("late", wanted, sha256(b"x")),
+    ]
+
+
+def test_full_queue_refuses_and_has_room_again_after_answers(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x")
+    proc.gate.clear()
+    hasher = make(queue_limit=3)
+    accepted = [hasher.request(wanted, 5, b"/program", 77, "t") for _ in range(5)]
+    assert accepted == [True, True, True, False, False]
+    assert hasher.counts == {"queue full": 2}
+    proc.gate.set()
+    assert len(wait_for(hasher, 3)) == 3
+    assert hasher.request(wanted, 5, b"/program", 77, "t")
+
+
+def test_file_system_that_hangs_costs_the_wait_and_no_more(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x")
+    proc.gate.clear()
+    hasher = make(wait_s=0.05)
+    assert hasher.request(wanted, 5, b"/program", 77, "t")
+    assert hasher.results() == []
+    assert wait_for(hasher, 1) == [("t", wanted, "-")]
+    assert hasher.counts == {"timeout": 1}
+    proc.gate.set()
+    deadline = time.monotonic() + 5
+    while hasher.cached(wanted) is None and time.monotonic() < deadline:
+        assert hasher.results() == []
+        time.sleep(0.005)
+    assert hasher.cached(wanted) == sha256(b"x")
+    assert hasher.counts == {"timeout": 1}
+
+
+def test_new_algorithms_forget_old_hashes(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x")
+    hasher = make()
+    proc.gate.clear()
+    assert hasher.request(wanted, 5, b"/program", 77, "old")
+    hasher.set_algorithms(["MD5"])
+    assert hasher.request(wanted, 5, b"/program", 77, "new")
+    proc.gate.set()
+    md5 = "MD5=" + hashlib.md5(b"x").hexdigest()
+    assert sorted(wait_for(hasher, 2)) == [
+        ("new", wanted, md5),
+        ("old", wanted, sha256(b"x")),
+    ]
+    assert hasher.cached(wanted) == md5
+
+
+def test_cache_is_bounded_and_keeps_what_is_used(
+    make: HasherFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hashes, "CACHE_LIMIT", 2)
+    hasher = make()
+    files = [write_old(tmp_path / name, name.encode()) for name in ("a", "b", "c")]
+    for name, wanted in zip(("a", "b"), files, strict=False):
+        hasher.request(wanted, 5, f"/{name}".encode(), 77, name)
+        wait_for(hasher, 1)
+    assert hasher.cached(files[0])
+    hasher.request(files[2], 5, b"/c", 77, "c")
+    wait_for(hasher, 1)
+    assert [hasher.cached(each) is None for each in files] == [False, True, False]
+
+
+def test_nothing_stays_open(
+    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+) -> None:
+    proc.files[5] = tmp_path / "program"
+    wanted = write_old(proc.files[5], b"x")
+    before = set(os.listdir("/proc/self/fd"))
+    hasher = make()
+    other = wanted._replace(size=7)
+    for _ in range(20):
+        hasher.request(wanted, 5, b"/program", 77, "t")
+        hasher.request(other, 5, b"/program", 77, "t")
+    assert len(wait_for(hasher, 40)) == 40
+    hasher.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert not hasher.request(wanted, 5, b"/program", 77, "t")
+
+
+def test_device_number_is_the_kernels() -> None:
+    assert kernel_dev(os.makedev(0xFE1, 0xABCDE)) == 0xFE1 << 20 | 0xABCDE
+
+
+def test_foreign_device_is_refused_on_an_ordinary_file_system(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with open(tmp_path / "file", "rb") as file:
+        found = file_id(file.fileno())
+        wanted = found._replace(dev=found.dev ^ 1)
+        path = bytes(tmp_path / "file")
+        assert is_same_file(found, found, file.fileno(), b"")
+        assert not is_same_file(found, wanted, file.fileno(), path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "same_path", "same"),
+    [
+        (hashes._BTRFS, {"dev": 9}, False, True),
+        (hashes._BTRFS, {"dev": 9, "ino": 1}, True, False),
+        (hashes._OVERLAYFS, {"dev": 9, "ino": 1}, True, True),
+        (hashes._OVERLAYFS, {"dev": 9, "ino": 1}, False, False),
+        (hashes._OVERLAYFS, {"dev": 9, "ctime_ns": 1}, True, False),
+    ],
+)
+def test_file_systems_with_devices_of_their_own(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: int,
+    change: dict[str, int],
+    same_path: bool,
+    same: bool,
+) -> None:
+    monkeypatch.setattr(hashes, "_filesystem_type", lambda fd: kind)
+    (tmp_path / "file").touch()
+    path = bytes(tmp_path / "file") if same_path else b"/other"
+    with open(tmp_path / "file", "rb") as file:
+        found = file_id(file.fileno())
+        wanted = found._replace(**change)
+        assert is_same_file(found, wanted, file.fileno(), path) is same
+
+
+def test_type_of_a_file_system_is_statfs() -> None:
+    with open("/proc/self/status", "rb") as file:
+        assert hashes._filesystem_type(file.fileno()) == 0x9FA0  # PROC_SUPER_MAGIC
