@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The log daemon's socket, spoken to as syslog(3) does, many messages a call."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterable
+
+#: Datagrams handed to the kernel by one sendmmsg().
+BATCH = 64
+
+SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+#: Room for a few of the longest lines; the kernel grants net.core.wmem_max at most.
+SEND_BUFFER_BYTES = 1 << 20
+
+_PRIORITY = 1 << 3 | 6  # LOG_USER | LOG_INFO
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+
+def prefix(wall_s: int) -> bytes:
+    """Return what syslog(3) puts before a message of "sysmon" in the C locale."""
+    at = time.localtime(wall_s)
+    clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+    date = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2}"
+    return f"<{_PRIORITY}>{date} {clock} sysmon: ".encode()
+
+
+def log_socket(path: str) -> socket.socket:
+    """Return a non-blocking socket connected to `path`: datagram, else stream.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    try:
+        return _connect(path, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno != errno.EPROTOTYPE:
+            raise
+    return _connect(path, socket.SOCK_STREAM)
+
+
+def _connect(path: str, kind: socket.SocketKind) -> socket.socket:
+    log = socket.socket(socket.AF_UNIX, kind)
+    try:
+        log.setblocking(False)
+        log.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        log.connect(path)
+    except OSError:
+        log.close()
+        raise
+    return log
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_char_p), ("size", ctypes.c_size_t)]
+
+
+class _Mmsghdr(ctypes.Structure):
+    """struct mmsghdr, sendmmsg(2), with the members of its msghdr."""
+
+    _fields_ = [
+        ("name", ctypes.c_void_p),
+        ("name_size", ctypes.c_uint),
+        ("iovecs", ctypes.POINTER(_Iovec)),
+        ("iovec_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_size", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+        ("sent_bytes", ctypes.c_uint),
+    ]
+
+
+class Datagrams:
+    """Datagrams of one sendmmsg(), in arrays that are made once."""
+
+    def __init__(self) -> None:
+        self._iovecs = (_Iovec * BATCH)()
+        self._slots = list(self._iovecs)
+        self._headers = (_Mmsghdr * BATCH)()
+        for header, iovec in zip(self._headers, self._slots, strict=True):
+            header.iovecs = ctypes.pointer(iovec)
+            header.iovec_count = 1
+        self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
+        self._sendmmsg.argtypes = [
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_uint,
+            ctypes.c_int,
+        ]
+
+    def send(self, fd: int, messages: Iterable[bytes]) -> int:
+        """Send the first messages; return how many the kernel took, one at least.
+
+        Raises:
+            OSError: it took none.
+        """
+        count = 0
+        for slot, message in zip(self._slots, messages, strict=False):
+            slot.base = message
+            slot.size = len(message)
+            count += 1
+        sent: int = self._sendmmsg(fd, self._headers, count, SEND_FLAGS)
+        if sent < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return sent
