@@ -301,9 +301,8 @@ class Hasher(Generic[Token]):
 
     def _wake_worker(self) -> None:
         if not self._idle and len(self._threads) < WORKERS:
-            thread = threading.Thread(target=self._work, name="hash", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._threads.append(threading.Thread(target=self._work, daemon=True))
+            self._threads[-1].start()
         self._condition.notify()
 
     def _work(self) -> None:  # this and all below: in the threads

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Give up every capability that is needed no more: capabilities(7)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+
+from sysmonlx.errors import CaptureError
+
+CAP_DAC_READ_SEARCH = 2
+CAP_NET_ADMIN = 12
+CAP_SYS_PTRACE = 19
+CAP_PERFMON = 38
+CAP_BPF = 39
+
+#: What the daemon keeps. The first two: new programs and maps at `-c`; NET_ADMIN:
+#: programs on control groups; SYS_PTRACE and DAC_READ_SEARCH: /proc/PID/exe of others.
+KEPT = frozenset(
+    {CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH}
+)
+
+#: Numbers of prctl(2), from <linux/prctl.h>.
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+#: capset(2): the version with two words for each set.
+_VERSION_3 = 0x20080522
+_MOST_CAPABILITIES = 64
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def effective() -> frozenset[int]:
+    """Return the capabilities in force for this thread."""
+    return _members(_capget(), "effective")
+
+
+def bounding() -> frozenset[int]:
+    """Return the capabilities that a program started from here could ever get."""
+    libc = _libc()
+    numbers = range(_MOST_CAPABILITIES)
+    return frozenset(n for n in numbers if _prctl(libc, _PR_CAPBSET_READ, n) == 1)
+
+
+def missing(wanted: Iterable[int] = KEPT) -> frozenset[int]:
+    """Return those of `wanted` that this thread has not: in a container, say."""
+    return frozenset(wanted) - effective()
+
+
+def drop(keep: frozenset[int] = KEPT) -> frozenset[int]:
+    """Keep no capability but those of `keep`, for good; return what is left.
+
+    What is not there cannot be kept, and is no error. Programs started later get no
+    more either: the bounding set shrinks (where we may change it), the inheritable and
+    ambient sets are emptied, set-user-ID programs give nothing.
+
+    Raises:
+        CaptureError: the kernel refused, or other threads run (they would keep theirs).
+    """
+    threads = len(os.listdir("/proc/self/task"))
+    if threads != 1:
+        raise CaptureError(f"Cannot drop capabilities: {threads} threads run")
+    libc = _libc()
+    _checked(_prctl(libc, _PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
+    _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)  # Linux 4.3 or newer
+    for number in bounding() - keep:
+        _prctl(libc, _PR_CAPBSET_DROP, number)  # needs CAP_SETPCAP
+    _capset(libc, _members(_capget(), "permitted") & keep)
+    left = effective()
+    if left - keep:
+        raise CaptureError(f"Cannot drop capabilities: {sorted(left - keep)} stay")
+    return left
+
+
+def _capget() -> ctypes.Array[_Data]:
+    data = (_Data * 2)()
+    header = _Header(_VERSION_3, 0)
+    _checked(_libc().capget(ctypes.byref(header), data), "capget")
+    return data
+
+
+def _capset(libc: ctypes.CDLL, capabilities: Iterable[int]) -> None:
+    data = (_Data * 2)()
+    for number in capabilities:
+        data[number // 32].effective |= 1 << number % 32
+        data[number // 32].permitted |= 1 << number % 32
+    _checked(libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), data), "capset")
+
+
+def _members(data: ctypes.Array[_Data], which: str) -> frozenset[int]:
+    bits = getattr(data[0], which) | getattr(data[1], which) << 32
+    return frozenset(n for n in range(_MOST_CAPABILITIES) if bits >> n & 1)
+
+
+def _prctl(libc: ctypes.CDLL, option: int, argument: int) -> int:
+    unsigned = ctypes.c_ulong
+    return int(libc.prctl(option, unsigned(argument), unsigned(0), unsigned(0), 0))
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, call: str) -> None:
+    if result != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise CaptureError(f"Cannot drop capabilities: {call}: {reason}")
