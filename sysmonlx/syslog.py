@@ -63,8 +63,8 @@ class _Iovec(ctypes.Structure):
     _fields_ = [("base", ctypes.c_char_p), ("size", ctypes.c_size_t)]
 
 
-class _Mmsghdr(ctypes.Structure):
-    """struct mmsghdr, sendmmsg(2), with the members of its msghdr."""
+class _Msghdr(ctypes.Structure):
+    """struct msghdr, recvmsg(2)."""
 
     _fields_ = [
         ("name", ctypes.c_void_p),
@@ -74,8 +74,13 @@ class _Mmsghdr(ctypes.Structure):
         ("control", ctypes.c_void_p),
         ("control_size", ctypes.c_size_t),
         ("flags", ctypes.c_int),
-        ("sent_bytes", ctypes.c_uint),
     ]
+
+
+class _Mmsghdr(ctypes.Structure):
+    """struct mmsghdr, sendmmsg(2)."""
+
+    _fields_ = [("message", _Msghdr), ("sent_bytes", ctypes.c_uint)]
 
 
 class Datagrams:
@@ -86,8 +91,8 @@ class Datagrams:
         self._slots = list(self._iovecs)
         self._headers = (_Mmsghdr * BATCH)()
         for header, iovec in zip(self._headers, self._slots, strict=True):
-            header.iovecs = ctypes.pointer(iovec)
-            header.iovec_count = 1
+            header.message.iovecs = ctypes.pointer(iovec)
+            header.message.iovec_count = 1
         self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
         self._sendmmsg.argtypes = [
             ctypes.c_int,
