@@ -63,7 +63,7 @@ class Type(NamedTuple):
     kind: int
     name: str
     size: int
-    count: int
+    length: int
     tail: int
     flag: bool
 
@@ -122,7 +122,7 @@ class Btf:
             kind=raw.info >> 24 & 0x1F,
             name=self._string(raw.name),
             size=raw.size,
-            count=raw.info & 0xFFFF,
+            length=raw.info & 0xFFFF,
             tail=address + ctypes.sizeof(_Type),
             flag=bool(raw.info >> 31),
         )
@@ -134,7 +134,7 @@ class Btf:
             LayoutError: a bit field.
         """
         found = self.type(type_id)
-        for member in (_Words * found.count).from_address(found.tail):
+        for member in (_Words * found.length).from_address(found.tail):
             name = self._string(member.first)
             bits, width = member.third, 0
             if found.flag:
@@ -146,13 +146,13 @@ class Btf:
     def enumerators(self, name: str) -> dict[str, int]:
         """Return the values of enum `name` by their names."""
         found = self.type(self.find(name, Kind.ENUM))
-        values = (_Enumerator * found.count).from_address(found.tail)
+        values = (_Enumerator * found.length).from_address(found.tail)
         return {self._string(each.name): each.value for each in values}
 
     def argument_count(self, typedef: str) -> int:
         """Return how many arguments the function behind a pointer typedef takes."""
         pointer = self.type(self.find(typedef, Kind.TYPEDEF)).size
-        return self.type(self.type(pointer).size).count
+        return self.type(self.type(pointer).size).length
 
     def resolve(self, type_id: int) -> tuple[Type, str]:
         """Return what is behind typedefs and qualifiers, and the last typedef name."""
@@ -174,7 +174,7 @@ class Btf:
         """Return {name: (offset in bytes, ctypes class)} of `.bss` and its like."""
         found = self.type(self.find(section, Kind.DATASEC))
         result = {}
-        for entry in (_Words * found.count).from_address(found.tail):
+        for entry in (_Words * found.length).from_address(found.tail):
             variable = self.type(entry.first)
             if self.resolve(variable.size)[0].kind not in (Kind.POINTER, Kind.ENUM):
                 result[variable.name] = (entry.second, self.ctype(variable.size))

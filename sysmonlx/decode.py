@@ -39,11 +39,15 @@ class Layout:
         self.name = name
         self.size = size
         self.fields = tuple(field.name for field in fields)
-        self.record: Any = namedtuple(name, self.fields)  # noqa: PYI024 - made at run time
+        make: Any = namedtuple  # mypy knows only those written out
+        self.record = make(name, self.fields)
         self._packed = fields
         form, self.source = _generate(fields)
         self._struct = struct.Struct(form)
-        scope: dict[str, Any] = {"unpack": self._struct.unpack_from, "new": tuple.__new__}
+        scope: dict[str, Any] = {
+            "unpack": self._struct.unpack_from,
+            "new": tuple.__new__,
+        }
         scope["record"] = self.record
         exec(compile(self.source, f"<decode {name}>", "exec"), scope)
         self._decode: Callable[[bytes], Record] = scope["decode"]
@@ -60,10 +64,12 @@ class Layout:
             raise RecordError(f"{self.name}: {error}") from error
 
     def encode(self, **values: Any) -> bytes:
-        """Return the bytes of a record with these field values, others zero; for tests."""
+        """Return a record of these field values, others zero, as bytes; for tests."""
         tail, offset, packed = b"", self.size, bytearray(self.size)
         for field in self._packed:
-            value = values.pop(field.name, b"" if field.how in ("text", "varlen") else 0)
+            value = values.pop(
+                field.name, b"" if field.how in ("text", "varlen") else 0
+            )
             if field.how == "varlen":
                 struct.pack_into("=HH", packed, field.offset, offset, len(value))
                 tail, offset = tail + value, offset + len(value)
@@ -112,7 +118,9 @@ class Layouts:
 
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
-        members = {m.name: m.type_id for m in btf.members(btf.find("record", Kind.UNION))}
+        members = {
+            m.name: m.type_id for m in btf.members(btf.find("record", Kind.UNION))
+        }
         numbers = btf.enumerators("record_type")
         self.type_max = numbers.pop("RECORD_TYPE_MAX")
         types = {n.removeprefix("RECORD_").lower(): v for n, v in numbers.items()}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Reader of a BPF ring buffer through mmap, without a callback per record.
 
-Layout: kernel/bpf/ringbuf.c. Page 0 holds the consumer position (ours to write), page 1
-the producer position, then the data, which we map once; a record that runs over the end
-goes on at the start. Each record has an 8-byte header whose first word is its length with
-two flags, and is padded to 8 bytes.
+Layout: kernel/bpf/ringbuf.c. Page 0 holds the consumer position (ours to write), page
+1 the producer position, then the data, which we map once; a record that runs over the
+end goes on at the start. Each record has an 8-byte header whose first word is its
+length with two flags, and is padded to 8 bytes.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class RingBuffer:
         return (self._producer[0] - self._consumer[0]) / self._size
 
     def read(self, limit: int = 1024) -> Iterator[bytes]:
-        """Yield up to `limit` records; each is free for the kernel once the next is asked.
+        """Yield up to `limit` records; asking for the next gives the space back.
 
-        Aligned 8-byte loads and stores keep positions whole; x86 orders the loads of the
-        position, the length and the data as written here.
+        Aligned 8-byte loads and stores keep positions whole; x86 orders the loads of
+        the position, the length and the data as written here.
         """
         position = self._consumer[0]
         producer = self._producer[0]

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: MIT
+"""The process table: who a (tgid, start time) is, which image it runs, who forked it.
+
+Fed by the records of fork, exec and exit, and by scans of the running tasks; events
+find here the image, GUID and parent of the process that acted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from sysmonlx.decode import Record
+
+NO_GUID = "{00000000-0000-0000-0000-000000000000}"
+UNKNOWN = "-"
+
+#: How long an ended process can still be found, and how many of them.
+GRACE_NS = 60_000_000_000
+ENDED_LIMIT = 4096
+
+_SECOND_NS = 1_000_000_000
+
+
+class Identity:
+    """Makes GUIDs: `{machine-low second-high second-key}` with a key that is unique.
+
+    `machine` is the first half of the machine id, `offset_ns` the wall clock at boot,
+    fixed for the whole boot. The 64-bit key holds the nanosecond within the second of
+    the start (30 bits), the tgid (22) and the exec id (12).
+    """
+
+    def __init__(self, machine: int, offset_ns: int) -> None:
+        self._machine = machine
+        self._offset_ns = offset_ns
+
+    def process_guid(self, tgid: int, start_boot_ns: int, exec_id: int) -> str:
+        """Return the ProcessGuid of one image of one process."""
+        second, ns = divmod(start_boot_ns + self._offset_ns, _SECOND_NS)
+        key = ns << 34 | (tgid & 0x3FFFFF) << 12 | (exec_id & 0xFFF)
+        return self._guid(second, key)
+
+    def logon_guid(self, second: int, tty_index: int, uid: int) -> str:
+        """Return the LogonGuid of a user on a terminal; `second` 0 is unknown."""
+        return self._guid(second, (tty_index & 0xFFFFFFFF) << 32 | uid)
+
+    def _guid(self, second: int, key: int) -> str:
+        digits = key.to_bytes(8, "little").hex()
+        second &= 0xFFFFFFFF
+        return (
+            f"{{{self._machine:08x}-{second & 0xFFFF:04x}-{second >> 16:04x}"
+            f"-{digits[:4]}-{digits[4:]}}}"
+        )
+
+
+class Process:
+    """One image of one process; `hold` has its events while one of them must wait."""
+
+    __slots__ = (
+        "_guid",
+        "args",
+        "ended_boot_ns",
+        "exec_id",
+        "hold",
+        "identity",
+        "image",
+        "is_kernel_thread",
+        "mount_namespace",
+        "namespace_tgid",
+        "parent",
+        "pid_namespace",
+        "previous",
+        "start_boot_ns",
+        "tgid",
+        "uid",
+    )
+
+    def __init__(
+        self, identity: Identity, record: Record, image: str, args: str
+    ) -> None:
+        self.identity = identity
+        self.tgid: int = record.tgid
+        self.start_boot_ns: int = record.start_boot_ns
+        self.exec_id: int = record.exec_id
+        self.uid: int = record.uid
+        self.pid_namespace: int = record.pid_namespace
+        self.mount_namespace: int = record.mount_namespace
+        self.namespace_tgid: int = record.namespace_tgid
+        self.is_kernel_thread = False
+        self.image = image
+        self.args = args
+        self.parent: Process | None = None
+        self.previous: Process | None = None
+        self.ended_boot_ns = 0
+        self.hold: deque[Any] | None = None
+        self._guid = ""
+
+    @property
+    def guid(self) -> str:
+        """ProcessGuid of this image."""
+        if not self._guid:
+            self._guid = self.identity.process_guid(
+                self.tgid, self.start_boot_ns, self.exec_id
+            )
+        return self._guid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its end has not been seen."""
+        return self.ended_boot_ns == 0
+
+
+def text(data: bytes) -> str:
+    """Return bytes of the kernel as text, "-" when there are none."""
+    return data.decode("utf-8", "surrogateescape") if data else UNKNOWN
+
+
+def path_text(data: bytes, truncated: bool) -> str:
+    """Return a path; one whose front is missing begins with "+", as Sysmon shows it."""
+    return ("+" if truncated else "") + text(data)
+
+
+def args_text(data: bytes, truncated: bool) -> str:
+    """Return a command line: arguments joined by blanks, "-" when there are none.
+
+    A longer one than the kernel side takes ends in "...".
+    """
+    if not data:
+        return UNKNOWN
+    if truncated:
+        data = data[:-3] + b"..."
+    elif data.endswith(b"\0"):
+        data = data[:-1]
+    return data.replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+
+
+class ProcessTable:
+    """All processes alive, and for a grace period those that have ended.
+
+    `flags` are the values of `enum record_flag` by name.
+    """
+
+    def __init__(self, identity: Identity, flags: dict[str, int]) -> None:
+        self.identity = identity
+        self._alive: dict[int, Process] = {}
+        self._ended: dict[tuple[int, int], Process] = {}
+        self._expiry: deque[Process] = deque()
+        self.flags = flags
+        self._kernel_thread = flags["KERNEL_THREAD"]
+        self._args_truncated = flags["ARGS_TRUNCATED"]
+        self._image_truncated = flags["IMAGE_TRUNCATED"]
+        self.unknown = 0
+        """Records whose process was not in the table: a scan is due."""
+
+    def __len__(self) -> int:
+        return len(self._alive) + len(self._ended)
+
+    def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
+        """Return the process, of `exec_id` where that image is still known."""
+        process = self._alive.get(tgid)
+        if process is None or process.start_boot_ns != start_boot_ns:
+            process = self._ended.get((tgid, start_boot_ns))
+            if process is None:
+                return None
+        if exec_id not in (-1, process.exec_id):
+            previous = process.previous
+            if previous is not None and previous.exec_id == exec_id:
+                return previous
+        return process
+
+    def alive(self, tgid: int) -> Process | None:
+        """Return the process that has this tgid now."""
+        return self._alive.get(tgid)
+
+    def acting(self, record: Record) -> Process:
+        """Return who acted; never fails: an unknown one is made from the header."""
+        process = self.find(record.tgid, record.start_boot_ns, record.exec_id)
+        if process is None:
+            self.unknown += 1
+            process = Process(self.identity, _Header(record), UNKNOWN, UNKNOWN)
+            self._insert(process)
+        return process
+
+    def fork(self, record: Record) -> Process:
+        """Take a new process: it runs its parent's image until it execs."""
+        parent = self.find(
+            record.parent_tgid, record.parent_start_boot_ns, record.parent_exec_id
+        )
+        if parent is None:
+            self.unknown += 1
+        known = self._alive.get(record.tgid)
+        if known is not None and known.start_boot_ns == record.start_boot_ns:
+            known.parent = parent or known.parent
+            return known
+        image = parent.image if parent else UNKNOWN
+        args = parent.args if parent else UNKNOWN
+        process = Process(self.identity, record, image, args)
+        process.is_kernel_thread = bool(record.flags & self._kernel_thread)
+        process.parent = parent
+        self._insert(process)
+        return process
+
+    def create(self, record: Record) -> Process:
+        """Take a new image of a process."""
+        before = self.find(record.tgid, record.start_boot_ns)
+        process = self._from_record(record)
+        if before is None:
+            process.parent = self._parent_of(record)
+        else:
+            process.parent = before.parent or self._parent_of(record)
+            process.hold = before.hold
+            if before.exec_id != process.exec_id:
+                before.previous = None
+                process.previous = before
+        self._insert(process)
+        return process
+
+    def terminate(self, record: Record) -> Process | None:
+        """Take the end of a process; None when it was taken before."""
+        process = self.acting(record)
+        if not process.is_alive:
+            return None
+        self._end(process, record.boot_ns)
+        return process
+
+    def _end(self, process: Process, boot_ns: int) -> None:
+        process.ended_boot_ns = boot_ns or 1
+        if self._alive.get(process.tgid) is process:
+            del self._alive[process.tgid]
+        self._ended[process.tgid, process.start_boot_ns] = process
+        self._expiry.append(process)
+        if len(self._expiry) > ENDED_LIMIT:
+            self._forget(self._expiry.popleft())
+
+    def _forget(self, process: Process) -> None:
+        """Drop an ended process, so that it does not keep its ancestors."""
+        key = (process.tgid, process.start_boot_ns)
+        if self._ended.get(key) is process:
+            del self._ended[key]
+        process.parent = process.previous = None
+
+    def expire(self, boot_ns: int) -> None:
+        """Forget processes that ended more than the grace period before `boot_ns`."""
+        while self._expiry and self._expiry[0].ended_boot_ns < boot_ns - GRACE_NS:
+            self._forget(self._expiry.popleft())
+
+    def _insert(self, process: Process) -> None:
+        before = self._alive.get(process.tgid)
+        if before is not None and before.start_boot_ns != process.start_boot_ns:
+            self._end(before, process.start_boot_ns)  # its end was lost
+        self._alive[process.tgid] = process
+
+    def _parent_of(self, record: Record) -> Process | None:
+        return self.find(record.parent_tgid, record.parent_start_boot_ns)
+
+    def _from_record(self, record: Record) -> Process:
+        process = Process(
+            self.identity,
+            record,
+            path_text(record.image, bool(record.flags & self._image_truncated)),
+            args_text(record.args, bool(record.flags & self._args_truncated)),
+        )
+        if record.flags & self._kernel_thread:
+            process.is_kernel_thread = True
+            process.args = f"[{text(record.comm)}]"
+        return process
+
+    def scan(self, records: Iterable[Record], boot_ns: int) -> None:
+        """Merge what an iterator over all tasks saw.
+
+        `boot_ns` is from before the iterator ran: older processes that it did not see
+        have ended. What exec records said of the same image stays.
+        """
+        seen = set()
+        added = []
+        for record in records:
+            seen.add(record.tgid)
+            known = self._alive.get(record.tgid)
+            if known is None or not _is_up_to_date(known, record):
+                added.append((self._from_record(record), record, known))
+        for process, _, known in added:
+            if known is not None and known.start_boot_ns == process.start_boot_ns:
+                process.parent, process.hold = known.parent, known.hold
+            self._insert(process)
+        for process, record, _ in added:
+            process.parent = process.parent or self._parent_of(record)
+        for process in list(self._alive.values()):
+            if process.tgid not in seen and process.start_boot_ns < boot_ns:
+                self._end(process, boot_ns)
+
+
+def _is_up_to_date(known: Process, record: Record) -> bool:
+    """Say whether the table has this image already, by a record that knew it."""
+    return (
+        known.start_boot_ns == record.start_boot_ns
+        and known.exec_id >= record.exec_id
+        and (known.image != UNKNOWN or not record.image)
+    )
+
+
+class _Header:
+    """What a record's header alone says of its process."""
+
+    def __init__(self, record: Record) -> None:
+        self.tgid = record.tgid
+        self.start_boot_ns = record.start_boot_ns
+        self.exec_id = record.exec_id
+        self.uid = record.uid
+        self.pid_namespace = 0
+        self.mount_namespace = 0
+        self.namespace_tgid = 0
