@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Installation against a systemctl that writes down what it is asked."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sysmonlx import service
+from sysmonlx.errors import InstallError
+from sysmonlx.state import Paths, write_private
+
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$@" >> "$CALLS"
+case "$*" in
+"$FAIL "*) echo "Job for $2 failed." >&2; exit 1;;
+*LoadState*) echo loaded;;
+*StatusText*) echo "no BTF in this kernel";;
+esac
+"""
+
+
+@dataclass
+class Machine:
+    """A root directory that passes for a machine with systemd."""
+
+    root: Path
+    calls: Path
+    is_live: bool = True
+
+    @property
+    def unit_file(self) -> Path:
+        return self.root / "etc/systemd/system/sysmonlx.service"
+
+    def write(self, path: Path, data: bytes, mode: int) -> None:
+        write_private(path, data, mode)
+
+    def called(self) -> list[str]:
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return [line for line in lines if not line.startswith("show")]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    root = tmp_path / "root"
+    (root / "run/systemd/system").mkdir(parents=True)
+    (root / "etc/systemd/system").mkdir(parents=True)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "systemctl").write_text(SYSTEMCTL)
+    (tools / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("FAIL", "none")
+    return Machine(root, tmp_path / "calls")
+
+
+def test_installed_unit_is_enabled_and_started_in_this_order(machine: Machine) -> None:
+    done = service.install_unit(machine, "/usr/local/bin/sysmonlx")
+    assert machine.called() == [
+        "daemon-reload",
+        "enable sysmonlx.service",
+        "restart sysmonlx.service",
+    ]
+    assert done == [
+        f"Wrote {machine.unit_file}",
+        "Enabled sysmonlx.service",
+        "Started sysmonlx.service",
+    ]
+    text = machine.unit_file.read_text()
+    assert 'ExecStart="/usr/local/bin/sysmonlx" -service\n' in text
+    assert "@EXEC@" not in text
+    assert machine.unit_file.stat().st_mode & 0o777 == 0o644
+
+
+def test_start_that_fails_is_an_error_with_the_services_reason_and_is_not_retried(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", "restart")
+    wanted = r"Job for sysmonlx.service failed. \(no BTF in this kernel\)"
+    with pytest.raises(InstallError, match=wanted):
+        service.install_unit(machine, "/usr/local/bin/sysmonlx")
+    assert machine.called()[-1] == "stop sysmonlx.service"
+
+
+def test_systemctl_that_is_missing_is_an_error(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(InstallError, match=r"systemctl daemon-reload: .*No such file"):
+        service.install_unit(machine, "/usr/local/bin/sysmonlx")
+
+
+def test_another_root_gets_the_unit_and_systemd_is_left_alone(
+    machine: Machine,
+) -> None:
+    paths = Paths(machine.root)
+    assert not service.systemd_is_running(paths)
+    done = service.install_unit(paths, "/usr/bin/sysmonlx")
+    assert done == [f"Wrote {paths.unit_file}"]
+    assert service.remove_unit(paths) == [f"Removed {paths.unit_file}"]
+    assert service.remove_unit(paths) == []
+    assert machine.called() == []
+
+
+def test_machine_without_systemd_gets_nothing(tmp_path: Path) -> None:
+    assert service.install_unit(Paths(tmp_path), "/usr/bin/sysmonlx") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_removal_undoes_the_installation_and_says_so(machine: Machine) -> None:
+    service.install_unit(machine, "/usr/local/bin/sysmonlx")
+    machine.calls.unlink()
+    assert service.remove_unit(machine) == [
+        "Stopped sysmonlx.service",
+        "Disabled sysmonlx.service",
+        f"Removed {machine.unit_file}",
+    ]
+    assert machine.called() == [
+        "stop sysmonlx.service",
+        "disable sysmonlx.service",
+        "daemon-reload",
+        "reset-failed sysmonlx.service",
+    ]
+    assert not machine.unit_file.exists()
+
+
+def test_removal_that_fails_keeps_the_unit(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.install_unit(machine, "/usr/local/bin/sysmonlx")
+    monkeypatch.setenv("FAIL", "stop")
+    with pytest.raises(InstallError, match="systemctl stop"):
+        service.remove_unit(machine)
+    assert machine.unit_file.exists()
+
+
+@pytest.mark.parametrize("path", ["sysmonlx", "", "/a\nExecStart=/bin/sh", "/\udcff"])
+def test_program_that_systemd_could_not_start_is_refused(path: str) -> None:
+    with pytest.raises(InstallError, match="as a service"):
+        service.unit_text(path)
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_notification_reaches_the_manager(tmp_path: Path, abstract: bool) -> None:
+    name = f"\0{tmp_path}" if abstract else str(tmp_path / "notify")
+    environment = {"NOTIFY_SOCKET": name.replace("\0", "@")}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name)
+        manager.settimeout(5)
+        assert service.notify("READY=1\nSTATUS=on", environment)
+        assert manager.recv(100) == b"READY=1\nSTATUS=on"
+        assert service.notify_reloading(environment)
+        first, _, second = manager.recv(100).partition(b"\nMONOTONIC_USEC=")
+        assert first == b"RELOADING=1"
+        assert abs(int(second) - time.monotonic_ns() // 1000) < 5_000_000
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1234", "/nonexistent/socket"])
+def test_manager_that_does_not_listen_is_no_error(address: str) -> None:
+    assert not service.notify("READY=1", {"NOTIFY_SOCKET": address})
+    assert not service.notify("READY=1", {})
+
+
+def test_manager_that_stalls_does_not_stall_us(tmp_path: Path) -> None:
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(environment["NOTIFY_SOCKET"])
+        sent = [service.notify("WATCHDOG=1", environment) for _ in range(2000)]
+    assert sent[0]
+    assert not sent[-1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "interval_s"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "x"}, None),
+    ],
+)
+def test_watchdog_interval_is_half_of_what_is_allowed(
+    environment: dict[str, str], interval_s: float | None
+) -> None:
+    assert service.watchdog_interval_s(environment) == interval_s
