@@ -87,6 +87,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
     "bpf_map__max_entries": (c_uint32, [c_void_p], None),
     "bpf_map__set_max_entries": (c_int, [c_void_p, c_uint32], check_not_negative),
     "bpf_map__set_autocreate": (c_int, [c_void_p, c_bool], check_not_negative),
+    "bpf_map__reuse_fd": (c_int, [c_void_p, c_int], check_not_negative),
     "bpf_map__value_size": (c_uint32, [c_void_p], None),
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)], check_not_null),
     "bpf_map_update_elem": (
@@ -250,11 +251,12 @@ class BpfMap:
         """
         self._lib.bpf_map_delete_elem(self.fd, key)
 
-    def initial_value(self) -> tuple[int, int]:
-        """Return (address, size) of a global section; after load .bss is live memory.
+    def reuse(self, fd: int) -> None:
+        """Take, before load, the map behind `fd` instead of making a new one."""
+        self._lib.bpf_map__reuse_fd(self._pointer, fd)
 
-        The size comes from a size_t that libbpf fills.
-        """
+    def initial_value(self) -> tuple[int, int]:
+        """Return (address, size in bytes) of a global section before load."""
         size = c_size_t()
         address = self._lib.bpf_map__initial_value(self._pointer, byref(size))
         return address, size.value
@@ -318,6 +320,13 @@ class BpfObject:
             LibbpfError: with the verifier's words in `log`.
         """
         self._lib.bpf_object__load(self._pointer)
+
+    def maps(self) -> dict[str, BpfMap]:
+        """Return every map by the name that BTF and `map` know it by."""
+        found = {}
+        for pointer in self._walk(self._lib.bpf_object__next_map):
+            found[self._lib.bpf_map__name(pointer).decode()] = BpfMap(pointer)
+        return found
 
     def map(self, name: str) -> BpfMap:
         """Return the map `name`; a global section is `.bss`, `.rodata`, `.data`."""

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: MIT
+"""The kernel side, loaded and attached: programs by what is wanted, maps, counters."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sysmonlx.btf import Btf, Kind
+from sysmonlx.decode import Layouts, Record
+from sysmonlx.errors import CaptureError, LibbpfError
+from sysmonlx.hook import Hook
+from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAMS
+from sysmonlx.libbpf import (
+    BpfMap,
+    BpfObject,
+    library,
+    possible_cpus,
+    program_info,
+)
+from sysmonlx.ringbuffer import RingBuffer
+
+OBJECT = Path(__file__).with_name("sysmonlx.bpf.o")
+_FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A hook that no group of programs could serve, and why."""
+
+    hook: Hook
+    program: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.hook.name}: {self.program}: {self.reason}; {self.hook.missing}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCounts:
+    """What the kernel side counted for one record type, summed over processors."""
+
+    seen: int
+    filtered: int
+    submitted: int
+    lost: tuple[int, ...]
+
+
+def facts_of_kernel(btf_path: str) -> dict[str, bool]:
+    """Return the switches of compat.bpf.h that the running kernel's BTF decides."""
+    lib = library()
+    if btf_path:
+        pointer = lib.btf__parse(os.fsencode(btf_path), None)
+    else:
+        pointer = lib.btf__load_vmlinux_btf()
+    btf = Btf(lib, pointer)
+    try:
+        return {
+            "has_bpf_loop": "BPF_FUNC_loop" in btf.enumerators("bpf_func_id"),
+            "has_rdonly_cast": btf.has("bpf_rdonly_cast", Kind.FUNC),
+        }
+    finally:
+        lib.btf__free(pointer)
+
+
+class Capture:
+    """Loaded programs and their maps. Programs come in batches that share the maps.
+
+    `start` loads what processes need; `want` attaches and detaches the rest, also long
+    after. Raises CaptureError where processes cannot be watched at all.
+    """
+
+    def __init__(
+        self,
+        ring_size_bytes: int,
+        wake_bytes: int,
+        object_path: Path = OBJECT,
+        btf_path: str = "",
+    ) -> None:
+        self._path = str(object_path)
+        self._btf_path = btf_path
+        self._ring_size_bytes = ring_size_bytes
+        self._rodata: dict[str, int | bool] = {"wake_bytes": wake_bytes}
+        self._objects: list[BpfObject] = []
+        self._loaded: dict[str, BpfObject] = {}
+        self._refused: dict[str, str] = {}
+        self._serving: dict[Hook, tuple[str, ...]] = {}
+        self._cgroup_fd = -1
+        self.missing: tuple[Missing, ...] = ()
+        self.maps: dict[str, BpfMap] = {}
+
+    def start(self, wanted: Iterable[Hook] = ()) -> None:
+        """Load the programs of processes and of `wanted`; attach those of processes."""
+        if not os.path.exists(self._path):
+            raise CaptureError(f"{self._path} is missing: build it with make bpf")
+        try:
+            self._rodata.update(facts_of_kernel(self._btf_path))
+        except LibbpfError as error:
+            raise CaptureError(
+                "this kernel gives no BTF (/sys/kernel/btf/vmlinux): "
+                "name a file that has it with -btf FILE"
+            ) from error
+        self._load_for((*PROCESS_HOOKS, *wanted), SCAN_PROGRAMS)
+        base = self._objects[0]
+        btf = Btf(library(), base.btf)
+        self.layouts = Layouts(btf)
+        self._counter_class = btf.ctype(btf.find("record_counters", Kind.STRUCT))
+        self._variables = btf.variables(".bss")
+        self._bss = mmap.mmap(self.maps[".bss"].fd, mmap.PAGESIZE)
+        self.set_variable("own_tgid", os.getpid())
+        ring = self.maps["records"]
+        self.ring = RingBuffer(ring.fd, ring.max_entries)
+        self._attach_all(PROCESS_HOOKS)
+        if self.missing:
+            raise CaptureError(f"cannot watch processes: {self.missing[0]}")
+
+    def want(self, hooks: Iterable[Hook]) -> None:
+        """Attach exactly the hooks of processes and these; the others are detached.
+
+        What cannot be had is in `missing` afterwards.
+        """
+        wanted = tuple(hooks)
+        for hook in set(self._serving) - {*wanted, *PROCESS_HOOKS}:
+            for program in self._serving.pop(hook):
+                self._loaded[program].detach(program)
+        self._load_for(wanted)
+        self._attach_all(wanted)
+
+    def set_variable(self, name: str, value: Any) -> None:
+        """Set a global variable of the programs (scalar, in .bss)."""
+        offset, kind = self._variables[name]
+        memory = kind(value)
+        self._bss[offset : offset + ctypes.sizeof(kind)] = bytes(memory)
+
+    def scan(self) -> list[Record]:
+        """Return a process_scan record of every running process.
+
+        Raises:
+            CaptureError: no iterator could be loaded.
+        """
+        program = next((name for name in SCAN_PROGRAMS if name in self._loaded), "")
+        if not program:
+            raise CaptureError(f"no iterator over tasks: {self._refused}")
+        data = self._loaded[program].read_iterator(program)
+        layout = self.layouts.by_name["process_scan"]
+        records, at = [], 0
+        while at < len(data):
+            (size,) = struct.unpack_from("=I", data, at + _SIZE_OFFSET)
+            records.append(layout.decode(data[at : at + size]))
+            at += size
+        return records
+
+    def counts(self) -> dict[str, RecordCounts]:
+        """Return the kernel's counters by record name."""
+        size = ctypes.sizeof(self._counter_class)
+        stride = (size + 7) & ~7
+        processors = possible_cpus()
+        data = self.maps["counters"].lookup(bytes(4), stride * processors)
+        parts = [
+            self._counter_class.from_buffer_copy(data, stride * each)
+            for each in range(processors)
+        ]
+        return {
+            name: RecordCounts(
+                sum(part.seen[number] for part in parts),
+                sum(part.filtered[number] for part in parts),
+                sum(part.submitted[number] for part in parts),
+                tuple(
+                    sum(part.lost[number][reason] for part in parts)
+                    for reason in range(len(self.layouts.reasons))
+                ),
+            )
+            for name, number in self.layouts.number.items()
+        }
+
+    def program_times(self) -> dict[str, tuple[int, int, int]]:
+        """Return (run_time_ns, run_count, recursion_misses) of each loaded program."""
+        return {
+            name: program_info(found.program_fd(name))
+            for name, found in self._loaded.items()
+        }
+
+    def attached(self) -> frozenset[str]:
+        """Return the names of all attached programs."""
+        return frozenset().union(*(each.attached() for each in self._objects))
+
+    def close(self) -> None:
+        """Detach everything and give the memory back."""
+        if hasattr(self, "ring"):
+            self.ring.close()
+            self._bss.close()
+        for found in reversed(self._objects):
+            found.close()
+        if self._cgroup_fd >= 0:
+            os.close(self._cgroup_fd)
+
+    def _load_for(self, hooks: Iterable[Hook], extra: tuple[str, ...] = ()) -> None:
+        """Load what hooks need and is not loaded, without what the kernel refuses."""
+        hooks = tuple(hooks)
+        while True:
+            scan = next((name for name in extra if name not in self._refused), None)
+            names = {name for hook in hooks for name in self._group(hook)}
+            names |= {scan} if scan else set()
+            names -= self._loaded.keys()
+            if not names:
+                return
+            if self._load(names):
+                return
+
+    def _group(self, hook: Hook) -> tuple[str, ...]:
+        """Return the first group of programs that the kernel has not refused."""
+        for group in hook.alternatives:
+            if not any(name in self._refused for name in group):
+                return group
+        return ()
+
+    def _load(self, names: set[str]) -> bool:
+        """Load these programs; False: one was refused, it is noted."""
+        found = BpfObject(self._path, self._btf_path)
+        try:
+            known = found.programs()
+            for name in names - known.keys():
+                raise CaptureError(f"{self._path} has no program {name}")
+            for name in known:
+                found.set_autoload(name, name in names)
+            self._prepare(found)
+            found.load()
+        except LibbpfError as error:
+            found.close()
+            self._refuse(error, names)
+            return False
+        self._objects.append(found)
+        self._loaded.update(dict.fromkeys(names, found))
+        if not self.maps:
+            self.maps = _by_short_name(found)
+        return True
+
+    def _refuse(self, error: LibbpfError, names: set[str]) -> None:
+        match = _FAILED_PROGRAM.search(error.log)
+        if match is None or match[1] not in names:
+            log = error.log.strip().splitlines()
+            raise CaptureError(
+                f"the kernel refuses the eBPF programs: {error}"
+                + (f" ({log[-1]})" if log else "")
+            ) from error
+        self._refused[match[1]] = os.strerror(error.errno)
+
+    def _prepare(self, found: BpfObject) -> None:
+        maps = _by_short_name(found)
+        for name, known in self.maps.items():
+            if name != ".rodata":
+                maps[name].reuse(known.fd)
+        if not self.maps:
+            maps["records"].resize(self._ring_size_bytes)
+            maps["task_scratch"].resize(possible_cpus())
+        address, _ = maps[".rodata"].initial_value()
+        for name, (offset, kind) in (
+            Btf(library(), found.btf).variables(".rodata").items()
+        ):
+            if name in self._rodata:
+                kind.from_address(address + offset).value = self._rodata[name]
+
+    def _attach_all(self, hooks: Iterable[Hook]) -> None:
+        missing = []
+        for hook in hooks:
+            while hook not in self._serving:
+                group = self._group(hook)
+                if not group:
+                    missing.append(self._why(hook))
+                    break
+                self._load_for((hook,))
+                if group == self._group(hook) and self._attach(hook, group):
+                    self._serving[hook] = group
+        self.missing = tuple(missing)
+
+    def _attach(self, hook: Hook, group: tuple[str, ...]) -> bool:
+        attached: list[str] = []
+        for name in group:
+            try:
+                if name not in self._loaded[name].attached():
+                    cgroup = self._cgroup() if hook.kind == "cgroup" else -1
+                    self._loaded[name].attach(name, cgroup)
+                attached.append(name)
+            except (LibbpfError, OSError) as error:
+                self._refused[name] = str(error)
+                for each in attached:
+                    self._loaded[each].detach(each)
+                return False
+        return True
+
+    def _cgroup(self) -> int:
+        if self._cgroup_fd < 0:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            self._cgroup_fd = os.open(cgroup2_mount(), flags)
+        return self._cgroup_fd
+
+    def _why(self, hook: Hook) -> Missing:
+        names = [name for group in hook.alternatives for name in group]
+        program = next(name for name in names if name in self._refused)
+        return Missing(hook, program, self._refused[program])
+
+
+#: Offset of `size` in struct record_header; the scan reads it before any layout.
+_SIZE_OFFSET = 20
+
+
+def _by_short_name(found: BpfObject) -> dict[str, BpfMap]:
+    """Return the maps by name, global sections without the object's name."""
+    return {
+        name[name.rfind(".") :] if "." in name else name: each
+        for name, each in found.maps().items()
+    }
+
+
+def cgroup2_mount() -> str:
+    """Return where the cgroup2 hierarchy is mounted, from proc_pid_mountinfo(5).
+
+    Raises:
+        FileNotFoundError: nowhere.
+    """
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            mount, _, filesystem = line.partition(" - ")
+            if filesystem.startswith("cgroup2 "):
+                return mount.split()[4].encode().decode("unicode_escape")
+    raise FileNotFoundError(2, "no cgroup2 file system is mounted")
