@@ -15,7 +15,8 @@ class Finding:
     """One remark on a configuration.
 
     `text` is Sysmon's message where Sysmon has one; `advice` is what we add:
-    what was expected, the nearest valid name. Line and column count from 1; 0 is unknown.
+    what was expected, the nearest valid name. Line and column count from 1; 0 is
+    unknown.
     """
 
     text: str
@@ -26,12 +27,18 @@ class Finding:
 
 
 class ConfigError(SysmonlxError):
-    """A configuration that cannot be used; holds every finding, not the first only."""
+    """A configuration that cannot be used; holds every finding, not the first only.
 
-    def __init__(self, name: str, findings: tuple[Finding, ...]) -> None:
+    `version` is the schema version that it declares, empty when that was not read.
+    """
+
+    def __init__(
+        self, name: str, findings: tuple[Finding, ...], version: str = ""
+    ) -> None:
         super().__init__(findings[0].text if findings else name)
         self.name = name
         self.findings = findings
+        self.version = version
 
 
 class UsageError(SysmonlxError):

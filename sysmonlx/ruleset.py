@@ -44,6 +44,8 @@ class Element:
     """One event element: `<ProcessCreate onmatch="include">...</ProcessCreate>`.
 
     `event_ids` are the events that it judges (several for PipeEvent and its like).
+    Its fields stand for the positions they have in event `bound_id`: a field that
+    another of the events has elsewhere, or lacks, does not match there.
     """
 
     tag: str
@@ -52,11 +54,12 @@ class Element:
     relation: str
     items: tuple[Filter | Compound, ...]
     line: int = 0
+    bound_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Options of the configuration, Sysmon's and ours; ours keep their defaults here."""
+    """Options of the configuration, Sysmon's and ours, with the defaults of ours."""
 
     hash_algorithms: tuple[str, ...] = ("SHA256",)
     field_sizes: tuple[tuple[str, int], ...] = ()
@@ -130,9 +133,7 @@ def _frozen(value: Any) -> Any:
 
 def _element(raw: dict[str, Any]) -> Element:
     items = tuple(map(_item, raw.pop("items")))
-    return Element(
-        **{name: _frozen(value) for name, value in raw.items()}, items=items
-    )
+    return Element(**{name: _frozen(value) for name, value in raw.items()}, items=items)
 
 
 def _item(raw: dict[str, Any]) -> Filter | Compound:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""The second opinion on a configuration: XML as such, and the XSD.
+
+The reader already judged it; what the schema has to say beyond that are warnings.
+lxml and xmlschema are imported only here and only when called: the service must not
+carry them (0.3 s and 30 MB).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sysmonlx.remarks import Remarks
+from sysmonlx.schema import schema_data
+from sysmonlx.xmltext import Node
+from sysmonlx.xsd import MAIN
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+#: Validating costs 0.1 ms an element; the reader alone checks larger files.
+MAX_ELEMENTS = 3000
+_MAX_BYTES = 1 << 20
+
+
+def validate(text: str, sysmon: Node, remarks: Remarks) -> None:
+    """Add a warning for each line that is not as the schema wants it."""
+    if len(text) > _MAX_BYTES or _more_than(sysmon, MAX_ELEMENTS):
+        return
+    root = _strict_root(text, remarks)
+    if root is None:
+        return
+    import xmlschema
+
+    schema = xmlschema.XMLSchema10(
+        str(schema_data(MAIN)), allow="local", validation="skip"
+    )
+    known = {finding.line for finding in remarks.found}
+    for error in schema.iter_errors(root):
+        line = getattr(error.elem, "sourceline", None) or 0
+        if line not in known:
+            known.add(line)
+            remarks.warn_line(f"Warning: not as in the schema: {error.reason}", line)
+
+
+def _strict_root(text: str, remarks: Remarks) -> _Element | None:
+    """Return the root element; None, with a warning, where XML is stricter than Sysmon.
+
+    The parser resolves no entity, loads no DTD, opens no network connection and keeps
+    libxml2's limits.
+    """
+    from lxml import etree
+
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        load_dtd=False,
+        dtd_validation=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        recover=False,
+    )
+    data = text.lstrip(" ").encode("utf-8", "surrogateescape")
+    try:
+        return etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        remarks.warn_line(
+            f"Warning: not well-formed XML, though Sysmon reads it: {error.msg}",
+            error.lineno or 0,
+        )
+        return None
+
+
+def _more_than(node: Node, limit: int) -> bool:
+    open_nodes = [node]
+    count = 0
+    while open_nodes and count <= limit:
+        last = open_nodes.pop()
+        count += 1
+        open_nodes += last.children
+    return count > limit
