@@ -107,7 +107,7 @@ def ruleset(
     fields: Sequence[str] = (),
     words: Sequence[str] = WORDS,
 ) -> Ruleset:
-    """Return rules of one tag; on any few fields of its first event, if not on these."""
+    """Return rules of one tag, on these fields or any few of its first event."""
     if not fields:
         names = [field.name for field in EVENT_BY_ID[event_ids[0]].fields]
         fields = chance.sample(names, k=min(len(names), chance.choice([2, 3, 9])))

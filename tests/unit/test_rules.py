@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import reference
@@ -19,9 +22,12 @@ from sysmonlx.catalogue import (
     FILE_CREATE,
 )
 from sysmonlx.conditions import fold, make_test, order_key, passes, split_items
+from sysmonlx.config import read_policy
 from sysmonlx.rules import compile_rules
 from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
 from sysmonlx.trace import trace
+
+DATA = Path(__file__).parent.parent / "data"
 
 TEXT = st.text() | randoms().map(strategies.text)
 
@@ -92,6 +98,23 @@ def test_condition(condition: str, value: str, text: str, matches: bool) -> None
     assert passes(make_test("Image", condition, value), fold(text)) is matches
     rules = file_create(element("include", "or", Filter("Image", condition, value)))
     assert decided(rules, Image=text) == ("-" if matches else None)
+
+
+VECTORS = json.loads((DATA / "rule_vectors.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=range(len(VECTORS)))
+def test_decisions_and_names_are_sysmons(case: dict[str, Any]) -> None:
+    policy, _ = read_policy(case["config"].encode(), "vector.xml", lax=True)
+    compiled = compile_rules(policy.ruleset)
+    for event in case["events"]:
+        event_id = TAGS[event["event"]][0]
+        name = event.get("rulename_without_leak", event["rulename"])
+        expected = name if event["decision"] == "include" else None
+        values = values_of(event_id, **event["fields"])
+        assert reference.decide(policy.ruleset, event_id, event["fields"]) == expected
+        assert compiled.match(event_id, values) == expected
+        assert trace(policy.ruleset, event_id, values).name == expected
 
 
 def test_every_condition_of_the_catalogue_is_known() -> None:
