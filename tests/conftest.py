@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Options and fixtures of all suites."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="rewrite the expected lines in tests/golden; review the difference",
+    )
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str, bool, str], None]:
+    """Skip with a reason what cannot run; fail where SYSMONLX_REQUIRE demands it."""
+
+    def check(what: str, available: bool, reason: str) -> None:
+        if available:
+            return
+        demanded = os.environ.get("SYSMONLX_REQUIRE", "").replace(",", " ").split()
+        if what in demanded or "kernel" in demanded:
+            pytest.fail(f"SYSMONLX_REQUIRE={' '.join(demanded)}: {reason}")
+        pytest.skip(reason)
+
+    return check
