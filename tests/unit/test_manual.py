@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sysmonlx import catalogue
+from sysmonlx.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS
+from sysmonlx.state import Paths
+
+MANUAL = Path(__file__).parents[2] / "man/sysmonlx.8"
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return MANUAL.read_text()
+
+
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="needs mandoc")
+def test_manual_has_no_warning() -> None:
+    command = ["mandoc", "-T", "lint", "-W", "warning", str(MANUAL)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout == ""
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [each.switch for each in (*OPTIONS, *OLD_OPTIONS, *OWN_OPTIONS) if each.switch],
+)
+def test_every_switch_is_described(text: str, switch: str) -> None:
+    name = r"\\&-" if switch == "-" else re.escape(switch)
+    assert re.search(rf"^\.(It .*)?Fl {name}( |$)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [catalogue.EVENT_BY_ID[number] for number in (1, 4, 5, 16, 255)],
+    ids=lambda event: event.name,
+)
+def test_every_field_of_an_event_is_described(
+    text: str, event: catalogue.EventType
+) -> None:
+    section = re.search(rf"^\.Ss {event.id}: (.*?)^\.S[sh]", text, re.M | re.S)
+    assert section
+    items = re.findall(r"^\.It Em (.*)$", section[1], re.MULTILINE)
+    names = [name for item in items for name in item.split(" , ")]
+    wanted = [each.name for each in event.fields if each.name != "RuleName"]
+    assert sorted(names) == sorted(wanted)
+
+
+def test_every_place_is_named(text: str) -> None:
+    paths = Paths()
+    for directory in (paths.state_dir, paths.run_dir):
+        assert f".It Pa {directory}/\n" in text
+    for path in (paths.config_file, paths.unit_file):
+        assert f".It Pa {path}\n" in text
+    for path in (paths.record_id_file, paths.policy_file, paths.command_line_file):
+        assert f".Pa {path.name} ,\n" in text
+    assert f".Pa {paths.pid_file.name}\n" in text
