@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""Record in, event out: decode, process table, enrich, rules, output, and what waits.
+
+An event whose Hashes are not known yet waits in its process's queue, and the process's
+later events behind it; the events of other processes go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sysmonlx.catalogue import EVENT_BY_ID, PROCESS_CREATE
+from sysmonlx.decode import Layouts, Record
+from sysmonlx.enrich import BUILDERS, Builder, Context
+from sysmonlx.errors import RecordError
+from sysmonlx.hashes import FileId, Hasher
+from sysmonlx.output import Output
+from sysmonlx.processes import Process, ProcessTable
+from sysmonlx.rules import Rules
+
+_HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
+_KNOWN_LIMIT = 4096
+_TYPE = slice(16, 20)  # `type` of struct record_header
+
+MarkKnown = Callable[[Record], None]
+
+
+class Held:
+    """An event in a queue: `is_waiting` for its hash, `is_decided` by the rules."""
+
+    __slots__ = ("event_id", "is_decided", "is_waiting", "queue", "values")
+
+    def __init__(
+        self,
+        event_id: int,
+        values: list[str],
+        queue: deque[Held],
+        *,
+        is_waiting: bool,
+        is_decided: bool,
+    ) -> None:
+        self.event_id = event_id
+        self.values = values
+        self.queue = queue
+        self.is_waiting = is_waiting
+        self.is_decided = is_decided
+
+
+class Pipeline:
+    """The stages in order. `mark_known` tells the kernel that a file needs no haste."""
+
+    def __init__(
+        self,
+        layouts: Layouts,
+        processes: ProcessTable,
+        context: Context,
+        output: Output,
+        hasher: Hasher[Held],
+        mark_known: MarkKnown,
+    ) -> None:
+        self._layouts = layouts
+        self._processes = processes
+        self._context = context
+        self._output = output
+        self._hasher = hasher
+        self._mark_known = mark_known
+        self._known: set[FileId] = set()
+        self.received: Counter[str] = Counter()
+        self.filtered: Counter[int] = Counter()
+        self.bad = 0
+        self.held = 0
+        self._handlers = self._make_handlers()
+
+    def _make_handlers(self) -> dict[int, Any]:
+        special = {
+            "process_fork": self._processes.fork,
+            "process_create": self._process_create,
+            "process_terminate": self._process_terminate,
+        }
+        handlers = {}
+        for name, layout in self._layouts.by_name.items():
+            act = special.get(name) or self._acting(BUILDERS.get(name, ()))
+            number = self._layouts.number[name]
+            handlers[number] = (name, layout.decode, act)
+        return handlers
+
+    def use_rules(self, rules: Rules) -> None:
+        """Judge every event from now on by these rules."""
+        self._match = rules.match
+        self._decides_by_hash = "Hashes" in rules.reads(1)
+        self._emits = {each for each in EVENT_BY_ID if rules.can_emit(each)}
+
+    def handle(self, data: bytes) -> None:
+        """Carry one record of the ring buffer as far as it goes."""
+        try:
+            name, decode, act = self._handlers[int.from_bytes(data[_TYPE], "little")]
+            record = decode(data)
+        except (KeyError, RecordError):
+            self.bad += 1
+            return
+        self.received[name] += 1
+        act(record)
+
+    def _acting(
+        self, builders: tuple[tuple[int, Builder], ...]
+    ) -> Callable[[Record], None]:
+        def act(record: Record) -> None:
+            process = self._processes.acting(record)
+            for event_id, build in builders:
+                if event_id in self._emits:
+                    values = build(record, process, self._context)
+                    self._judge(process, event_id, values)
+
+        return act
+
+    def _judge(self, process: Process, event_id: int, values: list[str] | None) -> None:
+        """Ask the rules, and emit what they include."""
+        if values is None:
+            return
+        rule = self._match(event_id, values)
+        if rule is None:
+            self.filtered[event_id] += 1
+            return
+        values[0] = rule
+        if process.hold:
+            self._hold(process, event_id, values, is_waiting=False, is_decided=True)
+        else:
+            self._output.emit(event_id, values)
+
+    def _process_terminate(self, record: Record) -> None:
+        process = self._processes.terminate(record)
+        if process is not None and 5 in self._emits:
+            (_, build), *_ = BUILDERS["process_terminate"]
+            self._judge(process, 5, build(record, process, self._context))
+
+    def _process_create(self, record: Record) -> None:
+        process = self._processes.create(record)
+        file_id = FileId(
+            record.file_device,
+            record.file_inode,
+            record.file_size,
+            record.file_mtime_ns,
+            record.file_ctime_ns,
+        )
+        if 1 not in self._emits:
+            self._needs_no_hash(file_id, record)
+            return
+        (_, build), *_ = BUILDERS["process_create"]
+        values = build(record, process, self._context)
+        assert values is not None
+        if not self._decides_by_hash:
+            rule = self._match(1, values)
+            if rule is None:
+                self.filtered[1] += 1
+                self._needs_no_hash(file_id, record)
+                return
+            values[0] = rule
+        text = self._hasher.cached(file_id)
+        if text is None:
+            self._request(record, process, file_id, values)
+        else:
+            values[_HASHES] = text
+            self._emit_create(process, values)
+
+    def _emit_create(self, process: Process, values: list[str]) -> None:
+        if self._decides_by_hash:
+            self._judge(process, 1, values)
+        elif process.hold:
+            self._hold(process, 1, values, is_waiting=False, is_decided=True)
+        else:
+            self._output.emit(1, values)
+
+    def _request(
+        self, record: Record, process: Process, file_id: FileId, values: list[str]
+    ) -> None:
+        """Let the event wait until its hash is known."""
+        held = self._hold(
+            process,
+            1,
+            values,
+            is_waiting=True,
+            is_decided=not self._decides_by_hash,
+        )
+        accepted = self._hasher.request(
+            file_id, record.tgid, record.image, record.mount_namespace, held
+        )
+        self._mark_known(record)
+        if not accepted:
+            self._release(held, "-")
+
+    def _hold(
+        self,
+        process: Process,
+        event_id: int,
+        values: list[str],
+        *,
+        is_waiting: bool,
+        is_decided: bool,
+    ) -> Held:
+        queue = process.hold
+        if queue is None:
+            queue = process.hold = deque()
+        held = Held(
+            event_id, values, queue, is_waiting=is_waiting, is_decided=is_decided
+        )
+        queue.append(held)
+        self.held += 1
+        return held
+
+    def _needs_no_hash(self, file_id: FileId, record: Record) -> None:
+        if file_id not in self._known:
+            if len(self._known) >= _KNOWN_LIMIT:
+                self._known.clear()
+            self._known.add(file_id)
+            self._mark_known(record)
+
+    def take_hashes(self) -> None:
+        """Let go the events whose hash is known by now, or has taken too long."""
+        for held, _, text in self._hasher.results():
+            self._release(held, text)
+
+    def _release(self, held: Held, text: str) -> None:
+        held.values[_HASHES] = text
+        held.is_waiting = False
+        queue = held.queue
+        while queue and not queue[0].is_waiting:
+            first = queue.popleft()
+            self.held -= 1
+            self._let_go(first)
+
+    def _let_go(self, held: Held) -> None:
+        if not held.is_decided:
+            rule = self._match(held.event_id, held.values)
+            if rule is None:
+                self.filtered[held.event_id] += 1
+                return
+            held.values[0] = rule
+        self._output.emit(held.event_id, held.values)
+
+    def report(self, event_id: int, values: Sequence[str]) -> None:
+        """Emit an event of the daemon itself (4, 16, 255): no rule judges it."""
+        self._output.emit(event_id, list(values))
+
+    def utc_now(self) -> str:
+        """Return the present time as UtcTime shows it."""
+        return self._context.utc_of_wall(time.time_ns())
