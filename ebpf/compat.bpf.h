@@ -8,8 +8,8 @@
 #include <bpf/bpf_core_read.h>
 
 /* Set by user space from the running kernel's BTF before load. */
-const volatile bool has_bpf_loop; /* v5.17, e6f2dd0f8067 ("bpf: Add bpf_loop helper") */
-const volatile bool has_rdonly_cast; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */
+const volatile bool has_bpf_loop __weak; /* v5.17, e6f2dd0f8067 ("bpf: Add bpf_loop helper") */
+const volatile bool has_rdonly_cast __weak; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 

@@ -12,12 +12,17 @@
 #define STRINGS_SIZE 16384 /* all strings but the last one, and the fixed part */
 #define ARGS_SIZE 16384
 
-/* One record under construction. `path` is filled from its end. */
+/* A path, filled from the end of the first PATH_SIZE bytes; `at` is where it begins. */
+struct path_buffer {
+	__u32 at;
+	__u8 bytes[PATH_SIZE + NAME_SIZE];
+};
+
+/* One record under construction. */
 struct scratch {
 	__u32 used; /* bytes of data */
-	__u32 path_at; /* where the path in `path` begins */
 	__u8 data[STRINGS_SIZE + ARGS_SIZE];
-	__u8 path[PATH_SIZE + NAME_SIZE];
+	struct path_buffer path;
 };
 
 /*
@@ -30,24 +35,24 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct scratch);
-} task_scratch SEC(".maps");
+} task_scratch __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20);
-} records SEC(".maps");
+} records __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct record_counters);
-} counters SEC(".maps");
+} counters __weak SEC(".maps");
 
 /* Set by user space before load. */
-const volatile __u32 wake_bytes = 1 << 18; /* wake the reader when so much is waiting */
+const volatile __u32 wake_bytes __weak = 1 << 18; /* wake the reader when so much is waiting */
 
-__u32 own_tgid = 0; /* the daemon: what it does is not reported */
+__u32 own_tgid __weak = 0; /* the daemon: what it does is not reported */
 
 static __always_inline struct scratch *task_scratch_get(void)
 {

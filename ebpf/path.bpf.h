@@ -18,8 +18,8 @@
 struct path_walk {
 	struct dentry *dentry;
 	struct mount *mount;
-	struct scratch *scratch;
-	__u32 at; /* in scratch->path: the first byte written */
+	struct path_buffer *path;
+	__u32 at; /* in path->bytes: the first byte written */
 	bool done;
 	bool full;
 };
@@ -36,9 +36,9 @@ static __always_inline bool path_prepend(struct path_walk *walk, struct dentry *
 		return false;
 	at -= length;
 	barrier_var(at); /* keep the mask below, which the verifier wants to see */
-	bpf_probe_read_kernel(&walk->scratch->path[at & (PATH_SIZE - 1)], length, name);
+	bpf_probe_read_kernel(&walk->path->bytes[at & (PATH_SIZE - 1)], length, name);
 	at--;
-	walk->scratch->path[at & (PATH_SIZE - 1)] = '/';
+	walk->path->bytes[at & (PATH_SIZE - 1)] = '/';
 	walk->at = at;
 	return true;
 }
@@ -82,7 +82,7 @@ static __noinline void path_walk_bounded(struct path_walk *walk)
 static __always_inline void path_mark_deleted(struct path_walk *walk)
 {
 	walk->at -= DELETED_LENGTH;
-	__builtin_memcpy(&walk->scratch->path[PATH_SIZE - DELETED_LENGTH], DELETED, DELETED_LENGTH);
+	__builtin_memcpy(&walk->path->bytes[PATH_SIZE - DELETED_LENGTH], DELETED, DELETED_LENGTH);
 }
 
 static __always_inline bool dentry_is_unhashed(struct dentry *dentry)
@@ -90,18 +90,45 @@ static __always_inline bool dentry_is_unhashed(struct dentry *dentry)
 	return !BPF_CORE_READ(dentry, d_hash.pprev);
 }
 
+/* Write what is above the walk's start. Returns false when the front is missing. */
+static __always_inline bool path_climb(struct path_walk *walk)
+{
+	if (has_bpf_loop)
+		bpf_loop(PATH_STEPS, path_step, walk, 0);
+	else
+		path_walk_bounded(walk);
+	if (walk->at == PATH_SIZE && walk->done)
+		walk->path->bytes[--walk->at] = '/';
+	walk->path->at = walk->at;
+	return walk->done;
+}
+
+/* Build the path of (mnt, dentry) in `path`, whether the name is still there or not. */
+static __always_inline bool path_build_name(struct path_buffer *path, struct dentry *dentry,
+					    struct vfsmount *mnt)
+{
+	struct path_walk walk = {
+		.dentry = dentry,
+		.mount = container_of(mnt, struct mount, mnt),
+		.path = path,
+		.at = PATH_SIZE,
+	};
+
+	return path_climb(&walk);
+}
+
 /*
- * Build the path of (mnt, dentry) at the end of scratch->path, as /proc/PID/exe shows it,
- * except that it goes up to the root of the mount namespace: a chroot shows its prefix.
- * scratch->path_at is where it begins. Returns false when the front is missing.
+ * Build the path of (mnt, dentry) in `path`, as /proc/PID/exe shows it, except that it
+ * goes up to the root of the mount namespace: a chroot shows its prefix.
+ * Returns false when the front is missing.
  */
-static __always_inline bool path_build(struct scratch *scratch, struct dentry *dentry,
+static __always_inline bool path_build(struct path_buffer *path, struct dentry *dentry,
 				       struct vfsmount *mnt)
 {
 	struct path_walk walk = {
 		.dentry = dentry,
 		.mount = container_of(mnt, struct mount, mnt),
-		.scratch = scratch,
+		.path = path,
 		.at = PATH_SIZE,
 	};
 	bool is_root = BPF_CORE_READ(dentry, d_parent) == dentry;
@@ -109,29 +136,23 @@ static __always_inline bool path_build(struct scratch *scratch, struct dentry *d
 	if (is_root && dentry != BPF_CORE_READ(mnt, mnt_root)) {
 		path_mark_deleted(&walk); /* memfd: a name without a tree */
 		path_prepend(&walk, dentry);
-		scratch->path_at = walk.at;
+		path->at = walk.at;
 		return true;
 	}
 	if (!is_root && dentry_is_unhashed(dentry))
 		path_mark_deleted(&walk);
-	if (has_bpf_loop)
-		bpf_loop(PATH_STEPS, path_step, &walk, 0);
-	else
-		path_walk_bounded(&walk);
-	if (walk.at == PATH_SIZE && walk.done)
-		scratch->path[--walk.at] = '/';
-	scratch->path_at = walk.at;
-	return walk.done;
+	return path_climb(&walk);
 }
 
-/* Append the path built last to the record; not more than STRINGS_SIZE holds. */
-static __always_inline void record_append_path(struct scratch *scratch, struct varlen *string)
+/* Append a path to the record; not more than STRINGS_SIZE holds. */
+static __always_inline void record_append_path(struct scratch *scratch, struct varlen *string,
+					       struct path_buffer *path)
 {
-	__u32 at = scratch->path_at & (PATH_SIZE - 1);
+	__u32 at = path->at & (PATH_SIZE - 1);
 	__u32 length = (PATH_SIZE - at) & (PATH_SIZE - 1);
 	__u32 used = scratch->used & (STRINGS_SIZE - 1);
 
-	bpf_probe_read_kernel(&scratch->data[used], length, &scratch->path[at]);
+	bpf_probe_read_kernel(&scratch->data[used], length, &path->bytes[at]);
 	string->offset = used;
 	string->length = length;
 	scratch->used = used + length;
@@ -141,9 +162,19 @@ static __always_inline void record_append_path(struct scratch *scratch, struct v
 static __always_inline bool record_append_dentry(struct scratch *scratch, struct varlen *string,
 						 struct dentry *dentry, struct vfsmount *mnt)
 {
-	bool whole = path_build(scratch, dentry, mnt);
+	bool whole = path_build(&scratch->path, dentry, mnt);
 
-	record_append_path(scratch, string);
+	record_append_path(scratch, string, &scratch->path);
+	return whole;
+}
+
+/* The same for a name, without " (deleted)". */
+static __always_inline bool record_append_name(struct scratch *scratch, struct varlen *string,
+					       struct dentry *dentry, struct vfsmount *mnt)
+{
+	bool whole = path_build_name(&scratch->path, dentry, mnt);
+
+	record_append_path(scratch, string, &scratch->path);
 	return whole;
 }
 
