@@ -11,6 +11,12 @@ enum record_type {
 	RECORD_PROCESS_FORK = 2,
 	RECORD_PROCESS_CREATE = 3,
 	RECORD_PROCESS_TERMINATE = 4,
+	RECORD_FILE_CREATE = 10,
+	RECORD_FILE_DELETE = 11,
+	RECORD_RAW_ACCESS_READ = 12,
+	RECORD_PROCESS_ACCESS = 13,
+	RECORD_BPF_PROGRAM_LOAD = 14,
+	RECORD_NETWORK_CONNECT = 30,
 	RECORD_TYPE_MAX,
 };
 
@@ -30,6 +36,8 @@ enum record_flag {
 	RECORD_TTY_IS_PTS = 1 << 5,
 	RECORD_HAS_TTY = 1 << 6,
 	RECORD_PATH_TRUNCATED = 1 << 7, /* of the event's own path */
+	RECORD_PATH_GIVEN = 1 << 8, /* as the caller wrote it, not resolved */
+	RECORD_PATH_UNREADABLE = 1 << 9,
 };
 
 /* First member of every record; who did it: the current task's process. */
@@ -102,12 +110,79 @@ struct process_terminate {
 	__u32 flags;
 };
 
+/*
+ * A connection, or the first datagram of a flow. The header's process is at the source
+ * where it began, else at the destination. IPv4 fills the first four bytes of an address.
+ */
+struct network_connect {
+	struct record_header header;
+	__u8 source_address[16];
+	__u8 destination_address[16];
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 family; /* AF_INET or AF_INET6 */
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	bool initiated; /* by the process: it is at the source */
+	bool failed; /* the connection was not established */
+};
+
+/*
+ * A file that came into being, or lost a name; `path` is absolute and resolved. With
+ * RECORD_PATH_GIVEN it is the string of the call: relative to `base`, or, when it begins
+ * with "/", to `root`. Both are absolute; an empty `root` is that of the mount namespace.
+ */
+struct file_event {
+	struct record_header header;
+	__s64 created_ns; /* wall clock; 0: unknown */
+	__u32 mode; /* 0: unknown */
+	__u32 mount_namespace;
+	__u32 flags; /* enum record_flag */
+	struct varlen path;
+	struct varlen base;
+	struct varlen root;
+};
+
+/* A block device that was opened. */
+struct raw_access_read {
+	struct record_header header;
+	__u32 device; /* kernel dev_t */
+	__u32 flags;
+	struct varlen path;
+	__u32 pad;
+};
+
+/* Another process that was opened, so to say; target_tgid 0: it has gone. */
+struct process_access {
+	struct record_header header;
+	__u64 target_start_boot_ns;
+	__u32 target_tgid;
+	__u32 target_tid;
+	__u32 target_uid;
+	__u32 target_exec_id;
+	__u32 given_pid; /* in the caller's pid namespace; 0: none was given */
+	__u32 granted_access; /* Windows' bits */
+};
+
+/* An eBPF program that was loaded. */
+struct bpf_program_load {
+	struct record_header header;
+	__u32 program_id;
+	__u32 program_type; /* enum bpf_prog_type */
+	char name[16];
+};
+
 /* Every record the ring buffer carries. User space decodes by this union's BTF. */
 union record {
 	struct process_create process_scan;
 	struct process_fork process_fork;
 	struct process_create process_create;
 	struct process_terminate process_terminate;
+	struct file_event file_create;
+	struct file_event file_delete;
+	struct raw_access_read raw_access_read;
+	struct process_access process_access;
+	struct bpf_program_load bpf_program_load;
+	struct network_connect network_connect;
 };
 
 /* What became of the records, by type; one of these for each processor. */
