@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from sysmonlx.catalogue import EVENTS, EventType, FieldType
+from sysmonlx.render import MIN_LIMIT_BYTES, Renderer
+
+WALL_NS = 1767607205_204811123
+GUID = "{c30c9345-8ba5-695b-b805-bfc8d8550000}"
+OURS = {
+    "UtcTime": "2026-01-05 10:00:05.201",
+    "CreationUtcTime": "2026-01-05 10:00:05.201",
+    "PreviousCreationUtcTime": "2026-01-05 10:00:05.201",
+    "Hashes": "SHA256=" + 64 * "0",
+    "ConfigurationFileHash": "SHA256=" + 64 * "0",
+    "IntegrityLevel": "no level",
+}
+TYPED = {
+    FieldType.GUID: GUID,
+    FieldType.BOOLEAN: "false",
+    FieldType.HEX_INT32: "0xffffffff",
+    FieldType.UINT16: "65535",
+}
+
+HOSTILE = (
+    "a&<>\"'\\ \\x0a \\x41 \\x5c \t\n\r\x1b\x00\x7f\x85 \u2028 é 😀 ]]> <!-- {x} "
+    "\udcff\udcc3 \ud800 \ufffe \uffff </Data></EventData></Event>"
+)
+
+#: Any bytes that a file may be named, as decoded from the kernel.
+names = st.binary(max_size=200).map(
+    lambda data: data.decode("utf-8", "surrogateescape")
+)
+texts = st.one_of(names, st.text(alphabet="\\x05c7fa&<\n\udcff é", max_size=60))
+
+
+def renderer(form: str = "xml", limit_bytes: int = 65535, **options: Any) -> Renderer:
+    return Renderer(form, "host1", 811, 811, 0, limit_bytes, **options)
+
+
+def values_with(event: EventType, text: str) -> list[str]:
+    """Return values of an event whose foreign fields all hold `text`."""
+    return [
+        OURS.get(field.name, text)
+        if field.type is FieldType.STRING
+        else TYPED.get(field.type, "4294967295")
+        for field in event.fields
+    ]
+
+
+def data(line: bytes) -> dict[str, str]:
+    """Return the fields of an XML line, read by a strict parser."""
+    items = etree.fromstring(line)[1]
+    return {str(item.get("Name")): item.text or "" for item in items}
+
+
+def restored(text: str) -> bytes:
+    r"""Undo `\xNN`: the bytes that the value had."""
+    escape = r"\\x([01][0-9a-f]|5c|7f|[89a-f][0-9a-f])"
+    parts = re.split(escape, text)
+    return b"".join(
+        bytes.fromhex(part) if at % 2 else part.encode()
+        for at, part in enumerate(parts)
+    )
+
+
+def json_line(line: bytes) -> dict[str, Any]:
+    return dict(json.loads(line)["Event"]["EventData"])
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
+@pytest.mark.parametrize(
+    ("limit_bytes", "repeat"), [(65535, 1), (MIN_LIMIT_BYTES, 20), (8096, 20)]
+)
+def test_hostile_values_leave_one_well_formed_line_within_the_limit(
+    event: EventType, limit_bytes: int, repeat: int
+) -> None:
+    values = values_with(event, HOSTILE * repeat)
+    line = renderer("xml", limit_bytes).line(event.id, values, 2**64 - 1, WALL_NS)
+    assert len(line) <= limit_bytes
+    assert len(line.decode().splitlines()) == 1
+    assert list(data(line)) == [field.name for field in event.fields]
+    line = renderer("json", limit_bytes).line(event.id, values, 2**64 - 1, WALL_NS)
+    assert len(line) <= limit_bytes
+    assert len(line.decode().splitlines()) == 1
+    assert list(json_line(line)) == [field.name for field in event.fields]
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts)
+def test_no_value_is_changed_beyond_recovery(text: str) -> None:
+    values = ["-", OURS["UtcTime"], GUID, "1", text, "root"]
+    image = data(renderer().line(5, values, 0, WALL_NS))["Image"]
+    assert restored(image) == text.encode("utf-8", "surrogateescape")
+    assert json_line(renderer("json").line(5, values, 0, WALL_NS))["Image"] == image
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts, st.integers(MIN_LIMIT_BYTES, MIN_LIMIT_BYTES + 40), st.integers(1, 40))
+def test_shortened_value_is_a_prefix_and_uses_the_room(
+    text: str, limit_bytes: int, repeat: int
+) -> None:
+    text = "x" * 1400 + text * repeat
+    values = ["-", OURS["UtcTime"], GUID, "1", text, "root"]
+    whole = renderer().line(5, values, 0, WALL_NS)
+    line = renderer("xml", limit_bytes).line(5, values, 0, WALL_NS)
+    image = data(line)["Image"]
+    if len(whole) <= limit_bytes:
+        assert line == whole
+        return
+    assert image.endswith("...")
+    raw = text.encode("utf-8", "surrogateescape")
+    assert raw.startswith(restored(image[:-3]))
+    assert limit_bytes - 10 < len(line) <= limit_bytes
+
+
+def test_longest_values_shrink_to_one_size_and_short_ones_stay() -> None:
+    values = ["-", OURS["UtcTime"], GUID, "1", "/" * 60000, "u" * 50000]
+    short = ["rule", OURS["UtcTime"], GUID, "1", "/" * 60000, "u" * 1000]
+    both = data(renderer("xml").line(5, values, 0, WALL_NS))
+    one = data(renderer("xml", 60000).line(5, short, 0, WALL_NS))
+    assert len(both["Image"]) == len(both["User"]) > 32000
+    assert one["RuleName"] == "rule"
+    assert one["User"] == "u" * 1000
+    assert len(one["Image"]) > 58000
+
+
+@pytest.mark.parametrize("form", ["xml", "json"])
+def test_work_for_a_hostile_line_is_bounded(form: str) -> None:
+    values = values_with(EVENTS[1], "a\udcff" * 8192)
+    hostile = renderer(form)
+    hostile.line(EVENTS[1].id, values, 0, WALL_NS)
+    start_s = time.process_time()
+    hostile.line(EVENTS[1].id, values, 0, WALL_NS)
+    assert time.process_time() - start_s < 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "text", "printed"),
+    [
+        (11, "/usr/bin/ls", "/usr/bin/ls"),
+        (10, "/usr/bin/ls", "/usr/bi..."),
+        (3, "/usr/bin/ls", "..."),
+        (2, "/usr/bin/ls", "-"),
+        (1, "/usr/bin/ls", "-"),
+        (1, "x", "x"),
+        (6, "éééé", "é..."),
+        (8, "éééé", "éééé"),
+        (6, "a&&&&&&&", "a&&..."),
+        (5, "\udcff\udcfe\udcfd\udcfc\udcfb\udcfa", r"\xff\xfe..."),
+        (4, "😀😀", "..."),
+        (7, "😀😀", "😀..."),
+    ],
+)
+def test_field_size_counts_bytes_of_the_value(
+    size: int, text: str, printed: str
+) -> None:
+    sized = renderer(field_sizes=[("Image", 1), ("Image", size)])
+    values = ["-", OURS["UtcTime"], GUID, "1", text, "/usr/bin/ls"]
+    fields = data(sized.line(5, values, 0, WALL_NS))
+    assert fields["Image"] == printed
+    assert fields["User"] == "/usr/bin/ls"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("SourcePort", "443", 443),
+        ("SourcePort", "0", 0),
+        ("SourcePort", "007", "007"),
+        ("SourcePort", "-", "-"),
+        ("SourcePort", "", ""),
+        ("SourcePort", "\u0661", "\u0661"),
+        ("ProcessId", "4242", 4242),
+        ("Initiated", "true", True),
+        ("Initiated", "false", False),
+        ("Initiated", "-", "-"),
+        ("SourceIp", "10", "10"),
+        ("User", "true", "true"),
+    ],
+)
+def test_json_types(field: str, text: str, value: object) -> None:
+    event = next(event for event in EVENTS if event.id == 3)
+    values = values_with(event, "-")
+    values[[item.name for item in event.fields].index(field)] = text
+    assert json_line(renderer("json").line(3, values, 0, WALL_NS))[field] == value
+
+
+def test_system_time_has_nine_digits_and_follows_the_clock() -> None:
+    clock = renderer()
+    values = values_with(EVENTS[0], "-")
+    lines = [
+        clock.line(EVENTS[0].id, values, 0, wall_ns).decode()
+        for wall_ns in (WALL_NS, 1767607206_000000001, WALL_NS)
+    ]
+    times = [line.split('SystemTime="')[1].split('"')[0] for line in lines]
+    assert times == [
+        "2026-01-05T10:00:05.204811123Z",
+        "2026-01-05T10:00:06.000000001Z",
+        "2026-01-05T10:00:05.204811123Z",
+    ]
+
+
+def test_host_name_is_escaped_too() -> None:
+    named = Renderer("xml", "h<{1}>'\\", 1, 1, 0)
+    line = named.line(EVENTS[0].id, values_with(EVENTS[0], "-"), 0, WALL_NS)
+    assert etree.fromstring(line).findtext("System/Computer") == "h<{1}>'\\"
+    named = Renderer("json", "h\"{1}'\\", 1, 1, 0)
+    line = named.line(EVENTS[0].id, values_with(EVENTS[0], "-"), 0, WALL_NS)
+    assert json.loads(line)["Event"]["System"]["Computer"] == "h\"{1}'\\"
+
+
+@pytest.mark.parametrize(
+    ("form", "limit_bytes"), [("yaml", 65535), ("xml", MIN_LIMIT_BYTES - 1)]
+)
+def test_impossible_settings_are_refused(form: str, limit_bytes: int) -> None:
+    with pytest.raises(ValueError, match=r"form|bytes"):
+        Renderer(form, "host1", 1, 1, 0, limit_bytes)
+
+
+@pytest.mark.parametrize("form", ["xml", "json"])
+def test_source_of_every_event_can_be_read(form: str) -> None:
+    for event in EVENTS:
+        source = renderer(form).source(event.id)
+        assert source.count("\n") > len(event.fields)
+        assert all(f"{field.name}" in source for field in event.fields)
