@@ -73,7 +73,7 @@ def test_directory_open_to_others_is_closed(tmp_path: Path) -> None:
 def test_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    with pytest.raises(InstallError, match="Cannot create .*: Not a directory"):
+    with pytest.raises(InstallError, match=r"Cannot create .*: Not a directory"):
         state.private_directory(tmp_path / "link")
 
 
