@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import pytest
+
+from sysmonlx import catalogue
+from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, FieldType
+from sysmonlx.options import OPTIONS, SETTINGS
+from sysmonlx.ruleset import Settings
+
+
+def test_events_are_in_schema_order() -> None:
+    assert [event.id for event in EVENTS] == [255, *range(1, 27), 100]
+
+
+@pytest.mark.parametrize(
+    ("event_id", "count", "last", "version", "default", "is_stated"),
+    [
+        (1, 23, "ParentUser", 5, "include", True),
+        (3, 18, "DestinationPortName", 5, "exclude", False),
+        (4, 4, "SchemaVersion", 3, None, False),
+        (5, 6, "User", 3, "include", True),
+        (10, 13, "TargetUser", 3, "exclude", False),
+        (11, 8, "User", 2, "exclude", True),
+        (23, 10, "Archived", 5, "exclude", False),
+        (100, 10, "BpfProgramName", 1, "exclude", True),
+        (255, 3, "Description", 3, None, False),
+    ],
+)
+def test_event_has_the_fields_of_its_schema(
+    event_id: int,
+    count: int,
+    last: str,
+    version: int,
+    default: str | None,
+    is_stated: bool,
+) -> None:
+    event = EVENT_BY_ID[event_id]
+    assert (len(event.fields), event.fields[-1].name) == (count, last)
+    assert (event.version, event.default) == (version, default)
+    assert event.default_is_stated is is_stated
+
+
+def test_types_go_without_saying_when_they_are_strings() -> None:
+    notation = catalogue.fields("Image ProcessId:PID")
+    assert [field.type for field in notation] == [FieldType.STRING, FieldType.PID]
+
+
+def test_only_filterable_events_start_with_rule_name() -> None:
+    for event in EVENTS:
+        assert (event.tag is not None) == (event.fields[0].name == "RuleName")
+        assert (event.tag is not None) == (event.default is not None)
+
+
+def test_conditions_in_messages_end_with_the_newest_two() -> None:
+    shown = catalogue.CONDITIONS_IN_MESSAGES
+    assert shown[-2:] == ("not begin with", "not end with")
+    assert set(shown) == set(catalogue.CONDITIONS)
+    assert len(shown) == 16
+
+
+def test_every_setting_has_a_default_in_its_range() -> None:
+    defaults = Settings()
+    for setting in SETTINGS:
+        value = getattr(defaults, setting.attribute)
+        if setting.kind in ("size", "number"):
+            assert setting.low <= value <= setting.high
+        else:
+            assert isinstance(value, bool if setting.kind == "boolean" else str)
+
+
+def test_exclusive_options_are_command_line_only() -> None:
+    assert len(OPTIONS) == 28
+    assert all(each.command_line_only for each in OPTIONS if each.exclusive)
