@@ -3,17 +3,21 @@
 
 The newest version is the catalogue; each older one is kept in
 `config_schema/versions.json` as its differences from the next newer one.
+`python -m sysmonlx.schema generate` writes what follows from the catalogue: the XSD
+and the tables of the manual.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sysmonlx import xsd
 from sysmonlx.catalogue import (
     BINARY_VERSION,
     CONDITIONS,
@@ -24,6 +28,7 @@ from sysmonlx.catalogue import (
     event_type,
     fields,
 )
+from sysmonlx.manual import with_tables
 from sysmonlx.options import OPTIONS, Option, option
 
 NO_SUCH_VERSION = "There is no schema that matches that version."
@@ -197,3 +202,25 @@ def _attributes(attributes: dict[str, str | None]) -> str:
     return "".join(
         f' {name}="{value}"' for name, value in attributes.items() if value is not None
     )
+
+
+def generated_files(root: Path) -> dict[Path, str]:
+    """Return the files of a checkout that are generated, and their contents."""
+    page = root / "man" / "sysmonlx.5"
+    return {
+        root / "config_schema" / xsd.MAIN: xsd.main_schema(),
+        root / "config_schema" / xsd.OWN: xsd.own_schema(),
+        page: with_tables(page.read_text("utf-8")),
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Write the generated files of this checkout."""
+    if arguments != ["generate"]:
+        sys.exit("usage: python -m sysmonlx.schema generate")
+    for path, text in generated_files(Path(__file__).resolve().parents[1]).items():
+        path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
