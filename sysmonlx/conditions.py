@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 
 class Operation(Enum):
@@ -68,6 +69,7 @@ _LISTS = {
 }
 
 
+@lru_cache(maxsize=8192)
 def make_test(field: str, condition: str, value: str) -> Test:
     """Return what a filter asks.
 
