@@ -132,7 +132,7 @@ class _Report:
             yield f"# {_number(self._unreadable, 'event')} not readable, see above"
 
     def _times(self, item: Filter | Compound) -> int:
-        """Return how many decisions an item had part in; of an OR Rule one filter has."""
+        """Return how many decisions an item had part in, by one filter or by all."""
         times = [self._decided[id(part)] for part in filters_of(item)]
         if isinstance(item, Compound) and item.relation == "or":
             return sum(times)
