@@ -21,7 +21,6 @@ BPF_SOURCES := $(wildcard ebpf/*.bpf.c)
 BPF_TEST_SOURCES := $(wildcard ebpf/*_test.bpf.c)
 BPF_PROGRAM_SOURCES := $(filter-out $(BPF_TEST_SOURCES),$(BPF_SOURCES))
 BPF_HEADERS := $(wildcard ebpf/*.h) ebpf/vmlinux.h
-BPF_OBJECTS := $(BPF_PROGRAM_SOURCES:ebpf/%.c=build/%.o)
 BPF_TEST_OBJECTS := $(BPF_TEST_SOURCES:ebpf/%.c=build/%.o)
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \
 	-D__TARGET_ARCH_$(ARCH)
@@ -42,9 +41,15 @@ build/%.bpf.o: ebpf/%.bpf.c $(BPF_HEADERS)
 	$(call say,BPF,$*.bpf.o)
 	$(Q)mkdir -p build && $(CLANG) $(BPF_FLAGS) -c $< -o $@
 
-sysmonlx/sysmonlx.bpf.o: $(BPF_OBJECTS)
-	$(call say,LINK,$@)
-	$(Q)$(BPFTOOL) gen object build/linked.bpf.o $^ && $(STRIP) -g build/linked.bpf.o -o $@.new && mv $@.new $@
+# One translation unit: libbpf 1.1 cannot link objects that call the same kernel function.
+build/sysmonlx.bpf.o: $(BPF_PROGRAM_SOURCES) $(BPF_HEADERS)
+	$(call say,BPF,sysmonlx.bpf.o)
+	$(Q)mkdir -p build && printf '#include "%s"\n' $(notdir $(BPF_PROGRAM_SOURCES)) | \
+	$(CLANG) $(BPF_FLAGS) -Iebpf -x c -c - -o $@
+
+sysmonlx/sysmonlx.bpf.o: build/sysmonlx.bpf.o
+	$(call say,STRIP,$@)
+	$(Q)$(STRIP) -g $< -o $@.new && mv $@.new $@
 
 .PHONY: bpf-test
 bpf-test: $(BPF_TEST_OBJECTS)

@@ -7,6 +7,8 @@
 #include <bpf/bpf_helpers.h>
 #include "record.h"
 
+char LICENSE[] SEC("license") = "GPL";
+
 #define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
 #define NAME_SIZE 256 /* NAME_MAX + 1 */
 #define STRINGS_SIZE 16384 /* all strings but the last one, and the fixed part */

@@ -10,8 +10,6 @@
 #include "record.h"
 #include "task.bpf.h"
 
-char LICENSE[] SEC("license") = "GPL";
-
 /* Keeps the record layouts in the object's BTF, where user space reads them. */
 const union record *record_layouts;
 enum loss_reason loss_reasons;
