@@ -73,8 +73,8 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
 class Capture:
     """Loaded programs and their maps. Programs come in batches that share the maps.
 
-    `start` loads what processes need; `want` attaches and detaches the rest, also long
-    after. Raises CaptureError where processes cannot be watched at all.
+    `load`, then `attach_processes`, then `want`, which attaches and detaches the rest,
+    also long after. CaptureError: processes cannot be watched at all, and why.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class Capture:
         self.missing: tuple[Missing, ...] = ()
         self.maps: dict[str, BpfMap] = {}
 
-    def start(self, wanted: Iterable[Hook] = ()) -> None:
-        """Load the programs of processes and of `wanted`; attach those of processes."""
+    def load(self, wanted: Iterable[Hook] = ()) -> None:
+        """Load the programs of processes and of `wanted`; nothing is attached yet."""
         if not os.path.exists(self._path):
             raise CaptureError(f"{self._path} is missing: build it with make bpf")
         try:
@@ -117,6 +117,10 @@ class Capture:
         self.set_variable("own_tgid", os.getpid())
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
+        self._identity_class = btf.ctype(btf.find("file_identity", Kind.STRUCT))
+
+    def attach_processes(self) -> None:
+        """Attach what every event needs."""
         self._attach_all(PROCESS_HOOKS)
         if self.missing:
             raise CaptureError(f"cannot watch processes: {self.missing[0]}")
@@ -138,6 +142,13 @@ class Capture:
         offset, kind = self._variables[name]
         memory = kind(value)
         self._bss[offset : offset + ctypes.sizeof(kind)] = bytes(memory)
+
+    def mark_known(self, record: Record) -> None:
+        """Tell the kernel that execs of this very file need not wake the reader."""
+        members = [name for name, _ in self._identity_class._fields_]
+        values = {name: getattr(record, f"file_{name}") for name in members}
+        key = bytes(self._identity_class(**values))
+        self.maps["known_files"].update(key, b"\1")
 
     def scan(self) -> list[Record]:
         """Return a process_scan record of every running process.
@@ -190,6 +201,12 @@ class Capture:
     def attached(self) -> frozenset[str]:
         """Return the names of all attached programs."""
         return frozenset().union(*(each.attached() for each in self._objects))
+
+    def detach_all(self) -> None:
+        """Stop seeing anything new; what is in the ring can still be read."""
+        for hook in tuple(self._serving):
+            for program in self._serving.pop(hook):
+                self._loaded[program].detach(program)
 
     def close(self) -> None:
         """Detach everything and give the memory back."""

@@ -9,7 +9,7 @@ the builders of each record; a record may make several events.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from sysmonlx.decode import Record
@@ -31,7 +31,9 @@ _CACHE_LIMIT = 4096
 class Names(Protocol):
     """What enrichment asks of `users.Users`."""
 
-    names: dict[int, str]
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Name by uid; one not asked for yet is looked up."""
 
     def renew(self) -> None:
         """Forget what may have changed."""

@@ -222,6 +222,12 @@ class Pipeline:
         for held, _, text in self._hasher.results():
             self._release(held, text)
 
+    def release_all(self) -> None:
+        """Let go everything that waits, its hashes unknown; for the end."""
+        for process in self._processes:
+            while process.hold:
+                self._release(process.hold[0], "-")
+
     def _release(self, held: Held, text: str) -> None:
         held.values[_HASHES] = text
         held.is_waiting = False

@@ -8,7 +8,7 @@ find here the image, GUID and parent of the process that acted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sysmonlx.decode import Record
@@ -155,6 +155,10 @@ class ProcessTable:
 
     def __len__(self) -> int:
         return len(self._alive) + len(self._ended)
+
+    def __iter__(self) -> Iterator[Process]:
+        yield from tuple(self._alive.values())
+        yield from tuple(self._ended.values())
 
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return the process, of `exec_id` where that image is still known."""

@@ -9,7 +9,7 @@ daemon can load a stored configuration without it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -102,6 +102,10 @@ class Policy:
     settings: Settings = field(default_factory=Settings)
     source: str = ""
     digests: tuple[tuple[str, str], ...] = ()
+
+    def without_sinks(self) -> Policy:
+        """Return the same policy with nowhere to write to."""
+        return replace(self, settings=replace(self.settings, sinks=()))
 
     def to_json(self) -> str:
         """Return this policy as JSON text that `from_json` reads back unchanged."""

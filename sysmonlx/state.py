@@ -189,14 +189,14 @@ class RecordIds:
 
     The kernel keeps a shared mapping however the process ends, SIGKILL too. A file
     that cannot be used is no reason to stop: the count then starts at 0 in memory, and
-    `warning` says why.
+    `warning` says why. Without a path the count is in memory only.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.warning = ""
         self._map: mmap.mmap | None = None
         try:
-            self._map = self._open(path)
+            self._map = self._open(path) if path is not None else None
         except OSError as error:
             self.warning = f"Cannot keep the record id in {path}: {error.strerror}"
         memory = self._map if self._map is not None else bytearray(_COUNTER_BYTES)

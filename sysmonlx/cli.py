@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""Arguments to one action, and its exit status; errors are printed here, one line each.
+
+Exit status: 0 done; 1 a file could not be installed; 12 capture could not start; 87 bad
+parameters or configuration; 228 not root; 254, 255 of -x and -y.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sysmonlx import __version__, control, foreground, installation, statistics
+from sysmonlx.arguments import (
+    Action,
+    CommandLine,
+    check_before_action,
+    check_before_root,
+    parse,
+)
+from sysmonlx.errors import (
+    CaptureError,
+    ControlError,
+    InstallError,
+    LibbpfError,
+    SysmonlxError,
+    UsageError,
+)
+from sysmonlx.helptext import config_help, usage
+from sysmonlx.listing import listing, rule_lines
+from sysmonlx.reading import Reading, read_data, read_file
+from sysmonlx.ruleset import Policy
+from sysmonlx.state import Paths, load_command_line, save_command_line
+
+OK = 0
+FILE_ERROR = 1
+CAPTURE_ERROR = 12
+BAD_PARAMETERS = 87
+NOT_ROOT = 228
+DIFFERENT = 254
+WRITE_ERROR = 255
+
+BANNER = (
+    f"\nsysmonlx v{__version__} - Monitors system events\n"
+    "Sysmon for Linux in Python and eBPF\n"
+    "Licensed under MIT (programs) and GPL-2.0 (eBPF)\n\n"
+)
+#: The empty configuration, for -c with switches only.
+_EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>'
+
+#: Actions whose standard output is for other programs: the banner goes to stderr.
+_QUIET = (Action.TEST, Action.STATS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; `argv` without its name. Returns the exit status."""
+    os.umask(0o077)
+    words = list(sys.argv[1:] if argv is None else argv)
+    _fit_streams()
+    try:
+        return _run(words)
+    except UsageError as error:
+        print(str(error), file=sys.stderr)
+        if error.show_usage:
+            _print_usage()
+        return BAD_PARAMETERS
+    except InstallError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return FILE_ERROR
+    except (CaptureError, LibbpfError) as error:
+        print(f"Telemetry failed to start: {error}", file=sys.stderr)
+        return CAPTURE_ERROR
+    except SysmonlxError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return BAD_PARAMETERS
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more at exit
+        return FILE_ERROR
+
+
+def _fit_streams() -> None:
+    """Let any bytes of a configuration through, whatever the locale says."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape")
+
+
+def _print_usage() -> None:
+    width = shutil.get_terminal_size((80, 24)).columns
+    name = os.path.basename(sys.argv[0])
+    program = "sysmonlx" if name == "__main__.py" else name
+    print(usage(program, width), end="", file=sys.stderr)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        line = parse(words)
+    except UsageError:
+        _print_banner(to_stderr=False)
+        raise
+    if line.has("Service"):
+        return foreground.serve(Paths.from_environment(os.environ))
+    _print_banner(to_stderr=line.action in _QUIET or _is_listing(line))
+    if line.action is Action.HELP:
+        _print_usage()
+        return OK
+    if line.action is Action.HELP_CONFIG:
+        width = shutil.get_terminal_size((80, 24)).columns
+        print(config_help(width), end="", file=sys.stderr)
+        return OK
+    if line.action is Action.TEST:
+        return _test(line)
+    return _run_checked(line, words)
+
+
+def _print_banner(*, to_stderr: bool) -> None:
+    print(BANNER, end="", file=sys.stderr if to_stderr else sys.stdout, flush=True)
+
+
+def _is_listing(line: CommandLine) -> bool:
+    return (
+        line.action is Action.CONFIGURE
+        and line.config_file is None
+        and not line.has("ConfigDefault")
+        and not line.config_options
+    )
+
+
+def _run_checked(line: CommandLine, words: list[str]) -> int:
+    """Everything that has Sysmon's order of checks: file, parameters, root, action."""
+    reading = _read(line)
+    if reading is not None:
+        print(reading.text, end="", flush=True)
+        if reading.policy is None:
+            _print_usage()
+            return BAD_PARAMETERS
+        written = _write_developer_files(line, reading.policy)
+        if written is not None:
+            return written
+    if line.action is Action.SCHEMA:
+        from sysmonlx.schema import schema_text  # needs the data of old versions
+
+        print(schema_text(line.values["PrintSchema"]), end="")
+        return OK
+    check_before_root(line)
+    if os.geteuid() != 0:
+        print("You need to run Sysmon as root.\n")
+        return NOT_ROOT
+    check_before_action(line)
+    return _act(line, words, reading.policy if reading else None)
+
+
+def _read(line: CommandLine) -> Reading | None:
+    """Read the configuration that the command line names or makes."""
+    if line.action not in (Action.INSTALL, Action.CONFIGURE):
+        return None
+    lax = line.has("Lax")
+    if line.config_file is not None:
+        return read_file(Path(line.config_file), line.config_options, lax=lax)
+    if line.config_options:
+        made = read_data(_EMPTY, "", line.config_options, lax=lax)
+        return Reading(made.policy, "" if made.policy else made.text)
+    return None
+
+
+def _write_developer_files(line: CommandLine, policy: Policy) -> int | None:
+    """Serve -y and -x, which end the program; None when neither was given."""
+    name = line.values.get("OutputRules")
+    if name is not None:
+        if not policy.ruleset.elements:
+            return WRITE_ERROR
+        text = rule_lines(policy, show_names=False)
+        return _write(name, text.encode("utf-8", "surrogateescape"))
+    name = line.values.get("InternalRepresentation")
+    if name is None:
+        return None
+    data = policy.to_json().encode()
+    if not os.path.exists(name):
+        return _write(name, data)
+    try:
+        return OK if Path(name).read_bytes() == data else DIFFERENT
+    except OSError:
+        return WRITE_ERROR
+
+
+def _write(name: str, data: bytes) -> int:
+    try:
+        Path(name).write_bytes(data)
+    except OSError as error:
+        print(f"Error: Cannot write {name}: {error.strerror}", file=sys.stderr)
+        return WRITE_ERROR
+    return OK
+
+
+def _act(line: CommandLine, words: list[str], policy: Policy | None) -> int:
+    paths = Paths.from_environment(os.environ)
+    if line.action is Action.UNINSTALL:
+        return _uninstall(line, paths)
+    if line.action is Action.CONFIGURE:
+        return _configure(line, words, paths, policy)
+    if line.action is Action.INSTALL:
+        return _install(line, words, paths, policy or Policy())
+    if line.action is Action.STATS:
+        return _stats(line, paths)
+    if line.action is Action.WATCH:
+        return foreground.watch(paths, is_verbose=bool(line.values["DebugMode"]))
+    _print_usage()
+    return BAD_PARAMETERS
+
+
+def _uninstall(line: CommandLine, paths: Paths) -> int:
+    force = line.values["UnInstall"] is not None
+    done = installation.uninstall(paths, force=force)
+    print("Sysmon stopped.")
+    for text in done:
+        print(text)
+    return OK
+
+
+def _configure(
+    line: CommandLine, words: list[str], paths: Paths, policy: Policy | None
+) -> int:
+    if line.has("ConfigDefault"):
+        print("Updating configuration to use all defaults.", flush=True)
+        policy = Policy()
+    if policy is None:
+        return _list_rules(paths)
+    if not control.is_running(paths.control_socket):
+        print("Error: Sysmon is not installed.")
+        return BAD_PARAMETERS
+    data = _config_bytes(line)
+    message = {"do": "reload", "policy": policy.to_json()}
+    try:
+        answer = control.request(paths.control_socket, message)
+    except ControlError as error:
+        print(f"Error: {error}; the old rules stay in force.", file=sys.stderr)
+        return BAD_PARAMETERS
+    _store(paths, line, words, data)
+    for missing in answer["missing"]:
+        print(f"Warning: not captured: {missing}", file=sys.stderr)
+    print(_in_force(policy))
+    return OK
+
+
+def _in_force(policy: Policy) -> str:
+    count = len(policy.ruleset.elements)
+    name = policy.source or "the built-in defaults"
+    return f"Now in force: {name} ({count} event {'rule' if count == 1 else 'rules'})."
+
+
+def _list_rules(paths: Paths) -> int:
+    if not control.is_running(paths.control_socket):
+        print("Sysmon is not running")
+        return BAD_PARAMETERS
+    try:
+        policy = Policy.from_json(paths.policy_file.read_text("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        print("No config to display")
+        return OK
+    print(listing(policy), end="")
+    return OK
+
+
+def _config_bytes(line: CommandLine) -> bytes:
+    return Path(line.config_file).read_bytes() if line.config_file else _EMPTY
+
+
+def _store(paths: Paths, line: CommandLine, words: list[str], data: bytes) -> None:
+    """Keep the configuration and the command line; -btf outlives an update."""
+    if not line.has("BTF"):
+        kept = load_command_line(paths.command_line_file)
+        for at, word in enumerate(kept):
+            if word.lower() == "-btf":
+                words = [*words, *kept[at : at + 2]]
+                break
+    if line.config_file is None or not _is_same(line.config_file, paths.config_file):
+        paths.write(paths.config_file, data)
+    save_command_line(paths.command_line_file, ["sysmonlx", *words])
+
+
+def _is_same(name: str, path: Path) -> bool:
+    return path.exists() and os.path.samefile(name, path)
+
+
+def _install(line: CommandLine, words: list[str], paths: Paths, policy: Policy) -> int:
+    data = _config_bytes(line)
+    paths.create_private()
+    installation.stop(paths, force=True)
+    _store(paths, line, words, data)
+    paths.write(paths.policy_file, policy.to_json().encode())
+    if line.has("DebugMode"):
+        return foreground.serve(paths, watches=True)
+    for missing in installation.start(paths):
+        print(f"Warning: not captured: {missing}", file=sys.stderr)
+    print(f"sysmonlx started. {_in_force(policy)}")
+    return OK
+
+
+def _stats(line: CommandLine, paths: Paths) -> int:
+    if not control.is_running(paths.control_socket):
+        print("Sysmon is not running", file=sys.stderr)
+        return BAD_PARAMETERS
+    snapshot = control.request(paths.control_socket, {"do": "stats"})["stats"]
+    if line.values["Statistics"] is not None:
+        print(json.dumps(snapshot))
+    else:
+        print(statistics.report(snapshot), end="")
+    return OK
+
+
+def _test(line: CommandLine) -> int:
+    """Try events on a configuration; no root, no daemon."""
+    from sysmonlx import offline  # what only this action needs
+
+    name = str(line.values["Test"])
+    reading = read_file(Path(name), line.config_options, lax=line.has("Lax"))
+    print(reading.text, end="", file=sys.stderr, flush=True)
+    if reading.policy is None:
+        return BAD_PARAMETERS
+    if line.events in (None, "-"):
+        return offline.run(
+            reading.policy, name, sys.stdin.buffer, sys.stdout, line.has("Verbose")
+        )
+    try:
+        with open(str(line.events), "rb") as file:
+            return offline.run(
+                reading.policy, name, file, sys.stdout, line.has("Verbose")
+            )
+    except OSError as error:
+        print(f"Error: Cannot read {line.events}: {error.strerror}", file=sys.stderr)
+        return BAD_PARAMETERS

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: MIT
+"""The life of the daemon: load, attach, poll, reload, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sysmonlx import __version__, capabilities, service
+from sysmonlx.capture import Capture
+from sysmonlx.catalogue import EVENT_BY_ID, SCHEMA_VERSION
+from sysmonlx.control import ControlServer, Message
+from sysmonlx.decode import Record
+from sysmonlx.enrich import BUILDERS, Context
+from sysmonlx.errors import CaptureError, ControlError
+from sysmonlx.hashes import Hasher
+from sysmonlx.hooks import hooks_for
+from sysmonlx.losses import Loss, LossLedger
+from sysmonlx.output import Output
+from sysmonlx.pipeline import Held, Pipeline
+from sysmonlx.processes import Identity, ProcessTable
+from sysmonlx.procfs import Procfs
+from sysmonlx.render import Renderer
+from sysmonlx.rules import compile_rules
+from sysmonlx.ruleset import Policy
+from sysmonlx.services import Services
+from sysmonlx.state import (
+    Paths,
+    RecordIds,
+    boot_offset,
+    machine_id,
+    measure_boot_offset,
+)
+from sysmonlx.statistics import Statistics
+from sysmonlx.users import Users
+
+#: The reader looks at least this often; a record waits so long at most.
+TICK_S = 0.05
+_HOUSEKEEPING_S = 1.0
+#: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
+_DRAIN_S = 0.7
+_HASH_S = 0.3
+_CLOSE_S = 0.5
+_SCHEMA_ERROR, _STATE, _CONFIG = 255, 4, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. `started_with` is the command line shown by event 16 without a file.
+
+    `keeps_state` is off for a foreground run beside an installed daemon: it has its own
+    numbers and no control socket. `watch` sees every event.
+    """
+
+    paths: Paths
+    started_with: str = "sysmonlx -i"
+    keeps_state: bool = True
+    btf_path: str = ""
+    watch: Callable[[int, Sequence[str]], None] | None = None
+    drops_capabilities: bool = True
+
+
+class Daemon:
+    """Everything that runs, for one policy at a time."""
+
+    def __init__(self, policy: Policy, options: Options) -> None:
+        self.policy = policy
+        self.options = options
+        self._rules = compile_rules(policy.ruleset)
+        self._stopping = False
+        self._hang_up = False
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._ledger = LossLedger()
+        self._rescans = 0
+        self._process_losses = 0
+        self._started_s = time.time()
+        settings = policy.settings
+        self.capture = Capture(
+            settings.ring_size_bytes,
+            wake_bytes=settings.ring_size_bytes // 16,
+            btf_path=options.btf_path,
+        )
+        self._control: ControlServer | None = None
+
+    def start(self) -> None:
+        """Load, scan, attach; afterwards every event is seen.
+
+        Raises:
+            CaptureError, InstallError, ControlError: with the reason.
+        """
+        hooks = hooks_for(self._rules.can_emit, self.policy.settings)
+        self.capture.load(hooks)
+        self._make_pipeline()
+        self._scan()
+        self.capture.attach_processes()
+        self._scan()
+        self.capture.want(hooks)
+        self._listen()
+        if self.options.drops_capabilities:
+            capabilities.drop()
+        self._report_start()
+        self.output.flush()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def _make_pipeline(self) -> None:
+        options, settings = self.options, self.policy.settings
+        paths = options.paths
+        procfs = Procfs()
+        offset = boot_offset(
+            paths.state_dir, procfs.boot_id(), store=options.keeps_state
+        )
+        identity = Identity(machine_id(paths.machine_id_file), offset)
+        self.processes = ProcessTable(identity, self.capture.layouts.flags)
+        self.users = Users()
+        self.hasher: Hasher[Held] = Hasher(procfs, settings.hash_algorithms)
+        self._set_hash_limits()
+        self.context = Context(
+            self.processes, self.users, Services(), settings, measure_boot_offset()
+        )
+        ids = RecordIds(paths.record_id_file if options.keeps_state else None)
+        self.output = Output(ids, options.watch)
+        self._configure_output()
+        self.pipeline = Pipeline(
+            self.capture.layouts,
+            self.processes,
+            self.context,
+            self.output,
+            self.hasher,
+            self._mark_known,
+        )
+        self.pipeline.use_rules(self._rules)
+        self.statistics = Statistics(self)
+
+    def _configure_output(self) -> None:
+        settings = self.policy.settings
+        computer = os.uname().nodename
+
+        def make_renderer(form: str) -> Renderer:
+            return Renderer(
+                form,
+                computer,
+                os.getpid(),
+                os.getpid(),
+                os.geteuid(),
+                settings.line_limit_bytes,
+                settings.field_sizes,
+            )
+
+        self.output.configure(settings, make_renderer)
+
+    def _set_hash_limits(self) -> None:
+        settings = self.policy.settings
+        self.hasher.size_limit = settings.hash_size_limit_bytes
+        self.hasher.wait_s = settings.hash_wait_ms / 1000
+        self.hasher.set_algorithms(settings.hash_algorithms)
+
+    def _mark_known(self, record: Record) -> None:
+        self.capture.mark_known(record)
+
+    def _scan(self) -> None:
+        boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self.processes.scan(self.capture.scan(), boot_ns)
+        self.processes.unknown = 0
+
+    def _listen(self) -> None:
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_hang_up)
+        self._epoll = select.epoll()
+        self._epoll.register(self.capture.ring.fileno(), select.EPOLLIN)
+        self._epoll.register(self.hasher.fileno(), select.EPOLLIN)
+        self._epoll.register(self._wake_read, select.EPOLLIN)
+        if self.options.keeps_state:
+            paths = self.options.paths
+            self._control = ControlServer(paths.control_socket, self._answer)
+            self._epoll.register(self._control.fileno(), select.EPOLLIN)
+
+    def _on_stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _on_hang_up(self, *_: object) -> None:
+        self._hang_up = True
+
+    def _report_start(self) -> None:
+        source = self.policy.source
+        name = source or self.options.started_with
+        self.pipeline.report(
+            _CONFIG, (self.pipeline.utc_now(), name, self._config_hash())
+        )
+        self._report_state("Started")
+
+    def _report_state(self, state: str) -> None:
+        now = self.pipeline.utc_now()
+        self.pipeline.report(_STATE, (now, state, __version__, SCHEMA_VERSION))
+
+    def _config_hash(self) -> str:
+        digests = dict(self.policy.digests)
+        wanted = self.policy.settings.hash_algorithms
+        texts = [
+            f"{name}={digests[name]}"
+            for name in ("SHA1", "MD5", "SHA256")
+            if name in wanted and name in digests
+        ]
+        return ",".join(texts) or "-"
+
+    def run(self) -> None:
+        """Work until a signal says stop; then drain, report and close."""
+        next_chores = 0.0
+        watchdog_s = service.watchdog_interval_s()
+        if watchdog_s is not None:
+            self._next_watchdog = 0.0
+        while not self._stopping:
+            self._wait()
+            self._work()
+            now = time.monotonic()
+            if now >= next_chores:
+                next_chores = now + _HOUSEKEEPING_S
+                self._chores()
+                if watchdog_s is not None and now >= self._next_watchdog:
+                    self._next_watchdog = now + watchdog_s / 2
+                    service.notify("WATCHDOG=1")
+        self._stop()
+
+    def _wait(self) -> None:
+        writable = self.output.waiting()
+        for fd in writable:
+            self._epoll.register(fd, select.EPOLLOUT)
+        events = self._epoll.poll(TICK_S)
+        for fd in writable:
+            self._epoll.unregister(fd)
+        for fd, _ in events:
+            if fd == self._wake_read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(fd, 4096)
+            elif self._control is not None and fd == self._control.fileno():
+                self._control.serve()
+
+    def _work(self) -> None:
+        """Take what the ring holds, in batches that are written as they end."""
+        handle, ring = self.pipeline.handle, self.capture.ring
+        while True:
+            count = 0
+            for data in ring.read():
+                handle(data)
+                count += 1
+            if self.pipeline.held:
+                self.pipeline.take_hashes()
+            self.output.flush()
+            if count < 1024 or self._stopping:
+                return
+
+    def _chores(self) -> None:
+        self.context.set_clock(measure_boot_offset())
+        self.users.renew()
+        self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self._report_losses()
+        if self.processes.unknown:
+            self._rescan()
+        if self._hang_up:
+            self._hang_up = False
+            self._on_reload_signal()
+        self._children = [each for each in self._children if each.poll() is None]
+        self.statistics.write_metrics()
+        self.output.flush()
+
+    def _rescan(self) -> None:
+        self._rescans += 1
+        with contextlib.suppress(CaptureError):
+            self._scan()
+
+    def losses(self) -> dict[Loss, int]:
+        """Return everything lost since the start, by what and why."""
+        totals: dict[Loss, int] = {}
+        reasons = self.capture.layouts.reasons
+        for record, counts in self.capture.counts().items():
+            for reason, count in zip(reasons, counts.lost, strict=True):
+                totals[event_names(record), reason] = count
+        for program, (_, _, misses) in self.capture.program_times().items():
+            if misses:
+                totals[program, "missed"] = misses
+        totals["Records", "bad record"] = self.pipeline.bad
+        for reason, count in self.output.losses().items():
+            totals["Events", f"sink: {reason}"] = count
+        return totals
+
+    def _report_losses(self) -> None:
+        totals = self.losses()
+        in_kernel = sum(
+            count
+            for (what, why), count in totals.items()
+            if what in _PROCESS_RECORDS and why != "missed"
+        )
+        if in_kernel != self._process_losses:
+            self._process_losses = in_kernel
+            self._rescan()
+        text = self._ledger.report(totals, time.time_ns(), self.context.utc_of_wall)
+        if text:
+            now = self.pipeline.utc_now()
+            self.pipeline.report(_SCHEMA_ERROR, (now, "LostEvents", text))
+
+    def _on_reload_signal(self) -> None:
+        """Open the sinks anew; a changed configuration file is read by a child."""
+        self.output.reopen()
+        path = self.options.paths.config_file
+        if self.options.keeps_state and _digest_of(path) not in (
+            None,
+            dict(self.policy.digests).get("SHA256"),
+        ):
+            command = [sys.executable, "-m", "sysmonlx", "-c", os.fspath(path)]
+            with contextlib.suppress(OSError):
+                self._children.append(
+                    subprocess.Popen(command, stdin=subprocess.DEVNULL)
+                )
+
+    def _answer(self, message: Message) -> Message:
+        if message.get("do") == "reload":
+            return self._reload(Policy.from_json(message["policy"]))
+        if message.get("do") == "stats":
+            return {"stats": self.statistics.collect()}
+        if message.get("do") == "pid":
+            return {"pid": os.getpid()}
+        if message.get("do") == "missing":
+            return {"missing": [str(each) for each in self.capture.missing]}
+        raise ControlError("The daemon does not know this request")
+
+    def _reload(self, policy: Policy) -> Message:
+        """Put a new policy in force: the programs stay attached meanwhile."""
+        before = self.policy
+        rules = compile_rules(policy.ruleset)
+        if policy.settings.ring_size_bytes != before.settings.ring_size_bytes:
+            raise ControlError("RingSize takes effect at the next start: use -i")
+        hooks = hooks_for(rules.can_emit, policy.settings)
+        self._work()
+        self.capture.want({*hooks, *hooks_for(self._rules.can_emit, before.settings)})
+        self._rules, self.policy = rules, policy
+        self.pipeline.use_rules(rules)
+        self.context.settings = policy.settings
+        self._set_hash_limits()
+        self.capture.want(hooks)
+        if policy.settings != before.settings:
+            self._configure_output()
+        name = policy.source or "-"
+        now = self.pipeline.utc_now()
+        self.pipeline.report(_CONFIG, (now, name, self._config_hash()))
+        self.output.flush()
+        self.options.paths.write(
+            self.options.paths.policy_file, policy.to_json().encode()
+        )
+        return {"missing": [str(each) for each in self.capture.missing]}
+
+    def _stop(self) -> None:
+        service.notify("STOPPING=1")
+        self.capture.detach_all()
+        deadline = time.monotonic() + _DRAIN_S
+        while self.capture.ring.fill() > 0 and time.monotonic() < deadline:
+            self._work()
+        deadline = time.monotonic() + _HASH_S
+        while self.pipeline.held and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self.pipeline.take_hashes()
+        self.pipeline.release_all()
+        self._report_losses()
+        self._report_state("Stopped")
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back; what waits in the sinks has a moment to get out."""
+        if self._control is not None:
+            self._control.close()
+        if hasattr(self, "output"):
+            self.output.close(_CLOSE_S)
+            self.hasher.close()
+        self.capture.close()
+
+    @property
+    def lost(self) -> int:
+        """How much was lost since the start, in all."""
+        return self._ledger.total()
+
+    def cpu_s(self) -> float:
+        """Return the processor time used so far, in seconds."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return used.ru_utime + used.ru_stime
+
+
+_PROCESS_RECORDS = {"ProcessCreate", "ProcessTerminate", "ProcessFork"}
+
+
+def event_names(record: str) -> str:
+    """Return the Sysmon name of what a record makes: "ProcessCreate"."""
+    tags = [EVENT_BY_ID[event_id].tag for event_id, _ in BUILDERS.get(record, ())]
+    known = [tag for tag in tags if tag]
+    return "/".join(known) or record.title().replace("_", "")
+
+
+def _digest_of(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
