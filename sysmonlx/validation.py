@@ -8,6 +8,7 @@ carry them (0.3 s and 30 MB).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sysmonlx.remarks import Remarks
@@ -17,6 +18,7 @@ from sysmonlx.xsd import MAIN
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
+    from xmlschema import XMLSchema10
 
 #: Validating costs 0.1 ms an element; the reader alone checks larger files.
 MAX_ELEMENTS = 3000
@@ -30,17 +32,22 @@ def validate(text: str, sysmon: Node, remarks: Remarks) -> None:
     root = _strict_root(text, remarks)
     if root is None:
         return
-    import xmlschema
-
-    schema = xmlschema.XMLSchema10(
-        str(schema_data(MAIN)), allow="local", validation="skip"
-    )
     known = {finding.line for finding in remarks.found}
-    for error in schema.iter_errors(root):
+    for error in _schema().iter_errors(root):
         line = getattr(error.elem, "sourceline", None) or 0
         if line not in known:
             known.add(line)
             remarks.warn_line(f"Warning: not as in the schema: {error.reason}", line)
+
+
+@cache
+def _schema() -> XMLSchema10:
+    """Return our schema, itself not validated again: a test does that."""
+    import xmlschema
+
+    return xmlschema.XMLSchema10(
+        str(schema_data(MAIN)), allow="local", validation="skip"
+    )
 
 
 def _strict_root(text: str, remarks: Remarks) -> _Element | None:

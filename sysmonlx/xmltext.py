@@ -14,8 +14,10 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+#: Limits that keep every file below a second and 100 MB; real files have a tenth.
 MAX_BYTES = 4 << 20
-MAX_ELEMENTS = 65534
+MAX_ELEMENTS = 40_000
+MAX_ATTRIBUTES = 2 * MAX_ELEMENTS
 MAX_DEPTH = 64
 _HEAD_BYTES = 2048
 _BLANKS = " \t\r\n"
@@ -154,6 +156,7 @@ class _Scanner:
         self.skip_dtd = skip_dtd
         self.open = [Node("", 0)]
         self.elements = 0
+        self.attributes = 0
 
     def run(self) -> Node:
         """Return the document: a nameless node over the top-level elements."""
@@ -220,6 +223,9 @@ class _Scanner:
                 value = quoted if quoted is not None else apostrophed
                 value = unescape(_BLANK_IN_VALUE.sub(" ", value))
                 node.attributes[name] = Attribute(value, found.start(1))
+                self.attributes += 1
+                if self.attributes > MAX_ATTRIBUTES:
+                    raise XmlError(f"more than {MAX_ATTRIBUTES} attributes", at)
             at = found.end()
         return at
 
