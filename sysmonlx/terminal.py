@@ -84,7 +84,7 @@ class TerminalView:
         """Print one event as one line: time, name, process, what it did."""
         event = EVENT_BY_ID[event_id]
         texts = dict(zip((field.name for field in event.fields), values, strict=True))
-        clock = texts["UtcTime"][11:] or texts["UtcTime"]
+        clock = safe(texts["UtcTime"][11:] or texts["UtcTime"])
         colour = _COLOURS.get(event_id, _OTHER_COLOUR)
         name = self._painted(f"{title(event):<18}", colour)
         words = [clock, name, *self._process(texts), *self._details(event, texts)]
@@ -121,7 +121,7 @@ class TerminalView:
     def _process(self, texts: Mapping[str, str]) -> list[str]:
         pid = next((texts[name] for name in _PID if name in texts), "")
         who = next((texts[name] for name in _WHO if name in texts), "")
-        return [f"{pid:>7}", self._painted(_short(who), 1)]
+        return [f"{safe(pid):>7}", self._painted(_short(who), 1)]
 
     def _details(self, event: EventType, texts: Mapping[str, str]) -> list[str]:
         shown = _SHOWN.get(event.id) or tuple(
