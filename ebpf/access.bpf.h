@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the dispatcher of system calls hands on to other files: scalars only. */
+#ifndef ACCESS_BPF_H
+#define ACCESS_BPF_H
+
+#include "vmlinux.h"
+
+/* access.bpf.c */
+int ptrace_attached(__u32 pid);
+int process_memory_copied(__u32 pid, bool writing);
+int descriptor_taken(__u32 pidfd);
+int process_file_opened(__u64 file_address);
+
+/* bpf.bpf.c */
+int bpf_program_loaded(__u32 fd);
+
+#endif /* ACCESS_BPF_H */

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Files: behind a descriptor, and what is told from a struct file. */
+#ifndef FD_BPF_H
+#define FD_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "compat.bpf.h"
+
+#define AT_FDCWD -100
+
+#define S_IFMT 0170000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+
+/* Of file->f_mode, <linux/fs.h>. */
+#define FMODE_READ 0x1
+#define FMODE_WRITE 0x2
+#define FMODE_PATH 0x4000
+#define FMODE_CREATED 0x100000
+
+/* The file behind a descriptor of `task`, NULL when there is none. */
+static __always_inline struct file *file_of_fd(struct task_struct *task, __u32 fd)
+{
+	struct files_struct *files = KREAD(task, files);
+	struct fdtable *table = KREAD(files, fdt);
+	struct file **slots = KREAD(table, fd);
+	struct file *file = NULL;
+
+	if (fd < KREAD(table, max_fds))
+		bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+	return file;
+}
+
+#endif /* FD_BPF_H */

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Files: created, deleted; and the one program that sees system calls end. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "access.bpf.h"
+#include "compat.bpf.h"
+#include "fd.bpf.h"
+#include "maps.bpf.h"
+#include "name.bpf.h"
+#include "path.bpf.h"
+#include "record.h"
+#include "syscall.bpf.h"
+#include "task.bpf.h"
+
+#define O_TRUNC 01000 /* the same on x86 and arm64 */
+#define AT_REMOVEDIR 0x200
+#define RENAME_EXCHANGE 2
+#define PROC_SUPER_MAGIC 0x9fa0
+#define PTRACE_ATTACH 16
+#define PTRACE_SEIZE 0x4206
+#define BPF_PROG_LOAD_COMMAND 5
+
+static __always_inline int device_opened(struct file *file, struct inode *inode)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct scratch *scratch = task_scratch_get();
+	struct raw_access_read *r;
+
+	count_seen(RECORD_RAW_ACCESS_READ);
+	if (!scratch) {
+		count_lost(RECORD_RAW_ACCESS_READ, LOSS_UNREADABLE);
+		return 0;
+	}
+	r = record_begin(scratch, task, RECORD_RAW_ACCESS_READ, raw_access_read);
+	r->device = KREAD(inode, i_rdev);
+	if (!record_append_name(scratch, &r->path, KREAD(file, f_path.dentry),
+				KREAD(file, f_path.mnt)))
+		r->flags |= RECORD_PATH_TRUNCATED;
+	record_finish(scratch, RECORD_RAW_ACCESS_READ, false);
+	return 0;
+}
+
+/* Report a regular file; created_ns 0 leaves the time of its birth to user space. */
+static __noinline int file_created(struct file *file, __s64 created_ns)
+{
+	return file_event_of_dentry(RECORD_FILE_CREATE, KREAD(file, f_path.dentry),
+				    KREAD(file, f_path.mnt), KREAD(file, f_inode->i_mode),
+				    created_ns);
+}
+
+/* A file that existed was opened: a block device, a process's memory, or truncated. */
+static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool truncated)
+{
+	struct inode *inode = KREAD(file, f_inode);
+	__u32 kind = KREAD(inode, i_mode) & S_IFMT;
+
+	if (f_mode & FMODE_PATH)
+		return 0;
+	if (kind == S_IFBLK)
+		return is_wanted(RECORD_BIT(RECORD_RAW_ACCESS_READ)) && !is_own() ?
+			       device_opened(file, inode) :
+			       0;
+	if (kind != S_IFREG)
+		return 0;
+	if (truncated && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) && !is_own())
+		return file_created(file, 0);
+	if (is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) &&
+	    KREAD(inode, i_sb->s_magic) == PROC_SUPER_MAGIC)
+		return process_file_opened((__u64)file);
+	return 0;
+}
+
+static __always_inline int opened(long fd, bool truncated)
+{
+	struct file *file = file_of_fd((void *)bpf_get_current_task(), fd);
+	__u32 f_mode = KREAD(file, f_mode);
+	struct inode *inode;
+
+	if (!(f_mode & FMODE_CREATED))
+		return existing_opened(file, f_mode, truncated);
+	inode = KREAD(file, f_inode);
+	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) || is_own() ||
+	    (KREAD(inode, i_mode) & S_IFMT) != S_IFREG)
+		return 0;
+	return file_created(file, inode_ctime_ns(inode));
+}
+
+/* Whether an open asked to empty the file; the answer matters only as a setting. */
+static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, bool compat)
+{
+	__u64 flags = 0;
+
+	if (!truncation_as_create)
+		return false;
+	if (call == CALL_OPEN)
+		flags = ARGUMENT_1(regs, compat);
+	else if (call == CALL_OPENAT)
+		flags = ARGUMENT_2(regs, compat);
+	else if (call == CALL_CREAT)
+		flags = O_TRUNC;
+	else
+		bpf_probe_read_user(&flags, sizeof(flags), (void *)ARGUMENT_2(regs, compat));
+	return flags & O_TRUNC;
+}
+
+static __always_inline int name_given(struct name_under_way *name, __s32 dirfd, __u64 string,
+				      __u32 mode)
+{
+	if (!name)
+		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) ?
+			       file_event_of_string(dirfd, string, RECORD_FILE_CREATE, mode) :
+			       0;
+	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
+		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
+	if ((name->mode & S_IFMT) == S_IFREG && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		file_event_of_name(RECORD_FILE_CREATE, name, name->mode);
+	return 0;
+}
+
+static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, __u64 string)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+
+	if (!bpf_map_delete_elem(&reported, &thread))
+		return 0;
+	if (name)
+		return file_event_of_name(RECORD_FILE_DELETE, name, name->mode);
+	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0);
+}
+
+static __always_inline bool is_regular_mode(__u32 mode)
+{
+	return !(mode & S_IFMT) || (mode & S_IFMT) == S_IFREG; /* as mknod(2) takes it */
+}
+
+/* One of the calls that change names has succeeded. */
+static __always_inline int name_changed(enum call call, struct pt_regs *regs, bool compat,
+					struct name_under_way *name)
+{
+	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
+	__u64 third = ARGUMENT_2(regs, compat), fourth = ARGUMENT_3(regs, compat);
+
+	switch (call) {
+	case CALL_UNLINK:
+		return name_taken(name, AT_FDCWD, first);
+	case CALL_UNLINKAT:
+		return third & AT_REMOVEDIR ? 0 : name_taken(name, first, second);
+	case CALL_LINK:
+	case CALL_RENAME:
+		return name_given(name, AT_FDCWD, second, 0);
+	case CALL_RENAMEAT2:
+		if (ARGUMENT_4(regs, compat) & RENAME_EXCHANGE)
+			return 0;
+		return name_given(name, third, fourth, 0);
+	case CALL_LINKAT:
+	case CALL_RENAMEAT:
+		return name_given(name, third, fourth, 0);
+	case CALL_MKNOD:
+		return is_regular_mode(second) ? name_given(NULL, AT_FDCWD, first, S_IFREG) : 0;
+	case CALL_MKNODAT:
+		return is_regular_mode(third) ? name_given(NULL, first, second, S_IFREG) : 0;
+	default:
+		return 0;
+	}
+}
+
+static __always_inline int name_call_done(enum call call, struct pt_regs *regs, bool compat,
+					  long result)
+{
+	bool deletes = call == CALL_UNLINK || call == CALL_UNLINKAT;
+	__u32 thread = bpf_get_current_pid_tgid();
+	struct name_under_way *name;
+
+	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS))
+		return 0;
+	name = bpf_map_lookup_elem(&names_under_way, &thread);
+	if (!result && !is_own())
+		name_changed(call, regs, compat, name);
+	if (name)
+		bpf_map_delete_elem(&names_under_way, &thread);
+	return 0;
+}
+
+static __always_inline int access_call_done(enum call call, struct pt_regs *regs, bool compat,
+					    long result)
+{
+	__u64 first = ARGUMENT_0(regs, compat);
+	__u32 request = first;
+
+	if (call == CALL_BPF)
+		return (__u16)first == BPF_PROG_LOAD_COMMAND && result >= 0 &&
+				       is_wanted(RECORD_BIT(RECORD_BPF_PROGRAM_LOAD)) ?
+			       bpf_program_loaded(result) :
+			       0;
+	if (!is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)))
+		return 0;
+	if (call == CALL_PTRACE)
+		return !result && (request == PTRACE_ATTACH || request == PTRACE_SEIZE) ?
+			       ptrace_attached(ARGUMENT_1(regs, compat)) :
+			       0;
+	if (call == CALL_PIDFD_GETFD)
+		return result >= 0 ? descriptor_taken(first) : 0;
+	return result > 0 ? process_memory_copied(first, call == CALL_PROCESS_VM_WRITEV) : 0;
+}
+
+SEC("?tp_btf/sys_exit")
+int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
+{
+	bool compat = false;
+	enum call call = call_of(regs, &compat);
+
+	if (call == CALL_UNWANTED)
+		return 0;
+	if (compat)
+		result = (int)result;
+	if (call <= CALL_CREAT)
+		return result >= 0 && is_wanted(OPEN_RECORDS) ?
+			       opened(result, is_truncating(call, regs, compat)) :
+			       0;
+	if (call <= CALL_MKNODAT)
+		return name_call_done(call, regs, compat, result);
+	return access_call_done(call, regs, compat, result);
+}
