@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A real daemon on the running kernel, with its own root, for one test or one module."""
+"""A real daemon on the running kernel, with its own root, for one test."""
 
 from __future__ import annotations
 
