@@ -57,7 +57,7 @@ __noinline int process_memory_copied(__u32 pid, bool writing)
 /* pidfd_getfd(2) has given a copy of a descriptor of another process. */
 __noinline int descriptor_taken(__u32 pidfd)
 {
-	struct file *file = file_of_fd((void *)bpf_get_current_task(), pidfd);
+	struct file *file = task_file((void *)bpf_get_current_task(), pidfd);
 
 	return process_accessed(task_of_pid(pid_of_pidfd(file)), 0, PROCESS_DUP_HANDLE);
 }

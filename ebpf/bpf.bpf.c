@@ -14,7 +14,7 @@
 __noinline int bpf_program_loaded(__u32 fd)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct file *file = file_of_fd(task, fd);
+	struct file *file = task_file(task, fd);
 	struct bpf_prog *program = KREAD(file, private_data);
 	struct bpf_prog_aux *aux = KREAD(program, aux);
 	struct bpf_program_load r = {};

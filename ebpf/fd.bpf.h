@@ -21,7 +21,7 @@
 #define FMODE_CREATED 0x100000
 
 /* The file behind a descriptor of `task`, NULL when there is none. */
-static __always_inline struct file *file_of_fd(struct task_struct *task, __u32 fd)
+static __always_inline struct file *task_file(struct task_struct *task, __u32 fd)
 {
 	struct files_struct *files = KREAD(task, files);
 	struct fdtable *table = KREAD(files, fdt);

@@ -74,7 +74,7 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 
 static __always_inline int opened(long fd, bool truncated)
 {
-	struct file *file = file_of_fd((void *)bpf_get_current_task(), fd);
+	struct file *file = task_file((void *)bpf_get_current_task(), fd);
 	__u32 f_mode = KREAD(file, f_mode);
 	struct inode *inode;
 

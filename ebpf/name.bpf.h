@@ -125,7 +125,7 @@ static __always_inline void append_directories(struct scratch *scratch, struct f
 		dentry = KREAD(fs, pwd.dentry);
 		mnt = KREAD(fs, pwd.mnt);
 	} else {
-		file = file_of_fd(task, dirfd);
+		file = task_file(task, dirfd);
 		dentry = KREAD(file, f_path.dentry);
 		mnt = KREAD(file, f_path.mnt);
 	}
