@@ -100,8 +100,10 @@ class Renderer:
         """Return the Python source of the function that renders this event."""
         event = EVENT_BY_ID[event_id]
         if self._form == "xml":
-            return _source(event, _xml_parts(event, *self._system), "&<>", "xml_value")
-        return _source(event, _json_parts(event, *self._system), '"\\', "json_value")
+            parts = _xml_parts(event, *self._system)
+            return _source(event, parts, ("&", "<", ">", "\\x"), "xml_value")
+        parts = _json_parts(event, *self._system)
+        return _source(event, parts, ('"', "\\"), "json_value")
 
     def _compiled(self, event_id: int) -> Template:
         names = {
@@ -244,11 +246,13 @@ def _json_field(field: Field, separator: str) -> Part:
     return (name + '"', field.name, '"')
 
 
-def _source(event: EventType, parts: list[Part], marks: str, escape: str) -> str:
+def _source(
+    event: EventType, parts: list[Part], marks: tuple[str, ...], escape: str
+) -> str:
     """Return a function in Python that puts values between the literals of `parts`.
 
     Most values need no escape. One look at all the foreign ones, joined, tells: no
-    control characters, none of `marks`, nothing like an escape of ours.
+    control characters, none of `marks`.
     """
     names = ", ".join(field.name for field in event.fields)
     foreign = [
@@ -258,8 +262,7 @@ def _source(event: EventType, parts: list[Part], marks: str, escape: str) -> str
     ]
     strings = ", ".join(foreign)
     joined = "".join(f"{{{name}}}" for name in foreign)
-    wanted = (*marks, "\\x")
-    marked = " or ".join(f"{mark!r} in foreign" for mark in wanted)
+    marked = " or ".join(f"{mark!r} in foreign" for mark in marks)
     lines = "\n".join(f"        f'{_f_string(*part)}'" for part in parts)
     return (
         "def render(values, record_id, stamp, escaped):\n"

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.sinks import FileSink, Sink, StdoutSink, SyslogSink
-from sysmonlx.syslog import Datagrams, prefix
 
 WALL_S = 1767607205
 
@@ -78,27 +77,6 @@ def test_message_is_what_syslog_3_sends(path: Path, daemon: LogDaemon) -> None:
     assert daemon.read() == [b"<14>" + stamp + b" sysmon: <Event/>"]
     assert (sink.delivered, sink.lost, sink.trouble) == (1, 0, "")
     sink.close(0)
-
-
-@pytest.mark.parametrize(
-    ("local_time", "stamp"),
-    [
-        ((2026, 1, 5, 10, 0, 7), b"<14>Jan  5 10:00:07 sysmon: "),
-        ((2026, 12, 31, 23, 59, 59), b"<14>Dec 31 23:59:59 sysmon: "),
-    ],
-)
-def test_day_is_padded_with_a_blank(
-    local_time: tuple[int, int, int, int, int, int], stamp: bytes
-) -> None:
-    assert prefix(int(time.mktime((*local_time, 0, 0, -1)))) == stamp
-
-
-def test_one_call_sends_many_datagrams(path: Path, daemon: LogDaemon) -> None:
-    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sender.connect(str(path))
-    assert Datagrams().send(sender.fileno(), numbered(0, 7)) == 7
-    assert daemon.read() == numbered(0, 7)
-    sender.close()
 
 
 def test_stalled_log_gets_everything_in_order_later(

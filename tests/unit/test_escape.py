@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import pytest
+
+from sysmonlx.escape import json_text, limited, shortened, visible, xml_text
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("plain é 😀 \u202e", "plain é 😀 \u202e"),
+        ("\t\n\r\u2028", "\t\n\r\u2028"),
+        ("\x00\x1b\x7f", r"\x00\x1b\x7f"),
+        ("\x80\x9f\xa0", "\\xc2\\x80\\xc2\\x9f\xa0"),
+        ("\udc80\udcff", r"\x80\xff"),
+        ("\ud800\udfff", r"\xed\xa0\x80\xed\xbf\xbf"),
+        ("\ufffe\uffff\ufffd", "\\xef\\xbf\\xbe\\xef\\xbf\\xbf\ufffd"),
+        (r"C:\dir \n \x \x4 \x41 \x20 \x7e", r"C:\dir \n \x \x4 \x41 \x20 \x7e"),
+        (r"\x1F \xFF \X1f", r"\x1F \xFF \X1f"),
+        (r"\x00 \x1f \x5c \x7f \xff", r"\x5cx00 \x5cx1f \x5cx5c \x5cx7f \x5cxff"),
+        ("\\\udcff", r"\\xff"),
+    ],
+)
+def test_what_a_line_cannot_carry_is_spelt(text: str, printed: str) -> None:
+    assert visible(text) == printed
+
+
+def test_xml_text() -> None:
+    text = "a&b<c>\"'\t\n\r\u2028\u2029\\"
+    assert xml_text(text) == "a&amp;b&lt;c&gt;\"'&#9;&#10;&#13;&#8232;&#8233;\\"
+
+
+def test_json_text() -> None:
+    text = "a&b<c>\"'\t\n\r\u2028\u2029\\"
+    assert json_text(text) == "a&b<c>\\\"'\\t\\n\\r\\u2028\\u2029\\\\"
+
+
+@pytest.mark.parametrize("size_bytes", range(3, 40))
+def test_shortened_splits_nothing_and_wastes_little(size_bytes: int) -> None:
+    text = visible("é&\udcff\n\\x5c" * 20)
+    cut = xml_text(shortened(text, size_bytes, xml_text))
+    whole = xml_text(text)
+    assert size_bytes - 6 < len(cut.encode()) <= size_bytes
+    assert cut.endswith("...")
+    kept = cut[:-3]
+    assert whole.startswith(kept)
+    units = ("é", "&amp;", "\\xff", "&#10;", "\\x5c", "x5c", "x", "5", "c", "")
+    assert kept.endswith(units)
+    assert kept.count("\\") == kept.count("\\xff") + kept.count("\\x5c")
+
+
+def test_limited_keeps_what_fits_exactly() -> None:
+    assert limited("é" * 10, 20) == "é" * 10
+    assert limited("é" * 10, 19) == "é" * 8 + "..."
