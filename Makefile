@@ -25,13 +25,139 @@ BPF_TEST_OBJECTS := $(BPF_TEST_SOURCES:ebpf/%.c=build/%.o)
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \
 	-D__TARGET_ARCH_$(ARCH)
 
+# Debian packages; below, what shows that they are there.
+BUILD_PACKAGES := clang llvm libbpf-dev bpftool python3-venv make
+TEST_PACKAGES := rsyslog mandoc iproute2 strace clang-format systemd util-linux
+
 .PHONY: all
 all: bpf
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z].*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# $(call need,test,packages): install Debian packages unless the shell test holds
+define need
+{ $(1); } >/dev/null 2>&1 || { echo '  APT      $(2)'; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
+	echo >&2 'make: not all of these are installed: $(2)'; exit 1; }; \
+	mkdir -p build; { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+	--no-install-recommends install $(2); } >build/apt.log 2>&1 || \
+	{ tail -5 build/apt.log >&2; exit 1; }; }
+endef
+HAS_BUILD := command -v clang && command -v llvm-strip && test -x /usr/sbin/bpftool -a \
+	-f /usr/include/bpf/bpf_helpers.h && $(SYSTEM_PYTHON) -c 'import ensurepip'
+HAS_TEST := test -x /usr/sbin/rsyslogd && command -v mandoc && test -x /usr/sbin/ip -o \
+	-x /bin/ip && command -v strace && command -v clang-format && \
+	command -v systemd-analyze && command -v unshare
+
+.PHONY: deps
+deps: build/deps.stamp $(VENV)/run.stamp ## install what building and running need
+
+.PHONY: deps-test
+deps-test: deps build/deps-test.stamp $(VENV)/test.stamp ## install what the tests need
+
+build/deps.stamp: Makefile
+	$(Q)$(call need,$(HAS_BUILD),$(BUILD_PACKAGES))
+	$(Q)mkdir -p build && touch $@
+
+build/deps-test.stamp: Makefile build/deps.stamp
+	$(Q)$(call need,$(HAS_TEST),$(TEST_PACKAGES))
+	$(Q)touch $@
+
+$(VENV)/run.stamp: setup.py build/deps.stamp
+	$(call say,VENV,$(VENV))
+	$(Q)test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	$(Q)$(PYTHON) -m pip install -q --disable-pip-version-check $(call packages,install_requires)
+	$(Q)touch $@
+
+$(VENV)/test.stamp: setup.py $(VENV)/run.stamp
+	$(call say,VENV,test packages)
+	$(Q)$(PYTHON) -m pip install -q --disable-pip-version-check \
+		$(call packages,test) $(call packages,lint)
+	$(Q)touch $@
+
+# The requirements of one list in setup.py, quoted for the shell.
+packages = $(shell awk '/$(1)/{on=1} on{print} on&&/\]/{exit}' setup.py | \
+	grep -o '"[a-zA-Z-]*>=[0-9.]*"')
+
+.PHONY: run
+run: deps bpf ## watch this machine live, with a built-in configuration
+	$(Q)$(PYTHON) -P -m sysmonlx -t
+
+.PHONY: test
+test: deps-test bpf bpf-test ## run all tests but those of other kernels
+	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/unit tests/golden tests/kernel
+
+.PHONY: test-unit
+test-unit: deps-test bpf ## run the tests that need no root
+	$(Q)$(PYTHON) -m pytest -q $(PYTEST_ARGS) tests/unit tests/golden
+
+.PHONY: test-kernel
+test-kernel: deps-test bpf bpf-test ## run the tests on the running kernel
+	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/kernel
+
+.PHONY: fuzz
+fuzz: deps-test ## 100,000 hostile configurations through the reader
+	$(Q)$(PYTHON) tests/fuzz/fuzz_config.py
+
+.PHONY: check
+check: lint types generate-check test ## the gate before every commit
+
+.PHONY: lint
+lint: deps-test ## style of Python, C and manuals
+	$(Q)$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check .
+	$(Q)clang-format --dry-run -Werror $(filter-out ebpf/vmlinux.h,$(wildcard ebpf/*.[ch]))
+	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5
+
+.PHONY: format
+format: deps-test ## rewrite the sources in the project's style
+	$(Q)$(VENV)/bin/ruff check -q --fix . ; $(VENV)/bin/ruff format -q .
+	$(Q)clang-format -i $(filter-out ebpf/vmlinux.h,$(wildcard ebpf/*.[ch]))
+
+.PHONY: types
+types: deps-test ## mypy --strict
+	$(Q)$(VENV)/bin/mypy
+
+.PHONY: generate
+generate: deps ## rewrite the XSD and the tables of the manual
+	$(Q)$(PYTHON) -P -m sysmonlx.schema generate
+
+.PHONY: generate-check
+generate-check: generate
+	$(Q)git diff --exit-code --stat -- config_schema man
+
+.PHONY: install
+install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python packages
+	$(call say,INSTALL,$(DESTDIR)$(prefix)/lib/sysmonlx)
+	$(Q)$(SYSTEM_PYTHON) -m venv $(DESTDIR)$(prefix)/lib/sysmonlx
+	$(Q)$(DESTDIR)$(prefix)/lib/sysmonlx/bin/python -m pip install -q \
+		--disable-pip-version-check --force-reinstall --no-deps .
+	$(Q)$(DESTDIR)$(prefix)/lib/sysmonlx/bin/python -m pip install -q \
+		--disable-pip-version-check $(call packages,install_requires)
+	$(Q)install -d $(DESTDIR)$(prefix)/sbin $(DESTDIR)$(prefix)/share/sysmonlx
+	$(Q)printf '#!/bin/sh\nexec %s -P -m sysmonlx "$$@"\n' \
+		$(prefix)/lib/sysmonlx/bin/python >$(DESTDIR)$(prefix)/sbin/sysmonlx
+	$(Q)chmod 755 $(DESTDIR)$(prefix)/sbin/sysmonlx
+	$(Q)install -Dm644 man/sysmonlx.8 $(DESTDIR)$(prefix)/share/man/man8/sysmonlx.8
+	$(Q)install -Dm644 man/sysmonlx.5 $(DESTDIR)$(prefix)/share/man/man5/sysmonlx.5
+	$(Q)install -m644 sysmonlx/data/rsyslog-sysmonlx.conf config_schema/*.xml \
+		$(DESTDIR)$(prefix)/share/sysmonlx/
+
+.PHONY: uninstall
+uninstall: ## remove what install wrote; "sysmonlx -u" first
+	$(Q)rm -rf $(DESTDIR)$(prefix)/lib/sysmonlx $(DESTDIR)$(prefix)/share/sysmonlx
+	$(Q)rm -f $(DESTDIR)$(prefix)/sbin/sysmonlx $(DESTDIR)$(prefix)/share/man/man8/sysmonlx.8 \
+		$(DESTDIR)$(prefix)/share/man/man5/sysmonlx.5
+
+.PHONY: clean
+clean: ## remove what was built
+	$(Q)rm -rf build ebpf/vmlinux.h sysmonlx/sysmonlx.bpf.o *.egg-info
 
 .PHONY: bpf
 bpf: sysmonlx/sysmonlx.bpf.o ## build the eBPF object
 
-ebpf/vmlinux.h:
+ebpf/vmlinux.h: | build/deps.stamp
 	$(call say,BTF,$@)
 	$(Q)test -n "$(VMLINUX_BTF)" || { echo >&2 "make: this kernel has no BTF: \
 	give one, VMLINUX_BTF=FILE (from /sys/kernel/btf/vmlinux of the target)"; exit 1; }

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Package metadata; builds the eBPF object with make before the package."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).resolve().parent
+INIT = (HERE / "sysmonlx" / "__init__.py").read_text("utf-8")
+VERSION = re.findall(r'__version__ = "(.+)"', INIT)[0]
+
+
+class BuildWithObject(build_py):
+    """Build the object first, and put the data of config_schema into the package."""
+
+    def run(self) -> None:
+        """Build; needs clang, bpftool and libbpf's headers unless it is built."""
+        subprocess.run(["make", "bpf"], cwd=HERE, check=True)
+        super().run()
+        target = Path(self.build_lib) / "sysmonlx"
+        shutil.copy2(HERE / "sysmonlx" / "sysmonlx.bpf.o", target)
+        schema = target / "config_schema"
+        shutil.copytree(HERE / "config_schema", schema, dirs_exist_ok=True)
+
+
+setup(
+    name="sysmonlx",
+    version=VERSION,
+    description="Sysmon for Linux in Python and eBPF",
+    license="MIT AND GPL-2.0-only",
+    packages=["sysmonlx"],
+    package_data={"sysmonlx": ["data/*", "py.typed"]},
+    python_requires=">=3.11",
+    install_requires=["lxml>=4.9", "python-daemon>=2.3", "xmlschema>=2.0"],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6"],
+        "lint": ["ruff>=0.6", "mypy>=1.11", "lxml-stubs>=0.5"],
+    },
+    entry_points={"console_scripts": ["sysmonlx=sysmonlx.cli:main"]},
+    cmdclass={"build_py": BuildWithObject},
+    zip_safe=False,
+)
