@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Connections: TCP connected and accepted, UDP flows sent and received. */
+/* TCP connections: connected, and accepted. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
 #include "compat.bpf.h"
+#include "fd.bpf.h"
 #include "maps.bpf.h"
+#include "network.bpf.h"
 #include "record.h"
 #include "sock.bpf.h"
 
-#define MSG_PEEK 0x2
-#define MSG_ERRQUEUE 0x2000
-#define S_IFMT 0170000
 #define S_IFSOCK 0140000
-#define CREDIT_STEPS 32 /* flows reported by one receive at most; the rest by the next */
 
-/* Settings; user space may change them at any time. */
-bool failed_connects = false;
-__u64 udp_interval_ns = 1800ull * 1000000000;
+bool failed_connects = 0; /* are reported too; set by user space at any time */
 
 /* Who called connect(), from SYN_SENT until the connection is there or has failed. */
 struct {
@@ -27,37 +21,6 @@ struct {
 	__type(key, int);
 	__type(value, struct owner);
 } connecting SEC(".maps");
-
-static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
-					   bool initiated, bool failed)
-{
-	const __u8 *source = initiated ? flow->local_address : flow->remote_address;
-	const __u8 *destination = initiated ? flow->remote_address : flow->local_address;
-	struct network_connect r = {
-		.header = {
-			.boot_ns = bpf_ktime_get_boot_ns(),
-			.start_boot_ns = owner->start_boot_ns,
-			.type = RECORD_NETWORK_CONNECT,
-			.size = sizeof(r),
-			.tgid = owner->tgid,
-			.tid = owner->tid,
-			.uid = owner->uid,
-			.exec_id = owner->exec_id,
-		},
-		.source_port = initiated ? flow->local_port : flow->remote_port,
-		.destination_port = initiated ? flow->remote_port : flow->local_port,
-		.family = flow->family,
-		.protocol = flow->protocol,
-		.initiated = initiated,
-		.failed = failed,
-	};
-
-	__builtin_memcpy(r.source_address, source, sizeof(r.source_address));
-	__builtin_memcpy(r.destination_address, destination, sizeof(r.destination_address));
-	count_seen(RECORD_NETWORK_CONNECT);
-	/* the rules in the kernel go here: owner and both ends are known */
-	record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
-}
 
 static __always_inline void connect_begun(struct sock *sk)
 {
@@ -103,13 +66,11 @@ int BPF_PROG(tcp_connect, struct sock *sk, int old_state, int new_state)
 	return 0;
 }
 
-static __always_inline bool is_tcp(struct sock *sk)
+static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
 {
 	__u16 family = KREAD(sk, __sk_common.skc_family);
-	__u16 protocol = KREAD(sk, sk_protocol);
 
-	return (family == AF_INET || family == AF_INET6) &&
-	       (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+	return (family == AF_INET || family == AF_INET6) && KREAD(sk, sk_protocol) == wanted;
 }
 
 /* The current task has accepted a connection. */
@@ -118,59 +79,41 @@ static __always_inline void accepted(struct sock *sk)
 	struct owner owner;
 	struct flow flow;
 
-	if (!is_tcp(sk) || bpf_get_current_pid_tgid() >> 32 == own_tgid)
+	if (!is_protocol(sk, IPPROTO_TCP) && !is_protocol(sk, IPPROTO_MPTCP))
+		return;
+	if (bpf_get_current_pid_tgid() >> 32 == own_tgid)
 		return;
 	owner_fill(&owner);
 	flow_of_socket(&flow, sk, IPPROTO_TCP);
 	network_report(&owner, &flow, false, false);
 }
 
+/* Set once the program below runs: accept() is then not reported at its return as well. */
+static bool is_grafting;
+
 /* The best: where accept() gets the connection, in whatever way it was called. */
 SEC("?fentry/security_sock_graft")
 int BPF_PROG(tcp_accept_grafted, struct sock *sk, struct socket *parent)
 {
+	is_grafting = true;
 	accepted(sk);
 	return 0;
 }
 
-static __always_inline struct file *file_of_fd(int fd)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct files_struct *files = KREAD(task, files);
-	struct fdtable *table = KREAD(files, fdt);
-	struct file **files_open = KREAD(table, fd);
-	struct file *file = NULL;
-
-	if (fd < 0 || fd >= KREAD(table, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), &files_open[fd]);
-	return file;
-}
-
 static __always_inline void accepted_file(struct file *file)
 {
+	struct inode *inode = file ? KREAD(file, f_inode) : NULL;
 	struct socket *socket;
-	struct inode *inode;
 
-	inode = file ? KREAD(file, f_inode) : NULL;
 	if (!inode || (KREAD(inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return;
 	socket = KREAD(file, private_data);
 	accepted(KREAD(socket, sk));
 }
 
-SEC("?tp/syscalls/sys_exit_accept")
-int tcp_accept_exit(struct trace_event_raw_sys_exit *ctx)
+__noinline int connection_accepted(__u32 fd)
 {
-	if (ctx->ret >= 0)
-		accepted_file(file_of_fd(ctx->ret));
-	return 0;
-}
-
-SEC("?tp/syscalls/sys_exit_accept4")
-int tcp_accept4_exit(struct trace_event_raw_sys_exit *ctx)
-{
-	if (ctx->ret >= 0)
-		accepted_file(file_of_fd(ctx->ret));
+	if (!is_grafting)
+		accepted_file(task_file((void *)bpf_get_current_task(), fd));
 	return 0;
 }

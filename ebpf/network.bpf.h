@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Reporting a connection; what the files of the network family share. */
+#ifndef NETWORK_BPF_H
+#define NETWORK_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "maps.bpf.h"
+#include "record.h"
+#include "sock.bpf.h"
+
+/* network.bpf.c: accept() has returned this descriptor to the current task. */
+int connection_accepted(__u32 fd);
+
+static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
+					   bool initiated, bool failed)
+{
+	const __u8 *source = initiated ? flow->local_address : flow->remote_address;
+	const __u8 *destination = initiated ? flow->remote_address : flow->local_address;
+	struct network_connect r = {
+		.header = {
+			.boot_ns = bpf_ktime_get_boot_ns(),
+			.start_boot_ns = owner->start_boot_ns,
+			.type = RECORD_NETWORK_CONNECT,
+			.size = sizeof(r),
+			.tgid = owner->tgid,
+			.tid = owner->tid,
+			.uid = owner->uid,
+			.exec_id = owner->exec_id,
+		},
+		.source_port = initiated ? flow->local_port : flow->remote_port,
+		.destination_port = initiated ? flow->remote_port : flow->local_port,
+		.family = flow->family,
+		.protocol = flow->protocol,
+		.initiated = initiated,
+		.failed = failed,
+	};
+
+	__builtin_memcpy(r.source_address, source, sizeof(r.source_address));
+	__builtin_memcpy(r.destination_address, destination, sizeof(r.destination_address));
+	count_seen(RECORD_NETWORK_CONNECT);
+	/* the rules in the kernel go here: owner and both ends are known */
+	record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
+}
+
+#endif /* NETWORK_BPF_H */

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0
+/* UDP flows: whoever sends or receives the first datagram, with both true ends. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_endian.h>
+#include "compat.bpf.h"
+#include "maps.bpf.h"
+#include "network.bpf.h"
+#include "sock.bpf.h"
+
+#define MSG_PEEK 0x2
+#define MSG_ERRQUEUE 0x2000
+#define CHARGE_STEPS 32 /* runs looked at by one receive; the next goes on */
+
+__u64 udp_interval_ns = 0; /* a flow is reported again after it; set by user space at any time */
+
+/* A flow of one image of one process; thread and user are no part of it. */
+struct udp_key {
+	struct flow flow;
+	__u64 start_boot_ns;
+	__u32 tgid;
+	__u32 exec_id;
+};
+
+/* When a flow was last reported, boot clock. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct udp_key);
+	__type(value, __u64);
+} udp_flows SEC(".maps");
+
+/* A flow that a thread had part in lately: spares most datagrams the search in udp_flows. */
+struct udp_recent {
+	struct flow flow;
+	__u64 thread; /* bpf_get_current_pid_tgid() */
+	__u64 start_boot_ns; /* of the thread */
+	__u64 reported;
+	__u32 exec_id;
+	__u32 pad;
+};
+
+#define UDP_RECENT 64 /* a power of two */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, UDP_RECENT);
+	__type(key, __u32);
+	__type(value, struct udp_recent);
+} udp_recently SEC(".maps");
+
+static __always_inline struct udp_recent *udp_recent_of(const struct flow *flow)
+{
+	const __u32 *local = (void *)flow->local_address, *remote = (void *)flow->remote_address;
+	__u32 mixed = local[0] ^ remote[0] ^ remote[3] ^ flow->remote_port ^ flow->local_port << 3;
+	__u32 slot = (mixed ^ mixed >> 8 ^ mixed >> 16) & (UDP_RECENT - 1);
+
+	return bpf_map_lookup_elem(&udp_recently, &slot);
+}
+
+/* When this process's flow was reported; 0: it is to be now, and the caller must. */
+static __always_inline __u64 udp_flow_reported(const struct flow *flow, const struct owner *owner,
+					       __u64 now)
+{
+	struct udp_key key = {
+		.flow = *flow,
+		.start_boot_ns = owner->start_boot_ns,
+		.tgid = owner->tgid,
+		.exec_id = owner->exec_id,
+	};
+	__u64 *reported = bpf_map_lookup_elem(&udp_flows, &key);
+
+	if (reported && now - *reported < udp_interval_ns)
+		return *reported;
+	/* of several processors that come here at once, one succeeds */
+	if (reported && bpf_map_delete_elem(&udp_flows, &key))
+		return now;
+	return bpf_map_update_elem(&udp_flows, &key, &now, BPF_NOEXIST) ? now : 0;
+}
+
+/* Report a flow of the current task, unless it was lately. `thread` is the current one. */
+static __always_inline void udp_report(const struct flow *flow, __u64 thread, bool initiated)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 start_boot_ns = KREAD(task, start_boottime), now = bpf_ktime_get_boot_ns();
+	struct udp_recent *recent = udp_recent_of(flow);
+	__u32 exec_id = KREAD(task, self_exec_id);
+	struct owner owner;
+	__u64 reported;
+
+	if (!recent)
+		return;
+	if (recent->thread == thread && recent->start_boot_ns == start_boot_ns &&
+	    recent->exec_id == exec_id && now - recent->reported < udp_interval_ns &&
+	    flow_is_equal(&recent->flow, flow))
+		return;
+	owner_fill(&owner);
+	reported = udp_flow_reported(flow, &owner, now);
+	if (!reported)
+		network_report(&owner, flow, initiated, false);
+	recent->thread = 0; /* of no one while it is written */
+	recent->flow = *flow;
+	recent->start_boot_ns = start_boot_ns;
+	recent->exec_id = exec_id;
+	recent->reported = reported ?: now;
+	recent->thread = thread;
+}
+
+/*
+ * Runs where the datagram leaves, which is in the context of who sends it. The port tells
+ * the socket's own datagrams from those that carry its data through a tunnel.
+ */
+SEC("?cgroup_skb/egress")
+int udp_sent(struct __sk_buff *skb)
+{
+	struct packet packet;
+	struct bpf_sock *sk;
+	struct flow flow;
+	__u64 thread;
+
+	if (!packet_parse(&packet, skb))
+		return 1;
+	sk = skb->sk;
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!sk || sk->protocol != IPPROTO_UDP || sk->src_port != bpf_ntohs(packet.udp->source))
+		return 1;
+	thread = bpf_get_current_pid_tgid();
+	if (!thread || thread >> 32 == own_tgid)
+		return 1;
+	flow_of_packet(&flow, &packet, true);
+	udp_report(&flow, thread, true);
+	return 1;
+}
+
+/*
+ * What came in for an unconnected socket, as a sequence of runs, each of datagrams of one
+ * flow. A run begins with the arrival number `first`. The last run is kept here, others
+ * that somebody has still to read from are in `runs`. How many datagrams have left the
+ * queue tells which one a receive has read; only two that receive from one socket at the
+ * same instant can be taken for each other.
+ */
+struct inbox {
+	struct bpf_spin_lock lock;
+	__u32 run; /* number of the last run */
+	__u32 oldest; /* runs before this one are done with */
+	__u32 pad;
+	__u64 arrived; /* datagrams in all */
+	__u64 settled; /* of these, read by somebody or dropped */
+	__u64 first;
+	struct flow flow;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct inbox);
+} inboxes SEC(".maps");
+
+struct run_key {
+	__u64 inbox; /* its address */
+	__u64 run;
+};
+
+struct run {
+	struct flow flow;
+	__u64 first;
+	__u64 end; /* the first of the next run */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct run_key);
+	__type(value, struct run);
+} runs SEC(".maps");
+
+/* Note one more arrival. Returns the number of a run that `ended` with it, 0: none. */
+static __always_inline __u32 inbox_add(struct inbox *inbox, const struct flow *flow,
+				       struct run *ended)
+{
+	__u32 run = 0;
+
+	bpf_spin_lock(&inbox->lock);
+	if (!flow_is_equal(&inbox->flow, flow)) {
+		if (inbox->settled < inbox->arrived) {
+			run = ++inbox->run;
+			ended->flow = inbox->flow;
+			ended->first = inbox->first;
+			ended->end = inbox->arrived;
+		} else {
+			inbox->oldest = inbox->run + 1;
+		}
+		inbox->flow = *flow;
+		inbox->first = inbox->arrived;
+	}
+	inbox->arrived++;
+	bpf_spin_unlock(&inbox->lock);
+	return run;
+}
+
+/* Runs in softirq: who will read the datagram is not known yet. */
+SEC("?cgroup_skb/ingress")
+int udp_arrived(struct __sk_buff *skb)
+{
+	struct run_key key = {};
+	struct run ended = {};
+	struct packet packet;
+	struct inbox *inbox;
+	struct bpf_sock *sk;
+	struct flow flow;
+
+	if (!packet_parse(&packet, skb))
+		return 1;
+	sk = skb->sk;
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (!sk || sk->dst_port) /* connected: the socket knows both ends */
+		return 1;
+	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!inbox)
+		return 1;
+	flow_of_packet(&flow, &packet, false);
+	key.run = inbox_add(inbox, &flow, &ended);
+	key.inbox = (__u64)inbox;
+	if (key.run)
+		bpf_map_update_elem(&runs, &key, &ended, BPF_ANY);
+	return 1;
+}
+
+static __always_inline __u32 datagrams_queued(struct sock *sk)
+{
+	return KREAD(sk, sk_receive_queue.qlen) + KREAD((struct udp_sock *)sk, reader_queue.qlen);
+}
+
+/* What one receive is charged with: the datagrams that left the queue since the last one. */
+struct charge {
+	__u32 run;
+	__u32 run_end;
+	__u64 from;
+	__u64 to;
+	bool last; /* some are of the last run, whose flow this is */
+	struct flow flow;
+};
+
+static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, struct charge *charge)
+{
+	bpf_spin_lock(&inbox->lock);
+	charge->from = inbox->settled;
+	if (inbox->arrived > queued && inbox->settled < inbox->arrived - queued)
+		inbox->settled = inbox->arrived - queued;
+	charge->to = inbox->settled;
+	charge->last = inbox->first < inbox->settled;
+	charge->flow = inbox->flow;
+	charge->run = inbox->oldest;
+	charge->run_end = inbox->run + 1;
+	if (charge->run_end - charge->run > CHARGE_STEPS)
+		charge->run_end = charge->run + CHARGE_STEPS;
+	if (charge->last)
+		inbox->oldest = charge->run_end;
+	bpf_spin_unlock(&inbox->lock);
+	if (charge->from == charge->to) /* another reader was charged with ours: take the same */
+		charge->from--;
+}
+
+/* Report the ended runs that are reached. A run that may go on is kept for the next time. */
+static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge, __u64 thread)
+{
+	struct run_key key = { .inbox = (__u64)inbox, .run = charge->run };
+	struct run *run;
+
+	for (int i = 0; i < CHARGE_STEPS && key.run < charge->run_end; i++, key.run++) {
+		run = bpf_map_lookup_elem(&runs, &key);
+		if (run && run->first >= charge->to)
+			break;
+		if (run && run->end > charge->from)
+			udp_report(&run->flow, thread, false);
+		if (!charge->last)
+			inbox->oldest = key.run;
+	}
+}
+
+/* In the context of who receives, after the datagram has left the socket's queue. */
+static __always_inline void udp_receive(struct sock *sk, int flags)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct charge charge = {};
+	struct inbox *inbox;
+
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE) || !is_protocol(sk, IPPROTO_UDP))
+		return;
+	if (thread >> 32 == own_tgid)
+		return;
+	if (KREAD(sk, __sk_common.skc_dport)) {
+		flow_of_socket(&charge.flow, sk, IPPROTO_UDP);
+		udp_report(&charge.flow, thread, false);
+		return;
+	}
+	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, 0);
+	if (!inbox)
+		return;
+	inbox_settle(inbox, datagrams_queued(sk), &charge);
+	charge_runs(inbox, &charge, thread);
+	if (charge.last)
+		udp_report(&charge.flow, thread, false);
+}
+
+/* v6.3: 6e6eda44b939 ("sock: add tracepoint for send recv length") */
+SEC("?tp_btf/sock_recv_length")
+int BPF_PROG(udp_received, struct sock *sk, int result, int flags)
+{
+	if (result >= 0)
+		udp_receive(sk, flags);
+	return 0;
+}
+
+SEC("?fexit/inet_recvmsg")
+int BPF_PROG(udp_received_v4, struct socket *socket, struct msghdr *message, size_t size,
+	     int flags, int result)
+{
+	if (result >= 0)
+		udp_receive(socket->sk, flags);
+	return 0;
+}
+
+SEC("?fexit/inet6_recvmsg")
+int BPF_PROG(udp_received_v6, struct socket *socket, struct msghdr *message, size_t size,
+	     int flags, int result)
+{
+	if (result >= 0)
+		udp_receive(socket->sk, flags);
+	return 0;
+}
