@@ -8,7 +8,7 @@ find here the image, GUID and parent of the process that acted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sysmonlx.decode import Record
@@ -19,6 +19,9 @@ UNKNOWN = "-"
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000
 ENDED_LIMIT = 4096
+
+#: Unknown processes make the table scan again, at most this often.
+RESCAN_INTERVAL_NS = 100_000_000
 
 _SECOND_NS = 1_000_000_000
 
@@ -62,6 +65,7 @@ class Process:
         "args",
         "ended_boot_ns",
         "exec_id",
+        "has_exited",
         "hold",
         "identity",
         "image",
@@ -93,6 +97,7 @@ class Process:
         self.parent: Process | None = None
         self.previous: Process | None = None
         self.ended_boot_ns = 0
+        self.has_exited = False
         self.hold: deque[Any] | None = None
         self._guid = ""
 
@@ -138,8 +143,11 @@ def args_text(data: bytes, truncated: bool) -> str:
 class ProcessTable:
     """All processes alive, and for a grace period those that have ended.
 
-    `flags` are the values of `enum record_flag` by name.
+    `flags` are the values of `enum record_flag` by name. `rescan` is called when a
+    record names a process that is not here (its own record was lost); it calls `scan`.
     """
+
+    rescan: Callable[[], None] | None = None
 
     def __init__(self, identity: Identity, flags: dict[str, int]) -> None:
         self.identity = identity
@@ -150,8 +158,9 @@ class ProcessTable:
         self._kernel_thread = flags["KERNEL_THREAD"]
         self._args_truncated = flags["ARGS_TRUNCATED"]
         self._image_truncated = flags["IMAGE_TRUNCATED"]
+        self._rescan_due_ns = 0
         self.unknown = 0
-        """Records whose process was not in the table: a scan is due."""
+        """Records that named a process of which not even a scan knew."""
 
     def __len__(self) -> int:
         return len(self._alive) + len(self._ended)
@@ -179,20 +188,22 @@ class ProcessTable:
 
     def acting(self, record: Record) -> Process:
         """Return who acted; never fails: an unknown one is made from the header."""
-        process = self.find(record.tgid, record.start_boot_ns, record.exec_id)
+        process = self._known(record, record.tgid, record.start_boot_ns, record.exec_id)
         if process is None:
-            self.unknown += 1
             process = Process(self.identity, _Header(record), UNKNOWN, UNKNOWN)
             self._insert(process)
         return process
 
     def fork(self, record: Record) -> Process:
         """Take a new process: it runs its parent's image until it execs."""
-        parent = self.find(
-            record.parent_tgid, record.parent_start_boot_ns, record.parent_exec_id
+        parent = self._known(
+            record,
+            record.parent_tgid,
+            record.parent_start_boot_ns,
+            record.parent_exec_id,
         )
-        if parent is None:
-            self.unknown += 1
+        if parent is not None:
+            parent.uid = record.uid  # it may have called setuid since its exec
         known = self._alive.get(record.tgid)
         if known is not None and known.start_boot_ns == record.start_boot_ns:
             known.parent = parent or known.parent
@@ -208,24 +219,45 @@ class ProcessTable:
     def create(self, record: Record) -> Process:
         """Take a new image of a process."""
         before = self.find(record.tgid, record.start_boot_ns)
+        parent = before and before.parent
+        if parent is None:
+            parent = self._parent_of(record)
+            # Looking for the parent may have found the process itself.
+            before = self.find(record.tgid, record.start_boot_ns)
         process = self._from_record(record)
+        process.parent = parent
         if before is None:
-            process.parent = self._parent_of(record)
-        else:
-            process.parent = before.parent or self._parent_of(record)
-            process.hold = before.hold
-            if before.exec_id != process.exec_id:
-                before.previous = None
-                process.previous = before
-        self._insert(process)
+            self._insert(process)
+        elif before.exec_id <= process.exec_id:
+            self._supersede(before, process)
+            self._insert(process)
+        else:  # a scan was ahead of this record
+            before.hold = process.hold = deque() if before.hold is None else before.hold
+            self._replace_previous(before, process)
         return process
+
+    def _supersede(self, before: Process, process: Process) -> None:
+        process.hold = before.hold
+        if before.exec_id == process.exec_id:
+            self._replace_previous(process, before.previous)
+        else:
+            self._replace_previous(before, None)
+            process.previous = before
+
+    def _replace_previous(self, process: Process, previous: Process | None) -> None:
+        """Keep one image before the present one; older ones keep no ancestors."""
+        if process.previous is not None:
+            process.previous.parent = process.previous.previous = None
+        process.previous = previous
 
     def terminate(self, record: Record) -> Process | None:
         """Take the end of a process; None when it was taken before."""
         process = self.acting(record)
-        if not process.is_alive:
+        if process.has_exited:
             return None
-        self._end(process, record.boot_ns)
+        process.has_exited = True
+        if process.is_alive:  # else a scan was ahead of this record
+            self._end(process, record.boot_ns)
         return process
 
     def _end(self, process: Process, boot_ns: int) -> None:
@@ -242,7 +274,8 @@ class ProcessTable:
         key = (process.tgid, process.start_boot_ns)
         if self._ended.get(key) is process:
             del self._ended[key]
-        process.parent = process.previous = None
+        self._replace_previous(process, None)
+        process.parent = None
 
     def expire(self, boot_ns: int) -> None:
         """Forget processes that ended more than the grace period before `boot_ns`."""
@@ -250,13 +283,33 @@ class ProcessTable:
             self._forget(self._expiry.popleft())
 
     def _insert(self, process: Process) -> None:
-        before = self._alive.get(process.tgid)
-        if before is not None and before.start_boot_ns != process.start_boot_ns:
-            self._end(before, process.start_boot_ns)  # its end was lost
+        other = self._alive.get(process.tgid)
+        if other is not None and other.start_boot_ns > process.start_boot_ns:
+            self._end(process, other.start_boot_ns)  # its tgid was taken since
+            return
+        if other is not None and other.start_boot_ns < process.start_boot_ns:
+            self._end(other, process.start_boot_ns)  # its end was lost
         self._alive[process.tgid] = process
 
     def _parent_of(self, record: Record) -> Process | None:
-        return self.find(record.parent_tgid, record.parent_start_boot_ns)
+        if not record.parent_tgid:  # the idle task, parent of the first process
+            return None
+        return self._known(record, record.parent_tgid, record.parent_start_boot_ns)
+
+    def _known(
+        self, record: Record, tgid: int, start_boot_ns: int, exec_id: int = -1
+    ) -> Process | None:
+        """Find a process that `record` names; where it is missing, scan again."""
+        process = self.find(tgid, start_boot_ns, exec_id)
+        if process is not None:
+            return process
+        if self.rescan is not None and record.boot_ns >= self._rescan_due_ns:
+            self._rescan_due_ns = record.boot_ns + RESCAN_INTERVAL_NS
+            self.rescan()
+            process = self.find(tgid, start_boot_ns, exec_id)
+        if process is None:
+            self.unknown += 1
+        return process
 
     def _from_record(self, record: Record) -> Process:
         process = Process(
@@ -280,15 +333,18 @@ class ProcessTable:
         added = []
         for record in records:
             seen.add(record.tgid)
-            known = self._alive.get(record.tgid)
+            known = self.find(record.tgid, record.start_boot_ns)
             if known is None or not _is_up_to_date(known, record):
-                added.append((self._from_record(record), record, known))
-        for process, _, known in added:
-            if known is not None and known.start_boot_ns == process.start_boot_ns:
-                process.parent, process.hold = known.parent, known.hold
-            self._insert(process)
-        for process, record, _ in added:
-            process.parent = process.parent or self._parent_of(record)
+                process = self._from_record(record)
+                if known is not None:
+                    process.parent = known.parent
+                    self._supersede(known, process)
+                self._insert(process)
+                added.append((process, record))
+        for process, record in added:
+            process.parent = process.parent or self.find(
+                record.parent_tgid, record.parent_start_boot_ns
+            )
         for process in list(self._alive.values()):
             if process.tgid not in seen and process.start_boot_ns < boot_ns:
                 self._end(process, boot_ns)
@@ -296,10 +352,10 @@ class ProcessTable:
 
 def _is_up_to_date(known: Process, record: Record) -> bool:
     """Say whether the table has this image already, by a record that knew it."""
-    return (
-        known.start_boot_ns == record.start_boot_ns
-        and known.exec_id >= record.exec_id
-        and (known.image != UNKNOWN or not record.image)
+    if not known.is_alive:
+        return known.has_exited  # and waits to be reaped
+    return known.exec_id >= record.exec_id and (
+        known.image != UNKNOWN or not record.image
     )
 
 
