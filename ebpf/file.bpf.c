@@ -9,6 +9,7 @@
 #include "fd.bpf.h"
 #include "maps.bpf.h"
 #include "name.bpf.h"
+#include "network.bpf.h"
 #include "path.bpf.h"
 #include "record.h"
 #include "syscall.bpf.h"
@@ -205,6 +206,19 @@ static __always_inline int access_call_done(enum call call, struct pt_regs *regs
 	return result > 0 ? process_memory_copied(first, call == CALL_PROCESS_VM_WRITEV) : 0;
 }
 
+/* socketcall() is what 32-bit programs on x86 accept by: its first argument says so. */
+static __always_inline int accept_call_done(enum call call, struct pt_regs *regs, bool compat,
+					    long result)
+{
+	__u64 what = ARGUMENT_0(regs, compat);
+
+	if (call == CALL_SOCKETCALL && what != SOCKETCALL_ACCEPT && what != SOCKETCALL_ACCEPT4)
+		return 0;
+	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT)) ?
+		       connection_accepted(result) :
+		       0;
+}
+
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 {
@@ -221,5 +235,7 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 			       0;
 	if (call <= CALL_MKNODAT)
 		return name_call_done(call, regs, compat, result);
+	if (call >= CALL_ACCEPT)
+		return accept_call_done(call, regs, compat, result);
 	return access_call_done(call, regs, compat, result);
 }

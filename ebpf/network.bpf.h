@@ -9,6 +9,10 @@
 #include "record.h"
 #include "sock.bpf.h"
 
+/* Of socketcall(), <linux/net.h>. */
+#define SOCKETCALL_ACCEPT 5
+#define SOCKETCALL_ACCEPT4 18
+
 /* network.bpf.c: accept() has returned this descriptor to the current task. */
 int connection_accepted(__u32 fd);
 

@@ -29,6 +29,8 @@ enum call {
 	CALL_PROCESS_VM_WRITEV,
 	CALL_PIDFD_GETFD,
 	CALL_BPF,
+	CALL_ACCEPT, /* and accept4 */
+	CALL_SOCKETCALL,
 	CALL_MAX,
 };
 
@@ -45,6 +47,7 @@ enum call {
 
 static const __u8 native_calls[CALL_NUMBERS] = {
 	[2] = CALL_OPEN,
+	[43] = CALL_ACCEPT,
 	[82] = CALL_RENAME,
 	[85] = CALL_CREAT,
 	[86] = CALL_LINK,
@@ -56,6 +59,7 @@ static const __u8 native_calls[CALL_NUMBERS] = {
 	[263] = CALL_UNLINKAT,
 	[264] = CALL_RENAMEAT,
 	[265] = CALL_LINKAT,
+	[288] = CALL_ACCEPT,
 	[310] = CALL_PROCESS_VM_READV,
 	[311] = CALL_PROCESS_VM_WRITEV,
 	[316] = CALL_RENAMEAT2,
@@ -75,6 +79,7 @@ static const __u8 compat_calls[CALL_NUMBERS] = {
 	[14] = CALL_MKNOD,
 	[26] = CALL_PTRACE,
 	[38] = CALL_RENAME,
+	[102] = CALL_SOCKETCALL,
 	[295] = CALL_OPENAT,
 	[297] = CALL_MKNODAT,
 	[301] = CALL_UNLINKAT,
@@ -84,6 +89,7 @@ static const __u8 compat_calls[CALL_NUMBERS] = {
 	[348] = CALL_PROCESS_VM_WRITEV,
 	[353] = CALL_RENAMEAT2,
 	[357] = CALL_BPF,
+	[364] = CALL_ACCEPT,
 	[437] = CALL_OPENAT2,
 	[438] = CALL_PIDFD_GETFD,
 };
@@ -116,6 +122,8 @@ static const __u8 native_calls[CALL_NUMBERS] = {
 	[38] = CALL_RENAMEAT,
 	[56] = CALL_OPENAT,
 	[117] = CALL_PTRACE,
+	[202] = CALL_ACCEPT,
+	[242] = CALL_ACCEPT,
 	[270] = CALL_PROCESS_VM_READV,
 	[271] = CALL_PROCESS_VM_WRITEV,
 	[276] = CALL_RENAMEAT2,
@@ -132,11 +140,13 @@ static const __u8 compat_calls[CALL_NUMBERS] = {
 	[14] = CALL_MKNOD,
 	[26] = CALL_PTRACE,
 	[38] = CALL_RENAME,
+	[285] = CALL_ACCEPT,
 	[322] = CALL_OPENAT,
 	[324] = CALL_MKNODAT,
 	[328] = CALL_UNLINKAT,
 	[329] = CALL_RENAMEAT,
 	[330] = CALL_LINKAT,
+	[366] = CALL_ACCEPT,
 	[376] = CALL_PROCESS_VM_READV,
 	[377] = CALL_PROCESS_VM_WRITEV,
 	[382] = CALL_RENAMEAT2,
