@@ -82,4 +82,41 @@ static __always_inline __u32 task_sessionid(struct task_struct *task)
 	return bpf_core_field_exists(task->sessionid) ? BPF_CORE_READ(task, sessionid) : -1;
 }
 
+struct super_block___list { /* before v6.18 */
+	struct list_head s_mounts;
+} __attribute__((preserve_access_index));
+
+struct mount___list {
+	struct list_head mnt_instance;
+} __attribute__((preserve_access_index));
+
+/* v6.18 chains the mounts of a file system without a list head. */
+static __always_inline struct mount *mount_of_list(struct super_block *sb, struct list_head *at)
+{
+	struct super_block___list *old = (void *)sb;
+
+	if (at == &old->s_mounts)
+		return NULL;
+	return (void *)container_of(at, struct mount___list, mnt_instance);
+}
+
+static __always_inline struct mount *first_mount(struct super_block *sb)
+{
+	struct super_block___list *old = (void *)sb;
+	struct mount *mount = NULL;
+
+	if (bpf_core_field_exists(mount->mnt_next_for_sb))
+		return KREAD(sb, s_mounts);
+	return mount_of_list(sb, BPF_CORE_READ(old, s_mounts.next));
+}
+
+static __always_inline struct mount *next_mount(struct super_block *sb, struct mount *mount)
+{
+	struct mount___list *old = (void *)mount;
+
+	if (bpf_core_field_exists(mount->mnt_next_for_sb))
+		return KREAD(mount, mnt_next_for_sb);
+	return mount_of_list(sb, BPF_CORE_READ(old, mnt_instance.next));
+}
+
 #endif /* COMPAT_BPF_H */

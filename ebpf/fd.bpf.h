@@ -12,6 +12,7 @@
 
 #define S_IFMT 0170000
 #define S_IFREG 0100000
+#define S_IFDIR 0040000
 #define S_IFBLK 0060000
 
 /* Of file->f_mode, <linux/fs.h>. */

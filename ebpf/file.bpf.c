@@ -107,11 +107,11 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 }
 
 static __always_inline int name_given(struct name_under_way *name, __s32 dirfd, __u64 string,
-				      __u32 mode)
+				      __u32 flags)
 {
 	if (!name)
 		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) ?
-			       file_event_of_string(dirfd, string, RECORD_FILE_CREATE, mode) :
+			       file_event_of_string(dirfd, string, RECORD_FILE_CREATE, flags) :
 			       0;
 	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
 		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
@@ -159,9 +159,13 @@ static __always_inline int name_changed(enum call call, struct pt_regs *regs, bo
 	case CALL_RENAMEAT:
 		return name_given(name, third, fourth, 0);
 	case CALL_MKNOD:
-		return is_regular_mode(second) ? name_given(NULL, AT_FDCWD, first, S_IFREG) : 0;
+		return is_regular_mode(second) ?
+			       name_given(NULL, AT_FDCWD, first, RECORD_FILE_IS_NEW) :
+			       0;
 	case CALL_MKNODAT:
-		return is_regular_mode(third) ? name_given(NULL, first, second, S_IFREG) : 0;
+		return is_regular_mode(third) ?
+			       name_given(NULL, first, second, RECORD_FILE_IS_NEW) :
+			       0;
 	default:
 		return 0;
 	}

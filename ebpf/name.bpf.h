@@ -136,7 +136,7 @@ static __always_inline void append_directories(struct scratch *scratch, struct f
 }
 
 /* Report a file by the string that the caller gave; user space resolves it. */
-static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type, __u32 mode)
+static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type, __u32 flags)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct scratch *scratch = task_scratch_get();
@@ -149,9 +149,8 @@ static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type
 		return 0;
 	}
 	r = file_event_begin(scratch, type);
-	r->mode = mode;
 	r->mount_namespace = task_mount_namespace(task);
-	r->flags = RECORD_PATH_GIVEN;
+	r->flags = RECORD_PATH_GIVEN | flags;
 	if (record_append_user(scratch, &r->path, (void *)string) <= 0)
 		r->flags |= RECORD_PATH_UNREADABLE;
 	append_directories(scratch, r, task, dirfd);

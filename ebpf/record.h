@@ -38,6 +38,7 @@ enum record_flag {
 	RECORD_PATH_TRUNCATED = 1 << 7, /* of the event's own path */
 	RECORD_PATH_GIVEN = 1 << 8, /* as the caller wrote it, not resolved */
 	RECORD_PATH_UNREADABLE = 1 << 9,
+	RECORD_FILE_IS_NEW = 1 << 10, /* made by this very call, not only named */
 };
 
 /* First member of every record; who did it: the current task's process. */

@@ -10,6 +10,7 @@
 #include "maps.bpf.h"
 #include "record.h"
 
+#define PF_IO_WORKER 0x00000010
 #define PF_KTHREAD 0x00200000
 #define TTY_DRIVER_TYPE_PTY 0x0004
 #define PTY_TYPE_SLAVE 0x0002

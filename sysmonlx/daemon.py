@@ -25,14 +25,15 @@ from sysmonlx.decode import Record
 from sysmonlx.enrich import BUILDERS, Context
 from sysmonlx.errors import CaptureError, ControlError
 from sysmonlx.hashes import Hasher
-from sysmonlx.hooks import hooks_for
+from sysmonlx.hooks import hooks_for, wanted_records
 from sysmonlx.losses import Loss, LossLedger
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
 from sysmonlx.processes import Identity, ProcessTable
 from sysmonlx.procfs import Procfs
 from sysmonlx.render import Renderer
-from sysmonlx.rules import compile_rules
+from sysmonlx.resolve import Resolver
+from sysmonlx.rules import Rules, compile_rules
 from sysmonlx.ruleset import Policy
 from sysmonlx.services import Services
 from sysmonlx.state import (
@@ -105,6 +106,7 @@ class Daemon:
         self._scan()
         self.capture.attach_processes()
         self._scan()
+        self._tell_kernel(self._rules)
         self.capture.want(hooks)
         self._listen()
         if self.options.drops_capabilities:
@@ -115,6 +117,16 @@ class Daemon:
         gc.freeze()
         gc.disable()
 
+    def _tell_kernel(self, *rules: Rules) -> None:
+        """Say which records any of these rules could use."""
+        numbers = self.capture.layouts.number
+        wanted = 0
+        for each in rules:
+            wanted |= wanted_records(numbers, each.can_emit)
+        truncation = self.policy.settings.truncation_as_create
+        self.capture.set_variable("wanted_records", wanted)
+        self.capture.set_variable("truncation_as_create", truncation)
+
     def _make_pipeline(self) -> None:
         options, settings = self.options, self.policy.settings
         paths = options.paths
@@ -124,11 +136,17 @@ class Daemon:
         )
         identity = Identity(machine_id(paths.machine_id_file), offset)
         self.processes = ProcessTable(identity, self.capture.layouts.flags)
+        self.processes.rescan = self._rescan
         self.users = Users()
         self.hasher: Hasher[Held] = Hasher(procfs, settings.hash_algorithms)
         self._set_hash_limits()
         self.context = Context(
-            self.processes, self.users, Services(), settings, measure_boot_offset()
+            self.processes,
+            self.users,
+            Services(),
+            settings,
+            measure_boot_offset(),
+            Resolver(procfs),
         )
         ids = RecordIds(paths.record_id_file if options.keeps_state else None)
         self.output = Output(ids, options.watch)
@@ -346,10 +364,12 @@ class Daemon:
             raise ControlError("RingSize takes effect at the next start: use -i")
         hooks = hooks_for(rules.can_emit, policy.settings)
         self._work()
+        self._tell_kernel(self._rules, rules)
         self.capture.want({*hooks, *hooks_for(self._rules.can_emit, before.settings)})
         self._rules, self.policy = rules, policy
         self.pipeline.use_rules(rules)
         self.context.settings = policy.settings
+        self._tell_kernel(rules)
         self._set_hash_limits()
         self.capture.want(hooks)
         if policy.settings != before.settings:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sysmonlx.builders import BUILDERS
 from sysmonlx.hook import Hook
+from sysmonlx.hooks_file import FILE_HOOKS
 from sysmonlx.ruleset import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = ()
+ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS,)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
@@ -22,4 +24,13 @@ def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook
         for hook in ALL_HOOKS
         if any(can_emit(event_id) for event_id in hook.events)
         and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+    )
+
+
+def wanted_records(numbers: dict[str, int], can_emit: Callable[[int], bool]) -> int:
+    """Return the bits `1 << number` of the records of which an event can be emitted."""
+    return sum(
+        1 << number
+        for name, number in numbers.items()
+        if any(can_emit(event_id) for event_id, _ in BUILDERS.get(name, ()))
     )

@@ -12,9 +12,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID, PROCESS_CREATE
 from sysmonlx.decode import Layouts, Record
-from sysmonlx.enrich import BUILDERS, Builder, Context
+from sysmonlx.enrich import Builder, Context
 from sysmonlx.errors import RecordError
 from sysmonlx.hashes import FileId, Hasher
 from sysmonlx.output import Output

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""What is attached for files, raw disks, access to processes, and eBPF programs."""
+
+from __future__ import annotations
+
+from sysmonlx.hook import Hook
+
+FILE_HOOKS: tuple[Hook, ...] = (
+    Hook(
+        name="system calls",
+        events=frozenset({9, 10, 11, 23, 26, 100}),
+        alternatives=(("syscall_exit",),),
+        missing="no file, raw disk, process access and eBPF events",
+    ),
+    Hook(
+        name="deleted files by directory entry",
+        events=frozenset({23, 26}),
+        alternatives=(("path_unlink",), ("unlink_ext4",)),
+        missing="names of deleted files are read from the caller's memory",
+    ),
+    Hook(
+        name="renamed and linked files by directory entry",
+        events=frozenset({11, 23, 26}),
+        alternatives=(("path_rename", "path_link"),),
+        missing="files replaced by a rename are no FileDelete; "
+        "new names are read from the caller's memory",
+    ),
+)
