@@ -11,6 +11,9 @@
 #include "sock.bpf.h"
 
 #define S_IFSOCK 0140000
+#define IORING_CQE_F_MORE (1U << 1)
+#define RING_ANY_SLOT -1U /* IORING_FILE_INDEX_ALLOC */
+#define RING_FILE_FLAGS 7UL /* kept in the low bits of a file's address */
 
 bool failed_connects = 0; /* are reported too; set by user space at any time */
 
@@ -22,13 +25,16 @@ struct {
 	__type(value, struct owner);
 } connecting SEC(".maps");
 
-static __always_inline void connect_begun(struct sock *sk)
-{
-	struct owner *owner;
+/* The same by the socket's address; before v5.11 only packet programs reach its storage. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct owner);
+} connecting_by_address SEC(".maps");
 
-	if (bpf_get_current_pid_tgid() >> 32 == own_tgid)
-		return;
-	owner = bpf_sk_storage_get(&connecting, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+static __always_inline void connect_begun(struct owner *owner)
+{
 	if (owner) {
 		owner_fill(owner);
 		return;
@@ -38,9 +44,8 @@ static __always_inline void connect_begun(struct sock *sk)
 }
 
 /* May run in softirq, where the current task is any: the owner is the one kept. */
-static __always_inline void connect_ended(struct sock *sk, bool failed)
+static __always_inline void connect_ended(struct owner *owner, struct sock *sk, bool failed)
 {
-	struct owner *owner = bpf_sk_storage_get(&connecting, sk, NULL, 0);
 	struct flow flow;
 
 	if (!owner || !owner->tgid)
@@ -52,17 +57,44 @@ static __always_inline void connect_ended(struct sock *sk, bool failed)
 	owner->tgid = 0; /* the rest of the socket's life is of no interest */
 }
 
+/* An accepted connection ends in the same states, but it has no owner. */
+static __always_inline bool is_end_of_connect(int old_state, int new_state)
+{
+	return new_state == TCP_ESTABLISHED ||
+	       (new_state == TCP_CLOSE &&
+		(old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV));
+}
+
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_connect, struct sock *sk, int old_state, int new_state)
 {
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (new_state == TCP_SYN_SENT)
-		connect_begun(sk);
-	else if (new_state == TCP_ESTABLISHED)
-		connect_ended(sk, false);
-	else if (new_state == TCP_CLOSE && (old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV))
-		connect_ended(sk, true);
+	if (new_state == TCP_SYN_SENT && bpf_get_current_pid_tgid() >> 32 != own_tgid)
+		connect_begun(bpf_sk_storage_get(&connecting, sk, NULL,
+						 BPF_LOCAL_STORAGE_GET_F_CREATE));
+	else if (is_end_of_connect(old_state, new_state))
+		connect_ended(bpf_sk_storage_get(&connecting, sk, NULL, 0), sk,
+			      new_state == TCP_CLOSE);
+	return 0;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_connect_by_address, struct sock *sk, int old_state, int new_state)
+{
+	struct owner unknown = {};
+	__u64 address = (__u64)sk;
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	if (new_state == TCP_SYN_SENT && bpf_get_current_pid_tgid() >> 32 != own_tgid) {
+		bpf_map_update_elem(&connecting_by_address, &address, &unknown, BPF_ANY);
+		connect_begun(bpf_map_lookup_elem(&connecting_by_address, &address));
+	} else if (is_end_of_connect(old_state, new_state)) {
+		connect_ended(bpf_map_lookup_elem(&connecting_by_address, &address), sk,
+			      new_state == TCP_CLOSE);
+		bpf_map_delete_elem(&connecting_by_address, &address);
+	}
 	return 0;
 }
 
@@ -115,5 +147,86 @@ __noinline int connection_accepted(__u32 fd)
 {
 	if (!is_grafting)
 		accepted_file(task_file((void *)bpf_get_current_task(), fd));
+	return 0;
+}
+
+/* Accepts that io_uring has begun: those that go on name no request when one is done. */
+struct ring_accept {
+	__u64 ring;
+	__u64 user_data;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct ring_accept);
+	__type(value, __u32); /* io_accept.file_slot */
+} ring_accepts SEC(".maps");
+
+static __always_inline __u32 ring_file_slot(struct io_kiocb *request)
+{
+	return KREAD((struct io_accept *)&request->cmd, file_slot);
+}
+
+SEC("?tp_btf/io_uring_submit_req")
+int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
+{
+	struct ring_accept accept = {};
+	__u32 slot;
+
+	if (request->opcode != IORING_OP_ACCEPT)
+		return 0;
+	accept.ring = (__u64)request->ctx;
+	accept.user_data = request->cqe.user_data;
+	slot = ring_file_slot(request);
+	bpf_map_update_elem(&ring_accepts, &accept, &slot, BPF_ANY);
+	return 0;
+}
+
+/* A file of the ring's own table: v6.13, 7029acd8a950 ("io_uring/rsrc: get rid of per-ring ...") */
+static __always_inline struct file *ring_file(struct io_ring_ctx *ring, __u32 slot)
+{
+	struct io_rsrc_node **nodes = KREAD(ring, file_table.data.nodes);
+	struct io_rsrc_node *node = NULL;
+
+	if (slot < KREAD(ring, file_table.data.nr))
+		bpf_probe_read_kernel(&node, sizeof(node), nodes + slot);
+	return node ? (void *)(KREAD(node, file_ptr) & ~(RING_FILE_FLAGS)) : NULL;
+}
+
+/* `slot` is io_accept's: 0 for a descriptor, all ones for any slot, else the slot plus one. */
+static __always_inline void ring_accepted(struct io_ring_ctx *ring, __u32 slot, __u32 result)
+{
+	struct file *file;
+
+	if (!slot)
+		file = task_file((void *)bpf_get_current_task(), result);
+	else
+		file = ring_file(ring, slot == RING_ANY_SLOT ? result : slot - 1);
+	accepted_file(file);
+}
+
+/* In the context of the process, whose workers count as its threads. */
+SEC("?tp_btf/io_uring_complete")
+int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *request,
+	     struct io_uring_cqe *completion)
+{
+	struct ring_accept accept = { .ring = (__u64)ring, .user_data = completion->user_data };
+	bool goes_on = completion->flags & IORING_CQE_F_MORE;
+	__s32 result = completion->res;
+	__u32 *slot;
+
+	if (request) {
+		if (KREAD(request, opcode) != IORING_OP_ACCEPT)
+			return 0;
+		if (result >= 0)
+			ring_accepted(ring, ring_file_slot(request), result);
+		if (!goes_on)
+			bpf_map_delete_elem(&ring_accepts, &accept);
+		return 0;
+	}
+	slot = goes_on && result >= 0 ? bpf_map_lookup_elem(&ring_accepts, &accept) : NULL;
+	if (slot)
+		ring_accepted(ring, *slot, result);
 	return 0;
 }

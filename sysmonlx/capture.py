@@ -132,7 +132,8 @@ class Capture:
         """
         wanted = tuple(hooks)
         for hook in set(self._serving) - {*wanted, *PROCESS_HOOKS}:
-            for program in self._serving.pop(hook):
+            gone = self._serving.pop(hook)
+            for program in set(gone).difference(*self._serving.values()):
                 self._loaded[program].detach(program)
         self._load_for(wanted)
         self._attach_all(wanted)
@@ -301,9 +302,10 @@ class Capture:
         attached: list[str] = []
         for name in group:
             try:
-                if name not in self._loaded[name].attached():
-                    cgroup = self._cgroup() if hook.kind == "cgroup" else -1
-                    self._loaded[name].attach(name, cgroup)
+                if name in self._loaded[name].attached():
+                    continue  # another hook has it
+                cgroup = self._cgroup() if hook.kind == "cgroup" else -1
+                self._loaded[name].attach(name, cgroup)
                 attached.append(name)
             except (LibbpfError, OSError) as error:
                 self._refused[name] = str(error)

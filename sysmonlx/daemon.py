@@ -123,9 +123,11 @@ class Daemon:
         wanted = 0
         for each in rules:
             wanted |= wanted_records(numbers, each.can_emit)
-        truncation = self.policy.settings.truncation_as_create
-        self.capture.set_variable("wanted_records", wanted)
-        self.capture.set_variable("truncation_as_create", truncation)
+        settings, tell = self.policy.settings, self.capture.set_variable
+        tell("wanted_records", wanted)
+        tell("truncation_as_create", settings.truncation_as_create)
+        tell("failed_connects", settings.failed_connects)
+        tell("udp_interval_ns", settings.udp_interval_s * 1_000_000_000)
 
     def _make_pipeline(self) -> None:
         options, settings = self.options, self.policy.settings

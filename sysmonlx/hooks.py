@@ -8,9 +8,10 @@ from collections.abc import Callable
 from sysmonlx.builders import BUILDERS
 from sysmonlx.hook import Hook
 from sysmonlx.hooks_file import FILE_HOOKS
+from sysmonlx.hooks_network import NETWORK_HOOKS
 from sysmonlx.ruleset import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS,)
+ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
