@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import EPERM
 from pathlib import Path
 from typing import Any
 
@@ -251,8 +252,9 @@ class Capture:
             self._prepare(found)
             found.load()
         except LibbpfError as error:
+            sections = found.programs()
             found.close()
-            self._refuse(error, names)
+            self._refuse(error, {name: sections[name] for name in names})
             return False
         self._objects.append(found)
         self._loaded.update(dict.fromkeys(names, found))
@@ -260,15 +262,20 @@ class Capture:
             self.maps = _by_short_name(found)
         return True
 
-    def _refuse(self, error: LibbpfError, names: set[str]) -> None:
+    def _refuse(self, error: LibbpfError, sections: dict[str, str]) -> None:
+        """Note the program that was refused, and those that would be for its kind."""
         match = _FAILED_PROGRAM.search(error.log)
-        if match is None or match[1] not in names:
+        if match is None or match[1] not in sections:
             log = error.log.strip().splitlines()
             raise CaptureError(
                 f"the kernel refuses the eBPF programs: {error}"
                 + (f" ({log[-1]})" if log else "")
             ) from error
-        self._refused[match[1]] = os.strerror(error.errno)
+        reason = os.strerror(error.errno)
+        self._refused[match[1]] = reason
+        if error.errno == EPERM and _is_trampoline(sections[match[1]]):
+            alike = (name for name, each in sections.items() if _is_trampoline(each))
+            self._refused.update(dict.fromkeys(alike, reason))
 
     def _prepare(self, found: BpfObject) -> None:
         maps = _by_short_name(found)
@@ -324,6 +331,11 @@ class Capture:
         names = [name for group in hook.alternatives for name in group]
         program = next(name for name in names if name in self._refused)
         return Missing(hook, program, self._refused[program])
+
+
+def _is_trampoline(section: str) -> bool:
+    """Say whether a program patches kernel text, which lockdown refuses as a kind."""
+    return section.lstrip("?").startswith(("fentry", "fexit", "fmod_ret", "lsm"))
 
 
 #: Offset of `size` in struct record_header; the scan reads it before any layout.
