@@ -179,8 +179,9 @@ def _config_lines(width: int) -> Iterator[str]:
         width,
     )
     yield ""
-    yield (
-        f"Conditions (F is the field, V the text; {DEFAULT_CONDITION} when none given):"
+    yield _wrap(
+        f"Conditions (F is the field, V the text; without one: {DEFAULT_CONDITION}):",
+        width,
     )
     yield ""
     for name, meaning in CONDITIONS.items():

@@ -35,11 +35,15 @@ def check(elements: Sequence[Element], links: Mapping[str, str]) -> Iterator[Fin
     `links` maps directories that are symbolic links to where they lead, for example
     {"/bin": "/usr/bin"}: the kernel names a program by its real path.
     """
-    for index, element in enumerate(elements):
-        earlier = [each for each in elements[:index] if each.tag == element.tag]
+    first: dict[str, Element] = {}
+    including = {each.tag for each in elements if each.onmatch == "include"}
+    for element in elements:
+        earlier = first.get(element.tag)
+        first.setdefault(element.tag, element)
         if not PRODUCED.isdisjoint(element.event_ids):
             yield from _never_true(element, links)
-            yield from _shadowed(element, earlier)
+            if earlier and element.tag not in including:
+                yield _shadowed(element, earlier)
         elif not earlier:
             yield Finding(
                 f"Warning: {element.tag} events are not produced on Linux",
@@ -50,20 +54,17 @@ def check(elements: Sequence[Element], links: Mapping[str, str]) -> Iterator[Fin
             )
 
 
-def _shadowed(element: Element, earlier: list[Element]) -> Iterator[Finding]:
+def _shadowed(element: Element, earlier: Element) -> Finding:
     tag = element.tag
-    if element.onmatch == "exclude" and earlier:
-        others = {each.onmatch for each in earlier}
-        if others == {"exclude"}:
-            yield Finding(
-                f"Warning: second exclude element of {tag}: two or more elements and no"
-                " match: not emitted",
-                element.line,
-                1,
-                f"all {tag} events are suppressed, as in Sysmon; the first element is"
-                f" in line {earlier[0].line}, join them",
-                fatal=False,
-            )
+    return Finding(
+        f"Warning: second exclude element of {tag}: two or more elements and no match:"
+        " not emitted",
+        element.line,
+        1,
+        f"all {tag} events are suppressed, as in Sysmon; join this element with the"
+        f" one in line {earlier.line}",
+        fatal=False,
+    )
 
 
 def _never_true(element: Element, links: Mapping[str, str]) -> Iterator[Finding]:

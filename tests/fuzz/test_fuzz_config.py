@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fuzz_config
+
+
+def test_no_input_breaks_the_reader() -> None:
+    valid = fuzz_config.run(5000, seed=20)
+    assert 0 < valid < 5000
+
+
+def in_rules(rules: str) -> bytes:
+    return (
+        '<Sysmon schemaversion="4.90"><EventFiltering><ProcessCreate'
+        f' onmatch="include">{rules}</ProcessCreate></EventFiltering></Sysmon>'
+    ).encode()
+
+
+ATTRIBUTES = " ".join(f'a{n}=""' for n in range(79000))
+
+
+@pytest.mark.parametrize(
+    ("data", "is_valid"),
+    [
+        (in_rules("<Image>/a</Image>" * 39000), True),
+        (in_rules('<Image name="n">\\a</Image>' * 39000), True),
+        (in_rules("<Imagee>/a</Imagee>" * 39000), False),
+        (in_rules('<Image condition="bad">/a</Image>' * 39000), False),
+        (in_rules("".join(f'<I{n} x="">\\</I{n}>' for n in range(39000))), False),
+        (in_rules("<!-- c -->x" * 350000), True),
+        (in_rules(f"<Image>{'&amp;' * 800000}</Image>"), True),
+        (in_rules(f"<Image {ATTRIBUTES}/>"), True),
+        (in_rules("<FileCreate onmatch='exclude'/>" * 39000), False),
+        (in_rules("</ProcessCreate><ProcessCreate onmatch='x'>" * 39000), True),
+        (b"<a>" * 1000000, False),
+        (b"<" * 4000000, False),
+        (b"<a " + b" " * 4000000, False),
+        (b"</a>" * 1000000, False),
+        (b"<!DOCTYPE " + b"<" * 4000000, False),
+        (b"<a b='" * 600000, False),
+        (in_rules("<Image>" + ";" * 3000000 + "</Image>"), True),
+    ],
+    ids=map(str, range(17)),
+)
+def test_large_files_take_bounded_time(data: bytes, is_valid: bool) -> None:
+    start = time.process_time()
+    assert fuzz_config.try_one(data, lax=False) is is_valid
+    # Half a second each on an idle machine; what is quadratic takes minutes.
+    assert time.process_time() - start < 4

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import pytest
+
+from sysmonlx.arguments import (
+    Action,
+    check_before_action,
+    check_before_root,
+    parse,
+)
+from sysmonlx.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("words", "action"),
+    [
+        ("-?", Action.HELP),
+        ("-?x -i", Action.HELP),
+        ("-h", Action.HELP),
+        ("-HELP", Action.HELP),
+        ("-? config", Action.HELP_CONFIG),
+        ("-h Configuration", Action.HELP_CONFIG),
+        ("-help CONFIG", Action.HELP_CONFIG),
+        ("-? other", Action.HELP),
+        ("", Action.USAGE),
+        ("-m", Action.USAGE),
+        ("-accepteula", Action.USAGE),
+        ("-z x", Action.USAGE),
+        ("-y out", Action.USAGE),
+        ("-s", Action.SCHEMA),
+        ("-s 4.90", Action.SCHEMA),
+        ("-i", Action.INSTALL),
+        ("-t -i", Action.INSTALL),
+        ("-t", Action.WATCH),
+        ("-t verbose", Action.WATCH),
+        ("-c", Action.CONFIGURE),
+        ("-c --", Action.CONFIGURE),
+        ("-u", Action.UNINSTALL),
+        ("-U force", Action.UNINSTALL),
+        ("-test a.xml", Action.TEST),
+        ("-stats", Action.STATS),
+        ("-stats json", Action.STATS),
+    ],
+)
+def test_action(words: str, action: Action) -> None:
+    assert parse(words.split()).action is action
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("-accepteula -i a.xml", {"AcceptEula": None, "Install": "a.xml"}),
+        ("-i a.xml -accepteula", {"AcceptEula": None, "Install": "a.xml"}),
+        ("-I a.xml -NoLogo", {"Install": "a.xml", "NoLogo": None}),
+        ("-i -nologo", {"Install": None, "NoLogo": None}),
+        ("-service -i x", {"Service": None, "Install": "x"}),
+        ("-it", {"Install": None, "DebugMode": None}),
+        ("-ct verbose", {"Configuration": None, "DebugMode": "verbose"}),
+        ("-ch md5", {"Configuration": None, "HashAlgorithms": "md5"}),
+        ("-c -h md5", {"Configuration": None, "HashAlgorithms": "md5"}),
+        ("-c -n", {"Configuration": None, "NetworkConnect": None}),
+        ("-c -n a,b", {"Configuration": None, "NetworkConnect": "a,b"}),
+        ("-c -ln a", {"Configuration": None, "ImageLoad": None, "NetworkConnect": "a"}),
+        ("-c -k -x", {"Configuration": None, "ProcessAccess": "-x"}),
+        ("-c f -y out", {"Configuration": "f", "OutputRules": "out"}),
+        ("-c f -x out", {"Configuration": "f", "InternalRepresentation": "out"}),
+        ("-i -btf /b", {"Install": None, "BTF": "/b"}),
+        (
+            "-c -e -f S -j x -p y",
+            {
+                "Configuration": None,
+                "CopyOnDelete_PE": None,
+                "CopyOnDelete_SIDs": "S",
+                "CopyOnDelete_Extensions": "x",
+                "CopyOnDelete_Processes": "y",
+            },
+        ),
+        ("-ss dir", {"PrintSchema": None, "ServiceArchiveDirectory": "dir"}),
+        ("-c --", {"Configuration": None, "ConfigDefault": None}),
+        ("-c f -lax", {"Configuration": "f", "Lax": None}),
+        ("-test -odd -v", {"Test": "-odd", "Verbose": None}),
+        ("-stats json", {"Statistics": "json"}),
+    ],
+)
+def test_values(words: str, values: dict[str, str | None]) -> None:
+    assert parse(words.split()).values == values
+
+
+@pytest.mark.parametrize(
+    ("words", "events"),
+    [
+        ("-test c.xml", None),
+        ("-test c.xml -", "-"),
+        ("-test c.xml log -v", "log"),
+        ("-test c.xml -v", None),
+    ],
+)
+def test_events_of_a_test(words: str, events: str | None) -> None:
+    line = parse(words.split())
+    assert (line.config_file, line.events) == ("c.xml", events)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "x",
+        "/i",
+        "-i a b",
+        "-q",
+        "-ti",
+        "-ix",
+        "---",
+        "-c -h",
+        "-c -hn a",
+        "-dns",
+        "-dns a",
+        "-i -c",
+        "-i -u",
+        "-s -c",
+        "-m -i",
+        "-i -i",
+        "-c a -c b",
+        "-c -h md5 -h sha1",
+        "-c -h md4",
+        "-accepteulai",
+        "-i -testx",
+        "-test",
+        "-test a -i",
+        "-test a b c",
+        "-stats -c",
+        "-stats xml",
+        "-i -v",
+        "-btfx",
+    ],
+)
+def test_words_that_do_not_fit_ask_for_usage(words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(words.split())
+    assert caught.value.show_usage
+    assert str(caught.value)
+
+
+def test_unknown_algorithm_has_sysmons_text() -> None:
+    with pytest.raises(UsageError, match=r"^Invalid hashing algorithm: md4$"):
+        parse(["-c", "-h", "md4"])
+
+
+def test_config_options_are_what_a_configuration_may_have() -> None:
+    line = parse(["-c", "f", "-h", "md5", "-n", "a", "-nologo", "-lax"])
+    options = line.config_options
+    assert options.values == {"HashAlgorithms": "md5", "NetworkConnect": "a"}
+    assert (options.text("NetworkConnect"), options.text("ImageLoad")) == ("a", "")
+    assert not parse(["-c", "f"]).config_options
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            "--",
+            "The '--' switch must be used with -c switch (config update) to set"
+            " defaults.\n",
+        ),
+        (
+            "-i --",
+            "The '--' switch must be used with -c switch (config update) to set"
+            " defaults.\n",
+        ),
+        ("-z x", "\nOption not implemented on Linux.\n"),
+        ("-i -d x", "\nOption not implemented on Linux.\n"),
+        ("-c -a x", "\nOption not implemented on Linux.\n"),
+        ("-c -r", "\nOption not implemented on Linux.\n"),
+        ("-i -t loud", "Possible options for DebugMode: verbose\n"),
+    ],
+)
+def test_refused_before_root_is_asked_for(words: str, text: str) -> None:
+    line = parse(words.split())
+    with pytest.raises(UsageError) as caught:
+        check_before_root(line)
+    assert (str(caught.value), caught.value.show_usage) == (text, False)
+
+
+@pytest.mark.parametrize("words", ["-c --", "-i", "-t VERBOSE", "-u bad", ""])
+def test_not_refused_before_root(words: str) -> None:
+    check_before_root(parse(words.split()))
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "show_usage"),
+    [
+        ("-u bad", "Invalid option for -u.\n", True),
+        (
+            "-c -- -h md5",
+            "Cannot use specific settings with enforcing defaults.\n",
+            False,
+        ),
+        ("-c f --", "Cannot use specific settings with enforcing defaults.\n", False),
+        ("-c -- -n", "Cannot use specific settings with enforcing defaults.\n", False),
+    ],
+)
+def test_refused_before_the_action(words: str, text: str, show_usage: bool) -> None:
+    line = parse(words.split())
+    with pytest.raises(UsageError) as caught:
+        check_before_action(line)
+    assert (str(caught.value), caught.value.show_usage) == (text, show_usage)
+
+
+@pytest.mark.parametrize("words", ["-u", "-u FORCE", "-c --", "-c f", "-i -h md5"])
+def test_not_refused_before_the_action(words: str) -> None:
+    check_before_action(parse(words.split()))
