@@ -88,7 +88,8 @@ static __always_inline __u32 args_length(struct process_create *r, struct mm_str
 
 	if (length < ARGS_SIZE)
 		return length;
-	r->flags |= RECORD_ARGS_TRUNCATED;
+	if (length > ARGS_SIZE) /* else only the last NUL is left out */
+		r->flags |= RECORD_ARGS_TRUNCATED;
 	return ARGS_SIZE - 1;
 }
 
