@@ -7,11 +7,9 @@ import contextlib
 import gc
 import hashlib
 import os
-import resource
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,14 +17,15 @@ from pathlib import Path
 
 from sysmonlx import __version__, capabilities, service
 from sysmonlx.capture import Capture
-from sysmonlx.catalogue import EVENT_BY_ID, SCHEMA_VERSION
+from sysmonlx.catalogue import SCHEMA_VERSION
 from sysmonlx.control import ControlServer, Message
 from sysmonlx.decode import Record
-from sysmonlx.enrich import BUILDERS, Context
+from sysmonlx.enrich import Context
 from sysmonlx.errors import CaptureError, ControlError
 from sysmonlx.hashes import Hasher
+from sysmonlx.health import Health
 from sysmonlx.hooks import hooks_for, wanted_records
-from sysmonlx.losses import Loss, LossLedger
+from sysmonlx.installation import own_command, own_environment
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
 from sysmonlx.processes import Identity, ProcessTable
@@ -49,11 +48,14 @@ from sysmonlx.users import Users
 #: The reader looks at least this often; a record waits so long at most.
 TICK_S = 0.05
 _HOUSEKEEPING_S = 1.0
+#: Records that are written together, and batches before other work has its turn.
+_BATCH = 1024
+_BATCHES = 16
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
 _DRAIN_S = 0.7
 _HASH_S = 0.3
 _CLOSE_S = 0.5
-_SCHEMA_ERROR, _STATE, _CONFIG = 255, 4, 16
+_STATE, _CONFIG = 4, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,6 @@ class Daemon:
         self._stopping = False
         self._hang_up = False
         self._children: list[subprocess.Popen[bytes]] = []
-        self._ledger = LossLedger()
-        self._rescans = 0
-        self._process_losses = 0
-        self._started_s = time.time()
         settings = policy.settings
         self.capture = Capture(
             settings.ring_size_bytes,
@@ -162,6 +160,8 @@ class Daemon:
             self._mark_known,
         )
         self.pipeline.use_rules(self._rules)
+        self.health = Health(self.capture, self.pipeline, self.output, self.context)
+        self.health.end_budget(settings.budget_percent)
         self.statistics = Statistics(self)
 
     def _configure_output(self) -> None:
@@ -241,12 +241,13 @@ class Daemon:
     def run(self) -> None:
         """Work until a signal says stop; then drain, report and close."""
         next_chores = 0.0
+        has_more = False
         watchdog_s = service.watchdog_interval_s()
         if watchdog_s is not None:
             self._next_watchdog = 0.0
         while not self._stopping:
-            self._wait()
-            self._work()
+            self._wait(0.0 if has_more else TICK_S)
+            has_more = self._work()
             now = time.monotonic()
             if now >= next_chores:
                 next_chores = now + _HOUSEKEEPING_S
@@ -256,11 +257,11 @@ class Daemon:
                     service.notify("WATCHDOG=1")
         self._stop()
 
-    def _wait(self) -> None:
+    def _wait(self, timeout_s: float) -> None:
         writable = self.output.waiting()
         for fd in writable:
             self._epoll.register(fd, select.EPOLLOUT)
-        events = self._epoll.poll(TICK_S)
+        events = self._epoll.poll(timeout_s)
         for fd in writable:
             self._epoll.unregister(fd)
         for fd, _ in events:
@@ -270,26 +271,27 @@ class Daemon:
             elif self._control is not None and fd == self._control.fileno():
                 self._control.serve()
 
-    def _work(self) -> None:
-        """Take what the ring holds, in batches that are written as they end."""
+    def _work(self) -> bool:
+        """Take what the ring holds, in batches; True: there may be more."""
         handle, ring = self.pipeline.handle, self.capture.ring
-        while True:
+        self.health.peak_fill = max(self.health.peak_fill, ring.fill())
+        for _ in range(_BATCHES):
             count = 0
-            for data in ring.read():
+            for data in ring.read(_BATCH):
                 handle(data)
                 count += 1
             if self.pipeline.held:
                 self.pipeline.take_hashes()
             self.output.flush()
-            if count < 1024 or self._stopping:
-                return
+            if count < _BATCH:
+                return False
+        return True
 
     def _chores(self) -> None:
         self.context.set_clock(measure_boot_offset())
         self.users.renew()
         self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        self._report_losses()
-        if self.processes.unknown:
+        if self.health.check() or self.processes.unknown:
             self._rescan()
         if self._hang_up:
             self._hang_up = False
@@ -299,39 +301,8 @@ class Daemon:
         self.output.flush()
 
     def _rescan(self) -> None:
-        self._rescans += 1
         with contextlib.suppress(CaptureError):
             self._scan()
-
-    def losses(self) -> dict[Loss, int]:
-        """Return everything lost since the start, by what and why."""
-        totals: dict[Loss, int] = {}
-        reasons = self.capture.layouts.reasons
-        for record, counts in self.capture.counts().items():
-            for reason, count in zip(reasons, counts.lost, strict=True):
-                totals[event_names(record), reason] = count
-        for program, (_, _, misses) in self.capture.program_times().items():
-            if misses:
-                totals[program, "missed"] = misses
-        totals["Records", "bad record"] = self.pipeline.bad
-        for reason, count in self.output.losses().items():
-            totals["Events", f"sink: {reason}"] = count
-        return totals
-
-    def _report_losses(self) -> None:
-        totals = self.losses()
-        in_kernel = sum(
-            count
-            for (what, why), count in totals.items()
-            if what in _PROCESS_RECORDS and why != "missed"
-        )
-        if in_kernel != self._process_losses:
-            self._process_losses = in_kernel
-            self._rescan()
-        text = self._ledger.report(totals, time.time_ns(), self.context.utc_of_wall)
-        if text:
-            now = self.pipeline.utc_now()
-            self.pipeline.report(_SCHEMA_ERROR, (now, "LostEvents", text))
 
     def _on_reload_signal(self) -> None:
         """Open the sinks anew; a changed configuration file is read by a child."""
@@ -341,11 +312,13 @@ class Daemon:
             None,
             dict(self.policy.digests).get("SHA256"),
         ):
-            command = [sys.executable, "-m", "sysmonlx", "-c", os.fspath(path)]
             with contextlib.suppress(OSError):
-                self._children.append(
-                    subprocess.Popen(command, stdin=subprocess.DEVNULL)
+                child = subprocess.Popen(
+                    own_command("-c", os.fspath(path)),
+                    env=own_environment(),
+                    stdin=subprocess.DEVNULL,
                 )
+                self._children.append(child)
 
     def _answer(self, message: Message) -> Message:
         if message.get("do") == "reload":
@@ -373,6 +346,7 @@ class Daemon:
         self.context.settings = policy.settings
         self._tell_kernel(rules)
         self._set_hash_limits()
+        self.health.end_budget(policy.settings.budget_percent)
         self.capture.want(hooks)
         if policy.settings != before.settings:
             self._configure_output()
@@ -396,7 +370,7 @@ class Daemon:
             time.sleep(0.01)
             self.pipeline.take_hashes()
         self.pipeline.release_all()
-        self._report_losses()
+        self.health.report_losses()
         self._report_state("Stopped")
         self.close()
 
@@ -408,26 +382,6 @@ class Daemon:
             self.output.close(_CLOSE_S)
             self.hasher.close()
         self.capture.close()
-
-    @property
-    def lost(self) -> int:
-        """How much was lost since the start, in all."""
-        return self._ledger.total()
-
-    def cpu_s(self) -> float:
-        """Return the processor time used so far, in seconds."""
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return used.ru_utime + used.ru_stime
-
-
-_PROCESS_RECORDS = {"ProcessCreate", "ProcessTerminate", "ProcessFork"}
-
-
-def event_names(record: str) -> str:
-    """Return the Sysmon name of what a record makes: "ProcessCreate"."""
-    tags = [EVENT_BY_ID[event_id].tag for event_id, _ in BUILDERS.get(record, ())]
-    known = [tag for tag in tags if tag]
-    return "/".join(known) or record.title().replace("_", "")
 
 
 def _digest_of(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from sysmonlx.arguments import CommandLineOptions
 from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.daemon import Daemon, Options
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
+from sysmonlx.health import cpu_s
 from sysmonlx.reading import read_data
 from sysmonlx.ruleset import Policy
 from sysmonlx.state import Paths, load_command_line
@@ -91,8 +92,8 @@ def _run(policy: Policy, options: Options, view: TerminalView | None) -> int:
         options.paths.pid_file.unlink(missing_ok=True)
     if view is not None:
         counts = {title(EVENT_BY_ID[i]): n for i, n in daemon.output.counts.items()}
-        lost = daemon.lost
-        view.summary(counts, lost, daemon.cpu_s(), time.monotonic() - started_s)
+        lost = daemon.health.lost
+        view.summary(counts, lost, cpu_s(), time.monotonic() - started_s)
     return _OK
 
 

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sysmonlx.budget import Budget
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID, PROCESS_CREATE
 from sysmonlx.decode import Layouts, Record
@@ -71,6 +72,7 @@ class Pipeline:
         self._known: set[FileId] = set()
         self.received: Counter[str] = Counter()
         self.filtered: Counter[int] = Counter()
+        self.budget = Budget(0)
         self.bad = 0
         self.held = 0
         self._handlers = self._make_handlers()
@@ -118,9 +120,11 @@ class Pipeline:
         return act
 
     def _judge(self, process: Process, event_id: int, values: list[str] | None) -> None:
-        """Ask the rules, and emit what they include."""
-        if values is None:
-            return
+        """Ask the budget and the rules, and emit what they let pass."""
+        if values is not None and not self._is_left_out(process, event_id):
+            self._decide(process, event_id, values)
+
+    def _decide(self, process: Process, event_id: int, values: list[str]) -> None:
         rule = self._match(event_id, values)
         if rule is None:
             self.filtered[event_id] += 1
@@ -130,6 +134,13 @@ class Pipeline:
             self._hold(process, event_id, values, is_waiting=False, is_decided=True)
         else:
             self._output.emit(event_id, values)
+
+    def _is_left_out(self, process: Process, event_id: int) -> bool:
+        """Count what the budget watches; True: a flood's event that is left out."""
+        pair = (event_id, process.image)
+        budget = self.budget
+        budget.counts[pair] += 1
+        return pair in budget.sampled and budget.drops(pair)
 
     def _process_terminate(self, record: Record) -> None:
         process = self._processes.terminate(record)
@@ -146,7 +157,7 @@ class Pipeline:
             record.file_mtime_ns,
             record.file_ctime_ns,
         )
-        if 1 not in self._emits:
+        if 1 not in self._emits or self._is_left_out(process, 1):
             self._needs_no_hash(file_id, record)
             return
         (_, build), *_ = BUILDERS["process_create"]
@@ -168,7 +179,7 @@ class Pipeline:
 
     def _emit_create(self, process: Process, values: list[str]) -> None:
         if self._decides_by_hash:
-            self._judge(process, 1, values)
+            self._decide(process, 1, values)
         elif process.hold:
             self._hold(process, 1, values, is_waiting=False, is_decided=True)
         else:

@@ -9,14 +9,19 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.enrich import BUILDERS
+from sysmonlx.health import cpu_s
 
 if TYPE_CHECKING:
     from sysmonlx.daemon import Daemon
 
 #: {record: {seen, filtered, submitted, lost: {reason: n}, received}} and more.
 Snapshot = dict[str, Any]
+
+
+#: Counters that the report shows as they are.
+_PLAIN = ("waiting_for_hash", "bad_records", "left_out", "spooled_bytes", "ring_fill")
 
 
 class Statistics:
@@ -31,13 +36,14 @@ class Statistics:
         daemon = self._daemon
         return {
             "uptime_s": round(time.time() - self._started_s, 3),
-            "cpu_s": round(daemon.cpu_s(), 3),
+            "cpu_s": round(cpu_s(), 3),
             "rss_bytes": rss_bytes(),
             "records": self._records(),
             "events": self._events(),
             "bad_records": daemon.pipeline.bad,
             "waiting_for_hash": daemon.pipeline.held,
             "hashes": dict(daemon.hasher.counts),
+            "left_out": daemon.pipeline.budget.dropped,
             "processes": len(daemon.processes),
             "ring_fill": round(daemon.capture.ring.fill(), 4),
             "spooled_bytes": daemon.output.spooled_bytes(),
@@ -148,7 +154,13 @@ def report(snapshot: Mapping[str, Any]) -> str:
             f"{event_id:>3} {counts['name']:<32}{counts['emitted']:>12}"
             f"{counts['filtered']:>12}"
         )
-    for name in ("waiting_for_hash", "bad_records", "spooled_bytes", "ring_fill"):
+    for name in (
+        "waiting_for_hash",
+        "bad_records",
+        "left_out",
+        "spooled_bytes",
+        "ring_fill",
+    ):
         lines.append(f"{name}: {snapshot[name]}")
     hashes = ", ".join(f"{why} {n}" for why, n in snapshot["hashes"].items())
     lines += [f"hashes: {hashes}"] if hashes else []
