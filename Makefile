@@ -99,7 +99,7 @@ test-kernel: deps-test bpf bpf-test ## run the tests on the running kernel
 
 .PHONY: fuzz
 fuzz: deps-test ## 100,000 hostile configurations through the reader
-	$(Q)$(PYTHON) tests/fuzz/fuzz_config.py
+	$(Q)PYTHONPATH=. $(PYTHON) tests/fuzz/fuzz_config.py
 
 .PHONY: check
 check: lint types generate-check test ## the gate before every commit
