@@ -3,7 +3,8 @@
 
 Everything goes through openat2(2) with RESOLVE_IN_ROOT, so that links of another root
 directory or mount namespace stay in it, and RESOLVE_CACHED, so that no network or user
-space file system can make us wait.
+space file system can make us wait. What the cache alone does not answer (a link whose
+access time is due, for one) is asked for again in a thread, which may take a moment.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_void_p
-from errno import EINVAL, ESRCH
+from errno import EAGAIN, EINVAL, ESRCH
 from typing import NamedTuple
 
 from sysmonlx.errors import ProcError
@@ -39,6 +41,8 @@ _MODE_AT, _BIRTH_AT = 28, 80  # stx_mode, stx_btime of struct statx
 
 #: How long a directory found once is taken to be where it was.
 _REMEMBER_S = 0.1
+#: How long we wait for what is not in the kernel's cache.
+_PATIENCE_S = 0.05
 _CALLS = (("syscall", c_long), ("statx", c_int))
 
 
@@ -74,6 +78,25 @@ def join(root: bytes, base: bytes, path: bytes) -> bytes:
     return base.rstrip(b"/") + b"/" + path
 
 
+class _Patience:
+    """Runs work that may block; as long as one does not return, no other is begun."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Callable[[], bytes | None]) -> bytes | None:
+        """Return what `work` returns, None when that takes too long."""
+        if self._thread is not None and self._thread.is_alive():
+            return None
+        results: list[bytes | None] = []
+        self._thread = threading.Thread(
+            target=lambda: results.append(work()), name="resolve", daemon=True
+        )
+        self._thread.start()
+        self._thread.join(_PATIENCE_S)
+        return results[0] if results else None
+
+
 class Resolver:
     """Resolves names of other processes; `own_root` stands for our mount namespace."""
 
@@ -86,7 +109,8 @@ class Resolver:
             getattr(self._libc, name).restype = restype
         self._libc.syscall.argtypes = [c_long, c_int, c_char_p, c_char_p, c_size_t]
         self._libc.statx.argtypes = [c_int, c_char_p, c_int, c_uint, c_void_p]
-        self._resolve = _RESOLVE_IN_ROOT | _RESOLVE_CACHED
+        self._cached = _RESOLVE_IN_ROOT | _RESOLVE_CACHED
+        self._patience = _Patience()
         self._remembered: dict[tuple[Place, bytes], bytes | None] = {}
         self._since = 0.0
 
@@ -115,7 +139,10 @@ class Resolver:
         """Return type and time of birth of what a resolved path leads to."""
         place = Place(*place)._replace(root=b"")
         try:
-            with self._root(place) as root, self._opened(root, path, _FILE) as fd:
+            with (
+                self._root(place) as root,
+                self._opened(root, path, _FILE, self._cached) as fd,
+            ):
                 return self._statx(fd)
         except OSError:
             return UNKNOWN_STATE
@@ -135,31 +162,46 @@ class Resolver:
 
     def _find_directory(self, place: Place, path: bytes) -> bytes | None:
         try:
-            with self._root(place) as root, self._opened(root, path, _DIRECTORY) as fd:
-                if os.fstat(fd).st_nlink == 0:
-                    return None
-                return os.readlink(b"/proc/self/fd/%d" % fd)
-        except OSError:
-            return None
+            return self._read_directory(place, path, self._cached)
+        except OSError as error:
+            if error.errno != EAGAIN:
+                return None
+        return self._patience.run(lambda: self._read_slowly(place, path))
+
+    def _read_slowly(self, place: Place, path: bytes) -> bytes | None:
+        with suppress(OSError):
+            return self._read_directory(place, path, _RESOLVE_IN_ROOT)
+        return None
+
+    def _read_directory(self, place: Place, path: bytes, resolve: int) -> bytes | None:
+        with (
+            self._root(place) as root,
+            self._opened(root, path, _DIRECTORY, resolve) as fd,
+        ):
+            if os.fstat(fd).st_nlink == 0:
+                return None
+            return os.readlink(b"/proc/self/fd/%d" % fd)
 
     @contextmanager
-    def _opened(self, root: int, path: bytes, flags: int) -> Iterator[int]:
-        fd = self._open(root, path, flags)
+    def _opened(
+        self, root: int, path: bytes, flags: int, resolve: int
+    ) -> Iterator[int]:
+        fd = self._open(root, path, flags, resolve)
         try:
             yield fd
         finally:
             os.close(fd)
 
-    def _open(self, root: int, path: bytes, flags: int) -> int:
+    def _open(self, root: int, path: bytes, flags: int, resolve: int) -> int:
         """Open `path` below `root`, without leaving it."""
-        how = _HOW.pack(flags, 0, self._resolve)
+        how = _HOW.pack(flags, 0, resolve)
         fd = int(self._libc.syscall(_OPENAT2, root, path, how, len(how)))
         if fd >= 0:
             return fd
         error = ctypes.get_errno()
-        if error == EINVAL and self._resolve & _RESOLVE_CACHED:
-            self._resolve &= ~_RESOLVE_CACHED
-            return self._open(root, path, flags)
+        if error == EINVAL and resolve & _RESOLVE_CACHED:
+            self._cached = _RESOLVE_IN_ROOT
+            return self._open(root, path, flags, _RESOLVE_IN_ROOT)
         raise OSError(error, os.strerror(error))
 
     def _statx(self, fd: int) -> FileState:
@@ -189,7 +231,7 @@ class Resolver:
     def _open_root(self, place: Place) -> int:
         if place.root:
             with self._root(place._replace(root=b"")) as root:
-                return self._open(root, place.root, _DIRECTORY)
+                return self._open(root, place.root, _DIRECTORY, self._cached)
         if place.mount_namespace == self._namespace:
             return self._own
         for pid in self._holders(place):
