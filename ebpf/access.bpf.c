@@ -48,10 +48,20 @@ __noinline int ptrace_attached(__u32 pid)
 	return process_accessed(task_by_vpid(pid), pid, PROCESS_ALL_ACCESS);
 }
 
+/* A tracer has been reported as it attached; it copies memory at each step. */
+static __always_inline bool is_tracing(struct task_struct *target)
+{
+	return target && KREAD(target, ptrace) &&
+	       BPF_CORE_READ(target, parent, tgid) == bpf_get_current_pid_tgid() >> 32;
+}
+
 __noinline int process_memory_copied(__u32 pid, bool writing)
 {
-	return process_accessed(task_by_vpid(pid), pid,
-				writing ? PROCESS_VM_WRITE : PROCESS_VM_READ);
+	struct task_struct *target = task_by_vpid(pid);
+
+	if (is_tracing(target))
+		return 0;
+	return process_accessed(target, pid, writing ? PROCESS_VM_WRITE : PROCESS_VM_READ);
 }
 
 /* pidfd_getfd(2) has given a copy of a descriptor of another process. */
