@@ -38,7 +38,12 @@ setup(
     install_requires=["lxml>=4.9", "python-daemon>=2.3", "xmlschema>=2.0"],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6"],
-        "lint": ["ruff>=0.6", "mypy>=1.11", "lxml-stubs>=0.5"],
+        "lint": [
+            "ruff>=0.6",
+            "mypy>=1.11",
+            "lxml-stubs>=0.5",
+            "types-setuptools>=65",
+        ],
     },
     entry_points={"console_scripts": ["sysmonlx=sysmonlx.cli:main"]},
     cmdclass={"build_py": BuildWithObject},
