@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Just enough of io_uring(7) to connect and to accept."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import socket
+import struct
+from typing import Any
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SETUP, ENTER, REGISTER = 425, 426, 427
+GETEVENTS = 1
+REGISTER_FILES2 = 13
+RSRC_REGISTER_SPARSE = 1
+OP_ACCEPT, OP_CONNECT = 13, 16
+ACCEPT_MULTISHOT = 1
+SQES_AT = 0x10000000
+ENTRIES = 8
+
+
+class IoUringError(Exception):
+    """The kernel has no io_uring, or forbids it."""
+
+
+def call(number: int, *arguments: Any) -> int:
+    result = LIBC.syscall(number, *arguments)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise IoUringError(os.strerror(error))
+    return int(result)
+
+
+class Ring:
+    """One ring; requests are submitted at once, `wait` returns (result, flags)."""
+
+    def __init__(self) -> None:
+        parameters = ctypes.create_string_buffer(120)
+        self._fd = call(SETUP, ENTRIES, parameters)
+        words = struct.unpack("=30I", parameters.raw)
+        self._tail_at, self._mask_at = words[11], words[12]
+        self._array_at = words[16]
+        self._done_head_at, self._done_tail_at, self._done_mask_at = words[20:23]
+        self._done_at = words[25]
+        size = max(self._array_at + ENTRIES * 4, self._done_at + ENTRIES * 2 * 16)
+        self._ring = mmap.mmap(self._fd, size)
+        self._requests = mmap.mmap(self._fd, ENTRIES * 64, offset=SQES_AT)
+        self._kept: list[Any] = []
+
+    def __enter__(self) -> Ring:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ring.close()
+        self._requests.close()
+        os.close(self._fd)
+
+    def _word(self, at: int) -> int:
+        (value,) = struct.unpack_from("=I", self._ring, at)
+        return int(value)
+
+    def _submit(self, request: bytes) -> None:
+        tail = self._word(self._tail_at)
+        slot = tail & self._word(self._mask_at)
+        self._requests[slot * 64 : slot * 64 + 64] = request.ljust(64, b"\0")
+        struct.pack_into("=I", self._ring, self._array_at + slot * 4, slot)
+        struct.pack_into("=I", self._ring, self._tail_at, tail + 1)
+        assert call(ENTER, self._fd, 1, 0, 0, None, 0) == 1
+
+    def connect(self, fd: int, address: tuple[str, int]) -> None:
+        """Begin a connection to an IPv4 address."""
+        name = struct.pack("=H", socket.AF_INET) + struct.pack("!H", address[1])
+        where = ctypes.create_string_buffer(name + socket.inet_aton(address[0]), 16)
+        self._kept.append(where)
+        at = ctypes.addressof(where)
+        self._submit(struct.pack("=BBHiQQ", OP_CONNECT, 0, 0, fd, 16, at))
+
+    def accept(self, fd: int, *, multishot: bool = False, slot: int = 0) -> None:
+        """Begin to accept; into a slot of the ring's table, counted from 1."""
+        how = ACCEPT_MULTISHOT if multishot else 0
+        head = struct.pack("=BBHiQQII", OP_ACCEPT, 0, how, fd, 0, 0, 0, 0)
+        self._submit(head + struct.pack("=QHHi", 7, 0, 0, slot))
+
+    def make_table(self, slots: int) -> None:
+        """Make an empty table of files."""
+        register = struct.pack("=IIQQQ", slots, RSRC_REGISTER_SPARSE, 0, 0, 0)
+        call(REGISTER, self._fd, REGISTER_FILES2, register, len(register))
+
+    def wait(self) -> tuple[int, int]:
+        """Return result and flags of the next completion."""
+        head = self._word(self._done_head_at)
+        while head == self._word(self._done_tail_at):
+            call(ENTER, self._fd, 0, 1, GETEVENTS, None, 0)
+        slot = head & self._word(self._done_mask_at)
+        _, result, flags = struct.unpack_from(
+            "=QiI", self._ring, self._done_at + slot * 16
+        )
+        struct.pack_into("=I", self._ring, self._done_head_at, head + 1)
+        return result, flags
