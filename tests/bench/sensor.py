@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""The program under test: its real daemon, with a root and a log socket of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sysmonlx import control
+from sysmonlx.catalogue import EVENTS
+from sysmonlx.config import read_policy
+from sysmonlx.state import ROOT_VARIABLE, Paths
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MAIN_XML = REPOSITORY / "tests/data/configs/main.xml"
+_DEADLINE_S = 20.0
+_SYSMON = '<Sysmon schemaversion="4.90"><EventFiltering>{}</EventFiltering></Sysmon>'
+_INCLUDE_ALL = '<{} onmatch="exclude"/>'
+_INCLUDE_NONE = '<{} onmatch="include"/>'
+
+#: Tags in the order of the catalogue, each once.
+_TAGS = tuple(dict.fromkeys(event.tag for event in EVENTS if event.tag))
+
+
+def _rules(wanted: tuple[str, ...]) -> str:
+    elements = [
+        (_INCLUDE_ALL if tag in wanted else _INCLUDE_NONE).format(tag) for tag in _TAGS
+    ]
+    return _SYSMON.format("".join(elements))
+
+
+def configurations() -> dict[str, str]:
+    """Return the text of each configuration that is compared."""
+    return {
+        "nothing": _rules(()),
+        "ProcessCreate only": _rules(("ProcessCreate",)),
+        "main.xml": MAIN_XML.read_text("utf-8"),
+        "everything": _rules(_TAGS),
+    }
+
+
+def with_sink(text: str, sink: Path) -> str:
+    """Return a configuration whose lines go to a log socket."""
+    settings = (
+        '<Settings xmlns="urn:sysmonlx:settings">'
+        f'<Sink kind="syslog" form="xml">{sink}</Sink></Settings>'
+    )
+    return text.replace("</Sysmon>", settings + "</Sysmon>")
+
+
+class Sensor:
+    """A daemon, started as a service manager would, from a stored policy."""
+
+    def __init__(self, root: Path, configuration: str) -> None:
+        self.root = root
+        self.paths = Paths(root)
+        self._config = root / "bench.xml"
+        root.mkdir(mode=0o700)
+        self.paths.create_private()
+        self._config.write_text(configuration)
+        policy, _ = read_policy(configuration.encode(), os.fspath(self._config))
+        self.paths.write(self.paths.policy_file, policy.to_json().encode())
+
+    def start(self, *words: str) -> float:
+        """Start, wait until it captures, return how many seconds that took."""
+        address = self.root / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(os.fspath(address))
+            ready.settimeout(_DEADLINE_S)
+            environment = {
+                **os.environ,
+                ROOT_VARIABLE: os.fspath(self.root),
+                "NOTIFY_SOCKET": os.fspath(address),
+            }
+            start = time.perf_counter()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sysmonlx", *(words or ("-service",))],
+                env=environment,
+                cwd=REPOSITORY,
+                stdout=subprocess.DEVNULL,
+            )
+            while not (state := ready.recv(4096)).startswith(b"READY"):
+                if state.startswith(b"STATUS"):
+                    raise RuntimeError(state.decode())
+            took_s = time.perf_counter() - start
+        address.unlink()
+        return took_s
+
+    def start_with_configuration(self) -> float:
+        """The same with the configuration read anew, as `-t -i FILE` does."""
+        return self.start("-accepteula", "-t", "-i", os.fspath(self._config))
+
+    @property
+    def pid(self) -> int:
+        """Process id of the daemon."""
+        return self._process.pid
+
+    def stats(self) -> dict[str, Any]:
+        """Return the daemon's own counters."""
+        answer = control.request(self.paths.control_socket, {"do": "stats"})
+        return dict(answer["stats"])
+
+    def cpu_s(self) -> float:
+        """Return the processor time of the daemon, to the nanosecond."""
+        data = Path(f"/proc/{self.pid}/schedstat").read_text().split()
+        threads = Path(f"/proc/{self.pid}/task").iterdir()
+        parts = [(each / "schedstat").read_text().split()[0] for each in threads]
+        return max(int(data[0]), sum(map(int, parts))) / 1e9
+
+    def memory_kib(self) -> dict[str, int]:
+        """Return "Rss" and its parts from smaps_rollup, proc_pid_smaps(5)."""
+        sizes = {}
+        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]:
+            name, value, *_ = line.split()
+            sizes[name.rstrip(":")] = int(value)
+        return sizes
+
+    def stop(self) -> None:
+        """End it as a service manager would."""
+        self._process.terminate()
+        self._process.wait(_DEADLINE_S)
+
+    def remove(self) -> None:
+        """Delete its files."""
+        shutil.rmtree(self.root, ignore_errors=True)
