@@ -26,8 +26,8 @@ $b mount -t devtmpfs dev /dev
 for module in $($b cat /modules.order); do
     $b insmod /modules/$module || die "insmod $module"
 done
-$b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=262144,cache=loose host /host ||
-    die "the host's files"
+$b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=262144,cache=loose \\
+    host /host || die "the host's files"
 $b mount -t tmpfs -o size=75% memory /memory
 $b mkdir /memory/upper /memory/work
 $b mount -t overlay -o lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work \\
@@ -85,8 +85,9 @@ def load_order(modules: Path) -> list[str]:
     """Return the files that MODULES need, each after what it depends on."""
     needs: dict[str, tuple[str, list[str]]] = {}
     for line in (modules / "modules.dep").read_text().splitlines():
-        file, _, others = line.partition(":")
-        needs[_plain(file).removesuffix(".ko").replace("-", "_")] = file, others.split()
+        file, _, depends = line.partition(":")
+        name = _plain(file).removesuffix(".ko").replace("-", "_")
+        needs[name] = file, depends.split()
     order: dict[str, None] = {}
     for name in MODULES:
         if name in needs:  # else it is built in

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Run a command as root under another kernel, in a QEMU guest.
 
-    runner.py --kernel 6.1 -- build/venv/bin/python -m pytest -q tests/kernel
+    PYTHONPATH=tests python3 -m vm.runner --kernel 6.1 -- uname -a
 
-The guest sees this machine's files read-only under an overlay in its memory: the command
-finds the same interpreter and checkout, may write anywhere, and leaves nothing behind.
-What it prints comes through; its exit status is the runner's. 124: the time was up;
-125: the guest did not start or did not come to the command's end.
+The guest sees this machine's files read-only under an overlay in its memory: the
+command finds the same interpreter and checkout, may write anywhere, and leaves nothing
+behind. What it prints comes through; its exit status is the runner's. 124: the time was
+up; 125: the guest did not start or did not come to the command's end.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import initramfs
-from kernels import Kernel, KernelError, kernel
+from vm import initramfs
+from vm.kernels import Kernel, KernelError, kernel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / "build/vm"
