@@ -324,8 +324,8 @@ def rewrite_while_unlinking() -> None:
 
     def rewrite() -> None:
         while not stop.is_set():
-            buffer[0:3] = b"bad"
-            buffer[0:3] = b"old"
+            ctypes.memmove(buffer, b"bad", 3)
+            ctypes.memmove(buffer, b"old", 3)
 
     thread = threading.Thread(target=rewrite)
     thread.start()
