@@ -111,7 +111,8 @@ class Resolver:
         self._libc.statx.argtypes = [c_int, c_char_p, c_int, c_uint, c_void_p]
         self._cached = _RESOLVE_IN_ROOT | _RESOLVE_CACHED
         self._patience = _Patience()
-        self._remembered: dict[tuple[Place, bytes], bytes | None] = {}
+        self._buffer = ctypes.create_string_buffer(_STATX_SIZE)
+        self._remembered: dict[tuple[AnyPlace, bytes, bytes], bytes | None] = {}
         self._since = 0.0
 
     def close(self) -> None:
@@ -124,49 +125,51 @@ class Resolver:
         `base` is where a relative path begins, resolved. A directory that has gone, or
         that only a slow file system knows, leaves the path as given.
         """
-        place = Place(*place)
         directory, slash, name = path.rstrip(b"/").rpartition(b"/")
         if not slash:
             return join(b"", base, name)
-        if not path.startswith(b"/"):
-            place, directory = _inside(place, base, directory)
-        found = self._directory(place, directory + slash)
-        if found is None:
-            return join(place.root, base, path)
-        return found.rstrip(b"/") + b"/" + name
-
-    def state(self, place: AnyPlace, path: bytes) -> FileState:
-        """Return type and time of birth of what a resolved path leads to."""
-        place = Place(*place)._replace(root=b"")
-        try:
-            with (
-                self._root(place) as root,
-                self._opened(root, path, _FILE, self._cached) as fd,
-            ):
-                return self._statx(fd)
-        except OSError:
-            return UNKNOWN_STATE
-
-    def _directory(self, place: Place, path: bytes) -> bytes | None:
-        """Return the absolute path of a directory named from the root of `place`."""
         now = time.monotonic()
         if now - self._since > _REMEMBER_S:
             self._remembered.clear()
             self._since = now
-        if place.mount_namespace == self._namespace:
-            place = place._replace(tgid=0)
-        key = (place, path)
-        if key not in self._remembered:
-            self._remembered[key] = self._find_directory(place, path)
-        return self._remembered[key]
-
-    def _find_directory(self, place: Place, path: bytes) -> bytes | None:
+        key = (place, base, path[: len(directory) + 1])
         try:
-            return self._read_directory(place, path, self._cached)
+            found = self._remembered[key]
+        except KeyError:
+            found = self._remembered[key] = self._find_directory(*key)
+        return join(place[2], base, path) if found is None else found + name
+
+    def state(self, place: AnyPlace, path: bytes) -> FileState:
+        """Return type and time of birth of what a resolved path leads to."""
+        _, namespace, _ = place
+        try:
+            if namespace == self._namespace:
+                return self._read_state(self._own, path)
+            with self._root(Place(*place)._replace(root=b"")) as root:
+                return self._read_state(root, path)
+        except OSError:
+            return UNKNOWN_STATE
+
+    def _read_state(self, root: int, path: bytes) -> FileState:
+        fd = self._open(root, path, _FILE, self._cached)
+        try:
+            return self._statx(fd)
+        finally:
+            os.close(fd)
+
+    def _find_directory(
+        self, given: AnyPlace, base: bytes, directory: bytes
+    ) -> bytes | None:
+        """Return the absolute path of a directory, with a slash at its end."""
+        place = Place(*given)
+        if not directory.startswith(b"/"):
+            place, directory = _inside(place, base, directory)
+        try:
+            return self._read_directory(place, directory, self._cached)
         except OSError as error:
             if error.errno != EAGAIN:
                 return None
-        return self._patience.run(lambda: self._read_slowly(place, path))
+        return self._patience.run(lambda: self._read_slowly(place, directory))
 
     def _read_slowly(self, place: Place, path: bytes) -> bytes | None:
         with suppress(OSError):
@@ -174,21 +177,12 @@ class Resolver:
         return None
 
     def _read_directory(self, place: Place, path: bytes, resolve: int) -> bytes | None:
-        with (
-            self._root(place) as root,
-            self._opened(root, path, _DIRECTORY, resolve) as fd,
-        ):
+        with self._root(place) as root:
+            fd = self._open(root, path, _DIRECTORY, resolve)
+        try:
             if os.fstat(fd).st_nlink == 0:
                 return None
-            return os.readlink(b"/proc/self/fd/%d" % fd)
-
-    @contextmanager
-    def _opened(
-        self, root: int, path: bytes, flags: int, resolve: int
-    ) -> Iterator[int]:
-        fd = self._open(root, path, flags, resolve)
-        try:
-            yield fd
+            return os.readlink(b"/proc/self/fd/%d" % fd).rstrip(b"/") + b"/"
         finally:
             os.close(fd)
 
@@ -205,7 +199,7 @@ class Resolver:
         raise OSError(error, os.strerror(error))
 
     def _statx(self, fd: int) -> FileState:
-        data = ctypes.create_string_buffer(_STATX_SIZE)
+        data = self._buffer
         flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
         if self._libc.statx(fd, b"", flags, _STATX_TYPE_AND_BIRTH, data) != 0:
             return UNKNOWN_STATE
