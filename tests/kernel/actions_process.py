@@ -279,6 +279,52 @@ def leader_first() -> None:
     libc.pthread_exit(None)
 
 
+def run_many() -> None:
+    """Run COUNT programs, one after another, with SIZE bytes of arguments each."""
+    count, size = int(os.environ["COUNT"]), int(os.environ["SIZE"])
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    pids = []
+    for number in range(count):
+        line = f"{MARKER} {number} ".ljust(size, "y")
+        pids.append(os.posix_spawn("/bin/true", ["true", line], {}))
+        wait_for(pids[-1])
+    print(*pids)
+
+
+def fork_many() -> None:
+    """Make COUNT processes that run no program."""
+    pids = []
+    for _ in range(int(os.environ["COUNT"])):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        pids.append(pid)
+        wait_for(pid)
+    print(*pids)
+
+
+def end_with_threads() -> None:
+    """Make COUNT processes whose eight threads end at once, or one ends them all."""
+    pids = []
+    for number in range(int(os.environ["COUNT"])):
+        pid = os.fork()
+        if pid == 0:
+            _end_threads(by_group=number % 2 == 0)
+        pids.append(pid)
+        wait_for(pid)
+    print(*pids)
+
+
+def _end_threads(*, by_group: bool) -> None:
+    barrier = threading.Barrier(8)
+    for _ in range(7):
+        threading.Thread(target=barrier.wait, daemon=True).start()
+    barrier.wait()
+    if by_group:
+        os._exit(3)
+    LIBC.pthread_exit(None)
+
+
 if __name__ == "__main__":
     MARKER = sys.argv[2] if len(sys.argv) > 2 else os.environ["MARKER"]
     globals()[sys.argv[1]]()
