@@ -276,14 +276,13 @@ class Daemon:
         handle, ring = self.pipeline.handle, self.capture.ring
         self.health.peak_fill = max(self.health.peak_fill, ring.fill())
         for _ in range(_BATCHES):
-            count = 0
-            for data in ring.read(_BATCH):
+            records = ring.read(_BATCH)
+            for data in records:
                 handle(data)
-                count += 1
             if self.pipeline.held:
                 self.pipeline.take_hashes()
             self.output.flush()
-            if count < _BATCH:
+            if len(records) < _BATCH:
                 return False
         return True
 

@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
-from sysmonlx.render import Renderer
+from sysmonlx.render import Event, Renderer
 from sysmonlx.ruleset import Settings
 from sysmonlx.sinks import FileSink, Sink, StdoutSink, SyslogSink
 from sysmonlx.state import RecordIds
 
 Watcher = Callable[[int, Sequence[str]], None]
 
+_EVENT_ID = itemgetter(0)
 
-class _Channel:
-    """One sink, the renderer of its form, and the lines of the present batch."""
 
-    def __init__(self, sink: Sink, renderer: Renderer) -> None:
-        self.sink = sink
-        self.renderer = renderer
-        self.batch: list[bytes] = []
+class _Channel(NamedTuple):
+    """One sink, and the renderer of its form."""
+
+    sink: Sink
+    renderer: Renderer
 
 
 class Output:
@@ -33,7 +36,8 @@ class Output:
         self._record_ids = record_ids
         self._watch = watch
         self._channels: list[_Channel] = []
-        self.counts: dict[int, int] = {}
+        self._batch: list[Event] = []
+        self.counts: Counter[int] = Counter()
         """Events emitted, by event id."""
         self.past_losses: dict[str, int] = {}
 
@@ -51,25 +55,27 @@ class Output:
         ]
 
     def emit(self, event_id: int, values: Sequence[str]) -> None:
-        """Number and render one event; `flush` writes it."""
-        record_id = self._record_ids.take()
-        wall_ns = time.time_ns()
-        self.counts[event_id] = self.counts.get(event_id, 0) + 1
-        for channel in self._channels:
-            line = channel.renderer.line(event_id, values, record_id, wall_ns)
-            channel.batch.append(line)
+        """Take one event, whose values change no more; `flush` writes it."""
+        self._batch.append((event_id, values))
         if self._watch is not None:
             self._watch(event_id, values)
 
     def flush(self) -> None:
-        """Hand the batch to the sinks, and what they could not write before."""
-        wall_s = int(time.time())
-        for channel in self._channels:
-            if channel.batch:
-                channel.sink.write(channel.batch, wall_s)
-                channel.batch = []
-            elif channel.sink.spooled_bytes:
-                channel.sink.flush()
+        """Number and render the batch, hand it to the sinks, and what they still have.
+
+        The lines of a batch have one TimeCreated: that of their formatting.
+        """
+        events, self._batch = self._batch, []
+        wall_ns = time.time_ns()
+        if events:
+            first = self._record_ids.take(len(events))
+            self.counts.update(map(_EVENT_ID, events))
+        for sink, renderer in self._channels:
+            if events:
+                lines = renderer.lines(events, first, wall_ns)
+                sink.write(lines, wall_ns // 1_000_000_000)
+            elif sink.spooled_bytes:
+                sink.flush()
 
     def waiting(self) -> list[int]:
         """Return the descriptors to poll for writing."""

@@ -38,6 +38,9 @@ _OURS = {
 #: values, record id, SystemTime, whether the values are escaped already
 Template = Callable[[Sequence[str], int, str, bool], str]
 
+#: Event id, and the fields' texts in catalogue order.
+Event = tuple[int, Sequence[str]]
+
 #: literal text, the expression between, literal text
 Part = tuple[str, str, str]
 
@@ -82,19 +85,32 @@ class Renderer:
         `values` are the fields' texts in catalogue order; `wall_ns` is the time of
         formatting, in nanoseconds since the epoch.
         """
-        template = self._templates.get(event_id) or self._compiled(event_id)
-        if event_id in self._sizes:
-            values = _cut(values, self._sizes[event_id])
+        return self.lines([(event_id, values)], record_id, wall_ns)[0]
+
+    def lines(
+        self, events: Iterable[Event], first_record_id: int, wall_ns: int
+    ) -> list[bytes]:
+        """Return the lines of events that are numbered in sequence."""
+        stamp = self._stamp(wall_ns)
+        templates, sizes, limit = self._templates, self._sizes, self._limit_bytes
+        lines = []
+        for record_id, (event_id, values) in enumerate(events, first_record_id):
+            template = templates.get(event_id) or self._compiled(event_id)
+            if event_id in sizes:
+                values = _cut(values, sizes[event_id])
+            line = template(values, record_id, stamp, False).encode()
+            if len(line) > limit:
+                shorter = self._fitted(event_id, values, len(line))
+                line = template(shorter, record_id, stamp, True).encode()
+            lines.append(line)
+        return lines
+
+    def _stamp(self, wall_ns: int) -> str:
         second, fraction_ns = divmod(wall_ns, 1_000_000_000)
         if second != self._second:
             self._second = second
             self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        stamp = f"{self._date}.{fraction_ns:09d}Z"
-        line = template(values, record_id, stamp, False).encode()
-        if len(line) > self._limit_bytes:
-            shorter = self._fitted(event_id, values, len(line))
-            line = template(shorter, record_id, stamp, True).encode()
-        return line
+        return f"{self._date}.{fraction_ns:09d}Z"
 
     def source(self, event_id: int) -> str:
         """Return the Python source of the function that renders this event."""

@@ -10,7 +10,6 @@ length with two flags, and is padded to 8 bytes.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
 
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
@@ -46,33 +45,34 @@ class RingBuffer:
         """Return how full the buffer is, 0 to 1."""
         return (self._producer[0] - self._consumer[0]) / self._size
 
-    def read(self, limit: int = 1024) -> Iterator[bytes]:
-        """Yield up to `limit` records; asking for the next gives the space back.
+    def read(self, limit: int = 1024) -> list[bytes]:
+        """Return up to `limit` records, and give their space back.
 
         Aligned 8-byte loads and stores keep positions whole; x86 orders the loads of
         the position, the length and the data as written here.
         """
-        position = self._consumer[0]
+        records: list[bytes] = []
+        start = position = self._consumer[0]
         producer = self._producer[0]
         page, mask, size, data = self._page, self._mask, self._size, self._data
-        while position < producer and limit > 0:
-            offset = position & mask
-            word = self._lengths[offset >> 2]
+        lengths = self._lengths
+        while position < producer and len(records) < limit:
+            at = (position & mask) + _HEADER
+            word = lengths[(position & mask) >> 2]
             if word & _BUSY:
                 break
             length = word & _LENGTH
             position += (length + _HEADER + 7) & ~7
             if not word & _DISCARDED:
-                limit -= 1
-                start = page + offset + _HEADER
-                end = start + length
-                if offset + _HEADER + length <= size:
-                    yield data[start:end]
+                if at + length <= size:
+                    records.append(data[page + at : page + at + length])
                 else:
-                    yield self._around_the_end(offset + _HEADER, length)
-            self._consumer[0] = position
+                    records.append(self._around_the_end(at, length))
             if position == producer:
                 producer = self._producer[0]
+        if position != start:
+            self._consumer[0] = position
+        return records
 
     def _around_the_end(self, offset: int, length: int) -> bytes:
         page = self._page

@@ -7,8 +7,10 @@ import ctypes
 import errno
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterable
+from itertools import accumulate, chain, islice
 
 #: Datagrams handed to the kernel by one sendmmsg().
 BATCH = 64
@@ -59,17 +61,13 @@ def _connect(path: str, kind: socket.SocketKind) -> socket.socket:
     return log
 
 
-class _Iovec(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_char_p), ("size", ctypes.c_size_t)]
-
-
 class _Msghdr(ctypes.Structure):
     """struct msghdr, recvmsg(2)."""
 
     _fields_ = [
         ("name", ctypes.c_void_p),
         ("name_size", ctypes.c_uint),
-        ("iovecs", ctypes.POINTER(_Iovec)),
+        ("iovecs", ctypes.c_void_p),
         ("iovec_count", ctypes.c_size_t),
         ("control", ctypes.c_void_p),
         ("control_size", ctypes.c_size_t),
@@ -87,11 +85,12 @@ class Datagrams:
     """Datagrams of one sendmmsg(), in arrays that are made once."""
 
     def __init__(self) -> None:
-        self._iovecs = (_Iovec * BATCH)()
-        self._slots = list(self._iovecs)
+        # Addresses and sizes by turns: BATCH times struct iovec, readv(2).
+        self._iovecs = (ctypes.c_size_t * (2 * BATCH))()
         self._headers = (_Mmsghdr * BATCH)()
-        for header, iovec in zip(self._headers, self._slots, strict=True):
-            header.message.iovecs = ctypes.pointer(iovec)
+        start, size = ctypes.addressof(self._iovecs), 2 * ctypes.sizeof(ctypes.c_size_t)
+        for number, header in enumerate(self._headers):
+            header.message.iovecs = start + number * size
             header.message.iovec_count = 1
         self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
         self._sendmmsg.argtypes = [
@@ -107,11 +106,14 @@ class Datagrams:
         Raises:
             OSError: it took none.
         """
-        count = 0
-        for slot, message in zip(self._slots, messages, strict=False):
-            slot.base = message
-            slot.size = len(message)
-            count += 1
+        batch = list(islice(messages, BATCH))
+        sizes = list(map(len, batch))
+        joined = b"".join(batch)  # one address to ask for, not BATCH of them
+        address = ctypes.cast(ctypes.c_char_p(joined), ctypes.c_void_p).value or 0
+        count = len(batch)
+        addresses = accumulate(sizes[:-1], initial=address)
+        pairs = zip(addresses, sizes, strict=True)
+        struct.pack_into(f"{2 * count}N", self._iovecs, 0, *chain.from_iterable(pairs))
         sent: int = self._sendmmsg(fd, self._headers, count, SEND_FLAGS)
         if sent < 0:
             code = ctypes.get_errno()

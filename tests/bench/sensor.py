@@ -49,7 +49,7 @@ def with_sink(text: str, sink: Path) -> str:
     """Return a configuration whose lines go to a log socket."""
     settings = (
         '<Settings xmlns="urn:sysmonlx:settings">'
-        f'<Sink kind="syslog" form="xml">{sink}</Sink></Settings>'
+        f'<Sink kind="syslog" form="xml">{sink}</Sink><Budget>0</Budget></Settings>'
     )
     return text.replace("</Sysmon>", settings + "</Sysmon>")
 
