@@ -70,7 +70,7 @@ int BPF_PROG(tcp_connect, struct sock *sk, int old_state, int new_state)
 {
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (new_state == TCP_SYN_SENT && bpf_get_current_pid_tgid() >> 32 != own_tgid)
+	if (new_state == TCP_SYN_SENT && !is_own_task(current_task()))
 		connect_begun(bpf_sk_storage_get(&connecting, sk, NULL,
 						 BPF_LOCAL_STORAGE_GET_F_CREATE));
 	else if (is_end_of_connect(old_state, new_state))
@@ -87,7 +87,7 @@ int BPF_PROG(tcp_connect_by_address, struct sock *sk, int old_state, int new_sta
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (new_state == TCP_SYN_SENT && bpf_get_current_pid_tgid() >> 32 != own_tgid) {
+	if (new_state == TCP_SYN_SENT && !is_own_task(current_task())) {
 		bpf_map_update_elem(&connecting_by_address, &address, &unknown, BPF_ANY);
 		connect_begun(bpf_map_lookup_elem(&connecting_by_address, &address));
 	} else if (is_end_of_connect(old_state, new_state)) {
@@ -113,7 +113,7 @@ static __always_inline void accepted(struct sock *sk)
 
 	if (!is_protocol(sk, IPPROTO_TCP) && !is_protocol(sk, IPPROTO_MPTCP))
 		return;
-	if (bpf_get_current_pid_tgid() >> 32 == own_tgid)
+	if (is_own_task(current_task()))
 		return;
 	owner_fill(&owner);
 	flow_of_socket(&flow, sk, IPPROTO_TCP);
@@ -146,7 +146,7 @@ static __always_inline void accepted_file(struct file *file)
 __noinline int connection_accepted(__u32 fd)
 {
 	if (!is_grafting)
-		accepted_file(task_file((void *)bpf_get_current_task(), fd));
+		accepted_file(task_file(current_task(), fd));
 	return 0;
 }
 
@@ -200,7 +200,7 @@ static __always_inline void ring_accepted(struct io_ring_ctx *ring, __u32 slot, 
 	struct file *file;
 
 	if (!slot)
-		file = task_file((void *)bpf_get_current_task(), result);
+		file = task_file(current_task(), result);
 	else
 		file = ring_file(ring, slot == RING_ANY_SLOT ? result : slot - 1);
 	accepted_file(file);

@@ -39,17 +39,31 @@ struct owner {
 	__u32 uid;
 };
 
+/*
+ * From the current task itself: programs on packets may ask for its numbers since v6.10
+ * only, eb166e522c77 ("bpf: Allow helper bpf_get_[ns_]current_pid_tgid() for all prog types").
+ */
+static __always_inline struct task_struct *current_task(void)
+{
+	return (void *)bpf_get_current_task();
+}
+
+static __always_inline bool is_own_task(struct task_struct *task)
+{
+	return KREAD(task, tgid) == own_tgid;
+}
+
 /* Of the current task: never to be called where a softirq may run. */
 static __always_inline void owner_fill(struct owner *owner)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct task_struct *leader = KREAD(task, group_leader);
-	__u64 ids = bpf_get_current_pid_tgid();
+	const struct cred *cred = KREAD(task, cred);
 
 	owner->start_boot_ns = KREAD(leader, start_boottime);
-	owner->tgid = ids >> 32;
-	owner->tid = ids;
-	owner->uid = bpf_get_current_uid_gid(); /* real, as the initial namespace has it */
+	owner->tgid = KREAD(task, tgid);
+	owner->tid = KREAD(task, pid);
+	owner->uid = KREAD(cred, uid.val); /* real, as the initial namespace has it */
 	owner->exec_id = KREAD(task, self_exec_id);
 }
 

@@ -34,11 +34,10 @@ struct {
 /* A flow that a thread had part in lately: spares most datagrams the search in udp_flows. */
 struct udp_recent {
 	struct flow flow;
-	__u64 thread; /* bpf_get_current_pid_tgid() */
 	__u64 start_boot_ns; /* of the thread */
 	__u64 reported;
+	__u32 tid;
 	__u32 exec_id;
-	__u32 pad;
 };
 
 #define UDP_RECENT 64 /* a power of two */
@@ -79,32 +78,34 @@ static __always_inline __u64 udp_flow_reported(const struct flow *flow, const st
 	return bpf_map_update_elem(&udp_flows, &key, &now, BPF_NOEXIST) ? now : 0;
 }
 
-/* Report a flow of the current task, unless it was lately. `thread` is the current one. */
-static __always_inline void udp_report(const struct flow *flow, __u64 thread, bool initiated)
+/* Report a flow of the current task, unless it was lately. */
+static __always_inline void udp_report(const struct flow *flow, bool initiated)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	__u64 start_boot_ns = KREAD(task, start_boottime), now = bpf_ktime_get_boot_ns();
 	struct udp_recent *recent = udp_recent_of(flow);
-	__u32 exec_id = KREAD(task, self_exec_id);
+	__u32 exec_id = KREAD(task, self_exec_id), tid = KREAD(task, pid);
 	struct owner owner;
 	__u64 reported;
 
 	if (!recent)
 		return;
-	if (recent->thread == thread && recent->start_boot_ns == start_boot_ns &&
+	if (recent->tid == tid && recent->start_boot_ns == start_boot_ns &&
 	    recent->exec_id == exec_id && now - recent->reported < udp_interval_ns &&
 	    flow_is_equal(&recent->flow, flow))
 		return;
 	owner_fill(&owner);
+	if (!owner.tgid) /* the idle task, in softirq */
+		return;
 	reported = udp_flow_reported(flow, &owner, now);
 	if (!reported)
 		network_report(&owner, flow, initiated, false);
-	recent->thread = 0; /* of no one while it is written */
+	recent->tid = 0; /* of no one while it is written */
 	recent->flow = *flow;
 	recent->start_boot_ns = start_boot_ns;
 	recent->exec_id = exec_id;
 	recent->reported = reported ?: now;
-	recent->thread = thread;
+	recent->tid = tid;
 }
 
 /*
@@ -117,7 +118,6 @@ int udp_sent(struct __sk_buff *skb)
 	struct packet packet;
 	struct bpf_sock *sk;
 	struct flow flow;
-	__u64 thread;
 
 	if (!packet_parse(&packet, skb))
 		return 1;
@@ -125,11 +125,10 @@ int udp_sent(struct __sk_buff *skb)
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	if (!sk || sk->protocol != IPPROTO_UDP || sk->src_port != bpf_ntohs(packet.udp->source))
 		return 1;
-	thread = bpf_get_current_pid_tgid();
-	if (!thread || thread >> 32 == own_tgid)
+	if (is_own_task(current_task()))
 		return 1;
 	flow_of_packet(&flow, &packet, true);
-	udp_report(&flow, thread, true);
+	udp_report(&flow, true);
 	return 1;
 }
 
@@ -264,7 +263,7 @@ static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, stru
 }
 
 /* Report the ended runs that are reached. A run that may go on is kept for the next time. */
-static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge, __u64 thread)
+static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge)
 {
 	struct run_key key = { .inbox = (__u64)inbox, .run = charge->run };
 	struct run *run;
@@ -274,7 +273,7 @@ static __always_inline void charge_runs(struct inbox *inbox, struct charge *char
 		if (run && run->first >= charge->to)
 			break;
 		if (run && run->end > charge->from)
-			udp_report(&run->flow, thread, false);
+			udp_report(&run->flow, false);
 		if (!charge->last)
 			inbox->oldest = key.run;
 	}
@@ -283,26 +282,25 @@ static __always_inline void charge_runs(struct inbox *inbox, struct charge *char
 /* In the context of who receives, after the datagram has left the socket's queue. */
 static __always_inline void udp_receive(struct sock *sk, int flags)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
 	struct charge charge = {};
 	struct inbox *inbox;
 
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE) || !is_protocol(sk, IPPROTO_UDP))
 		return;
-	if (thread >> 32 == own_tgid)
+	if (is_own_task(current_task()))
 		return;
 	if (KREAD(sk, __sk_common.skc_dport)) {
 		flow_of_socket(&charge.flow, sk, IPPROTO_UDP);
-		udp_report(&charge.flow, thread, false);
+		udp_report(&charge.flow, false);
 		return;
 	}
 	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, 0);
 	if (!inbox)
 		return;
 	inbox_settle(inbox, datagrams_queued(sk), &charge);
-	charge_runs(inbox, &charge, thread);
+	charge_runs(inbox, &charge);
 	if (charge.last)
-		udp_report(&charge.flow, thread, false);
+		udp_report(&charge.flow, false);
 }
 
 /* v6.3: 6e6eda44b939 ("sock: add tracepoint for send recv length") */
