@@ -2,17 +2,19 @@
 """Arguments to one action, and its exit status; errors are printed here, one line each.
 
 Exit status: 0 done; 1 a file could not be installed; 12 capture could not start; 87 bad
-parameters or configuration; 228 not root; 254, 255 of -x and -y.
+parameters or configuration; 130 interrupted; 228 not root; 254, 255 of -x and -y.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from sysmonlx import __version__, control, foreground, installation, statistics
 from sysmonlx.arguments import (
@@ -32,9 +34,10 @@ from sysmonlx.errors import (
 )
 from sysmonlx.helptext import config_help, usage
 from sysmonlx.listing import listing, rule_lines
-from sysmonlx.reading import Reading, read_data, read_file
+from sysmonlx.lock import daemon_pid, exclusive
+from sysmonlx.reading import EMPTY, Reading, read_file, read_installed, read_options
 from sysmonlx.ruleset import Policy
-from sysmonlx.state import Paths, load_command_line, save_command_line
+from sysmonlx.state import Paths, command_line_bytes, load_command_line
 
 OK = 0
 FILE_ERROR = 1
@@ -43,14 +46,15 @@ BAD_PARAMETERS = 87
 NOT_ROOT = 228
 DIFFERENT = 254
 WRITE_ERROR = 255
+INTERRUPTED = 130
 
 BANNER = (
     f"\nsysmonlx v{__version__} - Monitors system events\n"
     "Sysmon for Linux in Python and eBPF\n"
     "Licensed under MIT (programs) and GPL-2.0 (eBPF)\n\n"
 )
-#: The empty configuration, for -c with switches only.
-_EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>'
+#: What is in force without a file and without switches.
+_DEFAULTS = Reading(Policy(), "", EMPTY)
 
 #: Actions whose standard output is for other programs: the banner goes to stderr.
 _QUIET = (Action.TEST, Action.STATS)
@@ -62,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _fit_streams()
     try:
-        return _run(words)
+        return _run_and_flush(words)
     except UsageError as error:
         print(str(error), file=sys.stderr)
         if error.show_usage:
@@ -77,16 +81,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SysmonlxError as error:
         print(f"Error: {error}", file=sys.stderr)
         return BAD_PARAMETERS
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more at exit
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run_and_flush(words: list[str]) -> int:
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+    except OSError as error:
+        # Nothing more at exit: the same would happen again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            print(f"Error: {error.strerror}", file=sys.stderr)
         return FILE_ERROR
+    return status
 
 
 def _fit_streams() -> None:
     """Let any bytes of a configuration through, whatever the locale says."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _print_usage() -> None:
@@ -104,7 +120,8 @@ def _run(words: list[str]) -> int:
         raise
     if line.has("Service"):
         return foreground.serve(Paths.from_environment(os.environ))
-    _print_banner(to_stderr=line.action in _QUIET or _is_listing(line))
+    if not line.has("NoLogo"):
+        _print_banner(to_stderr=line.action in _QUIET or _is_listing(line))
     if line.action is Action.HELP:
         _print_usage()
         return OK
@@ -132,7 +149,8 @@ def _is_listing(line: CommandLine) -> bool:
 
 def _run_checked(line: CommandLine, words: list[str]) -> int:
     """Everything that has Sysmon's order of checks: file, parameters, root, action."""
-    reading = _read(line)
+    paths = Paths.from_environment(os.environ)
+    reading = _read(line, paths)
     if reading is not None:
         print(reading.text, end="", flush=True)
         if reading.policy is None:
@@ -151,20 +169,33 @@ def _run_checked(line: CommandLine, words: list[str]) -> int:
         print("You need to run Sysmon as root.\n")
         return NOT_ROOT
     check_before_action(line)
-    return _act(line, words, reading.policy if reading else None)
+    return _act(line, words, paths, reading)
 
 
-def _read(line: CommandLine) -> Reading | None:
+def _read(line: CommandLine, paths: Paths) -> Reading | None:
     """Read the configuration that the command line names or makes."""
     if line.action not in (Action.INSTALL, Action.CONFIGURE):
         return None
     lax = line.has("Lax")
+    if _is_reread(line, paths):
+        return read_installed(paths)
     if line.config_file is not None:
         return read_file(Path(line.config_file), line.config_options, lax=lax)
     if line.config_options:
-        made = read_data(_EMPTY, "", line.config_options, lax=lax)
-        return Reading(made.policy, "" if made.policy else made.text)
+        return read_options(line.config_options, lax=lax)
     return None
+
+
+def _is_reread(line: CommandLine, paths: Paths) -> bool:
+    """Tell whether what is installed is to be read anew, with its own switches."""
+    if line.action is not Action.CONFIGURE or line.config_file is None:
+        return False
+    if line.config_options or line.has("Lax"):
+        return False
+    try:
+        return os.path.samefile(line.config_file, paths.config_file)
+    except OSError:
+        return False
 
 
 def _write_developer_files(line: CommandLine, policy: Policy) -> int | None:
@@ -196,14 +227,15 @@ def _write(name: str, data: bytes) -> int:
     return OK
 
 
-def _act(line: CommandLine, words: list[str], policy: Policy | None) -> int:
-    paths = Paths.from_environment(os.environ)
+def _act(
+    line: CommandLine, words: list[str], paths: Paths, reading: Reading | None
+) -> int:
     if line.action is Action.UNINSTALL:
         return _uninstall(line, paths)
     if line.action is Action.CONFIGURE:
-        return _configure(line, words, paths, policy)
+        return _configure(line, words, paths, reading)
     if line.action is Action.INSTALL:
-        return _install(line, words, paths, policy or Policy())
+        return _install(line, words, paths, reading or _DEFAULTS)
     if line.action is Action.STATS:
         return _stats(line, paths)
     if line.action is Action.WATCH:
@@ -222,28 +254,51 @@ def _uninstall(line: CommandLine, paths: Paths) -> int:
 
 
 def _configure(
-    line: CommandLine, words: list[str], paths: Paths, policy: Policy | None
+    line: CommandLine, words: list[str], paths: Paths, reading: Reading | None
 ) -> int:
     if line.has("ConfigDefault"):
         print("Updating configuration to use all defaults.", flush=True)
-        policy = Policy()
-    if policy is None:
+        reading = _DEFAULTS
+    if reading is None:
         return _list_rules(paths)
-    if not control.is_running(paths.control_socket):
-        print("Error: Sysmon is not installed.")
-        return BAD_PARAMETERS
-    data = _config_bytes(line)
+    with exclusive(paths.state_dir):
+        if not _is_running(paths, sys.stdout, "Error: Sysmon is not installed."):
+            return BAD_PARAMETERS
+        if _is_reread(line, paths):
+            kept = load_command_line(paths.command_line_file)
+        else:
+            kept = ("sysmonlx", *words, *_kept_btf(line, paths))
+        return _reload(paths, _installed(reading, kept), _policy(reading))
+
+
+def _reload(paths: Paths, new: installation.Installed, policy: Policy) -> int:
+    """Put a policy in force and store it, or leave everything as it is."""
     message = {"do": "reload", "policy": policy.to_json()}
     try:
         answer = control.request(paths.control_socket, message)
     except ControlError as error:
         print(f"Error: {error}; the old rules stay in force.", file=sys.stderr)
         return BAD_PARAMETERS
-    _store(paths, line, words, data)
-    for missing in answer["missing"]:
-        print(f"Warning: not captured: {missing}", file=sys.stderr)
+    new.write(paths)
+    _tell(answer["missing"])
     print(_in_force(policy))
     return OK
+
+
+def _tell(missing: Sequence[str]) -> None:
+    for each in missing:
+        print(f"Warning: not captured: {each}", file=sys.stderr)
+
+
+def _is_running(paths: Paths, out: TextIO, text: str) -> bool:
+    """Tell whether the daemon answers; print `text` or why it does not."""
+    if control.is_running(paths.control_socket):
+        return True
+    pid = daemon_pid(paths.pid_file)
+    if pid:
+        text = f"Error: The daemon (process {pid}) does not answer: -i replaces it"
+    print(text, file=out)
+    return False
 
 
 def _in_force(policy: Policy) -> str:
@@ -253,56 +308,51 @@ def _in_force(policy: Policy) -> str:
 
 
 def _list_rules(paths: Paths) -> int:
-    if not control.is_running(paths.control_socket):
-        print("Sysmon is not running")
+    if not _is_running(paths, sys.stdout, "Sysmon is not running"):
         return BAD_PARAMETERS
-    try:
-        policy = Policy.from_json(paths.policy_file.read_text("utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
-        print("No config to display")
-        return OK
-    print(listing(policy), end="")
+    policy = foreground.stored_form(paths)
+    print(listing(policy) if policy else "No config to display\n", end="")
     return OK
 
 
-def _config_bytes(line: CommandLine) -> bytes:
-    return Path(line.config_file).read_bytes() if line.config_file else _EMPTY
+def _policy(reading: Reading) -> Policy:
+    assert reading.policy is not None, "a refused configuration ends the program"
+    return reading.policy
 
 
-def _store(paths: Paths, line: CommandLine, words: list[str], data: bytes) -> None:
-    """Keep the configuration and the command line; -btf outlives an update."""
-    if not line.has("BTF"):
-        kept = load_command_line(paths.command_line_file)
-        for at, word in enumerate(kept):
-            if word.lower() == "-btf":
-                words = [*words, *kept[at : at + 2]]
-                break
-    if line.config_file is None or not _is_same(line.config_file, paths.config_file):
-        paths.write(paths.config_file, data)
-    save_command_line(paths.command_line_file, ["sysmonlx", *words])
+def _kept_btf(line: CommandLine, paths: Paths) -> tuple[str, ...]:
+    """Return the -btf of the installation, which outlives an update."""
+    kept = () if line.has("BTF") else load_command_line(paths.command_line_file)
+    for at, word in enumerate(kept):
+        if word.lower() == "-btf":
+            return kept[at : at + 2]
+    return ()
 
 
-def _is_same(name: str, path: Path) -> bool:
-    return path.exists() and os.path.samefile(name, path)
+def _installed(reading: Reading, words: Sequence[str]) -> installation.Installed:
+    policy = _policy(reading).to_json().encode()
+    return installation.Installed(reading.data, policy, command_line_bytes(words))
 
 
-def _install(line: CommandLine, words: list[str], paths: Paths, policy: Policy) -> int:
-    data = _config_bytes(line)
+def _install(
+    line: CommandLine, words: list[str], paths: Paths, reading: Reading
+) -> int:
     paths.create_private()
-    installation.stop(paths, force=True)
-    _store(paths, line, words, data)
-    paths.write(paths.policy_file, policy.to_json().encode())
+    new = _installed(reading, ("sysmonlx", *words))
     if line.has("DebugMode"):
-        return foreground.serve(paths, watches=True)
-    for missing in installation.start(paths):
-        print(f"Warning: not captured: {missing}", file=sys.stderr)
+        installation.replace(paths, new)
+        is_verbose = bool(line.values["DebugMode"])
+        return foreground.serve(paths, watches=True, is_verbose=is_verbose)
+    _tell(installation.install(paths, new))
+    policy = _policy(reading)
+    if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
+        print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")
     return OK
 
 
 def _stats(line: CommandLine, paths: Paths) -> int:
-    if not control.is_running(paths.control_socket):
-        print("Sysmon is not running", file=sys.stderr)
+    if not _is_running(paths, sys.stderr, "Sysmon is not running"):
         return BAD_PARAMETERS
     snapshot = control.request(paths.control_socket, {"do": "stats"})["stats"]
     if line.values["Statistics"] is not None:

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ class ControlServer:
         try:
             self._socket.bind(os.fspath(path))
         except OSError as error:
-            raise ControlError(f"Cannot listen at {path}: {error.strerror}") from error
+            reason = error.strerror or str(error)
+            raise ControlError(f"Cannot listen at {path}: {reason}") from error
         finally:
             os.umask(before)
         self._socket.listen(8)
@@ -52,16 +54,20 @@ class ControlServer:
         except OSError:
             return
         with connection:
-            connection.settimeout(_PEER_TIMEOUT_S)
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RecursionError):
                 if _peer_uid(connection) == os.geteuid():
-                    _send(connection, self._answered(_receive(connection)))
+                    message = _receive(connection, _PEER_TIMEOUT_S)
+                    connection.settimeout(_PEER_TIMEOUT_S)
+                    _send(connection, self._answered(message))
 
     def _answered(self, message: Message) -> Message:
         try:
             return {"ok": True, **self._answer(message)}
         except SysmonlxError as error:
             return {"ok": False, "error": str(error)}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            text = f"The request is malformed: {type(error).__name__}: {error}"
+            return {"ok": False, "error": text}
 
     def close(self) -> None:
         """Stop listening and remove the socket."""
@@ -82,7 +88,7 @@ def request(path: Path, message: Message) -> Message:
         try:
             connection.connect(os.fspath(path))
             _send(connection, message)
-            answer = _receive(connection)
+            answer = _receive(connection, _ANSWER_TIMEOUT_S)
         except OSError as error:
             reason = error.strerror or "no answer"
             raise ControlError(f"The daemon cannot be reached: {reason}") from error
@@ -97,6 +103,7 @@ def is_running(path: Path) -> bool:
     """Say whether a daemon listens at `path`."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with connection:
+        connection.settimeout(_PEER_TIMEOUT_S)
         try:
             connection.connect(os.fspath(path))
         except OSError:
@@ -115,9 +122,12 @@ def _send(connection: socket.socket, message: Message) -> None:
     connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _receive(connection: socket.socket) -> Message:
+def _receive(connection: socket.socket, timeout_s: float) -> Message:
+    """Return what the peer sends within this time in all, however slowly it does."""
+    deadline = time.monotonic() + timeout_s
     data = bytearray()
     while not data.endswith(b"\n"):
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         part = connection.recv(1 << 16)
         if not part or len(data) > MESSAGE_LIMIT_BYTES:
             raise ValueError("cut short")

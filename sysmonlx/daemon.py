@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import os
 import select
 import signal
@@ -13,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sysmonlx import __version__, capabilities, service
 from sysmonlx.capture import Capture
@@ -30,6 +28,7 @@ from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
 from sysmonlx.processes import Identity, ProcessTable
 from sysmonlx.procfs import Procfs
+from sysmonlx.reading import is_changed
 from sysmonlx.render import Renderer
 from sysmonlx.resolve import Resolver
 from sysmonlx.rules import Rules, compile_rules
@@ -307,10 +306,7 @@ class Daemon:
         """Open the sinks anew; a changed configuration file is read by a child."""
         self.output.reopen()
         path = self.options.paths.config_file
-        if self.options.keeps_state and _digest_of(path) not in (
-            None,
-            dict(self.policy.digests).get("SHA256"),
-        ):
+        if self.options.keeps_state and is_changed(path, self.policy):
             with contextlib.suppress(OSError):
                 child = subprocess.Popen(
                     own_command("-c", os.fspath(path)),
@@ -381,10 +377,3 @@ class Daemon:
             self.output.close(_CLOSE_S)
             self.hasher.close()
         self.capture.close()
-
-
-def _digest_of(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None

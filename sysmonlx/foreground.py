@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from sysmonlx import installation, libbpf, service
 from sysmonlx.arguments import CommandLineOptions
@@ -15,7 +16,8 @@ from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.daemon import Daemon, Options
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
 from sysmonlx.health import cpu_s
-from sysmonlx.reading import read_data
+from sysmonlx.lock import PidFile
+from sysmonlx.reading import is_changed, read_data, read_installed
 from sysmonlx.ruleset import Policy
 from sysmonlx.state import Paths, load_command_line
 from sysmonlx.terminal import TerminalView, title
@@ -26,7 +28,15 @@ _BAD_CONFIGURATION = 87
 _DEFAULT_CONFIGURATION = "default.xml"
 
 
-def serve(paths: Paths, *, watches: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The terminal, and how events are shown there."""
+
+    terminal: TerminalView
+    show: Callable[[int, Sequence[str]], None]
+
+
+def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> int:
     """Run the installed configuration until a signal ends it.
 
     Under a service manager, or with `watches`, in this very process; else as a daemon
@@ -37,8 +47,10 @@ def serve(paths: Paths, *, watches: bool = False) -> int:
         policy = stored_policy(paths)
     except SysmonlxError as error:
         return _failed(str(error), _BAD_CONFIGURATION)
-    if watches or "NOTIFY_SOCKET" in os.environ:
-        return _run_installed(paths, policy, watches=watches)
+    if watches:
+        return _run_installed(paths, policy, _view(is_verbose=is_verbose))
+    if "NOTIFY_SOCKET" in os.environ:
+        return _run_installed(paths, policy, None)
     return _run_detached(paths, policy)
 
 
@@ -48,12 +60,19 @@ def _run_detached(paths: Paths, policy: Policy) -> int:
     ready = os.environ.get(installation.READY_VARIABLE, "")
     keep = [int(ready)] if ready else []
     with daemon.DaemonContext(umask=0o077, files_preserve=keep, detach_process=True):
-        return _run_installed(paths, policy, watches=False)
+        return _run_installed(paths, policy, None)
 
 
-def _run_installed(paths: Paths, policy: Policy, *, watches: bool) -> int:
+def _view(*, is_verbose: bool) -> _View:
+    view = TerminalView(sys.stdout, sys.stdout.isatty())
+    if not is_verbose:
+        return _View(view, view.show)
+    libbpf.set_verbose(lambda text: print(text, end="", file=sys.stderr))
+    return _View(view, view.show_all)
+
+
+def _run_installed(paths: Paths, policy: Policy, view: _View | None) -> int:
     command = load_command_line(paths.command_line_file)
-    view = TerminalView(sys.stdout, sys.stdout.isatty()) if watches else None
     options = Options(
         paths,
         started_with="Defaults" if "--" in command else " ".join(command),
@@ -70,7 +89,20 @@ def _btf_of(command: tuple[str, ...]) -> str:
     return ""
 
 
-def _run(policy: Policy, options: Options, view: TerminalView | None) -> int:
+def _run(policy: Policy, options: Options, view: _View | None) -> int:
+    if not options.keeps_state:
+        return _run_alone(policy, options, view)
+    try:
+        pid_file = PidFile(options.paths.pid_file)
+    except InstallError as error:
+        return _failed(str(error), _FAILED)
+    try:
+        return _run_alone(policy, options, view)
+    finally:
+        pid_file.close()
+
+
+def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
     started_s = time.monotonic()
     daemon = Daemon(policy, options)
     try:
@@ -79,21 +111,17 @@ def _run(policy: Policy, options: Options, view: TerminalView | None) -> int:
         daemon.close()
         return _failed(str(error), _FAILED)
     missing = [str(each) for each in daemon.capture.missing]
-    if options.keeps_state:
-        pid = f"{os.getpid()}\n".encode()
-        options.paths.write(options.paths.pid_file, pid)
     service.notify("READY=1")
     installation.tell_ready(missing)
     if view is not None:
         for text in missing:
             print(f"Not captured: {text}", file=sys.stderr)
     daemon.run()
-    if options.keeps_state:
-        options.paths.pid_file.unlink(missing_ok=True)
     if view is not None:
         counts = {title(EVENT_BY_ID[i]): n for i, n in daemon.output.counts.items()}
         lost = daemon.health.lost
-        view.summary(counts, lost, cpu_s(), time.monotonic() - started_s)
+        wall_s = time.monotonic() - started_s
+        view.terminal.summary(counts, lost, cpu_s(), wall_s)
     return _OK
 
 
@@ -107,27 +135,33 @@ def _failed(reason: str, status: int) -> int:
 
 
 def stored_policy(paths: Paths) -> Policy:
-    """Return the policy in force; read anew when the stored form is of no use.
+    """Return the policy in force; read anew when the file is another than before.
+
+    A file that cannot be used leaves the configuration before it in force.
 
     Raises:
         InstallError: there is none, or it cannot be used.
     """
+    stored = stored_form(paths)
+    if stored is not None and not is_changed(paths.config_file, stored):
+        return stored
+    reading = read_installed(paths)
+    if reading.policy is not None:
+        paths.write(paths.policy_file, reading.policy.to_json().encode())
+        return reading.policy
+    text = reading.text.strip().replace("\n", "; ")
+    if stored is None:
+        raise InstallError(f"{text}; use -i")
+    print(f"{text}; the configuration before this one is in force", file=sys.stderr)
+    return stored
+
+
+def stored_form(paths: Paths) -> Policy | None:
+    """Return the configuration as it was last read, None where none is stored."""
     try:
-        policy = Policy.from_json(paths.policy_file.read_text("utf-8"))
+        return Policy.from_json(paths.policy_file.read_text("utf-8"))
     except (OSError, ValueError, KeyError, TypeError):
-        return _policy_of(paths.config_file)
-    return policy
-
-
-def _policy_of(path: Path) -> Policy:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InstallError(f"Cannot read {path}: {error.strerror}; use -i") from error
-    reading = read_data(data, os.fspath(path), CommandLineOptions())
-    if reading.policy is None:
-        raise InstallError(reading.text.strip().replace("\n", "; "))
-    return reading.policy
+        return None
 
 
 def watch(paths: Paths, *, is_verbose: bool) -> int:
@@ -141,9 +175,7 @@ def watch(paths: Paths, *, is_verbose: bool) -> int:
     reading = read_data(data, _DEFAULT_CONFIGURATION, CommandLineOptions())
     if reading.policy is None:
         raise CaptureError(reading.text)
-    if is_verbose:
-        libbpf.set_verbose(lambda text: print(text, end="", file=sys.stderr))
-    view = TerminalView(sys.stdout, sys.stdout.isatty())
+    view = _view(is_verbose=is_verbose)
     options = Options(paths, keeps_state=False, watch=view.show)
     print("Watching; Ctrl-C ends.", file=sys.stderr)
     return _run(reading.policy.without_sinks(), options, view)

@@ -4,21 +4,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from sysmonlx import control, service
-from sysmonlx.errors import CaptureError, ControlError, InstallError
+from sysmonlx.errors import CaptureError, InstallError
+from sysmonlx.lock import daemon_pid, exclusive
 from sysmonlx.state import Paths
 
 READY_VARIABLE = "SYSMONLX_READY_FD"
+#: What a service manager tells a service, which is not meant for one of ours.
+_MANAGER_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS")
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
@@ -27,14 +33,102 @@ _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 def own_command(*words: str) -> list[str]:
     """Return the command that runs this program again, from whatever directory.
 
-    -P keeps the current directory out of the module path: it may be anybody's.
+    -P keeps the current directory out of the module path: it may be anybody's. -I
+    does so too, and ignores the environment, where the package is installed.
     """
-    return [sys.executable, "-P", "-m", "sysmonlx", *words]
+    isolation = "-I" if _is_installed() else "-P"
+    return [sys.executable, isolation, "-m", "sysmonlx", *words]
 
 
 def own_environment() -> dict[str, str]:
     """Return an environment in which `own_command` finds this package."""
-    return {**os.environ, "PYTHONPATH": os.fspath(_PACKAGE_PARENT)}
+    environment = dict(os.environ)
+    for name in (*_MANAGER_VARIABLES, READY_VARIABLE):
+        environment.pop(name, None)
+    if not _is_installed():
+        environment["PYTHONPATH"] = os.fspath(_PACKAGE_PARENT)
+    return environment
+
+
+def _is_installed() -> bool:
+    return os.fspath(_PACKAGE_PARENT) in map(os.path.realpath, site.getsitepackages())
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an installation or update stores, as bytes; None: nothing is there."""
+
+    config: bytes | None
+    policy: bytes | None
+    command_line: bytes | None
+
+    @classmethod
+    def at(cls, paths: Paths) -> Installed:
+        """Return what is stored now."""
+        return cls(*map(_bytes_of, _stored_files(paths)))
+
+    def write(self, paths: Paths) -> None:
+        """Store this; what has the same content already is not touched.
+
+        Raises:
+            InstallError: a file cannot be written.
+        """
+        values = (self.config, self.policy, self.command_line)
+        for path, data in zip(_stored_files(paths), values, strict=True):
+            if data is None:
+                path.unlink(missing_ok=True)
+            elif data != _bytes_of(path):
+                paths.write(path, data)
+
+
+def _stored_files(paths: Paths) -> tuple[Path, Path, Path]:
+    return paths.config_file, paths.policy_file, paths.command_line_file
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def replace(paths: Paths, new: Installed) -> None:
+    """Stop whatever runs and store what is to run next.
+
+    Raises:
+        InstallError: a file cannot be written.
+    """
+    with exclusive(paths.state_dir):
+        stop(paths, force=True)
+        new.write(paths)
+
+
+def install(paths: Paths, new: Installed) -> list[str]:
+    """Replace whatever runs by a daemon for `new` and wait until that captures.
+
+    When it does not, everything is as before, the instance that ran before included.
+
+    Returns:
+        What is missing on this kernel, a line each.
+
+    Raises:
+        CaptureError, InstallError: it does not start, and why.
+    """
+    with exclusive(paths.state_dir):
+        before, had_unit = Installed.at(paths), paths.unit_file.exists()
+        was_running = stop(paths, force=True)
+        try:
+            new.write(paths)
+            return start(paths)
+        except (CaptureError, InstallError) as error:
+            before.write(paths)
+            if not had_unit:
+                service.remove_unit(paths)
+            if not was_running:
+                raise
+            start(paths)
+            text = f"{error} (what ran before runs again)"
+            raise CaptureError(text) from error
 
 
 def start(paths: Paths) -> list[str]:
@@ -126,12 +220,16 @@ def stop(paths: Paths, *, force: bool = False) -> bool:
     Raises:
         InstallError: it does not end, and `force` is off.
     """
-    try:
-        pid = int(control.request(paths.control_socket, {"do": "pid"})["pid"])
-        process = os.pidfd_open(pid)
-    except (ControlError, OSError):
+    pid = daemon_pid(paths.pid_file)
+    if not pid:
         return False
     try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if daemon_pid(paths.pid_file) != pid:  # ended, the number is another's
+            return False
         signal.pidfd_send_signal(process, signal.SIGTERM)
         if select.select([process], [], [], _STOP_TIMEOUT_S)[0]:
             return True
@@ -156,17 +254,37 @@ def uninstall(paths: Paths, *, force: bool = False) -> list[str]:
     Raises:
         InstallError: a part of it failed.
     """
-    done = service.remove_unit(paths)
-    if stop(paths, force=force):
-        done.append("Ended the daemon")
-    for path in (paths.config_file, paths.policy_file, paths.command_line_file):
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-            done.append(f"Removed {path}")
+    with exclusive(paths.state_dir):
+        done = service.remove_unit(paths)
+        if stop(paths, force=force):
+            done.append("Ended the daemon")
+        left_behind = (paths.pid_file, paths.control_socket)
+        for path in (*_stored_files(paths), *left_behind):
+            done += _removed(path)
     for directory in (paths.config_dir, paths.run_dir):
-        if directory.is_dir():
-            shutil.rmtree(directory, ignore_errors=True)
-            done.append(f"Removed {directory}")
+        done += _removed_directory(directory)
     if paths.record_id_file.exists():
         done.append(f"Kept {paths.state_dir}: the number of the next event record")
     return done
+
+
+def _removed(path: Path) -> list[str]:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InstallError(f"Cannot remove {path}: {error.strerror}") from error
+    return [f"Removed {path}"]
+
+
+def _removed_directory(path: Path) -> list[str]:
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            return [f"Kept {path}: it holds files of others"]
+        raise InstallError(f"Cannot remove {path}: {error.strerror}") from error
+    return [f"Removed {path}"]

@@ -7,14 +7,19 @@ gets the policy as JSON and the remarks as text.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.errors import SysmonlxError
+from sysmonlx.arguments import Action, CommandLine, CommandLineOptions, parse
+from sysmonlx.errors import SysmonlxError, UsageError
 from sysmonlx.ruleset import Policy
+from sysmonlx.state import Paths, load_command_line
+
+#: The configuration in which every event type keeps its default.
+EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>\n'
 
 #: Directories that may be links to others; a rule that names them never matches.
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
@@ -22,10 +27,14 @@ _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of a file: no policy when it is refused; `text` is for people."""
+    """What came of a file: no policy when it is refused; `text` is for people.
+
+    `data` is what was read: a pipe cannot be read twice.
+    """
 
     policy: Policy | None
     text: str
+    data: bytes = b""
 
 
 def directory_links() -> dict[str, str]:
@@ -65,7 +74,38 @@ def read_data(
         code = os.waitstatus_to_exitcode(status)
         raise SysmonlxError(f"{name} could not be read: the reader ended with {code}")
     policy, text = json.loads(answer)
-    return Reading(Policy.from_json(policy) if policy else None, text)
+    return Reading(Policy.from_json(policy) if policy else None, text, data)
+
+
+def read_options(options: CommandLineOptions, *, lax: bool = False) -> Reading:
+    """Read switches that stand for a configuration, without a file."""
+    made = read_data(EMPTY, "", options, lax=lax)
+    if made.policy is None:
+        return made
+    return Reading(replace(made.policy, digests=()), "", EMPTY)
+
+
+def read_installed(paths: Paths) -> Reading:
+    """Read what is installed, with the switches that it was installed with."""
+    try:
+        line = parse(load_command_line(paths.command_line_file)[1:])
+    except UsageError:
+        line = CommandLine(Action.CONFIGURE)
+    return read_file(paths.config_file, line.config_options, lax=line.has("Lax"))
+
+
+def is_changed(path: Path, policy: Policy) -> bool:
+    """Tell whether the stored file is another than the policy was made from.
+
+    A file that is gone changes nothing.
+    """
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return False
+    digest = hashlib.sha256(found).hexdigest()
+    known = dict(policy.digests).get("SHA256")
+    return digest != known if known else found != EMPTY
 
 
 def _answer_and_exit(

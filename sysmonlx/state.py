@@ -284,17 +284,13 @@ def machine_id(path: Path = Path("/etc/machine-id")) -> int:
         return 0
 
 
-def save_command_line(path: Path, arguments: Sequence[str]) -> None:
-    """Keep a command line, each argument followed by NUL.
-
-    Raises:
-        InstallError: it cannot be written.
-    """
-    write_private(path, b"".join(os.fsencode(word) + b"\0" for word in arguments))
+def command_line_bytes(arguments: Sequence[str]) -> bytes:
+    """Return a command line as it is kept: each argument followed by NUL."""
+    return b"".join(os.fsencode(word) + b"\0" for word in arguments)
 
 
 def load_command_line(path: Path) -> tuple[str, ...]:
-    """Return the command line that `save_command_line` kept, empty when none is."""
+    """Return the command line that was kept, empty when none is."""
     try:
         return tuple(map(os.fsdecode, path.read_bytes().split(b"\0")[:-1]))
     except OSError:

@@ -262,7 +262,7 @@ def test_machine_id_without_file_is_0(tmp_path: Path) -> None:
 
 def test_command_line_is_kept_argument_by_argument(home: Path) -> None:
     words = ("sysmonlx", "-i", "a b.xml", "", "\udcff\n")
-    state.save_command_line(home / "command_line", words)
+    write_private(home / "command_line", state.command_line_bytes(words))
     assert state.load_command_line(home / "command_line") == words
     assert mode(home / "command_line") == 0o600
     assert state.load_command_line(home / "none") == ()
