@@ -53,12 +53,12 @@ class ControlServer:
             connection, _ = self._socket.accept()
         except OSError:
             return
-        with connection:
-            with contextlib.suppress(OSError, ValueError, RecursionError):
-                if _peer_uid(connection) == os.geteuid():
-                    message = _receive(connection, _PEER_TIMEOUT_S)
-                    connection.settimeout(_PEER_TIMEOUT_S)
-                    _send(connection, self._answered(message))
+        hopeless = contextlib.suppress(OSError, ValueError, RecursionError)
+        with connection, hopeless:
+            if _peer_uid(connection) == os.geteuid():
+                message = _receive(connection, _PEER_TIMEOUT_S)
+                connection.settimeout(_PEER_TIMEOUT_S)
+                _send(connection, self._answered(message))
 
     def _answered(self, message: Message) -> Message:
         try:
