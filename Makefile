@@ -152,10 +152,10 @@ uninstall: ## remove what install wrote; "sysmonlx -u" first
 
 .PHONY: clean
 clean: ## remove what was built
-	$(Q)rm -rf build ebpf/vmlinux.h sysmonlx/sysmonlx.bpf.o *.egg-info
+	$(Q)rm -rf build ebpf/vmlinux.h sysmonlx/*.bpf.o *.egg-info
 
 .PHONY: bpf
-bpf: sysmonlx/sysmonlx.bpf.o ## build the eBPF object
+bpf: sysmonlx/sysmonlx.bpf.o sysmonlx/sysmonlx_older.bpf.o ## build the eBPF objects
 
 ebpf/vmlinux.h: | build/deps.stamp
 	$(call say,BTF,$@)
@@ -168,12 +168,14 @@ build/%.bpf.o: ebpf/%.bpf.c $(BPF_HEADERS)
 	$(Q)mkdir -p build && $(CLANG) $(BPF_FLAGS) -c $< -o $@
 
 # One translation unit: libbpf 1.1 cannot link objects that call the same kernel function.
-build/sysmonlx.bpf.o: $(BPF_PROGRAM_SOURCES) $(BPF_HEADERS)
-	$(call say,BPF,sysmonlx.bpf.o)
+# The older one is for kernels before v5.17; ebpf/compat.bpf.h says what differs.
+build/sysmonlx_older.bpf.o: BPF_FLAGS += -DWITHOUT_BPF_LOOP
+build/sysmonlx.bpf.o build/sysmonlx_older.bpf.o: $(BPF_PROGRAM_SOURCES) $(BPF_HEADERS)
+	$(call say,BPF,$(@F))
 	$(Q)mkdir -p build && printf '#include "%s"\n' $(notdir $(BPF_PROGRAM_SOURCES)) | \
 	$(CLANG) $(BPF_FLAGS) -Iebpf -x c -c - -o $@
 
-sysmonlx/sysmonlx.bpf.o: build/sysmonlx.bpf.o
+sysmonlx/%.bpf.o: build/%.bpf.o
 	$(call say,STRIP,$@)
 	$(Q)$(STRIP) -g $< -o $@.new && mv $@.new $@
 

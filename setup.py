@@ -22,7 +22,8 @@ class BuildWithObject(build_py):
         subprocess.run(["make", "bpf"], cwd=HERE, check=True)
         super().run()
         target = Path(self.build_lib) / "sysmonlx"
-        shutil.copy2(HERE / "sysmonlx" / "sysmonlx.bpf.o", target)
+        for built in (HERE / "sysmonlx").glob("*.bpf.o"):
+            shutil.copy2(built, target)
         schema = target / "config_schema"
         shutil.copytree(HERE / "config_schema", schema, dirs_exist_ok=True)
 

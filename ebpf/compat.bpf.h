@@ -7,8 +7,18 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+/*
+ * bpf_loop(): v5.17, e6f2dd0f8067 ("bpf: Add bpf_loop helper"). There is an object without it,
+ * for before 69c087ba6225 ("bpf: Add bpf_for_each_map_elem() helper", v5.13) a kernel refuses
+ * a pointer to a function even in code that is never reached.
+ */
+#ifdef WITHOUT_BPF_LOOP
+#define has_bpf_loop false
+#else
+#define has_bpf_loop true
+#endif
+
 /* Set by user space from the running kernel's BTF before load. */
-const volatile bool has_bpf_loop __weak; /* v5.17, e6f2dd0f8067 ("bpf: Add bpf_loop helper") */
 const volatile bool has_rdonly_cast __weak; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
@@ -40,18 +50,26 @@ struct inode___private { /* v6.6 and v6.7, 13bc24457850 ("fs: rename i_ctime fie
 	struct timespec64 __i_ctime;
 } __attribute__((preserve_access_index));
 
+/* v6.11: 3aa63a569c64 ("fs: switch timespec64 fields in inode to discrete integers") */
+struct inode___discrete {
+	time64_t i_mtime_sec;
+	u32 i_mtime_nsec;
+	time64_t i_ctime_sec;
+	u32 i_ctime_nsec;
+} __attribute__((preserve_access_index));
+
 /* Nanoseconds hold a flag above bit 29 on kernels with multigrain timestamps. */
 #define NSEC_BITS 0x3fffffff
 #define NSEC(sec, nsec) ((__s64)(sec) * 1000000000 + ((nsec) & NSEC_BITS))
 
-/* v6.11: 3aa63a569c64 ("fs: switch timespec64 fields in inode to discrete integers") */
 static __always_inline __s64 inode_mtime_ns(struct inode *inode)
 {
 	struct inode___timespec *old = (void *)inode;
 	struct inode___private *mid = (void *)inode;
+	struct inode___discrete *now = (void *)inode;
 
-	if (bpf_core_field_exists(inode->i_mtime_sec))
-		return NSEC(BPF_CORE_READ(inode, i_mtime_sec), BPF_CORE_READ(inode, i_mtime_nsec));
+	if (bpf_core_field_exists(now->i_mtime_sec))
+		return NSEC(BPF_CORE_READ(now, i_mtime_sec), BPF_CORE_READ(now, i_mtime_nsec));
 	if (bpf_core_field_exists(mid->__i_mtime))
 		return NSEC(BPF_CORE_READ(mid, __i_mtime.tv_sec),
 			    BPF_CORE_READ(mid, __i_mtime.tv_nsec));
@@ -62,9 +80,10 @@ static __always_inline __s64 inode_ctime_ns(struct inode *inode)
 {
 	struct inode___timespec *old = (void *)inode;
 	struct inode___private *mid = (void *)inode;
+	struct inode___discrete *now = (void *)inode;
 
-	if (bpf_core_field_exists(inode->i_ctime_sec))
-		return NSEC(BPF_CORE_READ(inode, i_ctime_sec), BPF_CORE_READ(inode, i_ctime_nsec));
+	if (bpf_core_field_exists(now->i_ctime_sec))
+		return NSEC(BPF_CORE_READ(now, i_ctime_sec), BPF_CORE_READ(now, i_ctime_nsec));
 	if (bpf_core_field_exists(mid->__i_ctime))
 		return NSEC(BPF_CORE_READ(mid, __i_ctime.tv_sec),
 			    BPF_CORE_READ(mid, __i_ctime.tv_nsec));
@@ -82,6 +101,40 @@ static __always_inline __u32 task_sessionid(struct task_struct *task)
 	return bpf_core_field_exists(task->sessionid) ? BPF_CORE_READ(task, sessionid) : -1;
 }
 
+/* An enumeration in v6.18, a short in v6.12. */
+struct tty_driver___short {
+	short type;
+	short subtype;
+} __attribute__((preserve_access_index));
+
+enum tty_driver_type___any {
+	TTY_DRIVER_TYPE_ANY,
+};
+
+enum tty_driver_subtype___any {
+	TTY_DRIVER_SUBTYPE_ANY,
+};
+
+struct tty_driver___enum {
+	enum tty_driver_type___any type;
+	enum tty_driver_subtype___any subtype;
+} __attribute__((preserve_access_index));
+
+#define TTY_DRIVER_PTY 0x0004
+#define TTY_DRIVER_PTY_SLAVE 0x0002
+
+static __always_inline bool tty_driver_is_pts(struct tty_driver *driver)
+{
+	struct tty_driver___short *old = (void *)driver;
+	struct tty_driver___enum *now = (void *)driver;
+
+	if (bpf_core_field_exists(now->type))
+		return BPF_CORE_READ(now, type) == TTY_DRIVER_PTY &&
+		       BPF_CORE_READ(now, subtype) == TTY_DRIVER_PTY_SLAVE;
+	return BPF_CORE_READ(old, type) == TTY_DRIVER_PTY &&
+	       BPF_CORE_READ(old, subtype) == TTY_DRIVER_PTY_SLAVE;
+}
+
 struct super_block___list { /* before v6.18 */
 	struct list_head s_mounts;
 } __attribute__((preserve_access_index));
@@ -91,6 +144,14 @@ struct mount___list {
 } __attribute__((preserve_access_index));
 
 /* v6.18 chains the mounts of a file system without a list head. */
+struct super_block___chain {
+	struct mount *s_mounts;
+} __attribute__((preserve_access_index));
+
+struct mount___chain {
+	struct mount *mnt_next_for_sb;
+} __attribute__((preserve_access_index));
+
 static __always_inline struct mount *mount_of_list(struct super_block *sb, struct list_head *at)
 {
 	struct super_block___list *old = (void *)sb;
@@ -103,19 +164,21 @@ static __always_inline struct mount *mount_of_list(struct super_block *sb, struc
 static __always_inline struct mount *first_mount(struct super_block *sb)
 {
 	struct super_block___list *old = (void *)sb;
-	struct mount *mount = NULL;
+	struct super_block___chain *now = (void *)sb;
+	struct mount___chain *mount = NULL;
 
 	if (bpf_core_field_exists(mount->mnt_next_for_sb))
-		return KREAD(sb, s_mounts);
+		return BPF_CORE_READ(now, s_mounts);
 	return mount_of_list(sb, BPF_CORE_READ(old, s_mounts.next));
 }
 
 static __always_inline struct mount *next_mount(struct super_block *sb, struct mount *mount)
 {
 	struct mount___list *old = (void *)mount;
+	struct mount___chain *now = (void *)mount;
 
-	if (bpf_core_field_exists(mount->mnt_next_for_sb))
-		return KREAD(mount, mnt_next_for_sb);
+	if (bpf_core_field_exists(now->mnt_next_for_sb))
+		return BPF_CORE_READ(now, mnt_next_for_sb);
 	return mount_of_list(sb, BPF_CORE_READ(old, mnt_instance.next));
 }
 

@@ -47,7 +47,7 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 static __noinline int file_created(struct file *file, __s64 created_ns)
 {
 	return file_event_of_dentry(RECORD_FILE_CREATE, KREAD(file, f_path.dentry),
-				    KREAD(file, f_path.mnt), KREAD(file, f_inode->i_mode),
+				    KREAD(file, f_path.mnt), BPF_CORE_READ(file, f_inode, i_mode),
 				    created_ns);
 }
 
@@ -68,7 +68,7 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 	if (truncated && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) && !is_own())
 		return file_created(file, 0);
 	if (is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) &&
-	    KREAD(inode, i_sb->s_magic) == PROC_SUPER_MAGIC)
+	    BPF_CORE_READ(inode, i_sb, s_magic) == PROC_SUPER_MAGIC)
 		return process_file_opened((__u64)file);
 	return 0;
 }

@@ -16,7 +16,10 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* A path, filled from the end of the first PATH_SIZE bytes; `at` is where it begins. */
 struct path_buffer {
+	struct dentry *dentry; /* where the walk up has come to */
+	struct mount *mount;
 	__u32 at;
+	bool whole; /* the walk has reached the very root */
 	__u8 bytes[PATH_SIZE + NAME_SIZE];
 };
 

@@ -10,79 +10,79 @@
 #include "maps.bpf.h"
 
 #define PATH_STEPS 2048 /* more components than PATH_SIZE bytes can hold */
-#define PATH_STEPS_WITHOUT_LOOP 64
+#define PATH_STEPS_WITHOUT_LOOP 96 /* 64 components, and mounts between them */
 
 #define DELETED " (deleted)"
 #define DELETED_LENGTH 10
 
-struct path_walk {
-	struct dentry *dentry;
-	struct mount *mount;
-	struct path_buffer *path;
-	__u32 at; /* in path->bytes: the first byte written */
-	bool done;
-	bool full;
-};
-
 /* Put "/name" in front of what is written. */
-static __always_inline bool path_prepend(struct path_walk *walk, struct dentry *dentry)
+static __always_inline bool path_prepend(struct path_buffer *path, struct dentry *dentry)
 {
 	const unsigned char *name = KREAD(dentry, d_name.name);
 	__u32 length = KREAD(dentry, d_name.len) & (NAME_SIZE - 1);
 
-	__u32 at = walk->at;
+	__u32 at = path->at;
 
 	if (at < length + 2)
 		return false;
 	at -= length;
-	barrier_var(at); /* keep the mask below, which the verifier wants to see */
-	bpf_probe_read_kernel(&walk->path->bytes[at & (PATH_SIZE - 1)], length, name);
+	barrier_var(at); /* keep the masks below, which the verifier wants to see */
+	barrier_var(length);
+	length &= NAME_SIZE - 1;
+	bpf_probe_read_kernel(&path->bytes[at & (PATH_SIZE - 1)], length, name);
 	at--;
-	walk->path->bytes[at & (PATH_SIZE - 1)] = '/';
-	walk->at = at;
+	path->bytes[at & (PATH_SIZE - 1)] = '/';
+	path->at = at;
 	return true;
 }
 
-/* One component or one mount crossing; returns 1 at the end, as bpf_loop() wants. */
-static long path_step(__u32 index, struct path_walk *walk)
+/*
+ * One component or one mount crossing; returns 1 at the end, as bpf_loop() wants. All state
+ * is in the map: on the stack, the verifier would follow its values through every step.
+ */
+static __always_inline long path_step(struct path_buffer *path)
 {
-	struct dentry *dentry = walk->dentry;
+	struct dentry *dentry = path->dentry;
 	struct dentry *parent = KREAD(dentry, d_parent);
-	struct mount *mount = walk->mount;
+	struct mount *mount = path->mount;
 
 	if (dentry == parent || dentry == KREAD(mount, mnt.mnt_root)) {
 		struct mount *above = KREAD(mount, mnt_parent);
 
-		if (above == mount) {
-			walk->done = true;
-			return 1;
-		}
-		walk->dentry = KREAD(mount, mnt_mountpoint);
-		walk->mount = above;
-		return 0;
+		path->dentry = KREAD(mount, mnt_mountpoint);
+		path->mount = above;
+		path->whole = above == mount;
+		return above == mount;
 	}
-	if (!path_prepend(walk, dentry)) {
-		walk->full = true;
-		return 1;
-	}
-	walk->dentry = parent;
-	return 0;
+	path->dentry = parent;
+	return !path_prepend(path, dentry);
 }
 
-static __noinline void path_walk_bounded(struct path_walk *walk)
+static long path_loop_step(__u32 index, struct path_buffer **path)
 {
-	if (!walk)
-		return;
-	for (__u32 i = 0; i < PATH_STEPS_WITHOUT_LOOP; i++)
-		if (path_step(i, walk))
-			break;
+	return path_step(*path);
+}
+
+/* Called, not inlined: v5.10 wants a loop to end in a jump, which a long body lacks. */
+static __noinline long path_called_step(struct path_buffer *path)
+{
+	return path_step(path);
+}
+
+static __noinline long path_walk_bounded(struct path_buffer *path)
+{
+	long ended = 0;
+
+	for (int i = 0; i < PATH_STEPS_WITHOUT_LOOP && !ended; i++)
+		ended = path_called_step(path);
+	return ended;
 }
 
 /* Write " (deleted)" at the end, as d_path() does for a name that is gone. */
-static __always_inline void path_mark_deleted(struct path_walk *walk)
+static __always_inline void path_mark_deleted(struct path_buffer *path)
 {
-	walk->at -= DELETED_LENGTH;
-	__builtin_memcpy(&walk->path->bytes[PATH_SIZE - DELETED_LENGTH], DELETED, DELETED_LENGTH);
+	path->at -= DELETED_LENGTH;
+	__builtin_memcpy(&path->bytes[PATH_SIZE - DELETED_LENGTH], DELETED, DELETED_LENGTH);
 }
 
 static __always_inline bool dentry_is_unhashed(struct dentry *dentry)
@@ -90,31 +90,33 @@ static __always_inline bool dentry_is_unhashed(struct dentry *dentry)
 	return !BPF_CORE_READ(dentry, d_hash.pprev);
 }
 
+static __always_inline void path_begin(struct path_buffer *path, struct dentry *dentry,
+				       struct vfsmount *mnt)
+{
+	path->dentry = dentry;
+	path->mount = container_of(mnt, struct mount, mnt);
+	path->at = PATH_SIZE;
+	path->whole = false;
+}
+
 /* Write what is above the walk's start. Returns false when the front is missing. */
-static __always_inline bool path_climb(struct path_walk *walk)
+static __always_inline bool path_climb(struct path_buffer *path)
 {
 	if (has_bpf_loop)
-		bpf_loop(PATH_STEPS, path_step, walk, 0);
+		bpf_loop(PATH_STEPS, path_loop_step, &path, 0);
 	else
-		path_walk_bounded(walk);
-	if (walk->at == PATH_SIZE && walk->done)
-		walk->path->bytes[--walk->at] = '/';
-	walk->path->at = walk->at;
-	return walk->done;
+		path_walk_bounded(path);
+	if (path->at == PATH_SIZE && path->whole)
+		path->bytes[--path->at & (PATH_SIZE - 1)] = '/';
+	return path->whole;
 }
 
 /* Build the path of (mnt, dentry) in `path`, whether the name is still there or not. */
 static __always_inline bool path_build_name(struct path_buffer *path, struct dentry *dentry,
 					    struct vfsmount *mnt)
 {
-	struct path_walk walk = {
-		.dentry = dentry,
-		.mount = container_of(mnt, struct mount, mnt),
-		.path = path,
-		.at = PATH_SIZE,
-	};
-
-	return path_climb(&walk);
+	path_begin(path, dentry, mnt);
+	return path_climb(path);
 }
 
 /*
@@ -125,23 +127,17 @@ static __always_inline bool path_build_name(struct path_buffer *path, struct den
 static __always_inline bool path_build(struct path_buffer *path, struct dentry *dentry,
 				       struct vfsmount *mnt)
 {
-	struct path_walk walk = {
-		.dentry = dentry,
-		.mount = container_of(mnt, struct mount, mnt),
-		.path = path,
-		.at = PATH_SIZE,
-	};
 	bool is_root = BPF_CORE_READ(dentry, d_parent) == dentry;
 
+	path_begin(path, dentry, mnt);
 	if (is_root && dentry != BPF_CORE_READ(mnt, mnt_root)) {
-		path_mark_deleted(&walk); /* memfd: a name without a tree */
-		path_prepend(&walk, dentry);
-		path->at = walk.at;
+		path_mark_deleted(path); /* memfd: a name without a tree */
+		path_prepend(path, dentry);
 		return true;
 	}
 	if (!is_root && dentry_is_unhashed(dentry))
-		path_mark_deleted(&walk);
-	return path_climb(&walk);
+		path_mark_deleted(path);
+	return path_climb(path);
 }
 
 /* Append a path to the record; not more than STRINGS_SIZE holds. */

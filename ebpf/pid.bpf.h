@@ -54,7 +54,7 @@ static __always_inline struct pid *pid_of_pidfd(struct file *file)
 {
 	struct inode *inode = KREAD(file, f_inode);
 
-	if (KREAD(inode, i_sb->s_magic) == PIDFS_MAGIC)
+	if (BPF_CORE_READ(inode, i_sb, s_magic) == PIDFS_MAGIC)
 		return KREAD(inode, i_private);
 	return KREAD(file, private_data);
 }

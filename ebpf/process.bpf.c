@@ -34,15 +34,12 @@ struct {
 static __always_inline void fill_tty(struct process_create *r, struct task_struct *task)
 {
 	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
-	struct tty_driver *driver;
 
 	if (!tty)
 		return;
-	driver = BPF_CORE_READ(tty, driver);
 	r->tty_index = BPF_CORE_READ(tty, index);
 	r->flags |= RECORD_HAS_TTY;
-	if (BPF_CORE_READ(driver, type) == TTY_DRIVER_TYPE_PTY &&
-	    BPF_CORE_READ(driver, subtype) == PTY_TYPE_SLAVE)
+	if (tty_driver_is_pts(BPF_CORE_READ(tty, driver)))
 		r->flags |= RECORD_TTY_IS_PTS;
 }
 

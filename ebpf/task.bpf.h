@@ -12,8 +12,6 @@
 
 #define PF_IO_WORKER 0x00000010
 #define PF_KTHREAD 0x00200000
-#define TTY_DRIVER_TYPE_PTY 0x0004
-#define PTY_TYPE_SLAVE 0x0002
 
 static __always_inline __u32 task_flags(struct task_struct *task)
 {

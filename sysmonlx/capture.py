@@ -29,6 +29,8 @@ from sysmonlx.libbpf import (
 from sysmonlx.ringbuffer import RingBuffer
 
 OBJECT = Path(__file__).with_name("sysmonlx.bpf.o")
+#: The same programs for kernels without bpf_loop(), before v5.17.
+OLDER_OBJECT = Path(__file__).with_name("sysmonlx_older.bpf.o")
 _FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
 
 
@@ -76,16 +78,17 @@ class Capture:
 
     `load`, then `attach_processes`, then `want`, which attaches and detaches the rest,
     also long after. CaptureError: processes cannot be watched at all, and why.
+    Which object suits the kernel is found out unless one is given.
     """
 
     def __init__(
         self,
         ring_size_bytes: int,
         wake_bytes: int,
-        object_path: Path = OBJECT,
+        object_path: Path | None = None,
         btf_path: str = "",
     ) -> None:
-        self._path = str(object_path)
+        self._path = os.fspath(object_path or "")
         self._btf_path = btf_path
         self._ring_size_bytes = ring_size_bytes
         self._rodata: dict[str, int | bool] = {"wake_bytes": wake_bytes}
@@ -99,15 +102,18 @@ class Capture:
 
     def load(self, wanted: Iterable[Hook] = ()) -> None:
         """Load the programs of processes and of `wanted`; nothing is attached yet."""
-        if not os.path.exists(self._path):
-            raise CaptureError(f"{self._path} is missing: build it with make bpf")
         try:
-            self._rodata.update(facts_of_kernel(self._btf_path))
+            facts = facts_of_kernel(self._btf_path)
         except LibbpfError as error:
             raise CaptureError(
                 "this kernel gives no BTF (/sys/kernel/btf/vmlinux): "
                 "name a file that has it with -btf FILE"
             ) from error
+        self._rodata.update(facts)
+        if not self._path:
+            self._path = str(OBJECT if facts["has_bpf_loop"] else OLDER_OBJECT)
+        if not os.path.exists(self._path):
+            raise CaptureError(f"{self._path} is missing: build it with make bpf")
         self._load_for((*PROCESS_HOOKS, *wanted), SCAN_PROGRAMS)
         base = self._objects[0]
         btf = Btf(library(), base.btf)
