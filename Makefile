@@ -5,6 +5,8 @@
 prefix ?= /usr/local
 DESTDIR ?=
 SYSTEM_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+# The package of this directory, and no other module that lies here.
+FROM_HERE := PYTHONPATH='$(CURDIR)'
 VENV := build/venv
 PYTHON := $(VENV)/bin/python
 CLANG ?= clang
@@ -15,7 +17,7 @@ VMLINUX_BTF ?= $(firstword $(wildcard /sys/kernel/btf/vmlinux) $(wildcard /usr/l
 
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
-say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' $(1) $(2))
+say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 BPF_SOURCES := $(wildcard ebpf/*.bpf.c)
 BPF_TEST_SOURCES := $(wildcard ebpf/*_test.bpf.c)
@@ -72,7 +74,7 @@ $(VENV)/run.stamp: setup.py build/deps.stamp
 	$(Q)touch $@
 
 $(VENV)/test.stamp: setup.py $(VENV)/run.stamp
-	$(call say,VENV,test packages)
+	$(call say,VENV,$(VENV) for tests)
 	$(Q)$(PYTHON) -m pip install -q --disable-pip-version-check \
 		$(call packages,test) $(call packages,lint)
 	$(Q)touch $@
@@ -83,7 +85,8 @@ packages = $(shell awk '/$(1)/{on=1} on{print} on&&/\]/{exit}' setup.py | \
 
 .PHONY: run
 run: deps bpf ## watch this machine live, with a built-in configuration
-	$(Q)$(PYTHON) -P -m sysmonlx -t
+	@# Job control: Ctrl-C goes to the program alone, so make has nothing to complain of.
+	$(Q)test ! -t 0 || set -m; $(FROM_HERE) $(PYTHON) -P -m sysmonlx -t
 
 .PHONY: test
 test: deps-test bpf bpf-test ## run all tests but those of other kernels
@@ -121,7 +124,7 @@ types: deps-test ## mypy --strict
 
 .PHONY: generate
 generate: deps ## rewrite the XSD and the tables of the manual
-	$(Q)$(PYTHON) -P -m sysmonlx.schema generate
+	$(Q)$(FROM_HERE) $(PYTHON) -P -m sysmonlx.schema generate
 
 .PHONY: generate-check
 generate-check: generate
@@ -136,7 +139,7 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)$(DESTDIR)$(prefix)/lib/sysmonlx/bin/python -m pip install -q \
 		--disable-pip-version-check $(call packages,install_requires)
 	$(Q)install -d $(DESTDIR)$(prefix)/sbin $(DESTDIR)$(prefix)/share/sysmonlx
-	$(Q)printf '#!/bin/sh\nexec %s -P -m sysmonlx "$$@"\n' \
+	$(Q)printf '#!/bin/sh\nexec %s -I -m sysmonlx "$$@"\n' \
 		$(prefix)/lib/sysmonlx/bin/python >$(DESTDIR)$(prefix)/sbin/sysmonlx
 	$(Q)chmod 755 $(DESTDIR)$(prefix)/sbin/sysmonlx
 	$(Q)install -Dm644 man/sysmonlx.8 $(DESTDIR)$(prefix)/share/man/man8/sysmonlx.8
