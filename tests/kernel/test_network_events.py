@@ -20,7 +20,8 @@ from sysmonlx.services import Services
 
 pytestmark = pytest.mark.kernel
 
-ACTIONS = Path(__file__).with_name("actions_network.py")
+TCP = Path(__file__).with_name("actions_network.py")
+UDP = Path(__file__).with_name("actions_udp.py")
 RULES = '<ProcessCreate onmatch="exclude"/><NetworkConnect onmatch="exclude"/>'
 MANY = 8000
 
@@ -41,6 +42,7 @@ ALONE = [
     "tcp_to_a_child_of_another_user",
     "tcp_descriptor_passed_on",
     "tcp_fast_open",
+    "tcp_in_another_network",
     "tcp_refused",
     "tcp_multipath",
     "udp_ipv4",
@@ -79,7 +81,8 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def command(name: str, argument: str = "") -> list[str]:
-    return [sys.executable, os.fspath(ACTIONS), name, argument]
+    script = UDP if name.startswith("udp") else TCP
+    return [sys.executable, os.fspath(script), name, argument]
 
 
 def lines_of(output: bytes) -> list[dict[str, Any]]:
@@ -159,6 +162,11 @@ def test_io_uring_hides_nothing(watch: Daemon, name: str) -> None:
         pytest.skip(done.stderr.decode().splitlines()[-1])
     assert done.returncode == 0, done.stderr.decode()
     check(watch, lines_of(done.stdout))
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="int 0x80 is of x86")
+def test_calls_of_the_32_bit_interface_are_seen(watch: Daemon) -> None:
+    check(watch, act("tcp_by_32_bit_calls"))
 
 
 def test_event_names_image_guid_and_user(watch: Daemon) -> None:
