@@ -61,8 +61,7 @@ static __always_inline void connect_ended(struct owner *owner, struct sock *sk, 
 static __always_inline bool is_end_of_connect(int old_state, int new_state)
 {
 	return new_state == TCP_ESTABLISHED ||
-	       (new_state == TCP_CLOSE &&
-		(old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV));
+	       (new_state == TCP_CLOSE && (old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV));
 }
 
 SEC("?tp_btf/inet_sock_set_state")
@@ -71,8 +70,8 @@ int BPF_PROG(tcp_connect, struct sock *sk, int old_state, int new_state)
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	if (new_state == TCP_SYN_SENT && !is_own_task(current_task()))
-		connect_begun(bpf_sk_storage_get(&connecting, sk, NULL,
-						 BPF_LOCAL_STORAGE_GET_F_CREATE));
+		connect_begun(
+			bpf_sk_storage_get(&connecting, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE));
 	else if (is_end_of_connect(old_state, new_state))
 		connect_ended(bpf_sk_storage_get(&connecting, sk, NULL, 0), sk,
 			      new_state == TCP_CLOSE);
@@ -211,7 +210,7 @@ SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     struct io_uring_cqe *completion)
 {
-	struct ring_accept accept = { .ring = (__u64)ring, .user_data = completion->user_data };
+	struct ring_accept accept = {.ring = (__u64)ring, .user_data = completion->user_data};
 	bool goes_on = completion->flags & IORING_CQE_F_MORE;
 	__s32 result = completion->res;
 	__u32 *slot;

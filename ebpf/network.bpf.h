@@ -22,16 +22,17 @@ static __always_inline void network_report(const struct owner *owner, const stru
 	const __u8 *source = initiated ? flow->local_address : flow->remote_address;
 	const __u8 *destination = initiated ? flow->remote_address : flow->local_address;
 	struct network_connect r = {
-		.header = {
-			.boot_ns = bpf_ktime_get_boot_ns(),
-			.start_boot_ns = owner->start_boot_ns,
-			.type = RECORD_NETWORK_CONNECT,
-			.size = sizeof(r),
-			.tgid = owner->tgid,
-			.tid = owner->tid,
-			.uid = owner->uid,
-			.exec_id = owner->exec_id,
-		},
+		.header =
+			{
+				.boot_ns = bpf_ktime_get_boot_ns(),
+				.start_boot_ns = owner->start_boot_ns,
+				.type = RECORD_NETWORK_CONNECT,
+				.size = sizeof(r),
+				.tgid = owner->tgid,
+				.tid = owner->tid,
+				.uid = owner->uid,
+				.exec_id = owner->exec_id,
+			},
 		.source_port = initiated ? flow->local_port : flow->remote_port,
 		.destination_port = initiated ? flow->remote_port : flow->local_port,
 		.family = flow->family,

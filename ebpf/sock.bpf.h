@@ -132,8 +132,7 @@ static __always_inline bool packet_parse_v4(struct packet *packet, void *data, v
 
 static __always_inline bool is_ipv6_option(__u8 header)
 {
-	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING ||
-	       header == IPPROTO_DSTOPTS;
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_DSTOPTS;
 }
 
 static __always_inline bool packet_parse_v6(struct packet *packet, void *data, void *end)

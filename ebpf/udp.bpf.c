@@ -265,7 +265,7 @@ static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, stru
 /* Report the ended runs that are reached. A run that may go on is kept for the next time. */
 static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge)
 {
-	struct run_key key = { .inbox = (__u64)inbox, .run = charge->run };
+	struct run_key key = {.inbox = (__u64)inbox, .run = charge->run};
 	struct run *run;
 
 	for (int i = 0; i < CHARGE_STEPS && key.run < charge->run_end; i++, key.run++) {
@@ -313,8 +313,8 @@ int BPF_PROG(udp_received, struct sock *sk, int result, int flags)
 }
 
 SEC("?fexit/inet_recvmsg")
-int BPF_PROG(udp_received_v4, struct socket *socket, struct msghdr *message, size_t size,
-	     int flags, int result)
+int BPF_PROG(udp_received_v4, struct socket *socket, struct msghdr *message, size_t size, int flags,
+	     int result)
 {
 	if (result >= 0)
 		udp_receive(socket->sk, flags);
@@ -322,8 +322,8 @@ int BPF_PROG(udp_received_v4, struct socket *socket, struct msghdr *message, siz
 }
 
 SEC("?fexit/inet6_recvmsg")
-int BPF_PROG(udp_received_v6, struct socket *socket, struct msghdr *message, size_t size,
-	     int flags, int result)
+int BPF_PROG(udp_received_v6, struct socket *socket, struct msghdr *message, size_t size, int flags,
+	     int result)
 {
 	if (result >= 0)
 		udp_receive(socket->sk, flags);
