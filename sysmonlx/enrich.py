@@ -23,7 +23,6 @@ from sysmonlx.processes import (
 )
 from sysmonlx.ruleset import Settings
 
-_SECOND_NS = 1_000_000_000
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
 
@@ -73,8 +72,8 @@ class Context:
         self.settings = settings
         self.paths = paths
         self._offset_ns = offset_ns
-        self._second = -1
-        self._date = ""
+        self._second = self._millisecond = -1
+        self._date = self._time = ""
         self._logons: dict[tuple[int, int, int], str] = {}
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
@@ -91,11 +90,15 @@ class Context:
 
     def utc_of_wall(self, wall_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of nanoseconds since the epoch."""
-        second, ns = divmod(wall_ns, _SECOND_NS)
-        if second != self._second:
-            self._date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
-            self._second = second
-        return self._date + _MILLISECOND[ns // 1_000_000]
+        millisecond = wall_ns // 1_000_000
+        if millisecond != self._millisecond:
+            second, rest = divmod(millisecond, 1000)
+            if second != self._second:
+                self._date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
+                self._second = second
+            self._millisecond = millisecond
+            self._time = self._date + _MILLISECOND[rest]
+        return self._time
 
     def user(self, uid: int) -> str:
         """Return the name of a user, "-" when there is none."""
@@ -119,7 +122,9 @@ class Context:
 
     def logon_guid(self, uid: int, tty_index: int, is_pts: bool) -> str:
         """Return the LogonGuid of a user on a terminal."""
-        second = self.users.logon_second(uid, tty_index, is_pts=is_pts)
+        second = 0
+        if is_pts:
+            second = self.users.logon_second(uid, tty_index, is_pts=True)
         key = (uid, tty_index, second)
         guid = self._logons.get(key)
         if guid is None:
@@ -135,10 +140,14 @@ Builder = Callable[[Record, Process, Context], list[str] | None]
 
 def process_create(record: Record, process: Process, context: Context) -> list[str]:
     """Build event 1; Hashes is left unknown, the pipeline knows them."""
-    user = context.user(record.uid)
-    is_pts = bool(record.flags & context.has_pts)
+    names = context.users.names
+    flags, uid = record.flags, record.uid
     parent = process.parent
-    cwd_truncated = bool(record.flags & context.cwd_truncated)
+    if flags & context.cwd_truncated:
+        directory = path_text(record.cwd, True)
+    else:
+        directory = context.processes.texts[record.cwd]
+    is_pts = bool(flags & context.has_pts)
     return [
         UNKNOWN,
         context.utc(record.boot_ns),
@@ -151,19 +160,24 @@ def process_create(record: Record, process: Process, context: Context) -> list[s
         UNKNOWN,
         UNKNOWN,
         process.args,
-        path_text(record.cwd, cwd_truncated),
-        user,
-        context.logon_guid(record.uid, record.tty_index, is_pts),
-        str(record.uid),
+        directory,
+        names[uid],
+        context.logon_guid(uid, record.tty_index, is_pts),
+        str(uid),
         str(record.session_id),
         "no level",
         UNKNOWN,
-        parent.guid if parent else NO_GUID,
-        str(parent.tgid if parent else record.parent_tgid),
-        parent.image if parent else UNKNOWN,
-        parent.args if parent else UNKNOWN,
-        context.user(parent.uid) if parent else UNKNOWN,
+        *(_parent_values(parent, names) if parent else _no_parent(record)),
     ]
+
+
+def _parent_values(parent: Process, names: Mapping[int, str]) -> tuple[str, ...]:
+    user = names[parent.uid]
+    return parent.guid, str(parent.tgid), parent.image, parent.args, user
+
+
+def _no_parent(record: Record) -> tuple[str, ...]:
+    return NO_GUID, str(record.parent_tgid), UNKNOWN, UNKNOWN, UNKNOWN
 
 
 def process_terminate(

@@ -24,6 +24,8 @@ ENDED_LIMIT = 4096
 RESCAN_INTERVAL_NS = 100_000_000
 
 _SECOND_NS = 1_000_000_000
+_TEXTS_LIMIT = 2048
+_TEXT_BYTES = 256
 
 
 class Identity:
@@ -37,6 +39,8 @@ class Identity:
     def __init__(self, machine: int, offset_ns: int) -> None:
         self._machine = machine
         self._offset_ns = offset_ns
+        self._second = -1
+        self._begin = ""
 
     def process_guid(self, tgid: int, start_boot_ns: int, exec_id: int) -> str:
         """Return the ProcessGuid of one image of one process."""
@@ -49,12 +53,11 @@ class Identity:
         return self._guid(second, (tty_index & 0xFFFFFFFF) << 32 | uid)
 
     def _guid(self, second: int, key: int) -> str:
-        digits = key.to_bytes(8, "little").hex()
-        second &= 0xFFFFFFFF
-        return (
-            f"{{{self._machine:08x}-{second & 0xFFFF:04x}-{second >> 16:04x}"
-            f"-{digits[:4]}-{digits[4:]}}}"
-        )
+        if second != self._second:
+            self._second = second
+            low, high = second & 0xFFFF, second >> 16 & 0xFFFF
+            self._begin = f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
+        return f"{self._begin}{key.to_bytes(8, 'little').hex('-', 6)}}}"
 
 
 class Process:
@@ -70,10 +73,7 @@ class Process:
         "identity",
         "image",
         "is_kernel_thread",
-        "mount_namespace",
-        "namespace_tgid",
         "parent",
-        "pid_namespace",
         "previous",
         "start_boot_ns",
         "tgid",
@@ -88,9 +88,6 @@ class Process:
         self.start_boot_ns: int = record.start_boot_ns
         self.exec_id: int = record.exec_id
         self.uid: int = record.uid
-        self.pid_namespace: int = record.pid_namespace
-        self.mount_namespace: int = record.mount_namespace
-        self.namespace_tgid: int = record.namespace_tgid
         self.is_kernel_thread = False
         self.image = image
         self.args = args
@@ -119,6 +116,21 @@ class Process:
 def text(data: bytes) -> str:
     """Return bytes of the kernel as text, "-" when there are none."""
     return data.decode("utf-8", "surrogateescape") if data else UNKNOWN
+
+
+class Texts(dict[bytes, str]):
+    """Text of bytes, one object for those that recur: images and directories do.
+
+    Long ones, which a hostile program may make many of, are not kept.
+    """
+
+    def __missing__(self, data: bytes) -> str:
+        found = text(data)
+        if len(data) <= _TEXT_BYTES:
+            if len(self) >= _TEXTS_LIMIT:
+                self.clear()
+            self[data] = found
+        return found
 
 
 def path_text(data: bytes, truncated: bool) -> str:
@@ -158,6 +170,10 @@ class ProcessTable:
         self._kernel_thread = flags["KERNEL_THREAD"]
         self._args_truncated = flags["ARGS_TRUNCATED"]
         self._image_truncated = flags["IMAGE_TRUNCATED"]
+        self._unusual = (
+            self._kernel_thread | self._args_truncated | self._image_truncated
+        )
+        self.texts = Texts()
         self._rescan_due_ns = 0
         self.unknown = 0
         """Records that named a process of which not even a scan knew."""
@@ -188,19 +204,25 @@ class ProcessTable:
 
     def acting(self, record: Record) -> Process:
         """Return who acted; never fails: an unknown one is made from the header."""
+        process = self._alive.get(record.tgid)
+        if (
+            process is not None
+            and process.exec_id == record.exec_id
+            and process.start_boot_ns == record.start_boot_ns
+        ):
+            return process
         process = self._known(record, record.tgid, record.start_boot_ns, record.exec_id)
         if process is None:
-            process = Process(self.identity, _Header(record), UNKNOWN, UNKNOWN)
+            process = Process(self.identity, record, UNKNOWN, UNKNOWN)
             self._insert(process)
         return process
 
     def fork(self, record: Record) -> Process:
         """Take a new process: it runs its parent's image until it execs."""
-        parent = self._known(
-            record,
-            record.parent_tgid,
-            record.parent_start_boot_ns,
-            record.parent_exec_id,
+        parent_tgid, start_boot_ns = record.parent_tgid, record.parent_start_boot_ns
+        exec_id = record.parent_exec_id
+        parent = self.find(parent_tgid, start_boot_ns, exec_id) or self._known(
+            record, parent_tgid, start_boot_ns, exec_id
         )
         if parent is not None:
             parent.uid = record.uid  # it may have called setuid since its exec
@@ -211,7 +233,8 @@ class ProcessTable:
         image = parent.image if parent else UNKNOWN
         args = parent.args if parent else UNKNOWN
         process = Process(self.identity, record, image, args)
-        process.is_kernel_thread = bool(record.flags & self._kernel_thread)
+        if record.flags & self._kernel_thread:
+            process.is_kernel_thread = True
         process.parent = parent
         self._insert(process)
         return process
@@ -240,9 +263,10 @@ class ProcessTable:
         process.hold = before.hold
         if before.exec_id == process.exec_id:
             self._replace_previous(process, before.previous)
-        else:
+            return
+        if before.previous is not None:
             self._replace_previous(before, None)
-            process.previous = before
+        process.previous = before
 
     def _replace_previous(self, process: Process, previous: Process | None) -> None:
         """Keep one image before the present one; older ones keep no ancestors."""
@@ -284,10 +308,10 @@ class ProcessTable:
 
     def _insert(self, process: Process) -> None:
         other = self._alive.get(process.tgid)
-        if other is not None and other.start_boot_ns > process.start_boot_ns:
-            self._end(process, other.start_boot_ns)  # its tgid was taken since
-            return
-        if other is not None and other.start_boot_ns < process.start_boot_ns:
+        if other is not None and other.start_boot_ns != process.start_boot_ns:
+            if other.start_boot_ns > process.start_boot_ns:
+                self._end(process, other.start_boot_ns)  # its tgid was taken since
+                return
             self._end(other, process.start_boot_ns)  # its end was lost
         self._alive[process.tgid] = process
 
@@ -312,13 +336,17 @@ class ProcessTable:
         return process
 
     def _from_record(self, record: Record) -> Process:
+        flags = record.flags
+        if not flags & self._unusual:
+            image, args = self.texts[record.image], args_text(record.args, False)
+            return Process(self.identity, record, image, args)
         process = Process(
             self.identity,
             record,
-            path_text(record.image, bool(record.flags & self._image_truncated)),
-            args_text(record.args, bool(record.flags & self._args_truncated)),
+            path_text(record.image, bool(flags & self._image_truncated)),
+            args_text(record.args, bool(flags & self._args_truncated)),
         )
-        if record.flags & self._kernel_thread:
+        if flags & self._kernel_thread:
             process.is_kernel_thread = True
             process.args = f"[{text(record.comm)}]"
         return process
@@ -357,16 +385,3 @@ def _is_up_to_date(known: Process, record: Record) -> bool:
     return known.exec_id >= record.exec_id and (
         known.image != UNKNOWN or not record.image
     )
-
-
-class _Header:
-    """What a record's header alone says of its process."""
-
-    def __init__(self, record: Record) -> None:
-        self.tgid = record.tgid
-        self.start_boot_ns = record.start_boot_ns
-        self.exec_id = record.exec_id
-        self.uid = record.uid
-        self.pid_namespace = 0
-        self.mount_namespace = 0
-        self.namespace_tgid = 0
