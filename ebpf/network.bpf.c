@@ -8,12 +8,11 @@
 #include "maps.bpf.h"
 #include "network.bpf.h"
 #include "record.h"
+#include "ring.bpf.h"
 #include "sock.bpf.h"
 
 #define S_IFSOCK 0140000
 #define IORING_CQE_F_MORE (1U << 1)
-#define RING_ANY_SLOT -1U /* IORING_FILE_INDEX_ALLOC */
-#define RING_FILE_FLAGS 7UL /* kept in the low bits of a file's address */
 
 bool failed_connects = 0; /* are reported too; set by user space at any time */
 
@@ -182,29 +181,6 @@ int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 	return 0;
 }
 
-/* A file of the ring's own table: v6.13, 7029acd8a950 ("io_uring/rsrc: get rid of per-ring ...") */
-static __always_inline struct file *ring_file(struct io_ring_ctx *ring, __u32 slot)
-{
-	struct io_rsrc_node **nodes = KREAD(ring, file_table.data.nodes);
-	struct io_rsrc_node *node = NULL;
-
-	if (slot < KREAD(ring, file_table.data.nr))
-		bpf_probe_read_kernel(&node, sizeof(node), nodes + slot);
-	return node ? (void *)(KREAD(node, file_ptr) & ~(RING_FILE_FLAGS)) : NULL;
-}
-
-/* `slot` is io_accept's: 0 for a descriptor, all ones for any slot, else the slot plus one. */
-static __always_inline void ring_accepted(struct io_ring_ctx *ring, __u32 slot, __u32 result)
-{
-	struct file *file;
-
-	if (!slot)
-		file = task_file(current_task(), result);
-	else
-		file = ring_file(ring, slot == RING_ANY_SLOT ? result : slot - 1);
-	accepted_file(file);
-}
-
 /* In the context of the process, whose workers count as its threads. */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *request,
@@ -219,13 +195,13 @@ int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *reque
 		if (KREAD(request, opcode) != IORING_OP_ACCEPT)
 			return 0;
 		if (result >= 0)
-			ring_accepted(ring, ring_file_slot(request), result);
+			accepted_file(ring_made_file(ring, ring_file_slot(request), result));
 		if (!goes_on)
 			bpf_map_delete_elem(&ring_accepts, &accept);
 		return 0;
 	}
 	slot = goes_on && result >= 0 ? bpf_map_lookup_elem(&ring_accepts, &accept) : NULL;
 	if (slot)
-		ring_accepted(ring, *slot, result);
+		accepted_file(ring_made_file(ring, *slot, result));
 	return 0;
 }
