@@ -47,21 +47,16 @@ class Layout:
         scope: dict[str, Any] = {
             "unpack": self._struct.unpack_from,
             "new": tuple.__new__,
+            "record": self.record,
+            "bad": self._bad,
+            "error": struct.error,
         }
-        scope["record"] = self.record
         exec(compile(self.source, f"<decode {name}>", "exec"), scope)
-        self._decode: Callable[[bytes], Record] = scope["decode"]
+        self.decode: Callable[[bytes], Record] = scope["decode"]
+        """Return the record in the bytes; RecordError: shorter than the fixed part."""
 
-    def decode(self, data: bytes) -> Record:
-        """Return the record in `data`.
-
-        Raises:
-            RecordError: `data` is shorter than the fixed part.
-        """
-        try:
-            return self._decode(data)
-        except (struct.error, ValueError) as error:
-            raise RecordError(f"{self.name}: {error}") from error
+    def _bad(self, data: bytes) -> RecordError:
+        return RecordError(f"{self.name}: {len(data)} bytes are too few")
 
     def encode(self, **values: Any) -> bytes:
         """Return a record of these field values, others zero, as bytes; for tests."""
@@ -96,8 +91,12 @@ def _generate(fields: list[_Field]) -> tuple[str, str]:
             continue
         names.append(name)
         results.append(_VALUE[field.how].format(name))
-    body = f"    {', '.join(names)}, = unpack(data)\n"
-    body += f"    return new(record, ({', '.join(results)},))\n"
+    body = f"""    try:
+        {", ".join(names)}, = unpack(data)
+    except error:
+        raise bad(data) from None
+    return new(record, ({", ".join(results)},))
+"""
     return form, "def decode(data):\n" + body
 
 
