@@ -9,6 +9,9 @@
 #include "compat.bpf.h"
 
 #define AT_FDCWD -100
+#define AT_REMOVEDIR 0x200
+#define O_TRUNC 01000 /* the same on x86 and arm64 */
+#define RENAME_EXCHANGE 2
 
 #define S_IFMT 0170000
 #define S_IFREG 0100000

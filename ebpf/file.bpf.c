@@ -15,9 +15,6 @@
 #include "syscall.bpf.h"
 #include "task.bpf.h"
 
-#define O_TRUNC 01000 /* the same on x86 and arm64 */
-#define AT_REMOVEDIR 0x200
-#define RENAME_EXCHANGE 2
 #define PROC_SUPER_MAGIC 0x9fa0
 #define PTRACE_ATTACH 16
 #define PTRACE_SEIZE 0x4206
@@ -73,9 +70,10 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 	return 0;
 }
 
-static __always_inline int opened(long fd, bool truncated)
+/* A file was opened: made by that, or one that matters for another reason. */
+__noinline int file_opened(__u64 file_address, bool truncated)
 {
-	struct file *file = task_file((void *)bpf_get_current_task(), fd);
+	struct file *file = (void *)file_address;
 	__u32 f_mode = KREAD(file, f_mode);
 	struct inode *inode;
 
@@ -235,7 +233,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		result = (int)result;
 	if (call <= CALL_CREAT)
 		return result >= 0 && is_wanted(OPEN_RECORDS) ?
-			       opened(result, is_truncating(call, regs, compat)) :
+			       file_opened((__u64)task_file((void *)bpf_get_current_task(), result),
+					   is_truncating(call, regs, compat)) :
 			       0;
 	if (call <= CALL_MKNODAT)
 		return name_call_done(call, regs, compat, result);

@@ -97,13 +97,17 @@ static __always_inline int file_event_of_name(enum record_type type, struct name
 	return 0;
 }
 
-/* Append a string of user memory. */
-static __always_inline long record_append_user(struct scratch *scratch, struct varlen *string,
-					       const char *from)
+/* Append a string of user memory, or of the kernel's. */
+static __always_inline long record_append_string(struct scratch *scratch, struct varlen *string,
+						 const char *from, bool in_kernel)
 {
 	__u32 used = scratch->used & (STRINGS_SIZE - 1);
-	long size = bpf_probe_read_user_str(&scratch->data[used], PATH_SIZE, from);
+	long size;
 
+	if (in_kernel)
+		size = bpf_probe_read_kernel_str(&scratch->data[used], PATH_SIZE, from);
+	else
+		size = bpf_probe_read_user_str(&scratch->data[used], PATH_SIZE, from);
 	if (size <= 0)
 		return size;
 	string->offset = used;
@@ -135,25 +139,35 @@ static __always_inline void append_directories(struct scratch *scratch, struct f
 		record_append_path(scratch, &r->root, &scratch->path);
 }
 
-/* Report a file by the string that the caller gave; user space resolves it. */
-static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type, __u32 flags)
+/*
+ * Begin a record of a file by the string that the caller gave; user space resolves it.
+ * `in_kernel`: the string is the kernel's own copy.
+ */
+static __always_inline void file_event_build(struct scratch *scratch, __s32 dirfd, __u64 string,
+					     __u32 type, __u32 flags, bool in_kernel)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct scratch *scratch = task_scratch_get();
 	struct file_event *r;
 
-	type &= 63; /* for the verifier: counters have as many */
+	r = file_event_begin(scratch, type);
+	r->mount_namespace = task_mount_namespace(task);
+	r->flags = RECORD_PATH_GIVEN | flags;
+	if (record_append_string(scratch, &r->path, (void *)string, in_kernel) <= 0)
+		r->flags |= RECORD_PATH_UNREADABLE;
+	append_directories(scratch, r, task, dirfd);
+}
+
+/* Report a file by the string that the caller gave. */
+static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type, __u32 flags)
+{
+	struct scratch *scratch = task_scratch_get();
+
 	count_seen(type);
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
 	}
-	r = file_event_begin(scratch, type);
-	r->mount_namespace = task_mount_namespace(task);
-	r->flags = RECORD_PATH_GIVEN | flags;
-	if (record_append_user(scratch, &r->path, (void *)string) <= 0)
-		r->flags |= RECORD_PATH_UNREADABLE;
-	append_directories(scratch, r, task, dirfd);
+	file_event_build(scratch, dirfd, string, type, flags, false);
 	record_finish(scratch, type, false);
 	return 0;
 }

@@ -25,4 +25,10 @@ FILE_HOOKS: tuple[Hook, ...] = (
         missing="files replaced by a rename are no FileDelete; "
         "new names are read from the caller's memory",
     ),
+    Hook(
+        name="files by io_uring",
+        events=frozenset({9, 10, 11, 23, 26}),
+        alternatives=(("io_uring_name_begun", "io_uring_name_done"),),
+        missing="files opened, named and deleted through io_uring",
+    ),
 )

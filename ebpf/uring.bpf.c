@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Files opened, named and removed through io_uring, where no system call says so. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "access.bpf.h"
+#include "compat.bpf.h"
+#include "fd.bpf.h"
+#include "maps.bpf.h"
+#include "name.bpf.h"
+#include "record.h"
+#include "ring.bpf.h"
+#include "syscall.bpf.h"
+
+#define REQUESTS_UNDER_WAY 1024
+#define REQUEST_RECORD_SIZE 12288 /* path and directories; a root that long is refused */
+
+/* A record that waits for its request to succeed; begins as struct scratch does. */
+struct request_record {
+	__u32 used;
+	__u8 data[REQUEST_RECORD_SIZE];
+};
+
+/* Key: struct io_kiocb. An entry is overwritten where its request ended unseen. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, REQUESTS_UNDER_WAY);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct request_record);
+} requests_under_way SEC(".maps");
+
+static __always_inline int request_remember(__u64 request, __s32 dirfd, __u64 name,
+					    enum record_type type)
+{
+	struct scratch *scratch = task_scratch_get();
+
+	if (is_own())
+		return 0;
+	if (scratch) {
+		file_event_build(scratch, dirfd, (__u64)KREAD((struct filename *)name, name), type,
+				 0, true);
+		if (scratch->used <= REQUEST_RECORD_SIZE &&
+		    !bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY))
+			return 0;
+	}
+	count_seen(type);
+	count_lost(type, LOSS_UNREADABLE);
+	return 0;
+}
+
+/* The kernel has copied the names of the request; they are gone when it completes. */
+SEC("?tp_btf/io_uring_submit_req")
+int BPF_PROG(io_uring_name_begun, struct io_kiocb *request)
+{
+	struct io_rename *rename = (void *)&request->cmd;
+	struct io_unlink *unlink = (void *)&request->cmd;
+	struct io_link *link = (void *)&request->cmd;
+
+	switch (request->opcode) {
+	case IORING_OP_UNLINKAT:
+		if (KREAD(unlink, flags) & AT_REMOVEDIR ||
+		    !is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
+			return 0;
+		return request_remember((__u64)request, KREAD(unlink, dfd),
+					(__u64)KREAD(unlink, filename), RECORD_FILE_DELETE);
+	case IORING_OP_RENAMEAT:
+		if (KREAD(rename, flags) & RENAME_EXCHANGE ||
+		    !is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+			return 0;
+		return request_remember((__u64)request, KREAD(rename, new_dfd),
+					(__u64)KREAD(rename, newpath), RECORD_FILE_CREATE);
+	case IORING_OP_LINKAT:
+		if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+			return 0;
+		return request_remember((__u64)request, KREAD(link, new_dfd),
+					(__u64)KREAD(link, newpath), RECORD_FILE_CREATE);
+	default:
+		return 0;
+	}
+}
+
+/* Report what was remembered of a request that has succeeded. */
+static __always_inline int request_done(__u64 request, __s32 result, enum record_type type)
+{
+	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
+	struct record_header *header;
+	__u32 used;
+
+	if (!record)
+		return 0;
+	header = (void *)record->data;
+	used = record->used;
+	if (!result && used <= REQUEST_RECORD_SIZE) {
+		count_seen(type);
+		header->boot_ns = bpf_ktime_get_boot_ns();
+		header->size = used;
+		record_send(record->data, used, type, false);
+	}
+	bpf_map_delete_elem(&requests_under_way, &request);
+	return 0;
+}
+
+/* In the context of the process, whose workers count as its threads. */
+SEC("?tp_btf/io_uring_complete")
+int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *request,
+	     struct io_uring_cqe *completion)
+{
+	struct io_open *open = (void *)&request->cmd;
+	__s32 result = completion->res;
+
+	if (!request)
+		return 0;
+	switch (KREAD(request, opcode)) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+		if (result < 0 || !is_wanted(OPEN_RECORDS))
+			return 0;
+		return file_opened((__u64)ring_made_file(ring, KREAD(open, file_slot), result),
+				   truncation_as_create && KREAD(open, how.flags) & O_TRUNC);
+	case IORING_OP_UNLINKAT:
+		return request_done((__u64)request, result, RECORD_FILE_DELETE);
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_LINKAT:
+		return request_done((__u64)request, result, RECORD_FILE_CREATE);
+	default:
+		return 0;
+	}
+}
