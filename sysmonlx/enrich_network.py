@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from sysmonlx.decode import Record
 from sysmonlx.enrich import Builder, Context
@@ -14,6 +15,7 @@ _PROTOCOLS = {6: "tcp", 17: "udp"}
 _GROUPS = struct.Struct(">8H")
 
 
+@lru_cache(maxsize=4096)
 def address_text(address: bytes, is_ipv6: bool) -> str:
     """Return an address as Sysmon for Linux prints it.
 
