@@ -31,13 +31,14 @@ from sysmonlx.state import boot_offset
 
 pytestmark = pytest.mark.kernel
 
+UNLIMITED = "<Budget>0</Budget>"  # nothing is sampled
 ACTIONS = Path(__file__).with_name("actions_process.py")
 IN_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "")
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, UNLIMITED, "")
     daemon.start()
     yield daemon
     daemon.stop()
