@@ -72,8 +72,8 @@ class Output:
             self.counts.update(map(_EVENT_ID, events))
         for sink, renderer in self._channels:
             if events:
-                lines = renderer.lines(events, first, wall_ns)
-                sink.write(lines, wall_ns // 1_000_000_000)
+                before = sink.before(wall_ns // 1_000_000_000)
+                sink.write_framed(renderer.lines(events, first, wall_ns, before))
             elif sink.spooled_bytes:
                 sink.flush()
 

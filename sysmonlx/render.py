@@ -35,8 +35,8 @@ _OURS = {
     "IntegrityLevel",
 }
 
-#: values, record id, SystemTime, whether the values are escaped already
-Template = Callable[[Sequence[str], int, str, bool], str]
+#: values, record id, SystemTime, what comes before, whether values are escaped already
+Template = Callable[[Sequence[str], int, str, str, bool], str]
 
 #: Event id, and the fields' texts in catalogue order.
 Event = tuple[int, Sequence[str]]
@@ -88,20 +88,28 @@ class Renderer:
         return self.lines([(event_id, values)], record_id, wall_ns)[0]
 
     def lines(
-        self, events: Iterable[Event], first_record_id: int, wall_ns: int
+        self,
+        events: Iterable[Event],
+        first_record_id: int,
+        wall_ns: int,
+        before: str = "",
     ) -> list[bytes]:
-        """Return the lines of events that are numbered in sequence."""
+        """Return the lines of events that are numbered in sequence.
+
+        Each begins with `before`, which does not count for the limit.
+        """
         stamp = self._stamp(wall_ns)
-        templates, sizes, limit = self._templates, self._sizes, self._limit_bytes
+        templates, sizes = self._templates, self._sizes
+        limit = self._limit_bytes + len(before)
         lines = []
         for record_id, (event_id, values) in enumerate(events, first_record_id):
             template = templates.get(event_id) or self._compiled(event_id)
             if event_id in sizes:
                 values = _cut(values, sizes[event_id])
-            line = template(values, record_id, stamp, False).encode()
+            line = template(values, record_id, stamp, before, False).encode()
             if len(line) > limit:
-                shorter = self._fitted(event_id, values, len(line))
-                line = template(shorter, record_id, stamp, True).encode()
+                shorter = self._fitted(event_id, values, len(line) - len(before))
+                line = template(shorter, record_id, stamp, before, True).encode()
             lines.append(line)
         return lines
 
@@ -281,12 +289,12 @@ def _source(
     marked = " or ".join(f"{mark!r} in foreign" for mark in marks)
     lines = "\n".join(f"        f'{_f_string(*part)}'" for part in parts)
     return (
-        "def render(values, record_id, stamp, escaped):\n"
+        "def render(values, record_id, stamp, before, escaped):\n"
         f"    {names} = values\n"
         f"    foreign = f'{joined}'\n"
         f"    if not escaped and (not foreign.isprintable() or {marked}):\n"
         f"        {strings}, = map({escape}, ({strings},))\n"
-        f"    return (\n{lines}\n    )\n"
+        f"    return (\n        f'{{before}}'\n{lines}\n    )\n"
     )
 
 

@@ -55,6 +55,12 @@ class Sink(Protocol):
     def write(self, lines: list[bytes], wall_s: int) -> None:
         """Take `lines`, without newline, at `wall_s` seconds since the epoch."""
 
+    def write_framed(self, lines: list[bytes]) -> None:
+        """Take lines that begin with what `before` returned."""
+
+    def before(self, wall_s: int) -> str:
+        """Return what each line begins with at that second since the epoch; ASCII."""
+
     def flush(self) -> None:
         """Write what waits, as far as that goes without blocking."""
 
@@ -91,7 +97,7 @@ class SyslogSink(SpoolingSink):
         self._is_stream = False
         self._datagrams = Datagrams()
         self._prefix_s = -1
-        self._prefix = b""
+        self._prefix = ""
         self._connected()
 
     def fileno(self) -> int | None:
@@ -104,12 +110,12 @@ class SyslogSink(SpoolingSink):
         self._retry_at = 0.0
         self.flush()
 
-    def _framed(self, lines: list[bytes], wall_s: int) -> list[bytes]:
+    def before(self, wall_s: int) -> str:
+        """Return what syslog(3) puts before a message."""
         if wall_s != self._prefix_s:
             self._prefix_s = wall_s
-            self._prefix = prefix(wall_s)
-        before = self._prefix
-        return [before + line for line in lines]
+            self._prefix = prefix(wall_s).decode()
+        return self._prefix
 
     def _connected(self) -> bool:
         if self._socket is None and self._may_retry():

@@ -126,9 +126,18 @@ class SpoolingSink:
 
     def write(self, lines: list[bytes], wall_s: int) -> None:
         """Take `lines`, without newline, at `wall_s` seconds since the epoch."""
-        self._spool.add(self._framed(lines, wall_s))
+        before = self.before(wall_s).encode()
+        self.write_framed([before + line for line in lines] if before else lines)
+
+    def write_framed(self, lines: list[bytes]) -> None:
+        """Take lines that begin with what `before` returned."""
+        self._spool.add(lines)
         self.flush()
         self._spool.trim()
+
+    def before(self, wall_s: int) -> str:
+        """Return what each line begins with at that second since the epoch; ASCII."""
+        return ""
 
     def wants_writable(self) -> bool:
         """Whether flush() should be called once fileno() is writable."""
@@ -161,9 +170,6 @@ class SpoolingSink:
     def fileno(self) -> int | None:
         """Return what to poll; None: call flush() on a timer."""
         raise NotImplementedError
-
-    def _framed(self, lines: list[bytes], wall_s: int) -> list[bytes]:
-        return lines
 
     def _connected(self) -> bool:
         """Whether there is something to write to; connects once in a while."""
