@@ -16,6 +16,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from ring import OP_LINKAT, OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, Ring
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 OPENAT2 = 437
 AT_FDCWD = -100
@@ -309,6 +311,45 @@ def compat_calls() -> None:
     fd = call_32(8, name, 0o644, 0)  # creat
     assert fd >= 0, fd
     assert call_32(10, name, 0, 0) == 0  # unlink
+
+
+def create_by_ring() -> None:
+    with Ring() as ring:
+        ring.name(OP_OPENAT, b"new", flags=NEW)
+        assert ring.wait()[0] >= 0
+        ring.name(OP_OPENAT, b"old", flags=NEW)
+        assert ring.wait()[0] >= 0
+        ring.name(OP_OPENAT, b"missing/new", flags=NEW)
+        assert ring.wait()[0] < 0
+
+
+def create_by_ring_into_its_table() -> None:
+    with Ring() as ring:
+        ring.make_table(4)
+        ring.name(OP_OPENAT, b"new", flags=NEW, slot=3)
+        assert ring.wait()[0] == 0
+
+
+def rename_by_ring() -> None:
+    with Ring() as ring:
+        ring.name(OP_RENAMEAT, b"old", b"new")
+        assert ring.wait()[0] == 0
+        ring.name(OP_RENAMEAT, b"missing", b"newer")
+        assert ring.wait()[0] < 0
+
+
+def link_by_ring() -> None:
+    with Ring() as ring:
+        ring.name(OP_LINKAT, b"old", b"new")
+        assert ring.wait()[0] == 0
+
+
+def unlink_by_ring() -> None:
+    with Ring() as ring:
+        ring.name(OP_UNLINKAT, b"old")
+        assert ring.wait()[0] == 0
+        ring.name(OP_UNLINKAT, b"old")
+        assert ring.wait()[0] < 0
 
 
 def open_device() -> None:

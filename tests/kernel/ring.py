@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Just enough of io_uring(7) to connect and to accept."""
+"""Just enough of io_uring(7) to connect, to accept, and to use names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ GETEVENTS = 1
 REGISTER_FILES2 = 13
 RSRC_REGISTER_SPARSE = 1
 OP_ACCEPT, OP_CONNECT = 13, 16
+OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, OP_LINKAT = 18, 35, 36, 39
+AT_FDCWD = -100
 ACCEPT_MULTISHOT = 1
 SQES_AT = 0x10000000
 ENTRIES = 8
@@ -82,6 +84,29 @@ class Ring:
         how = ACCEPT_MULTISHOT if multishot else 0
         head = struct.pack("=BBHiQQII", OP_ACCEPT, 0, how, fd, 0, 0, 0, 0)
         self._submit(head + struct.pack("=QHHi", 7, 0, 0, slot))
+
+    def name(
+        self,
+        operation: int,
+        path: bytes,
+        new: bytes = b"",
+        *,
+        flags: int = 0,
+        slot: int = 0,
+    ) -> None:
+        """Begin an operation on a name relative to the working directory.
+
+        `flags` are the operation's; opening takes a slot as `accept` does.
+        """
+        first, second = ctypes.c_char_p(path), ctypes.c_char_p(new)
+        self._kept += [first, second]
+        at, then = (
+            ctypes.cast(each, ctypes.c_void_p).value for each in (first, second)
+        )
+        mode = 0o644 if operation == OP_OPENAT else 0
+        length = (AT_FDCWD & 0xFFFFFFFF) if new else mode
+        head = struct.pack("=BBHiQQ", operation, 0, 0, AT_FDCWD, then if new else 0, at)
+        self._submit(head + struct.pack("=IIQHHI", length, flags, 7, 0, 0, slot))
 
     def make_table(self, slots: int) -> None:
         """Make an empty table of files."""

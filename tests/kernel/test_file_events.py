@@ -45,6 +45,14 @@ CREATIONS: list[tuple[str, list[str]]] = [
     ("rename_exchange", []),
 ]
 
+BY_RING: list[tuple[str, list[tuple[str, str]]]] = [
+    ("create_by_ring", [("11", "new")]),
+    ("create_by_ring_into_its_table", [("11", "new")]),
+    ("rename_by_ring", [("11", "new")]),
+    ("link_by_ring", [("11", "new")]),
+    ("unlink_by_ring", [("23", "old"), ("26", "old")]),
+]
+
 #: What each removes, and what it creates first.
 REMOVALS: list[tuple[str, list[str], list[str]]] = [
     ("unlink", [], ["old"]),
@@ -127,6 +135,14 @@ def test_calls_of_the_32_bit_interface_are_seen(
 ) -> None:
     _, events = act(watcher, "actions_file.py", "compat_calls", directory)
     assert rows(events, directory) == [("11", "new"), ("23", "new"), ("26", "new")]
+
+
+@pytest.mark.parametrize(("name", "expected"), BY_RING)
+def test_io_uring_hides_nothing(
+    watcher: Daemon, directory: Path, name: str, expected: list[tuple[str, str]]
+) -> None:
+    _, events = act(watcher, "actions_file.py", name, directory)
+    assert rows(events, directory) == expected
 
 
 def test_a_block_device_is_raw_access(watcher: Daemon, directory: Path) -> None:

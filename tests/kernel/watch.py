@@ -49,7 +49,7 @@ def act(
 ) -> tuple[str, list[Event]]:
     """Run one action to its end; return what it printed and its events but 1 and 5."""
     process = subprocess.Popen(
-        [PYTHON, "-P", os.fspath(HERE / script), name, os.fspath(directory)],
+        [PYTHON, os.fspath(HERE / script), name, os.fspath(directory)],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         text=True,
