@@ -28,7 +28,7 @@ class Health:
         self._pipeline = pipeline
         self._output = output
         self._context = context
-        self._ledger = LossLedger()
+        self._ledger = LossLedger(time.time_ns())
         self._process_losses = 0
         self.peak_fill = 0.0
         """How full the ring was found at most since the last look, 0 to 1."""

@@ -10,11 +10,14 @@ Loss = tuple[str, str]
 
 
 class LossLedger:
-    """Turns running totals into reports of what was added since the last one."""
+    """Turns running totals into reports of what was added since the last one.
 
-    def __init__(self) -> None:
+    `wall_ns` is when counting began.
+    """
+
+    def __init__(self, wall_ns: int) -> None:
         self._totals: dict[Loss, int] = {}
-        self._checked_ns = 0
+        self._checked_ns = wall_ns
 
     def report(
         self, totals: Mapping[Loss, int], wall_ns: int, utc: Callable[[int], str]
@@ -25,8 +28,7 @@ class LossLedger:
         which is the time named.
         """
         parts = []
-        since_ns = self._checked_ns or wall_ns
-        self._checked_ns = wall_ns
+        since_ns, self._checked_ns = self._checked_ns, wall_ns
         for loss, total in totals.items():
             new = total - self._totals.get(loss, 0)
             if new > 0:
