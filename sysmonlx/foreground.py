@@ -40,7 +40,7 @@ def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> i
     """Run the installed configuration until a signal ends it.
 
     Under a service manager, or with `watches`, in this very process; else as a daemon
-    of its own.
+    of its own, and this process waits until that captures.
     """
     try:
         paths.create_private()
@@ -51,14 +51,17 @@ def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> i
         return _run_installed(paths, policy, _view(is_verbose=is_verbose))
     if "NOTIFY_SOCKET" in os.environ:
         return _run_installed(paths, policy, None)
-    return _run_detached(paths, policy)
+    if installation.READY_VARIABLE in os.environ:
+        return _run_detached(paths, policy)
+    for text in installation.start_daemon():
+        print(f"Warning: not captured: {text}", file=sys.stderr)
+    return _OK
 
 
 def _run_detached(paths: Paths, policy: Policy) -> int:
     import daemon  # type: ignore[import-untyped]  # python-daemon has no types
 
-    ready = os.environ.get(installation.READY_VARIABLE, "")
-    keep = [int(ready)] if ready else []
+    keep = [int(os.environ[installation.READY_VARIABLE])]
     with daemon.DaemonContext(umask=0o077, files_preserve=keep, detach_process=True):
         return _run_installed(paths, policy, None)
 

@@ -26,7 +26,7 @@ READY_VARIABLE = "SYSMONLX_READY_FD"
 #: What a service manager tells a service, which is not meant for one of ours.
 _MANAGER_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS")
 _START_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 3.0
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
@@ -143,7 +143,7 @@ def start(paths: Paths) -> list[str]:
     if service.systemd_is_running(paths):
         service.install_unit(paths, _program())
         return list(control.request(paths.control_socket, {"do": "missing"})["missing"])
-    return _start_daemon()
+    return start_daemon()
 
 
 def _program() -> str:
@@ -161,7 +161,15 @@ def _program() -> str:
     raise InstallError("sysmonlx is not on PATH: install it first (make install)")
 
 
-def _start_daemon() -> list[str]:
+def start_daemon() -> list[str]:
+    """Start what is installed as a daemon and wait until it captures.
+
+    Returns:
+        What is missing on this kernel, a line each.
+
+    Raises:
+        CaptureError: it does not start, and why.
+    """
     reader, writer = os.pipe()
     environment = {**own_environment(), READY_VARIABLE: str(writer)}
     child = subprocess.Popen(
