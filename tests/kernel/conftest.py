@@ -151,7 +151,7 @@ class Daemon:
         while self.stats()["waiting_for_hash"]:
             assert time.monotonic() < deadline, "events still wait for hashes"
             time.sleep(0.02)
-        time.sleep(0.1)  # two ticks: what was let go is written
+        time.sleep(DEADLINE_S / 200)  # two ticks or more: what was let go is written
         return self.events()
 
     def run(
