@@ -93,6 +93,7 @@ class Pipeline:
         self.budget = Budget(0)
         self.bad = 0
         self.held = 0
+        self._waiting: dict[Held, None] = {}
         self._handlers = self._make_handlers()
 
     def _make_handlers(self) -> list[tuple[Callable[[bytes], Record], Any]]:
@@ -238,6 +239,8 @@ class Pipeline:
         )
         queue.append(held)
         self.held += 1
+        if is_waiting:
+            self._waiting[held] = None
         return held
 
     def _needs_no_hash(self, file_id: FileId, record: Record) -> None:
@@ -254,13 +257,13 @@ class Pipeline:
 
     def release_all(self) -> None:
         """Let go everything that waits, its hashes unknown; for the end."""
-        for process in self._processes:
-            while process.hold:
-                self._release(process.hold[0], "-")
+        for held in tuple(self._waiting):
+            self._release(held, "-")
 
     def _release(self, held: Held, text: str) -> None:
         held.values[_HASHES] = text
         held.is_waiting = False
+        self._waiting.pop(held, None)
         queue = held.queue
         while queue and not queue[0].is_waiting:
             first = queue.popleft()
