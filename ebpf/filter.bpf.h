@@ -145,6 +145,8 @@ enum filter_event filter_events __weak;
 enum filter_flag filter_flags __weak;
 enum filter_term_flag filter_term_flags __weak;
 enum filter_word filter_words __weak;
+enum filter_choice filter_choices __weak;
+enum filter_text filter_texts __weak;
 
 struct filter_rules_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -668,8 +670,8 @@ static __noinline void filter_address(struct filter_input *in, __u32 event, __u3
 			for (int i = 0; i < 8; i++) {
 				if (i)
 					filter_feed(&feed, ':');
-				filter_feed_hexadecimal(
-					&feed, address[2 * i] << 8 | address[2 * i + 1], 4);
+				feed.bits |= filter_feed_hexadecimal(
+					&feed, address[2 * i] << 8 | address[2 * i + 1], 12);
 			}
 		} else {
 #pragma clang loop unroll(disable)

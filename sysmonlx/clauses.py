@@ -107,15 +107,13 @@ def _clauses(element: Element, event_id: int) -> Iterator[Clause]:
 class Tests:
     """Makes the tests of one element for one of the events that it judges.
 
-    An element for several events is bound to the first that has all its fields; in the
-    others a field counts only where it stands at the same place.
+    An element for several events is bound to one of them; in the others a field counts
+    only where it stands at the same place.
     """
 
     def __init__(self, element: Element, event_id: int) -> None:
-        used = {f.field for item in element.items for f in filters_of(item)}
-        bound = next((i for i in element.event_ids if used <= _names(i)), event_id)
         here = EVENT_BY_ID[event_id].fields
-        there = EVENT_BY_ID[bound].fields
+        there = EVENT_BY_ID[element.bound_id or event_id].fields
         self._fields = {
             a.name for a, b in zip(here, there, strict=False) if a.name == b.name
         }
@@ -129,10 +127,6 @@ class Tests:
         if not self.has(item):
             return FALSE
         return make_test(item.field, item.condition, item.value)
-
-
-def _names(event_id: int) -> set[str]:
-    return {field.name for field in EVENT_BY_ID[event_id].fields}
 
 
 def filters_of(item: Filter | Compound) -> tuple[Filter, ...]:

@@ -90,6 +90,11 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
     "bpf_map__reuse_fd": (c_int, [c_void_p, c_int], check_not_negative),
     "bpf_map__value_size": (c_uint32, [c_void_p], None),
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)], check_not_null),
+    "bpf_map_create": (
+        c_int,
+        [c_uint32, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p],
+        check_not_negative,
+    ),
     "bpf_map_update_elem": (
         c_int,
         [c_int, c_char_p, c_char_p, c_uint64],
@@ -260,6 +265,20 @@ class BpfMap:
         size = c_size_t()
         address = self._lib.bpf_map__initial_value(self._pointer, byref(size))
         return address, size.value
+
+
+_MAP_TYPE_ARRAY = 2  # BPF_MAP_TYPE_ARRAY, <linux/bpf.h>
+
+
+def create_array(name: str, value: bytes) -> int:
+    """Return the descriptor of a new array map that holds one value.
+
+    The caller closes it; a map of maps that it was put into keeps the array.
+    """
+    lib = library()
+    fd = int(lib.bpf_map_create(_MAP_TYPE_ARRAY, name.encode(), 4, len(value), 1, None))
+    lib.bpf_map_update_elem(fd, bytes(4), value, 0)
+    return fd
 
 
 class BpfObject:

@@ -110,21 +110,9 @@ def filter_matches(element: Element, item: Filter, event: Event) -> bool:
 
 
 def has_field(element: Element, name: str, event_id: int) -> bool:
-    """Return whether the event has the field where the element's own event has it.
-
-    An element for several events is bound to the first that has all its fields.
-    """
-    used = {
-        part.field
-        for item in element.items
-        for part in ((item,) if isinstance(item, Filter) else item.filters)
-    }
-    layouts = {i: [f.name for f in EVENT_BY_ID[i].fields] for i in element.event_ids}
-    bound = next(
-        (layout for layout in layouts.values() if used <= set(layout)),
-        layouts[event_id],
-    )
-    here = layouts[event_id]
+    """Return whether the event has the field where the element's own event has it."""
+    here = [f.name for f in EVENT_BY_ID[event_id].fields]
+    bound = [f.name for f in EVENT_BY_ID[element.bound_id or event_id].fields]
     return name in here and name in bound and here.index(name) == bound.index(name)
 
 

@@ -98,6 +98,7 @@ def element(
         chance.choice(["include", "exclude"]),
         chance.choice(["and", "or"]),
         tuple(items),
+        bound_id=event_ids[0],
     )
 
 

@@ -305,7 +305,7 @@ def test_a_rule_on_rule_name_fixes_it() -> None:
 
 def test_a_field_that_an_event_of_the_series_lacks_does_not_match() -> None:
     items = (Filter("Details", "is not", "x"), Filter("Image", "is", "y"))
-    registry = Element("RegistryEvent", (12, 13, 14), "include", "or", items)
+    registry = Element("RegistryEvent", (12, 13, 14), "include", "or", items, 0, 13)
     rules = compile_rules(Ruleset("4.90", (registry,)))
     assert rules.match(12, values_of(12, Image="z")) is None
     assert rules.match(12, values_of(12, Image="y")) == "-"

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""The rules in the kernel's maps: packed as `struct filter_rules`, swapped whole."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from sysmonlx.automaton import Table
+from sysmonlx.btf import Btf, Kind
+from sysmonlx.errors import LibbpfError
+from sysmonlx.kernelfields import EVENTS
+from sysmonlx.kernelrules import EventRules, KernelRules, Term, compile_kernel_rules
+from sysmonlx.libbpf import BpfMap, create_array
+from sysmonlx.rules import Rules
+
+_ENUMS = (
+    "filter_limit",
+    "filter_word",
+    "filter_event",
+    "filter_choice",
+    "filter_text",
+    "filter_flag",
+    "filter_term_flag",
+)
+_FIRST = bytes(4)
+_USER = struct.Struct("=QII")  # struct filter_user
+_BITS = struct.Struct("=Q")
+
+
+class KernelFilter:
+    """Has the kernel discard what the rules exclude for certain.
+
+    `reasons` says for each event why user space filters it; "" for the kernel.
+    """
+
+    def __init__(self, maps: Mapping[str, BpfMap], btf: Btf) -> None:
+        self._maps = maps
+        self._numbers = {
+            name: value
+            for enum in _ENUMS
+            for name, value in btf.enumerators(enum).items()
+        }
+        self._layout = btf.ctype(btf.find("filter_rules", Kind.STRUCT))
+        self._generation = 0
+        self._rules: KernelRules | None = None
+        self._users: dict[int, str] = {}
+        self.reasons: dict[int, str] = {}
+
+    def install(self, rules: Rules, users: Mapping[int, str]) -> None:
+        """Put rules in force, at once for every event that begins from now on.
+
+        Args:
+            rules: The compiled rules.
+            users: Names of the users that are known, by number; see `add_user`.
+        """
+        decisions = {event_id: rules.decision(event_id) for event_id in EVENTS}
+        compiled = compile_kernel_rules(decisions, self._numbers)
+        if compiled is None:
+            self.remove("its rules are too many for the kernel's tables")
+            return
+        self._generation += 1
+        former, self._rules = self._users, compiled
+        self._users = {}
+        for uid, name in users.items():
+            self.add_user(uid, name)
+        fd = create_array("filter_rules", self._packed(compiled))
+        try:
+            self._maps["filter_rules"].update(_FIRST, struct.pack("=I", fd))
+        finally:
+            os.close(fd)
+        self.reasons = {event.event_id: event.reason for event in compiled.events}
+        self._forget(self._generation - 1, former)
+
+    def remove(self, reason: str) -> None:
+        """Discard nothing in the kernel any more."""
+        self.reasons = dict.fromkeys(EVENTS, reason)
+        self._rules = None
+        with suppress(LibbpfError):  # there were none
+            self._maps["filter_rules"].delete(_FIRST)
+
+    def add_user(self, uid: int, name: str) -> None:
+        """Tell what a user is called; again when that has changed.
+
+        Events of users who were never told are left to user space.
+        """
+        if self._rules is None or self._users.get(uid) == name:
+            return
+        if len(self._users) * 2 >= self._numbers["FILTER_USERS"]:
+            return
+        self._users[uid] = name
+        bits = _BITS.pack(self._rules.user_bits(name))
+        key = _USER.pack(self._generation, uid, 0)
+        self._maps["filter_users"].update(key, bits)
+
+    def _forget(self, generation: int, users: Mapping[int, str]) -> None:
+        for uid in users:
+            self._maps["filter_users"].delete(_USER.pack(generation, uid, 0))
+
+    def _packed(self, rules: KernelRules) -> bytes:
+        packed = self._layout()
+        packed.generation = self._generation
+        packed.image = rules.starts.get("image", 0)
+        packed.path = rules.starts.get("path", 0)
+        packed.path_tail = rules.starts.get("path tail", 0)
+        _set_words(packed.tail_doubt, rules.tail_doubt)
+        self._pack_table(packed, rules.table)
+        for event in rules.events:
+            index = self._numbers[EVENTS[event.event_id]]
+            self._pack_event(packed.events[index], event, rules)
+        for index, term in enumerate(rules.terms):
+            self._pack_term(packed.terms[index], term)
+        return bytes(packed)
+
+    def _pack_table(self, packed: Any, table: Table) -> None:
+        ctypes.memmove(packed.classes, table.byte_classes, len(table.byte_classes))
+        ctypes.memmove(packed.output_of, *_buffer(table.output_of.tobytes()))
+        ctypes.memmove(packed.next, *_buffer(table.transitions.tobytes()))
+        for index, bits in enumerate(table.outputs):
+            _set_words(packed.outputs[index], bits)
+
+    def _pack_event(self, packed: Any, event: EventRules, rules: KernelRules) -> None:
+        flags = {
+            "FILTER_IN_USER_SPACE": bool(event.reason),
+            "FILTER_NEVER": event.never,
+            "FILTER_DEFAULT_INCLUDE": event.default_include,
+            "FILTER_QUIET_DISCARD": event.quiet_discard,
+        }
+        packed.flags = sum(self._numbers[name] for name, on in flags.items() if on)
+        packed.exclude_begin = event.exclude
+        packed.include_begin = event.include
+        packed.include_end = event.end
+        for word, bits in rules.used(event).items():
+            packed.used[word] = bits
+        for name, (decides, values) in (event.choices or {}).items():
+            choice = self._numbers[name]
+            packed.choice_bits[choice] = decides
+            for value, bits in enumerate(values):
+                packed.choices[choice][value] = bits
+        for space, state in rules.starts.items():
+            if isinstance(space, tuple) and space[0] == event.event_id:
+                packed.texts[self._numbers[space[1]]] = state
+
+    def _pack_term(self, packed: Any, term: Term) -> None:
+        flags = {
+            "FILTER_NEGATED": term.negated,
+            "FILTER_END_OF_GROUP": term.ends_group,
+            "FILTER_END_OF_CLAUSE": term.ends_clause,
+        }
+        packed.mask = term.mask
+        packed.word = term.word
+        packed.flags = sum(self._numbers[name] for name, on in flags.items() if on)
+        packed.next_clause = term.next_clause
+
+
+def _buffer(data: bytes) -> tuple[bytes, int]:
+    return data, len(data)
+
+
+def _set_words(words: Any, bits: int) -> None:
+    for index in range(len(words)):
+        words[index] = bits >> (64 * index) & 0xFFFFFFFFFFFFFFFF
