@@ -104,6 +104,10 @@ test-kernel: deps-test bpf bpf-test ## run the tests on the running kernel
 fuzz: deps-test ## 100,000 hostile configurations through the reader
 	$(Q)PYTHONPATH=. $(PYTHON) tests/fuzz/fuzz_config.py
 
+.PHONY: bench
+bench: deps-test bpf build/producer_test.bpf.o ## measure all costs in 5 minutes; see docs/benchmarks.md
+	$(Q)PYTHONPATH=.:tests $(PYTHON) -P -m bench
+
 .PHONY: check
 check: lint types generate-check test ## the gate before every commit
 

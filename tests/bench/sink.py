@@ -85,13 +85,14 @@ class Sink:
         process.stdin.flush()
         return Received(**json.loads(process.stdout.readline()))
 
-    def settle(self, quiet_s: float = 0.25) -> Received:
-        """Return the counters once no line has come for a while."""
+    def settle(self, quiet_s: float = 0.2, limit_s: float = 1.0) -> Received:
+        """Return the counters once no line has come for a while; others make some."""
+        end = time.monotonic() + limit_s
         before = self.report()
         while True:
             time.sleep(quiet_s)
             after = self.report()
-            if after.lines == before.lines:
+            if after.lines == before.lines or time.monotonic() > end:
                 return after
             before = after
 
