@@ -62,9 +62,9 @@ class Layout:
         """Return a record of these field values, others zero, as bytes; for tests."""
         tail, offset, packed = b"", self.size, bytearray(self.size)
         for field in self._packed:
-            value = values.pop(
-                field.name, b"" if field.how in ("text", "varlen") else 0
-            )
+            is_bytes = field.code[-1] == "s" and field.how != "be32"
+            empty: object = b"" if is_bytes or field.how == "varlen" else 0
+            value = values.pop(field.name, empty)
             if field.how == "varlen":
                 struct.pack_into("=HH", packed, field.offset, offset, len(value))
                 tail, offset = tail + value, offset + len(value)

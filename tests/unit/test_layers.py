@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Who may import whom: read from the source, so that a lazy import counts too."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "sysmonlx"
+
+FACTS = """
+    errors catalogue hook hooks_file hooks_network hooks_process options ruleset
+"""
+PURE = """
+    arguments automaton btf budget builders clauses conditions config decode enrich
+    enrich_file enrich_network escape eventlines filtering helptext hooks kernelbits
+    kernelfields kernelrules lint listing literals losses manual offline optionreader
+    optionvalues processes pysource remarks render rules schema sieve terminal trace
+    validation xmltext xsd
+"""
+SYSTEM = """
+    capabilities hashes libbpf lock procfs resolve ringbuffer service services sinks
+    spool state syslog users
+"""
+WIRING = """
+    __init__ __main__ capture cli control daemon foreground health installation
+    kernelfilter output pipeline reading statistics
+"""
+LAYERS = {
+    name: number
+    for number, names in enumerate((FACTS, PURE, SYSTEM, WIRING))
+    for name in names.split()
+}
+#: The system knows facts, but not what is made of them; wiring knows all.
+MAY_IMPORT = {0: {0}, 1: {0, 1}, 2: {0, 2}, 3: {0, 1, 2, 3}}
+
+OUTSIDE_WORLD = {
+    *("ctypes", "fcntl", "mmap", "os", "pathlib", "pwd", "resource", "select"),
+    *("shutil", "signal", "socket", "subprocess", "threading"),
+}
+#: `btf` lays records out; `schema` writes the generated files when run as a program.
+ALLOWED_OUTSIDE = {"btf": {"ctypes"}, "schema": {"pathlib"}}
+ALLOWED_OPEN: set[str] = set()
+
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+INNER = [name for name in MODULES if LAYERS.get(name, 3) < 2]
+
+
+@functools.cache
+def tree(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield the full names of all modules that `module` imports anywhere."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            name = node.module or ""
+            yield name
+            yield from (f"{name}.{each.name}" for each in node.names)
+
+
+def ours(module: str) -> set[str]:
+    """Return the modules of this package that `module` imports."""
+    names = {name.removeprefix("sysmonlx.") for name in imports(module)}
+    return names & set(MODULES)
+
+
+def test_every_module_has_its_layer() -> None:
+    assert set(MODULES) == LAYERS.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way_only(module: str) -> None:
+    allowed = MAY_IMPORT[LAYERS[module]]
+    assert {each for each in ours(module) if LAYERS[each] not in allowed} == set()
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_facts_and_pure_modules_know_no_outside_world(module: str) -> None:
+    outside = {name.partition(".")[0] for name in imports(module)} & OUTSIDE_WORLD
+    assert outside - ALLOWED_OUTSIDE.get(module, set()) == set()
+    opens = [
+        node.lineno
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "open"
+    ]
+    assert opens == [] or module in ALLOWED_OPEN
+
+
+def test_only_configuration_needs_an_xml_library() -> None:
+    users = {
+        module
+        for module in MODULES
+        for name in imports(module)
+        if name.partition(".")[0] in ("lxml", "xmlschema")
+    }
+    assert users <= {"config", "schema", "validation"}
+
+
+def test_daemon_loads_no_xml_library_and_no_configuration_reader() -> None:
+    code = "import sys, sysmonlx.daemon; print(*sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    loaded = set(output.split())
+    assert "sysmonlx.pipeline" in loaded
+    unwanted = {"lxml", "xmlschema", "xml", "sysmonlx.config", "sysmonlx.schema"}
+    assert loaded & unwanted == set()
+    assert loaded & {"logging", "datetime", "decimal", "unittest"} == set()

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import gc
+import uuid
+import weakref
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sysmonlx.processes import (
+    ENDED_LIMIT,
+    GRACE_NS,
+    NO_GUID,
+    UNKNOWN,
+    Identity,
+    Process,
+    ProcessTable,
+    args_text,
+    path_text,
+)
+
+FLAGS = {"KERNEL_THREAD": 1, "ARGS_TRUNCATED": 2, "IMAGE_TRUNCATED": 4}
+SECOND = 1_000_000_000
+
+
+def record(**more: Any) -> SimpleNamespace:
+    """Return a record of process 10, forked by process 1, with these differences."""
+    values = {
+        "boot_ns": 50 * SECOND,
+        "start_boot_ns": 40 * SECOND,
+        "tgid": 10,
+        "uid": 0,
+        "exec_id": 1,
+        "parent_tgid": 1,
+        "parent_start_boot_ns": SECOND,
+        "parent_exec_id": 1,
+        "pid_namespace": 1,
+        "mount_namespace": 2,
+        "namespace_tgid": 10,
+        "flags": 0,
+        "image": b"/bin/program",
+        "args": b"program\0",
+        "comm": b"program",
+    }
+    return SimpleNamespace(**(values | more))
+
+
+INIT = record(
+    tgid=1,
+    start_boot_ns=SECOND,
+    parent_tgid=0,
+    parent_start_boot_ns=0,
+    image=b"/sbin/init",
+    args=b"init\0",
+)
+
+
+@pytest.fixture
+def table() -> ProcessTable:
+    made = ProcessTable(Identity(0x12345678, 0), FLAGS)
+    made.scan([INIT], 2 * SECOND)
+    return made
+
+
+def test_guid_has_the_layout_of_sysmon() -> None:
+    identity = Identity(0xC30C9345, 0x670359F2 * SECOND)
+    guid = identity.process_guid(0x2345, 0x123, 7)
+    data = uuid.UUID(guid).bytes_le
+    assert guid.startswith("{c30c9345-59f2-6703-")
+    assert int.from_bytes(data[8:], "little") == 0x123 << 34 | 0x2345 << 12 | 7
+    assert identity.logon_guid(0, 1, 1000) == "{c30c9345-0000-0000-e803-000001000000}"
+    assert identity.logon_guid(0x670359F2, 0, 0) == (
+        "{c30c9345-59f2-6703-0000-000000000000}"
+    )
+
+
+Images = st.tuples(
+    st.integers(1, (1 << 22) - 1),
+    st.integers(0, 1 << 61),
+    st.integers(0, 4095),
+)
+
+
+@given(Images, Images)
+def test_two_images_never_share_a_guid(
+    one: tuple[int, int, int], two: tuple[int, int, int]
+) -> None:
+    identity = Identity(1, 1_700_000_000_123_456_789)
+    guids = {identity.process_guid(*one), identity.process_guid(*two)}
+    assert len(guids) == len({one, two})
+
+
+@pytest.mark.parametrize(
+    ("data", "truncated", "shown"),
+    [
+        (b"", False, UNKNOWN),
+        (b"\0", False, ""),
+        (b"a\0b c\0\0d\0", False, "a b c  d"),
+        (b"no end", False, "no end"),
+        (b"0123456789", True, "0123456..."),
+        (b"\xff\n", False, "\udcff\n"),
+    ],
+)
+def test_arguments_are_joined(data: bytes, truncated: bool, shown: str) -> None:
+    assert args_text(data, truncated) == shown
+
+
+def test_path_without_its_front_begins_with_plus() -> None:
+    assert path_text(b"/a/b", True) == "+/a/b"
+    assert path_text(b"", False) == UNKNOWN
+
+
+def test_forked_process_runs_its_parents_image(table: ProcessTable) -> None:
+    process = table.fork(record())
+    parent = table.alive(1)
+    assert process.parent is parent
+    assert (process.image, process.args) == ("/sbin/init", "init")
+    assert parent is not None
+    assert process.guid != parent.guid
+
+
+def test_new_image_keeps_the_parent_and_has_a_new_guid(table: ProcessTable) -> None:
+    forked = table.fork(record())
+    created = table.create(record(exec_id=2))
+    assert created.parent is table.alive(1)
+    assert created.image == "/bin/program"
+    assert created.guid != forked.guid
+    assert table.alive(10) is created
+
+
+def test_parent_is_who_forked_though_another_adopted(table: ProcessTable) -> None:
+    table.fork(record())
+    middle = table.alive(10)
+    child = {"tgid": 11, "start_boot_ns": 41 * SECOND}
+    table.fork(record(**child, parent_tgid=10, parent_start_boot_ns=40 * SECOND))
+    assert table.terminate(record()) is middle
+    created = table.create(record(**child, exec_id=2))  # its real_parent is 1 by now
+    assert created.parent is middle
+
+
+def test_parent_is_the_image_that_forked(table: ProcessTable) -> None:
+    first = table.create(record(exec_id=1))
+    child = record(
+        tgid=11,
+        start_boot_ns=41 * SECOND,
+        parent_tgid=10,
+        parent_start_boot_ns=40 * SECOND,
+    )
+    table.fork(child)
+    second = table.create(record(exec_id=2, image=b"/bin/second"))
+    assert table.create(child).parent is first
+    assert table.find(10, 40 * SECOND, 1) is first
+    assert table.find(10, 40 * SECOND, 2) is second
+
+
+def test_user_of_a_parent_is_the_one_it_forked_as(table: ProcessTable) -> None:
+    table.create(record())
+    child = record(
+        tgid=11,
+        start_boot_ns=41 * SECOND,
+        parent_tgid=10,
+        parent_start_boot_ns=40 * SECOND,
+        uid=1000,
+    )
+    parent = table.fork(child).parent
+    assert parent is not None
+    assert parent.uid == 1000
+
+
+def test_end_is_taken_once(table: ProcessTable) -> None:
+    process = table.create(record())
+    assert table.terminate(record()) is process
+    assert table.terminate(record()) is None
+    assert table.alive(10) is None
+    assert table.find(10, 40 * SECOND) is process
+
+
+def test_end_seen_by_a_scan_first_is_still_an_end(table: ProcessTable) -> None:
+    process = table.create(record())
+    table.scan([INIT], 60 * SECOND)
+    assert table.alive(10) is None
+    assert table.terminate(record()) is process
+    assert table.terminate(record()) is None
+
+
+def test_scan_does_not_revive_what_waits_to_be_reaped(table: ProcessTable) -> None:
+    process = table.create(record())
+    table.terminate(record())
+    table.scan([INIT, record(image=b"", args=b"")], 60 * SECOND)
+    assert table.alive(10) is None
+    assert table.find(10, 40 * SECOND) is process
+
+
+def test_scan_keeps_what_records_said(table: ProcessTable) -> None:
+    process = table.create(record())
+    table.scan([INIT, record(args=b"changed later\0")], 60 * SECOND)
+    assert table.alive(10) is process
+    assert process.args == "program"
+
+
+def test_scan_finds_images_whose_record_was_lost(table: ProcessTable) -> None:
+    first = table.create(record())
+    table.scan([INIT, record(exec_id=2, image=b"/bin/other")], 60 * SECOND)
+    found = table.alive(10)
+    assert found is not None
+    assert (found.image, found.parent) == ("/bin/other", first.parent)
+    assert table.find(10, 40 * SECOND, 1) is first
+
+
+def test_record_older_than_the_scan_is_not_the_present_image(
+    table: ProcessTable,
+) -> None:
+    table.scan([INIT, record(exec_id=3, image=b"/bin/third")], 60 * SECOND)
+    second = table.create(record(exec_id=2, image=b"/bin/second"))
+    present = table.alive(10)
+    assert present is not None
+    assert (second.image, present.image) == ("/bin/second", "/bin/third")
+    assert table.find(10, 40 * SECOND, 2) is second
+    assert second.hold is present.hold is not None
+    third = table.create(record(exec_id=3, image=b"/bin/third"))
+    assert table.alive(10) is third
+    assert third.hold is second.hold
+
+
+def test_scan_and_exec_give_the_same_guid(table: ProcessTable) -> None:
+    other = ProcessTable(table.identity, FLAGS)
+    other.scan([record(exec_id=5)], 60 * SECOND)
+    scanned = other.alive(10)
+    assert scanned is not None
+    assert scanned.guid == table.create(record(exec_id=5)).guid
+
+
+def test_tgid_used_again_is_another_process(table: ProcessTable) -> None:
+    first = table.create(record())
+    second = table.create(record(start_boot_ns=45 * SECOND))
+    assert table.alive(10) is second
+    assert not first.is_alive
+    assert table.find(10, 40 * SECOND) is first
+    assert table.terminate(record()) is first
+    assert table.alive(10) is second
+
+
+def test_late_record_of_an_older_process_does_not_end_the_newer(
+    table: ProcessTable,
+) -> None:
+    newer = table.create(record(start_boot_ns=45 * SECOND))
+    unknown = table.acting(record())
+    assert unknown.image == UNKNOWN
+    assert table.alive(10) is newer
+
+
+def test_unknown_process_makes_the_table_scan_at_once(table: ProcessTable) -> None:
+    server = record(tgid=20, start_boot_ns=39 * SECOND, image=b"/bin/server")
+    scans = []
+
+    def rescan() -> None:
+        scans.append(1)
+        table.scan([INIT, server], 60 * SECOND)
+
+    table.rescan = rescan
+    parent = {"parent_tgid": 20, "parent_start_boot_ns": 39 * SECOND}
+    process = table.create(record(**parent))
+    assert process.parent is table.alive(20)
+    assert process.parent is not None
+    assert process.parent.image == "/bin/server"
+    assert (len(scans), table.unknown) == (1, 0)
+
+
+def test_scans_for_unknown_processes_are_rare(table: ProcessTable) -> None:
+    scans = []
+    table.rescan = lambda: scans.append(1)
+    for number in range(100):
+        table.acting(record(tgid=100 + number, boot_ns=50 * SECOND + number))
+    assert (len(scans), table.unknown) == (1, 100)
+    table.acting(record(tgid=99, boot_ns=51 * SECOND))
+    assert len(scans) == 2
+
+
+def test_first_process_has_no_parent(table: ProcessTable) -> None:
+    table.rescan = lambda: pytest.fail("nothing to look for")
+    assert table.create(INIT).parent is None
+    assert table.unknown == 0
+
+
+def test_kernel_thread_shows_its_name(table: ProcessTable) -> None:
+    table.scan([INIT, record(flags=1, image=b"", comm=b"kthreadd")], 60 * SECOND)
+    thread = table.alive(10)
+    assert thread is not None
+    assert (thread.image, thread.args) == (UNKNOWN, "[kthreadd]")
+    assert thread.is_kernel_thread
+
+
+def test_ended_process_is_known_for_a_minute(table: ProcessTable) -> None:
+    table.create(record())
+    table.terminate(record(boot_ns=50 * SECOND))
+    table.expire(50 * SECOND + GRACE_NS)
+    assert table.find(10, 40 * SECOND) is not None
+    table.expire(50 * SECOND + GRACE_NS + 1)
+    assert table.find(10, 40 * SECOND) is None
+
+
+def test_memory_is_bounded_by_processes_that_end(table: ProcessTable) -> None:
+    for number in range(3 * ENDED_LIMIT):
+        one = record(tgid=100 + number % 7, start_boot_ns=(3 + number) * SECOND)
+        table.fork(one)
+        table.terminate(one)
+    assert len(table) == ENDED_LIMIT + 1
+
+
+class _Watched(Process):
+    __slots__ = ("__weakref__",)
+
+
+def test_superseded_images_do_not_keep_their_ancestors(
+    table: ProcessTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each generation forks the next, then runs another program and ends."""
+    monkeypatch.setattr("sysmonlx.processes.Process", _Watched)
+    kept = []
+    before = {"parent_tgid": 1, "parent_start_boot_ns": SECOND}
+    for number in range(50):
+        start = (number + 3) * SECOND
+        me = {"tgid": 100 + number, "start_boot_ns": start}
+        kept.append(weakref.ref(table.fork(record(**me, **before))))
+        if number:
+            old = {"tgid": 99 + number, "start_boot_ns": start - SECOND}
+            table.create(record(**old, exec_id=2))
+            table.terminate(record(**old, exec_id=2, boot_ns=start))
+        before = {"parent_tgid": 100 + number, "parent_start_boot_ns": start}
+    table.expire(1000 * SECOND)
+    gc.collect()
+    assert sum(each() is not None for each in kept) <= 2
+
+
+def test_no_guid_is_all_zero() -> None:
+    assert uuid.UUID(NO_GUID).int == 0
