@@ -10,7 +10,8 @@
 #define ROUNDS 64 /* of all templates, by one run at most */
 
 /* One record: of a process that is new in each round, or of the one that runs this. */
-struct template {
+struct template
+{
 	__u32 size; /* 0: none */
 	__u32 is_of_current;
 	__u8 data[TEMPLATE_SIZE];

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import select
@@ -110,7 +111,7 @@ class Daemon:
             capabilities.drop()
         self._report_start()
         self.output.flush()
-        gc.collect()
+        _give_memory_back()
         gc.freeze()
         gc.disable()
 
@@ -377,3 +378,11 @@ class Daemon:
             self.output.close(_CLOSE_S)
             self.hasher.close()
         self.capture.close()
+
+
+def _give_memory_back() -> None:
+    """Return to the system what loading needed: libbpf parses megabytes of types."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
