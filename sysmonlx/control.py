@@ -36,6 +36,7 @@ class ControlServer:
         try:
             self._socket.bind(os.fspath(path))
         except OSError as error:
+            self._socket.close()
             reason = error.strerror or str(error)
             raise ControlError(f"Cannot listen at {path}: {reason}") from error
         finally:

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""What the program prints and returns, where neither root nor a daemon is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sysmonlx import cli
+from sysmonlx.schema import schema_text
+
+
+class Said:
+    """Exit status and output of one call."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+class Program:
+    """The program in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> Said:
+        status = cli.main(words)
+        return Said(status, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def program(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Program]:
+    monkeypatch.setenv("SYSMONLX_ROOT", str(tmp_path / "root"))
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o022)
+    yield Program(capsys)
+    os.umask(before)
+
+
+@pytest.mark.parametrize("words", [("-?",), ("-h",), ("-HELP",), ("-?", "config")])
+def test_help_goes_to_standard_error(program: Program, words: tuple[str, ...]) -> None:
+    said = program(*words)
+    assert (said.status, said.out) == (0, cli.BANNER)
+    assert "Usage:" in said.err or "schema is version: 4.90" in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("-m",),
+        ("/i",),
+        ("-accepteula",),
+        ("-nope",),
+        ("-i", "-c"),
+        ("-k",),
+        ("-dns", "x"),
+    ],
+)
+def test_nothing_to_do_is_bad_parameters_with_usage(
+    program: Program, words: tuple[str, ...]
+) -> None:
+    said = program(*words)
+    assert (said.status, "Usage:\n" in said.err) == (87, True)
+    assert said.out == cli.BANNER
+
+
+def test_banner_can_be_left_out(program: Program) -> None:
+    assert program("-nologo", "-s").out == schema_text(None)
+    assert program("-s").out == cli.BANNER + schema_text(None)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            ("--",),
+            "The '--' switch must be used with -c switch (config update) to set"
+            " defaults.\n\n",
+        ),
+        (("-a", "x", "-c"), "\nOption not implemented on Linux.\n\n"),
+        (("-i", "-r"), "\nOption not implemented on Linux.\n\n"),
+        (("-t", "loud"), "Possible options for DebugMode: verbose\n\n"),
+    ],
+)
+def test_refusals_have_the_texts_that_tools_look_for(
+    program: Program, words: tuple[str, ...], text: str
+) -> None:
+    said = program(*words)
+    assert (said.status, said.err) == (87, text)
