@@ -10,6 +10,7 @@
 #include "pid.bpf.h"
 #include "record.h"
 #include "task.bpf.h"
+#include "verdict.bpf.h"
 
 /* The rights that Windows would have asked for, which rules name. */
 #define PROCESS_VM_READ 0x10
@@ -39,7 +40,10 @@ static __always_inline int process_accessed(struct task_struct *target, __u32 gi
 		r.target_uid = BPF_CORE_READ(target, cred, uid.val);
 		r.target_exec_id = KREAD(target, self_exec_id);
 	}
-	record_send(&r, sizeof(r), RECORD_PROCESS_ACCESS, false);
+	if (process_access_excluded(&r))
+		count_filtered(RECORD_PROCESS_ACCESS);
+	else
+		record_send(&r, sizeof(r), RECORD_PROCESS_ACCESS, false);
 	return 0;
 }
 

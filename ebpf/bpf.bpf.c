@@ -9,6 +9,7 @@
 #include "maps.bpf.h"
 #include "record.h"
 #include "task.bpf.h"
+#include "verdict.bpf.h"
 
 /* bpf(BPF_PROG_LOAD) has returned a descriptor. */
 __noinline int bpf_program_loaded(__u32 fd)
@@ -31,6 +32,9 @@ __noinline int bpf_program_loaded(__u32 fd)
 	r.program_id = KREAD(aux, id);
 	r.program_type = KREAD(program, type);
 	bpf_probe_read_kernel_str(r.name, sizeof(r.name), aux->name);
-	record_send(&r, sizeof(r), RECORD_BPF_PROGRAM_LOAD, false);
+	if (program_load_excluded(&r))
+		count_filtered(RECORD_BPF_PROGRAM_LOAD);
+	else
+		record_send(&r, sizeof(r), RECORD_BPF_PROGRAM_LOAD, false);
 	return 0;
 }

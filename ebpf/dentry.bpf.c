@@ -79,9 +79,8 @@ int BPF_PROG(path_rename, const struct path *old_directory, struct dentry *old,
 }
 
 /* Where the name of an unlink call begins: a mount that may lead to the file. */
-static __always_inline struct vfsmount *start_of_call(struct task_struct *task,
-						      struct pt_regs *regs, enum call call,
-						      bool compat)
+static __always_inline struct vfsmount *
+start_of_call(struct task_struct *task, struct pt_regs *regs, enum call call, bool compat)
 {
 	__s32 dirfd = call == CALL_UNLINK ? AT_FDCWD : (__s32)ARGUMENT_0(regs, compat);
 	struct file *file;

@@ -14,6 +14,7 @@
 #include "record.h"
 #include "syscall.bpf.h"
 #include "task.bpf.h"
+#include "verdict.bpf.h"
 
 #define PROC_SUPER_MAGIC 0x9fa0
 #define PTRACE_ATTACH 16
@@ -36,6 +37,10 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 	if (!record_append_name(scratch, &r->path, KREAD(file, f_path.dentry),
 				KREAD(file, f_path.mnt)))
 		r->flags |= RECORD_PATH_TRUNCATED;
+	if (raw_access_excluded()) {
+		count_filtered(RECORD_RAW_ACCESS_READ);
+		return 0;
+	}
 	record_finish(scratch, RECORD_RAW_ACCESS_READ, false);
 	return 0;
 }
@@ -57,9 +62,9 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 	if (f_mode & FMODE_PATH)
 		return 0;
 	if (kind == S_IFBLK)
-		return is_wanted(RECORD_BIT(RECORD_RAW_ACCESS_READ)) && !is_own() ?
-			       device_opened(file, inode) :
-			       0;
+		return is_wanted(RECORD_BIT(RECORD_RAW_ACCESS_READ)) && !is_own()
+			       ? device_opened(file, inode)
+			       : 0;
 	if (kind != S_IFREG)
 		return 0;
 	if (truncated && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) && !is_own())
@@ -108,9 +113,9 @@ static __always_inline int name_given(struct name_under_way *name, __s32 dirfd, 
 				      __u32 flags)
 {
 	if (!name)
-		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) ?
-			       file_event_of_string(dirfd, string, RECORD_FILE_CREATE, flags) :
-			       0;
+		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE))
+			       ? file_event_of_string(dirfd, string, RECORD_FILE_CREATE, flags)
+			       : 0;
 	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
 		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
 	if ((name->mode & S_IFMT) == S_IFREG && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
@@ -157,13 +162,12 @@ static __always_inline int name_changed(enum call call, struct pt_regs *regs, bo
 	case CALL_RENAMEAT:
 		return name_given(name, third, fourth, 0);
 	case CALL_MKNOD:
-		return is_regular_mode(second) ?
-			       name_given(NULL, AT_FDCWD, first, RECORD_FILE_IS_NEW) :
-			       0;
+		return is_regular_mode(second)
+			       ? name_given(NULL, AT_FDCWD, first, RECORD_FILE_IS_NEW)
+			       : 0;
 	case CALL_MKNODAT:
-		return is_regular_mode(third) ?
-			       name_given(NULL, first, second, RECORD_FILE_IS_NEW) :
-			       0;
+		return is_regular_mode(third) ? name_given(NULL, first, second, RECORD_FILE_IS_NEW)
+					      : 0;
 	default:
 		return 0;
 	}
@@ -194,15 +198,15 @@ static __always_inline int access_call_done(enum call call, struct pt_regs *regs
 
 	if (call == CALL_BPF)
 		return (__u16)first == BPF_PROG_LOAD_COMMAND && result >= 0 &&
-				       is_wanted(RECORD_BIT(RECORD_BPF_PROGRAM_LOAD)) ?
-			       bpf_program_loaded(result) :
-			       0;
+				       is_wanted(RECORD_BIT(RECORD_BPF_PROGRAM_LOAD))
+			       ? bpf_program_loaded(result)
+			       : 0;
 	if (!is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)))
 		return 0;
 	if (call == CALL_PTRACE)
-		return !result && (request == PTRACE_ATTACH || request == PTRACE_SEIZE) ?
-			       ptrace_attached(ARGUMENT_1(regs, compat)) :
-			       0;
+		return !result && (request == PTRACE_ATTACH || request == PTRACE_SEIZE)
+			       ? ptrace_attached(ARGUMENT_1(regs, compat))
+			       : 0;
 	if (call == CALL_PIDFD_GETFD)
 		return result >= 0 ? descriptor_taken(first) : 0;
 	return result > 0 ? process_memory_copied(first, call == CALL_PROCESS_VM_WRITEV) : 0;
@@ -216,9 +220,9 @@ static __always_inline int accept_call_done(enum call call, struct pt_regs *regs
 
 	if (call == CALL_SOCKETCALL && what != SOCKETCALL_ACCEPT && what != SOCKETCALL_ACCEPT4)
 		return 0;
-	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT)) ?
-		       connection_accepted(result) :
-		       0;
+	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT))
+		       ? connection_accepted(result)
+		       : 0;
 }
 
 SEC("?tp_btf/sys_exit")
@@ -232,10 +236,11 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	if (compat)
 		result = (int)result;
 	if (call <= CALL_CREAT)
-		return result >= 0 && is_wanted(OPEN_RECORDS) ?
-			       file_opened((__u64)task_file((void *)bpf_get_current_task(), result),
-					   is_truncating(call, regs, compat)) :
-			       0;
+		return result >= 0 && is_wanted(OPEN_RECORDS)
+			       ? file_opened(
+					 (__u64)task_file((void *)bpf_get_current_task(), result),
+					 is_truncating(call, regs, compat))
+			       : 0;
 	if (call <= CALL_MKNODAT)
 		return name_call_done(call, regs, compat, result);
 	if (call >= CALL_ACCEPT)

@@ -36,7 +36,7 @@ static long climb_step(__u32 index, struct climb *climb)
 static __always_inline bool mount_shows(struct vfsmount *mnt, struct dentry *dentry)
 {
 	struct super_block *sb = KREAD(dentry, d_sb);
-	struct climb climb = { .dentry = dentry, .wanted = KREAD(mnt, mnt_root) };
+	struct climb climb = {.dentry = dentry, .wanted = KREAD(mnt, mnt_root)};
 
 	if (!mnt || KREAD(mnt, mnt_sb) != sb)
 		return false;

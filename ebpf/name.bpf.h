@@ -12,6 +12,7 @@
 #include "path.bpf.h"
 #include "record.h"
 #include "task.bpf.h"
+#include "verdict.bpf.h"
 
 #define NAMES_UNDER_WAY 1024
 
@@ -71,6 +72,10 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 	r->created_ns = created_ns;
 	if (!record_append_name(scratch, &r->path, dentry, mnt))
 		r->flags |= RECORD_PATH_TRUNCATED;
+	if (file_event_excluded(type)) {
+		count_filtered(type);
+		return 0;
+	}
 	record_finish(scratch, type, false);
 	return 0;
 }
@@ -93,6 +98,10 @@ static __always_inline int file_event_of_name(enum record_type type, struct name
 	if (!name->whole)
 		r->flags |= RECORD_PATH_TRUNCATED;
 	record_append_path(scratch, &r->path, &name->path);
+	if (file_event_excluded(type)) {
+		count_filtered(type);
+		return 0;
+	}
 	record_finish(scratch, type, false);
 	return 0;
 }
@@ -168,6 +177,10 @@ static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type
 		return 0;
 	}
 	file_event_build(scratch, dirfd, string, type, flags, false);
+	if (file_event_excluded(type)) {
+		count_filtered(type);
+		return 0;
+	}
 	record_finish(scratch, type, false);
 	return 0;
 }

@@ -104,7 +104,7 @@ static __always_inline bool task_in_compat_call(struct task_struct *task)
 	return KREAD(task, thread_info.status) & TS_COMPAT;
 }
 
-#define CALL_ARGUMENT(regs, compat, native_register, compat_register)                       \
+#define CALL_ARGUMENT(regs, compat, native_register, compat_register) \
 	((compat) ? (__u64)(__u32)(regs)->compat_register : (regs)->native_register)
 #define ARGUMENT_0(regs, compat) CALL_ARGUMENT(regs, compat, di, bx)
 #define ARGUMENT_1(regs, compat) CALL_ARGUMENT(regs, compat, si, cx)
@@ -165,7 +165,7 @@ static __always_inline bool task_in_compat_call(struct task_struct *task)
 	return KREAD(task, thread_info.flags) >> TIF_32BIT & 1;
 }
 
-#define CALL_ARGUMENT(regs, compat, native_register)                                        \
+#define CALL_ARGUMENT(regs, compat, native_register) \
 	((compat) ? (__u64)(__u32)(regs)->native_register : (regs)->native_register)
 #define ARGUMENT_0(regs, compat) CALL_ARGUMENT(regs, compat, orig_x0)
 #define ARGUMENT_1(regs, compat) CALL_ARGUMENT(regs, compat, regs[1])
@@ -199,8 +199,8 @@ __u64 wanted_records __weak = 0;
 bool truncation_as_create __weak = 0;
 
 #define RECORD_BIT(type) (1ULL << (type))
-#define OPEN_RECORDS                                                                        \
-	(RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_RAW_ACCESS_READ) |              \
+#define OPEN_RECORDS                                                           \
+	(RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_RAW_ACCESS_READ) | \
 	 RECORD_BIT(RECORD_PROCESS_ACCESS))
 #define NAME_RECORDS (RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_FILE_DELETE))
 

@@ -51,8 +51,7 @@ static __always_inline int request_remember(__u64 request, __s32 dirfd, __u64 na
 }
 
 /* The kernel has copied the names of the request; they are gone when it completes. */
-SEC("?tp_btf/io_uring_submit_req")
-int BPF_PROG(io_uring_name_begun, struct io_kiocb *request)
+static __always_inline int name_begun(struct io_kiocb *request)
 {
 	struct io_rename *rename = (void *)&request->cmd;
 	struct io_unlink *unlink = (void *)&request->cmd;
@@ -103,12 +102,10 @@ static __always_inline int request_done(__u64 request, __s32 result, enum record
 }
 
 /* In the context of the process, whose workers count as its threads. */
-SEC("?tp_btf/io_uring_complete")
-int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *request,
-	     struct io_uring_cqe *completion)
+static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *request,
+				     __s32 result)
 {
 	struct io_open *open = (void *)&request->cmd;
-	__s32 result = completion->res;
 
 	if (!request)
 		return 0;
@@ -127,4 +124,32 @@ int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *requ
 	default:
 		return 0;
 	}
+}
+
+SEC("?tp_btf/io_uring_submit_req")
+int BPF_PROG(io_uring_name_begun, struct io_kiocb *request)
+{
+	return name_begun(request);
+}
+
+/* The tracepoint's name before v6.4. */
+SEC("?tp_btf/io_uring_submit_sqe")
+int BPF_PROG(io_uring_name_begun_sqe, struct io_kiocb *request)
+{
+	return name_begun(request);
+}
+
+SEC("?tp_btf/io_uring_complete")
+int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *request,
+	     struct io_uring_cqe *completion)
+{
+	return name_done(ring, request, completion->res);
+}
+
+/* Older: the members of the completion are arguments. */
+SEC("?tp_btf/io_uring_complete")
+int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_kiocb *request,
+	     __u64 user_data, int result)
+{
+	return name_done(ring, request, result);
 }

@@ -28,7 +28,11 @@ FILE_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="files by io_uring",
         events=frozenset({9, 10, 11, 23, 26}),
-        alternatives=(("io_uring_name_begun", "io_uring_name_done"),),
+        alternatives=(
+            ("io_uring_name_begun", "io_uring_name_done"),
+            ("io_uring_name_begun", "io_uring_name_done_by_result"),
+            ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
+        ),
         missing="files opened, named and deleted through io_uring",
     ),
 )

@@ -137,6 +137,16 @@ def test_calls_of_the_32_bit_interface_are_seen(
     assert rows(events, directory) == [("11", "new"), ("23", "new"), ("26", "new")]
 
 
+def test_a_name_taken_over_is_a_creation_and_where_it_shows_a_removal(
+    watcher: Daemon, directory: Path
+) -> None:
+    _, events = act(watcher, "actions_file.py", "rename_over", directory)
+    expected = [("11", "old2")]
+    if "path_rename" in watcher.stats()["programs"]:
+        expected = [("23", "old2"), ("26", "old2"), *expected]
+    assert rows(events, directory) == expected
+
+
 @pytest.mark.parametrize(("name", "expected"), BY_RING)
 def test_io_uring_hides_nothing(
     watcher: Daemon, directory: Path, name: str, expected: list[tuple[str, str]]
