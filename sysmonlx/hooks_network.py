@@ -34,7 +34,11 @@ NETWORK_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="UDP receivers",
         events=_NETWORK,
-        alternatives=(("udp_received",), ("udp_received_v4", "udp_received_v6")),
+        alternatives=(
+            ("udp_received",),
+            ("udp_received_v4", "udp_received_v6"),
+            ("udp_received_datagram",),
+        ),
         missing="no NetworkConnect of UDP received",
     ),
 )
