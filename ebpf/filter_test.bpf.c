@@ -36,6 +36,8 @@ struct filter_test {
 	struct varlen image;
 	struct varlen target;
 	__u32 repeat;
+	__u32 discarded; /* out: how many of them discarded */
+	__u32 pad;
 	__u64 ns; /* out: what `repeat` judgements took */
 };
 
@@ -135,8 +137,11 @@ static long judge_once(__u32 index, struct judgement *judgement)
 		return 1;
 	}
 	give_all(&in, judgement->test, judgement->scratch);
-	judgement->verdict =
-		filter_discards(&in, judgement->test->event) ? VERDICT_DISCARD : VERDICT_KEEP;
+	judgement->verdict = VERDICT_KEEP;
+	if (filter_discards(&in, judgement->test->event)) {
+		judgement->verdict = VERDICT_DISCARD;
+		judgement->test->discarded++;
+	}
 	return 0;
 }
 
