@@ -36,6 +36,7 @@ static __always_inline void connect_begun(struct owner *owner)
 {
 	if (owner) {
 		owner_fill(owner);
+		owner_answers_keep(owner);
 		return;
 	}
 	count_seen(RECORD_NETWORK_CONNECT);
@@ -114,6 +115,7 @@ static __always_inline void accepted(struct sock *sk)
 	if (is_own_task(current_task()))
 		return;
 	owner_fill(&owner);
+	owner_answers_keep(&owner);
 	flow_of_socket(&flow, sk, IPPROTO_TCP);
 	network_report(&owner, &flow, false, false);
 }

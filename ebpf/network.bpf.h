@@ -8,6 +8,7 @@
 #include "maps.bpf.h"
 #include "record.h"
 #include "sock.bpf.h"
+#include "verdict.bpf.h"
 
 /* Of socketcall(), <linux/net.h>. */
 #define SOCKETCALL_ACCEPT 5
@@ -44,8 +45,11 @@ static __always_inline void network_report(const struct owner *owner, const stru
 	__builtin_memcpy(r.source_address, source, sizeof(r.source_address));
 	__builtin_memcpy(r.destination_address, destination, sizeof(r.destination_address));
 	count_seen(RECORD_NETWORK_CONNECT);
-	/* the rules in the kernel go here: owner and both ends are known */
-	record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
+	/* a flow of datagrams is rare, and its programs have no stack left to ask the rules */
+	if (flow->protocol == IPPROTO_TCP && connection_excluded(owner, &r))
+		count_filtered(RECORD_NETWORK_CONNECT);
+	else
+		record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
 }
 
 #endif /* NETWORK_BPF_H */

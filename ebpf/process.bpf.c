@@ -9,6 +9,7 @@
 #include "path.bpf.h"
 #include "record.h"
 #include "task.bpf.h"
+#include "verdict.bpf.h"
 
 /* Keeps the record layouts in the object's BTF, where user space reads them. */
 const union record *record_layouts;
@@ -102,6 +103,15 @@ static __always_inline void args_appended(struct scratch *scratch, struct proces
 	scratch->used += length;
 }
 
+/* The rules in the kernel ask what a process runs; of a cut path they know nothing. */
+static __always_inline void keep_image(struct scratch *scratch, struct process_create *r,
+				       struct task_struct *leader)
+{
+	struct varlen unknown = {};
+
+	image_known(leader, scratch, r->flags & RECORD_IMAGE_TRUNCATED ? &unknown : &r->image);
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -119,6 +129,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	r.mount_namespace = task_mount_namespace(child);
 	r.namespace_tgid = task_namespace_tgid(child);
 	r.flags = task_flags(child);
+	image_inherited(parent->group_leader, child);
 	record_send(&r, sizeof(r), RECORD_PROCESS_FORK, false);
 	return 0;
 }
@@ -141,6 +152,7 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 	fill_ids(r, task);
 	fill_tty(r, task);
 	append_paths(scratch, r, task);
+	keep_image(scratch, r, task);
 	length = args_length(r, mm) & (ARGS_SIZE - 1);
 	used = scratch->used & (STRINGS_SIZE - 1);
 	error = bpf_probe_read_user(&scratch->data[used], length, (void *)mm->arg_start);
@@ -200,6 +212,8 @@ static __always_inline struct process_create *scan_begin(struct scratch *scratch
 	fill_ids(r, task);
 	fill_tty(r, task);
 	append_paths(scratch, r, task);
+	if (task->pid == task->tgid)
+		keep_image(scratch, r, task);
 	return r;
 }
 

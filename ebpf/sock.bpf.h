@@ -8,6 +8,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include "compat.bpf.h"
+#include "filter.bpf.h"
 #include "maps.bpf.h"
 #include "record.h"
 
@@ -37,6 +38,7 @@ struct owner {
 	__u32 exec_id;
 	__u32 tid;
 	__u32 uid;
+	struct filter_answers answers; /* what the rules say of its image; may be unknown */
 };
 
 /*
@@ -65,6 +67,7 @@ static __always_inline void owner_fill(struct owner *owner)
 	owner->tid = KREAD(task, pid);
 	owner->uid = KREAD(cred, uid.val); /* real, as the initial namespace has it */
 	owner->exec_id = KREAD(task, self_exec_id);
+	owner->answers.generation = 0;
 }
 
 static __always_inline bool is_v4_mapped(const struct in6_addr *address)
