@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from sysmonlx.state import ROOT_VARIABLE, Paths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAIN_XML = REPOSITORY / "tests/data/configs/main.xml"
+#: Compiled modules, which an installation has beside the sources.
+_BYTECODE = REPOSITORY / "build/bytecode"
 _DEADLINE_S = 20.0
 _SYSMON = '<Sysmon schemaversion="4.90"><EventFiltering>{}</EventFiltering></Sysmon>'
 _INCLUDE_ALL = '<{} onmatch="exclude"/>'
@@ -72,12 +75,13 @@ class Sensor:
         address = self.root / "notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(os.fspath(address))
-            ready.settimeout(_DEADLINE_S)
             environment = {
                 **os.environ,
                 ROOT_VARIABLE: os.fspath(self.root),
                 "NOTIFY_SOCKET": os.fspath(address),
+                "PYTHONPYCACHEPREFIX": os.fspath(_BYTECODE),
             }
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
             start = time.perf_counter()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "sysmonlx", *(words or ("-service",))],
@@ -85,12 +89,20 @@ class Sensor:
                 cwd=REPOSITORY,
                 stdout=subprocess.DEVNULL,
             )
-            while not (state := ready.recv(4096)).startswith(b"READY"):
+            while not (state := self._state(ready)).startswith(b"READY"):
                 if state.startswith(b"STATUS"):
                     raise RuntimeError(state.decode())
             took_s = time.perf_counter() - start
         address.unlink()
         return took_s
+
+    def _state(self, ready: socket.socket) -> bytes:
+        ready.settimeout(0.2)
+        end = time.monotonic() + _DEADLINE_S
+        while time.monotonic() < end and self._process.poll() is None:
+            with suppress(TimeoutError):
+                return ready.recv(4096)
+        raise RuntimeError("the daemon did not become ready")
 
     def start_with_configuration(self) -> float:
         """The same with the configuration read anew, as `-t -i FILE` does."""
