@@ -7,7 +7,6 @@ gets the policy as JSON and the remarks as text.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
@@ -103,6 +102,8 @@ def is_changed(path: Path, policy: Policy) -> bool:
         found = path.read_bytes()
     except OSError:
         return False
+    import hashlib  # 3.7 MB of libcrypto, which the daemon may not need
+
     digest = hashlib.sha256(found).hexdigest()
     known = dict(policy.digests).get("SHA256")
     return digest != known if known else found != EMPTY
