@@ -31,6 +31,7 @@ from sysmonlx.ringbuffer import RingBuffer
 OBJECT = Path(__file__).with_name("sysmonlx.bpf.o")
 #: The same programs for kernels without bpf_loop(), before v5.17.
 OLDER_OBJECT = Path(__file__).with_name("sysmonlx_older.bpf.o")
+_KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 _FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
 
 
@@ -125,6 +126,14 @@ class Capture:
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
         self._identity_class = btf.ctype(btf.find("file_identity", Kind.STRUCT))
+
+    def forget_modules(self) -> None:
+        """Load later programs without the types of kernel modules.
+
+        libbpf 1.1 fails where it may not list them, which takes CAP_SYS_ADMIN. It does
+        not try to when it is told where the types of the kernel are.
+        """
+        self._btf_path = self._btf_path or _KERNEL_BTF
 
     def attach_processes(self) -> None:
         """Attach what every event needs."""

@@ -109,6 +109,7 @@ class Daemon:
         self._listen()
         if self.options.drops_capabilities:
             capabilities.drop()
+            self.capture.forget_modules()
         self._report_start()
         self.output.flush()
         _give_memory_back()
