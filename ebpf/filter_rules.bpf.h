@@ -138,27 +138,11 @@ struct filter_rules_map {
 	__type(value, struct filter_rules);
 };
 
-/* The rules in force; empty: nothing is discarded. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct filter_rules_map);
-} filter_rules __weak SEC(".maps");
-
 struct filter_user {
 	__u64 generation;
 	__u32 uid;
 	__u32 pad;
 };
-
-/* What the rules say about the name of a user; one who is not here is unknown. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, FILTER_USERS);
-	__type(key, struct filter_user);
-	__type(value, __u64);
-} filter_users __weak SEC(".maps");
 
 /* What the rules say about an image: good for one generation of them. */
 struct filter_answers {
@@ -174,13 +158,6 @@ struct filter_process {
 	__u8 image[FILTER_IMAGE_SIZE + 8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct filter_process);
-} filter_processes __weak SEC(".maps");
-
 /* One event under judgement. */
 struct filter_input {
 	struct filter_rules *rules;
@@ -189,6 +166,32 @@ struct filter_input {
 	__u32 unknown; /* words of which nothing is known */
 	__u32 pad;
 };
+
+/* A kernel that cannot walk an automaton may not have these kinds of maps either. */
+#ifndef WITHOUT_BPF_LOOP
+/* The rules in force; empty: nothing is discarded. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct filter_rules_map);
+} filter_rules __weak SEC(".maps");
+
+/* What the rules say about the name of a user; one who is not here is unknown. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FILTER_USERS);
+	__type(key, struct filter_user);
+	__type(value, __u64);
+} filter_users __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct filter_process);
+} filter_processes __weak SEC(".maps");
+#endif
 
 #define FILTER_MASK(word, count) (((1U << (count)) - 1) << (word))
 

@@ -8,7 +8,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include "compat.bpf.h"
-#include "filter.bpf.h"
+#include "filter_rules.bpf.h"
 #include "maps.bpf.h"
 #include "record.h"
 

@@ -10,7 +10,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "compat.bpf.h"
-#include "filter.bpf.h"
+#include "filter_rules.bpf.h"
 #include "maps.bpf.h"
 #include "record.h"
 #include "sock.bpf.h"
@@ -32,6 +32,8 @@
 #define image_inherited(parent, child)
 
 #else
+
+#include "filter.bpf.h"
 
 #define image_known(leader, scratch, image) filter_image_set(leader, scratch, image)
 #define image_inherited(parent, child) filter_image_inherit(parent, child)

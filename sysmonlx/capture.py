@@ -31,6 +31,7 @@ from sysmonlx.ringbuffer import RingBuffer
 OBJECT = Path(__file__).with_name("sysmonlx.bpf.o")
 #: The same programs for kernels without bpf_loop(), before v5.17.
 OLDER_OBJECT = Path(__file__).with_name("sysmonlx_older.bpf.o")
+_FAILED_MAP = re.compile(r"map '(\w+)': failed to create")
 _KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 _FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
 
@@ -96,6 +97,7 @@ class Capture:
         self._objects: list[BpfObject] = []
         self._loaded: dict[str, BpfObject] = {}
         self._refused: dict[str, str] = {}
+        self._omitted: set[str] = set()
         self._serving: dict[Hook, tuple[str, ...]] = {}
         self._cgroup_fd = -1
         self.missing: tuple[Missing, ...] = ()
@@ -118,6 +120,7 @@ class Capture:
         self._load_for((*PROCESS_HOOKS, *wanted), SCAN_PROGRAMS)
         base = self._objects[0]
         btf = Btf(library(), base.btf)
+        self.btf = btf
         self.layouts = Layouts(btf)
         self._counter_class = btf.ctype(btf.find("record_counters", Kind.STRUCT))
         self._variables = btf.variables(".bss")
@@ -275,10 +278,15 @@ class Capture:
         self._loaded.update(dict.fromkeys(names, found))
         if not self.maps:
             self.maps = _by_short_name(found)
+            for name in self._omitted:
+                del self.maps[name]
         return True
 
     def _refuse(self, error: LibbpfError, sections: dict[str, str]) -> None:
-        """Note the program that was refused, and those that would be for its kind."""
+        """Note the program or map refused, and the programs alike that would be."""
+        if (omitted := _FAILED_MAP.search(error.log)) and not self.maps:
+            self._omitted.add(omitted[1])
+            return
         match = _FAILED_PROGRAM.search(error.log)
         if match is None or match[1] not in sections:
             log = error.log.strip().splitlines()
@@ -294,6 +302,8 @@ class Capture:
 
     def _prepare(self, found: BpfObject) -> None:
         maps = _by_short_name(found)
+        for name in self._omitted:
+            maps[name].omit()
         for name, known in self.maps.items():
             if name != ".rodata":
                 maps[name].reuse(known.fd)

@@ -25,6 +25,7 @@ from sysmonlx.hashes import Hasher
 from sysmonlx.health import Health
 from sysmonlx.hooks import hooks_for, wanted_records
 from sysmonlx.installation import own_command, own_environment
+from sysmonlx.kernelfilter import KernelFilter
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
 from sysmonlx.processes import Identity, ProcessTable
@@ -105,6 +106,7 @@ class Daemon:
         self.capture.attach_processes()
         self._scan()
         self._tell_kernel(self._rules)
+        self.filter.install(self._rules, self.users.names)
         self.capture.want(hooks)
         self._listen()
         if self.options.drops_capabilities:
@@ -161,6 +163,7 @@ class Daemon:
             self._mark_known,
         )
         self.pipeline.use_rules(self._rules)
+        self.filter = KernelFilter(self.capture.maps, self.capture.btf)
         self.health = Health(self.capture, self.pipeline, self.output, self.context)
         self.health.end_budget(settings.budget_percent)
         self.statistics = Statistics(self)
@@ -290,6 +293,7 @@ class Daemon:
     def _chores(self) -> None:
         self.context.set_clock(measure_boot_offset())
         self.users.renew()
+        self._tell_users()
         self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if self.health.check() or self.processes.unknown:
             self._rescan()
@@ -299,6 +303,11 @@ class Daemon:
         self._children = [each for each in self._children if each.poll() is None]
         self.statistics.write_metrics()
         self.output.flush()
+
+    def _tell_users(self) -> None:
+        """Let the rules in the kernel know the names learnt since."""
+        for uid, name in tuple(self.users.names.items()):
+            self.filter.add_user(uid, name)
 
     def _rescan(self) -> None:
         with contextlib.suppress(CaptureError):
@@ -340,6 +349,7 @@ class Daemon:
         self.capture.want({*hooks, *hooks_for(self._rules.can_emit, before.settings)})
         self._rules, self.policy = rules, policy
         self.pipeline.use_rules(rules)
+        self.filter.install(rules, self.users.names)
         self.context.settings = policy.settings
         self._tell_kernel(rules)
         self._set_hash_limits()

@@ -58,6 +58,9 @@ class KernelFilter:
             rules: The compiled rules.
             users: Names of the users that are known, by number; see `add_user`.
         """
+        if "filter_rules" not in self._maps:
+            self.remove("this kernel has no bpf_loop()")
+            return
         decisions = {event_id: rules.decision(event_id) for event_id in EVENTS}
         compiled = compile_kernel_rules(decisions, self._numbers)
         if compiled is None:
@@ -80,7 +83,7 @@ class KernelFilter:
         """Discard nothing in the kernel any more."""
         self.reasons = dict.fromkeys(EVENTS, reason)
         self._rules = None
-        with suppress(LibbpfError):  # there were none
+        with suppress(LibbpfError, KeyError):  # there were none
             self._maps["filter_rules"].delete(_FIRST)
 
     def add_user(self, uid: int, name: str) -> None:
