@@ -45,7 +45,7 @@ class Missing:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.hook.name}: {self.program}: {self.reason}; {self.hook.missing}"
+        return f"{self.hook.missing} ({self.program}: {self.reason})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,7 +287,7 @@ def _reload(paths: Paths, new: installation.Installed, policy: Policy) -> int:
 
 def _tell(missing: Sequence[str]) -> None:
     for each in missing:
-        print(f"Warning: not captured: {each}", file=sys.stderr)
+        print(f"Warning: {each}", file=sys.stderr)
 
 
 def _is_running(paths: Paths, out: TextIO, text: str) -> bool:

@@ -224,23 +224,13 @@ class Daemon:
         source = self.policy.source
         name = source or self.options.started_with
         self.pipeline.report(
-            _CONFIG, (self.pipeline.utc_now(), name, self._config_hash())
+            _CONFIG, (self.pipeline.utc_now(), name, self.policy.digest_text())
         )
         self._report_state("Started")
 
     def _report_state(self, state: str) -> None:
         now = self.pipeline.utc_now()
         self.pipeline.report(_STATE, (now, state, __version__, SCHEMA_VERSION))
-
-    def _config_hash(self) -> str:
-        digests = dict(self.policy.digests)
-        wanted = self.policy.settings.hash_algorithms
-        texts = [
-            f"{name}={digests[name]}"
-            for name in ("SHA1", "MD5", "SHA256")
-            if name in wanted and name in digests
-        ]
-        return ",".join(texts) or "-"
 
     def run(self) -> None:
         """Work until a signal says stop; then drain, report and close."""
@@ -334,7 +324,7 @@ class Daemon:
         if message.get("do") == "pid":
             return {"pid": os.getpid()}
         if message.get("do") == "missing":
-            return {"missing": [str(each) for each in self.capture.missing]}
+            return {"missing": self.missing()}
         raise ControlError("The daemon does not know this request")
 
     def _reload(self, policy: Policy) -> Message:
@@ -359,12 +349,21 @@ class Daemon:
             self._configure_output()
         name = policy.source or "-"
         now = self.pipeline.utc_now()
-        self.pipeline.report(_CONFIG, (now, name, self._config_hash()))
+        self.pipeline.report(_CONFIG, (now, name, self.policy.digest_text()))
         self.output.flush()
         self.options.paths.write(
             self.options.paths.policy_file, policy.to_json().encode()
         )
-        return {"missing": [str(each) for each in self.capture.missing]}
+        return {"missing": self.missing()}
+
+    def missing(self) -> list[str]:
+        """Return what this kernel cannot do for the policy in force, a line each."""
+        slow = [
+            f"event {event_id} is filtered in {self.filter.place(event_id)}"
+            for event_id in self.filter.wanted()
+            if self.filter.reasons[event_id]
+        ]
+        return [*(str(each) for each in self.capture.missing), *slow]
 
     def _stop(self) -> None:
         service.notify("STOPPING=1")

@@ -54,7 +54,7 @@ def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> i
     if installation.READY_VARIABLE in os.environ:
         return _run_detached(paths, policy)
     for text in installation.start_daemon():
-        print(f"Warning: not captured: {text}", file=sys.stderr)
+        print(f"Warning: {text}", file=sys.stderr)
     return _OK
 
 
@@ -113,12 +113,12 @@ def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
     except (SysmonlxError, OSError) as error:
         daemon.close()
         return _failed(str(error), _FAILED)
-    missing = [str(each) for each in daemon.capture.missing]
+    missing = daemon.missing()
     service.notify("READY=1")
     installation.tell_ready(missing)
     if view is not None:
         for text in missing:
-            print(f"Not captured: {text}", file=sys.stderr)
+            print(f"Warning: {text}", file=sys.stderr)
     daemon.run()
     if view is not None:
         counts = {title(EVENT_BY_ID[i]): n for i, n in daemon.output.counts.items()}

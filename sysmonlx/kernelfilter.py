@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,8 @@ _ENUMS = (
     "filter_flag",
     "filter_term_flag",
 )
+#: Their records keep the process table true: they are never discarded.
+_PROCESS = (1, 5)
 _FIRST = bytes(4)
 _USER = struct.Struct("=QII")  # struct filter_user
 _BITS = struct.Struct("=Q")
@@ -50,6 +52,7 @@ class KernelFilter:
         self._rules: KernelRules | None = None
         self._users: dict[int, str] = {}
         self.reasons: dict[int, str] = {}
+        self._can_emit: Callable[[int], bool] = lambda event_id: False
 
     def install(self, rules: Rules, users: Mapping[int, str]) -> None:
         """Put rules in force, at once for every event that begins from now on.
@@ -58,6 +61,7 @@ class KernelFilter:
             rules: The compiled rules.
             users: Names of the users that are known, by number; see `add_user`.
         """
+        self._can_emit = rules.can_emit
         if "filter_rules" not in self._maps:
             self.remove("this kernel has no bpf_loop()")
             return
@@ -85,6 +89,18 @@ class KernelFilter:
         self._rules = None
         with suppress(LibbpfError, KeyError):  # there were none
             self._maps["filter_rules"].delete(_FIRST)
+
+    def wanted(self) -> list[int]:
+        """Return the events that the rules could report and the kernel knows."""
+        return [event_id for event_id in self.reasons if self._can_emit(event_id)]
+
+    def place(self, event_id: int) -> str:
+        """Return where an event is filtered: "kernel" or "user space (reason)"."""
+        if event_id not in self.reasons:
+            reason = "its record is needed" if event_id in _PROCESS else ""
+            return f"user space ({reason})" if reason else "-"
+        reason = self.reasons[event_id]
+        return f"user space ({reason})" if reason else "kernel"
 
     def add_user(self, uid: int, name: str) -> None:
         """Tell what a user is called; again when that has changed.

@@ -256,6 +256,10 @@ class BpfMap:
         """
         self._lib.bpf_map_delete_elem(self.fd, key)
 
+    def omit(self) -> None:
+        """Say before load that the map is not to be made."""
+        self._lib.bpf_map__set_autocreate(self._pointer, False)
+
     def reuse(self, fd: int) -> None:
         """Take, before load, the map behind `fd` instead of making a new one."""
         self._lib.bpf_map__reuse_fd(self._pointer, fd)

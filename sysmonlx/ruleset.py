@@ -103,6 +103,16 @@ class Policy:
     source: str = ""
     digests: tuple[tuple[str, str], ...] = ()
 
+    def digest_text(self) -> str:
+        """Return the digests as Hashes shows them, "-" when there are none."""
+        digests = dict(self.digests)
+        texts = [
+            f"{name}={digests[name]}"
+            for name in ("SHA1", "MD5", "SHA256")
+            if name in self.settings.hash_algorithms and name in digests
+        ]
+        return ",".join(texts) or "-"
+
     def without_sinks(self) -> Policy:
         """Return the same policy with nowhere to write to."""
         return replace(self, settings=replace(self.settings, sinks=()))

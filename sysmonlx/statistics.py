@@ -82,12 +82,15 @@ class Statistics:
 
     def _events(self) -> dict[str, Any]:
         daemon = self._daemon
-        ids = sorted({*daemon.output.counts, *daemon.pipeline.filtered})
+        ids = sorted(
+            {*daemon.output.counts, *daemon.pipeline.filtered, *daemon.filter.wanted()}
+        )
         return {
             str(event_id): {
                 "name": EVENT_BY_ID[event_id].tag or EVENT_BY_ID[event_id].template,
                 "emitted": daemon.output.counts.get(event_id, 0),
                 "filtered": daemon.pipeline.filtered[event_id],
+                "filtered_in": daemon.filter.place(event_id),
             }
             for event_id in ids
         }
@@ -148,11 +151,11 @@ def report(snapshot: Mapping[str, Any]) -> str:
         )
         why = ", ".join(f"{reason} {n}" for reason, n in counts["lost"].items())
         lines += [f"    lost: {why}"] if why else []
-    lines.append(f"{'event':<36}{'emitted':>12}{'filtered':>12}")
+    lines.append(f"{'event':<36}{'emitted':>12}{'filtered':>12}  filtered in")
     for event_id, counts in snapshot["events"].items():
         lines.append(
             f"{event_id:>3} {counts['name']:<32}{counts['emitted']:>12}"
-            f"{counts['filtered']:>12}"
+            f"{counts['filtered']:>12}  {counts['filtered_in']}"
         )
     for name in (
         "waiting_for_hash",
