@@ -91,9 +91,15 @@ start_of_call(struct task_struct *task, struct pt_regs *regs, enum call call, bo
 	return KREAD(file, f_path.mnt);
 }
 
+/* overlayfs works below itself with the rights of who mounted it. */
+static __always_inline bool acts_for_a_file_system(struct task_struct *task)
+{
+	return task->cred != task->real_cred;
+}
+
 /*
  * ext4 has removed a name, and holds its dentry. Only for a call that asked for that: a
- * file system above (overlayfs) may unlink here what its user knows by another name.
+ * file system above may unlink here what its user knows by another name.
  */
 SEC("?tp_btf/ext4_unlink_exit")
 int BPF_PROG(unlink_ext4, struct dentry *dentry, int result)
@@ -106,7 +112,7 @@ int BPF_PROG(unlink_ext4, struct dentry *dentry, int result)
 	enum call call;
 	__u8 yes = 1;
 
-	if (result || is_own() || !ends_a_call())
+	if (result || is_own() || !ends_a_call() || acts_for_a_file_system(task))
 		return 0;
 	call = call_of(regs, &compat);
 	if (call != CALL_UNLINK && call != CALL_UNLINKAT)

@@ -280,6 +280,20 @@ def mount_namespace() -> None:
     os.unlink(os.path.abspath("mnt/sub/newer"))
 
 
+def overlay() -> None:
+    """Remove a file of the upper and one of the lower layer."""
+    for name in ("lower", "upper", "work", "merged"):
+        os.mkdir(name)
+    for name in ("lower/low", "upper/up"):
+        make(name)
+    checked(LIBC.unshare(CLONE_NEWNS))
+    checked(LIBC.mount(b"none", b"/", None, MS_REC_PRIVATE, None))
+    layers = b"lowerdir=lower,upperdir=upper,workdir=work"
+    checked(LIBC.mount(b"none", b"merged", b"overlay", 0, layers))
+    os.unlink("merged/low")
+    os.unlink(os.path.abspath("merged/up"))
+
+
 def burst() -> None:
     for number in range(200):
         make(f"burst{number}")

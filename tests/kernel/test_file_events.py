@@ -67,6 +67,7 @@ REMOVALS: list[tuple[str, list[str], list[str]]] = [
     ("unlink_other_kinds", [], ["pipe", "link"]),
     ("unlink_nothing", [], []),
     ("unlink_in_chroot", ["jail/sub/new"], ["jail/sub/new"]),
+    ("overlay", ["lower/low", "upper/up"], ["merged/low", "merged/up"]),
     ("mount_namespace", ["mnt/sub/new", "mnt/sub/newer"], ["mnt/sub/newer"]),
 ]
 
