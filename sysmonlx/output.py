@@ -16,12 +16,16 @@ from sysmonlx.state import RecordIds
 
 Watcher = Callable[[int, Sequence[str]], None]
 
+#: Kind, path and spool limit of a sink.
+Target = tuple[str, str, int]
+
 _EVENT_ID = itemgetter(0)
 
 
 class _Channel(NamedTuple):
-    """One sink, and the renderer of its form."""
+    """One sink, what it was opened as, and the renderer of its form."""
 
+    target: Target
     sink: Sink
     renderer: Renderer
 
@@ -44,13 +48,22 @@ class Output:
     def configure(
         self, settings: Settings, make_renderer: Callable[[str], Renderer]
     ) -> None:
-        """Open the sinks of `settings`; those that were open are closed in order."""
+        """Open the sinks of `settings`; those that are open already stay as they are.
+
+        Their spools stay with them: a change of the rules loses nothing.
+        """
         self.flush()
+        limit = settings.spool_limit_bytes
+        wanted = [(kind, target, limit) for kind, _, target in settings.sinks]
+        kept: dict[Target, Sink] = {}
         for channel in self._channels:
-            self._retire(channel.sink, 0.2)
+            if channel.target in wanted and channel.target not in kept:
+                kept[channel.target] = channel.sink
+            else:
+                self._retire(channel.sink, 0.2)
         self._channels = [
-            _Channel(open_sink(kind, target, settings.spool_limit_bytes), renderer)
-            for kind, form, target in settings.sinks
+            _Channel(target, kept.pop(target, None) or open_sink(*target), renderer)
+            for target, (_, form, _) in zip(wanted, settings.sinks, strict=True)
             for renderer in (make_renderer(form),)
         ]
 
