@@ -83,7 +83,7 @@ class Output:
         if events:
             first = self._record_ids.take(len(events))
             self.counts.update(map(_EVENT_ID, events))
-        for sink, renderer in self._channels:
+        for _, sink, renderer in self._channels:
             if events:
                 before = sink.before(wall_ns // 1_000_000_000)
                 sink.write_framed(renderer.lines(events, first, wall_ns, before))
