@@ -62,9 +62,12 @@ class Output:
             else:
                 self._retire(channel.sink, 0.2)
         self._channels = [
-            _Channel(target, kept.pop(target, None) or open_sink(*target), renderer)
+            _Channel(
+                target,
+                kept.pop(target) if target in kept else open_sink(*target),
+                make_renderer(form),
+            )
             for target, (_, form, _) in zip(wanted, settings.sinks, strict=True)
-            for renderer in (make_renderer(form),)
         ]
 
     def emit(self, event_id: int, values: Sequence[str]) -> None:
