@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from errno import EPERM
+from errno import EPERM, ESRCH
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ from sysmonlx.ringbuffer import RingBuffer
 OBJECT = Path(__file__).with_name("sysmonlx.bpf.o")
 #: The same programs for kernels without bpf_loop(), before v5.17.
 OLDER_OBJECT = Path(__file__).with_name("sysmonlx_older.bpf.o")
+#: Maps of kinds that kernels without bpf_loop() lack, and programs for them do not use.
+_OPTIONAL_MAPS = frozenset({"filter_processes"})
 _FAILED_MAP = re.compile(r"map '(\w+)': failed to create")
+_VERDICT = re.compile(r"\n([^\n]+)\nprocessed \d+ insns")
 _KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 _FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
 
@@ -278,14 +281,14 @@ class Capture:
         self._loaded.update(dict.fromkeys(names, found))
         if not self.maps:
             self.maps = _by_short_name(found)
-            for name in self._omitted:
+            for name in self._omitted:  # they have no descriptor
                 del self.maps[name]
         return True
 
     def _refuse(self, error: LibbpfError, sections: dict[str, str]) -> None:
         """Note the program or map refused, and the programs alike that would be."""
-        if (omitted := _FAILED_MAP.search(error.log)) and not self.maps:
-            self._omitted.add(omitted[1])
+        for name in {*_FAILED_MAP.findall(error.log)} & _OPTIONAL_MAPS - self._omitted:
+            self._omitted.add(name)
             return
         match = _FAILED_PROGRAM.search(error.log)
         if match is None or match[1] not in sections:
@@ -294,7 +297,7 @@ class Capture:
                 f"the kernel refuses the eBPF programs: {error}"
                 + (f" ({log[-1]})" if log else "")
             ) from error
-        reason = os.strerror(error.errno)
+        reason = _reason(error)
         self._refused[match[1]] = reason
         if error.errno == EPERM and _is_trampoline(sections[match[1]]):
             alike = (name for name, each in sections.items() if _is_trampoline(each))
@@ -365,6 +368,15 @@ def _is_trampoline(section: str) -> bool:
 
 #: Offset of `size` in struct record_header; the scan reads it before any layout.
 _SIZE_OFFSET = 20
+
+
+def _reason(error: LibbpfError) -> str:
+    """Return why a program was refused, with the verifier's last words."""
+    if error.errno == ESRCH:  # of libbpf: no such name in the kernel's BTF
+        return "this kernel has no such hook"
+    words = _VERDICT.search(error.log)
+    reason = os.strerror(error.errno)
+    return f"{reason}, {words[1].strip()}" if words else reason
 
 
 def _by_short_name(found: BpfObject) -> dict[str, BpfMap]:
