@@ -50,8 +50,8 @@ from sysmonlx.users import Users
 TICK_S = 0.05
 _HOUSEKEEPING_S = 1.0
 #: Records that are written together, and batches before other work has its turn.
-_BATCH = 1024
-_BATCHES = 16
+_BATCH = 256
+_BATCHES = 64
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
 _DRAIN_S = 0.7
 _HASH_S = 0.3
