@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     program = tmp_path / "sleeper"
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([b"a rg\n", b"60"], executable=program, cwd="/usr") as child:
+        while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
+            time.sleep(0.001)  # Popen returns before the kernel has set it
         yield child
         child.kill()
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sysmonlx.errors import InstallError
+from sysmonlx.lock import PidFile, daemon_pid, exclusive
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from sysmonlx.lock import PidFile, exclusive
+if sys.argv[1] == "pid":
+    held = PidFile(Path(sys.argv[2]))
+    print("held", flush=True)
+    sys.stdin.read()
+else:
+    with exclusive(Path(sys.argv[2])):
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another(kind: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, kind, os.fspath(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+        holder.kill()
+
+
+def test_holder_is_named_by_the_kernel(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    assert daemon_pid(path) == 0
+    with held_by_another("pid", path) as holder:
+        assert daemon_pid(path) == holder.pid
+        assert path.read_text() == f"{holder.pid}\n"
+        assert path.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(InstallError, match=f"runs already: process {holder.pid}$"):
+            PidFile(path)
+        assert daemon_pid(path) == holder.pid
+
+
+def test_lock_ends_with_its_holder_though_the_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with held_by_another("pid", path):
+        pass
+    assert path.exists()
+    assert daemon_pid(path) == 0
+    mine = PidFile(path)
+    assert path.read_text() == f"{os.getpid()}\n"
+    mine.close()
+    assert not path.exists()
+
+
+def test_pid_file_is_no_link_to_somewhere_else(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "pid").symlink_to("victim")
+    with pytest.raises(InstallError, match="Cannot write"):
+        PidFile(tmp_path / "pid")
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_text_of_a_longer_number_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text("99999999999999\n")
+    mine = PidFile(tmp_path / "pid")
+    assert (tmp_path / "pid").read_text() == f"{os.getpid()}\n"
+    mine.close()
+
+
+def test_changes_wait_for_each_other(tmp_path: Path) -> None:
+    with held_by_another("exclusive", tmp_path) as holder:
+        assert holder.stdin is not None
+        subprocess.Popen(
+            ["/bin/sh", "-c", f"sleep 0.3; kill {holder.pid}"], start_new_session=True
+        ).wait()
+        started = time.monotonic()
+        with exclusive(tmp_path):
+            assert time.monotonic() - started < 5
+            assert holder.wait(5) != 0
+
+
+def test_without_a_directory_nobody_is_kept_out(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "none"):
+        pass
+    assert list(tmp_path.iterdir()) == []

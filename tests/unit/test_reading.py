@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sysmonlx.arguments import CommandLineOptions
+from sysmonlx.reading import (
+    EMPTY,
+    is_changed,
+    read_data,
+    read_file,
+    read_installed,
+    read_options,
+)
+from sysmonlx.ruleset import Policy
+from sysmonlx.state import Paths, command_line_bytes
+
+CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>
+<ProcessCreate onmatch="exclude"/></EventFiltering></Sysmon>"""
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path)
+    before = os.umask(0o077)
+    paths.create_private()
+    os.umask(before)
+    return paths
+
+
+def test_what_was_read_comes_with_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(CONFIG)
+    reading = read_file(tmp_path / "a.xml", CommandLineOptions())
+    assert reading.policy is not None
+    assert (reading.data, reading.policy.source) == (CONFIG, str(tmp_path / "a.xml"))
+
+
+def test_file_counts_as_changed_when_its_bytes_are_others(tmp_path: Path) -> None:
+    path = tmp_path / "config.xml"
+    policy = read_data(CONFIG, "a.xml", CommandLineOptions()).policy
+    assert policy is not None
+    assert not is_changed(path, policy)
+    path.write_bytes(CONFIG)
+    assert not is_changed(path, policy)
+    path.write_bytes(CONFIG + b"\n")
+    assert is_changed(path, policy)
+
+
+def test_defaults_are_not_changed_by_their_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.xml"
+    path.write_bytes(EMPTY)
+    assert not is_changed(path, Policy())
+    path.write_bytes(CONFIG)
+    assert is_changed(path, Policy())
+
+
+def test_switches_alone_have_no_file_and_no_hash() -> None:
+    policy = read_options(CommandLineOptions({"HashAlgorithms": "sha1"})).policy
+    assert policy is not None
+    assert policy.settings.hash_algorithms == ("SHA1",)
+    assert (policy.source, policy.digests) == ("", ())
+
+
+def test_installed_file_is_read_with_the_switches_of_its_installation(
+    paths: Paths,
+) -> None:
+    paths.write(paths.config_file, CONFIG)
+    words = ("sysmonlx", "-i", "a.xml", "-h", "md5")
+    plain = read_installed(paths).policy
+    paths.write(paths.command_line_file, command_line_bytes(words))
+    with_switches = read_installed(paths).policy
+    assert plain is not None
+    assert with_switches is not None
+    assert with_switches.settings == replace(plain.settings, hash_algorithms=("MD5",))
+
+
+def test_file_that_cannot_be_read_has_its_reason(paths: Paths) -> None:
+    reading = read_installed(paths)
+    assert reading.policy is None
+    assert "No such file or directory" in reading.text
