@@ -90,7 +90,7 @@ run: deps bpf ## watch this machine live, with a built-in configuration
 
 .PHONY: test
 test: deps-test bpf bpf-test ## run all tests but those of other kernels
-	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/unit tests/golden tests/kernel
+	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/unit tests/golden tests/fuzz tests/kernel
 
 .PHONY: test-unit
 test-unit: deps-test bpf ## run the tests that need no root
@@ -99,6 +99,23 @@ test-unit: deps-test bpf ## run the tests that need no root
 .PHONY: test-kernel
 test-kernel: deps-test bpf bpf-test ## run the tests on the running kernel
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/kernel
+
+VM_KERNELS ?= 5.10 6.1 6.12
+VM_PACKAGES := qemu-system-x86 busybox-static kmod zstd debian-archive-keyring
+HAS_VM := command -v qemu-system-x86_64 && test -x /bin/busybox -a -x /usr/sbin/depmod \
+	-a -f /usr/share/keyrings/debian-archive-keyring.gpg
+
+.PHONY: test-vm
+test-vm: deps-test bpf bpf-test build/deps-vm.stamp ## boot other kernels, run some tests there (long)
+	$(Q)failed=; for kernel in $(VM_KERNELS); do PYTHONPATH=tests SYSMONLX_REQUIRE=kernel \
+	SYSMONLX_TEST_DEADLINE=400 $(PYTHON) -m vm.runner --kernel $$kernel --timeout 3600 -- \
+	$(PYTHON) -m pytest -q -ra -p vm.subset -p no:cacheprovider $(PYTEST_ARGS) \
+	tests/vm tests/kernel || failed="$$failed $$kernel"; done; \
+	test -z "$$failed" || { echo >&2 "make: failed on:$$failed"; exit 1; }
+
+build/deps-vm.stamp: Makefile build/deps.stamp
+	$(Q)$(call need,$(HAS_VM),$(VM_PACKAGES))
+	$(Q)touch $@
 
 .PHONY: fuzz
 fuzz: deps-test ## 100,000 hostile configurations through the reader

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Which tests run under other kernels: a pytest plugin, used as `-p vm.subset`.
+
+A test that takes half a second takes ten in a guest, so these are one or two of each
+kind of event, and those that lean on what differs between kernels.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+#: What the names of the chosen tests begin with, by file.
+CHOSEN = {
+    "tests/vm/test_programs.py": ("test_",),
+    "tests/kernel/test_process_events.py": (
+        "test_program_is_reported_as_proc_says[posix_spawn]",
+        "test_program_is_reported_as_proc_says[exec_from_thread]",
+        "test_paths_lead_to_the_root_of_the_mount_namespace[bind_mounted_file",
+        "test_image_and_folder_are_the_real_ones[memfd",
+        "test_parent_is_who_forked_though_it_has_ended",
+        "test_terminal_is_in_the_logon_guid",
+    ),
+    "tests/kernel/test_process_identity.py": (
+        "test_parent_older_than_the_daemon_is_known",
+        "test_guid_is_the_same_whichever_way_it_is_learnt",
+    ),
+    "tests/kernel/test_file_events.py": (
+        "test_creation[/tmp-create-",
+        "test_creation[/tmp-create_deep",
+        "test_creation[/tmp-create_by_openat2",
+        "test_creation[/tmp-link_unnamed",
+        "test_creation[/tmp-rename-",
+        "test_removal_is_both_events[/tmp-unlink-",
+        "test_removal_is_both_events[/tmp-mount_namespace",
+        "test_calls_of_the_32_bit_interface_are_seen[/tmp",
+        "test_a_path_rewritten_by_another_thread_is_not_believed[/tmp",
+        "test_a_block_device_is_raw_access[/tmp",
+    ),
+    "tests/kernel/test_access_events.py": (
+        "test_access[attach-",
+        "test_access[copy_from-",
+        "test_access[take_descriptor-",
+        "test_access[read_memory-",
+    ),
+    "tests/kernel/test_bpf_events.py": ("test_a_loaded_program[load-",),
+    "tests/kernel/test_network_events.py": (
+        "test_each_connection_is_reported_once[tcp_accept4]",
+        "test_each_connection_is_reported_once[tcp_ipv6]",
+        "test_each_connection_is_reported_once[tcp_reset_before_accept]",
+        "test_each_connection_is_reported_once[udp_ipv4]",
+        "test_each_connection_is_reported_once[udp_ipv6]",
+        "test_each_connection_is_reported_once[udp_connected]",
+        "test_each_connection_is_reported_once[udp_several_peers]",
+    ),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the chosen tests; every choice must stand for at least one."""
+    starts = [f"{file}::{name}" for file, names in CHOSEN.items() for name in names]
+    unknown = [
+        start
+        for start in starts
+        if not any(item.nodeid.startswith(start) for item in items)
+    ]
+    if unknown:
+        raise pytest.UsageError(f"no such tests: {', '.join(unknown)}")
+    items[:] = [item for item in items if item.nodeid.startswith(tuple(starts))]

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Which programs a kernel takes: the better ones where it can, a reason where not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sysmonlx.capture import Capture
+from sysmonlx.hooks import ALL_HOOKS
+
+pytestmark = pytest.mark.kernel
+
+SERIES = ".".join(os.uname().release.split(".")[:2])
+
+#: What has the directory entry or the socket in hand: any stock kernel allows it.
+BETTER = {"path_unlink", "path_rename", "path_link", "tcp_accept_grafted"}
+
+#: Where kernels differ: which alternative serves, and what none does.
+ALTERNATIVES = {
+    "5.10": {
+        "process_terminate_by_live",
+        "tcp_connect_by_address",
+        "udp_received_datagram",
+    },
+    "6.1": {
+        "process_terminate_by_live",
+        "tcp_connect",
+        "udp_received_v4",
+        "udp_received_v6",
+    },
+    "6.12": {"process_terminate_by_live", "tcp_connect", "udp_received"},
+}
+MISSING = {"5.10": {"files by io_uring"}, "6.1": set(), "6.12": set()}
+known_kernel = pytest.mark.skipif(
+    SERIES not in ALTERNATIVES, reason=f"nothing is laid down for kernel {SERIES}"
+)
+
+
+@pytest.fixture(scope="module")
+def capture() -> Iterator[Capture]:
+    made = Capture(ring_size_bytes=1 << 20, wake_bytes=1 << 18)
+    made.load(ALL_HOOKS)
+    made.attach_processes()
+    made.want(ALL_HOOKS)
+    yield made
+    made.close()
+
+
+def test_every_hook_is_served_or_says_why(
+    capture: Capture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attached = capture.attached()
+    with capsys.disabled():
+        print(f"\n{os.uname().release}: {' '.join(sorted(attached))}")
+        for each in capture.missing:
+            print(f"missing: {each}")
+    missing = {each.hook for each in capture.missing}
+    for hook in ALL_HOOKS:
+        served = any(attached.issuperset(group) for group in hook.alternatives)
+        assert served != (hook in missing)
+    assert all(each.reason for each in capture.missing)
+
+
+@known_kernel
+def test_better_hooks_are_used(capture: Capture) -> None:
+    assert capture.attached() >= BETTER | ALTERNATIVES[SERIES]
+
+
+@known_kernel
+def test_nothing_else_is_missing(capture: Capture) -> None:
+    assert {each.hook.name for each in capture.missing} == MISSING[SERIES]
+
+
+def test_running_processes_are_scanned(capture: Capture) -> None:
+    records = capture.scan(lambda _: b"")
+    (own,) = [each for each in records if each.tgid == os.getpid()]
+    assert own.image == os.fsencode(os.path.realpath("/proc/self/exe"))
