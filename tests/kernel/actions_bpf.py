@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import struct
 import sys
 
@@ -56,6 +55,4 @@ def fail_to_load() -> None:
 
 
 if __name__ == "__main__":
-    # before v5.11 programs and maps of all processes of a user count against this
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
     globals()[sys.argv[1]]()

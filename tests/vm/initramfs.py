@@ -56,6 +56,7 @@ $b mount -o bind {modules} /lib/modules/$($b uname -r)
 $b ln -s /proc/self/fd /dev/fd
 $b ip link set lo up
 $b hostname vm
+ulimit -l unlimited  # before v5.11 it bounds the BPF maps of all of a user's processes
 for port in ttyS1 ttyS2; do $b stty -F /dev/$port raw -echo; done
 $b setsid /bin/sh /run/vm/command </dev/null >/dev/ttyS1 2>&1
 echo $? >/dev/ttyS2
