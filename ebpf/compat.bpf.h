@@ -182,4 +182,22 @@ static __always_inline struct mount *next_mount(struct super_block *sb, struct m
 	return mount_of_list(sb, BPF_CORE_READ(old, mnt_instance.next));
 }
 
+/* v6.13: 7029acd8a950 ("io_uring/rsrc: get rid of per-ring io_rsrc_node list") */
+struct io_rsrc_node___file {
+	unsigned long file_ptr;
+} __attribute__((preserve_access_index));
+
+struct io_rsrc_data___nodes {
+	unsigned int nr;
+	struct io_rsrc_node___file **nodes;
+} __attribute__((preserve_access_index));
+
+struct io_file_table___data {
+	struct io_rsrc_data___nodes data;
+} __attribute__((preserve_access_index));
+
+struct io_ring_ctx___data {
+	struct io_file_table___data file_table;
+} __attribute__((preserve_access_index));
+
 #endif /* COMPAT_BPF_H */

@@ -12,13 +12,11 @@
 #define RING_ANY_SLOT -1U /* IORING_FILE_INDEX_ALLOC */
 #define RING_FILE_FLAGS 7UL /* kept in the low bits of a file's address */
 
-/*
- * A file of the ring's own table; NULL before v6.13, 7029acd8a950 ("io_uring/rsrc: get rid of
- * per-ring io_rsrc_node list").
- */
-static __always_inline struct file *ring_file(struct io_ring_ctx *ring, __u32 slot)
+/* A file of the ring's own table; NULL where the kernel keeps it in another form. */
+static __always_inline struct file *ring_file(struct io_ring_ctx *any_ring, __u32 slot)
 {
-	struct io_rsrc_node **nodes, *node = NULL;
+	struct io_ring_ctx___data *ring = (void *)any_ring;
+	struct io_rsrc_node___file **nodes, *node = NULL;
 
 	if (!bpf_core_field_exists(ring->file_table.data.nodes))
 		return NULL;
