@@ -49,6 +49,7 @@ from sysmonlx.users import Users
 #: The reader looks at least this often; a record waits so long at most.
 TICK_S = 0.05
 _HOUSEKEEPING_S = 1.0
+_COLLECT_EVERY = 60
 #: Records that are written together, and batches before other work has its turn.
 _BATCH = 256
 _BATCHES = 64
@@ -84,6 +85,7 @@ class Daemon:
         self._rules = compile_rules(policy.ruleset)
         self._stopping = False
         self._hang_up = False
+        self._chores_done = 0
         self._children: list[subprocess.Popen[bytes]] = []
         settings = policy.settings
         self.capture = Capture(
@@ -291,6 +293,9 @@ class Daemon:
             self._hang_up = False
             self._on_reload_signal()
         self._children = [each for each in self._children if each.poll() is None]
+        self._chores_done += 1
+        if self._chores_done % _COLLECT_EVERY == 0:
+            gc.collect()  # by hand: no cycles are meant to be there
         self.statistics.write_metrics()
         self.output.flush()
 
