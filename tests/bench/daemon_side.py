@@ -22,7 +22,7 @@ _STARTS = 5
 #: A second of this many rounds is planned for; slower machines take longer.
 _ROUNDS_A_SECOND = 30_000
 _SMALL, _LARGE = 100_000, 1_000_000
-_GENTLE_ROUNDS = 2000
+_GENTLE_ROUNDS = 250
 _LATENCY_RATE = 100
 _REPEATS = 5
 #: After so long the daemon has read what was in the ring, and written it.
@@ -255,7 +255,7 @@ def _memory_row(sensor: Sensor) -> tuple[str, ...]:
 
 
 def _feed_gently(producer: Producer, sensor: Sensor, rounds: int) -> None:
-    """Feed no faster than the reader of the log reads: its spool is not the question."""
+    """Feed no faster than the log is read: the spool is not the question."""
     while rounds > 0:
         producer.feed(min(rounds, _GENTLE_ROUNDS))
         rounds -= _GENTLE_ROUNDS

@@ -81,11 +81,10 @@ class _Bench:
         )
         try:
             sensor.start()
-            costs = {w.name: self._watched(w, name, sensor) for w in chosen}
-            sensor.stop()
+            return {w.name: self._watched(w, name, sensor) for w in chosen}
         finally:
+            sensor.stop()
             sensor.remove()
-        return costs
 
     def _run(self, workload: Workload) -> Cost:
         return run(workload, self.counts[workload.name], self._places)
