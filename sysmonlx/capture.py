@@ -8,7 +8,8 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import EPERM, ESRCH
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 
 from sysmonlx.btf import Btf, Kind
 from sysmonlx.decode import Layouts, Record
-from sysmonlx.errors import CaptureError, LibbpfError
+from sysmonlx.errors import CaptureError, LibbpfError, ProcError
 from sysmonlx.hook import Hook
 from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAMS
+from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
 from sysmonlx.libbpf import (
     BpfMap,
     BpfObject,
@@ -59,23 +61,6 @@ class RecordCounts:
     filtered: int
     submitted: int
     lost: tuple[int, ...]
-
-
-def facts_of_kernel(btf_path: str) -> dict[str, bool]:
-    """Return the switches of compat.bpf.h that the running kernel's BTF decides."""
-    lib = library()
-    if btf_path:
-        pointer = lib.btf__parse(os.fsencode(btf_path), None)
-    else:
-        pointer = lib.btf__load_vmlinux_btf()
-    btf = Btf(lib, pointer)
-    try:
-        return {
-            "has_bpf_loop": "BPF_FUNC_loop" in btf.enumerators("bpf_func_id"),
-            "has_rdonly_cast": btf.has("bpf_rdonly_cast", Kind.FUNC),
-        }
-    finally:
-        lib.btf__free(pointer)
 
 
 class Capture:
@@ -173,8 +158,11 @@ class Capture:
         key = bytes(self._identity_class(**values))
         self.maps["known_files"].update(key, b"\1")
 
-    def scan(self) -> list[Record]:
+    def scan(self, read_args: Callable[[int], bytes]) -> list[Record]:
         """Return a process_scan record of every running process.
+
+        `read_args` gives the arguments of a tgid where the kernel side cannot read
+        another process's memory (before v5.19).
 
         Raises:
             CaptureError: no iterator could be loaded.
@@ -187,7 +175,11 @@ class Capture:
         records, at = [], 0
         while at < len(data):
             (size,) = struct.unpack_from("=I", data, at + _SIZE_OFFSET)
-            records.append(layout.decode(data[at : at + size]))
+            record = layout.decode(data[at : at + size])
+            if record.flags & self.layouts.flags["ARGS_UNREADABLE"]:
+                with suppress(ProcError):  # it has ended meanwhile
+                    record = record._replace(args=read_args(record.tgid)[:_ARGS_BYTES])
+            records.append(record)
             at += size
         return records
 
@@ -366,6 +358,8 @@ def _is_trampoline(section: str) -> bool:
     return section.lstrip("?").startswith(("fentry", "fexit", "fmod_ret", "lsm"))
 
 
+#: What the kernel side takes of a command line.
+_ARGS_BYTES = 16383
 #: Offset of `size` in struct record_header; the scan reads it before any layout.
 _SIZE_OFFSET = 20
 
@@ -385,17 +379,3 @@ def _by_short_name(found: BpfObject) -> dict[str, BpfMap]:
         name[name.rfind(".") :] if "." in name else name: each
         for name, each in found.maps().items()
     }
-
-
-def cgroup2_mount() -> str:
-    """Return where the cgroup2 hierarchy is mounted, from proc_pid_mountinfo(5).
-
-    Raises:
-        FileNotFoundError: nowhere.
-    """
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            mount, _, filesystem = line.partition(" - ")
-            if filesystem.startswith("cgroup2 "):
-                return mount.split()[4].encode().decode("unicode_escape")
-    raise FileNotFoundError(2, "no cgroup2 file system is mounted")

@@ -29,7 +29,7 @@ SYSTEM = """
     spool state syslog users
 """
 WIRING = """
-    __init__ __main__ capture cli control daemon foreground health installation
+    __init__ __main__ capture cli control daemon foreground health installation kernel
     kernelfilter output pipeline reading statistics
 """
 LAYERS = {
