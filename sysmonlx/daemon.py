@@ -101,6 +101,9 @@ class Daemon:
         Raises:
             CaptureError, InstallError, ControlError: with the reason.
         """
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_hang_up)
         hooks = hooks_for(self._rules.can_emit, self.policy.settings)
         self.capture.load(hooks)
         self._make_pipeline()
@@ -198,15 +201,12 @@ class Daemon:
 
     def _scan(self) -> None:
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self.processes.scan(self.capture.scan(), boot_ns)
+        self.processes.scan(self.capture.scan(Procfs().cmdline), boot_ns)
         self.processes.unknown = 0
 
     def _listen(self) -> None:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._on_stop)
-        signal.signal(signal.SIGINT, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_hang_up)
         self._epoll = select.epoll()
         self._epoll.register(self.capture.ring.fileno(), select.EPOLLIN)
         self._epoll.register(self.hasher.fileno(), select.EPOLLIN)
