@@ -25,6 +25,8 @@ from sysmonlx.ruleset import Settings
 
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
+#: Events come from now; times of files, of which events may have many, from anywhen.
+_DATES_LIMIT = 256
 
 
 class Names(Protocol):
@@ -72,8 +74,9 @@ class Context:
         self.settings = settings
         self.paths = paths
         self._offset_ns = offset_ns
-        self._second = self._millisecond = -1
-        self._date = self._time = ""
+        self._millisecond = -1
+        self._time = ""
+        self._dates: dict[int, str] = {}
         self._logons: dict[tuple[int, int, int], str] = {}
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
@@ -93,12 +96,17 @@ class Context:
         millisecond = wall_ns // 1_000_000
         if millisecond != self._millisecond:
             second, rest = divmod(millisecond, 1000)
-            if second != self._second:
-                self._date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
-                self._second = second
+            date = self._dates.get(second) or self._date_of(second)
             self._millisecond = millisecond
-            self._time = self._date + _MILLISECOND[rest]
+            self._time = date + _MILLISECOND[rest]
         return self._time
+
+    def _date_of(self, second: int) -> str:
+        if len(self._dates) >= _DATES_LIMIT:
+            self._dates.clear()
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
+        self._dates[second] = date
+        return date
 
     def user(self, uid: int) -> str:
         """Return the name of a user, "-" when there is none."""
