@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import fuzz_config
+from fuzz import fuzz_config
 
 
 def test_no_input_breaks_the_reader() -> None:

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from ring import OP_LINKAT, OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, Ring
+from kernel.ring import OP_LINKAT, OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, Ring
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 OPENAT2 = 437

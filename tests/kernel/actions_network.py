@@ -10,8 +10,8 @@ import sys
 import threading
 from contextlib import suppress
 
-from actions_file import call_32, string_32
-from connections import (
+from kernel.actions_file import call_32, string_32
+from kernel.connections import (
     LIBC,
     LOOPBACK,
     answered,
@@ -22,7 +22,7 @@ from connections import (
     say,
     wait_for,
 )
-from ring import Ring
+from kernel.ring import Ring
 
 TCP_FASTOPEN_CONNECT = 30
 IPPROTO_MPTCP = 262

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 
-from connections import (
+from kernel.connections import (
     LIBC,
     LOOPBACK,
     Address,
