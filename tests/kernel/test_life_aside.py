@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""Removal, the foreground, the control socket: with the real program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kernel.conftest import DEADLINE_S, Event
+from kernel.installed import (
+    Installation,
+    daemons_below,
+    is_alive,
+    removed_afterwards,
+    stored,
+)
+
+from sysmonlx import control
+from sysmonlx.errors import ControlError
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Installation]:
+    root = tmp_path / "root"
+    root.mkdir(mode=0o700)
+    with removed_afterwards(Installation(root)) as made:
+        yield made
+
+
+@pytest.fixture
+def installed(place: Installation) -> Installation:
+    place.install()
+    return place
+
+
+def is_state(state: str) -> Callable[[Event], bool]:
+    return lambda event: event.get("State") == state
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+# --- -u
+
+
+def test_uninstall_stops_and_removes_and_says_so(installed: Installation) -> None:
+    pid, paths = installed.pid, installed.paths
+    result = installed.call("-u")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[:2] == ["Sysmon stopped.", "Ended the daemon"]
+    assert f"Removed {paths.config_file}" in result.stdout
+    assert not is_alive(pid)
+    assert not paths.config_dir.exists()
+    assert not paths.run_dir.exists()
+    assert {path.name for path in paths.state_dir.iterdir()} == {
+        "record_id",
+        "boot_offset",
+    }
+    assert f"Kept {paths.state_dir}" in result.stdout
+    assert installed.states()[-1] == "Stopped"
+
+
+def test_uninstall_without_installation_is_fine(installed: Installation) -> None:
+    installed.call("-u")
+    for words in (("-u",), ("-u", "force")):
+        result = installed.call(*words)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.startswith("Sysmon stopped.\n")
+
+
+def test_uninstall_keeps_files_of_others(installed: Installation) -> None:
+    mine = installed.paths.config_dir / "mine.xml"
+    mine.write_text("<Sysmon/>")
+    result = installed.call("-u")
+    assert f"Kept {installed.paths.config_dir}: it holds files of others" in (
+        result.stdout
+    )
+    assert mine.exists()
+
+
+def test_numbers_go_on_after_uninstall(installed: Installation) -> None:
+    installed.call("-u")
+    last = int(installed.events()[-1]["EventRecordID"])
+    installed.install()
+    installed.wait_for(lambda each: int(each["EventRecordID"]) == last + 1)
+
+
+def test_uninstall_asks_first_and_forces_when_told(installed: Installation) -> None:
+    os.kill(installed.pid, signal.SIGSTOP)
+    result = installed.call("-u")
+    assert result.returncode == 1
+    assert "does not end: use -u force" in result.stderr
+    assert installed.call("-u", "force").returncode == 0
+    assert daemons_below(installed.root) == []
+
+
+# --- foreground
+
+
+def test_watching_beside_a_daemon_disturbs_and_stores_nothing(
+    installed: Installation,
+) -> None:
+    before = stored(installed.paths)
+    watching = subprocess.Popen(
+        installed.command("-t"),
+        env=installed.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert watching.stderr is not None
+    line = watching.stderr.readline()
+    assert line == b"Watching; Ctrl-C ends.\n"
+    wait_until(lambda: b"bpf_link" in links_of(watching.pid))
+    time.sleep(0.3)
+    _, events = installed.run(["/bin/true", "seen-by-both"])
+    time.sleep(0.2)
+    watching.send_signal(signal.SIGINT)
+    out, _ = watching.communicate(timeout=DEADLINE_S)
+    assert watching.returncode == 0
+    assert b"seen-by-both" in out
+    assert b"0 lost" in out
+    assert [each["EventID"] for each in events] == ["1", "5"]
+    assert stored(installed.paths) == before
+    assert installed.states() == ["Started"]
+    numbers = [int(each["EventRecordID"]) for each in installed.settle()]
+    assert numbers == list(range(len(numbers)))
+
+
+def links_of(pid: int) -> bytes:
+    folder = f"/proc/{pid}/fd"
+    names = []
+    for fd in os.listdir(folder):
+        try:
+            names.append(os.readlink(f"{folder}/{fd}"))
+        except OSError:
+            continue
+    return "\n".join(names).encode()
+
+
+def test_watching_alone_leaves_no_trace(place: Installation) -> None:
+    watching = subprocess.Popen(
+        place.command("-t"), env=place.environment, stdout=subprocess.PIPE
+    )
+    assert watching.stdout is not None
+    while b"Started" not in watching.stdout.readline():
+        assert watching.poll() is None
+    watching.send_signal(signal.SIGTERM)
+    out, _ = watching.communicate(timeout=DEADLINE_S)
+    assert (watching.returncode, b"CPU used" in out) == (0, True)
+    assert {path.name for path in place.root.iterdir()} == {"test.xml"}
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.5, 0.7, 0.9])
+def test_interrupt_at_any_moment_ends_without_a_traceback(
+    place: Installation, after_s: float
+) -> None:
+    watching = subprocess.Popen(
+        place.command("-t"),
+        env=place.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(after_s)
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=DEADLINE_S)
+    assert (watching.returncode in (0, 130), b"Traceback" in err) == (True, False)
+
+
+def test_installed_instance_in_the_foreground_is_replaced_by_a_daemon(
+    place: Installation,
+) -> None:
+    place.start()
+    assert daemons_below(place.root) == []
+    foreground = place.process
+    place.install()
+    assert foreground.wait(DEADLINE_S) == 0
+    assert foreground.stderr is not None
+    foreground.stderr.close()
+    assert daemons_below(place.root) == [place.pid]
+
+
+# --- the control socket
+
+
+def test_socket_refuses_who_is_not_root(installed: Installation) -> None:
+    socket = installed.paths.control_socket
+    socket.parent.chmod(0o755)
+    socket.chmod(0o666)
+    client = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        'print(s.recv(99) if s.sendall(b\'{"do":"pid"}\\n\') is None else 0)'
+    )
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    for prefix, answers in ((user, False), ([], True)):
+        command = [*prefix, "/usr/bin/python3", "-c", client, socket.name]
+        result = subprocess.run(
+            command, capture_output=True, text=True, cwd=socket.parent, check=False
+        )
+        assert (f'"pid": {installed.pid}' in result.stdout) is answers, result.stderr
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"do": "reload"},
+        {"do": "reload", "policy": 7},
+        {"do": "reload", "policy": "{}"},
+        {"do": "reload", "policy": "[" * 100_000},
+        {"do": "dance"},
+        {},
+    ],
+)
+def test_nonsense_on_the_socket_is_refused_and_survived(
+    installed: Installation, message: dict[str, object]
+) -> None:
+    with pytest.raises(ControlError):
+        control.request(installed.paths.control_socket, message)
+    assert installed.run(["/bin/true", "still-here"])[1]
+
+
+# --- environment
+
+
+def test_program_needs_no_environment(place: Installation) -> None:
+    environment = {
+        name: place.environment[name] for name in ("SYSMONLX_ROOT", "PYTHONPATH")
+    }
+    command = [sys.executable, "-P", "-m", "sysmonlx", "-i", os.fspath(place.config)]
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+    assert daemons_below(place.root) == [place.pid]
