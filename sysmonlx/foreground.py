@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from sysmonlx import installation, libbpf, service
 from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.catalogue import EVENT_BY_ID
+from sysmonlx.catalogue import ERROR, EVENT_BY_ID
 from sysmonlx.daemon import Daemon, Options
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
 from sysmonlx.health import cpu_s
@@ -119,13 +119,25 @@ def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
     if view is not None:
         for text in missing:
             print(f"Warning: {text}", file=sys.stderr)
-    daemon.run()
+    try:
+        daemon.run()
+    except Exception as error:
+        _report_failure(daemon, error)
+        raise
     if view is not None:
         counts = {title(EVENT_BY_ID[i]): n for i, n in daemon.output.counts.items()}
         lost = daemon.health.lost
         wall_s = time.monotonic() - started_s
         view.terminal.summary(counts, lost, cpu_s(), wall_s)
     return _OK
+
+
+def _report_failure(daemon: Daemon, error: Exception) -> None:
+    """Say by an event that the daemon ends; a watch that ends must not be silent."""
+    text = f"The service ends: {type(error).__name__}: {error}"
+    service.notify(f"STATUS={text}")
+    daemon.pipeline.report(ERROR.id, (daemon.pipeline.utc_now(), "Failure", text))
+    daemon.close()
 
 
 def _failed(reason: str, status: int) -> int:

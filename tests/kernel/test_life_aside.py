@@ -191,6 +191,25 @@ def test_installed_instance_in_the_foreground_is_replaced_by_a_daemon(
     assert daemons_below(place.root) == [place.pid]
 
 
+def test_daemon_that_fails_says_so_by_an_event(place: Installation) -> None:
+    script = (
+        "import sys; from sysmonlx import cli; from sysmonlx.daemon import Daemon\n"
+        "def fail(self): raise RuntimeError('on purpose')\n"
+        "Daemon._chores = fail; sys.exit(cli.main())"
+    )
+    command = [sys.executable, "-P", "-c", script, "-t", "-i", os.fspath(place.config)]
+    result = subprocess.run(
+        command, env=place.environment, capture_output=True, timeout=60, check=False
+    )
+    assert result.returncode == 1
+    assert b"RuntimeError: on purpose" in result.stderr
+    report = place.events()[-1]
+    assert (report["EventID"], report["ID"]) == ("255", "Failure")
+    assert report["Description"] == "The service ends: RuntimeError: on purpose"
+    assert place.pid == 0
+    assert not place.paths.control_socket.exists()
+
+
 # --- the control socket
 
 

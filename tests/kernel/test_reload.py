@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -88,20 +89,60 @@ def test_update_without_a_daemon_stores_nothing(place: Installation) -> None:
     )
 
 
-def test_every_way_to_configure_is_named_by_event_16(installed: Installation) -> None:
-    file = os.fspath(installed.config)
-    digest = hashlib.sha256(installed.config.read_bytes()).hexdigest()
-    sink = f'<Sink kind="file" form="json">{installed.log}</Sink>'
-    assert sink in installed.config.read_text()
-    # Without the file there is no sink that could be read: the counters tell.
-    assert installed.call("-c", file).returncode == 0
-    assert installed.call("-c", "--").returncode == 0
-    assert installed.stats()["events"]["16"]["emitted"] == 3
-    assert installed.call("-c", "-h", "SHA1").returncode == 0
-    assert installed.stats()["events"]["16"]["emitted"] == 4
-    assert installed.call("-c", file).returncode == 0
-    wait_until_configured(installed, 3)
-    assert installed.configurations() == [(file, f"SHA256={digest}")] * 3
+class Shown:
+    """The installed instance in the foreground, and the configurations it names."""
+
+    def __init__(self, place: Installation, *words: str) -> None:
+        script = "import sys; from sysmonlx import foreground, state; "
+        script += "foreground.serve(state.Paths.from_environment(__import__('os')"
+        script += ".environ), watches=True, is_verbose=True)"
+        self._process = subprocess.Popen(
+            place.command(*words) if words else [sys.executable, "-P", "-c", script],
+            env=place.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def next(self) -> tuple[str, str]:
+        """Return name and hash of the next event 16."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("\tConfiguration: "):
+                digest = next(self._process.stdout)
+                return tuple(text.split(": ", 1)[1].rstrip() for text in (line, digest))  # type: ignore[return-value]
+        raise AssertionError("no further event 16")
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=DEADLINE_S)
+
+
+def test_every_way_to_configure_is_named_by_event_16(place: Installation) -> None:
+    file = os.fspath(place.config)
+    digest = "SHA256=" + hashlib.sha256(place.config.read_bytes()).hexdigest()
+    shown = Shown(place, "-i", "-t", "verbose")
+    assert shown.next() == ("sysmonlx -i -t verbose", "-")
+    assert place.call("-c", file).returncode == 0
+    assert shown.next() == (file, digest)
+    assert place.call("-c", "--").returncode == 0
+    assert shown.next() == ("-", "-")
+    assert place.call("-c", "-h", "SHA1").returncode == 0
+    assert shown.next() == ("-", "-")
+    shown.end()
+    shown = Shown(place)
+    assert shown.next() == ("sysmonlx -nologo -c -h SHA1", "-")
+    assert place.call("-c", "--").returncode == 0
+    assert shown.next() == ("-", "-")
+    shown.end()
+    shown = Shown(place)
+    assert shown.next() == ("Defaults", "-")
+    assert place.call("-c", file).returncode == 0
+    assert shown.next() == (file, digest)
+    shown.end()
+    shown = Shown(place)
+    assert shown.next() == (file, digest)
+    shown.end()
 
 
 @pytest.mark.parametrize("extra", [("-h", "SHA1"), ("-n", "sh")])
