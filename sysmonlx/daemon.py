@@ -338,6 +338,8 @@ class Daemon:
         rules = compile_rules(policy.ruleset)
         if policy.settings.ring_size_bytes != before.settings.ring_size_bytes:
             raise ControlError("RingSize takes effect at the next start: use -i")
+        paths, text = self.options.paths, policy.to_json()
+        paths.write(paths.policy_file, text.encode())  # first: this may fail
         hooks = hooks_for(rules.can_emit, policy.settings)
         self._work()
         self._tell_kernel(self._rules, rules)
@@ -356,19 +358,11 @@ class Daemon:
         now = self.pipeline.utc_now()
         self.pipeline.report(_CONFIG, (now, name, self.policy.digest_text()))
         self.output.flush()
-        self.options.paths.write(
-            self.options.paths.policy_file, policy.to_json().encode()
-        )
         return {"missing": self.missing()}
 
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""
-        slow = [
-            f"event {event_id} is filtered in {self.filter.place(event_id)}"
-            for event_id in self.filter.wanted()
-            if self.filter.reasons[event_id]
-        ]
-        return [*(str(each) for each in self.capture.missing), *slow]
+        return [*map(str, self.capture.missing), *self.filter.remarks()]
 
     def _stop(self) -> None:
         service.notify("STOPPING=1")

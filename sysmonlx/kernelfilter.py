@@ -14,7 +14,13 @@ from sysmonlx.automaton import Table
 from sysmonlx.btf import Btf, Kind
 from sysmonlx.errors import LibbpfError
 from sysmonlx.kernelfields import EVENTS
-from sysmonlx.kernelrules import EventRules, KernelRules, Term, compile_kernel_rules
+from sysmonlx.kernelrules import (
+    ALL_REPORTED,
+    EventRules,
+    KernelRules,
+    Term,
+    compile_kernel_rules,
+)
 from sysmonlx.libbpf import BpfMap, create_array
 from sysmonlx.rules import Rules
 
@@ -93,6 +99,14 @@ class KernelFilter:
     def wanted(self) -> list[int]:
         """Return the events that the rules could report and the kernel knows."""
         return [event_id for event_id in self.reasons if self._can_emit(event_id)]
+
+    def remarks(self) -> list[str]:
+        """Return which events cost more than they had to, and why, a line each."""
+        return [
+            f"event {event_id} is filtered in {self.place(event_id)}"
+            for event_id in self.wanted()
+            if self.reasons[event_id] not in ("", ALL_REPORTED)
+        ]
 
     def place(self, event_id: int) -> str:
         """Return where an event is filtered: "kernel" or "user space (reason)"."""

@@ -15,6 +15,9 @@ from sysmonlx.kernelbits import Atoms, Bits, askable, true_of
 from sysmonlx.kernelfields import EVENTS, FIELDS, Place
 from sysmonlx.literals import ALWAYS, Group, Groups, Reducer
 
+#: The one reason to filter nothing in the kernel that costs nothing.
+ALL_REPORTED = "all of them are reported"
+
 #: So many clauses are asked one by one.
 _UNGUARDED = 6
 
@@ -245,4 +248,4 @@ def _why_not(decision: Decision, fields: Mapping[str, Place]) -> str:
         return f"its rules ask {', '.join(unknown)}"
     if asked:
         return "its rules cannot be told by the kernel's tables"
-    return "all of them are reported"
+    return ALL_REPORTED

@@ -185,6 +185,21 @@ def test_btf_file_outlives_an_update_but_no_new_installation(
     assert b"-btf" not in place.paths.command_line_file.read_bytes()
 
 
+def test_update_that_cannot_be_stored_is_refused(installed: Installation) -> None:
+    before = stored(installed.paths)
+    installed.paths.policy_file.unlink()
+    installed.paths.policy_file.mkdir()  # a disk that is full fails for root too
+    installed.write_config(NAMED.format(name="lost"))
+    result = installed.call("-c", os.fspath(installed.config))
+    assert result.returncode == 87
+    assert "the old rules stay in force" in result.stderr
+    installed.paths.policy_file.rmdir()
+    installed.paths.policy_file.write_bytes(before["policy.json"])
+    _, events = installed.run(["/bin/true"])
+    assert events[0]["RuleName"] == "-"
+    assert len(installed.configurations()) == 1
+
+
 # --- SIGHUP
 
 
