@@ -30,23 +30,28 @@
 #include "filter_who.bpf.h"
 #include "filter_text.bpf.h"
 
-/* Returns false when there are no rules to ask: then ask nothing else. */
+/*
+ * Returns false when there are no rules to ask: then ask nothing else. The same where an
+ * interrupt or another task comes between on this processor: user space decides then.
+ */
 static __always_inline bool filter_begin(struct filter_input *in)
 {
-	__u64 none;
+	struct filter_known *known;
+	__u32 zero = 0;
 
 	in->rules = filter_rules_get();
 	if (!in->rules)
 		return false;
-	/* A constant would have the verifier walk each combination of what is given. */
-	none = in->rules->none;
-	for (int i = 0; i < FILTER_WORDS; i++)
-		in->words[i] = none;
-	for (int i = 1; i < FILTER_DOUBT_WORDS; i++)
-		in->doubt[i] = none;
-	in->doubt[0] = ~none;
-	in->unknown = ~none & FILTER_MASK(0, FILTER_WORDS) & ~FILTER_MASK(FILTER_WORD_CHOICES, 1);
-	in->pad = none;
+	known = bpf_map_lookup_elem(&filter_judged, &zero);
+	if (!known || known->busy)
+		return false;
+	known->busy = true;
+	barrier();
+	__builtin_memset(known->words, 0, sizeof(known->words));
+	__builtin_memset(known->doubt, 0, sizeof(known->doubt));
+	known->doubt[0] = ~0ULL;
+	known->unknown = FILTER_MASK(0, FILTER_WORDS) & ~FILTER_MASK(FILTER_WORD_CHOICES, 1);
+	in->known = known;
 	return true;
 }
 
@@ -58,8 +63,8 @@ static __always_inline void filter_choice(struct filter_input *in, enum filter_e
 
 	if (value >= FILTER_VALUES)
 		return;
-	in->words[FILTER_WORD_CHOICES] |= rules->choices[choice][value];
-	in->doubt[0] &= ~rules->choice_bits[choice];
+	in->known->words[FILTER_WORD_CHOICES] |= rules->choices[choice][value];
+	in->known->doubt[0] &= ~rules->choice_bits[choice];
 }
 
 /* Move the beginning to the last slash. */
@@ -88,15 +93,15 @@ static __noinline __maybe_unused void filter_path(struct filter_input *in, struc
 	walk.begin = offset;
 	walk.end = offset + path->length;
 	walk.state = in->rules->path;
-	walk.bits = &in->words[FILTER_WORD_PATH];
+	walk.bits = &in->known->words[FILTER_WORD_PATH];
 	if (is_given) {
 		bpf_loop(PATH_SIZE, filter_find_slash, &walk, 0);
 		walk.state = in->rules->path_tail;
-		__builtin_memcpy(&in->doubt[1], in->rules->tail_doubt,
+		__builtin_memcpy(&in->known->doubt[1], in->rules->tail_doubt,
 				 sizeof(in->rules->tail_doubt));
 	}
 	FILTER_WALK(walk, PATH_SIZE, filter_step_scratch, filter_collect_scratch);
-	in->unknown &= ~FILTER_MASK(FILTER_WORD_PATH, FILTER_SET_WORDS);
+	in->known->unknown &= ~FILTER_MASK(FILTER_WORD_PATH, FILTER_SET_WORDS);
 done:
 	FILTER_DONE();
 }
@@ -116,13 +121,13 @@ static __always_inline bool filter_term_holds(const struct filter_clauses *claus
 	struct filter_input *in = clauses->in;
 	__u32 word = term->word & (FILTER_WORDS - 1);
 	__u32 doubtful = word - FILTER_WORD_CHOICES;
-	__u64 sure = in->words[word], possible = sure;
+	__u64 sure = in->known->words[word], possible = sure;
 	bool negated = term->flags & FILTER_NEGATED;
 
-	if (in->unknown >> word & 1)
+	if (in->known->unknown >> word & 1)
 		possible = ~0ULL;
 	else if (doubtful < FILTER_DOUBT_WORDS)
-		possible |= in->doubt[doubtful];
+		possible |= in->known->doubt[doubtful];
 	if (negated)
 		return (clauses->maybe ? ~sure : ~possible) & term->mask;
 	return (clauses->maybe ? possible : sure) & term->mask;
@@ -172,19 +177,17 @@ static __always_inline bool filter_is_quiet(const struct filter_input *in,
 	__u64 found = 0;
 
 	for (int i = 0; i < FILTER_WORDS; i++)
-		found |= (in->words[i] | -(__u64)(in->unknown >> i & 1)) & rules->used[i];
+		found |= (in->known->words[i] | -(__u64)(in->known->unknown >> i & 1)) &
+			 rules->used[i];
 	for (int i = 0; i < FILTER_DOUBT_WORDS; i++)
-		found |= in->doubt[i] & rules->used[FILTER_WORD_CHOICES + i];
+		found |= in->known->doubt[i] & rules->used[FILTER_WORD_CHOICES + i];
 	return !found;
 }
 
-/* Whether the rules exclude this event, whatever is still unknown. */
-static __noinline __maybe_unused bool filter_discards(struct filter_input *in, __u32 event)
+static __always_inline bool filter_excludes(struct filter_input *in, __u32 event)
 {
 	struct filter_event_rules *rules;
 
-	if (!in || !in->rules)
-		return false;
 	rules = &in->rules->events[event & (FILTER_EVENT_MAX - 1)];
 	if (rules->flags & (FILTER_IN_USER_SPACE | FILTER_NEVER))
 		return rules->flags & FILTER_NEVER;
@@ -194,6 +197,19 @@ static __noinline __maybe_unused bool filter_discards(struct filter_input *in, _
 		return true;
 	return !(rules->flags & FILTER_DEFAULT_INCLUDE) &&
 	       !filter_any_clause(in, rules->include_begin, rules->include_end, true);
+}
+
+/* Whether the rules exclude this event, whatever is still unknown: the last question. */
+static __noinline __maybe_unused bool filter_discards(struct filter_input *in, __u32 event)
+{
+	bool excluded;
+
+	if (!in || !in->rules || !in->known)
+		return false;
+	excluded = filter_excludes(in, event);
+	barrier();
+	in->known->busy = false;
+	return excluded;
 }
 
 #endif /* FILTER_BPF_H */

@@ -107,7 +107,6 @@ struct filter_event_rules {
 
 struct filter_rules {
 	__u64 generation; /* never 0 */
-	__u64 none; /* 0, but the verifier must not know */
 	__u64 tail_doubt[FILTER_SET_WORDS]; /* path bits that the last name cannot deny */
 	__u16 image; /* states to begin with; 0: not asked */
 	__u16 path;
@@ -158,13 +157,21 @@ struct filter_process {
 	__u8 image[FILTER_IMAGE_SIZE + 8];
 };
 
-/* One event under judgement. */
-struct filter_input {
-	struct filter_rules *rules;
+/* What is known of one event under judgement. */
+struct filter_known {
 	__u64 words[FILTER_WORDS];
 	__u64 doubt[FILTER_DOUBT_WORDS]; /* bits of choices and path that may be true yet */
 	__u32 unknown; /* words of which nothing is known */
-	__u32 pad;
+	__u32 busy; /* from filter_begin() to filter_discards() */
+};
+
+/*
+ * Not all on the stack: before v6.13, which gives some functions a stack of their own, all
+ * functions of a program share 512 bytes.
+ */
+struct filter_input {
+	struct filter_rules *rules;
+	struct filter_known *known;
 };
 
 /* A kernel that cannot walk an automaton may not have these kinds of maps either. */
@@ -176,6 +183,13 @@ struct {
 	__type(key, __u32);
 	__array(values, struct filter_rules_map);
 } filter_rules __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct filter_known);
+} filter_judged __weak SEC(".maps");
 
 /* What the rules say about the name of a user; one who is not here is unknown. */
 struct {

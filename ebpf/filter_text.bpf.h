@@ -85,8 +85,8 @@ static __always_inline void filter_feed_end(struct filter_feed *feed, struct fil
 					    __u32 text)
 {
 	filter_feed(feed, 0);
-	in->words[FILTER_WORD_TEXTS + text] = feed->bits;
-	in->unknown &= ~FILTER_MASK(FILTER_WORD_TEXTS + text, 1);
+	in->known->words[FILTER_WORD_TEXTS + text] = feed->bits;
+	in->known->unknown &= ~FILTER_MASK(FILTER_WORD_TEXTS + text, 1);
 }
 
 static __noinline __maybe_unused void filter_decimal(struct filter_input *in, __u32 event,

@@ -107,8 +107,8 @@ static __always_inline void filter_image(struct filter_input *in, __u32 word,
 					 const struct filter_answers *answers)
 {
 	for (int i = 0; i < FILTER_SET_WORDS; i++)
-		in->words[word + i] = answers->bits[i];
-	in->unknown &= ~FILTER_MASK(word, FILTER_SET_WORDS);
+		in->known->words[word + i] = answers->bits[i];
+	in->known->unknown &= ~FILTER_MASK(word, FILTER_SET_WORDS);
 }
 
 static __noinline __maybe_unused void
@@ -133,8 +133,8 @@ static __always_inline void filter_user(struct filter_input *in, __u32 word, __u
 
 	if (!bits)
 		return;
-	in->words[word] = *bits;
-	in->unknown &= ~FILTER_MASK(word, 1);
+	in->known->words[word] = *bits;
+	in->known->unknown &= ~FILTER_MASK(word, 1);
 }
 
 /* Who did it, in the context of that task; the leader of its process. */
