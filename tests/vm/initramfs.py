@@ -53,6 +53,7 @@ $b mount -t bpf bpf /sys/fs/bpf
 $b mkdir -p /lib/modules
 $b mkdir -p /lib/modules/$($b uname -r)
 $b mount -o bind {modules} /lib/modules/$($b uname -r)
+/sbin/modprobe loop
 $b ln -s /proc/self/fd /dev/fd
 $b ip link set lo up
 $b hostname vm
