@@ -19,7 +19,8 @@
 #endif
 
 /* Set by user space from the running kernel's BTF before load. */
-const volatile bool has_rdonly_cast __weak; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */
+const volatile bool has_rdonly_cast
+	__weak; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
@@ -27,17 +28,16 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
  * Read object->field without a type known to the verifier: one load where the kernel
  * can cast, else a probe read. A bad address gives zeroes in both.
  */
-#define KREAD(object, field)                                                                \
-	({                                                                                  \
+#define KREAD(object, field)                                                                      \
+	({                                                                                        \
 		typeof(({ (object)->field; })) __value;                                           \
-		if (has_rdonly_cast)                                                        \
-			__value = ((typeof(object))bpf_rdonly_cast(                         \
-					   (object),                                        \
-					   bpf_core_type_id_kernel(typeof(*(object)))))     \
-					  ->field;                                          \
-		else                                                                        \
-			bpf_core_read(&__value, sizeof(__value), &(object)->field);         \
-		__value;                                                                    \
+		if (has_rdonly_cast)                                                              \
+			__value = ((typeof(object))bpf_rdonly_cast(                               \
+					   (object), bpf_core_type_id_kernel(typeof(*(object))))) \
+					  ->field;                                                \
+		else                                                                              \
+			bpf_core_read(&__value, sizeof(__value), &(object)->field);               \
+		__value;                                                                          \
 	})
 
 struct inode___timespec { /* before v6.6 */
@@ -60,7 +60,7 @@ struct inode___discrete {
 
 /* Nanoseconds hold a flag above bit 29 on kernels with multigrain timestamps. */
 #define NSEC_BITS 0x3fffffff
-#define NSEC(sec, nsec) ((__s64)(sec) * 1000000000 + ((nsec) & NSEC_BITS))
+#define NSEC(sec, nsec) ((__s64)(sec)*1000000000 + ((nsec)&NSEC_BITS))
 
 static __always_inline __s64 inode_mtime_ns(struct inode *inode)
 {

@@ -114,8 +114,8 @@ static __always_inline __u64 wake_flags(__u32 size, bool urgent)
 	if (urgent)
 		return BPF_RB_FORCE_WAKEUP;
 	waiting = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
-	return waiting < wake_bytes && waiting + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP :
-								      BPF_RB_NO_WAKEUP;
+	return waiting < wake_bytes && waiting + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP
+								    : BPF_RB_NO_WAKEUP;
 }
 
 /* Send a whole record; its header's type and size are set. */

@@ -157,8 +157,7 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 	used = scratch->used & (STRINGS_SIZE - 1);
 	error = bpf_probe_read_user(&scratch->data[used], length, (void *)mm->arg_start);
 	args_appended(scratch, r, length, error);
-	record_finish(scratch, RECORD_PROCESS_CREATE,
-		      !bpf_map_lookup_elem(&known_files, &r->file));
+	record_finish(scratch, RECORD_PROCESS_CREATE, !bpf_map_lookup_elem(&known_files, &r->file));
 	return 0;
 }
 

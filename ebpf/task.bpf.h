@@ -57,13 +57,13 @@ static __always_inline void record_header_fill(struct record_header *header,
 }
 
 /* Start a record of `size` fixed bytes in scratch, zeroed but for its header. */
-#define record_begin(scratch, task, type, record_struct)                                    \
-	({                                                                                  \
-		struct record_struct *__record = (void *)(scratch)->data;                   \
-		__builtin_memset(__record, 0, sizeof(*__record));                           \
-		record_header_fill(&__record->header, (task), (type));                      \
-		(scratch)->used = sizeof(*__record);                                        \
-		__record;                                                                   \
+#define record_begin(scratch, task, type, record_struct)                  \
+	({                                                                \
+		struct record_struct *__record = (void *)(scratch)->data; \
+		__builtin_memset(__record, 0, sizeof(*__record));         \
+		record_header_fill(&__record->header, (task), (type));    \
+		(scratch)->used = sizeof(*__record);                      \
+		__record;                                                 \
 	})
 
 /* Send what was built in scratch. */
