@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +31,6 @@ from sysmonlx.errors import (
     SysmonlxError,
     UsageError,
 )
-from sysmonlx.helptext import config_help, usage
 from sysmonlx.listing import listing, rule_lines
 from sysmonlx.lock import daemon_pid, exclusive
 from sysmonlx.reading import EMPTY, Reading, read_file, read_installed, read_options
@@ -56,6 +54,7 @@ BANNER = (
 #: What is in force without a file and without switches.
 _DEFAULTS = Reading(Policy(), "", EMPTY)
 
+_NO_TERMINAL_WIDTH = 80
 #: Actions whose standard output is for other programs: the banner goes to stderr.
 _QUIET = (Action.TEST, Action.STATS)
 
@@ -105,8 +104,18 @@ def _fit_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
+def _width() -> int:
+    """Return the columns of the terminal, 80 where there is none."""
+    try:
+        return os.get_terminal_size().columns or _NO_TERMINAL_WIDTH
+    except OSError:
+        return _NO_TERMINAL_WIDTH
+
+
 def _print_usage() -> None:
-    width = shutil.get_terminal_size((80, 24)).columns
+    from sysmonlx.helptext import usage  # the daemon need not have it
+
+    width = _width()
     name = os.path.basename(sys.argv[0])
     program = "sysmonlx" if name == "__main__.py" else name
     print(usage(program, width), end="", file=sys.stderr)
@@ -126,7 +135,9 @@ def _run(words: list[str]) -> int:
         _print_usage()
         return OK
     if line.action is Action.HELP_CONFIG:
-        width = shutil.get_terminal_size((80, 24)).columns
+        from sysmonlx.helptext import config_help  # the daemon need not have it
+
+        width = _width()
         print(config_help(width), end="", file=sys.stderr)
         return OK
     if line.action is Action.TEST:

@@ -8,7 +8,6 @@ import errno
 import json
 import os
 import select
-import shutil
 import signal
 import site
 import subprocess
@@ -155,7 +154,9 @@ def _program() -> str:
     name = os.path.abspath(sys.argv[0])
     if os.access(name, os.X_OK) and not name.endswith(".py"):
         return name
-    found = shutil.which("sysmonlx")
+    from shutil import which  # brings compression libraries the daemon need not have
+
+    found = which("sysmonlx")
     if found:
         return found
     raise InstallError("sysmonlx is not on PATH: install it first (make install)")
