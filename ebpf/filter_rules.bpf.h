@@ -130,11 +130,12 @@ enum filter_word filter_words __weak;
 enum filter_choice filter_choices __weak;
 enum filter_text filter_texts __weak;
 
+/* By sizes: v6.1 takes a map without BTF for another kind than a template that has it. */
 struct filter_rules_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct filter_rules);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct filter_rules));
 };
 
 struct filter_user {
