@@ -51,12 +51,11 @@ TICK_S = 0.05
 _HOUSEKEEPING_S = 1.0
 _COLLECT_EVERY = 60
 #: Records that are written together, and batches before other work has its turn.
-_BATCH = 256
-_BATCHES = 64
+_BATCH, _BATCHES = 128, 64
+#: mallopt(3): one heap for all threads; what is large goes back when it is freed.
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
-_DRAIN_S = 0.7
-_HASH_S = 0.3
-_CLOSE_S = 0.5
+_DRAIN_S, _HASH_S, _CLOSE_S = 0.7, 0.3, 0.5
 _STATE, _CONFIG = 4, 16
 
 
@@ -392,6 +391,8 @@ class Daemon:
 def _give_memory_back() -> None:
     """Return to the system what loading needed: libbpf parses megabytes of types."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # musl has none
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 17)
+        libc.malloc_trim(ctypes.c_size_t(0))

@@ -18,7 +18,7 @@ UNKNOWN = "-"
 
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000
-ENDED_LIMIT = 1024
+ENDED_LIMIT = 512
 
 #: Unknown processes make the table scan again, at most this often.
 RESCAN_INTERVAL_NS = 100_000_000
