@@ -144,17 +144,20 @@ class Daemon:
         """Wait until everything done before this call is written; return all events.
 
         The ring buffer keeps order, so a last program marks the end; what waits for a
-        hash is asked for.
+        hash is asked for, and written before a program that starts later.
         """
-        marker = uuid.uuid4().hex
-        subprocess.run(["/bin/true", marker], check=True)
-        self.wait_for(lambda event: marker in event.get("CommandLine", ""))
+        self._mark()
         deadline = time.monotonic() + DEADLINE_S
         while self.stats()["waiting_for_hash"]:
             assert time.monotonic() < deadline, "events still wait for hashes"
             time.sleep(0.02)
-        time.sleep(DEADLINE_S / 200)  # two ticks or more: what was let go is written
+        self._mark()
         return self.events()
+
+    def _mark(self) -> None:
+        marker = uuid.uuid4().hex
+        subprocess.run(["/bin/true", marker], check=True)
+        self.wait_for(lambda event: marker in event.get("CommandLine", ""))
 
     def run(
         self, command: Sequence[str | bytes], **options: Any
