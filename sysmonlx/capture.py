@@ -15,19 +15,14 @@ from errno import EPERM, ESRCH
 from pathlib import Path
 from typing import Any
 
+from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.btf import Btf, Kind
 from sysmonlx.decode import Layouts, Record
 from sysmonlx.errors import CaptureError, LibbpfError, ProcError
 from sysmonlx.hook import Hook
 from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAMS
 from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
-from sysmonlx.libbpf import (
-    BpfMap,
-    BpfObject,
-    library,
-    possible_cpus,
-    program_info,
-)
+from sysmonlx.libbpf import library, possible_cpus, program_info
 from sysmonlx.ringbuffer import RingBuffer
 
 OBJECT = Path(__file__).with_name("sysmonlx.bpf.o")

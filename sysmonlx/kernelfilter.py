@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from sysmonlx.automaton import Table
+from sysmonlx.bpfobject import BpfMap, create_array
 from sysmonlx.btf import Btf, Kind
 from sysmonlx.errors import LibbpfError
 from sysmonlx.kernelfields import EVENTS
@@ -21,7 +22,6 @@ from sysmonlx.kernelrules import (
     Term,
     compile_kernel_rules,
 )
-from sysmonlx.libbpf import BpfMap, create_array
 from sysmonlx.rules import Rules
 
 _ENUMS = (

@@ -15,11 +15,12 @@ from typing import Any
 
 from bench.sensor import REPOSITORY, Sensor
 
+from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.btf import Btf
 from sysmonlx.capture import OBJECT
 from sysmonlx.decode import Layouts
 from sysmonlx.hashes import FileId, file_id
-from sysmonlx.libbpf import BpfMap, BpfObject, library, run_program
+from sysmonlx.libbpf import library, run_program
 
 PRODUCER = REPOSITORY / "build/producer_test.bpf.o"
 _ROUNDS = 64

@@ -10,11 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from sysmonlx.bpfobject import BpfObject
 from sysmonlx.btf import Btf, Kind
 from sysmonlx.kernelfields import EVENTS, FIELDS, Place
 from sysmonlx.kernelfields import Kind as FieldKind
 from sysmonlx.kernelfilter import KernelFilter
-from sysmonlx.libbpf import BpfObject, library, run_program
+from sysmonlx.libbpf import library, run_program
 from sysmonlx.rules import Rules
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "filter_test.bpf.o"

@@ -25,7 +25,8 @@ PURE = """
     validation xmltext xsd
 """
 SYSTEM = """
-    capabilities hashes libbpf lock procfs resolve ringbuffer service services sinks
+    bpfobject capabilities hashes libbpf lock procfs resolve ringbuffer service services
+    sinks
     spool state syslog users
 """
 WIRING = """
