@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""The object for kernels without bpf_loop(), which any kernel takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sysmonlx.capture import OLDER_OBJECT, Capture
+from sysmonlx.decode import Record
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def capture() -> Iterator[Capture]:
+    made = Capture(1 << 20, 1 << 18, object_path=OLDER_OBJECT)
+    made.load()
+    yield made
+    made.close()
+
+
+def scanned(capture: Capture, folder: Path) -> Record:
+    """Return the record of a process whose working directory is `folder`."""
+    sleeper = subprocess.Popen(["/bin/cat"], cwd=folder, stdin=subprocess.PIPE)
+    try:
+        records = capture.scan(lambda _: b"")
+        (found,) = [each for each in records if each.tgid == sleeper.pid]
+        return found
+    finally:
+        sleeper.communicate()
+
+
+def deep(start: Path, components: int) -> Path:
+    """Make a directory with so many components in its path."""
+    missing = components - len(start.resolve().parts[1:])
+    folder = start.joinpath(*map(str, range(missing)))
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_path_of_64_components_is_whole(capture: Capture, tmp_path: Path) -> None:
+    folder = deep(tmp_path, 64)
+    record = scanned(capture, folder)
+    assert record.cwd == os.fsencode(folder.resolve())
+    assert not record.flags & capture.layouts.flags["CWD_TRUNCATED"]
+
+
+def test_end_of_a_deeper_path_is_marked(capture: Capture, tmp_path: Path) -> None:
+    folder = deep(tmp_path, 200)
+    record = scanned(capture, folder)
+    assert os.fsencode(folder.resolve()).endswith(record.cwd)
+    assert len(record.cwd.split(b"/")) > 64
+    assert record.flags & capture.layouts.flags["CWD_TRUNCATED"]
