@@ -261,6 +261,7 @@ def test_swapping_rules_loses_nothing(installed: Installation) -> None:
         assert reading.policy is not None
         policies.append(reading.policy.to_json())
     installed.request(do="reload", policy=policies[0])
+    installed.settle()  # /bin/true is hashed by now: no event waits for that
     loop = 'i=0; while [ $i -lt 3000 ]; do /bin/true "swap-$i"; i=$((i+1)); done'
     with subprocess.Popen(["/bin/sh", "-c", loop]) as running:
         for number in range(1, 21):
