@@ -181,6 +181,7 @@ class FileSink(SpoolingSink):
         """Open the path anew: the file was moved away."""
         self._disconnect()
         self._retry_at = 0.0
+        self._connected()  # who rotates waits for the new file
         self.flush()
 
     def _connected(self) -> bool:

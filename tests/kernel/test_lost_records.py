@@ -133,10 +133,11 @@ def test_nothing_lost_is_nothing_reported(daemon: Callable[..., Daemon]) -> None
 def test_parents_are_right_after_a_loss(daemon: Callable[..., Daemon]) -> None:
     """A server whose own records were lost runs programs afterwards."""
     watch = daemon(settings=SMALL_RING)
+    name = "a server " + "x" * 3000  # no room is left in the ring for a record of it
     with stopped(watch):
         run_many(500, uuid.uuid4().hex)
         server = subprocess.Popen(
-            ["/bin/sh", "-s", "a server"],
+            ["/bin/sh", "-s", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -154,7 +155,7 @@ def test_parents_are_right_after_a_loss(daemon: Callable[..., Daemon]) -> None:
     assert [each["EventID"] for each in own] == ["5"]
     assert own[0]["Image"] == "/usr/bin/dash"
     assert child["ParentImage"] == "/usr/bin/dash"
-    assert child["ParentCommandLine"] == "/bin/sh -s a server"
+    assert child["ParentCommandLine"] == f"/bin/sh -s {name}"
     assert child["ParentUser"] == "root"
     (between,) = [
         each
