@@ -138,7 +138,7 @@ class Renderer:
         }
         label = f"<{self._form} of event {event_id}>"
         exec(compile(self.source(event_id), label, "exec"), names)
-        template: Template = names["render"]  # type: ignore[assignment]
+        template: Template = names["render"]  # type: ignore[assignment]  # exec made it
         self._templates[event_id] = template
         return template
 
