@@ -20,9 +20,10 @@ DISCARDED = 1 << 30
 class Producer:
     """A file laid out as the kernel lays out the pages of a ring buffer."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int = SIZE) -> None:
         self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 closed below
-        self._file.truncate(2 * mmap.PAGESIZE + SIZE)
+        self._file.truncate(2 * mmap.PAGESIZE + size)
+        self._size = size
         self.position = 0
 
     def fileno(self) -> int:
@@ -50,8 +51,8 @@ class Producer:
         self._put_data(start, struct.pack("<II", len(data) | flags, 0))
 
     def _put_data(self, position: int, data: bytes) -> None:
-        at = position % SIZE
-        first = data[: SIZE - at]
+        at = position % self._size
+        first = data[: self._size - at]
         self._put(2 * mmap.PAGESIZE + at, first)
         self._put(2 * mmap.PAGESIZE, data[len(first) :])
 
@@ -128,6 +129,42 @@ def test_record_around_the_end_is_whole(
     producer.write(data)
     producer.write(b"next")
     assert list(ring.read()) == [data, b"next"]
+
+
+def test_records_are_whole_wherever_the_window_ends(tmp_path: Path) -> None:
+    size = 1 << 20
+    producer = Producer(tmp_path / "ring", size)
+    ring = RingBuffer(producer.fileno(), size)
+    lengths = [1000, 65_000, 8, 300_000, 0, 40_000] * 7
+    for number, length in enumerate(lengths):
+        producer.write(bytes([number]) * length)
+        assert ring.read() == [bytes([number]) * length]
+    assert producer.position > 2 * size
+    ring.close()
+    producer.close()
+
+
+def test_reader_does_not_map_all_data_at_once(tmp_path: Path) -> None:
+    size = 8 << 20
+    producer = Producer(tmp_path / "ring", size)
+    ring = RingBuffer(producer.fileno(), size)
+    for number in range(20):
+        producer.write(bytes([number]) * 400_000)
+    assert len(ring.read()) == 20
+    assert mapped_bytes(tmp_path / "ring") <= size // 16
+    ring.close()
+    assert mapped_bytes(tmp_path / "ring") == 0
+    producer.close()
+
+
+def mapped_bytes(path: Path) -> int:
+    """Return how much of a file this process has mapped."""
+    ranges = [
+        line.split()[0].split("-")
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(str(path))
+    ]
+    return sum(int(end, 16) - int(begin, 16) for begin, end in ranges)
 
 
 def test_positions_beyond_32_bits(producer: Producer, ring: RingBuffer) -> None:
