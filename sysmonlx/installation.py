@@ -169,7 +169,7 @@ def start_daemon() -> list[str]:
         What is missing on this kernel, a line each.
 
     Raises:
-        CaptureError: it does not start, and why.
+        CaptureError: it does not start, and why; it has ended then.
     """
     reader, writer = os.pipe()
     environment = {**own_environment(), READY_VARIABLE: str(writer)}
@@ -182,13 +182,13 @@ def start_daemon() -> list[str]:
     os.close(writer)
     with open(reader, "rb", buffering=0) as pipe:
         answer = _first_line(pipe.fileno())
+        message = json.loads(answer or b"{}")
+        if "missing" not in message:
+            select.select([pipe], [], [], _STOP_TIMEOUT_S)  # its end closes the pipe
     child.wait()
-    if not answer:
-        raise CaptureError("the daemon ended before it was ready")
-    message = json.loads(answer)
-    if "error" in message:
-        raise CaptureError(message["error"])
-    return list(message["missing"])
+    if "missing" in message:
+        return list(message["missing"])
+    raise CaptureError(message.get("error", "the daemon ended before it was ready"))
 
 
 def _first_line(fd: int) -> bytes:
@@ -207,20 +207,24 @@ def _first_line(fd: int) -> bytes:
 
 def tell_ready(missing: list[str]) -> None:
     """Tell who started this daemon that it captures."""
-    _tell({"missing": missing})
+    fd = _tell({"missing": missing})
+    if fd is not None:
+        os.close(fd)
 
 
 def tell_failure(reason: str) -> None:
-    """Tell who started this daemon why it ends."""
+    """Tell who started this daemon why it ends, and by closing the pipe that it has."""
     _tell({"error": reason})
 
 
-def _tell(message: dict[str, object]) -> None:
-    fd = os.environ.pop(READY_VARIABLE, "")
-    if fd:
-        with contextlib.suppress(OSError):
-            os.write(int(fd), json.dumps(message).encode() + b"\n")
-            os.close(int(fd))
+def _tell(message: dict[str, object]) -> int | None:
+    """Write to whoever waits; return the pipe, None when nobody does."""
+    name = os.environ.pop(READY_VARIABLE, "")
+    if not name:
+        return None
+    with contextlib.suppress(OSError):  # nobody waits any more
+        os.write(int(name), json.dumps(message).encode() + b"\n")
+    return int(name)
 
 
 def stop(paths: Paths, *, force: bool = False) -> bool:
