@@ -13,13 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kernel.conftest import DEADLINE_S, EVERYTHING, Daemon
+from kernel.running import DEADLINE_S, EVERYTHING, Daemon
 
 from sysmonlx.lock import daemon_pid
 from sysmonlx.state import ROOT_VARIABLE, Paths
-
-#: All events are wanted here, however fast they come.
-UNLIMITED = "<Budget>0</Budget>"
 
 
 class Installation(Daemon):
@@ -29,7 +26,7 @@ class Installation(Daemon):
     """
 
     def __init__(self, root: Path, rules: str = EVERYTHING, settings: str = "") -> None:
-        super().__init__(root, rules, settings + UNLIMITED, "")
+        super().__init__(root, rules, settings, "")
 
     def call(
         self, *words: str, cwd: Path | None = None, prefix: Sequence[str] = ()
@@ -60,6 +57,13 @@ class Installation(Daemon):
     def pid(self) -> int:
         """The daemon's process id, 0 when none runs."""
         return daemon_pid(self.paths.pid_file)
+
+    def terminate(self) -> None:
+        """Stop the daemon as a service manager would, and wait for its end."""
+        pid = self.pid
+        os.kill(pid, signal.SIGTERM)
+        assert end_of(pid)
+        assert self.states()[-1] == "Stopped"
 
     def configurations(self) -> list[tuple[str, str]]:
         """Return name and hash of every configuration that was put in force."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel.conftest import Daemon, tree
+from kernel.running import Daemon, tree
 from kernel.watch import PYTHON, act, watching
 
 pytestmark = pytest.mark.kernel

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel.conftest import Daemon
+from kernel.running import Daemon
 from kernel.watch import PYTHON, act, watching
 
 pytestmark = pytest.mark.kernel

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel.conftest import REPOSITORY
+from kernel.running import REPOSITORY
 
 from sysmonlx import cli
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from kernel.conftest import Daemon, Event
+from kernel.running import Daemon, Event
 from kernel.watch import PYTHON, act, rows, watching
 
 pytestmark = pytest.mark.kernel

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel.conftest import DEADLINE_S, Daemon
+from kernel.running import DEADLINE_S, Daemon
 
 pytestmark = pytest.mark.kernel
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel.conftest import EVERYTHING, Daemon, Event
+from kernel.running import EVERYTHING, Daemon, Event
 
 pytestmark = pytest.mark.kernel
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel.conftest import Daemon
+from kernel.running import Daemon
 from lxml import etree
 
 pytestmark = pytest.mark.kernel

@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 import reference
-from kernel.conftest import Daemon, Event, tree
+from kernel.running import Daemon, Event, tree
 
 from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.config import read_policy

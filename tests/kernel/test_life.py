@@ -9,19 +9,17 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel.conftest import DEADLINE_S, Event
 from kernel.installed import (
     Installation,
     daemons_below,
     end_of,
     is_alive,
-    removed_afterwards,
     stored,
 )
+from kernel.running import DEADLINE_S, wait_until
 
 from sysmonlx import capabilities
 from sysmonlx.catalogue import SCHEMA_VERSION
@@ -32,31 +30,6 @@ ONLY_TERMINATE = """
     <ProcessCreate onmatch="include"/>
     <ProcessTerminate onmatch="exclude"/>
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Installation]:
-    root = tmp_path / "root"
-    root.mkdir(mode=0o700)
-    with removed_afterwards(Installation(root)) as made:
-        yield made
-
-
-@pytest.fixture
-def installed(place: Installation) -> Installation:
-    place.install()
-    return place
-
-
-def is_state(state: str) -> Callable[[Event], bool]:
-    return lambda event: event.get("State") == state
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 # --- -i
@@ -77,7 +50,7 @@ def test_install_returns_when_everything_is_captured(place: Installation) -> Non
 
 def test_first_events_are_configuration_and_start(installed: Installation) -> None:
     digest = hashlib.sha256(installed.config.read_bytes()).hexdigest()
-    installed.wait_for(is_state("Started"))
+    installed.wait_for(lambda event: event.get("State") == "Started")
     first, second = installed.events()[:2]
     assert (first["EventID"], first["Configuration"]) == ("16", str(installed.config))
     assert first["ConfigurationFileHash"] == f"SHA256={digest}"
@@ -157,7 +130,9 @@ def test_installations_at_the_same_time_leave_one_daemon(place: Installation) ->
         )
         for _ in range(3)
     ]
-    answers = [(call.communicate(timeout=60)[1], call.returncode) for call in calls]
+    answers = [
+        (call.communicate(timeout=DEADLINE_S)[1], call.returncode) for call in calls
+    ]
     assert answers == [(b"", 0)] * 3
     wait_until(lambda: daemons_below(place.root) == [place.pid])
 
@@ -181,8 +156,7 @@ def test_service_refuses_to_run_twice(installed: Installation) -> None:
 def test_service_started_by_hand_returns_when_it_captures(
     installed: Installation,
 ) -> None:
-    os.kill(installed.pid, signal.SIGTERM)
-    installed.wait_for(is_state("Stopped"))
+    installed.terminate()
     result = installed.call("-service")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     installed.follow()
@@ -327,8 +301,7 @@ def start_service(place: Installation) -> subprocess.Popen[bytes]:
 
 def test_start_from_the_stored_policy_is_quick(installed: Installation) -> None:
     assert installed.call("-stats").returncode == 0
-    os.kill(installed.pid, signal.SIGTERM)
-    installed.wait_for(is_state("Stopped"))
+    installed.terminate()
     times = []
     for _ in range(3):
         count = len(installed.states())
@@ -346,8 +319,7 @@ def test_start_from_the_stored_policy_is_quick(installed: Installation) -> None:
 def test_restart_reads_a_configuration_that_was_edited(
     installed: Installation,
 ) -> None:
-    os.kill(installed.pid, signal.SIGTERM)
-    installed.wait_for(is_state("Stopped"))
+    installed.terminate()
     installed.write_config(ONLY_TERMINATE)
     installed.paths.config_file.write_bytes(installed.config.read_bytes())
     service = start_service(installed)
@@ -362,8 +334,7 @@ def test_restart_reads_a_configuration_that_was_edited(
 def test_edited_configuration_that_is_wrong_leaves_the_one_before(
     installed: Installation,
 ) -> None:
-    os.kill(installed.pid, signal.SIGTERM)
-    installed.wait_for(is_state("Stopped"))
+    installed.terminate()
     installed.paths.config_file.write_text("<Sysmon")
     service = start_service(installed)
     wait_until(lambda: installed.states()[-1] == "Started")

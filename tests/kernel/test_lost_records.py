@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel.conftest import DEADLINE_S, Daemon, Event
+from kernel.running import DEADLINE_S, Daemon, Event
 
 pytestmark = pytest.mark.kernel
 
 ACTIONS = Path(__file__).with_name("actions_process.py")
-SMALL_RING = "<RingSize>64K</RingSize><Budget>0</Budget>"
+SMALL_RING = "<RingSize>64K</RingSize>"
 LOSS = re.compile(r"(\w+): (\d+) lost \(ring full\) since \d{4}-\d\d-\d\d [\d:.]{12}")
 RECORDS = {
     "process_create": "ProcessCreate",
@@ -121,7 +121,7 @@ def test_burst_that_does_not_fit_is_counted_and_reported_exactly(
 
 
 def test_nothing_lost_is_nothing_reported(daemon: Callable[..., Daemon]) -> None:
-    watch = daemon(settings="<Budget>0</Budget>")
+    watch = daemon()
     run_many(230, uuid.uuid4().hex)
     events = watch.settle()
     stats = steady(watch, adds_up)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel.conftest import Daemon, Event
+from kernel.running import Daemon, Event
 
 from sysmonlx.services import Services
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from kernel.conftest import EVERYTHING, Daemon, Event
 from kernel.process_facts import (
     NO_LOGON,
     expected,
@@ -24,6 +23,7 @@ from kernel.process_facts import (
     take_apart,
     ticks,
 )
+from kernel.running import EVERYTHING, Daemon, Event
 
 from sysmonlx.escape import visible
 from sysmonlx.procfs import Procfs
@@ -31,14 +31,13 @@ from sysmonlx.state import boot_offset
 
 pytestmark = pytest.mark.kernel
 
-UNLIMITED = "<Budget>0</Budget>"  # nothing is sampled
 ACTIONS = Path(__file__).with_name("actions_process.py")
 IN_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, UNLIMITED, "")
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "")
     daemon.start()
     yield daemon
     daemon.stop()

@@ -12,21 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel.conftest import EVERYTHING, Daemon, Event
 from kernel.process_facts import command_line, start_ticks, take_apart, ticks
+from kernel.running import EVERYTHING, Daemon, Event
 
 from sysmonlx.procfs import Procfs
 from sysmonlx.state import boot_offset
 
 pytestmark = pytest.mark.kernel
 
-UNLIMITED = "<Budget>0</Budget>"  # nothing is sampled
 ACTIONS = Path(__file__).with_name("actions_process.py")
 
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, UNLIMITED, "")
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "")
     daemon.start()
     yield daemon
     daemon.stop()
@@ -218,7 +217,7 @@ def test_guid_is_the_same_whichever_way_it_is_learnt(
         seen = child_of(first, shell)
         first.stop()
         first.log.rename(tmp_path / "before")
-        second = Daemon(first.root, EVERYTHING, UNLIMITED, "")
+        second = Daemon(first.root, EVERYTHING, "", "")
         second.start()
         try:
             scanned = child_of(second, shell)

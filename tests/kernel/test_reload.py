@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import pytest
-from kernel.conftest import DEADLINE_S, EVERYTHING
-from kernel.installed import Installation, removed_afterwards, stored
+from kernel.installed import Installation, stored
+from kernel.running import DEADLINE_S, EVERYTHING, wait_until
 
 from sysmonlx import capabilities
 from sysmonlx.arguments import CommandLineOptions
@@ -32,27 +33,6 @@ NAMED = """
 """
 FILES_TOO = EVERYTHING + '<FileCreate onmatch="exclude"/>'
 NETWORK_TOO = FILES_TOO + '<NetworkConnect onmatch="exclude"/>'
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Installation]:
-    root = tmp_path / "root"
-    root.mkdir(mode=0o700)
-    with removed_afterwards(Installation(root)) as made:
-        yield made
-
-
-@pytest.fixture
-def installed(place: Installation) -> Installation:
-    place.install()
-    return place
-
-
-def wait_until_configured(place: Installation, count: int) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while len(place.configurations()) < count:
-        assert time.monotonic() < deadline, "no further event 16"
-        time.sleep(0.02)
 
 
 def test_update_is_in_force_when_it_returns(installed: Installation) -> None:
@@ -90,7 +70,10 @@ def test_update_without_a_daemon_stores_nothing(place: Installation) -> None:
 
 
 class Shown:
-    """The installed instance in the foreground, and the configurations it names."""
+    """The installed instance in the foreground, and the configurations it names.
+
+    All that it prints is read at once: it must not wait for whoever looks.
+    """
 
     def __init__(self, place: Installation, *words: str) -> None:
         script = "import sys; from sysmonlx import foreground, state; "
@@ -103,19 +86,31 @@ class Shown:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        self._named: Queue[tuple[str, str]] = Queue()
+        self._reader = Thread(target=self._read)
+        self._reader.start()
 
-    def next(self) -> tuple[str, str]:
-        """Return name and hash of the next event 16."""
+    def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("\tConfiguration: "):
                 digest = next(self._process.stdout)
-                return tuple(text.split(": ", 1)[1].rstrip() for text in (line, digest))  # type: ignore[return-value]
-        raise AssertionError("no further event 16")
+                self._named.put((shown_value(line), shown_value(digest)))
+
+    def next(self) -> tuple[str, str]:
+        """Return name and hash of the next event 16."""
+        return self._named.get(timeout=DEADLINE_S)
 
     def end(self) -> None:
         self._process.terminate()
-        self._process.communicate(timeout=DEADLINE_S)
+        assert self._process.wait(DEADLINE_S) == 0
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def shown_value(line: str) -> str:
+    return line.split(": ", 1)[1].rstrip()
 
 
 def test_every_way_to_configure_is_named_by_event_16(place: Installation) -> None:
@@ -203,29 +198,35 @@ def test_update_that_cannot_be_stored_is_refused(installed: Installation) -> Non
 # --- SIGHUP
 
 
+def hang_up(place: Installation) -> None:
+    """Send the signal and wait until all that follows from it is done."""
+    rotated = place.log.with_name("events.json.1")
+    place.log.rename(rotated)
+    os.kill(place.pid, signal.SIGHUP)
+    wait_until(place.log.exists)  # files were opened anew
+    place.read_rotated(rotated)
+    place.stats()  # the daemon is through with the signal
+    children = Path(f"/proc/{place.pid}/task/{place.pid}/children")
+    wait_until(lambda: not children.read_text())  # so is who read the configuration
+
+
 def test_hang_up_opens_files_anew(installed: Installation) -> None:
-    rotated = installed.log.with_name("events.json.1")
-    installed.settle()
-    installed.log.rename(rotated)
-    os.kill(installed.pid, signal.SIGHUP)
-    deadline = time.monotonic() + DEADLINE_S
-    while not installed.log.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    installed._offset = 0
+    installed.run(["/bin/true", "before"])
+    hang_up(installed)
     installed.run(["/bin/true", "after"])
-    assert "after" in installed.log.read_text()
-    assert b"after" not in rotated.read_bytes()
+    files = [installed.log.with_name("events.json.1"), installed.log]
+    texts = [file.read_text() for file in files]
+    found = [[f"/bin/true {word}" in t for t in texts] for word in ("before", "after")]
+    assert found == [[True, False], [False, True]]
 
 
 def test_hang_up_reads_an_edited_configuration(installed: Installation) -> None:
-    os.kill(installed.pid, signal.SIGHUP)
-    installed.write_config(NAMED.format(name="edited"))
-    time.sleep(1.5)  # nothing was changed when the signal came
+    hang_up(installed)
     assert len(installed.configurations()) == 1
+    installed.write_config(NAMED.format(name="edited"))
     installed.paths.config_file.write_bytes(installed.config.read_bytes())
     os.kill(installed.pid, signal.SIGHUP)
-    wait_until_configured(installed, 2)
+    wait_until(lambda: len(installed.configurations()) == 2)
     _, events = installed.run(["/bin/true"])
     assert events[0]["RuleName"] == "edited"
 
@@ -234,7 +235,7 @@ def test_hang_up_after_defaults_changes_nothing(installed: Installation) -> None
     installed.call("-c", "--")
     before = stored(installed.paths)
     os.kill(installed.pid, signal.SIGHUP)
-    time.sleep(1.5)
+    time.sleep(1.5)  # the daemon looks once a second; nothing shows that it has
     assert installed.stats()["events"]["16"]["emitted"] == 2
     assert stored(installed.paths) == before
 
@@ -243,8 +244,7 @@ def test_hang_up_with_a_wrong_configuration_keeps_the_rules(
     installed: Installation,
 ) -> None:
     installed.paths.config_file.write_text("<Sysmon")
-    os.kill(installed.pid, signal.SIGHUP)
-    time.sleep(2)
+    hang_up(installed)
     assert installed.run(["/bin/true", "still"])[1]
     assert len(installed.configurations()) == 1
 
@@ -267,7 +267,7 @@ def test_swapping_rules_loses_nothing(installed: Installation) -> None:
         for number in range(1, 21):
             installed.request(do="reload", policy=policies[number % 2])
             time.sleep(0.05)
-        running.wait(60)
+        running.wait(DEADLINE_S)
     events = [
         each
         for each in installed.settle()
@@ -301,7 +301,7 @@ def test_programs_can_be_added_after_capabilities_were_dropped(
     kept = sum(1 << number for number in capabilities.KEPT)
     assert capabilities_of(installed.pid) == kept
     before = set(installed.stats()["attached"])
-    installed.write_config(rules, "<Budget>0</Budget>")
+    installed.write_config(rules)
     assert installed.call("-c", os.fspath(installed.config)).returncode == 0
     assert set(installed.stats()["attached"]) > before
     target = tmp_path / "made"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel.conftest import DEADLINE_S, EVERYTHING
 from kernel.installed import Installation, removed_afterwards
+from kernel.running import DEADLINE_S, EVERYTHING
 from kernel.test_rsyslog import RSYSLOGD, Rsyslog, install_drop_in, wait_until
 from lxml import etree
 

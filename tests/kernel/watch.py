@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kernel.conftest import Daemon, Event
+from kernel.running import Daemon, Event
 
 HERE = Path(__file__).parent
 PYTHON = os.path.realpath(sys.executable)
