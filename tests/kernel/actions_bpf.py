@@ -42,12 +42,12 @@ def program_id(fd: int) -> int:
 
 def load() -> None:
     fd = load_program(GOOD, b"fifteen_letters")
-    print("id", program_id(fd))
+    print(f"id={program_id(fd)}")  # no pid: no number on its own
 
 
 def load_without_name() -> None:
     fd = load_program(GOOD, b"")
-    print("id", program_id(fd))
+    print(f"id={program_id(fd)}")  # no pid: no number on its own
 
 
 def fail_to_load() -> None:

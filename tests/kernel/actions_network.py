@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import sys
@@ -91,6 +92,7 @@ def tcp_nonblocking() -> None:
     with suppress(BlockingIOError):
         made.connect(listener.getsockname())
     began("tcp", made.getsockname(), listener.getsockname())
+    select.select([listener], [], [])
     accept(listener)
 
 

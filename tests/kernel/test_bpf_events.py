@@ -31,7 +31,7 @@ def test_a_loaded_program(
     assert event["User"] == "root"
     assert event["BpfCommand"] == "BPF_PROG_LOAD"
     assert event["BpfProgramType"] == "SOCKET_FILTER"
-    assert event["BpfProgramId"] == output.split()[1]
+    assert output == f"id={event['BpfProgramId']}\n"
     assert event["BpfProgramName"] == name
 
 

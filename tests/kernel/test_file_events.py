@@ -180,9 +180,8 @@ def test_fields_of_a_creation(watcher: Daemon, directory: Path) -> None:
     assert event["ProcessId"] != parent["ProcessId"]
     assert event["ProcessGuid"] != parent["ProcessGuid"]
     assert before - 0.001 <= utc(event, "UtcTime") <= time.time()
-    assert utc(event, "CreationUtcTime") == pytest.approx(
-        utc(event, "UtcTime"), abs=0.02
-    )
+    created = utc(event, "CreationUtcTime")  # by a clock of 100 Hz or better
+    assert before - 0.02 <= created <= utc(event, "UtcTime") + 0.02
 
 
 @pytest.mark.parametrize("name", ["link", "rename"])

@@ -12,12 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernel.running import EVERYTHING, Daemon, Event
+from kernel.accounts import Stats, steady
+from kernel.running import EVERYTHING, Daemon, Event, stopped
 
 pytestmark = pytest.mark.kernel
 
-Start = Callable[..., Daemon]
+#: However busy the machine is, no hash comes too late.
+PATIENT = "<HashWait>60000</HashWait>"
 BIG_BYTES = 96 << 20
+
+
+@pytest.fixture
+def watch(daemon: Callable[..., Daemon]) -> Daemon:
+    return daemon(settings=PATIENT)
 
 
 def program(folder: Path, name: str, tail: bytes = b"", source: str = "true") -> Path:
@@ -44,9 +51,11 @@ def of_image(events: list[Event], path: Path, event_id: str = "1") -> list[Event
     ]
 
 
-def test_all_algorithms_in_their_order(daemon: Start, tmp_path: Path) -> None:
+def test_all_algorithms_in_their_order(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
     options = "<HashAlgorithms>SHA256,MD5,SHA1</HashAlgorithms>"
-    watch = daemon(options=options)
+    watch = daemon(settings=PATIENT, options=options)
     path = program(tmp_path, "once")
     subprocess.run([path], check=True)
     (event,) = of_image(watch.settle(), path)
@@ -54,9 +63,8 @@ def test_all_algorithms_in_their_order(daemon: Start, tmp_path: Path) -> None:
 
 
 def test_program_that_has_ended_is_hashed_by_its_path(
-    daemon: Start, tmp_path: Path
+    watch: Daemon, tmp_path: Path
 ) -> None:
-    watch = daemon()
     wanted = {}
     for number in range(23):
         path = program(tmp_path, f"once{number}")
@@ -68,10 +76,9 @@ def test_program_that_has_ended_is_hashed_by_its_path(
 
 
 def test_program_that_runs_once_and_is_deleted_is_hashed_or_counted(
-    daemon: Start, tmp_path: Path
+    watch: Daemon, tmp_path: Path
 ) -> None:
     """Whoever is faster: the reader, or the program and who deletes it."""
-    watch = daemon()
     wanted = {}
     for number in range(23):
         path = program(tmp_path, f"once{number}")
@@ -80,19 +87,25 @@ def test_program_that_runs_once_and_is_deleted_is_hashed_or_counted(
         path.unlink()
     events = [each for each in watch.settle() if each.get("Image") in wanted]
     hashes = {each["Image"]: each["Hashes"] for each in events if "Hashes" in each}
-    missed = [image for image, text in hashes.items() if text == "-"]
     known = {image: text for image, text in hashes.items() if text != "-"}
     assert hashes.keys() == wanted.keys()
     assert known == {image: wanted[image] for image in known}
-    counts = watch.stats()["hashes"]
-    assert counts.get("gone", 0) + counts.get("changed", 0) == len(missed)
+    steady(watch, lambda stats: missed(stats) == without_hash(watch))
+
+
+def missed(stats: Stats) -> int:
+    return sum(count for what, count in stats["hashes"].items() if what != "hashed")
+
+
+def without_hash(watch: Daemon) -> int:
+    """Return how many events, of any program of the machine, have no hash."""
+    return sum(each.get("Hashes") == "-" for each in watch.events())
 
 
 @pytest.mark.parametrize("kind", ["replaced", "rewritten"])
 def test_file_changed_after_it_ran_never_gives_a_wrong_hash(
-    kind: str, daemon: Start, tmp_path: Path
+    kind: str, watch: Daemon, tmp_path: Path
 ) -> None:
-    watch = daemon()
     wanted = {}
     for number in range(23):
         path = program(tmp_path, f"program{number}")
@@ -112,8 +125,7 @@ def test_file_changed_after_it_ran_never_gives_a_wrong_hash(
     assert wrong == []
 
 
-def test_changed_file_has_a_new_hash(daemon: Start, tmp_path: Path) -> None:
-    watch = daemon()
+def test_changed_file_has_a_new_hash(watch: Daemon, tmp_path: Path) -> None:
     path = program(tmp_path, "program")
     wanted = []
     for _ in range(7):
@@ -126,15 +138,15 @@ def test_changed_file_has_a_new_hash(daemon: Start, tmp_path: Path) -> None:
     assert shown == wanted
 
 
-def test_order_is_kept_within_a_process_only(daemon: Start, tmp_path: Path) -> None:
+def test_order_is_kept_within_a_process_only(watch: Daemon, tmp_path: Path) -> None:
     """While a large file is hashed others go on, its own process's events do not."""
-    watch = daemon()
     path = program(tmp_path, "large", bytes(BIG_BYTES), source="sh")
     marker = uuid.uuid4().hex
     subprocess.run(["/bin/true"], check=True)
     watch.settle()
-    subprocess.run([path, "-c", "exec /bin/true"], check=True)
-    subprocess.run(["/bin/true", marker], check=True)
+    with stopped(watch):  # both have ended before the first of them is read
+        subprocess.run([path, "-c", "exec /bin/true"], check=True)
+        subprocess.run(["/bin/true", marker], check=True)
     events = watch.settle()
     (first,) = of_image(events, path)
     own = [each for each in events if each.get("ProcessId") == first["ProcessId"]]
@@ -150,14 +162,17 @@ def test_order_is_kept_within_a_process_only(daemon: Start, tmp_path: Path) -> N
     assert first["Hashes"] == digest(path, "SHA256")
 
 
-def test_rules_may_ask_for_a_hash(daemon: Start, tmp_path: Path) -> None:
+def test_rules_may_ask_for_a_hash(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
     wanted, other = program(tmp_path, "wanted"), program(tmp_path, "other")
     watch = daemon(
         EVERYTHING.replace('<ProcessCreate onmatch="exclude"/>', "")
         + '<RuleGroup groupRelation="or"><ProcessCreate onmatch="include">'
         f'<Hashes condition="is" name="by hash">{digest(wanted, "SHA256")}</Hashes>'
         '<CommandLine condition="begin with">/bin/true</CommandLine>'
-        "</ProcessCreate></RuleGroup>"
+        "</ProcessCreate></RuleGroup>",
+        settings=PATIENT,
     )
     for _ in range(3):
         subprocess.run([other], check=True)
@@ -171,16 +186,13 @@ def test_rules_may_ask_for_a_hash(daemon: Start, tmp_path: Path) -> None:
 
 
 def test_memory_only_program_that_ended_has_no_hash(
-    daemon: Start, tmp_path: Path
+    watch: Daemon, tmp_path: Path
 ) -> None:
-    watch = daemon()
     fd = os.memfd_create("quick")
     os.write(fd, program(tmp_path, "source").read_bytes())
-    watch.process.send_signal(19)
-    os.waitid(os.P_PID, watch.process.pid, os.WSTOPPED | os.WNOWAIT)
-    subprocess.run(["quick"], executable=f"/proc/self/fd/{fd}", pass_fds=[fd])
-    watch.process.send_signal(18)
+    with stopped(watch):
+        subprocess.run(["quick"], executable=f"/proc/self/fd/{fd}", pass_fds=[fd])
     os.close(fd)
     event = watch.wait_for(lambda each: each.get("CommandLine") == "quick")
     assert event["Hashes"] == "-"
-    assert watch.stats()["hashes"]["gone"] == 1
+    assert watch.stats()["hashes"]["gone"] >= 1  # as of other programs, it may be

@@ -25,7 +25,8 @@ ACTIONS = Path(__file__).with_name("actions_process.py")
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "")
+    ring = "<RingSize>64M</RingSize>"  # holds all, however late the daemon may read
+    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, ring, "")
     daemon.start()
     yield daemon
     daemon.stop()

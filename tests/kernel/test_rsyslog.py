@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from kernel.running import DEADLINE_S, wait_until
 from lxml import etree
 
 from sysmonlx.render import Renderer
@@ -70,7 +71,7 @@ class Rsyslog:
         if self.process is not None:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
-            self.process.wait(10)
+            self.process.wait(DEADLINE_S)
             self.process = None
 
     def lines(self) -> list[str]:
@@ -82,13 +83,6 @@ class Rsyslog:
             re.fullmatch(r".{15} \S+ sysmon: (.*)", line) for line in text.split("\n")
         )
         return [match[1] for match in found if match]
-
-
-def wait_until(done: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def carried(sink: SyslogSink, rsyslog: Rsyslog, count: int) -> list[str]:

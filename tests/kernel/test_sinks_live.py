@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from kernel.installed import Installation, removed_afterwards
-from kernel.running import DEADLINE_S, EVERYTHING
-from kernel.test_rsyslog import RSYSLOGD, Rsyslog, install_drop_in, wait_until
+from kernel.running import DEADLINE_S, EVERYTHING, wait_until
+from kernel.test_rsyslog import RSYSLOGD, Rsyslog, install_drop_in
 from lxml import etree
 
 pytestmark = pytest.mark.kernel
@@ -51,9 +51,9 @@ def numbers(lines: list[str]) -> list[int]:
 
 
 def same_as_file(installed: Installation, rsyslog: Rsyslog) -> bool:
-    """Tell whether syslog got exactly what the file got, in the same order."""
+    """Tell whether syslog got what the file has by now, in the same order."""
     expected = [int(event["EventRecordID"]) for event in installed.events()]
-    return numbers(rsyslog.lines()) == expected
+    return numbers(rsyslog.lines())[: len(expected)] == expected
 
 
 def work(count: int, marker: str) -> None:
@@ -61,6 +61,12 @@ def work(count: int, marker: str) -> None:
         f'i=0; while [ $i -lt {count} ]; do /bin/true "{marker}-$i"; i=$((i+1)); done'
     )
     subprocess.run(["/bin/sh", "-c", loop], check=True)
+
+
+def time_of(act: Callable[[], None]) -> float:
+    start = time.monotonic()
+    act()
+    return time.monotonic() - start
 
 
 def test_every_line_reaches_a_real_rsyslogd(
@@ -96,16 +102,14 @@ def test_stalled_log_daemon_stalls_nothing_and_gets_all_later(
     work(1, "before")
     wait_until(lambda: bool(rsyslog.lines()))
     rsyslog.signal(signal.SIGSTOP)
-    start = time.monotonic()
-    work(1000, "stalled")
-    took_s = time.monotonic() - start
+    stalled_s = time_of(lambda: work(1000, "stalled"))
     installed.settle()
     assert installed.stats()["spooled_bytes"] > 0
     rsyslog.signal(signal.SIGCONT)
-    wait_until(lambda: same_as_file(installed, rsyslog), DEADLINE_S)
-    assert installed.stats()["spooled_bytes"] == 0
+    wait_until(lambda: same_as_file(installed, rsyslog))
+    wait_until(lambda: installed.stats()["spooled_bytes"] == 0)
     assert installed.stats()["sinks"] == {"lost": {}, "trouble": []}
-    assert took_s < 10
+    assert stalled_s < 3 * time_of(lambda: work(1000, "again")) + 1
 
 
 def test_log_daemon_may_come_later_go_and_come_back(
@@ -116,14 +120,14 @@ def test_log_daemon_may_come_later_go_and_come_back(
     (trouble,) = installed.stats()["sinks"]["trouble"]
     assert os.fspath(rsyslog.socket) in trouble
     rsyslog.start()
-    wait_until(lambda: same_as_file(installed, rsyslog), DEADLINE_S)
+    wait_until(lambda: same_as_file(installed, rsyslog))
     installed.settle()
-    wait_until(lambda: same_as_file(installed, rsyslog), DEADLINE_S)
+    wait_until(lambda: same_as_file(installed, rsyslog))
     rsyslog.end()
     work(100, "gone")
     installed.settle()
     rsyslog.start()
-    wait_until(lambda: same_as_file(installed, rsyslog), DEADLINE_S)
+    wait_until(lambda: same_as_file(installed, rsyslog))
     assert installed.stats()["sinks"] == {"lost": {}, "trouble": []}
 
 
@@ -141,7 +145,7 @@ def test_update_of_the_rules_keeps_what_waits(
     result = installed.call("-c", os.fspath(installed.config))
     assert result.returncode == 0, result.stdout + result.stderr
     rsyslog.start()
-    wait_until(lambda: same_as_file(installed, rsyslog), DEADLINE_S)
+    wait_until(lambda: same_as_file(installed, rsyslog))
     assert installed.stats()["sinks"]["lost"] == {}
 
 
@@ -154,13 +158,14 @@ def test_what_exceeds_the_spool_is_counted_and_reported(
     installed.install()
     work(300, "flood")
     installed.settle()
-    report = installed.wait_for(lambda event: event.get("ID") == "LostEvents")
+    report = installed.wait_for(
+        lambda event: event.get("ID") == "LostEvents" and "sink" in event["Description"]
+    )
     assert report["EventID"] == "255"
-    assert "sink" in report["Description"]
     time.sleep(1.5)
     assert 0 < installed.stats()["spooled_bytes"] <= 65536
     rsyslog.start()
-    wait_until(lambda: installed.stats()["spooled_bytes"] == 0, DEADLINE_S)
+    wait_until(lambda: installed.stats()["spooled_bytes"] == 0)
     installed.settle()
     lost = sum(installed.stats()["sinks"]["lost"].values())
     assert lost > 0
