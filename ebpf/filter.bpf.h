@@ -43,10 +43,9 @@ static __always_inline bool filter_begin(struct filter_input *in)
 	if (!in->rules)
 		return false;
 	known = bpf_map_lookup_elem(&filter_judged, &zero);
-	if (!known || known->busy)
+	/* one step: where tasks preempt each other, one may come between any two */
+	if (!known || __sync_lock_test_and_set(&known->busy, 1))
 		return false;
-	known->busy = true;
-	barrier();
 	__builtin_memset(known->words, 0, sizeof(known->words));
 	__builtin_memset(known->doubt, 0, sizeof(known->doubt));
 	known->doubt[0] = ~0ULL;

@@ -163,7 +163,8 @@ struct filter_known {
 	__u64 words[FILTER_WORDS];
 	__u64 doubt[FILTER_DOUBT_WORDS]; /* bits of choices and path that may be true yet */
 	__u32 unknown; /* words of which nothing is known */
-	__u32 busy; /* from filter_begin() to filter_discards() */
+	__u32 pad;
+	__u64 busy; /* from filter_begin() to filter_discards() */
 };
 
 /*
