@@ -50,6 +50,11 @@ class BpfMap:
         """Number of entries, or the ring buffer's size in bytes."""
         return int(self._lib.bpf_map__max_entries(self._pointer))
 
+    @property
+    def value_bytes(self) -> int:
+        """Size of one value, on one processor."""
+        return int(self._lib.bpf_map__value_size(self._pointer))
+
     def resize(self, max_entries: int) -> None:
         """Change `max_entries` before load."""
         self._lib.bpf_map__set_max_entries(self._pointer, max_entries)
@@ -60,7 +65,7 @@ class BpfMap:
 
     def lookup(self, key: bytes, size: int = 0) -> bytes:
         """Return the value under `key`; `size` for per-CPU maps, all processors'."""
-        size = size or self._lib.bpf_map__value_size(self._pointer)
+        size = size or self.value_bytes
         value = create_string_buffer(size)
         self._lib.bpf_map_lookup_elem(self.fd, key, value)
         return value.raw
@@ -80,6 +85,11 @@ class BpfMap:
     def reuse(self, fd: int) -> None:
         """Take, before load, the map behind `fd` instead of making a new one."""
         self._lib.bpf_map__reuse_fd(self._pointer, fd)
+
+    def inner_bytes(self) -> int:
+        """Return, before load, the size of values of the maps in this map; 0: none."""
+        inner = self._lib.bpf_map__inner_map(self._pointer)
+        return int(self._lib.bpf_map__value_size(inner)) if inner else 0
 
     def initial_value(self) -> tuple[int, int]:
         """Return (address, size in bytes) of a global section before load."""
@@ -135,6 +145,12 @@ class BpfObject:
         """Pointer to the object's own BTF, for `btf.Btf`; valid until close."""
         return int(self._lib.bpf_object__btf(self._pointer))
 
+    def types(self) -> bytes:
+        """Return the object's own BTF."""
+        size = c_uint32()
+        address = self._lib.btf__raw_data(self.btf, byref(size))
+        return ctypes.string_at(address, size.value)
+
     def programs(self) -> dict[str, str]:
         """Return the section of every program by its name."""
         found = {}
@@ -181,6 +197,18 @@ class BpfObject:
     def program_fd(self, name: str) -> int:
         """Return the descriptor of a loaded program, -1 when it is not loaded."""
         return int(self._lib.bpf_program__fd(self._program(name)))
+
+    def code(self, name: str) -> bytes:
+        """Return the instructions of a loaded program, as the kernel got them."""
+        program = self._program(name)
+        size = 8 * self._lib.bpf_program__insn_cnt(program)
+        return ctypes.string_at(self._lib.bpf_program__insns(program), size)
+
+    def kinds(self, name: str) -> tuple[int, int]:
+        """Return the type of a program and of its attachment, as bpf(2) has them."""
+        program = self._program(name)
+        kind = self._lib.bpf_program__type(program)
+        return kind, self._lib.bpf_program__expected_attach_type(program)
 
     def attach(self, name: str, cgroup_fd: int = -1) -> None:
         """Attach `name` by its section, or to the cgroup given.

@@ -11,18 +11,22 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EPERM, ESRCH
+from errno import EAGAIN, EINTR, ENOMEM, EPERM
 from pathlib import Path
 from typing import Any
 
 from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.btf import Btf, Kind
+from sysmonlx.counters import Counters, RecordCounts
 from sysmonlx.decode import Layouts, Record
 from sysmonlx.errors import CaptureError, LibbpfError, ProcError
 from sysmonlx.hook import Hook
 from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAMS
+from sysmonlx.kept import Kept
 from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
 from sysmonlx.libbpf import library, possible_cpus, program_info
+from sysmonlx.preparedobject import PreparedObject
+from sysmonlx.refusal import is_trampoline, reason_of
 from sysmonlx.ringbuffer import RingBuffer
 
 OBJECT = Path(__file__).with_name("sysmonlx.bpf.o")
@@ -31,9 +35,10 @@ OLDER_OBJECT = Path(__file__).with_name("sysmonlx_older.bpf.o")
 #: Maps of kinds that kernels without bpf_loop() lack, and programs for them do not use.
 _OPTIONAL_MAPS = frozenset({"filter_processes"})
 _FAILED_MAP = re.compile(r"map '(\w+)': failed to create")
-_VERDICT = re.compile(r"\n([^\n]+)\nprocessed \d+ insns")
 _KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 _FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
+#: Errors that the next start need not meet.
+_PASSING = (EAGAIN, EINTR, ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +53,13 @@ class Missing:
         return f"{self.hook.missing} ({self.program}: {self.reason})"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordCounts:
-    """What the kernel side counted for one record type, summed over processors."""
-
-    seen: int
-    filtered: int
-    submitted: int
-    lost: tuple[int, ...]
-
-
 class Capture:
     """Loaded programs and their maps. Programs come in batches that share the maps.
 
     `load`, then `attach_processes`, then `want`, which attaches and detaches the rest,
     also long after. CaptureError: processes cannot be watched at all, and why.
-    Which object suits the kernel is found out unless one is given.
+    Which object suits the kernel is found out unless one is given. What was found out
+    is read from the file `keep_in`, and written to it by `keep`.
     """
 
     def __init__(
@@ -72,15 +68,20 @@ class Capture:
         wake_bytes: int,
         object_path: Path | None = None,
         btf_path: str = "",
+        keep_in: Path | None = None,
     ) -> None:
         self._path = os.fspath(object_path or "")
         self._btf_path = btf_path
+        self._kept = Kept(keep_in, (OBJECT, OLDER_OBJECT), btf_path)
         self._ring_size_bytes = ring_size_bytes
         self._rodata: dict[str, int | bool] = {"wake_bytes": wake_bytes}
-        self._objects: list[BpfObject] = []
-        self._loaded: dict[str, BpfObject] = {}
+        self._objects: list[BpfObject | PreparedObject] = []
+        self._loaded: dict[str, BpfObject | PreparedObject] = {}
+        self._prepared: PreparedObject | None = None
         self._refused: dict[str, str] = {}
         self._omitted: set[str] = set()
+        self._has_news = False
+        self._inner_bytes: dict[str, int] = {}
         self._serving: dict[Hook, tuple[str, ...]] = {}
         self._cgroup_fd = -1
         self.missing: tuple[Missing, ...] = ()
@@ -88,13 +89,10 @@ class Capture:
 
     def load(self, wanted: Iterable[Hook] = ()) -> None:
         """Load the programs of processes and of `wanted`; nothing is attached yet."""
-        try:
-            facts = facts_of_kernel(self._btf_path)
-        except LibbpfError as error:
-            raise CaptureError(
-                "this kernel gives no BTF (/sys/kernel/btf/vmlinux): "
-                "name a file that has it with -btf FILE"
-            ) from error
+        self._kept.read()
+        plans = self._kept.plans
+        self._refused.update(plans.refused)
+        facts = plans.facts = plans.facts or facts_of_kernel(self._btf_path)
         self._rodata.update(facts)
         if not self._path:
             self._path = str(OBJECT if facts["has_bpf_loop"] else OLDER_OBJECT)
@@ -105,13 +103,27 @@ class Capture:
         btf = Btf(library(), base.btf)
         self.btf = btf
         self.layouts = Layouts(btf)
-        self._counter_class = btf.ctype(btf.find("record_counters", Kind.STRUCT))
+        self._counters = Counters(btf, self.layouts)
         self._variables = btf.variables(".bss")
         self._bss = mmap.mmap(self.maps[".bss"].fd, mmap.PAGESIZE)
         self.set_variable("own_tgid", os.getpid())
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
         self._identity_class = btf.ctype(btf.find("file_identity", Kind.STRUCT))
+
+    def keep(self) -> None:
+        """Write down what was found out, where that is new, for the next start."""
+        if not self._has_news:
+            return
+        self._has_news = False
+        for found in self._objects:
+            if isinstance(found, BpfObject):
+                names = {name for name, each in self._loaded.items() if each is found}
+                maps = {
+                    k: v for k, v in _by_short_name(found).items() if k in self.maps
+                }
+                self._kept.plans.learn(found, names, maps, self._inner_bytes)
+        self._kept.write()
 
     def forget_modules(self) -> None:
         """Load later programs without the types of kernel modules.
@@ -180,26 +192,8 @@ class Capture:
 
     def counts(self) -> dict[str, RecordCounts]:
         """Return the kernel's counters by record name."""
-        size = ctypes.sizeof(self._counter_class)
-        stride = (size + 7) & ~7
-        processors = possible_cpus()
-        data = self.maps["counters"].lookup(bytes(4), stride * processors)
-        parts = [
-            self._counter_class.from_buffer_copy(data, stride * each)
-            for each in range(processors)
-        ]
-        return {
-            name: RecordCounts(
-                sum(part.seen[number] for part in parts),
-                sum(part.filtered[number] for part in parts),
-                sum(part.submitted[number] for part in parts),
-                tuple(
-                    sum(part.lost[number][reason] for part in parts)
-                    for reason in range(len(self.layouts.reasons))
-                ),
-            )
-            for name, number in self.layouts.number.items()
-        }
+        size = self._counters.size_bytes * possible_cpus()
+        return self._counters.sum(self.maps["counters"].lookup(bytes(4), size))
 
     def program_times(self) -> dict[str, tuple[int, int, int]]:
         """Return (run_time_ns, run_count, recursion_misses) of each loaded program."""
@@ -250,6 +244,10 @@ class Capture:
 
     def _load(self, names: set[str]) -> bool:
         """Load these programs; False: one was refused, it is noted."""
+        names = names - self._load_prepared(names)
+        if not names:
+            return True
+        self._has_news = True
         found = BpfObject(self._path, self._btf_path)
         try:
             known = found.programs()
@@ -272,6 +270,37 @@ class Capture:
                 del self.maps[name]
         return True
 
+    def _load_prepared(self, names: set[str]) -> set[str]:
+        """Load those of `names` that there are plans for; return them."""
+        plans = self._kept.plans
+        names = names & plans.programs.keys()
+        if not names:
+            return names
+        try:
+            if self._prepared is None:
+                self._prepared = PreparedObject(plans)
+                self._objects.append(self._prepared)
+            if not self.maps:
+                self._make_maps(self._prepared)
+            self._prepared.load(names, self.maps)
+        except (LibbpfError, KeyError, struct.error):
+            plans.programs.clear()  # libbpf will say what is wrong
+            return set()
+        self._loaded.update(dict.fromkeys(names, self._prepared))
+        return names
+
+    def _make_maps(self, found: PreparedObject) -> None:
+        plans = self._kept.plans
+        constants = bytearray(plans.maps[".rodata"].data)
+        variables = Btf(library(), found.btf).variables(".rodata")
+        for name, value in self._rodata.items():
+            if name in variables:
+                offset, kind = variables[name]
+                kind.from_buffer(constants, offset).value = value
+        sizes = {"records": self._ring_size_bytes, "task_scratch": possible_cpus()}
+        self.maps = dict(found.make_maps(sizes, bytes(constants)))
+        self._omitted = set(_OPTIONAL_MAPS - self.maps.keys())
+
     def _refuse(self, error: LibbpfError, sections: dict[str, str]) -> None:
         """Note the program or map refused, and the programs alike that would be."""
         for name in {*_FAILED_MAP.findall(error.log)} & _OPTIONAL_MAPS - self._omitted:
@@ -284,11 +313,13 @@ class Capture:
                 f"the kernel refuses the eBPF programs: {error}"
                 + (f" ({log[-1]})" if log else "")
             ) from error
-        reason = _reason(error)
-        self._refused[match[1]] = reason
-        if error.errno == EPERM and _is_trampoline(sections[match[1]]):
-            alike = (name for name, each in sections.items() if _is_trampoline(each))
-            self._refused.update(dict.fromkeys(alike, reason))
+        refused = {match[1]}
+        if error.errno == EPERM and is_trampoline(sections[match[1]]):
+            refused |= {name for name, each in sections.items() if is_trampoline(each)}
+        found = dict.fromkeys(refused, reason_of(error))
+        self._refused.update(found)
+        if error.errno not in _PASSING:
+            self._kept.plans.refused.update(found)
 
     def _prepare(self, found: BpfObject) -> None:
         maps = _by_short_name(found)
@@ -298,6 +329,7 @@ class Capture:
             if name != ".rodata":
                 maps[name].reuse(known.fd)
         if not self.maps:
+            self._inner_bytes = {n: each.inner_bytes() for n, each in maps.items()}
             maps["records"].resize(self._ring_size_bytes)
             maps["task_scratch"].resize(possible_cpus())
         address, _ = maps[".rodata"].initial_value()
@@ -348,24 +380,10 @@ class Capture:
         return Missing(hook, program, self._refused[program])
 
 
-def _is_trampoline(section: str) -> bool:
-    """Say whether a program patches kernel text, which lockdown refuses as a kind."""
-    return section.lstrip("?").startswith(("fentry", "fexit", "fmod_ret", "lsm"))
-
-
 #: What the kernel side takes of a command line.
 _ARGS_BYTES = 16383
 #: Offset of `size` in struct record_header; the scan reads it before any layout.
 _SIZE_OFFSET = 20
-
-
-def _reason(error: LibbpfError) -> str:
-    """Return why a program was refused, with the verifier's last words."""
-    if error.errno == ESRCH:  # of libbpf: no such name in the kernel's BTF
-        return "this kernel has no such hook"
-    words = _VERDICT.search(error.log)
-    reason = os.strerror(error.errno)
-    return f"{reason}, {words[1].strip()}" if words else reason
 
 
 def _by_short_name(found: BpfObject) -> dict[str, BpfMap]:

@@ -91,6 +91,7 @@ class Daemon:
             settings.ring_size_bytes,
             wake_bytes=settings.ring_size_bytes // 16,
             btf_path=options.btf_path,
+            keep_in=options.paths.programs_file if options.keeps_state else None,
         )
         self._control: ControlServer | None = None
 
@@ -292,6 +293,7 @@ class Daemon:
             self._hang_up = False
             self._on_reload_signal()
         self._children = [each for each in self._children if each.poll() is None]
+        self.capture.keep()
         self._chores_done += 1
         if self._chores_done % _COLLECT_EVERY == 0:
             gc.collect()  # by hand: no cycles are meant to be there

@@ -271,7 +271,7 @@ def uninstall(paths: Paths, *, force: bool = False) -> list[str]:
         done = service.remove_unit(paths)
         if stop(paths, force=force):
             done.append("Ended the daemon")
-        left_behind = (paths.pid_file, paths.control_socket)
+        left_behind = (paths.programs_file, paths.pid_file, paths.control_socket)
         for path in (*_stored_files(paths), *left_behind):
             done += _removed(path)
     for directory in (paths.config_dir, paths.run_dir):

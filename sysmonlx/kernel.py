@@ -6,16 +6,27 @@ from __future__ import annotations
 import os
 
 from sysmonlx.btf import Btf, Kind
+from sysmonlx.errors import CaptureError, LibbpfError
 from sysmonlx.libbpf import library
 
 
 def facts_of_kernel(btf_path: str) -> dict[str, bool]:
-    """Return the switches of compat.bpf.h that the running kernel's BTF decides."""
+    """Return the switches of compat.bpf.h that the running kernel's BTF decides.
+
+    Raises:
+        CaptureError: there is none.
+    """
     lib = library()
-    if btf_path:
-        pointer = lib.btf__parse(os.fsencode(btf_path), None)
-    else:
-        pointer = lib.btf__load_vmlinux_btf()
+    try:
+        if btf_path:
+            pointer = lib.btf__parse(os.fsencode(btf_path), None)
+        else:
+            pointer = lib.btf__load_vmlinux_btf()
+    except LibbpfError as error:
+        raise CaptureError(
+            "this kernel gives no BTF (/sys/kernel/btf/vmlinux): "
+            "name a file that has it with -btf FILE"
+        ) from error
     btf = Btf(lib, pointer)
     try:
         return {

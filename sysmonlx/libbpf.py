@@ -26,7 +26,7 @@ from ctypes import (
     c_void_p,
     create_string_buffer,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
 from sysmonlx.errors import LibbpfError
 
@@ -76,6 +76,10 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
     "bpf_program__name": (c_char_p, [c_void_p], None),
     "bpf_program__section_name": (c_char_p, [c_void_p], None),
     "bpf_program__set_autoload": (c_int, [c_void_p, c_bool], check_not_negative),
+    "bpf_program__insns": (c_void_p, [c_void_p], check_not_null),
+    "bpf_program__insn_cnt": (c_size_t, [c_void_p], None),
+    "bpf_program__type": (c_int, [c_void_p], None),
+    "bpf_program__expected_attach_type": (c_int, [c_void_p], None),
     "bpf_program__attach": (c_void_p, [c_void_p], check_not_null),
     "bpf_program__attach_cgroup": (c_void_p, [c_void_p, c_int], check_not_null),
     "bpf_program__attach_iter": (c_void_p, [c_void_p, c_void_p], check_not_null),
@@ -90,6 +94,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
     "bpf_map__reuse_fd": (c_int, [c_void_p, c_int], check_not_negative),
     "bpf_map__value_size": (c_uint32, [c_void_p], None),
     "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)], check_not_null),
+    "bpf_map__inner_map": (c_void_p, [c_void_p], None),
+    "bpf_map_freeze": (c_int, [c_int], check_not_negative),
     "bpf_map_create": (
         c_int,
         [c_uint32, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p],
@@ -103,6 +109,13 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
     "bpf_map_lookup_elem": (c_int, [c_int, c_char_p, c_char_p], check_not_negative),
     "bpf_map_delete_elem": (c_int, [c_int, c_char_p], check_not_negative),
     "bpf_map_get_next_key": (c_int, [c_int, c_char_p, c_char_p], None),
+    "bpf_btf_load": (c_int, [c_char_p, c_size_t, c_void_p], check_not_negative),
+    "bpf_prog_load": (
+        c_int,
+        [c_uint32, c_char_p, c_char_p, c_char_p, c_size_t, c_void_p],
+        check_not_negative,
+    ),
+    "bpf_link_create": (c_int, [c_int, c_int, c_uint32, c_void_p], check_not_negative),
     "bpf_iter_create": (c_int, [c_int], check_not_negative),
     "bpf_prog_test_run_opts": (c_int, [c_int, c_void_p], check_not_negative),
     "bpf_obj_get_info_by_fd": (
@@ -112,6 +125,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
     ),
     "btf__load_vmlinux_btf": (c_void_p, [], check_not_null),
     "btf__parse": (c_void_p, [c_char_p, c_void_p], check_not_null),
+    "btf__new": (c_void_p, [c_char_p, c_uint32], check_not_null),
+    "btf__raw_data": (c_void_p, [c_void_p, POINTER(c_uint32)], check_not_null),
     "btf__free": (None, [c_void_p], None),
     "btf__find_by_name_kind": (c_int32, [c_void_p, c_char_p, c_uint32], None),
     "btf__type_by_id": (c_void_p, [c_void_p, c_uint32], check_not_null),
@@ -241,7 +256,16 @@ def possible_cpus() -> int:
     return int(library().libbpf_num_possible_cpus())
 
 
-_PROG_INFO_SIZE = 224
+_PROG_INFO_SIZE = 232
+_MAP_INFO_SIZE = 88
+
+
+def _info(fd: int, begin: bytes, size: int) -> bytes:
+    """Return what the kernel tells of a program or map, as far as it knows it."""
+    info = create_string_buffer(begin, size)
+    known = c_uint32(size)
+    library().bpf_obj_get_info_by_fd(fd, info, byref(known))  # cast() makes cycles
+    return info.raw[: known.value]
 
 
 def program_info(fd: int) -> tuple[int, int, int]:
@@ -250,8 +274,64 @@ def program_info(fd: int) -> tuple[int, int, int]:
     Bytes 192 to 215 of struct bpf_prog_info, <linux/bpf.h>; the first two are zero
     unless kernel.bpf_stats_enabled is set.
     """
-    info = create_string_buffer(_PROG_INFO_SIZE)
-    size = c_uint32(_PROG_INFO_SIZE)
-    library().bpf_obj_get_info_by_fd(fd, info, byref(size))  # cast() makes cycles
-    run_time_ns, run_count, misses = struct.unpack_from("=3Q", info.raw, 192)
+    raw = _info(fd, b"", _PROG_INFO_SIZE)
+    run_time_ns, run_count, misses = struct.unpack_from("=3Q", raw, 192)
     return run_time_ns, run_count, misses
+
+
+class Attachment(NamedTuple):
+    """To which type of vmlinux a program belongs, and the types of its functions."""
+
+    type_id: int
+    function_types: tuple[int, ...]
+
+
+def program_attachment(fd: int) -> Attachment | None:
+    """Return what a loaded program belongs to; None: a module, or it is not known.
+
+    Kernels before v6.0 do not tell: Linux commit b79c9fc9551b ("bpf: implement
+    BPF_PROG_QUERY for BPF_LSM_CGROUP").
+    """
+    raw = _info(fd, b"", _PROG_INFO_SIZE)
+    if len(raw) < 228:
+        return None
+    owner, type_id = struct.unpack_from("=2I", raw, 220)
+    (count,) = struct.unpack_from("=I", raw, 144)
+    if owner not in (0, _VMLINUX):
+        return None
+    functions = create_string_buffer(8 * count)
+    begin = bytearray(_PROG_INFO_SIZE)
+    struct.pack_into("=IQI", begin, 132, 8, ctypes.addressof(functions), count)
+    _info(fd, bytes(begin), _PROG_INFO_SIZE)
+    found = struct.iter_unpack("=II", functions.raw)
+    return Attachment(type_id, tuple(each for _, each in found))
+
+
+#: The kernel's own types come first of all.
+_VMLINUX = 1
+
+
+class MapInfo(NamedTuple):
+    """How a map was made."""
+
+    kernel_name: str
+    kind: int
+    key_bytes: int
+    value_bytes: int
+    max_entries: int
+    flags: int
+    key_type: int
+    value_type: int
+
+
+def map_info(fd: int) -> MapInfo:
+    """Return how the map behind `fd` was made, from struct bpf_map_info."""
+    raw = _info(fd, b"", _MAP_INFO_SIZE)
+    kind, _, key_bytes, value_bytes, entries, flags, name = struct.unpack_from(
+        "=6I16s", raw
+    )
+    key_type, value_type = struct.unpack_from("=2I", raw, 68)
+    text = name.rstrip(b"\0").decode()
+    return MapInfo(
+        text, kind, key_bytes, value_bytes, entries, flags, key_type, value_type
+    )

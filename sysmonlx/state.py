@@ -65,6 +65,11 @@ class Paths:
         return self.state_dir / "record_id"
 
     @property
+    def programs_file(self) -> Path:
+        """Programs as the running kernel took them, to start faster; a cache."""
+        return self.state_dir / "programs"
+
+    @property
     def command_line_file(self) -> Path:
         """Last command line that set the configuration."""
         return self.state_dir / "command_line"

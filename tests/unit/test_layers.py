@@ -25,13 +25,12 @@ PURE = """
     validation xmltext xsd
 """
 SYSTEM = """
-    bpfobject capabilities hashes libbpf lock procfs resolve ringbuffer service services
-    sinks
-    spool state syslog users
+    bpfobject capabilities hashes kept libbpf lock prepared preparedobject procfs
+    refusal resolve ringbuffer service services sinks spool state syslog users
 """
 WIRING = """
-    __init__ __main__ capture cli control daemon foreground health installation kernel
-    kernelfilter output pipeline reading statistics
+    __init__ __main__ capture cli control counters daemon foreground health
+    installation kernel kernelfilter output pipeline reading statistics
 """
 LAYERS = {
     name: number
