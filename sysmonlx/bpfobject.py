@@ -16,6 +16,7 @@ from ctypes import (
     create_string_buffer,
 )
 
+from sysmonlx.errors import LibbpfError
 from sysmonlx.libbpf import library, take_log
 
 
@@ -108,7 +109,11 @@ def create_array(name: str, value: bytes) -> int:
     """
     lib = library()
     fd = int(lib.bpf_map_create(_MAP_TYPE_ARRAY, name.encode(), 4, len(value), 1, None))
-    lib.bpf_map_update_elem(fd, bytes(4), value, 0)
+    try:
+        lib.bpf_map_update_elem(fd, bytes(4), value, 0)
+    except LibbpfError:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -55,6 +55,7 @@ class KernelFilter:
         }
         self._layout = btf.ctype(btf.find("filter_rules", Kind.STRUCT))
         self._generation = 0
+        self._in_force = False
         self._rules: KernelRules | None = None
         self._users: dict[int, str] = {}
         self.reasons: dict[int, str] = {}
@@ -62,6 +63,8 @@ class KernelFilter:
 
     def install(self, rules: Rules, users: Mapping[int, str]) -> None:
         """Put rules in force, at once for every event that begins from now on.
+
+        What the kernel refuses is left to user space; `reasons` has its error.
 
         Args:
             rules: The compiled rules.
@@ -79,22 +82,37 @@ class KernelFilter:
         self._generation += 1
         former, self._rules = self._users, compiled
         self._users = {}
+        try:
+            self._put(compiled, users)
+        except LibbpfError as error:
+            self.remove(f"the kernel refuses the rules: {error}")
+        else:
+            self.reasons = {event.event_id: event.reason for event in compiled.events}
+        self._forget(self._generation - 1, former)
+
+    def _put(self, compiled: KernelRules, users: Mapping[int, str]) -> None:
         for uid, name in users.items():
-            self.add_user(uid, name)
+            self._tell(compiled, uid, name)
         fd = create_array("filter_rules", self._packed(compiled))
         try:
             self._maps["filter_rules"].update(_FIRST, struct.pack("=I", fd))
         finally:
             os.close(fd)
-        self.reasons = {event.event_id: event.reason for event in compiled.events}
-        self._forget(self._generation - 1, former)
+        self._in_force = True
 
     def remove(self, reason: str) -> None:
-        """Discard nothing in the kernel any more."""
+        """Discard nothing in the kernel any more.
+
+        Raises:
+            LibbpfError: the kernel keeps the rules that were in force.
+        """
         self.reasons = dict.fromkeys(EVENTS, reason)
         self._rules = None
-        with suppress(LibbpfError, KeyError):  # there were none
+        if self._in_force:
             self._maps["filter_rules"].delete(_FIRST)
+            self._in_force = False
+        self._forget(self._generation, self._users)
+        self._users = {}
 
     def wanted(self) -> list[int]:
         """Return the events that the rules could report and the kernel knows."""
@@ -121,18 +139,27 @@ class KernelFilter:
 
         Events of users who were never told are left to user space.
         """
-        if self._rules is None or self._users.get(uid) == name:
+        if self._rules is None:
+            return
+        try:
+            self._tell(self._rules, uid, name)
+        except LibbpfError as error:
+            self.remove(f"the kernel refuses a user: {error}")
+
+    def _tell(self, rules: KernelRules, uid: int, name: str) -> None:
+        if self._users.get(uid) == name:
             return
         if len(self._users) * 2 >= self._numbers["FILTER_USERS"]:
             return
-        self._users[uid] = name
-        bits = _BITS.pack(self._rules.user_bits(name))
         key = _USER.pack(self._generation, uid, 0)
-        self._maps["filter_users"].update(key, bits)
+        self._maps["filter_users"].update(key, _BITS.pack(rules.user_bits(name)))
+        self._users[uid] = name
 
     def _forget(self, generation: int, users: Mapping[int, str]) -> None:
+        """Make room; what stays belongs to rules that are no more."""
         for uid in users:
-            self._maps["filter_users"].delete(_USER.pack(generation, uid, 0))
+            with suppress(LibbpfError):
+                self._maps["filter_users"].delete(_USER.pack(generation, uid, 0))
 
     def _packed(self, rules: KernelRules) -> bytes:
         packed = self._layout()

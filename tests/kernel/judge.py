@@ -49,6 +49,7 @@ class Judge:
         self._object.load()
         self._maps = self._object.maps()
         self.filter = KernelFilter(self._maps, btf)
+        self.users = self._maps["filter_users"]
         self._input = btf.ctype(btf.find("filter_test", Kind.STRUCT))
         scratch = btf.find("scratch", Kind.STRUCT)
         self._scratch_size = btf.type(scratch).size

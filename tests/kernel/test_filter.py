@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -303,6 +306,53 @@ def test_no_event_is_judged_by_half_of_each_of_two_rules(kernel: Judge) -> None:
     runs.join()
     assert swaps > 2
     assert kernel.discarded() == 0
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """Have the kernel refuse to make any more maps."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_the_kernel_refuses_is_left_to_user_space(kernel: Judge) -> None:
+    by_image = compile_rules(file_create(Filter("Image", "is", "/bin/y")))
+    kernel.install(by_image)
+    assert kernel.discards(11, path("/y"))
+    with without_descriptors():
+        kernel.install(compile_rules(file_create(Filter("User", "is", "root"))))
+    with pytest.raises(AssertionError, match="no rules"):
+        kernel.discards(11, path("/y"))
+    assert kernel.filter.place(11) == (
+        "user space (the kernel refuses the rules: bpf_map_create: Too many open files)"
+    )
+    assert len(kernel.filter.remarks()) == 1  # no other event could be reported
+    kernel.filter.add_user(judge.STRANGER, "alice")  # and nothing happens
+    kernel.install(by_image)
+    assert kernel.discards(11, path("/y"))
+    assert kernel.filter.remarks() == []
+
+
+def test_a_user_that_finds_no_room_leaves_all_to_user_space(kernel: Judge) -> None:
+    by_user = compile_rules(file_create(Filter("User", "is", "root")))
+    kernel.install(by_user, {0: "root"})
+    room = kernel.numbers["FILTER_USERS"] - 1
+    others = [bytes(8) + uid.to_bytes(8, sys.byteorder) for uid in range(room)]
+    for key in others:
+        kernel.users.update(key, bytes(8))
+    kernel.filter.add_user(judge.STRANGER, "alice")
+    assert kernel.filter.place(11).startswith("user space (the kernel refuses a user:")
+    kernel.install(by_user, {0: "root", judge.STRANGER: "alice"})
+    assert kernel.filter.place(11).startswith("user space (the kernel refuses the rul")
+    for key in others:
+        kernel.users.delete(key)
+    kernel.install(by_user, {0: "root", judge.STRANGER: "alice"})
+    assert kernel.discards(11, path("/y", User="alice"))
+    assert kernel.filter.place(11) == "kernel"
 
 
 def test_without_rules_in_the_kernel_nothing_is_discarded(kernel: Judge) -> None:
