@@ -15,6 +15,9 @@ Pair = tuple[int, str]
 
 WINDOW_S = 10.0
 RING_LIMIT = 0.75
+#: Events are counted from this share of a limit on: counting costs, and most machines
+#: never come near.
+_NEAR = 0.25
 #: Of a sampled pair, one event in so many is still reported.
 KEEP_ONE_IN = 100
 #: A pair is sampled when it makes at least this share of all events of a second.
@@ -50,9 +53,12 @@ class Budget:
 
     def __init__(self, percent: int) -> None:
         self.percent = percent
+        self.is_watching = False
+        """Whether events are to be counted: the work comes near a limit."""
         self.counts: Counter[Pair] = Counter()
         """Events of the present second, by pair; whoever handles one counts it."""
         self.sampled: dict[Pair, Sampled] = {}
+        self._used = 0.0  # percent of a core
         self._samples: deque[tuple[float, float]] = deque()
         self._holds: dict[Pair, float] = {}
         self.dropped = 0
@@ -75,6 +81,8 @@ class Budget:
         counts, self.counts = self.counts, Counter()
         ended = self._ended(now_s)
         reason = self._reason(now_s, cpu_s, ring_fill) if self.percent else ""
+        near = self._used > self.percent * _NEAR or ring_fill > RING_LIMIT * _NEAR
+        self.is_watching = bool(self.sampled) or (near and self.percent > 0)
         begun = self._begun(now_s, counts) if reason else ()
         if begun:
             self._samples.clear()  # what led here must not count twice
@@ -84,6 +92,7 @@ class Budget:
         """Report everything again; return what was sampled."""
         ended = tuple(self.sampled.values())
         self.sampled.clear()
+        self.is_watching = False
         return ended
 
     def _ended(self, now_s: float) -> tuple[Sampled, ...]:
@@ -99,7 +108,7 @@ class Budget:
         self._samples.append((now_s, cpu_s))
         while now_s - self._samples[0][0] > WINDOW_S:
             self._samples.popleft()
-        used = 100 * (cpu_s - self._samples[0][1]) / WINDOW_S
+        self._used = used = 100 * (cpu_s - self._samples[0][1]) / WINDOW_S
         if used > self.percent:
             return f"{used:.0f} % of a core over {WINDOW_S:.0f} s"
         if ring_fill > RING_LIMIT:

@@ -109,7 +109,6 @@ class Capture:
         self.set_variable("own_tgid", os.getpid())
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
-        self._identity_class = btf.ctype(btf.find("file_identity", Kind.STRUCT))
 
     def keep(self) -> None:
         """Write down what was found out, where that is new, for the next start."""
@@ -158,12 +157,12 @@ class Capture:
         memory = kind(value)
         self._bss[offset : offset + ctypes.sizeof(kind)] = bytes(memory)
 
-    def mark_known(self, record: Record) -> None:
-        """Tell the kernel that execs of this very file need not wake the reader."""
-        members = [name for name, _ in self._identity_class._fields_]
-        values = {name: getattr(record, f"file_{name}") for name in members}
-        key = bytes(self._identity_class(**values))
-        self.maps["known_files"].update(key, b"\1")
+    def mark_known(self, file: bytes) -> None:
+        """Tell the kernel that execs of this file need not wake the reader.
+
+        `file` are the bytes of a struct file_identity.
+        """
+        self.maps["known_files"].update(file, b"\1")
 
     def scan(self, read_args: Callable[[int], bytes]) -> list[Record]:
         """Return a process_scan record of every running process.

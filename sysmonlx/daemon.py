@@ -18,7 +18,6 @@ from sysmonlx import __version__, capabilities, service
 from sysmonlx.capture import Capture
 from sysmonlx.catalogue import SCHEMA_VERSION
 from sysmonlx.control import ControlServer, Message
-from sysmonlx.decode import Record
 from sysmonlx.enrich import Context
 from sysmonlx.errors import CaptureError, ControlError
 from sysmonlx.hashes import Hasher
@@ -28,7 +27,8 @@ from sysmonlx.installation import own_command, own_environment
 from sysmonlx.kernelfilter import KernelFilter
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
-from sysmonlx.processes import Identity, ProcessTable
+from sysmonlx.process import Identity
+from sysmonlx.processes import ProcessTable
 from sysmonlx.procfs import Procfs
 from sysmonlx.reading import is_changed
 from sysmonlx.render import Renderer
@@ -196,8 +196,8 @@ class Daemon:
         self.hasher.wait_s = settings.hash_wait_ms / 1000
         self.hasher.set_algorithms(settings.hash_algorithms)
 
-    def _mark_known(self, record: Record) -> None:
-        self.capture.mark_known(record)
+    def _mark_known(self, file: bytes) -> None:
+        self.capture.mark_known(file)
 
     def _scan(self) -> None:
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -269,12 +269,11 @@ class Daemon:
 
     def _work(self) -> bool:
         """Take what the ring holds, in batches; True: there may be more."""
-        handle, ring = self.pipeline.handle, self.capture.ring
+        take, ring = self.pipeline.take, self.capture.ring
         self.health.peak_fill = max(self.health.peak_fill, ring.fill())
         for _ in range(_BATCHES):
             records = ring.read(_BATCH)
-            for data in records:
-                handle(data)
+            take(records)
             if self.pipeline.held:
                 self.pipeline.take_hashes()
             self.output.flush()
@@ -285,6 +284,7 @@ class Daemon:
     def _chores(self) -> None:
         self.context.set_clock(measure_boot_offset())
         self.users.renew()
+        self.context.ports.renew()
         self._tell_users()
         self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if self.health.check() or self.processes.unknown:

@@ -42,18 +42,39 @@ class Layout:
         make: Any = namedtuple  # mypy knows only those written out
         self.record = make(name, self.fields)
         self._packed = fields
-        form, self.source = _generate(fields)
-        self._struct = struct.Struct(form)
+        self.decode: Callable[[bytes], Record]
+        """Return the record in the bytes; RecordError: shorter than the fixed part."""
+        self.decode = self._compiled(fields, "new(record, ({},))")
+
+    def reader(self, *names: str) -> Callable[[bytes], tuple[Any, ...]]:
+        """Return a function that returns these fields of a record's bytes, no others.
+
+        RecordError: the bytes are too few; LayoutError: there is no such field.
+        """
+        found = {field.name: field for field in self._packed}
+        if unknown := [name for name in names if name not in found]:
+            raise LayoutError(f"{self.name} has no {', '.join(unknown)}")
+        return self._compiled([found[name] for name in names], "({},)")
+
+    def span(self, member: str) -> slice:
+        """Return where the nested struct `member` lies in a record's bytes."""
+        inner = [f for f in self._packed if f.name.startswith(f"{member}_")]
+        end = max(f.offset + struct.calcsize("=" + f.code) for f in inner)
+        return slice(min(f.offset for f in inner), end)
+
+    def _compiled(self, fields: list[_Field], result: str) -> Callable[[bytes], Any]:
+        form, source = _generate(fields, result)
+        rest = self.size - struct.calcsize(form)
         scope: dict[str, Any] = {
-            "unpack": self._struct.unpack_from,
+            "unpack": struct.Struct(f"{form}{rest}x").unpack_from,
             "new": tuple.__new__,
             "record": self.record,
             "bad": self._bad,
             "error": struct.error,
         }
-        exec(compile(self.source, f"<decode {name}>", "exec"), scope)
-        self.decode: Callable[[bytes], Record] = scope["decode"]
-        """Return the record in the bytes; RecordError: shorter than the fixed part."""
+        exec(compile(source, f"<decode {self.name}>", "exec"), scope)
+        decode: Callable[[bytes], Any] = scope["decode"]
+        return decode
 
     def _bad(self, data: bytes) -> RecordError:
         return RecordError(f"{self.name}: {len(data)} bytes are too few")
@@ -78,33 +99,31 @@ class Layout:
         return bytes(packed) + tail
 
 
-def _generate(fields: list[_Field]) -> tuple[str, str]:
-    """Return the struct format of all fields and the source of their decoder."""
-    form, at, names, results = "=", 0, [], []
-    for number, field in enumerate(fields):
+def _generate(fields: list[_Field], result: str) -> tuple[str, str]:
+    """Return the struct format of these fields and the source of their decoder."""
+    form, at, names = "=", 0, []
+    for number, field in sorted(enumerate(fields), key=lambda each: each[1].offset):
         form += f"{field.offset - at}x{field.code}" if field.offset > at else field.code
         at = field.offset + struct.calcsize("=" + field.code)
-        name = f"v{number}"
+        names.append(f"v{number}")
         if field.how == "varlen":
-            names += [name, f"l{number}"]
-            results.append(f"data[{name}:{name}+l{number}]")
-            continue
-        names.append(name)
-        results.append(_VALUE[field.how].format(name))
+            names.append(f"l{number}")
+    values = [_VALUE[field.how].format(number) for number, field in enumerate(fields)]
     body = f"""    try:
         {", ".join(names)}, = unpack(data)
     except error:
         raise bad(data) from None
-    return new(record, ({", ".join(results)},))
+    return {result.format(", ".join(values))}
 """
     return form, "def decode(data):\n" + body
 
 
 _VALUE = {
-    "": "{0}",
-    "text": "{0}.partition(b'\\0')[0]",
-    "be16": "({0} >> 8 | ({0} & 0xff) << 8)",
-    "be32": "int.from_bytes({0}, 'big')",
+    "": "v{0}",
+    "text": "v{0}.partition(b'\\0')[0]",
+    "be16": "(v{0} >> 8 | (v{0} & 0xff) << 8)",
+    "be32": "int.from_bytes(v{0}, 'big')",
+    "varlen": "data[v{0}:v{0}+l{0}]",
 }
 
 

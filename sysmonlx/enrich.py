@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Records to events: the one place that knows kernel words and Sysmon words.
 
-A builder takes a record, the process that acted, and the context; it returns the values
-of the event in the catalogue's order, or None when there is no event. `BUILDERS` names
-the builders of each record; a record may make several events.
+A builder takes the fields of a record, the process that acted, and the context; it
+returns the values of the event in the catalogue's order and whether all of them are
+plain (see `texts.is_plain`), or None when there is no event. `BUILDERS` names the
+builders of each record, `FIELDS` what they read; a record may make several events.
 """
 
 from __future__ import annotations
@@ -12,21 +13,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from sysmonlx.decode import Record
-from sysmonlx.processes import (
-    NO_GUID,
-    UNKNOWN,
-    Process,
-    ProcessTable,
-    path_text,
-    text,
-)
+from sysmonlx.process import NO_GUID, Process
+from sysmonlx.processes import ACTOR_FIELDS, CREATE_FIELDS, Fields, ProcessTable
 from sysmonlx.ruleset import Settings
+from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text, text
 
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
 #: Events come from now; times of files, of which events may have many, from anywhen.
-_DATES_LIMIT = 256
+_DATES_LIMIT = _TIMES_LIMIT = 256
 
 
 class Names(Protocol):
@@ -51,6 +46,9 @@ class Ports(Protocol):
         """Return the service's name, "-" when there is none."""
         ...
 
+    def renew(self) -> None:
+        """Forget what may have changed."""
+
 
 class Context:
     """What builders ask: the clock, names, other processes.
@@ -73,15 +71,21 @@ class Context:
         self.ports = ports
         self.settings = settings
         self.paths = paths
+        self.is_plain_name = PlainTexts()
+        self.host_names: Mapping[str, str] = {}
+        """Names of hosts, by address, as learnt from DNS answers; none are read yet."""
         self._offset_ns = offset_ns
-        self._millisecond = -1
-        self._time = ""
+        self._times: dict[int, str] = {}
         self._dates: dict[int, str] = {}
         self._logons: dict[tuple[int, int, int], str] = {}
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
         self.cwd_truncated = flags["CWD_TRUNCATED"]
         self.path_truncated = flags["PATH_TRUNCATED"]
+        self.path_given = flags["PATH_GIVEN"]
+        self.path_unreadable = flags["PATH_UNREADABLE"]
+        self.path_to_resolve = self.path_given | self.path_unreadable
+        self.file_is_new = flags["FILE_IS_NEW"]
 
     def set_clock(self, offset_ns: int) -> None:
         """Take a new distance of wall clock and boot clock, in nanoseconds."""
@@ -89,17 +93,21 @@ class Context:
 
     def utc(self, boot_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
-        return self.utc_of_wall(boot_ns + self._offset_ns)
+        millisecond = (boot_ns + self._offset_ns) // 1_000_000
+        return self._times.get(millisecond) or self._time_of(millisecond)
 
     def utc_of_wall(self, wall_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of nanoseconds since the epoch."""
         millisecond = wall_ns // 1_000_000
-        if millisecond != self._millisecond:
-            second, rest = divmod(millisecond, 1000)
-            date = self._dates.get(second) or self._date_of(second)
-            self._millisecond = millisecond
-            self._time = date + _MILLISECOND[rest]
-        return self._time
+        return self._times.get(millisecond) or self._time_of(millisecond)
+
+    def _time_of(self, millisecond: int) -> str:
+        if len(self._times) >= _TIMES_LIMIT:
+            self._times.clear()
+        second, rest = divmod(millisecond, 1000)
+        date = self._dates.get(second) or self._date_of(second)
+        self._times[millisecond] = found = date + _MILLISECOND[rest]
+        return found
 
     def _date_of(self, second: int) -> str:
         if len(self._dates) >= _DATES_LIMIT:
@@ -120,14 +128,6 @@ class Context:
         """Return another process, None when the table does not have it."""
         return self.processes.find(tgid, start_boot_ns, exec_id)
 
-    def port_name(self, port: int, protocol: str) -> str:
-        """Return the name of a port in services(5), "-" when it has none."""
-        return self.ports.port_name(port, protocol)
-
-    def host_name(self, address: str) -> str:
-        """Return a host's name as learnt from DNS answers; none are read yet."""
-        return UNKNOWN
-
     def logon_guid(self, uid: int, tty_index: int, is_pts: bool) -> str:
         """Return the LogonGuid of a user on a terminal."""
         second = 0
@@ -143,24 +143,40 @@ class Context:
         return guid
 
 
-Builder = Callable[[Record, Process, Context], list[str] | None]
+#: Values in the catalogue's order, and whether all of them are plain.
+Built = tuple[list[str], bool]
+
+Builder = Callable[[Fields, Process, Context], Built | None]
 
 
-def process_create(record: Record, process: Process, context: Context) -> list[str]:
+def process_create(fields: Fields, process: Process, context: Context) -> Built:
     """Build event 1; Hashes is left unknown, the pipeline knows them."""
+    (
+        boot_ns,
+        _,
+        tgid,
+        uid,
+        _,
+        _,
+        parent_tgid,
+        flags,
+        _,
+        _,
+        cwd,
+        tty_index,
+        session_id,
+    ) = fields
     names = context.users.names
-    flags, uid = record.flags, record.uid
-    parent = process.parent
+    user, is_plain_name = names[uid], context.is_plain_name
     if flags & context.cwd_truncated:
-        directory = path_text(record.cwd, True)
+        directory, plain = path_text(cwd, True), is_plain(cwd)
     else:
-        directory = context.processes.texts[record.cwd]
-    is_pts = bool(flags & context.has_pts)
-    return [
+        directory, plain = context.processes.texts[cwd]
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(boot_ns),
         process.guid,
-        str(record.tgid),
+        str(tgid),
         process.image,
         UNKNOWN,
         UNKNOWN,
@@ -169,43 +185,52 @@ def process_create(record: Record, process: Process, context: Context) -> list[s
         UNKNOWN,
         process.args,
         directory,
-        names[uid],
-        context.logon_guid(uid, record.tty_index, is_pts),
+        user,
+        context.logon_guid(uid, tty_index, bool(flags & context.has_pts)),
         str(uid),
-        str(record.session_id),
+        str(session_id),
         "no level",
         UNKNOWN,
-        *(_parent_values(parent, names) if parent else _no_parent(record)),
     ]
-
-
-def _parent_values(parent: Process, names: Mapping[int, str]) -> tuple[str, ...]:
+    plain = (
+        plain and process.is_plain and process.has_plain_args and is_plain_name[user]
+    )
+    parent = process.parent
+    if parent is None:
+        values += (NO_GUID, str(parent_tgid), UNKNOWN, UNKNOWN, UNKNOWN)
+        return values, plain
     user = names[parent.uid]
-    return parent.guid, str(parent.tgid), parent.image, parent.args, user
-
-
-def _no_parent(record: Record) -> tuple[str, ...]:
-    return NO_GUID, str(record.parent_tgid), UNKNOWN, UNKNOWN, UNKNOWN
+    values += (parent.guid, str(parent.tgid), parent.image, parent.args, user)
+    plain = plain and parent.is_plain and parent.has_plain_args and is_plain_name[user]
+    return values, plain
 
 
 def process_terminate(
-    record: Record, process: Process, context: Context
-) -> list[str] | None:
+    fields: Fields, process: Process, context: Context
+) -> Built | None:
     """Build event 5; a kernel thread is no process of a user."""
     if process.is_kernel_thread:
         return None
-    return [
+    user = context.users.names[fields[3]]
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(fields[0]),
         process.guid,
-        str(record.tgid),
+        str(fields[2]),
         process.image,
-        context.user(record.uid),
+        user,
     ]
+    return values, process.is_plain and context.is_plain_name[user]
 
 
 #: Record name to (event id, builder) pairs.
 BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
     "process_create": ((1, process_create),),
     "process_terminate": ((5, process_terminate),),
+}
+
+#: Record name to the fields that its builders take; ACTOR_FIELDS come first.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "process_create": CREATE_FIELDS,
+    "process_terminate": ACTOR_FIELDS,
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import stat
 
-from sysmonlx.decode import Record
-from sysmonlx.enrich import Builder, Context
-from sysmonlx.processes import NO_GUID, UNKNOWN, Process, path_text, text
+from sysmonlx.enrich import Builder, Built, Context
+from sysmonlx.process import NO_GUID, Process
+from sysmonlx.processes import ACTOR_FIELDS, Fields
+from sysmonlx.texts import UNKNOWN, is_plain, path_text, text
 
 _ANY_EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
@@ -22,55 +23,55 @@ _PROGRAM_TYPES = (
 PROGRAM_TYPES = tuple(_PROGRAM_TYPES.split())
 
 
-def _path(record: Record, context: Context) -> bytes:
+def _path(fields: Fields, context: Context) -> bytes:
     """Return the absolute path of a file record, empty when it is not known."""
-    flags = context.processes.flags
-    if record.flags & flags["PATH_UNREADABLE"]:
+    flags, mount_namespace, path, base, root = fields[7:]
+    if flags & context.path_unreadable:
         return b""
-    if not record.flags & flags["PATH_GIVEN"]:
-        path: bytes = record.path
-        return path
-    place = (record.tgid, record.mount_namespace, record.root)
-    resolved: bytes = context.paths.path(place, record.base, record.path)
+    if not flags & context.path_given:
+        whole: bytes = path
+        return whole
+    place = (fields[2], mount_namespace, root)
+    resolved: bytes = context.paths.path(place, base, path)
     return resolved
 
 
-def _path_text(record: Record, path: bytes, context: Context) -> str:
-    return path_text(path, bool(record.flags & context.path_truncated))
-
-
-def _birth(record: Record, path: bytes, context: Context) -> str | None:
+def _birth(fields: Fields, path: bytes, context: Context) -> str | None:
     """Return when the file came into being; None: it is no regular file."""
-    place = (record.tgid, record.mount_namespace, b"")
-    mode, birth_ns = context.paths.state(place, path)
+    mode, birth_ns = context.paths.state((fields[2], fields[8], b""), path)
     if mode and not stat.S_ISREG(mode):
         return None
     if birth_ns:
         return context.utc_of_wall(birth_ns)
-    is_new = record.flags & context.processes.flags["FILE_IS_NEW"]
-    return context.utc(record.boot_ns) if is_new else UNKNOWN
+    is_new = fields[7] & context.file_is_new
+    return context.utc(fields[0]) if is_new else UNKNOWN
 
 
-def file_create(record: Record, process: Process, context: Context) -> list[str] | None:
+def file_create(fields: Fields, process: Process, context: Context) -> Built | None:
     """Build event 11; what was renamed or linked may turn out to be no regular file."""
-    path = _path(record, context)
+    boot_ns, _, tgid, uid, _, created_ns, _, flags, _, path, _, _ = fields
+    if flags & context.path_to_resolve:
+        path = _path(fields, context)
     created: str | None
-    if record.created_ns:
-        created = context.utc_of_wall(record.created_ns)
+    if created_ns:
+        created = context.utc_of_wall(created_ns)
     else:
-        created = _birth(record, path, context)
+        created = _birth(fields, path, context)
     if created is None:
         return None
-    return [
+    user = context.users.names[uid]
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(boot_ns),
         process.guid,
-        str(record.tgid),
+        str(tgid),
         process.image,
-        _path_text(record, path, context),
+        path_text(path, True) if flags & context.path_truncated else text(path),
         created,
-        context.user(record.uid),
+        user,
     ]
+    plain = process.is_plain and context.is_plain_name[user] and is_plain(path)
+    return values, plain
 
 
 def _is_executable(mode: int) -> str:
@@ -79,81 +80,105 @@ def _is_executable(mode: int) -> str:
     return "true" if stat.S_ISREG(mode) and mode & _ANY_EXECUTE else "false"
 
 
-def file_delete_detected(
-    record: Record, process: Process, context: Context
-) -> list[str]:
+def file_delete_detected(fields: Fields, process: Process, context: Context) -> Built:
     """Build event 26."""
-    return [
+    boot_ns, _, tgid, uid, _, _, mode, flags, _, path, _, _ = fields
+    if flags & context.path_to_resolve:
+        path = _path(fields, context)
+    user = context.users.names[uid]
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(boot_ns),
         process.guid,
-        str(record.tgid),
-        context.user(record.uid),
+        str(tgid),
+        user,
         process.image,
-        _path_text(record, _path(record, context), context),
+        path_text(path, True) if flags & context.path_truncated else text(path),
         UNKNOWN,
-        _is_executable(record.mode),
+        _is_executable(mode),
     ]
+    plain = process.is_plain and context.is_plain_name[user] and is_plain(path)
+    return values, plain
 
 
-def file_delete(record: Record, process: Process, context: Context) -> list[str]:
+def file_delete(fields: Fields, process: Process, context: Context) -> Built:
     """Build event 23: the fields of event 26, and Archived, which nothing is."""
-    return [*file_delete_detected(record, process, context), UNKNOWN]
+    values, plain = file_delete_detected(fields, process, context)
+    values.append(UNKNOWN)
+    return values, plain
 
 
-def raw_access_read(record: Record, process: Process, context: Context) -> list[str]:
+def raw_access_read(fields: Fields, process: Process, context: Context) -> Built:
     """Build event 9."""
-    return [
+    boot_ns, _, tgid, uid, _, flags, path = fields
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(boot_ns),
         process.guid,
-        str(record.tgid),
+        str(tgid),
         process.image,
-        _path_text(record, record.path, context),
-        context.user(record.uid),
+        path_text(path, bool(flags & context.path_truncated)),
+        context.user(uid),
     ]
+    return values, False
 
 
-def process_access(record: Record, process: Process, context: Context) -> list[str]:
+def process_access(fields: Fields, process: Process, context: Context) -> Built:
     """Build event 10; of a target that has gone only the id given is known."""
+    boot_ns, _, tgid, uid, _, tid, *of_target, given_pid, granted_access = fields
+    start_boot_ns, target_tgid, target_uid, exec_id = of_target
     target = None
-    if record.target_tgid:
-        target = context.find(
-            record.target_tgid, record.target_start_boot_ns, record.target_exec_id
-        )
-    return [
+    if target_tgid:
+        target = context.find(target_tgid, start_boot_ns, exec_id)
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(boot_ns),
         process.guid,
-        str(record.tgid),
-        str(record.tid),
+        str(tgid),
+        str(tid),
         process.image,
         target.guid if target else NO_GUID,
-        str(record.target_tgid or record.given_pid),
+        str(target_tgid or given_pid),
         target.image if target else UNKNOWN,
-        f"{record.granted_access:#x}",
+        f"{granted_access:#x}",
         UNKNOWN,
-        context.user(record.uid),
-        context.user(record.target_uid) if record.target_tgid else UNKNOWN,
+        context.user(uid),
+        context.user(target_uid) if target_tgid else UNKNOWN,
     ]
+    return values, False
 
 
-def bpf_program_load(record: Record, process: Process, context: Context) -> list[str]:
+def bpf_program_load(fields: Fields, process: Process, context: Context) -> Built:
     """Build event 100."""
-    number = record.program_type
-    return [
+    boot_ns, _, tgid, uid, _, number, program_id, name = fields
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(boot_ns),
         process.guid,
-        str(record.tgid),
+        str(tgid),
         process.image,
-        context.user(record.uid),
+        context.user(uid),
         "BPF_PROG_LOAD",
         PROGRAM_TYPES[number] if number < len(PROGRAM_TYPES) else "UNKNOWN",
-        str(record.program_id),
-        text(record.name),
+        str(program_id),
+        text(name),
     ]
+    return values, False
 
+
+_FILE = ("created_ns", "mode", "flags", "mount_namespace", "path", "base", "root")
+_TARGET = tuple(
+    f"target_{name}" for name in ("start_boot_ns", "tgid", "uid", "exec_id")
+)
+
+#: Record name to the fields that its builders take.
+FILE_FIELDS: dict[str, tuple[str, ...]] = {
+    "file_create": (*ACTOR_FIELDS, *_FILE),
+    "file_delete": (*ACTOR_FIELDS, *_FILE),
+    "raw_access_read": (*ACTOR_FIELDS, "flags", "path"),
+    "process_access": (*ACTOR_FIELDS, "tid", *_TARGET, "given_pid", "granted_access"),
+    "bpf_program_load": (*ACTOR_FIELDS, "program_type", "program_id", "name"),
+}
 
 #: Record name to (event id, builder) pairs.
 FILE_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {

@@ -6,9 +6,10 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-from sysmonlx.decode import Record
-from sysmonlx.enrich import Builder, Context
-from sysmonlx.processes import UNKNOWN, Process
+from sysmonlx.enrich import Builder, Built, Context
+from sysmonlx.process import Process
+from sysmonlx.processes import ACTOR_FIELDS, Fields
+from sysmonlx.texts import UNKNOWN
 
 _INET6 = 10  # AF_INET6
 _PROTOCOLS = {6: "tcp", 17: "udp"}
@@ -27,34 +28,69 @@ def address_text(address: bytes, is_ipv6: bool) -> str:
     return ".".join(map(str, address[:4]))
 
 
-def network_connect(record: Record, process: Process, context: Context) -> list[str]:
+def network_connect(fields: Fields, process: Process, context: Context) -> Built:
     """Build event 3; the source is the side that began."""
-    is_ipv6 = record.family == _INET6
+    (
+        boot_ns,
+        _,
+        tgid,
+        uid,
+        _,
+        source_bytes,
+        destination_bytes,
+        source_port,
+        destination_port,
+        family,
+        protocol_number,
+        initiated,
+    ) = fields
+    is_ipv6 = family == _INET6
     is_ipv6_text = "true" if is_ipv6 else "false"
-    source = address_text(record.source_address, is_ipv6)
-    destination = address_text(record.destination_address, is_ipv6)
-    protocol = _PROTOCOLS[record.protocol]
-    return [
+    source = address_text(source_bytes, is_ipv6)
+    destination = address_text(destination_bytes, is_ipv6)
+    protocol = _PROTOCOLS[protocol_number]
+    user = context.users.names[uid]
+    hosts, port_name = context.host_names.get, context.ports.port_name
+    source_name = port_name(source_port, protocol)
+    destination_name = port_name(destination_port, protocol)
+    values = [
         UNKNOWN,
-        context.utc(record.boot_ns),
+        context.utc(boot_ns),
         process.guid,
-        str(record.tgid),
+        str(tgid),
         process.image,
-        context.user(record.uid),
+        user,
         protocol,
-        "true" if record.initiated else "false",
+        "true" if initiated else "false",
         is_ipv6_text,
         source,
-        context.host_name(source),
-        str(record.source_port),
-        context.port_name(record.source_port, protocol),
+        hosts(source, UNKNOWN),
+        str(source_port),
+        source_name,
         is_ipv6_text,
         destination,
-        context.host_name(destination),
-        str(record.destination_port),
-        context.port_name(record.destination_port, protocol),
+        hosts(destination, UNKNOWN),
+        str(destination_port),
+        destination_name,
     ]
+    is_plain = context.is_plain_name
+    plain = process.is_plain and is_plain[user]
+    return values, plain and is_plain[source_name] and is_plain[destination_name]
 
+
+#: Record name to the fields that its builders take.
+NETWORK_FIELDS: dict[str, tuple[str, ...]] = {
+    "network_connect": (
+        *ACTOR_FIELDS,
+        "source_address",
+        "destination_address",
+        "source_port",
+        "destination_port",
+        "family",
+        "protocol",
+        "initiated",
+    )
+}
 
 #: Record name to (event id, builder) pairs.
 NETWORK_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {

@@ -70,9 +70,12 @@ class Output:
             for target, (_, form, _) in zip(wanted, settings.sinks, strict=True)
         ]
 
-    def emit(self, event_id: int, values: Sequence[str]) -> None:
-        """Take one event, whose values change no more; `flush` writes it."""
-        self._batch.append((event_id, values))
+    def emit(self, event_id: int, values: Sequence[str], is_plain: bool) -> None:
+        """Take one event, whose values change no more; `flush` writes it.
+
+        `is_plain`: nothing in the values needs another spelling in any form.
+        """
+        self._batch.append((event_id, values, is_plain))
         if self._watch is not None:
             self._watch(event_id, values)
 

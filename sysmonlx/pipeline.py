@@ -9,64 +9,69 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sysmonlx.budget import Budget
-from sysmonlx.builders import BUILDERS
+from sysmonlx.builders import BUILDERS, FIELDS
 from sysmonlx.catalogue import EVENT_BY_ID, PROCESS_CREATE
-from sysmonlx.decode import Layouts, Record
-from sysmonlx.enrich import Builder, Context, process_create, process_terminate
+from sysmonlx.decode import Layout, Layouts, Record
+from sysmonlx.enrich import Builder, Built, Context, process_create, process_terminate
 from sysmonlx.errors import RecordError
 from sysmonlx.hashes import FileId, Hasher
 from sysmonlx.output import Output
-from sysmonlx.processes import Process, ProcessTable
+from sysmonlx.process import Process
+from sysmonlx.processes import FORK_FIELDS, ProcessTable
 from sysmonlx.rules import Rules
+from sysmonlx.texts import UNKNOWN
 
 _HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
 _KNOWN_LIMIT = 4096
 _TYPE = 16  # offset of `type` in struct record_header; types are below 256
 
-MarkKnown = Callable[[Record], None]
+Handler = Callable[[bytes], object]
+
+#: Takes the bytes of a struct file_identity.
+MarkKnown = Callable[[bytes], None]
 
 
-def _file_id(record: Record) -> FileId:
-    # Not by name: that takes three times as long.
-    return tuple.__new__(
-        FileId,
-        (
-            record.file_device,
-            record.file_inode,
-            record.file_size,
-            record.file_mtime_ns,
-            record.file_ctime_ns,
-        ),
-    )
-
-
-def _no_such_record(data: bytes) -> Record:
+def _no_such_record(data: bytes) -> None:
     raise RecordError(f"no record has type {data[_TYPE]}")
 
 
 class Held:
     """An event in a queue: `is_waiting` for its hash, `is_decided` by the rules."""
 
-    __slots__ = ("event_id", "is_decided", "is_waiting", "queue", "values")
+    __slots__ = ("event_id", "is_decided", "is_plain", "is_waiting", "queue", "values")
 
     def __init__(
         self,
         event_id: int,
-        values: list[str],
+        built: Built,
         queue: deque[Held],
         *,
         is_waiting: bool,
         is_decided: bool,
     ) -> None:
         self.event_id = event_id
-        self.values = values
+        self.values, self.is_plain = built
         self.queue = queue
         self.is_waiting = is_waiting
         self.is_decided = is_decided
+
+
+def _chain(read: Callable[[bytes], Any], act: Callable[[Any], object]) -> Handler:
+    return lambda data: act(read(data))
+
+
+def _file_id(record: Record) -> FileId:
+    return FileId(
+        record.file_device,
+        record.file_inode,
+        record.file_size,
+        record.file_mtime_ns,
+        record.file_ctime_ns,
+    )
 
 
 class Pipeline:
@@ -84,29 +89,38 @@ class Pipeline:
         self._layouts = layouts
         self._processes = processes
         self._context = context
-        self._output = output
+        self._emit = output.emit
+        self._is_plain_name = context.is_plain_name
         self._hasher = hasher
         self._mark_known = mark_known
-        self._known: set[FileId] = set()
+        self._known: set[bytes] = set()
+        self._hashes: dict[bytes, str] = {}
         self._received = [0] * 256
         self.filtered: Counter[int] = Counter()
         self.budget = Budget(0)
         self.bad = 0
         self.held = 0
         self._waiting: dict[Held, None] = {}
+        self._create_layout = layouts.by_name["process_create"]
+        self._file = self._create_layout.span("file")
         self._handlers = self._make_handlers()
 
-    def _make_handlers(self) -> list[tuple[Callable[[bytes], Record], Any]]:
-        special = {
-            "process_fork": self._processes.fork,
-            "process_create": self._process_create,
-            "process_terminate": self._process_terminate,
+    def _make_handlers(self) -> list[Handler]:
+        fork = self._processes.fork
+        special: dict[str, Callable[[Layout], Handler]] = {
+            "process_fork": lambda layout: _chain(layout.reader(*FORK_FIELDS), fork),
+            "process_create": self._creating,
+            "process_terminate": self._terminating,
         }
-        handlers: list[tuple[Callable[[bytes], Record], Any]]
-        handlers = [(_no_such_record, None)] * 256
+        handlers: list[Handler] = [_no_such_record] * 256
         for name, layout in self._layouts.by_name.items():
-            act = special.get(name) or self._acting(BUILDERS.get(name, ()))
-            handlers[self._layouts.number[name]] = (layout.decode, act)
+            if name in special:
+                handler = special[name](layout)
+            elif name in BUILDERS:
+                handler = self._acting(layout, BUILDERS[name])
+            else:
+                handler = layout.decode
+            handlers[self._layouts.number[name]] = handler
         return handlers
 
     @property
@@ -121,46 +135,68 @@ class Pipeline:
         self._decide_create = rules.decide[PROCESS_CREATE.id]
         self._decides_by_hash = "Hashes" in rules.reads(1)
         self._emits = {each for each in EVENT_BY_ID if rules.can_emit(each)}
+        self._hashes.clear()  # the algorithms may change with the rules
 
-    def handle(self, data: bytes) -> None:
-        """Carry one record of the ring buffer as far as it goes."""
-        try:
-            number = data[_TYPE]
-            decode, act = self._handlers[number]
-            record = decode(data)
-        except (IndexError, RecordError):
-            self.bad += 1
-            return
-        self._received[number] += 1
-        act(record)
+    def take(self, records: Iterable[bytes]) -> None:
+        """Carry records of the ring buffer as far as they go."""
+        handlers, received = self._handlers, self._received
+        for data in records:
+            try:
+                number = data[_TYPE]
+                handlers[number](data)
+            except (IndexError, RecordError):
+                self.bad += 1
+            else:
+                received[number] += 1
 
     def _acting(
-        self, builders: tuple[tuple[int, Builder], ...]
-    ) -> Callable[[Record], None]:
-        def act(record: Record) -> None:
-            process = self._processes.acting(record)
+        self, layout: Layout, builders: tuple[tuple[int, Builder], ...]
+    ) -> Handler:
+        """Return what makes events of records in which a process did something."""
+        read = layout.reader(*FIELDS[layout.name])
+        acting, decide, context = self._processes.acting, self._decide, self._context
+
+        def handle(data: bytes) -> None:
+            fields = read(data)
+            process = acting(fields)
             for event_id, build in builders:
                 if event_id in self._emits:
-                    values = build(record, process, self._context)
-                    self._judge(process, event_id, values)
+                    built = build(fields, process, context)
+                    if built is not None and not (
+                        self.budget.is_watching and self._is_left_out(process, event_id)
+                    ):
+                        decide(process, event_id, built)
 
-        return act
+        return handle
 
-    def _judge(self, process: Process, event_id: int, values: list[str] | None) -> None:
-        """Ask the budget and the rules, and emit what they let pass."""
-        if values is not None and not self._is_left_out(process, event_id):
-            self._decide(process, event_id, values)
+    def _terminating(self, layout: Layout) -> Handler:
+        read = layout.reader(*FIELDS[layout.name])
+        terminate = self._processes.terminate
 
-    def _decide(self, process: Process, event_id: int, values: list[str]) -> None:
+        def handle(data: bytes) -> None:
+            fields = read(data)
+            process = terminate(fields)
+            if process is not None and 5 in self._emits:
+                built = process_terminate(fields, process, self._context)
+                if built is not None and not (
+                    self.budget.is_watching and self._is_left_out(process, 5)
+                ):
+                    self._decide(process, 5, built)
+
+        return handle
+
+    def _decide(self, process: Process, event_id: int, built: Built) -> None:
+        """Ask the rules, and emit what they let pass."""
+        values, is_plain = built
         rule = self._decisions[event_id](values)
         if rule is None:
             self.filtered[event_id] += 1
             return
         values[0] = rule
         if process.hold:
-            self._hold(process, event_id, values, is_waiting=False, is_decided=True)
+            self._hold(process, event_id, built, is_waiting=False, is_decided=True)
         else:
-            self._output.emit(event_id, values)
+            self._emit(event_id, values, is_plain and self._is_plain_name[rule])
 
     def _is_left_out(self, process: Process, event_id: int) -> bool:
         """Count what the budget watches; True: a flood's event that is left out."""
@@ -169,64 +205,76 @@ class Pipeline:
         budget.counts[pair] += 1
         return pair in budget.sampled and budget.drops(pair)
 
-    def _process_terminate(self, record: Record) -> None:
-        process = self._processes.terminate(record)
-        if process is not None and 5 in self._emits:
-            values = process_terminate(record, process, self._context)
-            self._judge(process, 5, values)
+    def _creating(self, layout: Layout) -> Handler:
+        read = layout.reader(*FIELDS[layout.name])
+        create, context = self._processes.create, self._context
 
-    def _process_create(self, record: Record) -> None:
-        process = self._processes.create(record)
-        file_id = _file_id(record)
-        if 1 not in self._emits or self._is_left_out(process, 1):
-            self._needs_no_hash(file_id, record)
-            return
-        values = process_create(record, process, self._context)
+        def handle(data: bytes) -> None:
+            fields = read(data)
+            process = create(fields)
+            if 1 not in self._emits or (
+                self.budget.is_watching and self._is_left_out(process, 1)
+            ):
+                self._needs_no_hash(data)
+            else:
+                self._created(data, process, process_create(fields, process, context))
+
+        return handle
+
+    def _created(self, data: bytes, process: Process, built: Built) -> None:
+        values, is_plain = built
         if not self._decides_by_hash:
             rule = self._decide_create(values)
             if rule is None:
                 self.filtered[1] += 1
-                self._needs_no_hash(file_id, record)
+                self._needs_no_hash(data)
                 return
             values[0] = rule
-        text = self._hasher.cached(file_id)
+            is_plain = is_plain and self._is_plain_name[rule]
+        text = self._hashes.get(data[self._file]) or self._cached(data)
         if text is None:
-            self._request(record, process, file_id, values)
-        else:
-            values[_HASHES] = text
-            self._emit_create(process, values)
-
-    def _emit_create(self, process: Process, values: list[str]) -> None:
+            self._request(data, process, built)
+            return
+        values[_HASHES] = text
         if self._decides_by_hash:
-            self._decide(process, 1, values)
+            self._decide(process, 1, built)
         elif process.hold:
-            self._hold(process, 1, values, is_waiting=False, is_decided=True)
+            self._hold(process, 1, built, is_waiting=False, is_decided=True)
         else:
-            self._output.emit(1, values)
+            self._emit(1, values, is_plain)
 
-    def _request(
-        self, record: Record, process: Process, file_id: FileId, values: list[str]
-    ) -> None:
+    def _cached(self, data: bytes) -> str | None:
+        """Return the hash of an image where no work is needed for it."""
+        record = self._create_layout.decode(data)
+        text = self._hasher.cached(_file_id(record))
+        if text is not None and text != UNKNOWN:
+            if len(self._hashes) >= _KNOWN_LIMIT:
+                self._hashes.clear()
+            self._hashes[data[self._file]] = text
+        return text
+
+    def _request(self, data: bytes, process: Process, built: Built) -> None:
         """Let the event wait until its hash is known."""
         held = self._hold(
             process,
             1,
-            values,
+            built,
             is_waiting=True,
             is_decided=not self._decides_by_hash,
         )
+        record = self._create_layout.decode(data)
         accepted = self._hasher.request(
-            file_id, record.tgid, record.image, record.mount_namespace, held
+            _file_id(record), record.tgid, record.image, record.mount_namespace, held
         )
-        self._mark_known(record)
+        self._mark_known(data[self._file])
         if not accepted:
-            self._release(held, "-")
+            self._release(held, UNKNOWN)
 
     def _hold(
         self,
         process: Process,
         event_id: int,
-        values: list[str],
+        built: Built,
         *,
         is_waiting: bool,
         is_decided: bool,
@@ -235,7 +283,7 @@ class Pipeline:
         if queue is None:
             queue = process.hold = deque()
         held = Held(
-            event_id, values, queue, is_waiting=is_waiting, is_decided=is_decided
+            event_id, built, queue, is_waiting=is_waiting, is_decided=is_decided
         )
         queue.append(held)
         self.held += 1
@@ -243,12 +291,13 @@ class Pipeline:
             self._waiting[held] = None
         return held
 
-    def _needs_no_hash(self, file_id: FileId, record: Record) -> None:
-        if file_id not in self._known:
+    def _needs_no_hash(self, data: bytes) -> None:
+        file = data[self._file]
+        if file not in self._known:
             if len(self._known) >= _KNOWN_LIMIT:
                 self._known.clear()
-            self._known.add(file_id)
-            self._mark_known(record)
+            self._known.add(file)
+            self._mark_known(file)
 
     def take_hashes(self) -> None:
         """Let go the events whose hash is known by now, or has taken too long."""
@@ -258,7 +307,7 @@ class Pipeline:
     def release_all(self) -> None:
         """Let go everything that waits, its hashes unknown; for the end."""
         for held in tuple(self._waiting):
-            self._release(held, "-")
+            self._release(held, UNKNOWN)
 
     def _release(self, held: Held, text: str) -> None:
         held.values[_HASHES] = text
@@ -277,11 +326,12 @@ class Pipeline:
                 self.filtered[held.event_id] += 1
                 return
             held.values[0] = rule
-        self._output.emit(held.event_id, held.values)
+        is_plain = held.is_plain and self._is_plain_name[held.values[0]]
+        self._emit(held.event_id, held.values, is_plain)
 
     def report(self, event_id: int, values: Sequence[str]) -> None:
         """Emit an event of the daemon itself (4, 16, 255): no rule judges it."""
-        self._output.emit(event_id, list(values))
+        self._emit(event_id, list(values), False)
 
     def utc_now(self) -> str:
         """Return the present time as UtcTime shows it."""

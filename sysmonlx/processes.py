@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sysmonlx.decode import Record
-
-NO_GUID = "{00000000-0000-0000-0000-000000000000}"
-UNKNOWN = "-"
+from sysmonlx.process import Identity, Process
+from sysmonlx.texts import UNKNOWN, Texts, args_text, is_plain, path_text, text
 
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000
@@ -23,133 +22,30 @@ ENDED_LIMIT = 512
 #: Unknown processes make the table scan again, at most this often.
 RESCAN_INTERVAL_NS = 100_000_000
 
-_SECOND_NS = 1_000_000_000
-_TEXTS_LIMIT = 2048
-_TEXT_BYTES = 256
+#: Fields of the records that the table takes, in the order in which it takes them.
+#: Those of every record begin with who acted, and when.
+ACTOR_FIELDS = ("boot_ns", "start_boot_ns", "tgid", "uid", "exec_id")
+FORK_FIELDS = (
+    *ACTOR_FIELDS,
+    "parent_start_boot_ns",
+    "parent_tgid",
+    "parent_exec_id",
+    "flags",
+)
+CREATE_FIELDS = (
+    *ACTOR_FIELDS,
+    "parent_start_boot_ns",
+    "parent_tgid",
+    "flags",
+    "image",
+    "args",
+    "cwd",
+    "tty_index",
+    "session_id",
+)
 
-
-class Identity:
-    """Makes GUIDs: `{machine-low second-high second-key}` with a key that is unique.
-
-    `machine` is the first half of the machine id, `offset_ns` the wall clock at boot,
-    fixed for the whole boot. The 64-bit key holds the nanosecond within the second of
-    the start (30 bits), the tgid (22) and the exec id (12).
-    """
-
-    def __init__(self, machine: int, offset_ns: int) -> None:
-        self._machine = machine
-        self._offset_ns = offset_ns
-        self._second = -1
-        self._begin = ""
-
-    def process_guid(self, tgid: int, start_boot_ns: int, exec_id: int) -> str:
-        """Return the ProcessGuid of one image of one process."""
-        second, ns = divmod(start_boot_ns + self._offset_ns, _SECOND_NS)
-        key = ns << 34 | (tgid & 0x3FFFFF) << 12 | (exec_id & 0xFFF)
-        return self._guid(second, key)
-
-    def logon_guid(self, second: int, tty_index: int, uid: int) -> str:
-        """Return the LogonGuid of a user on a terminal; `second` 0 is unknown."""
-        return self._guid(second, (tty_index & 0xFFFFFFFF) << 32 | uid)
-
-    def _guid(self, second: int, key: int) -> str:
-        if second != self._second:
-            self._second = second
-            low, high = second & 0xFFFF, second >> 16 & 0xFFFF
-            self._begin = f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
-        return f"{self._begin}{key.to_bytes(8, 'little').hex('-', 6)}}}"
-
-
-class Process:
-    """One image of one process; `hold` has its events while one of them must wait."""
-
-    __slots__ = (
-        "_guid",
-        "args",
-        "ended_boot_ns",
-        "exec_id",
-        "has_exited",
-        "hold",
-        "identity",
-        "image",
-        "is_kernel_thread",
-        "parent",
-        "previous",
-        "start_boot_ns",
-        "tgid",
-        "uid",
-    )
-
-    def __init__(
-        self, identity: Identity, record: Record, image: str, args: str
-    ) -> None:
-        self.identity = identity
-        self.tgid: int = record.tgid
-        self.start_boot_ns: int = record.start_boot_ns
-        self.exec_id: int = record.exec_id
-        self.uid: int = record.uid
-        self.is_kernel_thread = False
-        self.image = image
-        self.args = args
-        self.parent: Process | None = None
-        self.previous: Process | None = None
-        self.ended_boot_ns = 0
-        self.has_exited = False
-        self.hold: deque[Any] | None = None
-        self._guid = ""
-
-    @property
-    def guid(self) -> str:
-        """ProcessGuid of this image."""
-        if not self._guid:
-            self._guid = self.identity.process_guid(
-                self.tgid, self.start_boot_ns, self.exec_id
-            )
-        return self._guid
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its end has not been seen."""
-        return self.ended_boot_ns == 0
-
-
-def text(data: bytes) -> str:
-    """Return bytes of the kernel as text, "-" when there are none."""
-    return data.decode("utf-8", "surrogateescape") if data else UNKNOWN
-
-
-class Texts(dict[bytes, str]):
-    """Text of bytes, one object for those that recur: images and directories do.
-
-    Long ones, which a hostile program may make many of, are not kept.
-    """
-
-    def __missing__(self, data: bytes) -> str:
-        found = text(data)
-        if len(data) <= _TEXT_BYTES:
-            if len(self) >= _TEXTS_LIMIT:
-                self.clear()
-            self[data] = found
-        return found
-
-
-def path_text(data: bytes, truncated: bool) -> str:
-    """Return a path; one whose front is missing begins with "+", as Sysmon shows it."""
-    return ("+" if truncated else "") + text(data)
-
-
-def args_text(data: bytes, truncated: bool) -> str:
-    """Return a command line: arguments joined by blanks, "-" when there are none.
-
-    A longer one than the kernel side takes ends in "...".
-    """
-    if not data:
-        return UNKNOWN
-    if truncated:
-        data = data[:-3] + b"..."
-    elif data.endswith(b"\0"):
-        data = data[:-1]
-    return data.replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+#: Values of the fields of one record.
+Fields = tuple[Any, ...]
 
 
 class ProcessTable:
@@ -170,9 +66,7 @@ class ProcessTable:
         self._kernel_thread = flags["KERNEL_THREAD"]
         self._args_truncated = flags["ARGS_TRUNCATED"]
         self._image_truncated = flags["IMAGE_TRUNCATED"]
-        self._unusual = (
-            self._kernel_thread | self._args_truncated | self._image_truncated
-        )
+        self._truncated = self._args_truncated | self._image_truncated
         self.texts = Texts()
         self._rescan_due_ns = 0
         self.unknown = 0
@@ -202,52 +96,93 @@ class ProcessTable:
         """Return the process that has this tgid now."""
         return self._alive.get(tgid)
 
-    def acting(self, record: Record) -> Process:
-        """Return who acted; never fails: an unknown one is made from the header."""
-        process = self._alive.get(record.tgid)
+    def acting(self, fields: Fields) -> Process:
+        """Return who acted; never fails: an unknown one is made from the fields."""
+        process = self._alive.get(fields[2])
         if (
             process is not None
-            and process.exec_id == record.exec_id
-            and process.start_boot_ns == record.start_boot_ns
+            and process.exec_id == fields[4]
+            and process.start_boot_ns == fields[1]
         ):
             return process
-        process = self._known(record, record.tgid, record.start_boot_ns, record.exec_id)
+        boot_ns, start_boot_ns, tgid, uid, exec_id = fields[:5]
+        process = self._known(boot_ns, tgid, start_boot_ns, exec_id)
         if process is None:
-            process = Process(self.identity, record, UNKNOWN, UNKNOWN)
+            process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
             self._insert(process)
         return process
 
-    def fork(self, record: Record) -> Process:
+    def fork(self, fields: Fields) -> Process:
         """Take a new process: it runs its parent's image until it execs."""
-        parent_tgid, start_boot_ns = record.parent_tgid, record.parent_start_boot_ns
-        exec_id = record.parent_exec_id
-        parent = self.find(parent_tgid, start_boot_ns, exec_id) or self._known(
-            record, parent_tgid, start_boot_ns, exec_id
-        )
-        if parent is not None:
-            parent.uid = record.uid  # it may have called setuid since its exec
-        known = self._alive.get(record.tgid)
-        if known is not None and known.start_boot_ns == record.start_boot_ns:
+        (
+            boot_ns,
+            start_boot_ns,
+            tgid,
+            uid,
+            exec_id,
+            parent_start_boot_ns,
+            parent_tgid,
+            parent_exec_id,
+            flags,
+        ) = fields
+        parent = self._alive.get(parent_tgid)
+        if (
+            parent is None
+            or parent.exec_id != parent_exec_id
+            or parent.start_boot_ns != parent_start_boot_ns
+        ):
+            parent = self._known(
+                boot_ns, parent_tgid, parent_start_boot_ns, parent_exec_id
+            )
+        known = self._alive.get(tgid)
+        if known is not None and known.start_boot_ns == start_boot_ns:
             known.parent = parent or known.parent
             return known
-        image = parent.image if parent else UNKNOWN
-        args = parent.args if parent else UNKNOWN
-        process = Process(self.identity, record, image, args)
-        if record.flags & self._kernel_thread:
+        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
+        if parent is not None:
+            parent.uid = uid  # it may have called setuid since its exec
+            process.parent = parent
+            process.image, process.is_plain = parent.image, parent.is_plain
+            process.args, process.has_plain_args = parent.args, parent.has_plain_args
+        if flags & self._kernel_thread:
             process.is_kernel_thread = True
-        process.parent = parent
-        self._insert(process)
+        if known is None:
+            self._alive[tgid] = process
+        else:
+            self._insert(process)
         return process
 
-    def create(self, record: Record) -> Process:
+    def create(self, fields: Fields) -> Process:
         """Take a new image of a process."""
-        before = self.find(record.tgid, record.start_boot_ns)
+        _, start_boot_ns, tgid, uid, exec_id, _, _, flags, image, args, _, _, _ = fields
+        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
+        self._set_texts(process, flags, image, args)
+        before = self._alive.get(tgid)
+        if (
+            before is not None
+            and before.start_boot_ns == start_boot_ns
+            and before.exec_id < exec_id
+            and before.parent is not None
+        ):
+            process.parent = before.parent
+            process.hold = before.hold
+            if before.previous is not None:
+                self._replace_previous(before, None)
+            process.previous = before
+            self._alive[tgid] = process
+            return process
+        return self._create_unusual(process, fields)
+
+    def _create_unusual(self, process: Process, fields: Fields) -> Process:
+        """Take an image whose process is new here, or was scanned meanwhile."""
+        tgid, start_boot_ns = process.tgid, process.start_boot_ns
+        boot_ns, parent_start_boot_ns, parent_tgid = fields[0], fields[5], fields[6]
+        before = self.find(tgid, start_boot_ns)
         parent = before and before.parent
-        if parent is None:
-            parent = self._parent_of(record)
+        if parent is None and parent_tgid:  # 0: the idle task, parent of the first
+            parent = self._known(boot_ns, parent_tgid, parent_start_boot_ns)
             # Looking for the parent may have found the process itself.
-            before = self.find(record.tgid, record.start_boot_ns)
-        process = self._from_record(record)
+            before = self.find(tgid, start_boot_ns)
         process.parent = parent
         if before is None:
             self._insert(process)
@@ -274,14 +209,14 @@ class ProcessTable:
             process.previous.parent = process.previous.previous = None
         process.previous = previous
 
-    def terminate(self, record: Record) -> Process | None:
+    def terminate(self, fields: Fields) -> Process | None:
         """Take the end of a process; None when it was taken before."""
-        process = self.acting(record)
+        process = self.acting(fields)
         if process.has_exited:
             return None
         process.has_exited = True
-        if process.is_alive:  # else a scan was ahead of this record
-            self._end(process, record.boot_ns)
+        if process.ended_boot_ns == 0:  # else a scan was ahead of this record
+            self._end(process, fields[0])
         return process
 
     def _end(self, process: Process, boot_ns: int) -> None:
@@ -315,40 +250,46 @@ class ProcessTable:
             self._end(other, process.start_boot_ns)  # its end was lost
         self._alive[process.tgid] = process
 
-    def _parent_of(self, record: Record) -> Process | None:
-        if not record.parent_tgid:  # the idle task, parent of the first process
-            return None
-        return self._known(record, record.parent_tgid, record.parent_start_boot_ns)
-
     def _known(
-        self, record: Record, tgid: int, start_boot_ns: int, exec_id: int = -1
+        self, boot_ns: int, tgid: int, start_boot_ns: int, exec_id: int = -1
     ) -> Process | None:
-        """Find a process that `record` names; where it is missing, scan again."""
+        """Find a process that a record names; where it is missing, scan again."""
         process = self.find(tgid, start_boot_ns, exec_id)
         if process is not None:
             return process
-        if self.rescan is not None and record.boot_ns >= self._rescan_due_ns:
-            self._rescan_due_ns = record.boot_ns + RESCAN_INTERVAL_NS
+        if self.rescan is not None and boot_ns >= self._rescan_due_ns:
+            self._rescan_due_ns = boot_ns + RESCAN_INTERVAL_NS
             self.rescan()
             process = self.find(tgid, start_boot_ns, exec_id)
         if process is None:
             self.unknown += 1
         return process
 
-    def _from_record(self, record: Record) -> Process:
-        flags = record.flags
-        if not flags & self._unusual:
-            image, args = self.texts[record.image], args_text(record.args, False)
-            return Process(self.identity, record, image, args)
+    def _set_texts(
+        self, process: Process, flags: int, image: bytes, args: bytes
+    ) -> None:
+        if flags & self._truncated:
+            process.image = path_text(image, bool(flags & self._image_truncated))
+            process.is_plain = is_plain(image)
+            process.args = args_text(args, bool(flags & self._args_truncated))
+        else:
+            process.image, process.is_plain = self.texts[image]
+            process.args = args_text(args, False)
+        process.has_plain_args = is_plain(args)
+
+    def _from_scan(self, record: Record) -> Process:
         process = Process(
             self.identity,
-            record,
-            path_text(record.image, bool(flags & self._image_truncated)),
-            args_text(record.args, bool(flags & self._args_truncated)),
+            record.tgid,
+            record.start_boot_ns,
+            record.exec_id,
+            record.uid,
         )
-        if flags & self._kernel_thread:
+        self._set_texts(process, record.flags, record.image, record.args)
+        if record.flags & self._kernel_thread:
             process.is_kernel_thread = True
             process.args = f"[{text(record.comm)}]"
+            process.has_plain_args = is_plain(record.comm)
         return process
 
     def scan(self, records: Iterable[Record], boot_ns: int) -> None:
@@ -363,7 +304,7 @@ class ProcessTable:
             seen.add(record.tgid)
             known = self.find(record.tgid, record.start_boot_ns)
             if known is None or not _is_up_to_date(known, record):
-                process = self._from_record(record)
+                process = self._from_scan(record)
                 if known is not None:
                     process.parent = known.parent
                     self._supersede(known, process)

@@ -35,11 +35,11 @@ _OURS = {
     "IntegrityLevel",
 }
 
-#: values, record id, SystemTime, what comes before, whether values are escaped already
+#: values, record id, SystemTime, what comes before, whether no value needs an escape
 Template = Callable[[Sequence[str], int, str, str, bool], str]
 
-#: Event id, and the fields' texts in catalogue order.
-Event = tuple[int, Sequence[str]]
+#: Event id, the fields' texts in catalogue order, whether all are `texts.is_plain`.
+Event = tuple[int, Sequence[str], bool]
 
 #: literal text, the expression between, literal text
 Part = tuple[str, str, str]
@@ -85,7 +85,7 @@ class Renderer:
         `values` are the fields' texts in catalogue order; `wall_ns` is the time of
         formatting, in nanoseconds since the epoch.
         """
-        return self.lines([(event_id, values)], record_id, wall_ns)[0]
+        return self.lines([(event_id, values, False)], record_id, wall_ns)[0]
 
     def lines(
         self,
@@ -102,15 +102,17 @@ class Renderer:
         templates, sizes = self._templates, self._sizes
         limit = self._limit_bytes + len(before)
         lines = []
-        for record_id, (event_id, values) in enumerate(events, first_record_id):
+        record_id = first_record_id
+        for event_id, values, is_plain in events:
             template = templates.get(event_id) or self._compiled(event_id)
             if event_id in sizes:
                 values = _cut(values, sizes[event_id])
-            line = template(values, record_id, stamp, before, False).encode()
+            line = template(values, record_id, stamp, before, is_plain).encode()
             if len(line) > limit:
                 shorter = self._fitted(event_id, values, len(line) - len(before))
                 line = template(shorter, record_id, stamp, before, True).encode()
             lines.append(line)
+            record_id += 1
         return lines
 
     def _stamp(self, wall_ns: int) -> str:
@@ -289,11 +291,12 @@ def _source(
     marked = " or ".join(f"{mark!r} in foreign" for mark in marks)
     lines = "\n".join(f"        f'{_f_string(*part)}'" for part in parts)
     return (
-        "def render(values, record_id, stamp, before, escaped):\n"
+        "def render(values, record_id, stamp, before, is_ready):\n"
         f"    {names} = values\n"
-        f"    foreign = f'{joined}'\n"
-        f"    if not escaped and (not foreign.isprintable() or {marked}):\n"
-        f"        {strings}, = map({escape}, ({strings},))\n"
+        "    if not is_ready:\n"
+        f"        foreign = f'{joined}'\n"
+        f"        if not foreign.isprintable() or {marked}:\n"
+        f"            {strings}, = map({escape}, ({strings},))\n"
         f"    return (\n        f'{{before}}'\n{lines}\n    )\n"
     )
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 UNKNOWN = "-"
@@ -14,12 +13,8 @@ LIMIT_BYTES = 4 << 20
 class Services:
     """Port names by protocol; the file is read at first use and when it changes."""
 
-    def __init__(
-        self, path: Path = Path("/etc/services"), *, look_interval_s: float = 1.0
-    ) -> None:
+    def __init__(self, path: Path = Path("/etc/services")) -> None:
         self._path = path
-        self._look_interval_s = look_interval_s
-        self._next_look = 0.0
         self._stamp: tuple[int, ...] | None = ()
         self._names: dict[str, dict[int, str]] = {}
 
@@ -28,14 +23,17 @@ class Services:
 
         Where several entries share a port the first counts, as in getservbyport(3).
         """
-        now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + self._look_interval_s
-            self._renew()
+        if self._stamp == ():
+            self._read()
         names = self._names.get(protocol)
         return names.get(port, UNKNOWN) if names else UNKNOWN
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Read the file again if it has changed and was ever asked for."""
+        if self._stamp != ():
+            self._read()
+
+    def _read(self) -> None:
         try:
             found = os.stat(self._path)
         except OSError:

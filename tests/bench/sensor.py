@@ -113,6 +113,11 @@ class Sensor:
         """Process id of the daemon."""
         return self._process.pid
 
+    def check(self) -> None:
+        """Raise RuntimeError when the daemon has ended."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the daemon ended: {self._process.returncode}")
+
     def stats(self) -> dict[str, Any]:
         """Return the daemon's own counters."""
         answer = control.request(self.paths.control_socket, {"do": "stats"})

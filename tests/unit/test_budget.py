@@ -71,3 +71,33 @@ def test_what_led_to_sampling_is_not_held_against_other_pairs() -> None:
     assert flooded(budget, 3.0, 3.0).begun
     budget.counts[QUIET] += 10
     assert budget.check(4.0, 3.0, 0.0) == Verdict()
+
+
+def test_events_are_counted_only_where_a_limit_is_near() -> None:
+    budget = Budget(20)
+    seen = []
+    for second, cpu_s in enumerate((0.0, 0.01, 0.02, 0.6, 0.61)):
+        budget.check(float(second), cpu_s, 0.0)
+        seen.append(budget.is_watching)
+    assert seen == [False, False, False, True, True]
+    budget.check(30.0, 0.7, 0.0)
+    assert not budget.is_watching
+    budget.check(31.0, 0.7, 0.3)
+    assert budget.is_watching
+
+
+def test_what_is_sampled_is_counted_until_it_ends() -> None:
+    budget = Budget(20)
+    budget.counts[FLOOD] += 1000
+    budget.check(0.0, 0.0, 0.8)
+    for second in (1.0, 9.0):
+        budget.check(second, 0.0, 0.0)
+        assert budget.is_watching
+    budget.check(11.0, 0.0, 0.0)
+    assert not budget.is_watching
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    budget = Budget(0)
+    budget.check(0.0, 100.0, 1.0)
+    assert not budget.is_watching

@@ -110,3 +110,33 @@ def test_ports_are_big_endian(layouts: Layouts) -> None:
 def test_unknown_field_is_refused(layouts: Layouts) -> None:
     with pytest.raises(LayoutError, match="has no nonsense"):
         layouts.by_name["process_fork"].encode(nonsense=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_reader_gives_the_fields_asked_for_in_that_order(
+    layouts: Layouts, data: st.DataObject
+) -> None:
+    layout = layouts.by_name[data.draw(st.sampled_from(sorted(layouts.by_name)))]
+    names = data.draw(st.lists(st.sampled_from(layout.fields), min_size=1, unique=True))
+    coded = layout.encode(
+        **{f.name: data.draw(_some(f.code, f.how)) for f in layout._packed}
+    )
+    record = layout.decode(coded)
+    assert layout.reader(*names)(coded) == tuple(getattr(record, n) for n in names)
+    with pytest.raises(RecordError):
+        layout.reader(names[0])(coded[: layout.size - 1])
+
+
+def test_reader_of_an_unknown_field_is_refused(layouts: Layouts) -> None:
+    with pytest.raises(LayoutError, match="process_fork has no colour"):
+        layouts.by_name["process_fork"].reader("tgid", "colour")
+
+
+def test_span_of_a_nested_struct_is_all_of_it(layouts: Layouts) -> None:
+    layout = layouts.by_name["process_create"]
+    span = layout.span("file")
+    assert (span.start, span.stop) == (40, 80)
+    coded = layout.encode(file_inode=1, file_mode=0o644)
+    assert coded[span][:8] == (1).to_bytes(8, "little")
+    assert coded[span][-4:] == (0o644).to_bytes(4, "little")

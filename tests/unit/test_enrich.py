@@ -8,12 +8,21 @@ import pytest
 
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.enrich import Context, process_create, process_terminate
-from sysmonlx.processes import NO_GUID, Identity, ProcessTable
+from sysmonlx.enrich import Built, Context, process_create, process_terminate
+from sysmonlx.process import NO_GUID, Identity
+from sysmonlx.processes import (
+    ACTOR_FIELDS,
+    CREATE_FIELDS,
+    FORK_FIELDS,
+    ProcessTable,
+)
 from sysmonlx.ruleset import Settings
 
-NAMES = "KERNEL_THREAD ARGS_TRUNCATED IMAGE_TRUNCATED CWD_TRUNCATED TTY_IS_PTS"
-FLAGS = {name: 1 << bit for bit, name in enumerate([*NAMES.split(), "PATH_TRUNCATED"])}
+NAMES = (
+    "KERNEL_THREAD ARGS_TRUNCATED IMAGE_TRUNCATED CWD_TRUNCATED TTY_IS_PTS "
+    "PATH_TRUNCATED PATH_GIVEN PATH_UNREADABLE FILE_IS_NEW"
+)
+FLAGS = {name: 1 << bit for bit, name in enumerate(NAMES.split())}
 SECOND = 1_000_000_000
 BOOT_WALL_NS = 1_700_000_000 * SECOND
 
@@ -22,7 +31,7 @@ class Users:
     """Knows root and one user, who logged in on pts/3."""
 
     def __init__(self) -> None:
-        self.names = {0: "root", 1000: "user", 54321: "-"}
+        self.names = {0: "root", 1000: "user", 54321: "-", 1001: "a<b"}
 
     def renew(self) -> None: ...
 
@@ -33,6 +42,8 @@ class Users:
 class Ports:
     def port_name(self, port: int, protocol: str) -> str:
         return "-"
+
+    def renew(self) -> None: ...
 
 
 @pytest.fixture
@@ -65,15 +76,21 @@ def record(**more: Any) -> SimpleNamespace:
     return SimpleNamespace(**(values | more))
 
 
+def taken(one: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(getattr(one, name) for name in names)
+
+
+def built(context: Context, **more: Any) -> Built:
+    fields = taken(record(**more), CREATE_FIELDS)
+    return process_create(fields, context.processes.create(fields), context)
+
+
 def created(context: Context, **more: Any) -> dict[str, str]:
     """Return event 1 of such a record, by field names."""
-    one = record(**more)
-    values = process_create(one, context.processes.create(one), context)
-    return named(1, values)
+    return named(1, built(context, **more)[0])
 
 
-def named(event_id: int, values: list[str] | None) -> dict[str, str]:
-    assert values is not None
+def named(event_id: int, values: list[str]) -> dict[str, str]:
     names = [field.name for field in EVENT_BY_ID[event_id].fields]
     return dict(zip(names, values, strict=True))
 
@@ -121,6 +138,29 @@ def test_process_create_has_every_field(context: Context) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"image": b"/bin/a&b"},
+        {"args": b"a\0>b\0"},
+        {"cwd": b"/home/\xc3\xa4"},
+        {"uid": 1001},
+    ],
+)
+def test_event_is_plain_when_all_its_texts_are(
+    odd: dict[str, Any], context: Context
+) -> None:
+    assert built(context)[1]
+    values, is_plain = built(context, **odd)
+    assert not is_plain
+    assert any(not text.isascii() or {*"&<>"} & {*text} for text in values)
+    parent = record(tgid=50, start_boot_ns=SECOND, **odd)
+    if "cwd" not in odd:
+        context.processes.create(taken(parent, CREATE_FIELDS))
+        child = {"parent_tgid": 50, "parent_start_boot_ns": SECOND}
+        assert not built(context, tgid=43, **child)[1]
+
+
 def test_unknown_parent_is_placeholders(context: Context) -> None:
     event = created(context)
     parent = [event[name] for name in event if name.startswith("Parent")]
@@ -152,10 +192,12 @@ def test_paths_without_their_front_begin_with_plus(context: Context) -> None:
 
 def test_process_terminate_has_the_guid_of_its_image(context: Context) -> None:
     event = created(context)
-    one = record(boot_ns=6 * SECOND)
-    process = context.processes.terminate(one)
+    fields = taken(record(boot_ns=6 * SECOND), ACTOR_FIELDS)
+    process = context.processes.terminate(fields)
     assert process is not None
-    end = named(5, process_terminate(one, process, context))
+    end_built = process_terminate(fields, process, context)
+    assert end_built is not None
+    end = named(5, end_built[0])
     assert end == {
         "RuleName": "-",
         "UtcTime": "2023-11-14 22:13:26.000",
@@ -168,8 +210,9 @@ def test_process_terminate_has_the_guid_of_its_image(context: Context) -> None:
 
 def test_end_of_a_kernel_thread_is_no_event(context: Context) -> None:
     one = record(flags=FLAGS["KERNEL_THREAD"], image=b"")
-    process = context.processes.fork(one)
-    assert process_terminate(one, process, context) is None
+    process = context.processes.fork(taken(one, FORK_FIELDS))
+    fields = taken(one, ACTOR_FIELDS)
+    assert process_terminate(fields, process, context) is None
 
 
 def test_time_follows_the_clock(context: Context) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.enrich import Context
-from sysmonlx.enrich_file import FILE_BUILDERS, PROGRAM_TYPES
-from sysmonlx.processes import NO_GUID, Identity, ProcessTable
+from sysmonlx.enrich_file import FILE_BUILDERS, FILE_FIELDS, PROGRAM_TYPES
+from sysmonlx.process import NO_GUID, Identity
+from sysmonlx.processes import ProcessTable
 from sysmonlx.ruleset import Settings
 
 NAMES = (
@@ -35,6 +36,8 @@ class Users:
 class Ports:
     def port_name(self, port: int, protocol: str) -> str:
         return "-"
+
+    def renew(self) -> None: ...
 
 
 class Names:
@@ -76,9 +79,12 @@ def build(
     table = ProcessTable(Identity(1, 0), FLAGS)
     context = Context(table, Users(), Ports(), Settings(), 0, names or Names())
     builder = dict(FILE_BUILDERS[name])[event_id]
-    values = builder(record, table.acting(record), context)
-    if values is None:
+    read = tuple(getattr(record, each) for each in FILE_FIELDS[name])
+    built = builder(read, table.acting(read), context)
+    if built is None:
         return None
+    values, is_plain = built
+    assert not (is_plain and any("&" in text for text in values))
     fields = [field.name for field in EVENT_BY_ID[event_id].fields]
     assert len(fields) == len(values)
     return dict(zip(fields, values, strict=True))

@@ -2,34 +2,43 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.enrich_network import NETWORK_BUILDERS, address_text, network_connect
+from sysmonlx.enrich_network import (
+    NETWORK_BUILDERS,
+    NETWORK_FIELDS,
+    address_text,
+    network_connect,
+)
 from sysmonlx.hooks_network import NETWORK_HOOKS
+from sysmonlx.texts import PlainTexts
 
 NAMES = [field.name for field in EVENT_BY_ID[3].fields]
 
 
 class FakeContext:
+    host_names: ClassVar = {"192.0.2.10": "one.example"}
+    users = SimpleNamespace(names={1000: "user 1000"})
+    is_plain_name = PlainTexts()
+
+    def __init__(self) -> None:
+        self.ports = self
+
     def utc(self, boot_ns: int) -> str:
         return f"utc of {boot_ns}"
 
-    def user(self, uid: int) -> str:
-        return f"user {uid}"
-
     def port_name(self, port: int, protocol: str) -> str:
-        return f"{protocol} {port}"
-
-    def host_name(self, address: str) -> str:
-        return f"host {address}"
+        return f"{protocol} {port}" if port != 99 else "a&b"
 
 
-def built(**changes: Any) -> dict[str, str]:
+def made(**changes: Any) -> tuple[dict[str, str], bool]:
     record = {
         "boot_ns": 5,
+        "start_boot_ns": 4,
+        "exec_id": 1,
         "tgid": 40,
         "uid": 1000,
         "family": 2,
@@ -41,10 +50,16 @@ def built(**changes: Any) -> dict[str, str]:
         "source_port": 51034,
         "destination_port": 443,
     }
-    process: Any = SimpleNamespace(guid="{guid}", image="/usr/bin/curl")
+    record |= changes
+    process: Any = SimpleNamespace(guid="{guid}", image="/usr/bin/curl", is_plain=True)
     context: Any = FakeContext()
-    values = network_connect(SimpleNamespace(**record | changes), process, context)
-    return dict(zip(NAMES, values, strict=True))
+    fields = tuple(record[name] for name in NETWORK_FIELDS["network_connect"])
+    values, is_plain = network_connect(fields, process, context)
+    return dict(zip(NAMES, values, strict=True)), is_plain
+
+
+def built(**changes: Any) -> dict[str, str]:
+    return made(**changes)[0]
 
 
 @pytest.mark.parametrize(
@@ -77,15 +92,21 @@ def test_event_3_has_every_field_in_its_place() -> None:
         "Initiated": "true",
         "SourceIsIpv6": "false",
         "SourceIp": "192.0.2.10",
-        "SourceHostname": "host 192.0.2.10",
+        "SourceHostname": "one.example",
         "SourcePort": "51034",
         "SourcePortName": "tcp 51034",
         "DestinationIsIpv6": "false",
         "DestinationIp": "198.51.100.7",
-        "DestinationHostname": "host 198.51.100.7",
+        "DestinationHostname": "-",
         "DestinationPort": "443",
         "DestinationPortName": "tcp 443",
     }
+
+
+def test_event_3_is_plain_when_all_its_names_are() -> None:
+    assert made()[1]
+    assert not made(source_port=99)[1]
+    assert not made(destination_port=99)[1]
 
 
 def test_ports_of_udp_have_the_names_of_udp() -> None:

@@ -21,8 +21,8 @@ PURE = """
     arguments automaton btf budget builders clauses conditions config decode enrich
     enrich_file enrich_network escape eventlines filtering helptext hooks kernelbits
     kernelfields kernelrules lint listing literals losses manual offline optionreader
-    optionvalues processes pysource remarks render rules schema sieve terminal trace
-    validation xmltext xsd
+    optionvalues process processes pysource remarks render rules schema sieve terminal
+    texts trace validation xmltext xsd
 """
 SYSTEM = """
     bpfobject capabilities hashes kept libbpf lock prepared preparedobject procfs

@@ -9,13 +9,14 @@ import pytest
 
 from sysmonlx.btf import Btf
 from sysmonlx.capture import OBJECT
-from sysmonlx.decode import Layouts, Record
+from sysmonlx.decode import Layouts
 from sysmonlx.enrich import Context
 from sysmonlx.hashes import FileId
 from sysmonlx.libbpf import library
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
-from sysmonlx.processes import Identity, ProcessTable
+from sysmonlx.process import Identity
+from sysmonlx.processes import ProcessTable
 from sysmonlx.rules import compile_rules
 from sysmonlx.ruleset import Element, Filter, Ruleset, Settings
 from sysmonlx.state import RecordIds
@@ -36,6 +37,8 @@ class Users:
 class Ports:
     def port_name(self, port: int, protocol: str) -> str:
         return "-"
+
+    def renew(self) -> None: ...
 
 
 class Hasher:
@@ -85,8 +88,8 @@ class Bench:
         image = values[4]
         self.events.append((event_id, image, values[HASHES] if event_id == 1 else ""))
 
-    def _mark(self, record: Record) -> None:
-        self.marked.append(record.file_inode)
+    def _mark(self, file: bytes) -> None:
+        self.marked.append(int.from_bytes(file[:8], "little"))
 
     def use(self, *elements: Element) -> None:
         self.pipeline.use_rules(compile_rules(Ruleset("4.90", elements)))
@@ -107,7 +110,7 @@ class Bench:
             "boot_ns": 2 * SECOND,
             "start_boot_ns": SECOND,
         }
-        self.pipeline.handle(self.layouts.by_name[name].encode(**header, **more))
+        self.pipeline.take([self.layouts.by_name[name].encode(**header, **more)])
 
 
 @pytest.fixture(scope="module")
@@ -215,11 +218,11 @@ def test_rule_on_hashes_decides_when_the_hash_is_there(bench: Bench) -> None:
 
 def test_bad_records_are_counted_and_harm_nothing(bench: Bench) -> None:
     for data in (b"", b"x" * 7, b"\xff" * 100, bytes(200)):
-        bench.pipeline.handle(data)
+        bench.pipeline.take([data])
     whole = bench.layouts.by_name["process_create"].encode(
         type=bench.layouts.number["process_create"]
     )
-    bench.pipeline.handle(whole[:60])
+    bench.pipeline.take([whole[:60]])
     assert bench.pipeline.bad == 5
     bench.hasher.known[file_id(5)] = "SHA256=5"
     bench.exec(10, "/a")

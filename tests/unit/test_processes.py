@@ -11,17 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sysmonlx.process import NO_GUID, Identity, Process
 from sysmonlx.processes import (
+    ACTOR_FIELDS,
+    CREATE_FIELDS,
     ENDED_LIMIT,
+    FORK_FIELDS,
     GRACE_NS,
-    NO_GUID,
-    UNKNOWN,
-    Identity,
-    Process,
     ProcessTable,
-    args_text,
-    path_text,
 )
+from sysmonlx.texts import UNKNOWN, Texts, args_text, is_plain, path_text
 
 FLAGS = {"KERNEL_THREAD": 1, "ARGS_TRUNCATED": 2, "IMAGE_TRUNCATED": 4}
 SECOND = 1_000_000_000
@@ -44,6 +43,9 @@ def record(**more: Any) -> SimpleNamespace:
         "flags": 0,
         "image": b"/bin/program",
         "args": b"program\0",
+        "cwd": b"/",
+        "tty_index": 0,
+        "session_id": 0,
         "comm": b"program",
     }
     return SimpleNamespace(**(values | more))
@@ -59,9 +61,30 @@ INIT = record(
 )
 
 
+def taken(one: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(getattr(one, name) for name in names)
+
+
+class Table(ProcessTable):
+    """Takes whole records, and of each the fields that the table reads."""
+
+    def acting(self, fields: Any) -> Process:
+        whole = isinstance(fields, SimpleNamespace)
+        return super().acting(taken(fields, ACTOR_FIELDS) if whole else fields)
+
+    def fork(self, fields: Any) -> Process:
+        return super().fork(taken(fields, FORK_FIELDS))
+
+    def create(self, fields: Any) -> Process:
+        return super().create(taken(fields, CREATE_FIELDS))
+
+    def terminate(self, fields: Any) -> Process | None:
+        return super().terminate(taken(fields, ACTOR_FIELDS))
+
+
 @pytest.fixture
-def table() -> ProcessTable:
-    made = ProcessTable(Identity(0x12345678, 0), FLAGS)
+def table() -> Table:
+    made = Table(Identity(0x12345678, 0), FLAGS)
     made.scan([INIT], 2 * SECOND)
     return made
 
@@ -114,7 +137,51 @@ def test_path_without_its_front_begins_with_plus() -> None:
     assert path_text(b"", False) == UNKNOWN
 
 
-def test_forked_process_runs_its_parents_image(table: ProcessTable) -> None:
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (b"", True),
+        (b"/usr/bin/program-1.0_x86 --like='this'\0~\0", True),
+        *((bytes([byte]), False) for byte in b'&<>"\\\t\n\r\x7f\x01\x1f\x80\xff'),
+        ("/\u00e4".encode(), False),
+    ],
+)
+def test_plain_is_what_every_form_shows_as_it_is(data: bytes, plain: bool) -> None:
+    assert is_plain(data) is plain
+    assert Texts()[b"/" + data][1] is plain
+
+
+def test_texts_do_not_keep_what_is_long_or_grow_without_end() -> None:
+    texts = Texts()
+    assert texts[b"a" * 300] == ("a" * 300, True)
+    assert not texts
+    for number in range(5000):
+        assert texts[b"%d" % number][0] == str(number)
+    assert len(texts) <= 2048
+
+
+@pytest.mark.parametrize(
+    ("image", "args", "plain"),
+    [
+        (b"/bin/a", b"a\0-b\0", (True, True)),
+        (b"/bin/a&b", b"a\0", (False, True)),
+        (b"/bin/a", b"a\0>b\0", (True, False)),
+        (b"", b"", (True, True)),
+    ],
+)
+@pytest.mark.parametrize("flags", [0, 2 | 4])
+def test_process_knows_which_of_its_texts_are_plain(
+    image: bytes, args: bytes, plain: tuple[bool, bool], flags: int, table: Table
+) -> None:
+    made = table.create(record(image=image, args=args, flags=flags))
+    assert (made.is_plain, made.has_plain_args) == plain
+    child = table.fork(
+        record(tgid=11, parent_tgid=10, parent_start_boot_ns=40 * SECOND)
+    )
+    assert (child.is_plain, child.has_plain_args) == plain
+
+
+def test_forked_process_runs_its_parents_image(table: Table) -> None:
     process = table.fork(record())
     parent = table.alive(1)
     assert process.parent is parent
@@ -123,7 +190,7 @@ def test_forked_process_runs_its_parents_image(table: ProcessTable) -> None:
     assert process.guid != parent.guid
 
 
-def test_new_image_keeps_the_parent_and_has_a_new_guid(table: ProcessTable) -> None:
+def test_new_image_keeps_the_parent_and_has_a_new_guid(table: Table) -> None:
     forked = table.fork(record())
     created = table.create(record(exec_id=2))
     assert created.parent is table.alive(1)
@@ -132,7 +199,7 @@ def test_new_image_keeps_the_parent_and_has_a_new_guid(table: ProcessTable) -> N
     assert table.alive(10) is created
 
 
-def test_parent_is_who_forked_though_another_adopted(table: ProcessTable) -> None:
+def test_parent_is_who_forked_though_another_adopted(table: Table) -> None:
     table.fork(record())
     middle = table.alive(10)
     child = {"tgid": 11, "start_boot_ns": 41 * SECOND}
@@ -142,7 +209,7 @@ def test_parent_is_who_forked_though_another_adopted(table: ProcessTable) -> Non
     assert created.parent is middle
 
 
-def test_parent_is_the_image_that_forked(table: ProcessTable) -> None:
+def test_parent_is_the_image_that_forked(table: Table) -> None:
     first = table.create(record(exec_id=1))
     child = record(
         tgid=11,
@@ -157,7 +224,7 @@ def test_parent_is_the_image_that_forked(table: ProcessTable) -> None:
     assert table.find(10, 40 * SECOND, 2) is second
 
 
-def test_user_of_a_parent_is_the_one_it_forked_as(table: ProcessTable) -> None:
+def test_user_of_a_parent_is_the_one_it_forked_as(table: Table) -> None:
     table.create(record())
     child = record(
         tgid=11,
@@ -171,7 +238,7 @@ def test_user_of_a_parent_is_the_one_it_forked_as(table: ProcessTable) -> None:
     assert parent.uid == 1000
 
 
-def test_end_is_taken_once(table: ProcessTable) -> None:
+def test_end_is_taken_once(table: Table) -> None:
     process = table.create(record())
     assert table.terminate(record()) is process
     assert table.terminate(record()) is None
@@ -179,7 +246,7 @@ def test_end_is_taken_once(table: ProcessTable) -> None:
     assert table.find(10, 40 * SECOND) is process
 
 
-def test_end_seen_by_a_scan_first_is_still_an_end(table: ProcessTable) -> None:
+def test_end_seen_by_a_scan_first_is_still_an_end(table: Table) -> None:
     process = table.create(record())
     table.scan([INIT], 60 * SECOND)
     assert table.alive(10) is None
@@ -187,7 +254,7 @@ def test_end_seen_by_a_scan_first_is_still_an_end(table: ProcessTable) -> None:
     assert table.terminate(record()) is None
 
 
-def test_scan_does_not_revive_what_waits_to_be_reaped(table: ProcessTable) -> None:
+def test_scan_does_not_revive_what_waits_to_be_reaped(table: Table) -> None:
     process = table.create(record())
     table.terminate(record())
     table.scan([INIT, record(image=b"", args=b"")], 60 * SECOND)
@@ -195,14 +262,14 @@ def test_scan_does_not_revive_what_waits_to_be_reaped(table: ProcessTable) -> No
     assert table.find(10, 40 * SECOND) is process
 
 
-def test_scan_keeps_what_records_said(table: ProcessTable) -> None:
+def test_scan_keeps_what_records_said(table: Table) -> None:
     process = table.create(record())
     table.scan([INIT, record(args=b"changed later\0")], 60 * SECOND)
     assert table.alive(10) is process
     assert process.args == "program"
 
 
-def test_scan_finds_images_whose_record_was_lost(table: ProcessTable) -> None:
+def test_scan_finds_images_whose_record_was_lost(table: Table) -> None:
     first = table.create(record())
     table.scan([INIT, record(exec_id=2, image=b"/bin/other")], 60 * SECOND)
     found = table.alive(10)
@@ -212,7 +279,7 @@ def test_scan_finds_images_whose_record_was_lost(table: ProcessTable) -> None:
 
 
 def test_record_older_than_the_scan_is_not_the_present_image(
-    table: ProcessTable,
+    table: Table,
 ) -> None:
     table.scan([INIT, record(exec_id=3, image=b"/bin/third")], 60 * SECOND)
     second = table.create(record(exec_id=2, image=b"/bin/second"))
@@ -226,15 +293,15 @@ def test_record_older_than_the_scan_is_not_the_present_image(
     assert third.hold is second.hold
 
 
-def test_scan_and_exec_give_the_same_guid(table: ProcessTable) -> None:
-    other = ProcessTable(table.identity, FLAGS)
+def test_scan_and_exec_give_the_same_guid(table: Table) -> None:
+    other = Table(table.identity, FLAGS)
     other.scan([record(exec_id=5)], 60 * SECOND)
     scanned = other.alive(10)
     assert scanned is not None
     assert scanned.guid == table.create(record(exec_id=5)).guid
 
 
-def test_tgid_used_again_is_another_process(table: ProcessTable) -> None:
+def test_tgid_used_again_is_another_process(table: Table) -> None:
     first = table.create(record())
     second = table.create(record(start_boot_ns=45 * SECOND))
     assert table.alive(10) is second
@@ -245,7 +312,7 @@ def test_tgid_used_again_is_another_process(table: ProcessTable) -> None:
 
 
 def test_late_record_of_an_older_process_does_not_end_the_newer(
-    table: ProcessTable,
+    table: Table,
 ) -> None:
     newer = table.create(record(start_boot_ns=45 * SECOND))
     unknown = table.acting(record())
@@ -253,7 +320,7 @@ def test_late_record_of_an_older_process_does_not_end_the_newer(
     assert table.alive(10) is newer
 
 
-def test_unknown_process_makes_the_table_scan_at_once(table: ProcessTable) -> None:
+def test_unknown_process_makes_the_table_scan_at_once(table: Table) -> None:
     server = record(tgid=20, start_boot_ns=39 * SECOND, image=b"/bin/server")
     scans = []
 
@@ -270,7 +337,7 @@ def test_unknown_process_makes_the_table_scan_at_once(table: ProcessTable) -> No
     assert (len(scans), table.unknown) == (1, 0)
 
 
-def test_scans_for_unknown_processes_are_rare(table: ProcessTable) -> None:
+def test_scans_for_unknown_processes_are_rare(table: Table) -> None:
     scans = []
     table.rescan = lambda: scans.append(1)
     for number in range(100):
@@ -280,13 +347,13 @@ def test_scans_for_unknown_processes_are_rare(table: ProcessTable) -> None:
     assert len(scans) == 2
 
 
-def test_first_process_has_no_parent(table: ProcessTable) -> None:
+def test_first_process_has_no_parent(table: Table) -> None:
     table.rescan = lambda: pytest.fail("nothing to look for")
     assert table.create(INIT).parent is None
     assert table.unknown == 0
 
 
-def test_kernel_thread_shows_its_name(table: ProcessTable) -> None:
+def test_kernel_thread_shows_its_name(table: Table) -> None:
     table.scan([INIT, record(flags=1, image=b"", comm=b"kthreadd")], 60 * SECOND)
     thread = table.alive(10)
     assert thread is not None
@@ -294,7 +361,7 @@ def test_kernel_thread_shows_its_name(table: ProcessTable) -> None:
     assert thread.is_kernel_thread
 
 
-def test_ended_process_is_known_for_a_minute(table: ProcessTable) -> None:
+def test_ended_process_is_known_for_a_minute(table: Table) -> None:
     table.create(record())
     table.terminate(record(boot_ns=50 * SECOND))
     table.expire(50 * SECOND + GRACE_NS)
@@ -303,7 +370,7 @@ def test_ended_process_is_known_for_a_minute(table: ProcessTable) -> None:
     assert table.find(10, 40 * SECOND) is None
 
 
-def test_memory_is_bounded_by_processes_that_end(table: ProcessTable) -> None:
+def test_memory_is_bounded_by_processes_that_end(table: Table) -> None:
     for number in range(3 * ENDED_LIMIT):
         one = record(tgid=100 + number % 7, start_boot_ns=(3 + number) * SECOND)
         table.fork(one)
@@ -316,7 +383,7 @@ class _Watched(Process):
 
 
 def test_superseded_images_do_not_keep_their_ancestors(
-    table: ProcessTable, monkeypatch: pytest.MonkeyPatch
+    table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each generation forks the next, then runs another program and ends."""
     monkeypatch.setattr("sysmonlx.processes.Process", _Watched)

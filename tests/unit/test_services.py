@@ -50,11 +50,13 @@ def test_names_agree_with_getservbyport() -> None:
 
 
 def test_changed_file_is_read_again(path: Path) -> None:
-    ours = Services(path, look_interval_s=0)
+    ours = Services(path)
     assert ours.port_name(22, "tcp") == "ssh"
     path.write_text("shell 22/tcp\n")
+    ours.renew()
     assert ours.port_name(22, "tcp") == "shell"
     path.unlink()
+    ours.renew()
     assert ours.port_name(22, "tcp") == "-"
 
 
