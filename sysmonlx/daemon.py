@@ -9,10 +9,10 @@ import gc
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sysmonlx import __version__, capabilities, service
 from sysmonlx.capture import Capture
@@ -23,7 +23,7 @@ from sysmonlx.errors import CaptureError, ControlError
 from sysmonlx.hashes import Hasher
 from sysmonlx.health import Health
 from sysmonlx.hooks import hooks_for, wanted_records
-from sysmonlx.installation import own_command, own_environment
+from sysmonlx.installation import run_again
 from sysmonlx.kernelfilter import KernelFilter
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
@@ -45,6 +45,9 @@ from sysmonlx.state import (
 )
 from sysmonlx.statistics import Statistics
 from sysmonlx.users import Users
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 #: The reader looks at least this often; a record waits so long at most.
 TICK_S = 0.05
@@ -85,7 +88,7 @@ class Daemon:
         self._stopping = False
         self._hang_up = False
         self._chores_done = 0
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: list[Popen[bytes]] = []
         settings = policy.settings
         self.capture = Capture(
             settings.ring_size_bytes,
@@ -315,12 +318,7 @@ class Daemon:
         path = self.options.paths.config_file
         if self.options.keeps_state and is_changed(path, self.policy):
             with contextlib.suppress(OSError):
-                child = subprocess.Popen(
-                    own_command("-c", os.fspath(path)),
-                    env=own_environment(),
-                    stdin=subprocess.DEVNULL,
-                )
-                self._children.append(child)
+                self._children.append(run_again("-c", os.fspath(path)))
 
     def _answer(self, message: Message) -> Message:
         if message.get("do") == "reload":

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from sysmonlx import installation, libbpf, service
-from sysmonlx.arguments import CommandLineOptions
 from sysmonlx.catalogue import ERROR, EVENT_BY_ID
 from sysmonlx.daemon import Daemon, Options
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
@@ -20,7 +20,9 @@ from sysmonlx.lock import PidFile
 from sysmonlx.reading import is_changed, read_data, read_installed
 from sysmonlx.ruleset import Policy
 from sysmonlx.state import Paths, load_command_line
-from sysmonlx.terminal import TerminalView, title
+
+if TYPE_CHECKING:
+    from sysmonlx.terminal import TerminalView
 
 _OK = 0
 _FAILED = 12
@@ -67,6 +69,8 @@ def _run_detached(paths: Paths, policy: Policy) -> int:
 
 
 def _view(*, is_verbose: bool) -> _View:
+    from sysmonlx.terminal import TerminalView  # the daemon need not have it
+
     view = TerminalView(sys.stdout, sys.stdout.isatty())
     if not is_verbose:
         return _View(view, view.show)
@@ -126,6 +130,8 @@ def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
         _report_failure(daemon, error)
         raise
     if view is not None:
+        from sysmonlx.terminal import title
+
         counts = {title(EVENT_BY_ID[i]): n for i, n in daemon.output.counts.items()}
         lost = daemon.health.lost
         wall_s = time.monotonic() - started_s
@@ -185,6 +191,7 @@ def watch(paths: Paths, *, is_verbose: bool) -> int:
 
     Nothing is installed or kept, and a running service is not disturbed.
     """
+    from sysmonlx.arguments import CommandLineOptions
     from sysmonlx.schema import schema_data
 
     data = schema_data(_DEFAULT_CONFIGURATION).read_bytes()

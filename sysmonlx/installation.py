@@ -9,17 +9,19 @@ import json
 import os
 import select
 import signal
-import site
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sysmonlx import control, service
 from sysmonlx.errors import CaptureError, InstallError
 from sysmonlx.lock import daemon_pid, exclusive
 from sysmonlx.state import Paths
+
+if TYPE_CHECKING:
+    import subprocess
 
 READY_VARIABLE = "SYSMONLX_READY_FD"
 #: What a service manager tells a service, which is not meant for one of ours.
@@ -29,7 +31,20 @@ _STOP_TIMEOUT_S = 3.0
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
-def own_command(*words: str) -> list[str]:
+def run_again(*words: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
+    """Start this program once more, with these words and without input."""
+    import subprocess  # the daemon hardly ever needs it
+
+    environment = _own_environment()
+    for fd in pass_fds:
+        environment[READY_VARIABLE] = str(fd)
+    command = _own_command(*words)
+    return subprocess.Popen(
+        command, env=environment, pass_fds=pass_fds, stdin=subprocess.DEVNULL
+    )
+
+
+def _own_command(*words: str) -> list[str]:
     """Return the command that runs this program again, from whatever directory.
 
     -P keeps the current directory out of the module path: it may be anybody's. -I
@@ -39,8 +54,8 @@ def own_command(*words: str) -> list[str]:
     return [sys.executable, isolation, "-m", "sysmonlx", *words]
 
 
-def own_environment() -> dict[str, str]:
-    """Return an environment in which `own_command` finds this package."""
+def _own_environment() -> dict[str, str]:
+    """Return an environment in which `_own_command` finds this package."""
     environment = dict(os.environ)
     for name in (*_MANAGER_VARIABLES, READY_VARIABLE):
         environment.pop(name, None)
@@ -50,6 +65,8 @@ def own_environment() -> dict[str, str]:
 
 
 def _is_installed() -> bool:
+    import site
+
     return os.fspath(_PACKAGE_PARENT) in map(os.path.realpath, site.getsitepackages())
 
 
@@ -172,13 +189,7 @@ def start_daemon() -> list[str]:
         CaptureError: it does not start, and why; it has ended then.
     """
     reader, writer = os.pipe()
-    environment = {**own_environment(), READY_VARIABLE: str(writer)}
-    child = subprocess.Popen(
-        own_command("-service"),
-        env=environment,
-        pass_fds=(writer,),
-        stdin=subprocess.DEVNULL,
-    )
+    child = run_again("-service", pass_fds=(writer,))
     os.close(writer)
     with open(reader, "rb", buffering=0) as pipe:
         answer = _first_line(pipe.fileno())

@@ -11,11 +11,14 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sysmonlx.arguments import Action, CommandLine, CommandLineOptions, parse
 from sysmonlx.errors import SysmonlxError, UsageError
 from sysmonlx.ruleset import Policy
 from sysmonlx.state import Paths, load_command_line
+
+if TYPE_CHECKING:
+    from sysmonlx.arguments import CommandLineOptions
 
 #: The configuration in which every event type keeps its default.
 EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>\n'
@@ -86,6 +89,8 @@ def read_options(options: CommandLineOptions, *, lax: bool = False) -> Reading:
 
 def read_installed(paths: Paths) -> Reading:
     """Read what is installed, with the switches that it was installed with."""
+    from sysmonlx.arguments import Action, CommandLine, parse  # not for a stored policy
+
     try:
         line = parse(load_command_line(paths.command_line_file)[1:])
     except UsageError:

@@ -29,7 +29,7 @@ SYSTEM = """
     refusal resolve ringbuffer service services sinks spool state syslog users
 """
 WIRING = """
-    __init__ __main__ capture cli control counters daemon foreground health
+    __init__ __main__ capture cli commands control counters daemon foreground health
     installation kernel kernelfilter output pipeline reading statistics
 """
 LAYERS = {
