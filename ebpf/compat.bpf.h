@@ -40,6 +40,9 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 		__value;                                                                          \
 	})
 
+/* Eight bytes at any address: a struct that begins with a scalar stands for them. */
+#define KREAD_WORD(address) ((__u64)KREAD((struct timespec64 *)(address), tv_sec))
+
 struct inode___timespec { /* before v6.6 */
 	struct timespec64 i_mtime;
 	struct timespec64 i_ctime;
@@ -69,11 +72,10 @@ static __always_inline __s64 inode_mtime_ns(struct inode *inode)
 	struct inode___discrete *now = (void *)inode;
 
 	if (bpf_core_field_exists(now->i_mtime_sec))
-		return NSEC(BPF_CORE_READ(now, i_mtime_sec), BPF_CORE_READ(now, i_mtime_nsec));
+		return NSEC(KREAD(now, i_mtime_sec), KREAD(now, i_mtime_nsec));
 	if (bpf_core_field_exists(mid->__i_mtime))
-		return NSEC(BPF_CORE_READ(mid, __i_mtime.tv_sec),
-			    BPF_CORE_READ(mid, __i_mtime.tv_nsec));
-	return NSEC(BPF_CORE_READ(old, i_mtime.tv_sec), BPF_CORE_READ(old, i_mtime.tv_nsec));
+		return NSEC(KREAD(mid, __i_mtime.tv_sec), KREAD(mid, __i_mtime.tv_nsec));
+	return NSEC(KREAD(old, i_mtime.tv_sec), KREAD(old, i_mtime.tv_nsec));
 }
 
 static __always_inline __s64 inode_ctime_ns(struct inode *inode)
@@ -83,11 +85,10 @@ static __always_inline __s64 inode_ctime_ns(struct inode *inode)
 	struct inode___discrete *now = (void *)inode;
 
 	if (bpf_core_field_exists(now->i_ctime_sec))
-		return NSEC(BPF_CORE_READ(now, i_ctime_sec), BPF_CORE_READ(now, i_ctime_nsec));
+		return NSEC(KREAD(now, i_ctime_sec), KREAD(now, i_ctime_nsec));
 	if (bpf_core_field_exists(mid->__i_ctime))
-		return NSEC(BPF_CORE_READ(mid, __i_ctime.tv_sec),
-			    BPF_CORE_READ(mid, __i_ctime.tv_nsec));
-	return NSEC(BPF_CORE_READ(old, i_ctime.tv_sec), BPF_CORE_READ(old, i_ctime.tv_nsec));
+		return NSEC(KREAD(mid, __i_ctime.tv_sec), KREAD(mid, __i_ctime.tv_nsec));
+	return NSEC(KREAD(old, i_ctime.tv_sec), KREAD(old, i_ctime.tv_nsec));
 }
 
 /* Audit may be compiled out (CONFIG_AUDIT): then nobody has logged in. */

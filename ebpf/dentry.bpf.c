@@ -36,6 +36,7 @@ static __always_inline struct name_under_way *name_remember(const struct path *d
 	name = bpf_map_lookup_elem(&names_under_way, &thread);
 	if (!name)
 		return NULL;
+	names_are_kept = true;
 	name->mode = mode;
 	name->replaced_mode = 0;
 	name->whole = path_build_name(&name->path, dentry, directory->mnt);
@@ -106,19 +107,18 @@ int BPF_PROG(unlink_ext4, struct dentry *dentry, int result)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
-	__u32 thread = bpf_get_current_pid_tgid();
 	struct vfsmount *mnt;
-	bool compat = false;
+	bool compat;
 	enum call call;
-	__u8 yes = 1;
 
 	if (result || is_own() || !ends_a_call() || acts_for_a_file_system(task))
 		return 0;
-	call = call_of(regs, &compat);
+	compat = task_in_compat_call(task);
+	call = call_among(calls_of(regs), compat);
 	if (call != CALL_UNLINK && call != CALL_UNLINKAT)
 		return 0;
 	mnt = mount_with(start_of_call(task, regs, call, compat), dentry);
-	if (!mnt || bpf_map_update_elem(&reported, &thread, &yes, BPF_ANY))
+	if (!mnt || !reported_add())
 		return 0;
 	return file_event_of_dentry(RECORD_FILE_DELETE, dentry, mnt, dentry_mode(dentry), 0);
 }

@@ -30,11 +30,8 @@ static __always_inline struct file *task_file(struct task_struct *task, __u32 fd
 	struct files_struct *files = KREAD(task, files);
 	struct fdtable *table = KREAD(files, fdt);
 	struct file **slots = KREAD(table, fd);
-	struct file *file = NULL;
 
-	if (fd < KREAD(table, max_fds))
-		bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
-	return file;
+	return fd < KREAD(table, max_fds) ? (struct file *)KREAD_WORD(slots + fd) : NULL;
 }
 
 #endif /* FD_BPF_H */

@@ -48,9 +48,10 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 /* Report a regular file; created_ns 0 leaves the time of its birth to user space. */
 static __noinline int file_created(struct file *file, __s64 created_ns)
 {
+	struct inode *inode = KREAD(file, f_inode);
+
 	return file_event_of_dentry(RECORD_FILE_CREATE, KREAD(file, f_path.dentry),
-				    KREAD(file, f_path.mnt), BPF_CORE_READ(file, f_inode, i_mode),
-				    created_ns);
+				    KREAD(file, f_path.mnt), KREAD(inode, i_mode), created_ns);
 }
 
 /* A file that existed was opened: a block device, a process's memory, or truncated. */
@@ -58,6 +59,7 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 {
 	struct inode *inode = KREAD(file, f_inode);
 	__u32 kind = KREAD(inode, i_mode) & S_IFMT;
+	struct super_block *sb = KREAD(inode, i_sb);
 
 	if (f_mode & FMODE_PATH)
 		return 0;
@@ -69,8 +71,7 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 		return 0;
 	if (truncated && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) && !is_own())
 		return file_created(file, 0);
-	if (is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) &&
-	    BPF_CORE_READ(inode, i_sb, s_magic) == PROC_SUPER_MAGIC)
+	if (is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) && KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
 		return process_file_opened((__u64)file);
 	return 0;
 }
@@ -125,9 +126,7 @@ static __always_inline int name_given(struct name_under_way *name, __s32 dirfd, 
 
 static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, __u64 string)
 {
-	__u32 thread = bpf_get_current_pid_tgid();
-
-	if (!bpf_map_delete_elem(&reported, &thread))
+	if (reported_take())
 		return 0;
 	if (name)
 		return file_event_of_name(RECORD_FILE_DELETE, name, name->mode);
@@ -178,11 +177,12 @@ static __always_inline int name_call_done(enum call call, struct pt_regs *regs, 
 {
 	bool deletes = call == CALL_UNLINK || call == CALL_UNLINKAT;
 	__u32 thread = bpf_get_current_pid_tgid();
-	struct name_under_way *name;
+	struct name_under_way *name = NULL;
 
 	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS))
 		return 0;
-	name = bpf_map_lookup_elem(&names_under_way, &thread);
+	if (names_are_kept)
+		name = bpf_map_lookup_elem(&names_under_way, &thread);
 	if (!result && !is_own())
 		name_changed(call, regs, compat, name);
 	if (name)
@@ -228,9 +228,14 @@ static __always_inline int accept_call_done(enum call call, struct pt_regs *regs
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 {
-	bool compat = false;
-	enum call call = call_of(regs, &compat);
+	__u32 calls = calls_of(regs);
+	enum call call;
+	bool compat;
 
+	if (!calls)
+		return 0;
+	compat = task_in_compat_call((void *)bpf_get_current_task());
+	call = call_among(calls, compat);
 	if (call == CALL_UNWANTED)
 		return 0;
 	if (compat)

@@ -11,6 +11,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
 #define NAME_SIZE 256 /* NAME_MAX + 1 */
+#define ROOM_WORDS 2
 #define STRINGS_SIZE 16384 /* all strings but the last one, and the fixed part */
 #define ARGS_SIZE 16384
 
@@ -20,6 +21,8 @@ struct path_buffer {
 	struct mount *mount;
 	__u32 at;
 	bool whole; /* the walk has reached the very root */
+	__u8 pad[3];
+	__u64 room[ROOM_WORDS]; /* in front of the bytes: see path_copy_short() */
 	__u8 bytes[PATH_SIZE + NAME_SIZE];
 };
 

@@ -42,6 +42,34 @@ struct {
 	__type(value, __u8);
 } reported __weak SEC(".maps");
 
+/* Nobody looks into the first map before it was used, into the second while it is empty. */
+bool names_are_kept __weak;
+__s64 unlinks_reported __weak; /* entries, or more */
+
+/* Note that the current thread's unlink has been reported. */
+static __always_inline bool reported_add(void)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	__u8 yes = 1;
+
+	__sync_fetch_and_add(&unlinks_reported, 1); /* first: never too low */
+	if (!bpf_map_update_elem(&reported, &thread, &yes, BPF_NOEXIST))
+		return true;
+	__sync_fetch_and_add(&unlinks_reported, -1);
+	return !bpf_map_update_elem(&reported, &thread, &yes, BPF_EXIST);
+}
+
+/* Whether it has; forgets it. */
+static __always_inline bool reported_take(void)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+
+	if (unlinks_reported <= 0 || bpf_map_delete_elem(&reported, &thread))
+		return false;
+	__sync_fetch_and_add(&unlinks_reported, -1);
+	return true;
+}
+
 static __always_inline bool is_own(void)
 {
 	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
@@ -125,9 +153,9 @@ static __always_inline long record_append_string(struct scratch *scratch, struct
 	return size;
 }
 
-/* The directory that a relative name begins at, and the root of the process. */
-static __always_inline void append_directories(struct scratch *scratch, struct file_event *r,
-					       struct task_struct *task, __s32 dirfd)
+/* The directory that a relative name begins at. */
+static __always_inline void append_base(struct scratch *scratch, struct file_event *r,
+					struct task_struct *task, __s32 dirfd)
 {
 	struct fs_struct *fs = KREAD(task, fs);
 	struct dentry *dentry;
@@ -143,6 +171,14 @@ static __always_inline void append_directories(struct scratch *scratch, struct f
 		mnt = KREAD(file, f_path.mnt);
 	}
 	record_append_dentry(scratch, &r->base, dentry, mnt);
+}
+
+/* The root of the process. */
+static __always_inline void append_root(struct scratch *scratch, struct file_event *r,
+					struct task_struct *task)
+{
+	struct fs_struct *fs = KREAD(task, fs);
+
 	path_build_name(&scratch->path, KREAD(fs, root.dentry), KREAD(fs, root.mnt));
 	if (scratch->path.at != PATH_SIZE - 1) /* not just "/" */
 		record_append_path(scratch, &r->root, &scratch->path);
@@ -163,7 +199,9 @@ static __always_inline void file_event_build(struct scratch *scratch, __s32 dirf
 	r->flags = RECORD_PATH_GIVEN | flags;
 	if (record_append_string(scratch, &r->path, (void *)string, in_kernel) <= 0)
 		r->flags |= RECORD_PATH_UNREADABLE;
-	append_directories(scratch, r, task, dirfd);
+	if (!r->path.length || scratch->data[r->path.offset & (STRINGS_SIZE - 1)] != '/')
+		append_base(scratch, r, task, dirfd);
+	append_root(scratch, r, task);
 }
 
 /* Report a file by the string that the caller gave. */

@@ -15,6 +15,20 @@
 #define DELETED " (deleted)"
 #define DELETED_LENGTH 10
 
+/*
+ * Copy a name of two words at most, its end first: what that writes too much is in front,
+ * where the slash and the parents will be.
+ */
+static __always_inline void path_copy_short(struct path_buffer *path, __u32 at, __u32 length,
+					    const unsigned char *name)
+{
+	__u8 *end = (__u8 *)(path->room + ROOM_WORDS) + (at & (PATH_SIZE - 1)) + length;
+
+	*(__u64 *)(end - 8) = KREAD_WORD(name + length - 8);
+	if (length > 8)
+		*(__u64 *)(end - 16) = KREAD_WORD(name + length - 16);
+}
+
 /* Put "/name" in front of what is written. */
 static __always_inline bool path_prepend(struct path_buffer *path, struct dentry *dentry)
 {
@@ -29,7 +43,10 @@ static __always_inline bool path_prepend(struct path_buffer *path, struct dentry
 	barrier_var(at); /* keep the masks below, which the verifier wants to see */
 	barrier_var(length);
 	length &= NAME_SIZE - 1;
-	bpf_probe_read_kernel(&path->bytes[at & (PATH_SIZE - 1)], length, name);
+	if (has_rdonly_cast && length <= ROOM_WORDS * 8)
+		path_copy_short(path, at, length, name);
+	else
+		bpf_probe_read_kernel(&path->bytes[at & (PATH_SIZE - 1)], length, name);
 	at--;
 	path->bytes[at & (PATH_SIZE - 1)] = '/';
 	path->at = at;
@@ -87,7 +104,7 @@ static __always_inline void path_mark_deleted(struct path_buffer *path)
 
 static __always_inline bool dentry_is_unhashed(struct dentry *dentry)
 {
-	return !BPF_CORE_READ(dentry, d_hash.pprev);
+	return !KREAD(dentry, d_hash.pprev);
 }
 
 static __always_inline void path_begin(struct path_buffer *path, struct dentry *dentry,
@@ -127,10 +144,10 @@ static __always_inline bool path_build_name(struct path_buffer *path, struct den
 static __always_inline bool path_build(struct path_buffer *path, struct dentry *dentry,
 				       struct vfsmount *mnt)
 {
-	bool is_root = BPF_CORE_READ(dentry, d_parent) == dentry;
+	bool is_root = KREAD(dentry, d_parent) == dentry;
 
 	path_begin(path, dentry, mnt);
-	if (is_root && dentry != BPF_CORE_READ(mnt, mnt_root)) {
+	if (is_root && dentry != KREAD(mnt, mnt_root)) {
 		path_mark_deleted(path); /* memfd: a name without a tree */
 		path_prepend(path, dentry);
 		return true;

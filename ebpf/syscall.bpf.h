@@ -36,6 +36,12 @@ enum call {
 
 #define CALL_NUMBERS 1024 /* more than the highest number of the tables below */
 
+/* One table for both interfaces: one load tells of a call that nobody wants it. */
+#define CALL_MASK 0xff
+#define COMPAT_SHIFT 8
+#define NATIVE(call) (call)
+#define COMPAT(call) ((call) << COMPAT_SHIFT)
+
 /*
  * Numbers of the native interface and of the 32-bit one: <asm/unistd_64.h> and
  * <asm/unistd_32.h> on x86, where those of x32 have bit 30 set and some of their own
@@ -45,53 +51,48 @@ enum call {
 #define X32_BIT 0x40000000
 #define TS_COMPAT 0x0002
 
-static const __u8 native_calls[CALL_NUMBERS] = {
-	[2] = CALL_OPEN,
-	[43] = CALL_ACCEPT,
-	[82] = CALL_RENAME,
-	[85] = CALL_CREAT,
-	[86] = CALL_LINK,
-	[87] = CALL_UNLINK,
-	[101] = CALL_PTRACE,
-	[133] = CALL_MKNOD,
-	[257] = CALL_OPENAT,
-	[259] = CALL_MKNODAT,
-	[263] = CALL_UNLINKAT,
-	[264] = CALL_RENAMEAT,
-	[265] = CALL_LINKAT,
-	[288] = CALL_ACCEPT,
-	[310] = CALL_PROCESS_VM_READV,
-	[311] = CALL_PROCESS_VM_WRITEV,
-	[316] = CALL_RENAMEAT2,
-	[321] = CALL_BPF,
-	[437] = CALL_OPENAT2,
-	[438] = CALL_PIDFD_GETFD,
-	[521] = CALL_PTRACE,
-	[539] = CALL_PROCESS_VM_READV,
-	[540] = CALL_PROCESS_VM_WRITEV,
-};
-
-static const __u8 compat_calls[CALL_NUMBERS] = {
-	[5] = CALL_OPEN,
-	[8] = CALL_CREAT,
-	[9] = CALL_LINK,
-	[10] = CALL_UNLINK,
-	[14] = CALL_MKNOD,
-	[26] = CALL_PTRACE,
-	[38] = CALL_RENAME,
-	[102] = CALL_SOCKETCALL,
-	[295] = CALL_OPENAT,
-	[297] = CALL_MKNODAT,
-	[301] = CALL_UNLINKAT,
-	[302] = CALL_RENAMEAT,
-	[303] = CALL_LINKAT,
-	[347] = CALL_PROCESS_VM_READV,
-	[348] = CALL_PROCESS_VM_WRITEV,
-	[353] = CALL_RENAMEAT2,
-	[357] = CALL_BPF,
-	[364] = CALL_ACCEPT,
-	[437] = CALL_OPENAT2,
-	[438] = CALL_PIDFD_GETFD,
+static const __u16 calls[CALL_NUMBERS] = {
+	[2] = NATIVE(CALL_OPEN),
+	[5] = COMPAT(CALL_OPEN),
+	[8] = COMPAT(CALL_CREAT),
+	[9] = COMPAT(CALL_LINK),
+	[10] = COMPAT(CALL_UNLINK),
+	[14] = COMPAT(CALL_MKNOD),
+	[26] = COMPAT(CALL_PTRACE),
+	[38] = COMPAT(CALL_RENAME),
+	[43] = NATIVE(CALL_ACCEPT),
+	[82] = NATIVE(CALL_RENAME),
+	[85] = NATIVE(CALL_CREAT),
+	[86] = NATIVE(CALL_LINK),
+	[87] = NATIVE(CALL_UNLINK),
+	[101] = NATIVE(CALL_PTRACE),
+	[102] = COMPAT(CALL_SOCKETCALL),
+	[133] = NATIVE(CALL_MKNOD),
+	[257] = NATIVE(CALL_OPENAT),
+	[259] = NATIVE(CALL_MKNODAT),
+	[263] = NATIVE(CALL_UNLINKAT),
+	[264] = NATIVE(CALL_RENAMEAT),
+	[265] = NATIVE(CALL_LINKAT),
+	[288] = NATIVE(CALL_ACCEPT),
+	[295] = COMPAT(CALL_OPENAT),
+	[297] = COMPAT(CALL_MKNODAT),
+	[301] = COMPAT(CALL_UNLINKAT),
+	[302] = COMPAT(CALL_RENAMEAT),
+	[303] = COMPAT(CALL_LINKAT),
+	[310] = NATIVE(CALL_PROCESS_VM_READV),
+	[311] = NATIVE(CALL_PROCESS_VM_WRITEV),
+	[316] = NATIVE(CALL_RENAMEAT2),
+	[321] = NATIVE(CALL_BPF),
+	[347] = COMPAT(CALL_PROCESS_VM_READV),
+	[348] = COMPAT(CALL_PROCESS_VM_WRITEV),
+	[353] = COMPAT(CALL_RENAMEAT2),
+	[357] = COMPAT(CALL_BPF),
+	[364] = COMPAT(CALL_ACCEPT),
+	[437] = NATIVE(CALL_OPENAT2) | COMPAT(CALL_OPENAT2),
+	[438] = NATIVE(CALL_PIDFD_GETFD) | COMPAT(CALL_PIDFD_GETFD),
+	[521] = NATIVE(CALL_PTRACE),
+	[539] = NATIVE(CALL_PROCESS_VM_READV),
+	[540] = NATIVE(CALL_PROCESS_VM_WRITEV),
 };
 
 static __always_inline __u32 call_number(struct pt_regs *regs)
@@ -115,44 +116,38 @@ static __always_inline bool task_in_compat_call(struct task_struct *task)
 #elif defined(__TARGET_ARCH_arm64)
 #define TIF_32BIT 22
 
-static const __u8 native_calls[CALL_NUMBERS] = {
-	[33] = CALL_MKNODAT,
-	[35] = CALL_UNLINKAT,
-	[37] = CALL_LINKAT,
-	[38] = CALL_RENAMEAT,
-	[56] = CALL_OPENAT,
-	[117] = CALL_PTRACE,
-	[202] = CALL_ACCEPT,
-	[242] = CALL_ACCEPT,
-	[270] = CALL_PROCESS_VM_READV,
-	[271] = CALL_PROCESS_VM_WRITEV,
-	[276] = CALL_RENAMEAT2,
-	[280] = CALL_BPF,
-	[437] = CALL_OPENAT2,
-	[438] = CALL_PIDFD_GETFD,
-};
-
-static const __u8 compat_calls[CALL_NUMBERS] = {
-	[5] = CALL_OPEN,
-	[8] = CALL_CREAT,
-	[9] = CALL_LINK,
-	[10] = CALL_UNLINK,
-	[14] = CALL_MKNOD,
-	[26] = CALL_PTRACE,
-	[38] = CALL_RENAME,
-	[285] = CALL_ACCEPT,
-	[322] = CALL_OPENAT,
-	[324] = CALL_MKNODAT,
-	[328] = CALL_UNLINKAT,
-	[329] = CALL_RENAMEAT,
-	[330] = CALL_LINKAT,
-	[366] = CALL_ACCEPT,
-	[376] = CALL_PROCESS_VM_READV,
-	[377] = CALL_PROCESS_VM_WRITEV,
-	[382] = CALL_RENAMEAT2,
-	[386] = CALL_BPF,
-	[437] = CALL_OPENAT2,
-	[438] = CALL_PIDFD_GETFD,
+static const __u16 calls[CALL_NUMBERS] = {
+	[5] = COMPAT(CALL_OPEN),
+	[8] = COMPAT(CALL_CREAT),
+	[9] = COMPAT(CALL_LINK),
+	[10] = COMPAT(CALL_UNLINK),
+	[14] = COMPAT(CALL_MKNOD),
+	[26] = COMPAT(CALL_PTRACE),
+	[33] = NATIVE(CALL_MKNODAT),
+	[35] = NATIVE(CALL_UNLINKAT),
+	[37] = NATIVE(CALL_LINKAT),
+	[38] = NATIVE(CALL_RENAMEAT) | COMPAT(CALL_RENAME),
+	[56] = NATIVE(CALL_OPENAT),
+	[117] = NATIVE(CALL_PTRACE),
+	[202] = NATIVE(CALL_ACCEPT),
+	[242] = NATIVE(CALL_ACCEPT),
+	[270] = NATIVE(CALL_PROCESS_VM_READV),
+	[271] = NATIVE(CALL_PROCESS_VM_WRITEV),
+	[276] = NATIVE(CALL_RENAMEAT2),
+	[280] = NATIVE(CALL_BPF),
+	[285] = COMPAT(CALL_ACCEPT),
+	[322] = COMPAT(CALL_OPENAT),
+	[324] = COMPAT(CALL_MKNODAT),
+	[328] = COMPAT(CALL_UNLINKAT),
+	[329] = COMPAT(CALL_RENAMEAT),
+	[330] = COMPAT(CALL_LINKAT),
+	[366] = COMPAT(CALL_ACCEPT),
+	[376] = COMPAT(CALL_PROCESS_VM_READV),
+	[377] = COMPAT(CALL_PROCESS_VM_WRITEV),
+	[382] = COMPAT(CALL_RENAMEAT2),
+	[386] = COMPAT(CALL_BPF),
+	[437] = NATIVE(CALL_OPENAT2) | COMPAT(CALL_OPENAT2),
+	[438] = NATIVE(CALL_PIDFD_GETFD) | COMPAT(CALL_PIDFD_GETFD),
 };
 
 static __always_inline __u32 call_number(struct pt_regs *regs)
@@ -176,22 +171,22 @@ static __always_inline bool task_in_compat_call(struct task_struct *task)
 #error "system call numbers of this architecture are not known"
 #endif
 
-/* The call that `regs` belong to; most are unwanted, which two loads tell. */
-static __always_inline enum call call_of(struct pt_regs *regs, bool *compat)
+/* The calls that the number of `regs` may stand for; 0: none, as of most. */
+static __always_inline __u32 calls_of(struct pt_regs *regs)
 {
 	__u32 number = call_number(regs);
-	__u8 native, as_compat;
 
 	if (number >= CALL_NUMBERS)
-		return CALL_UNWANTED;
+		return 0;
 	barrier_var(number); /* keep the mask, which the verifier wants to see */
 	number &= CALL_NUMBERS - 1;
-	native = native_calls[number];
-	as_compat = compat_calls[number];
-	if (!(native | as_compat))
-		return CALL_UNWANTED;
-	*compat = task_in_compat_call((void *)bpf_get_current_task());
-	return *compat ? as_compat : native;
+	return calls[number];
+}
+
+/* Which of them it is. */
+static __always_inline enum call call_among(__u32 calls, bool compat)
+{
+	return (compat ? calls >> COMPAT_SHIFT : calls) & CALL_MASK;
 }
 
 /* Bit 1 << record type of each record that is wanted; set by user space at any time. */

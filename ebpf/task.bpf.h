@@ -15,7 +15,7 @@
 
 static __always_inline __u32 task_flags(struct task_struct *task)
 {
-	return BPF_CORE_READ(task, flags) & PF_KTHREAD ? RECORD_KERNEL_THREAD : 0;
+	return KREAD(task, flags) & PF_KTHREAD ? RECORD_KERNEL_THREAD : 0;
 }
 
 static __always_inline __u32 task_pid_namespace(struct task_struct *task)
@@ -40,20 +40,26 @@ static __always_inline __u32 task_namespace_tgid(struct task_struct *task)
 
 static __always_inline __u32 task_mount_namespace(struct task_struct *task)
 {
-	return BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	struct nsproxy *nsproxy = KREAD(task, nsproxy);
+	struct mnt_namespace *namespace = KREAD(nsproxy, mnt_ns);
+
+	return KREAD(namespace, ns.inum);
 }
 
 /* Fill the header with the process of `task`; size is set when the record is whole. */
 static __always_inline void record_header_fill(struct record_header *header,
 					       struct task_struct *task, enum record_type type)
 {
+	struct task_struct *leader = KREAD(task, group_leader);
+	const struct cred *cred = KREAD(task, cred);
+
 	header->boot_ns = bpf_ktime_get_boot_ns();
-	header->start_boot_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	header->start_boot_ns = KREAD(leader, start_boottime);
 	header->type = type;
-	header->tgid = BPF_CORE_READ(task, tgid);
-	header->tid = BPF_CORE_READ(task, pid);
-	header->uid = BPF_CORE_READ(task, cred, uid.val);
-	header->exec_id = BPF_CORE_READ(task, self_exec_id);
+	header->tgid = KREAD(task, tgid);
+	header->tid = KREAD(task, pid);
+	header->uid = KREAD(cred, uid.val);
+	header->exec_id = KREAD(task, self_exec_id);
 }
 
 /* Start a record of `size` fixed bytes in scratch, zeroed but for its header. */
