@@ -32,11 +32,22 @@ struct {
 	__type(value, struct owner);
 } connecting_by_address SEC(".maps");
 
-static __always_inline void connect_begun(struct owner *owner)
+/* Returns false where the rules want no connection of the current task, whatever it is. */
+static __always_inline bool connect_begun(struct owner *owner)
 {
-	if (owner) {
-		owner_fill(owner);
-		owner_answers_keep(owner);
+	owner_fill(owner);
+	owner_answers_keep(owner);
+	if (!connecting_excluded(owner))
+		return true;
+	count_seen(RECORD_NETWORK_CONNECT);
+	count_filtered(RECORD_NETWORK_CONNECT);
+	return false;
+}
+
+static __always_inline void connect_kept(struct owner *kept, const struct owner *owner)
+{
+	if (kept) {
+		*kept = *owner;
 		return;
 	}
 	count_seen(RECORD_NETWORK_CONNECT);
@@ -67,28 +78,34 @@ static __always_inline bool is_end_of_connect(int old_state, int new_state)
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_connect, struct sock *sk, int old_state, int new_state)
 {
+	struct owner owner;
+
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (new_state == TCP_SYN_SENT && !is_own_task(current_task()))
-		connect_begun(
-			bpf_sk_storage_get(&connecting, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE));
-	else if (is_end_of_connect(old_state, new_state))
+	if (new_state == TCP_SYN_SENT && !is_own_task(current_task())) {
+		if (connect_begun(&owner))
+			connect_kept(bpf_sk_storage_get(&connecting, sk, NULL,
+							BPF_LOCAL_STORAGE_GET_F_CREATE),
+				     &owner);
+	} else if (is_end_of_connect(old_state, new_state)) {
 		connect_ended(bpf_sk_storage_get(&connecting, sk, NULL, 0), sk,
 			      new_state == TCP_CLOSE);
+	}
 	return 0;
 }
 
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_connect_by_address, struct sock *sk, int old_state, int new_state)
 {
-	struct owner unknown = {};
 	__u64 address = (__u64)sk;
+	struct owner owner;
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	if (new_state == TCP_SYN_SENT && !is_own_task(current_task())) {
-		bpf_map_update_elem(&connecting_by_address, &address, &unknown, BPF_ANY);
-		connect_begun(bpf_map_lookup_elem(&connecting_by_address, &address));
+		if (connect_begun(&owner) &&
+		    bpf_map_update_elem(&connecting_by_address, &address, &owner, BPF_ANY))
+			connect_kept(NULL, &owner);
 	} else if (is_end_of_connect(old_state, new_state)) {
 		connect_ended(bpf_map_lookup_elem(&connecting_by_address, &address), sk,
 			      new_state == TCP_CLOSE);

@@ -27,6 +27,7 @@
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
 #define connection_excluded(owner, record) false
+#define connecting_excluded(owner) false
 #define owner_answers_keep(owner)
 #define image_known(leader, scratch, image) ((void)(image))
 #define image_inherited(parent, child)
@@ -37,6 +38,18 @@
 
 #define image_known(leader, scratch, image) filter_image_set(leader, scratch, image)
 #define image_inherited(parent, child) filter_image_inherit(parent, child)
+
+/* Whether there is anything to ask; else whether the event is excluded is known already. */
+static __always_inline bool is_open(__u32 event, bool *excluded)
+{
+	struct filter_rules *rules = filter_rules_get();
+	__u32 flags = FILTER_IN_USER_SPACE;
+
+	if (rules)
+		flags = rules->events[event & (FILTER_EVENT_MAX - 1)].flags;
+	*excluded = flags & FILTER_NEVER;
+	return !(flags & (FILTER_NEVER | FILTER_IN_USER_SPACE));
+}
 
 /* Who did it: the current task. */
 static __always_inline void tell_actor(struct filter_input *in, __u32 event,
@@ -59,7 +72,10 @@ static __noinline bool file_event_excluded_by(struct scratch *scratch, __u32 eve
 {
 	struct filter_input in;
 	struct file_event *r;
+	bool excluded;
 
+	if (!is_open(event, &excluded))
+		return excluded;
 	if (!scratch || !filter_begin(&in))
 		return false;
 	r = (void *)scratch->data;
@@ -138,12 +154,32 @@ static __always_inline void owner_answers_keep(struct owner *owner)
 	filter_answers_keep(&owner->answers, task->group_leader);
 }
 
+/* A connect() that has begun; where from is not known yet, nor where to. */
+__noinline int connecting_excluded(const struct owner *owner)
+{
+	const __u32 event = FILTER_NETWORK_CONNECT;
+	struct filter_input in;
+	bool excluded;
+
+	if (!is_open(event, &excluded))
+		return excluded;
+	if (!owner || !filter_begin(&in))
+		return 0;
+	filter_actor_kept(&in, &owner->answers, owner->uid);
+	filter_decimal(&in, event, FILTER_PROCESS_ID, owner->tgid);
+	filter_choice(&in, event, FILTER_PROTOCOL, 0);
+	filter_choice(&in, event, FILTER_INITIATED, 1);
+	return filter_discards(&in, event);
+}
+
 __noinline int connection_excluded(const struct owner *owner, const struct network_connect *r)
 {
 	const __u32 event = FILTER_NETWORK_CONNECT;
 	struct filter_input in;
-	bool is_ipv6;
+	bool is_ipv6, excluded;
 
+	if (!is_open(event, &excluded))
+		return excluded;
 	if (!owner || !r || !filter_begin(&in))
 		return 0;
 	is_ipv6 = r->family == AF_INET6;
