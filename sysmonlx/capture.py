@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmonlx.bpfobject import BpfMap, BpfObject
-from sysmonlx.btf import Btf, Kind
+from sysmonlx.btf import Btf
 from sysmonlx.counters import Counters, RecordCounts
 from sysmonlx.decode import Layouts, Record
 from sysmonlx.errors import CaptureError, LibbpfError, ProcError

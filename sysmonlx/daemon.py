@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import select
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sysmonlx import __version__, capabilities, service
+from sysmonlx import __version__, capabilities, memory, service
 from sysmonlx.capture import Capture
 from sysmonlx.catalogue import SCHEMA_VERSION
 from sysmonlx.control import ControlServer, Message
@@ -52,11 +51,10 @@ if TYPE_CHECKING:
 #: The reader looks at least this often; a record waits so long at most.
 TICK_S = 0.05
 _HOUSEKEEPING_S = 1.0
-_COLLECT_EVERY = 60
+#: So often, in seconds, memory is given back; first when the first files are hashed.
+_COLLECT_EVERY, _COLLECT_FIRST = 60, 5
 #: Records that are written together, and batches before other work has its turn.
 _BATCH, _BATCHES = 128, 64
-#: mallopt(3): one heap for all threads; what is large goes back when it is freed.
-_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
 _DRAIN_S, _HASH_S, _CLOSE_S = 0.7, 0.3, 0.5
 _STATE, _CONFIG = 4, 16
@@ -122,7 +120,8 @@ class Daemon:
             self.capture.forget_modules()
         self._report_start()
         self.output.flush()
-        _give_memory_back()
+        memory.bound_heap()
+        memory.give_back()
         gc.freeze()
         gc.disable()
 
@@ -298,8 +297,8 @@ class Daemon:
         self._children = [each for each in self._children if each.poll() is None]
         self.capture.keep()
         self._chores_done += 1
-        if self._chores_done % _COLLECT_EVERY == 0:
-            gc.collect()  # by hand: no cycles are meant to be there
+        if self._chores_done % _COLLECT_EVERY == _COLLECT_FIRST:
+            memory.give_back()  # also cycles: none are meant to be there
         self.statistics.write_metrics()
         self.output.flush()
 
@@ -386,13 +385,3 @@ class Daemon:
             self.output.close(_CLOSE_S)
             self.hasher.close()
         self.capture.close()
-
-
-def _give_memory_back() -> None:
-    """Return to the system what loading needed: libbpf parses megabytes of types."""
-    gc.collect()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):  # musl has none
-        libc.mallopt(_M_ARENA_MAX, 1)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 17)
-        libc.malloc_trim(ctypes.c_size_t(0))

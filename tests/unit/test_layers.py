@@ -25,8 +25,8 @@ PURE = """
     texts trace validation xmltext xsd
 """
 SYSTEM = """
-    bpfobject capabilities hashes kept libbpf lock prepared preparedobject procfs
-    refusal resolve ringbuffer service services sinks spool state syslog users
+    bpfobject capabilities hashes kept libbpf lock memory prepared preparedobject
+    procfs refusal resolve ringbuffer service services sinks spool state syslog users
 """
 WIRING = """
     __init__ __main__ capture cli commands control counters daemon foreground health
