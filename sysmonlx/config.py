@@ -8,9 +8,11 @@ loads lxml and xmlschema, and only while it validates.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from sysmonlx import lint
 from sysmonlx.arguments import CommandLineOptions
@@ -50,6 +52,29 @@ def read_policy(
     Raises:
         ConfigError: the configuration is refused; it has every finding.
     """
+    with _no_collection():
+        return _read(data, name, lax, command_line, links)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Spare the search for cycles in the tree, a fifth of the time: there are none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _read(
+    data: bytes,
+    name: str,
+    lax: bool,
+    command_line: CommandLineOptions | None,
+    links: Mapping[str, str] | None,
+) -> tuple[Policy, tuple[Finding, ...]]:
     text, document = _document(data, name, lax=lax)
     remarks = Remarks(Places(text))
     sysmon = next((node for node in document.children if node.tag == "Sysmon"), None)

@@ -234,12 +234,12 @@ class Filtering:
             first = _NAMES[events[0].id]
             wrong = [field for field in _fields_in(node) if field.tag not in first]
             advice = f"no event of {node.tag} has all fields of this element"
+        known = sorted(union)
+        fields = f"{node.tag} has {', '.join(_NAMES[events[0].id])}"
+        report = self._remarks.warn if self._lax else self._remarks.error
         for field in wrong[:1] if self._lax else wrong:
-            guess = self._remarks.guess(field.tag, sorted(union))
-            text = f"Incorrect field {field.tag}"
-            more = guess or f"{node.tag} has {', '.join(_NAMES[events[0].id])}"
-            report = self._remarks.warn if self._lax else self._remarks.error
-            report(text, field.offset, advice or more)
+            more = self._remarks.guess(field.tag, known) or fields
+            report(f"Incorrect field {field.tag}", field.offset, advice or more)
 
     def _items(self, found: _Found) -> Iterator[Filter | Compound]:
         for child in found.node.children:

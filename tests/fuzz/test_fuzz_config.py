@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from sysmonlx.config import read_policy
+from sysmonlx.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -50,8 +55,31 @@ ATTRIBUTES = " ".join(f'a{n}=""' for n in range(79000))
     ],
     ids=map(str, range(17)),
 )
-def test_large_files_take_bounded_time(data: bytes, is_valid: bool) -> None:
-    start = time.process_time()
+def test_largest_files_are_read_within_a_second(data: bytes, is_valid: bool) -> None:
+    """On a slow or shared machine: within as many seconds as it takes longer to count.
+
+    All but a few take half of that.
+    """
     assert fuzz_config.try_one(data, lax=False) is is_valid
-    # Half a second each on an idle machine; what is quadratic takes minutes.
-    assert time.process_time() - start < 4
+    tries = ((time_of(count), time_of(lambda: read(data))) for _ in range(5))
+    limit_s = fuzz_config.LIMIT_S
+    assert any(took < limit_s * max(1, unit / COUNT_S) for unit, took in tries)
+
+
+def time_of(act: Callable[[], object]) -> float:
+    start = time.process_time()
+    act()
+    return time.process_time() - start
+
+
+#: What `count` takes on the machine where a second is meant, when it is idle.
+COUNT_S = 0.05
+
+
+def count() -> int:
+    return sum(number & 1 for number in range(1_000_000))
+
+
+def read(data: bytes) -> None:
+    with contextlib.suppress(ConfigError):
+        read_policy(data, "large.xml")
