@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Events to lines: Sysmon's XML, or JSON with the same values.
 
-For each event type a function is generated once, on first use: a single f-string that
-holds all of the line but the values. `Renderer.source` shows it.
+For each event type a template is made once, on first use: all of the line but the
+values, as a list in which the values have their places, so that a line is one join.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 from sysmonlx.catalogue import EVENT_BY_ID, EventType, Field, FieldType
 from sysmonlx.escape import json_text, limited, shortened, visible, xml_text
@@ -35,14 +37,24 @@ _OURS = {
     "IntegrityLevel",
 }
 
-#: values, record id, SystemTime, what comes before, whether no value needs an escape
-Template = Callable[[Sequence[str], int, str, str, bool], str]
-
 #: Event id, the fields' texts in catalogue order, whether all are `texts.is_plain`.
 Event = tuple[int, Sequence[str], bool]
 
-#: literal text, the expression between, literal text
-Part = tuple[str, str, str]
+
+class _Template(NamedTuple):
+    """A line in pieces: `pieces[1]` is the record id, `pieces[3::2]` are the values.
+
+    `start` comes before the time, `after_time` behind it; they make up `pieces[0]`.
+    `foreign` are the places of values that someone else may have chosen, `numbers` and
+    `booleans` of those that JSON shows without quotes.
+    """
+
+    start: str
+    after_time: str
+    pieces: list[str]
+    foreign: tuple[int, ...]
+    numbers: tuple[int, ...]
+    booleans: tuple[int, ...]
 
 
 class Renderer:
@@ -73,7 +85,7 @@ class Renderer:
         self._system = (computer, pid, tid, uid)
         self._limit_bytes = limit_bytes
         self._sizes = _sizes_by_event(dict(field_sizes))
-        self._templates: dict[int, Template] = {}
+        self._templates: dict[int, _Template] = {}
         self._second = -1
         self._date = ""
 
@@ -99,21 +111,58 @@ class Renderer:
         Each begins with `before`, which does not count for the limit.
         """
         stamp = self._stamp(wall_ns)
-        templates, sizes = self._templates, self._sizes
         limit = self._limit_bytes + len(before)
+        sizes, is_json = self._sizes, self._form == "json"
+        begun: dict[int, list[str]] = {}
         lines = []
         record_id = first_record_id
         for event_id, values, is_plain in events:
-            template = templates.get(event_id) or self._compiled(event_id)
+            pieces = begun.get(event_id)
+            if pieces is None:
+                pieces = begun[event_id] = self._begin(event_id, before, stamp)
             if event_id in sizes:
                 values = _cut(values, sizes[event_id])
-            line = template(values, record_id, stamp, before, is_plain).encode()
+            pieces[1] = str(record_id)
+            if is_plain and not is_json:
+                pieces[3::2] = values
+            else:
+                pieces[3::2] = self._escaped(event_id, values, is_plain)
+            line = "".join(pieces).encode()
             if len(line) > limit:
-                shorter = self._fitted(event_id, values, len(line) - len(before))
-                line = template(shorter, record_id, stamp, before, True).encode()
+                pieces[3::2] = self._fitted(event_id, values, len(line) - len(before))
+                line = "".join(pieces).encode()
             lines.append(line)
             record_id += 1
         return lines
+
+    def _begin(self, event_id: int, before: str, stamp: str) -> list[str]:
+        """Return the pieces of a line of now."""
+        template = self._templates.get(event_id)
+        if template is None:
+            template = _template(EVENT_BY_ID[event_id], self._form, self._system)
+            self._templates[event_id] = template
+        pieces = template.pieces
+        pieces[0] = f"{before}{template.start}{stamp}{template.after_time}"
+        return pieces
+
+    def _escaped(
+        self, event_id: int, values: Sequence[str], is_plain: bool
+    ) -> Sequence[str]:
+        """Return values as they are printed; most need nothing.
+
+        One look at all the foreign ones, joined, tells.
+        """
+        template = self._templates[event_id]
+        is_json = self._form == "json"
+        ready = list(values)
+        if not is_plain and template.foreign:
+            joined = "".join(itemgetter(*template.foreign)(values))
+            marks = ('"', "\\") if is_json else ("&", "<", ">", "\\x")
+            if not joined.isprintable() or any(mark in joined for mark in marks):
+                escape = _json_value if is_json else _xml_value
+                for at in template.foreign:
+                    ready[at] = escape(ready[at])
+        return _bare(template, ready) if is_json else ready
 
     def _stamp(self, wall_ns: int) -> str:
         second, fraction_ns = divmod(wall_ns, 1_000_000_000)
@@ -121,28 +170,6 @@ class Renderer:
             self._second = second
             self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._date}.{fraction_ns:09d}Z"
-
-    def source(self, event_id: int) -> str:
-        """Return the Python source of the function that renders this event."""
-        event = EVENT_BY_ID[event_id]
-        if self._form == "xml":
-            parts = _xml_parts(event, *self._system)
-            return _source(event, parts, ("&", "<", ">", "\\x"), "xml_value")
-        parts = _json_parts(event, *self._system)
-        return _source(event, parts, ('"', "\\"), "json_value")
-
-    def _compiled(self, event_id: int) -> Template:
-        names = {
-            "xml_value": _xml_value,
-            "json_value": _json_value,
-            "number": _number,
-            "boolean": _boolean,
-        }
-        label = f"<{self._form} of event {event_id}>"
-        exec(compile(self.source(event_id), label, "exec"), names)
-        template: Template = names["render"]  # type: ignore[assignment]  # exec made it
-        self._templates[event_id] = template
-        return template
 
     def _fitted(self, event_id: int, values: Sequence[str], size: int) -> list[str]:
         """Return the values escaped, the longest texts cut to one common size."""
@@ -160,6 +187,8 @@ class Renderer:
         for at, size_bytes in sizes.items():
             if size_bytes > cap:
                 escaped[at] = form(shortened(texts[at], cap, form))
+        if self._form == "json":
+            return _bare(self._templates[event_id], escaped)
         return escaped
 
 
@@ -215,99 +244,88 @@ def _boolean(text: str) -> str:
     return text if text in ("true", "false") else f'"{text}"'
 
 
-def _xml_parts(
+def _bare(template: _Template, values: list[str]) -> list[str]:
+    """Put JSON numbers and booleans without quotes into `values`."""
+    for at in template.numbers:
+        values[at] = _number(values[at])
+    for at in template.booleans:
+        values[at] = _boolean(values[at])
+    return values
+
+
+def _template(
+    event: EventType, form: str, system: tuple[str, int, int, int]
+) -> _Template:
+    literals = (_xml_literals if form == "xml" else _json_literals)(event, *system)
+    start, after_time, *between = literals
+    pieces = [""]
+    for literal in between:
+        pieces += ("", literal)
+
+    def places(*types: FieldType) -> tuple[int, ...]:
+        return tuple(at for at, each in enumerate(event.fields) if each.type in types)
+
+    foreign = tuple(
+        at for at in places(FieldType.STRING) if event.fields[at].name not in _OURS
+    )
+    return _Template(
+        start,
+        after_time,
+        pieces,
+        foreign,
+        places(*_NUMBERS),
+        places(FieldType.BOOLEAN),
+    )
+
+
+def _xml_literals(
     event: EventType, computer: str, pid: int, tid: int, uid: int
-) -> list[Part]:
-    before = (
+) -> list[str]:
+    """Return what stands before, between and after time, record id and values."""
+    return [
         f'<Event><System><Provider Name="{PROVIDER}" Guid="{PROVIDER_GUID}"/>'
         f"<EventID>{event.id}</EventID><Version>{event.version}</Version>"
         f"<Level>{_LEVELS[event.level]}</Level><Task>{event.id}</Task><Opcode>0</Opcode>"
-        f'<Keywords>{KEYWORDS}</Keywords><TimeCreated SystemTime="'
-    )
-    after = (
+        f'<Keywords>{KEYWORDS}</Keywords><TimeCreated SystemTime="',
+        '"/><EventRecordID>',
         "</EventRecordID><Correlation/>"
         f'<Execution ProcessID="{pid}" ThreadID="{tid}"/><Channel>{CHANNEL}</Channel>'
         f"<Computer>{_xml_value(computer)}</Computer>"
         f'<Security UserId="{uid}"/></System><EventData>'
-    )
-    return [
-        (before, "stamp", '"/>'),
-        ("<EventRecordID>", "record_id", after),
-        *((f'<Data Name="{f.name}">', f.name, "</Data>") for f in event.fields),
-        ("</EventData></Event>", "", ""),
+        f'<Data Name="{event.fields[0].name}">',
+        *(f'</Data><Data Name="{field.name}">' for field in event.fields[1:]),
+        "</Data></EventData></Event>",
     ]
 
 
-def _json_parts(
+def _json_literals(
     event: EventType, computer: str, pid: int, tid: int, uid: int
-) -> list[Part]:
-    before = (
-        '{"Event":{"System":{"Provider":{"#attributes":'
-        f'{{"Name":"{PROVIDER}","Guid":"{PROVIDER_GUID}"}}}},'
-        f'"EventID":{event.id},"Version":{event.version},"Level":{_LEVELS[event.level]},'
-        f'"Task":{event.id},"Opcode":0,"Keywords":"{KEYWORDS}",'
-        '"TimeCreated":{"#attributes":{"SystemTime":"'
-    )
-    after = (
+) -> list[str]:
+    """Return what stands before, between and after time, record id and values."""
+    system = (
         ',"Correlation":null,"Execution":{"#attributes":'
         f'{{"ProcessID":{pid},"ThreadID":{tid}}}}},'
         f'"Channel":"{CHANNEL}","Computer":"{_json_value(computer)}",'
         f'"Security":{{"#attributes":{{"UserId":"{uid}"}}}}}},"EventData":{{'
     )
+    quotes = [_json_quote(field) for field in event.fields]
+    names = [
+        f'"{field.name}":{quote}'
+        for field, quote in zip(event.fields, quotes, strict=True)
+    ]
     return [
-        (before, "stamp", '"}},'),
-        ('"EventRecordID":', "record_id", after),
-        _json_field(event.fields[0], ""),
-        *(_json_field(field, ",") for field in event.fields[1:]),
-        ("}}}", "", ""),
+        '{"Event":{"System":{"Provider":{"#attributes":'
+        f'{{"Name":"{PROVIDER}","Guid":"{PROVIDER_GUID}"}}}},'
+        f'"EventID":{event.id},"Version":{event.version},"Level":{_LEVELS[event.level]},'
+        f'"Task":{event.id},"Opcode":0,"Keywords":"{KEYWORDS}",'
+        '"TimeCreated":{"#attributes":{"SystemTime":"',
+        '"}},"EventRecordID":',
+        system + names[0],
+        *(f"{quote},{name}" for quote, name in zip(quotes, names[1:], strict=False)),
+        quotes[-1] + "}}}",
     ]
 
 
-def _json_field(field: Field, separator: str) -> Part:
-    name = f'{separator}"{field.name}":'
-    if field.type in _NUMBERS:
-        return (name, f"number({field.name})", "")
-    if field.type is FieldType.BOOLEAN:
-        return (name, f"boolean({field.name})", "")
-    return (name + '"', field.name, '"')
-
-
-def _source(
-    event: EventType, parts: list[Part], marks: tuple[str, ...], escape: str
-) -> str:
-    """Return a function in Python that puts values between the literals of `parts`.
-
-    Most values need no escape. One look at all the foreign ones, joined, tells: no
-    control characters, none of `marks`.
-    """
-    names = ", ".join(field.name for field in event.fields)
-    foreign = [
-        field.name
-        for field in event.fields
-        if field.type is FieldType.STRING and field.name not in _OURS
-    ]
-    strings = ", ".join(foreign)
-    joined = "".join(f"{{{name}}}" for name in foreign)
-    marked = " or ".join(f"{mark!r} in foreign" for mark in marks)
-    lines = "\n".join(f"        f'{_f_string(*part)}'" for part in parts)
-    return (
-        "def render(values, record_id, stamp, before, is_ready):\n"
-        f"    {names} = values\n"
-        "    if not is_ready:\n"
-        f"        foreign = f'{joined}'\n"
-        f"        if not foreign.isprintable() or {marked}:\n"
-        f"            {strings}, = map({escape}, ({strings},))\n"
-        f"    return (\n        f'{{before}}'\n{lines}\n    )\n"
-    )
-
-
-def _f_string(before: str, expression: str, after: str) -> str:
-    """Return the inside of a single-quoted f-string."""
-    value = f"{{{expression}}}" if expression else ""
-    return f"{_literal(before)}{value}{_literal(after)}"
-
-
-def _literal(text: str) -> str:
-    for old in "\\", "'":
-        text = text.replace(old, "\\" + old)
-    return text.replace("{", "{{").replace("}", "}}")
+def _json_quote(field: Field) -> str:
+    is_bare = field.type in (*_NUMBERS, FieldType.BOOLEAN)
+    return "" if is_bare else '"'

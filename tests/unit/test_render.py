@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from sysmonlx.catalogue import EVENTS, EventType, FieldType
+from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, EventType, FieldType
 from sysmonlx.render import MIN_LIMIT_BYTES, Renderer
+from sysmonlx.texts import is_plain
 
 WALL_NS = 1767607205_204811123
 GUID = "{c30c9345-8ba5-695b-b805-bfc8d8550000}"
@@ -35,6 +36,8 @@ HOSTILE = (
     "a&<>\"'\\ \\x0a \\x41 \\x5c \t\n\r\x1b\x00\x7f\x85 \u2028 é 😀 ]]> <!-- {x} "
     "\udcff\udcc3 \ud800 \ufffe \uffff </Data></EventData></Event>"
 )
+
+PLAIN = "".join(chr(byte) for byte in range(1, 256) if is_plain(bytes([byte])))
 
 #: Any bytes that a file may be named, as decoded from the kernel.
 names = st.binary(max_size=200).map(
@@ -228,8 +231,28 @@ def test_impossible_settings_are_refused(form: str, limit_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["xml", "json"])
-def test_source_of_every_event_can_be_read(form: str) -> None:
-    for event in EVENTS:
-        source = renderer(form).source(event.id)
-        assert source.count("\n") > len(event.fields)
-        assert all(f"{field.name}" in source for field in event.fields)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_plain_events_are_the_same_unsearched(form: str, data: st.DataObject) -> None:
+    assert len(PLAIN) == 95 - len('&<>"\\')
+    plain = st.text(PLAIN, min_size=1, max_size=20)
+    events = [
+        (event.id, [data.draw(plain) for _ in event.fields])
+        for event in data.draw(st.lists(st.sampled_from(EVENTS), max_size=4))
+    ]
+    unsearched = renderer(form).lines([(*each, True) for each in events], 7, WALL_NS)
+    searched = renderer(form).lines([(*each, False) for each in events], 7, WALL_NS)
+    assert unsearched == searched
+
+
+def test_lines_of_a_batch_have_their_own_values_and_numbers() -> None:
+    values = ["-"] * len(EVENT_BY_ID[5].fields)
+    events = [(5, [str(number), *values[1:]], True) for number in range(3)]
+    for before in ("", "<14>now "):
+        lines = renderer().lines(events, 10, WALL_NS, before)
+        assert all(line.startswith(before.encode()) for line in lines)
+        roots = [etree.fromstring(line[len(before) :]) for line in lines]
+        numbers = [root[0].findtext("EventRecordID") for root in roots]
+        assert numbers == ["10", "11", "12"]
+        names = [root[1][0].text for root in roots]
+        assert names == ["0", "1", "2"]
