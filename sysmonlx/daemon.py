@@ -121,9 +121,6 @@ class Daemon:
         self._report_start()
         self.output.flush()
         memory.bound_heap()
-        memory.give_back()
-        gc.freeze()
-        gc.disable()
 
     def _tell_kernel(self, *rules: Rules) -> None:
         """Say which records any of these rules could use."""
@@ -238,6 +235,10 @@ class Daemon:
 
     def run(self) -> None:
         """Work until a signal says stop; then drain, report and close."""
+        self.capture.keep()
+        memory.give_back()
+        gc.freeze()
+        gc.disable()
         next_chores = 0.0
         has_more = False
         watchdog_s = service.watchdog_interval_s()

@@ -120,7 +120,6 @@ def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
     missing = daemon.missing()
     service.notify("READY=1")
     installation.tell_ready(missing)
-    daemon.capture.keep()
     if view is not None:
         for text in missing:
             print(f"Warning: {text}", file=sys.stderr)

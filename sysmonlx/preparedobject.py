@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
@@ -185,7 +186,7 @@ class PreparedObject:
             each.start()
         work()
         for each in threads:
-            each.join()
+            _wait_for_end(each)
         self._programs.update(loaded)
         if errors:
             raise errors[0]
@@ -244,3 +245,13 @@ class PreparedObject:
                 return iterator.readall()
         finally:
             os.close(link)
+
+
+def _wait_for_end(thread: threading.Thread) -> None:
+    """Wait until the kernel knows a thread no more: join() returns a moment before.
+
+    Who drops capabilities next must be alone.
+    """
+    thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
+        time.sleep(0.0005)
