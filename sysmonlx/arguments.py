@@ -188,6 +188,8 @@ def _check_values(values: dict[str, str | None]) -> None:
         raise UsageError("Possible options for -stats: json")
     if "Verbose" in values and "Test" not in values:
         raise UsageError("-v goes with -test only.")
+    if (values.get("Verbose") or "source").lower() != "source":
+        raise UsageError("Possible options for -v: source")
 
 
 def check_before_root(line: CommandLine) -> None:

@@ -318,15 +318,21 @@ def _test(line: CommandLine) -> int:
     print(reading.text, end="", file=sys.stderr, flush=True)
     if reading.policy is None:
         return BAD_PARAMETERS
-    if line.events in (None, "-"):
-        return offline.run(
-            reading.policy, name, sys.stdin.buffer, sys.stdout, line.has("Verbose")
-        )
     try:
-        with open(str(line.events), "rb") as file:
-            return offline.run(
-                reading.policy, name, file, sys.stdout, line.has("Verbose")
-            )
+        lines = (
+            sys.stdin.buffer
+            if line.events in (None, "-")
+            else open(str(line.events), "rb")  # noqa: SIM115 - until the end
+        )
     except OSError as error:
         print(f"Error: Cannot read {line.events}: {error.strerror}", file=sys.stderr)
         return BAD_PARAMETERS
+    with lines:
+        return offline.run(
+            reading.policy,
+            name,
+            lines,
+            sys.stdout,
+            verbose=line.has("Verbose"),
+            source=line.values.get("Verbose") is not None,
+        )

@@ -30,7 +30,7 @@ _FORMS = (
     ("Print schema:", "-s [<version>|all]"),
     ("Uninstall:", "-u [force]"),
     ("Watch in the foreground:", "-t"),
-    ("Test a configuration:", "-test <configfile> [<events>|-] [-v]"),
+    ("Test a configuration:", "-test <configfile> [<events>|-] [-v [source]]"),
     ("Counters:", "-stats [json]"),
 )
 _SWITCHES = (
@@ -62,7 +62,7 @@ _SWITCHES = (
     (
         "-test",
         "Judge recorded events (a file, or - for standard input) by a configuration,"
-        " without root; -v adds the reasons.",
+        " without root; -v adds the reasons, -v source the functions that judge.",
     ),
     ("-stats", "Show what the running service saw, dropped, wrote and lost."),
     (

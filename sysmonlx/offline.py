@@ -28,27 +28,30 @@ def run(
     config_name: str,
     lines: Iterable[bytes],
     out: TextIO,
+    *,
     verbose: bool = False,
+    source: bool = False,
 ) -> int:
     """Judge events, print each decision and a summary; return the exit status.
 
+    `verbose` gives the reasons too, `source` the functions that judge in the service.
     It is 1 when an event could not be read, or when there was none in some text.
     """
     report = _Report(policy, config_name)
     for item in read_events(lines):
         for line in report.lines(item, verbose=verbose):
             out.write(line + "\n")
-    for line in report.summary():
+    for line in (*report.summary(), *(_source(policy) if source else ())):
         out.write(line + "\n")
     return report.status()
 
 
-def write_source(policy: Policy, out: TextIO) -> None:
-    """Print the functions that the configuration becomes."""
+def _source(policy: Policy) -> Iterator[str]:
+    """Yield the functions that the configuration becomes, line by line."""
     rules = compile_rules(policy.ruleset)
     judged = {i for element in policy.ruleset.elements for i in element.event_ids}
     for event_id in sorted(judged):
-        out.write(rules.source(event_id) + "\n")
+        yield from (f"# {line}" for line in rules.source(event_id).splitlines())
 
 
 class _Report:

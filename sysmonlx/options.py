@@ -96,7 +96,7 @@ OWN_OPTIONS = (
     option("Test test required exclusive", "try events on a configuration"),
     option("Statistics stats optional exclusive", "counters of the running service"),
     option("Lax lax none only", "read a configuration as tolerantly as Sysmon"),
-    option("Verbose v none only", "with -test: the reasons too"),
+    option("Verbose v optional only", "with -test: reasons, or the source"),
 )
 
 NAMESPACE = "urn:sysmonlx:settings"

@@ -80,6 +80,7 @@ def test_action(words: str, action: Action) -> None:
         ("-c --", {"Configuration": None, "ConfigDefault": None}),
         ("-c f -lax", {"Configuration": "f", "Lax": None}),
         ("-test -odd -v", {"Test": "-odd", "Verbose": None}),
+        ("-test x - -v source", {"Test": "x", "Verbose": "source"}),
         ("-stats json", {"Statistics": "json"}),
     ],
 )
@@ -130,6 +131,7 @@ def test_events_of_a_test(words: str, events: str | None) -> None:
         "-test a b c",
         "-stats -c",
         "-stats xml",
+        "-test a -v all",
         "-i -v",
         "-btfx",
     ],

@@ -3,19 +3,23 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import reference
 
-from sysmonlx.catalogue import EVENT_BY_ID
+from sysmonlx.catalogue import EVENT_BY_ID, EVENTS
 from sysmonlx.config import read_policy
 from sysmonlx.eventlines import BadLine, EventLine, read_events
-from sysmonlx.offline import run, write_source
+from sysmonlx.offline import run
 from sysmonlx.render import Renderer
 from sysmonlx.ruleset import Policy
 
 DATA = Path(__file__).parent.parent / "data"
+VECTORS = json.loads((DATA / "rule_vectors.json").read_text())["cases"]
+IDS = {event.tag: event.id for event in EVENTS if event.tag}
 RECORDED = (DATA / "recorded.log").read_bytes().splitlines(keepends=True)
 
 CONFIG = b"""<Sysmon schemaversion="4.90">
@@ -46,7 +50,7 @@ def policy(text: bytes = CONFIG) -> Policy:
 
 def output(*lines: bytes, verbose: bool = False, config: bytes = CONFIG) -> list[str]:
     out = io.StringIO()
-    run(policy(config), "c.xml", lines, out, verbose)
+    run(policy(config), "c.xml", lines, out, verbose=verbose)
     return out.getvalue().splitlines()
 
 
@@ -62,9 +66,10 @@ def xml(event_id: int = 11, **fields: str) -> bytes:
     ).encode("utf-8", "surrogateescape")
 
 
-def rendered(form: str, values: list[str]) -> bytes:
+def rendered(form: str, values: list[str], event_id: int = 11) -> bytes:
     renderer = Renderer(form, "host", 1, 1, 0, 65535, ())
-    return b"<14>Jan  5 host sysmon: " + renderer.line(11, values, 1, 1) + b"\n"
+    line = renderer.line(event_id, values, 1, 1)
+    return b"<14>Jan  5 host sysmon: " + line + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -135,14 +140,24 @@ def test_the_summary_counts_each_rule_also_those_that_never_matched() -> None:
     ]
 
 
-@pytest.mark.parametrize("config", ["main.xml", "collect-all.xml"])
-def test_recorded_events_are_judged_as_the_reference_does(config: str) -> None:
-    rules = policy((DATA / "configs" / config).read_bytes())
+def lines_of_golden() -> Iterator[bytes]:
+    for path in sorted((DATA.parent / "golden").glob("*.json")):
+        case = json.loads(path.read_text())
+        yield from (f"{case[form]}\n".encode() for form in ("xml", "json"))
+
+
+LINES = [*RECORDED, *lines_of_golden()]
+CONFIGS = [*DATA.glob("configs/*.xml"), *DATA.glob("listings/*.xml")]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS), ids=lambda path: path.stem)
+def test_all_lines_are_judged_as_the_reference_does(path: Path) -> None:
+    rules, _ = read_policy(path.read_bytes(), path.name, lax=True)
     out = io.StringIO()
-    assert run(rules, config, RECORDED, out) == 0
+    assert run(rules, path.name, LINES, out) == 0
     got = [line.split("\t")[:2] for line in out.getvalue().splitlines()]
-    events = [item for item in read_events(RECORDED) if isinstance(item, EventLine)]
-    assert len(events) == sum(b"<Event>" in line for line in RECORDED)
+    events = [item for item in read_events(LINES) if isinstance(item, EventLine)]
+    assert len(events) == sum(b"EventID" in line for line in LINES)
     for event, (verdict, name) in zip(events, got, strict=False):
         names = [field.name for field in EVENT_BY_ID[event.event_id].fields]
         text = dict(zip(names, event.values, strict=True))
@@ -151,6 +166,27 @@ def test_recorded_events_are_judged_as_the_reference_does(config: str) -> None:
             "exclude" if expected is None else "include",
             expected or "-",
         )
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=map(str, range(len(VECTORS))))
+def test_each_decision_that_sysmon_took_is_ours(case: dict[str, Any]) -> None:
+    rules, _ = read_policy(case["config"].encode(), "v.xml", lax=True)
+    lines = [
+        rendered_with(IDS[event["event"]], event["fields"]) for event in case["events"]
+    ]
+    out = io.StringIO()
+    assert run(rules, "v.xml", lines, out) == 0
+    got = [line.split("\t")[:2] for line in out.getvalue().splitlines()]
+    for event, (verdict, name) in zip(case["events"], got, strict=False):
+        expected = event.get("rulename_without_leak", event["rulename"])
+        assert verdict == event["decision"]
+        assert name == (expected if verdict == "include" else "-")
+
+
+def rendered_with(event_id: int, fields: dict[str, str]) -> bytes:
+    """Return the line of an event that has these fields, and "-" for all others."""
+    values = [fields.get(field.name, "-") for field in EVENT_BY_ID[event_id].fields]
+    return rendered("xml", values, event_id)
 
 
 def test_our_own_lines_are_read_back_unchanged() -> None:
@@ -236,6 +272,8 @@ def test_output_cannot_be_forged_by_names_or_values() -> None:
 
 def test_the_generated_functions_can_be_printed() -> None:
     out = io.StringIO()
-    write_source(policy(), out)
-    assert "def file_create_11(values):" in out.getvalue()
-    compile(out.getvalue(), "source", "exec")
+    run(policy(), "c.xml", [xml()], out, source=True)
+    summary, begin, functions = out.getvalue().partition("# def file_create_11(values)")
+    assert summary.endswith("\tdefault\n")
+    lines = (begin + functions).splitlines()
+    compile("\n".join(line.removeprefix("# ") for line in lines), "source", "exec")
