@@ -53,6 +53,16 @@ def text(chance: Random, words: Sequence[str] = WORDS) -> str:
     return "".join(chance.choices(words, k=chance.randint(0, 4)))
 
 
+#: Where order differs by encoding: ASCII, below and above the surrogates, beyond them.
+PLANES = [(0, 0x7F), (0x80, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF)]
+
+
+def any_text(chance: Random) -> str:
+    """Return a text of any characters, some of them the same."""
+    found = [chr(chance.randint(*chance.choice(PLANES))) for _ in range(3)]
+    return "".join(chance.choices([*found, "a", "Z"], k=chance.randint(0, 5)))
+
+
 def value(chance: Random, words: Sequence[str] = WORDS) -> str:
     """Return a filter's value: one text, or a list with semicolons."""
     count = chance.choice([1, 1, 2, 3])

@@ -11,7 +11,6 @@ import pytest
 import reference
 import strategies
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from strategies import TAGS, randoms
 
 from sysmonlx import rules, sieve
@@ -29,7 +28,7 @@ from sysmonlx.trace import trace
 
 DATA = Path(__file__).parent.parent / "data"
 
-TEXT = st.text() | randoms().map(strategies.text)
+TEXT = randoms().map(strategies.any_text) | randoms().map(strategies.text)
 
 SOME_TAGS = ["ProcessCreate", "FileCreate", "NetworkConnect", "RegistryEvent"]
 

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Which file it is, where file systems show devices of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sysmonlx import hashes
+from sysmonlx.hashes import file_id, is_same_file, kernel_dev
+
+
+def test_device_number_is_the_kernels() -> None:
+    assert kernel_dev(os.makedev(0xFE1, 0xABCDE)) == 0xFE1 << 20 | 0xABCDE
+
+
+def test_foreign_device_is_refused_on_an_ordinary_file_system(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with open(tmp_path / "file", "rb") as file:
+        found = file_id(file.fileno())
+        wanted = found._replace(dev=found.dev ^ 1)
+        path = bytes(tmp_path / "file")
+        assert is_same_file(found, found, file.fileno(), b"")
+        assert not is_same_file(found, wanted, file.fileno(), path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "same_path", "same"),
+    [
+        (hashes._BTRFS, {"dev": 9}, False, True),
+        (hashes._BTRFS, {"dev": 9, "ino": 1}, True, False),
+        (hashes._OVERLAYFS, {"dev": 9, "ino": 1}, True, True),
+        (hashes._OVERLAYFS, {"dev": 9, "ino": 1}, False, False),
+        (hashes._OVERLAYFS, {"dev": 9, "ctime_ns": 1}, True, False),
+    ],
+)
+def test_file_systems_with_devices_of_their_own(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: int,
+    change: dict[str, int],
+    same_path: bool,
+    same: bool,
+) -> None:
+    monkeypatch.setattr(hashes, "_filesystem_type", lambda fd: kind)
+    (tmp_path / "file").touch()
+    path = bytes(tmp_path / "file") if same_path else b"/other"
+    with open(tmp_path / "file", "rb") as file:
+        found = file_id(file.fileno())
+        wanted = found._replace(**change)
+        assert is_same_file(found, wanted, file.fileno(), path) is same
+
+
+def test_type_of_a_file_system_is_statfs() -> None:
+    with open("/proc/self/status", "rb") as file:
+        assert hashes._filesystem_type(file.fileno()) == 0x9FA0  # PROC_SUPER_MAGIC
