@@ -102,6 +102,7 @@ class Daemon:
         Raises:
             CaptureError, InstallError, ControlError: with the reason.
         """
+        memory.bound_heap()
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_hang_up)
@@ -120,7 +121,6 @@ class Daemon:
             self.capture.forget_modules()
         self._report_start()
         self.output.flush()
-        memory.bound_heap()
 
     def _tell_kernel(self, *rules: Rules) -> None:
         """Say which records any of these rules could use."""
