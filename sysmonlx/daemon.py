@@ -286,8 +286,7 @@ class Daemon:
 
     def _chores(self) -> None:
         self.context.set_clock(measure_boot_offset())
-        self.users.renew()
-        self.context.ports.renew()
+        self.context.renew()
         self._tell_users()
         self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if self.health.check() or self.processes.unknown:

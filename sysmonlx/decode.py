@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sysmonlx.btf import Btf, Kind
-from sysmonlx.errors import LayoutError, RecordError
+from sysmonlx.errors import LayoutError
 
 #: A named tuple made from the C struct; its fields are known at run time only.
 Record = Any
@@ -43,18 +43,23 @@ class Layout:
         self.record = make(name, self.fields)
         self._packed = fields
         self.decode: Callable[[bytes], Record]
-        """Return the record in the bytes; RecordError: shorter than the fixed part."""
+        """Return the record in the bytes; struct.error: shorter than the fixed part."""
         self.decode = self._compiled(fields, "new(record, ({},))")
 
     def reader(self, *names: str) -> Callable[[bytes], tuple[Any, ...]]:
         """Return a function that returns these fields of a record's bytes, no others.
 
-        RecordError: the bytes are too few; LayoutError: there is no such field.
+        struct.error: the bytes are too few; LayoutError: there is no such field.
         """
         found = {field.name: field for field in self._packed}
         if unknown := [name for name in names if name not in found]:
             raise LayoutError(f"{self.name} has no {', '.join(unknown)}")
-        return self._compiled([found[name] for name in names], "({},)")
+        fields = [found[name] for name in names]
+        if not any(field.how for field in fields) and fields == sorted(
+            fields, key=lambda field: field.offset
+        ):
+            return self._unpacker(_generate(fields)[0])
+        return self._compiled(fields, "({},)")
 
     def span(self, member: str) -> slice:
         """Return where the nested struct `member` lies in a record's bytes."""
@@ -63,21 +68,23 @@ class Layout:
         return slice(min(f.offset for f in inner), end)
 
     def _compiled(self, fields: list[_Field], result: str) -> Callable[[bytes], Any]:
-        form, source = _generate(fields, result)
-        rest = self.size - struct.calcsize(form)
+        form, names, values = _generate(fields)
         scope: dict[str, Any] = {
-            "unpack": struct.Struct(f"{form}{rest}x").unpack_from,
+            "unpack": self._unpacker(form),
             "new": tuple.__new__,
             "record": self.record,
-            "bad": self._bad,
-            "error": struct.error,
         }
+        source = (
+            f"def decode(data):\n    {names}, = unpack(data)\n"
+            f"    return {result.format(values)}\n"
+        )
         exec(compile(source, f"<decode {self.name}>", "exec"), scope)
         decode: Callable[[bytes], Any] = scope["decode"]
         return decode
 
-    def _bad(self, data: bytes) -> RecordError:
-        return RecordError(f"{self.name}: {len(data)} bytes are too few")
+    def _unpacker(self, form: str) -> Callable[[bytes], tuple[Any, ...]]:
+        rest = self.size - struct.calcsize(form)
+        return struct.Struct(f"{form}{rest}x").unpack_from
 
     def encode(self, **values: Any) -> bytes:
         """Return a record of these field values, others zero, as bytes; for tests."""
@@ -99,8 +106,8 @@ class Layout:
         return bytes(packed) + tail
 
 
-def _generate(fields: list[_Field], result: str) -> tuple[str, str]:
-    """Return the struct format of these fields and the source of their decoder."""
+def _generate(fields: list[_Field]) -> tuple[str, str, str]:
+    """Return the struct format of these fields, names for it, and their values."""
     form, at, names = "=", 0, []
     for number, field in sorted(enumerate(fields), key=lambda each: each[1].offset):
         form += f"{field.offset - at}x{field.code}" if field.offset > at else field.code
@@ -109,13 +116,7 @@ def _generate(fields: list[_Field], result: str) -> tuple[str, str]:
         if field.how == "varlen":
             names.append(f"l{number}")
     values = [_VALUE[field.how].format(number) for number, field in enumerate(fields)]
-    body = f"""    try:
-        {", ".join(names)}, = unpack(data)
-    except error:
-        raise bad(data) from None
-    return {result.format(", ".join(values))}
-"""
-    return form, "def decode(data):\n" + body
+    return form, ", ".join(names), ", ".join(values)
 
 
 _VALUE = {

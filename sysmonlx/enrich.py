@@ -10,7 +10,7 @@ builders of each record, `FIELDS` what they read; a record may make several even
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sysmonlx.process import NO_GUID, Process
@@ -20,6 +20,7 @@ from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text, text
 
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
+_SESSIONS_LIMIT = 256
 #: Events come from now; times of files, of which events may have many, from anywhen.
 _DATES_LIMIT = _TIMES_LIMIT = 256
 
@@ -78,6 +79,7 @@ class Context:
         self._times: dict[int, str] = {}
         self._dates: dict[int, str] = {}
         self._logons: dict[tuple[int, int, int], str] = {}
+        self._sessions: dict[tuple[bytes, int, int, int, int], Session] = {}
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
         self.cwd_truncated = flags["CWD_TRUNCATED"]
@@ -90,6 +92,36 @@ class Context:
     def set_clock(self, offset_ns: int) -> None:
         """Take a new distance of wall clock and boot clock, in nanoseconds."""
         self._offset_ns = offset_ns
+
+    def renew(self) -> None:
+        """Forget what may have changed outside; call it every second or so."""
+        self.users.renew()
+        self.ports.renew()
+        self._sessions.clear()
+
+    def session(
+        self, cwd: bytes, uid: int, tty_index: int, session_id: int, flags: int
+    ) -> Session:
+        """Return what the processes of one session have in common; see `Session`."""
+        key = (cwd, uid, tty_index, session_id, flags)
+        return self._sessions.get(key) or self._made_session(key)
+
+    def _made_session(self, key: tuple[bytes, int, int, int, int]) -> Session:
+        cwd, uid, tty_index, session_id, flags = key
+        if flags & self.cwd_truncated:
+            directory, plain = path_text(cwd, True), is_plain(cwd)
+        else:
+            directory, plain = self.processes.texts[cwd]
+        user = self.users.names[uid]
+        guid = self.logon_guid(uid, tty_index, bool(flags & self.has_pts))
+        session = (
+            (directory, user, guid, str(uid), str(session_id), "no level"),
+            plain and self.is_plain_name[user],
+        )
+        if len(self._sessions) >= _SESSIONS_LIMIT:
+            self._sessions.clear()
+        self._sessions[key] = session
+        return session
 
     def utc(self, boot_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
@@ -143,6 +175,13 @@ class Context:
         return guid
 
 
+#: CurrentDirectory, User, LogonGuid, LogonId, TerminalSessionId and IntegrityLevel of
+#: event 1, and whether they are plain.
+Session = tuple[tuple[str, ...], bool]
+
+#: FileVersion, Description, Product, Company and OriginalFileName: Windows' own.
+_NO_VERSION = (UNKNOWN,) * 5
+
 #: Values in the catalogue's order, and whether all of them are plain.
 Built = tuple[list[str], bool]
 
@@ -166,42 +205,29 @@ def process_create(fields: Fields, process: Process, context: Context) -> Built:
         tty_index,
         session_id,
     ) = fields
-    names = context.users.names
-    user, is_plain_name = names[uid], context.is_plain_name
-    if flags & context.cwd_truncated:
-        directory, plain = path_text(cwd, True), is_plain(cwd)
+    of_session, plain = context.session(cwd, uid, tty_index, session_id, flags)
+    plain = plain and process.is_plain and process.has_plain_args
+    parent = process.parent
+    if parent is None:
+        of_parent: Sequence[str]
+        of_parent = (NO_GUID, str(parent_tgid), UNKNOWN, UNKNOWN, UNKNOWN)
     else:
-        directory, plain = context.processes.texts[cwd]
+        user = context.users.names[parent.uid]
+        of_parent = (parent.guid, str(parent.tgid), parent.image, parent.args, user)
+        plain = plain and parent.is_plain and parent.has_plain_args
+        plain = plain and context.is_plain_name[user]
     values = [
         UNKNOWN,
         context.utc(boot_ns),
         process.guid,
         str(tgid),
         process.image,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
+        *_NO_VERSION,
         process.args,
-        directory,
-        user,
-        context.logon_guid(uid, tty_index, bool(flags & context.has_pts)),
-        str(uid),
-        str(session_id),
-        "no level",
+        *of_session,
         UNKNOWN,
+        *of_parent,
     ]
-    plain = (
-        plain and process.is_plain and process.has_plain_args and is_plain_name[user]
-    )
-    parent = process.parent
-    if parent is None:
-        values += (NO_GUID, str(parent_tgid), UNKNOWN, UNKNOWN, UNKNOWN)
-        return values, plain
-    user = names[parent.uid]
-    values += (parent.guid, str(parent.tgid), parent.image, parent.args, user)
-    plain = plain and parent.is_plain and parent.has_plain_args and is_plain_name[user]
     return values, plain
 
 

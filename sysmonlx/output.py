@@ -41,6 +41,9 @@ class Output:
         self._watch = watch
         self._channels: list[_Channel] = []
         self._batch: list[Event] = []
+        self.emit: Callable[[Event], None]
+        """Take one event, whose values change no more; `flush` writes it."""
+        self.emit = self._batch.append if watch is None else self._emit_and_show
         self.counts: Counter[int] = Counter()
         """Events emitted, by event id."""
         self.past_losses: dict[str, int] = {}
@@ -70,21 +73,18 @@ class Output:
             for target, (_, form, _) in zip(wanted, settings.sinks, strict=True)
         ]
 
-    def emit(self, event_id: int, values: Sequence[str], is_plain: bool) -> None:
-        """Take one event, whose values change no more; `flush` writes it.
-
-        `is_plain`: nothing in the values needs another spelling in any form.
-        """
-        self._batch.append((event_id, values, is_plain))
+    def _emit_and_show(self, event: Event) -> None:
+        self._batch.append(event)
         if self._watch is not None:
-            self._watch(event_id, values)
+            self._watch(event[0], event[1])
 
     def flush(self) -> None:
         """Number and render the batch, hand it to the sinks, and what they still have.
 
         The lines of a batch have one TimeCreated: that of their formatting.
         """
-        events, self._batch = self._batch, []
+        events = self._batch.copy()
+        self._batch.clear()
         wall_ns = time.time_ns()
         if events:
             first = self._record_ids.take(len(events))

@@ -7,9 +7,11 @@ later events behind it; the events of other processes go on.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sysmonlx.budget import Budget
@@ -28,6 +30,8 @@ from sysmonlx.texts import UNKNOWN
 _HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
 _KNOWN_LIMIT = 4096
 _TYPE = 16  # offset of `type` in struct record_header; types are below 256
+
+_TYPE_BYTE = itemgetter(slice(_TYPE, _TYPE + 1))
 
 Handler = Callable[[bytes], object]
 
@@ -95,7 +99,7 @@ class Pipeline:
         self._mark_known = mark_known
         self._known: set[bytes] = set()
         self._hashes: dict[bytes, str] = {}
-        self._received = [0] * 256
+        self._received: Counter[bytes] = Counter()
         self.filtered: Counter[int] = Counter()
         self.budget = Budget(0)
         self.bad = 0
@@ -127,7 +131,9 @@ class Pipeline:
     def received(self) -> dict[str, int]:
         """Records taken from the ring, by name."""
         numbers = self._layouts.number
-        return {name: self._received[number] for name, number in numbers.items()}
+        return {
+            name: self._received[bytes([number])] for name, number in numbers.items()
+        }
 
     def use_rules(self, rules: Rules) -> None:
         """Judge every event from now on by these rules."""
@@ -137,17 +143,16 @@ class Pipeline:
         self._emits = {each for each in EVENT_BY_ID if rules.can_emit(each)}
         self._hashes.clear()  # the algorithms may change with the rules
 
-    def take(self, records: Iterable[bytes]) -> None:
+    def take(self, records: Sequence[bytes]) -> None:
         """Carry records of the ring buffer as far as they go."""
-        handlers, received = self._handlers, self._received
+        handlers = self._handlers
         for data in records:
             try:
-                number = data[_TYPE]
-                handlers[number](data)
-            except (IndexError, RecordError):
+                handlers[data[_TYPE]](data)
+            except (IndexError, RecordError, struct.error):
                 self.bad += 1
-            else:
-                received[number] += 1
+                self._received[data[_TYPE : _TYPE + 1]] -= 1
+        self._received.update(map(_TYPE_BYTE, records))
 
     def _acting(
         self, layout: Layout, builders: tuple[tuple[int, Builder], ...]
@@ -195,8 +200,10 @@ class Pipeline:
         values[0] = rule
         if process.hold:
             self._hold(process, event_id, built, is_waiting=False, is_decided=True)
-        else:
-            self._emit(event_id, values, is_plain and self._is_plain_name[rule])
+            return
+        if rule != UNKNOWN:
+            is_plain = is_plain and self._is_plain_name[rule]
+        self._emit((event_id, values, is_plain))
 
     def _is_left_out(self, process: Process, event_id: int) -> bool:
         """Count what the budget watches; True: a flood's event that is left out."""
@@ -230,7 +237,8 @@ class Pipeline:
                 self._needs_no_hash(data)
                 return
             values[0] = rule
-            is_plain = is_plain and self._is_plain_name[rule]
+            if rule != UNKNOWN:
+                is_plain = is_plain and self._is_plain_name[rule]
         text = self._hashes.get(data[self._file]) or self._cached(data)
         if text is None:
             self._request(data, process, built)
@@ -241,7 +249,7 @@ class Pipeline:
         elif process.hold:
             self._hold(process, 1, built, is_waiting=False, is_decided=True)
         else:
-            self._emit(1, values, is_plain)
+            self._emit((1, values, is_plain))
 
     def _cached(self, data: bytes) -> str | None:
         """Return the hash of an image where no work is needed for it."""
@@ -327,11 +335,11 @@ class Pipeline:
                 return
             held.values[0] = rule
         is_plain = held.is_plain and self._is_plain_name[held.values[0]]
-        self._emit(held.event_id, held.values, is_plain)
+        self._emit((held.event_id, held.values, is_plain))
 
     def report(self, event_id: int, values: Sequence[str]) -> None:
         """Emit an event of the daemon itself (4, 16, 255): no rule judges it."""
-        self._emit(event_id, list(values), False)
+        self._emit((event_id, list(values), False))
 
     def utc_now(self) -> str:
         """Return the present time as UtcTime shows it."""

@@ -11,6 +11,7 @@ from sysmonlx.texts import UNKNOWN
 NO_GUID = "{00000000-0000-0000-0000-000000000000}"
 
 _SECOND_NS = 1_000_000_000
+_SECONDS_LIMIT = 64
 
 
 class Identity:
@@ -24,44 +25,44 @@ class Identity:
     def __init__(self, machine: int, offset_ns: int) -> None:
         self._machine = machine
         self._offset_ns = offset_ns
-        self._second = -1
-        self._begin = ""
+        self._begins: dict[int, str] = {}
 
     def process_guid(self, tgid: int, start_boot_ns: int, exec_id: int) -> str:
         """Return the ProcessGuid of one image of one process."""
         second, ns = divmod(start_boot_ns + self._offset_ns, _SECOND_NS)
-        return self._guid(
-            second, ns << 34 | (tgid & 0x3FFFFF) << 12 | (exec_id & 0xFFF)
-        )
+        key = ns << 34 | (tgid & 0x3FFFFF) << 12 | exec_id & 0xFFF
+        text = key.to_bytes(8, "little").hex("-", 6)
+        return f"{self._begins.get(second) or self._begin(second)}{text}}}"
 
     def logon_guid(self, second: int, tty_index: int, uid: int) -> str:
         """Return the LogonGuid of a user on a terminal; `second` 0 is unknown."""
-        return self._guid(second, (tty_index & 0xFFFFFFFF) << 32 | uid)
+        key = (tty_index & 0xFFFFFFFF) << 32 | uid
+        return f"{self._begin(second)}{key.to_bytes(8, 'little').hex('-', 6)}}}"
 
-    def _guid(self, second: int, key: int) -> str:
-        if second != self._second:
-            self._second = second
-            low, high = second & 0xFFFF, second >> 16 & 0xFFFF
-            self._begin = f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
-        return f"{self._begin}{key.to_bytes(8, 'little').hex('-', 6)}}}"
+    def _begin(self, second: int) -> str:
+        low, high = second & 0xFFFF, second >> 16 & 0xFFFF
+        begin = f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
+        if len(self._begins) >= _SECONDS_LIMIT:
+            self._begins.clear()
+        self._begins[second] = begin
+        return begin
 
 
 class Process:
     """One image of one process; `hold` has its events while one of them must wait.
 
-    `is_plain` says of its image, `has_plain_args` of its arguments, that they can be
-    printed as they are: see `is_plain()`.
+    `previous` is the image before this one. `is_plain` says of its image,
+    `has_plain_args` of its arguments, that they are `texts.is_plain`.
     """
 
     __slots__ = (
-        "_guid",
         "args",
         "ended_boot_ns",
         "exec_id",
+        "guid",
         "has_exited",
         "has_plain_args",
         "hold",
-        "identity",
         "image",
         "is_kernel_thread",
         "is_plain",
@@ -73,33 +74,39 @@ class Process:
     )
 
     def __init__(
-        self, identity: Identity, tgid: int, start_boot_ns: int, exec_id: int, uid: int
+        self,
+        identity: Identity,
+        tgid: int,
+        start_boot_ns: int,
+        exec_id: int,
+        uid: int,
+        image: str = UNKNOWN,
+        args: str = UNKNOWN,
+        is_plain: bool = True,
+        has_plain_args: bool = True,
+        parent: Process | None = None,
     ) -> None:
-        self.identity = identity
+        self.guid = identity.process_guid(tgid, start_boot_ns, exec_id)
         self.tgid = tgid
         self.start_boot_ns = start_boot_ns
         self.exec_id = exec_id
         self.uid = uid
-        self.image = self.args = UNKNOWN
-        self.is_plain = self.has_plain_args = True
-        self.is_kernel_thread = False
-        self.parent: Process | None = None
-        self.previous: Process | None = None
+        self.image = image
+        self.args = args
+        self.is_plain = is_plain
+        self.has_plain_args = has_plain_args
+        self.parent = parent
+        self.previous: Process | Forked | None = None
+        self.is_kernel_thread = self.has_exited = False
         self.ended_boot_ns = 0
-        self.has_exited = False
         self.hold: deque[Any] | None = None
-        self._guid = ""
-
-    @property
-    def guid(self) -> str:
-        """ProcessGuid of this image."""
-        if not self._guid:
-            self._guid = self.identity.process_guid(
-                self.tgid, self.start_boot_ns, self.exec_id
-            )
-        return self._guid
 
     @property
     def is_alive(self) -> bool:
         """Whether its end has not been seen."""
         return self.ended_boot_ns == 0
+
+
+#: A process that was forked and has not done anything yet: its parent's image then, and
+#: the fields of its record. Most run another program next and never need more.
+Forked = tuple[Process | None, tuple[int, ...]]

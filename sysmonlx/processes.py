@@ -12,8 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sysmonlx.decode import Record
-from sysmonlx.process import Identity, Process
-from sysmonlx.texts import UNKNOWN, Texts, args_text, is_plain, path_text, text
+from sysmonlx.process import Forked, Identity, Process
+from sysmonlx.texts import (
+    UNKNOWN,
+    Texts,
+    args_text,
+    is_plain,
+    path_text,
+    plain_args,
+    text,
+)
 
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000
@@ -60,6 +68,7 @@ class ProcessTable:
     def __init__(self, identity: Identity, flags: dict[str, int]) -> None:
         self.identity = identity
         self._alive: dict[int, Process] = {}
+        self._forked: dict[int, Forked] = {}
         self._ended: dict[tuple[int, int], Process] = {}
         self._expiry: deque[Process] = deque()
         self.flags = flags
@@ -73,28 +82,50 @@ class ProcessTable:
         """Records that named a process of which not even a scan knew."""
 
     def __len__(self) -> int:
-        return len(self._alive) + len(self._ended)
+        return len(self._alive) + len(self._forked) + len(self._ended)
 
     def __iter__(self) -> Iterator[Process]:
+        self._settle(*self._forked)
         yield from tuple(self._alive.values())
         yield from tuple(self._ended.values())
 
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return the process, of `exec_id` where that image is still known."""
-        process = self._alive.get(tgid)
+        process = self.alive(tgid)
         if process is None or process.start_boot_ns != start_boot_ns:
             process = self._ended.get((tgid, start_boot_ns))
             if process is None:
                 return None
         if exec_id not in (-1, process.exec_id):
             previous = process.previous
+            if isinstance(previous, tuple):
+                previous = process.previous = self._from_fork(previous)
             if previous is not None and previous.exec_id == exec_id:
                 return previous
         return process
 
     def alive(self, tgid: int) -> Process | None:
         """Return the process that has this tgid now."""
+        if tgid in self._forked:
+            self._settle(tgid)
         return self._alive.get(tgid)
+
+    def _settle(self, *tgids: int) -> None:
+        """Make processes of those that were only forked."""
+        for tgid in tgids:
+            self._alive[tgid] = self._from_fork(self._forked.pop(tgid))
+
+    def _from_fork(self, forked: Forked) -> Process:
+        parent, fields = forked
+        _, start_boot_ns, tgid, uid, exec_id, _, _, _, flags = fields
+        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
+        if parent is not None:
+            process.parent = parent
+            process.image, process.is_plain = parent.image, parent.is_plain
+            process.args, process.has_plain_args = parent.args, parent.has_plain_args
+        if flags & self._kernel_thread:
+            process.is_kernel_thread = True
+        return process
 
     def acting(self, fields: Fields) -> Process:
         """Return who acted; never fails: an unknown one is made from the fields."""
@@ -112,18 +143,18 @@ class ProcessTable:
             self._insert(process)
         return process
 
-    def fork(self, fields: Fields) -> Process:
+    def fork(self, fields: Fields) -> None:
         """Take a new process: it runs its parent's image until it execs."""
         (
             boot_ns,
             start_boot_ns,
             tgid,
             uid,
-            exec_id,
+            _,
             parent_start_boot_ns,
             parent_tgid,
             parent_exec_id,
-            flags,
+            _,
         ) = fields
         parent = self._alive.get(parent_tgid)
         if (
@@ -134,44 +165,38 @@ class ProcessTable:
             parent = self._known(
                 boot_ns, parent_tgid, parent_start_boot_ns, parent_exec_id
             )
-        known = self._alive.get(tgid)
-        if known is not None and known.start_boot_ns == start_boot_ns:
-            known.parent = parent or known.parent
-            return known
-        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
         if parent is not None:
             parent.uid = uid  # it may have called setuid since its exec
-            process.parent = parent
-            process.image, process.is_plain = parent.image, parent.is_plain
-            process.args, process.has_plain_args = parent.args, parent.has_plain_args
-        if flags & self._kernel_thread:
-            process.is_kernel_thread = True
+        known = self.alive(tgid)
         if known is None:
-            self._alive[tgid] = process
+            self._forked[tgid] = parent, fields
+        elif known.start_boot_ns == start_boot_ns:
+            known.parent = parent or known.parent
         else:
-            self._insert(process)
-        return process
+            self._insert(self._from_fork((parent, fields)))
 
     def create(self, fields: Fields) -> Process:
         """Take a new image of a process."""
         _, start_boot_ns, tgid, uid, exec_id, _, _, flags, image, args, _, _, _ = fields
-        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
-        self._set_texts(process, flags, image, args)
-        before = self._alive.get(tgid)
-        if (
-            before is not None
-            and before.start_boot_ns == start_boot_ns
-            and before.exec_id < exec_id
-            and before.parent is not None
-        ):
-            process.parent = before.parent
-            process.hold = before.hold
-            if before.previous is not None:
-                self._replace_previous(before, None)
-            process.previous = before
-            self._alive[tgid] = process
-            return process
-        return self._create_unusual(process, fields)
+        path, line, path_plain, line_plain = self._image_and_args(flags, image, args)
+        process = Process(
+            self.identity,
+            tgid,
+            start_boot_ns,
+            exec_id,
+            uid,
+            path,
+            line,
+            path_plain,
+            line_plain,
+        )
+        forked = self._forked.get(tgid)
+        if forked is None or forked[1][1] != start_boot_ns or forked[0] is None:
+            return self._create_unusual(process, fields)
+        del self._forked[tgid]
+        process.parent, process.previous = forked[0], forked
+        self._alive[tgid] = process
+        return process
 
     def _create_unusual(self, process: Process, fields: Fields) -> Process:
         """Take an image whose process is new here, or was scanned meanwhile."""
@@ -203,10 +228,13 @@ class ProcessTable:
             self._replace_previous(before, None)
         process.previous = before
 
-    def _replace_previous(self, process: Process, previous: Process | None) -> None:
+    def _replace_previous(
+        self, process: Process, previous: Process | Forked | None
+    ) -> None:
         """Keep one image before the present one; older ones keep no ancestors."""
-        if process.previous is not None:
-            process.previous.parent = process.previous.previous = None
+        old = process.previous
+        if isinstance(old, Process):
+            old.parent = old.previous = None
         process.previous = previous
 
     def terminate(self, fields: Fields) -> Process | None:
@@ -221,19 +249,21 @@ class ProcessTable:
 
     def _end(self, process: Process, boot_ns: int) -> None:
         process.ended_boot_ns = boot_ns or 1
-        if self._alive.get(process.tgid) is process:
-            del self._alive[process.tgid]
-        self._ended[process.tgid, process.start_boot_ns] = process
-        self._expiry.append(process)
-        if len(self._expiry) > ENDED_LIMIT:
-            self._forget(self._expiry.popleft())
+        tgid, expiry = process.tgid, self._expiry
+        if self._alive.get(tgid) is process:
+            del self._alive[tgid]
+        self._ended[tgid, process.start_boot_ns] = process
+        expiry.append(process)
+        if len(expiry) > ENDED_LIMIT:
+            self._forget(expiry.popleft())
 
     def _forget(self, process: Process) -> None:
         """Drop an ended process, so that it does not keep its ancestors."""
         key = (process.tgid, process.start_boot_ns)
         if self._ended.get(key) is process:
             del self._ended[key]
-        self._replace_previous(process, None)
+        if process.previous is not None:
+            self._replace_previous(process, None)
         process.parent = None
 
     def expire(self, boot_ns: int) -> None:
@@ -242,7 +272,7 @@ class ProcessTable:
             self._forget(self._expiry.popleft())
 
     def _insert(self, process: Process) -> None:
-        other = self._alive.get(process.tgid)
+        other = self.alive(process.tgid)
         if other is not None and other.start_boot_ns != process.start_boot_ns:
             if other.start_boot_ns > process.start_boot_ns:
                 self._end(process, other.start_boot_ns)  # its tgid was taken since
@@ -265,17 +295,20 @@ class ProcessTable:
             self.unknown += 1
         return process
 
-    def _set_texts(
-        self, process: Process, flags: int, image: bytes, args: bytes
-    ) -> None:
+    def _image_and_args(
+        self, flags: int, image: bytes, args: bytes
+    ) -> tuple[str, str, bool, bool]:
+        """Return both as text, and whether each is plain."""
         if flags & self._truncated:
-            process.image = path_text(image, bool(flags & self._image_truncated))
-            process.is_plain = is_plain(image)
-            process.args = args_text(args, bool(flags & self._args_truncated))
+            path = path_text(image, bool(flags & self._image_truncated))
+            path_is_plain = is_plain(image)
         else:
-            process.image, process.is_plain = self.texts[image]
-            process.args = args_text(args, False)
-        process.has_plain_args = is_plain(args)
+            path, path_is_plain = self.texts[image]
+            line = plain_args(args)
+            if line:
+                return path, line, path_is_plain, True
+        line = args_text(args, bool(flags & self._args_truncated))
+        return path, line, path_is_plain, is_plain(args)
 
     def _from_scan(self, record: Record) -> Process:
         process = Process(
@@ -284,8 +317,8 @@ class ProcessTable:
             record.start_boot_ns,
             record.exec_id,
             record.uid,
+            *self._image_and_args(record.flags, record.image, record.args),
         )
-        self._set_texts(process, record.flags, record.image, record.args)
         if record.flags & self._kernel_thread:
             process.is_kernel_thread = True
             process.args = f"[{text(record.comm)}]"
@@ -298,6 +331,7 @@ class ProcessTable:
         `boot_ns` is from before the iterator ran: older processes that it did not see
         have ended. What exec records said of the same image stays.
         """
+        self._settle(*self._forked)
         seen = set()
         added = []
         for record in records:

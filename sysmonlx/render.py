@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from itertools import count
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -85,6 +86,7 @@ class Renderer:
         self._system = (computer, pid, tid, uid)
         self._limit_bytes = limit_bytes
         self._sizes = _sizes_by_event(dict(field_sizes))
+        self._takes_plain = form == "xml" and not self._sizes
         self._templates: dict[int, _Template] = {}
         self._second = -1
         self._date = ""
@@ -101,7 +103,7 @@ class Renderer:
 
     def lines(
         self,
-        events: Iterable[Event],
+        events: Sequence[Event],
         first_record_id: int,
         wall_ns: int,
         before: str = "",
@@ -111,28 +113,21 @@ class Renderer:
         Each begins with `before`, which does not count for the limit.
         """
         stamp = self._stamp(wall_ns)
-        limit = self._limit_bytes + len(before)
-        sizes, is_json = self._sizes, self._form == "json"
         begun: dict[int, list[str]] = {}
-        lines = []
-        record_id = first_record_id
-        for event_id, values, is_plain in events:
+        join, ready, takes_plain = "".join, self._ready, self._takes_plain
+        texts: list[str] = []
+        numbers = map(str, count(first_record_id))
+        for event, number in zip(events, numbers, strict=False):
+            event_id, values, is_plain = event
             pieces = begun.get(event_id)
             if pieces is None:
                 pieces = begun[event_id] = self._begin(event_id, before, stamp)
-            if event_id in sizes:
-                values = _cut(values, sizes[event_id])
-            pieces[1] = str(record_id)
-            if is_plain and not is_json:
-                pieces[3::2] = values
-            else:
-                pieces[3::2] = self._escaped(event_id, values, is_plain)
-            line = "".join(pieces).encode()
-            if len(line) > limit:
-                pieces[3::2] = self._fitted(event_id, values, len(line) - len(before))
-                line = "".join(pieces).encode()
-            lines.append(line)
-            record_id += 1
+            pieces[1] = number
+            pieces[3::2] = values if is_plain and takes_plain else ready(event)
+            texts.append(join(pieces))
+        lines = list(map(str.encode, texts))
+        if lines and max(map(len, lines)) > self._limit_bytes + len(before):
+            self._shorten(lines, len(before), events, begun, first_record_id)
         return lines
 
     def _begin(self, event_id: int, before: str, stamp: str) -> list[str]:
@@ -145,24 +140,44 @@ class Renderer:
         pieces[0] = f"{before}{template.start}{stamp}{template.after_time}"
         return pieces
 
-    def _escaped(
-        self, event_id: int, values: Sequence[str], is_plain: bool
-    ) -> Sequence[str]:
-        """Return values as they are printed; most need nothing.
+    def _ready(self, event: Event) -> Sequence[str]:
+        """Return the values as they are printed; most need nothing.
 
         One look at all the foreign ones, joined, tells.
         """
+        event_id, values, is_plain = event
         template = self._templates[event_id]
         is_json = self._form == "json"
         ready = list(values)
+        if event_id in self._sizes:
+            _cut(ready, self._sizes[event_id])
         if not is_plain and template.foreign:
-            joined = "".join(itemgetter(*template.foreign)(values))
+            joined = "".join(itemgetter(*template.foreign)(ready))
             marks = ('"', "\\") if is_json else ("&", "<", ">", "\\x")
             if not joined.isprintable() or any(mark in joined for mark in marks):
                 escape = _json_value if is_json else _xml_value
                 for at in template.foreign:
                     ready[at] = escape(ready[at])
         return _bare(template, ready) if is_json else ready
+
+    def _shorten(
+        self,
+        lines: list[bytes],
+        before_bytes: int,
+        events: Sequence[Event],
+        begun: dict[int, list[str]],
+        first_record_id: int,
+    ) -> None:
+        """Make those lines anew that are too long."""
+        for at, (line, event) in enumerate(zip(lines, events, strict=True)):
+            size = len(line) - before_bytes
+            if size > self._limit_bytes:
+                event_id, values = event[0], list(event[1])
+                _cut(values, self._sizes.get(event_id, ()))
+                pieces = begun[event_id]
+                pieces[1] = str(first_record_id + at)
+                pieces[3::2] = self._fitted(event_id, values, size)
+                lines[at] = "".join(pieces).encode()
 
     def _stamp(self, wall_ns: int) -> str:
         second, fraction_ns = divmod(wall_ns, 1_000_000_000)
@@ -204,11 +219,9 @@ def _sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], .
     return {event_id: limits for event_id, limits in found.items() if limits}
 
 
-def _cut(values: Sequence[str], limits: tuple[tuple[int, int], ...]) -> list[str]:
-    cut = list(values)
+def _cut(values: list[str], limits: tuple[tuple[int, int], ...]) -> None:
     for at, size_bytes in limits:
-        cut[at] = limited(cut[at], size_bytes)
-    return cut
+        values[at] = limited(values[at], size_bytes)
 
 
 def _common_cap(sizes: list[int], room: int) -> int:

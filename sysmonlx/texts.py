@@ -68,3 +68,14 @@ def args_text(data: bytes, truncated: bool) -> str:
     elif data.endswith(b"\0"):
         data = data[:-1]
     return data.replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+
+
+_BLANKED = bytes(
+    32 if byte == 0 else 0 if _SPELT[byte] else byte for byte in range(256)
+)
+
+
+def plain_args(data: bytes) -> str:
+    """Return a whole command line as `args_text` does, "" when it is not plain."""
+    line = data[:-1].translate(_BLANKED)
+    return "" if 0 in line or data[-1:] != b"\0" else line.decode()

@@ -210,8 +210,9 @@ def test_process_terminate_has_the_guid_of_its_image(context: Context) -> None:
 
 def test_end_of_a_kernel_thread_is_no_event(context: Context) -> None:
     one = record(flags=FLAGS["KERNEL_THREAD"], image=b"")
-    process = context.processes.fork(taken(one, FORK_FIELDS))
+    context.processes.fork(taken(one, FORK_FIELDS))
     fields = taken(one, ACTOR_FIELDS)
+    process = context.processes.acting(fields)
     assert process_terminate(fields, process, context) is None
 
 

@@ -72,8 +72,18 @@ class Table(ProcessTable):
         whole = isinstance(fields, SimpleNamespace)
         return super().acting(taken(fields, ACTOR_FIELDS) if whole else fields)
 
-    def fork(self, fields: Any) -> Process:
-        return super().fork(taken(fields, FORK_FIELDS))
+    settles = False
+
+    def fork(self, fields: Any) -> None:
+        super().fork(taken(fields, FORK_FIELDS))
+        if self.settles:
+            self.alive(fields.tgid)
+
+    def forked(self, fields: Any) -> Process:
+        self.fork(fields)
+        process = self.alive(fields.tgid)
+        assert process is not None
+        return process
 
     def create(self, fields: Any) -> Process:
         return super().create(taken(fields, CREATE_FIELDS))
@@ -82,9 +92,11 @@ class Table(ProcessTable):
         return super().terminate(taken(fields, ACTOR_FIELDS))
 
 
-@pytest.fixture
-def table() -> Table:
+@pytest.fixture(params=[False, True], ids=["untouched", "touched"])
+def table(request: pytest.FixtureRequest) -> Table:
+    """Return a table in which forked processes are looked at soon, or not."""
     made = Table(Identity(0x12345678, 0), FLAGS)
+    made.settles = request.param
     made.scan([INIT], 2 * SECOND)
     return made
 
@@ -175,14 +187,14 @@ def test_process_knows_which_of_its_texts_are_plain(
 ) -> None:
     made = table.create(record(image=image, args=args, flags=flags))
     assert (made.is_plain, made.has_plain_args) == plain
-    child = table.fork(
+    child = table.forked(
         record(tgid=11, parent_tgid=10, parent_start_boot_ns=40 * SECOND)
     )
     assert (child.is_plain, child.has_plain_args) == plain
 
 
 def test_forked_process_runs_its_parents_image(table: Table) -> None:
-    process = table.fork(record())
+    process = table.forked(record())
     parent = table.alive(1)
     assert process.parent is parent
     assert (process.image, process.args) == ("/sbin/init", "init")
@@ -191,12 +203,16 @@ def test_forked_process_runs_its_parents_image(table: Table) -> None:
 
 
 def test_new_image_keeps_the_parent_and_has_a_new_guid(table: Table) -> None:
-    forked = table.fork(record())
+    table.fork(record())
     created = table.create(record(exec_id=2))
     assert created.parent is table.alive(1)
     assert created.image == "/bin/program"
-    assert created.guid != forked.guid
     assert table.alive(10) is created
+    forked = table.find(10, 40 * SECOND, 1)
+    assert forked is not None
+    assert (forked.image, forked.parent) == ("/sbin/init", table.alive(1))
+    assert created.guid != forked.guid
+    assert table.find(10, 40 * SECOND, 1) is forked
 
 
 def test_parent_is_who_forked_though_another_adopted(table: Table) -> None:
@@ -233,7 +249,7 @@ def test_user_of_a_parent_is_the_one_it_forked_as(table: Table) -> None:
         parent_start_boot_ns=40 * SECOND,
         uid=1000,
     )
-    parent = table.fork(child).parent
+    parent = table.forked(child).parent
     assert parent is not None
     assert parent.uid == 1000
 
@@ -392,7 +408,7 @@ def test_superseded_images_do_not_keep_their_ancestors(
     for number in range(50):
         start = (number + 3) * SECOND
         me = {"tgid": 100 + number, "start_boot_ns": start}
-        kept.append(weakref.ref(table.fork(record(**me, **before))))
+        kept.append(weakref.ref(table.forked(record(**me, **before))))
         if number:
             old = {"tgid": 99 + number, "start_boot_ns": start - SECOND}
             table.create(record(**old, exec_id=2))
