@@ -221,6 +221,7 @@ static __always_inline int scan_finish(struct bpf_iter__task *ctx, struct scratc
 {
 	__u32 used = scratch->used & (STRINGS_SIZE + ARGS_SIZE - 1);
 
+	r->header.boot_ns = bpf_ktime_get_boot_ns();
 	r->header.size = used;
 	bpf_seq_write(ctx->meta->seq, scratch->data, used);
 	return 0;

@@ -46,14 +46,13 @@ static __always_inline __u32 task_mount_namespace(struct task_struct *task)
 	return KREAD(namespace, ns.inum);
 }
 
-/* Fill the header with the process of `task`; size is set when the record is whole. */
-static __always_inline void record_header_fill(struct record_header *header,
-					       struct task_struct *task, enum record_type type)
+/* Fill the header with the process of `task`; size and time are set when it is whole. */
+static __always_inline void record_header_begin(struct record_header *header,
+						struct task_struct *task, enum record_type type)
 {
 	struct task_struct *leader = KREAD(task, group_leader);
 	const struct cred *cred = KREAD(task, cred);
 
-	header->boot_ns = bpf_ktime_get_boot_ns();
 	header->start_boot_ns = KREAD(leader, start_boottime);
 	header->type = type;
 	header->tgid = KREAD(task, tgid);
@@ -62,12 +61,20 @@ static __always_inline void record_header_fill(struct record_header *header,
 	header->exec_id = KREAD(task, self_exec_id);
 }
 
+/* The same for a record of fixed size, which is whole at once. */
+static __always_inline void record_header_fill(struct record_header *header,
+					       struct task_struct *task, enum record_type type)
+{
+	record_header_begin(header, task, type);
+	header->boot_ns = bpf_ktime_get_boot_ns();
+}
+
 /* Start a record of `size` fixed bytes in scratch, zeroed but for its header. */
 #define record_begin(scratch, task, type, record_struct)                  \
 	({                                                                \
 		struct record_struct *__record = (void *)(scratch)->data; \
 		__builtin_memset(__record, 0, sizeof(*__record));         \
-		record_header_fill(&__record->header, (task), (type));    \
+		record_header_begin(&__record->header, (task), (type));   \
 		(scratch)->used = sizeof(*__record);                      \
 		__record;                                                 \
 	})
@@ -79,6 +86,7 @@ static __always_inline void record_finish(struct scratch *scratch, enum record_t
 	struct record_header *header = (void *)scratch->data;
 	__u32 used = scratch->used & (STRINGS_SIZE + ARGS_SIZE - 1);
 
+	header->boot_ns = bpf_ktime_get_boot_ns();
 	header->size = used;
 	record_send(scratch->data, used, type, urgent);
 }

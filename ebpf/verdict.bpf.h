@@ -51,14 +51,53 @@ static __always_inline bool is_open(__u32 event, bool *excluded)
 	return !(flags & (FILTER_NEVER | FILTER_IN_USER_SPACE));
 }
 
+/* What no rule of the event asks need not be told: each answer is a search or a call. */
+static __always_inline bool asks_word(const struct filter_input *in, __u32 event, __u32 word)
+{
+	return in->rules->events[event & (FILTER_EVENT_MAX - 1)].used[word];
+}
+
+static __always_inline bool asks_text(const struct filter_input *in, __u32 event, __u32 text)
+{
+	return in->rules->events[event & (FILTER_EVENT_MAX - 1)].texts[text];
+}
+
+static __always_inline void tell_decimal(struct filter_input *in, __u32 event, __u32 text,
+					 __u32 number)
+{
+	if (asks_text(in, event, text))
+		filter_decimal(in, event, text, number);
+}
+
+static __always_inline void tell_address(struct filter_input *in, __u32 event, __u32 text,
+					 const __u8 *address, bool is_ipv6)
+{
+	if (asks_text(in, event, text))
+		filter_address(in, event, text, address, is_ipv6);
+}
+
 /* Who did it: the current task. */
 static __always_inline void tell_actor(struct filter_input *in, __u32 event,
 				       const struct record_header *header)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	filter_actor(in, task->group_leader, header->uid);
-	filter_decimal(in, event, FILTER_PROCESS_ID, header->tgid);
+	filter_image_of(in, bpf_task_storage_get(&filter_processes, task->group_leader, NULL, 0),
+			false);
+	if (asks_word(in, event, FILTER_WORD_USER))
+		filter_user(in, FILTER_WORD_USER, header->uid);
+	tell_decimal(in, event, FILTER_PROCESS_ID, header->tgid);
+}
+
+/* The same of a connection, whose owner may be any other. */
+static __always_inline void tell_owner(struct filter_input *in, __u32 event,
+				       const struct owner *owner)
+{
+	if (owner->answers.generation == in->rules->generation)
+		filter_image(in, FILTER_WORD_IMAGE, &owner->answers);
+	if (asks_word(in, event, FILTER_WORD_USER))
+		filter_user(in, FILTER_WORD_USER, owner->uid);
+	tell_decimal(in, event, FILTER_PROCESS_ID, owner->tgid);
 }
 
 static __always_inline __u32 executable_choice(__u32 mode)
@@ -165,8 +204,7 @@ __noinline int connecting_excluded(const struct owner *owner)
 		return excluded;
 	if (!owner || !filter_begin(&in))
 		return 0;
-	filter_actor_kept(&in, &owner->answers, owner->uid);
-	filter_decimal(&in, event, FILTER_PROCESS_ID, owner->tgid);
+	tell_owner(&in, event, owner);
 	filter_choice(&in, event, FILTER_PROTOCOL, 0);
 	filter_choice(&in, event, FILTER_INITIATED, 1);
 	return filter_discards(&in, event);
@@ -183,16 +221,15 @@ __noinline int connection_excluded(const struct owner *owner, const struct netwo
 	if (!owner || !r || !filter_begin(&in))
 		return 0;
 	is_ipv6 = r->family == AF_INET6;
-	filter_actor_kept(&in, &owner->answers, owner->uid);
-	filter_decimal(&in, event, FILTER_PROCESS_ID, owner->tgid);
+	tell_owner(&in, event, owner);
 	filter_choice(&in, event, FILTER_PROTOCOL, r->protocol == IPPROTO_UDP);
 	filter_choice(&in, event, FILTER_INITIATED, r->initiated);
 	filter_choice(&in, event, FILTER_SOURCE_IS_IPV6, is_ipv6);
 	filter_choice(&in, event, FILTER_DESTINATION_IS_IPV6, is_ipv6);
-	filter_address(&in, event, FILTER_SOURCE_IP, r->source_address, is_ipv6);
-	filter_address(&in, event, FILTER_DESTINATION_IP, r->destination_address, is_ipv6);
-	filter_decimal(&in, event, FILTER_SOURCE_PORT, bpf_ntohs(r->source_port));
-	filter_decimal(&in, event, FILTER_DESTINATION_PORT, bpf_ntohs(r->destination_port));
+	tell_address(&in, event, FILTER_SOURCE_IP, r->source_address, is_ipv6);
+	tell_address(&in, event, FILTER_DESTINATION_IP, r->destination_address, is_ipv6);
+	tell_decimal(&in, event, FILTER_SOURCE_PORT, bpf_ntohs(r->source_port));
+	tell_decimal(&in, event, FILTER_DESTINATION_PORT, bpf_ntohs(r->destination_port));
 	return filter_discards(&in, event);
 }
 
