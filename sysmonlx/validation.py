@@ -18,7 +18,7 @@ from sysmonlx.xmltext import Node
 from sysmonlx.xsd import MAIN
 
 if TYPE_CHECKING:
-    from lxml.etree import _Element
+    from lxml.etree import XMLSchema, _Element
     from xmlschema import XMLSchema10
 
 #: Elements and attributes; validating costs 0.1 ms each, so larger files go without.
@@ -47,14 +47,19 @@ def validate(text: str, sysmon: Node, remarks: Remarks) -> None:
 
 def _is_valid(root: _Element) -> bool:
     """Return whether libxml2 finds nothing; False too where it must not be asked."""
-    from lxml import etree
-
     names = (str(name) for each in root.iter() for name in each.attrib)
     if any(name.startswith(_INSTANCE) for name in names):
         return False
+    return bool(_fast_schema().validate(root))
+
+
+@cache
+def _fast_schema() -> XMLSchema:
+    """Return our schema as libxml2 has it."""
+    from lxml import etree
+
     parser = etree.XMLParser(no_network=True)
-    schema = etree.XMLSchema(etree.parse(str(schema_data(MAIN)), parser))
-    return bool(schema.validate(root))
+    return etree.XMLSchema(etree.parse(str(schema_data(MAIN)), parser))
 
 
 @cache

@@ -57,8 +57,13 @@ def tree(module: str) -> ast.Module:
     return ast.parse((PACKAGE / f"{module}.py").read_text())
 
 
-def imports(module: str) -> Iterator[str]:
-    """Yield the full names of all modules that `module` imports anywhere."""
+@functools.cache
+def imports(module: str) -> frozenset[str]:
+    """Return the full names of all modules that `module` imports anywhere."""
+    return frozenset(_imports(module))
+
+
+def _imports(module: str) -> Iterator[str]:
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
