@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from calls import Program
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,3 +37,17 @@ def require() -> Callable[[str, bool, str], None]:
         pytest.skip(reason)
 
     return check
+
+
+@pytest.fixture
+def program(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Program]:
+    """Return what calls the program, in an empty directory and with its own root."""
+    monkeypatch.setenv("SYSMONLX_ROOT", str(tmp_path / "root"))
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o022)
+    yield Program(capsys)
+    os.umask(before)

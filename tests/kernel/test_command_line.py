@@ -7,10 +7,10 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from calls import Program
 from kernel.running import REPOSITORY
 
 from sysmonlx import cli
@@ -30,37 +30,12 @@ EVENT = (
 )
 
 
-class Said:
-    """Exit status and output of one call."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-class Program:
-    """The program in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *words: str) -> Said:
-        status = cli.main(words)
-        return Said(status, *self._capsys.readouterr())
-
-
 @pytest.fixture
-def program(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Program]:
-    monkeypatch.setenv("SYSMONLX_ROOT", str(tmp_path / "root"))
-    monkeypatch.chdir(tmp_path)
+def program(program: Program, tmp_path: Path) -> Program:
+    """The program beside a configuration that is good and one that is not."""
     (tmp_path / "good.xml").write_text(GOOD)
     (tmp_path / "bad.xml").write_text(BAD)
-    before = os.umask(0o022)
-    yield Program(capsys)
-    os.umask(before)
+    return program
 
 
 def test_bad_configuration_is_named_with_its_line(program: Program) -> None:

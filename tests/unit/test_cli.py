@@ -3,45 +3,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
+from calls import Program
 
 from sysmonlx import cli
 from sysmonlx.schema import schema_text
-
-
-class Said:
-    """Exit status and output of one call."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-class Program:
-    """The program in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *words: str) -> Said:
-        status = cli.main(words)
-        return Said(status, *self._capsys.readouterr())
-
-
-@pytest.fixture
-def program(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Program]:
-    monkeypatch.setenv("SYSMONLX_ROOT", str(tmp_path / "root"))
-    monkeypatch.chdir(tmp_path)
-    before = os.umask(0o022)
-    yield Program(capsys)
-    os.umask(before)
 
 
 @pytest.mark.parametrize("words", [("-?",), ("-h",), ("-HELP",), ("-?", "config")])
