@@ -186,19 +186,26 @@ static __always_inline void append_root(struct scratch *scratch, struct file_eve
 
 /*
  * Begin a record of a file by the string that the caller gave; user space resolves it.
- * `in_kernel`: the string is the kernel's own copy.
+ * `in_kernel`: the string is the kernel's own copy. What else that takes is added below,
+ * once the rules have let the string pass.
  */
-static __always_inline void file_event_build(struct scratch *scratch, __s32 dirfd, __u64 string,
-					     __u32 type, __u32 flags, bool in_kernel)
+static __always_inline void file_event_begin_given(struct scratch *scratch, __u64 string,
+						   __u32 type, __u32 flags, bool in_kernel)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct file_event *r;
+	struct file_event *r = file_event_begin(scratch, type);
 
-	r = file_event_begin(scratch, type);
-	r->mount_namespace = task_mount_namespace(task);
 	r->flags = RECORD_PATH_GIVEN | flags;
 	if (record_append_string(scratch, &r->path, (void *)string, in_kernel) <= 0)
 		r->flags |= RECORD_PATH_UNREADABLE;
+}
+
+/* Where the string is to be looked up. */
+static __always_inline void file_event_append_place(struct scratch *scratch, __s32 dirfd)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct file_event *r = (void *)scratch->data;
+
+	r->mount_namespace = task_mount_namespace(task);
 	if (!r->path.length || scratch->data[r->path.offset & (STRINGS_SIZE - 1)] != '/')
 		append_base(scratch, r, task, dirfd);
 	append_root(scratch, r, task);
@@ -214,11 +221,12 @@ static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
 	}
-	file_event_build(scratch, dirfd, string, type, flags, false);
+	file_event_begin_given(scratch, string, type, flags, false);
 	if (file_event_excluded(type)) {
 		count_filtered(type);
 		return 0;
 	}
+	file_event_append_place(scratch, dirfd);
 	record_finish(scratch, type, false);
 	return 0;
 }
