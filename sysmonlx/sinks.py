@@ -21,7 +21,7 @@ from sysmonlx.spool import (
     SpoolingSink,
     wait_writable,
 )
-from sysmonlx.syslog import SEND_FLAGS, Datagrams, log_socket, prefix
+from sysmonlx.syslog import BATCH, SEND_FLAGS, Datagrams, log_socket, prefix
 
 #: Bytes of one write to a stream or a file.
 CHUNK_BYTES = 256 << 10
@@ -132,6 +132,17 @@ class SyslogSink(SpoolingSink):
             self._socket.close()
             self._socket = None
         self._spool.restart()
+
+    def _write_at_once(self, lines: list[bytes]) -> int:
+        log, at = self._socket, 0
+        if log is None or self._is_stream:
+            return 0
+        try:
+            while at < len(lines):
+                at += self._datagrams.send(log.fileno(), lines[at : at + BATCH])
+        except OSError:
+            pass  # flush() will meet it again, and deal with it
+        return at
 
     def _write_some(self) -> bool:
         log = self._socket

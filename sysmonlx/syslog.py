@@ -7,10 +7,10 @@ import ctypes
 import errno
 import os
 import socket
-import struct
 import time
+from array import array
 from collections.abc import Iterable
-from itertools import accumulate, chain, islice
+from itertools import accumulate, islice
 
 #: Datagrams handed to the kernel by one sendmmsg().
 BATCH = 64
@@ -85,10 +85,12 @@ class Datagrams:
     """Datagrams of one sendmmsg(), in arrays that are made once."""
 
     def __init__(self) -> None:
-        # Addresses and sizes by turns: BATCH times struct iovec, readv(2).
-        self._iovecs = (ctypes.c_size_t * (2 * BATCH))()
+        # Addresses and sizes by turns: BATCH times struct iovec, readv(2). A long has
+        # the size of a pointer wherever Linux runs.
+        self._iovecs = (ctypes.c_ulong * (2 * BATCH))()
+        self._words = memoryview(self._iovecs).cast("B").cast("L")
         self._headers = (_Mmsghdr * BATCH)()
-        start, size = ctypes.addressof(self._iovecs), 2 * ctypes.sizeof(ctypes.c_size_t)
+        start, size = ctypes.addressof(self._iovecs), 2 * ctypes.sizeof(ctypes.c_ulong)
         for number, header in enumerate(self._headers):
             header.message.iovecs = start + number * size
             header.message.iovec_count = 1
@@ -107,13 +109,13 @@ class Datagrams:
             OSError: it took none.
         """
         batch = list(islice(messages, BATCH))
-        sizes = list(map(len, batch))
+        count = len(batch)
         joined = b"".join(batch)  # one address to ask for, not BATCH of them
         address = ctypes.cast(ctypes.c_char_p(joined), ctypes.c_void_p).value or 0
-        count = len(batch)
-        addresses = accumulate(sizes[:-1], initial=address)
-        pairs = zip(addresses, sizes, strict=True)
-        struct.pack_into(f"{2 * count}N", self._iovecs, 0, *chain.from_iterable(pairs))
+        sizes = array("L", map(len, batch))
+        addresses = array("L", accumulate(sizes[:-1], initial=address))
+        self._words[0 : 2 * count : 2] = memoryview(addresses)
+        self._words[1 : 2 * count : 2] = memoryview(sizes)
         sent: int = self._sendmmsg(fd, self._headers, count, SEND_FLAGS)
         if sent < 0:
             code = ctypes.get_errno()
