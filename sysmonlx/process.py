@@ -51,7 +51,8 @@ class Identity:
 class Process:
     """One image of one process; `hold` has its events while one of them must wait.
 
-    `previous` is the image before this one. `is_plain` says of its image,
+    `previous` is the image before this one; the exec id alone stands for the one that
+    it had from its parent. `is_plain` says of its image,
     `has_plain_args` of its arguments, that they are `texts.is_plain`.
     """
 
@@ -96,7 +97,7 @@ class Process:
         self.is_plain = is_plain
         self.has_plain_args = has_plain_args
         self.parent = parent
-        self.previous: Process | Forked | None = None
+        self.previous: Process | int | None = None
         self.is_kernel_thread = self.has_exited = False
         self.ended_boot_ns = 0
         self.hold: deque[Any] | None = None

@@ -98,8 +98,8 @@ class ProcessTable:
                 return None
         if exec_id not in (-1, process.exec_id):
             previous = process.previous
-            if isinstance(previous, tuple):
-                previous = process.previous = self._from_fork(previous)
+            if isinstance(previous, int):
+                previous = process.previous = self._as_forked(process, previous)
             if previous is not None and previous.exec_id == exec_id:
                 return previous
         return process
@@ -115,14 +115,24 @@ class ProcessTable:
         for tgid in tgids:
             self._alive[tgid] = self._from_fork(self._forked.pop(tgid))
 
-    def _from_fork(self, forked: Forked) -> Process:
-        parent, fields = forked
-        _, start_boot_ns, tgid, uid, exec_id, _, _, _, flags = fields
-        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
+    def _as_forked(self, process: Process, exec_id: int) -> Process:
+        """Return a process as it was before its first exec, with its parent's image."""
+        tgid, start_boot_ns, uid = process.tgid, process.start_boot_ns, process.uid
+        forked = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
+        self._inherit(forked, process.parent)
+        return forked
+
+    def _inherit(self, process: Process, parent: Process | None) -> None:
         if parent is not None:
             process.parent = parent
             process.image, process.is_plain = parent.image, parent.is_plain
             process.args, process.has_plain_args = parent.args, parent.has_plain_args
+
+    def _from_fork(self, forked: Forked) -> Process:
+        parent, fields = forked
+        _, start_boot_ns, tgid, uid, exec_id, _, _, _, flags = fields
+        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
+        self._inherit(process, parent)
         if flags & self._kernel_thread:
             process.is_kernel_thread = True
         return process
@@ -194,7 +204,7 @@ class ProcessTable:
         if forked is None or forked[1][1] != start_boot_ns or forked[0] is None:
             return self._create_unusual(process, fields)
         del self._forked[tgid]
-        process.parent, process.previous = forked[0], forked
+        process.parent, process.previous = forked[0], forked[1][4]
         self._alive[tgid] = process
         return process
 
@@ -229,7 +239,7 @@ class ProcessTable:
         process.previous = before
 
     def _replace_previous(
-        self, process: Process, previous: Process | Forked | None
+        self, process: Process, previous: Process | int | None
     ) -> None:
         """Keep one image before the present one; older ones keep no ancestors."""
         old = process.previous

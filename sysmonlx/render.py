@@ -115,7 +115,7 @@ class Renderer:
         stamp = self._stamp(wall_ns)
         begun: dict[int, list[str]] = {}
         join, ready, takes_plain = "".join, self._ready, self._takes_plain
-        texts: list[str] = []
+        lines: list[bytes] = []
         numbers = map(str, count(first_record_id))
         for event, number in zip(events, numbers, strict=False):
             event_id, values, is_plain = event
@@ -124,8 +124,7 @@ class Renderer:
                 pieces = begun[event_id] = self._begin(event_id, before, stamp)
             pieces[1] = number
             pieces[3::2] = values if is_plain and takes_plain else ready(event)
-            texts.append(join(pieces))
-        lines = list(map(str.encode, texts))
+            lines.append(join(pieces).encode())
         if lines and max(map(len, lines)) > self._limit_bytes + len(before):
             self._shorten(lines, len(before), events, begun, first_record_id)
         return lines

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def _maps_of(pid: int) -> dict[tuple[int, int], int]:
     """Return the ids of a process's BPF maps by (type, value size)."""
     found = {}
     for each in Path(f"/proc/{pid}/fdinfo").iterdir():
-        fields = dict(
-            line.split(":", 1) for line in each.read_text().splitlines() if ":" in line
-        )
+        text = ""
+        with suppress(FileNotFoundError):  # closed meanwhile
+            text = each.read_text()
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if "map_id" in fields:
             key = int(fields["map_type"]), int(fields["value_size"])
             found[key] = int(fields["map_id"])
