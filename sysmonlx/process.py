@@ -11,7 +11,6 @@ from sysmonlx.texts import UNKNOWN
 NO_GUID = "{00000000-0000-0000-0000-000000000000}"
 
 _SECOND_NS = 1_000_000_000
-_SECONDS_LIMIT = 64
 
 
 class Identity:
@@ -25,27 +24,34 @@ class Identity:
     def __init__(self, machine: int, offset_ns: int) -> None:
         self._machine = machine
         self._offset_ns = offset_ns
-        self._begins: dict[int, str] = {}
+        self._from_ns = 0
+        self._begin = ""
+        self._turn_to(0)
 
     def process_guid(self, tgid: int, start_boot_ns: int, exec_id: int) -> str:
         """Return the ProcessGuid of one image of one process."""
-        second, ns = divmod(start_boot_ns + self._offset_ns, _SECOND_NS)
-        key = ns << 34 | (tgid & 0x3FFFFF) << 12 | exec_id & 0xFFF
-        text = key.to_bytes(8, "little").hex("-", 6)
-        return f"{self._begins.get(second) or self._begin(second)}{text}}}"
+        ns = start_boot_ns - self._from_ns
+        if not 0 <= ns < _SECOND_NS:
+            ns = self._turn_to(start_boot_ns)
+        key = (ns << 22 | tgid & 0x3FFFFF) << 12 | exec_id & 0xFFF
+        return f"{self._begin}{key.to_bytes(8, 'little').hex('-', 6)}}}"
 
     def logon_guid(self, second: int, tty_index: int, uid: int) -> str:
         """Return the LogonGuid of a user on a terminal; `second` 0 is unknown."""
         key = (tty_index & 0xFFFFFFFF) << 32 | uid
-        return f"{self._begin(second)}{key.to_bytes(8, 'little').hex('-', 6)}}}"
+        begin = self._begin_of(second)
+        return f"{begin}{key.to_bytes(8, 'little').hex('-', 6)}}}"
 
-    def _begin(self, second: int) -> str:
+    def _turn_to(self, start_boot_ns: int) -> int:
+        """Prepare GUIDs of the second of that time; return the nanosecond in it."""
+        second, ns = divmod(start_boot_ns + self._offset_ns, _SECOND_NS)
+        self._from_ns = start_boot_ns - ns
+        self._begin = self._begin_of(second)
+        return ns
+
+    def _begin_of(self, second: int) -> str:
         low, high = second & 0xFFFF, second >> 16 & 0xFFFF
-        begin = f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
-        if len(self._begins) >= _SECONDS_LIMIT:
-            self._begins.clear()
-        self._begins[second] = begin
-        return begin
+        return f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
 
 
 class Process:

@@ -249,12 +249,19 @@ class ProcessTable:
 
     def terminate(self, fields: Fields) -> Process | None:
         """Take the end of a process; None when it was taken before."""
-        process = self.acting(fields)
-        if process.has_exited:
-            return None
+        boot_ns, start_boot_ns, tgid, _, exec_id = fields
+        process = self._alive.get(tgid)
+        if (
+            process is None
+            or process.exec_id != exec_id
+            or process.start_boot_ns != start_boot_ns
+        ):
+            process = self.acting(fields)
+            if process.has_exited:
+                return None
         process.has_exited = True
         if process.ended_boot_ns == 0:  # else a scan was ahead of this record
-            self._end(process, fields[0])
+            self._end(process, boot_ns)
         return process
 
     def _end(self, process: Process, boot_ns: int) -> None:
@@ -265,21 +272,25 @@ class ProcessTable:
         self._ended[tgid, process.start_boot_ns] = process
         expiry.append(process)
         if len(expiry) > ENDED_LIMIT:
-            self._forget(expiry.popleft())
+            self._forget(ENDED_LIMIT // 8)
 
-    def _forget(self, process: Process) -> None:
-        """Drop an ended process, so that it does not keep its ancestors."""
-        key = (process.tgid, process.start_boot_ns)
-        if self._ended.get(key) is process:
-            del self._ended[key]
-        if process.previous is not None:
-            self._replace_previous(process, None)
-        process.parent = None
+    def _forget(self, count: int) -> None:
+        """Drop those that ended first, so that they do not keep their ancestors."""
+        ended, next_one = self._ended, self._expiry.popleft
+        for _ in range(count):
+            process = next_one()
+            key = process.tgid, process.start_boot_ns
+            if ended.get(key) is process:
+                del ended[key]
+            previous = process.previous
+            if isinstance(previous, Process):
+                previous.parent = previous.previous = None
+            process.previous = process.parent = None
 
     def expire(self, boot_ns: int) -> None:
         """Forget processes that ended more than the grace period before `boot_ns`."""
         while self._expiry and self._expiry[0].ended_boot_ns < boot_ns - GRACE_NS:
-            self._forget(self._expiry.popleft())
+            self._forget(1)
 
     def _insert(self, process: Process) -> None:
         other = self.alive(process.tgid)

@@ -391,7 +391,7 @@ def test_memory_is_bounded_by_processes_that_end(table: Table) -> None:
         one = record(tgid=100 + number % 7, start_boot_ns=(3 + number) * SECOND)
         table.fork(one)
         table.terminate(one)
-    assert len(table) == ENDED_LIMIT + 1
+    assert ENDED_LIMIT * 7 // 8 <= len(table) - 1 <= ENDED_LIMIT
 
 
 class _Watched(Process):
