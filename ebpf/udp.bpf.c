@@ -36,7 +36,8 @@ struct udp_recent {
 	struct flow flow;
 	__u64 start_boot_ns; /* of the thread */
 	__u64 reported;
-	__u32 tid;
+	__u64 writers; /* who finds itself alone writes */
+	__u32 tid; /* 0: of no one, or being written */
 	__u32 exec_id;
 };
 
@@ -56,6 +57,45 @@ static __always_inline struct udp_recent *udp_recent_of(const struct flow *flow)
 	__u32 slot = (mixed ^ mixed >> 8 ^ mixed >> 16) & (UDP_RECENT - 1);
 
 	return bpf_map_lookup_elem(&udp_recently, &slot);
+}
+
+/*
+ * Whether a slot is of this thread and flow. The thread is asked first and last: where tasks
+ * preempt each other, one may write between any two steps, but never this thread's number.
+ */
+static __always_inline bool udp_recent_is(const struct udp_recent *recent,
+					  const struct udp_recent *wanted)
+{
+	const volatile __u32 *tid = &recent->tid;
+
+	if (*tid != wanted->tid || recent->start_boot_ns != wanted->start_boot_ns ||
+	    recent->exec_id != wanted->exec_id ||
+	    wanted->reported - recent->reported >= udp_interval_ns ||
+	    !flow_is_equal(&recent->flow, &wanted->flow))
+		return false;
+	barrier();
+	return *tid == wanted->tid;
+}
+
+/*
+ * Leaves the slot alone that a task was preempted in. An addition, for the exchange is of v5.12,
+ * 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg").
+ */
+static __always_inline void udp_recent_set(struct udp_recent *recent,
+					   const struct udp_recent *wanted)
+{
+	__sync_fetch_and_add(&recent->writers, 1);
+	if (*(volatile __u64 *)&recent->writers == 1) {
+		*(volatile __u32 *)&recent->tid = 0;
+		barrier();
+		recent->flow = wanted->flow;
+		recent->start_boot_ns = wanted->start_boot_ns;
+		recent->exec_id = wanted->exec_id;
+		recent->reported = wanted->reported;
+		barrier();
+		*(volatile __u32 *)&recent->tid = wanted->tid;
+	}
+	__sync_fetch_and_add(&recent->writers, -1);
 }
 
 /* When this process's flow was reported; 0: it is to be now, and the caller must. */
@@ -82,30 +122,28 @@ static __always_inline __u64 udp_flow_reported(const struct flow *flow, const st
 static __always_inline void udp_report(const struct flow *flow, bool initiated)
 {
 	struct task_struct *task = current_task();
-	__u64 start_boot_ns = KREAD(task, start_boottime), now = bpf_ktime_get_boot_ns();
 	struct udp_recent *recent = udp_recent_of(flow);
-	__u32 exec_id = KREAD(task, self_exec_id), tid = KREAD(task, pid);
+	struct udp_recent own = {
+		.flow = *flow,
+		.start_boot_ns = KREAD(task, start_boottime),
+		.reported = bpf_ktime_get_boot_ns(),
+		.tid = KREAD(task, pid),
+		.exec_id = KREAD(task, self_exec_id),
+	};
 	struct owner owner;
 	__u64 reported;
 
-	if (!recent)
-		return;
-	if (recent->tid == tid && recent->start_boot_ns == start_boot_ns &&
-	    recent->exec_id == exec_id && now - recent->reported < udp_interval_ns &&
-	    flow_is_equal(&recent->flow, flow))
+	if (!recent || udp_recent_is(recent, &own))
 		return;
 	owner_fill(&owner);
 	if (!owner.tgid) /* the idle task, in softirq */
 		return;
-	reported = udp_flow_reported(flow, &owner, now);
-	if (!reported)
+	reported = udp_flow_reported(flow, &owner, own.reported);
+	if (reported)
+		own.reported = reported;
+	else
 		network_report(&owner, flow, initiated, false);
-	recent->tid = 0; /* of no one while it is written */
-	recent->flow = *flow;
-	recent->start_boot_ns = start_boot_ns;
-	recent->exec_id = exec_id;
-	recent->reported = reported ?: now;
-	recent->tid = tid;
+	udp_recent_set(recent, &own);
 }
 
 /*
