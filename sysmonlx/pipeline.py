@@ -165,11 +165,11 @@ class Pipeline:
             fields = read(data)
             process = acting(fields)
             for event_id, build in builders:
-                if event_id in self._emits:
+                if event_id in self._emits and not (
+                    self.budget.is_watching and self._is_left_out(process, event_id)
+                ):
                     built = build(fields, process, context)
-                    if built is not None and not (
-                        self.budget.is_watching and self._is_left_out(process, event_id)
-                    ):
+                    if built is not None:
                         decide(process, event_id, built)
 
         return handle
@@ -181,12 +181,13 @@ class Pipeline:
         def handle(data: bytes) -> None:
             fields = read(data)
             process = terminate(fields)
-            if process is not None and 5 in self._emits:
-                built = process_terminate(fields, process, self._context)
-                if built is not None and not (
-                    self.budget.is_watching and self._is_left_out(process, 5)
-                ):
-                    self._decide(process, 5, built)
+            if process is None or 5 not in self._emits:
+                return
+            if self.budget.is_watching and self._is_left_out(process, 5):
+                return
+            built = process_terminate(fields, process, self._context)
+            if built is not None:
+                self._decide(process, 5, built)
 
         return handle
 
