@@ -272,9 +272,10 @@ def program_info(fd: int) -> tuple[int, int, int]:
     """Return (run_time_ns, run_count, recursion_misses) of a loaded program.
 
     Bytes 192 to 215 of struct bpf_prog_info, <linux/bpf.h>; the first two are zero
-    unless kernel.bpf_stats_enabled is set.
+    unless kernel.bpf_stats_enabled is set, the last before v5.12: Linux commit
+    9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented").
     """
-    raw = _info(fd, b"", _PROG_INFO_SIZE)
+    raw = _info(fd, b"", _PROG_INFO_SIZE).ljust(_PROG_INFO_SIZE, b"\0")
     run_time_ns, run_count, misses = struct.unpack_from("=3Q", raw, 192)
     return run_time_ns, run_count, misses
 

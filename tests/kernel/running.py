@@ -161,12 +161,15 @@ class Daemon:
         for _ in range(_MARKS):
             marker = uuid.uuid4().hex
             subprocess.run(["/bin/true", marker], check=True)
-            with contextlib.suppress(AssertionError):
+            try:
                 self.wait_for(
                     lambda event: marker in event.get("CommandLine", ""),  # noqa: B023 - used at once
                     DEADLINE_S / _MARKS,
                 )
                 return
+            except AssertionError:
+                if self.process.poll() is not None:
+                    raise
         raise AssertionError("no program that marks the end was reported")
 
     def run(

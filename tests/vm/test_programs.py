@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture import Capture
+from sysmonlx.capture import OBJECT, OLDER_OBJECT, Capture
 from sysmonlx.hooks import ALL_HOOKS
 
 pytestmark = pytest.mark.kernel
@@ -72,6 +73,16 @@ def test_better_hooks_are_used(capture: Capture) -> None:
 @known_kernel
 def test_nothing_else_is_missing(capture: Capture) -> None:
     assert {each.hook.name for each in capture.missing} == MISSING[SERIES]
+
+
+@known_kernel
+def test_the_object_is_the_one_for_this_kernel(capture: Capture) -> None:
+    expected = OLDER_OBJECT if SERIES == "5.10" else OBJECT
+    assert Path(capture._path) == expected
+
+
+def test_times_of_all_programs_are_known(capture: Capture) -> None:
+    assert capture.program_times().keys() >= capture.attached()
 
 
 def test_running_processes_are_scanned(capture: Capture) -> None:
