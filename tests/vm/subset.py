@@ -12,6 +12,7 @@ import pytest
 #: What the names of the chosen tests begin with, by file.
 CHOSEN = {
     "tests/vm/test_programs.py": ("test_",),
+    "tests/kernel/test_second_start.py": ("test_second_start_",),
     "tests/kernel/test_process_events.py": (
         "test_program_is_reported_as_proc_says[posix_spawn]",
         "test_program_is_reported_as_proc_says[exec_from_thread]",
@@ -52,6 +53,7 @@ CHOSEN = {
         "test_each_connection_is_reported_once[udp_connected]",
         "test_each_connection_is_reported_once[udp_several_peers]",
     ),
+    "tests/kernel/test_udp_recent.py": ("test_a_slot_",),
 }
 
 
