@@ -18,6 +18,16 @@
 #define has_bpf_loop true
 #endif
 
+/*
+ * A function with pointers to walk once, not from every caller. Before v5.13, e5069b9c23b3
+ * ("bpf: Support pointers in global func args"), such a function takes numbers alone.
+ */
+#ifdef WITHOUT_BPF_LOOP
+#define VERIFIED_ONCE static __noinline
+#else
+#define VERIFIED_ONCE __noinline
+#endif
+
 /* Set by user space from the running kernel's BTF before load. */
 const volatile bool has_rdonly_cast
 	__weak; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */

@@ -39,7 +39,7 @@ static __always_inline struct name_under_way *name_remember(const struct path *d
 	names_are_kept = true;
 	name->mode = mode;
 	name->replaced_mode = 0;
-	name->whole = path_build_name(&name->path, dentry, directory->mnt);
+	path_build_name(&name->path, dentry, directory->mnt);
 	return name;
 }
 

@@ -32,15 +32,16 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 		count_lost(RECORD_RAW_ACCESS_READ, LOSS_UNREADABLE);
 		return 0;
 	}
-	r = record_begin(scratch, task, RECORD_RAW_ACCESS_READ, raw_access_read);
-	r->device = KREAD(inode, i_rdev);
-	if (!record_append_name(scratch, &r->path, KREAD(file, f_path.dentry),
-				KREAD(file, f_path.mnt)))
-		r->flags |= RECORD_PATH_TRUNCATED;
-	if (raw_access_excluded()) {
+	path_build_name(&scratch->path, KREAD(file, f_path.dentry), KREAD(file, f_path.mnt));
+	if (raw_access_excluded(&scratch->path)) {
 		count_filtered(RECORD_RAW_ACCESS_READ);
 		return 0;
 	}
+	r = record_begin(scratch, task, RECORD_RAW_ACCESS_READ, raw_access_read);
+	r->device = KREAD(inode, i_rdev);
+	if (!scratch->path.whole)
+		r->flags |= RECORD_PATH_TRUNCATED;
+	record_append_path(scratch, &r->path, &scratch->path);
 	record_finish(scratch, RECORD_RAW_ACCESS_READ, false);
 	return 0;
 }

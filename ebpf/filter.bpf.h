@@ -2,18 +2,20 @@
 /*
  * The rules in the kernel: an event that they exclude for certain is not sent.
  *
- *	struct filter_input in;
+ *	struct filter_input in = {.rules = filter_rules_get()};
  *
  *	if (filter_begin(&in)) {
- *		filter_actor(&in, task->group_leader, uid);
- *		filter_path(&in, scratch, &r->path, false);
- *		if (filter_discards(&in, FILTER_FILE_CREATE))
+ *		filter_own_image(in.known);
+ *		filter_path(in.known, path);
+ *		if (filter_excludes(in.known, FILTER_FILE_CREATE))
  *			...
+ *		filter_end(&in);
  *	}
  *
  * What the caller does not tell is unknown, and what is unknown never discards. User space
  * compiles the rules into one struct filter_rules and swaps it as a whole; an event sees
- * the one that was there at filter_begin(). See automaton.py, which fills it.
+ * the one that it began with, and is not discarded when that is there no more. See
+ * automaton.py, which fills it.
  */
 
 #ifndef FILTER_BPF_H
@@ -39,7 +41,6 @@ static __always_inline bool filter_begin(struct filter_input *in)
 	struct filter_known *known;
 	__u32 zero = 0;
 
-	in->rules = filter_rules_get();
 	if (!in->rules)
 		return false;
 	known = bpf_map_lookup_elem(&filter_judged, &zero);
@@ -47,66 +48,111 @@ static __always_inline bool filter_begin(struct filter_input *in)
 	if (!known || __sync_lock_test_and_set(&known->busy, 1))
 		return false;
 	__builtin_memset(known->words, 0, sizeof(known->words));
-	__builtin_memset(known->doubt, 0, sizeof(known->doubt));
-	known->doubt[0] = ~0ULL;
-	known->unknown = FILTER_MASK(0, FILTER_WORDS) & ~FILTER_MASK(FILTER_WORD_CHOICES, 1);
+	__builtin_memset(known->doubt, 0xff, sizeof(known->doubt));
+	known->generation = in->rules->generation;
 	in->known = known;
 	return true;
 }
 
+static __always_inline void filter_end(struct filter_input *in)
+{
+	barrier();
+	in->known->busy = false;
+}
+
 /* A field with few values. */
-static __always_inline void filter_choice(struct filter_input *in, enum filter_event event,
+static __always_inline void filter_choice(struct filter_input *in, __u32 event,
 					  enum filter_choice choice, __u32 value)
 {
-	struct filter_event_rules *rules = &in->rules->events[event];
+	struct filter_event_rules *rules = filter_rules_for(in->rules, event);
 
 	if (value >= FILTER_VALUES)
 		return;
 	in->known->words[FILTER_WORD_CHOICES] |= rules->choices[choice][value];
-	in->known->doubt[0] &= ~rules->choice_bits[choice];
+	in->known->doubt[FILTER_WORD_CHOICES] &= ~rules->choice_bits[choice];
 }
 
-/* Move the beginning to the last slash. */
+static __always_inline void filter_choices_forget(struct filter_input *in)
+{
+	in->known->words[FILTER_WORD_CHOICES] = 0;
+	in->known->doubt[FILTER_WORD_CHOICES] = ~0ULL;
+}
+
+/* Which byte of a word is the last that has any bit; 0 when none has. Without a branch. */
+static __always_inline __u32 filter_last_byte(__u64 word)
+{
+	__u32 at = 0, more;
+
+#pragma unroll
+	for (int bytes = 4; bytes; bytes >>= 1) {
+		__u64 above = word >> (bytes * 8);
+
+		barrier_var(above);
+		more = (above | -above) >> 63;
+		at += more * bytes;
+		word >>= more * bytes * 8;
+	}
+	return at;
+}
+
+#define FILTER_EACH_BYTE(byte) ((byte)*0x0101010101010101ULL)
+
+/* Move the beginning to the last slash; there are eight bytes in front of the text. */
 static long filter_find_slash(__u32 index, struct filter_walk *walk)
 {
-	__u32 at = walk->end - index;
+	__u32 left = walk->end - walk->at - index * 8;
+	__u32 at = walk->at + left - 8;
+	__u64 word, slashes;
 
-	if (at > walk->begin && (!index || walk->text[at & (STRINGS_SIZE - 1)] != '/'))
+	if ((__s32)left <= 0)
+		return 1;
+	word = *(__u64 *)&walk->text[at & (PATH_SIZE - 1)] ^ FILTER_EACH_BYTE('/');
+	slashes = ~(((word & FILTER_EACH_BYTE(0x7f)) + FILTER_EACH_BYTE(0x7f)) | word |
+		    FILTER_EACH_BYTE(0x7f)); /* the highest bit of each byte that is one */
+	if (left < 8)
+		slashes &= ~0ULL << (64 - left * 8);
+	if (!slashes)
 		return 0;
-	walk->begin = at;
+	walk->at = at + filter_last_byte(slashes);
 	return 1;
 }
 
-/* The path of a file or device. Of a path as given only the last name is certain. */
-static __noinline __maybe_unused void filter_path(struct filter_input *in, struct scratch *scratch,
-						  const struct varlen *path, bool is_given)
-{
-	struct filter_walk walk = {};
-	__u32 offset;
+FILTER_CALLBACKS(path, PATH_SIZE)
 
-	if (!in || !in->rules || !scratch || !path || !path->length || !in->rules->path)
-		goto done;
-	offset = path->offset & (STRINGS_SIZE - 1);
-	walk.rules = in->rules;
-	walk.text = scratch->data;
-	walk.begin = offset;
-	walk.end = offset + path->length;
-	walk.state = in->rules->path;
-	walk.bits = &in->known->words[FILTER_WORD_PATH];
-	if (is_given) {
-		bpf_loop(PATH_SIZE, filter_find_slash, &walk, 0);
-		walk.state = in->rules->path_tail;
-		__builtin_memcpy(&in->known->doubt[1], in->rules->tail_doubt,
-				 sizeof(in->rules->tail_doubt));
+/* Whether a path is there as a whole. */
+static __always_inline bool filter_can_read(const struct path_buffer *path)
+{
+	return path->at < path->end && path->end <= PATH_SIZE && (path->whole | path->given);
+}
+
+/* The path of a file or device. Of a path as given only the last name is certain. */
+__noinline int filter_path(struct filter_known *known, const struct path_buffer *path)
+{
+	struct filter_rules *rules = filter_rules_of(known);
+	struct filter_walk walk;
+
+	if (!known || !rules || !rules->path || !path || !filter_can_read(path))
+		return 0;
+	filter_walk_begin(&walk, rules);
+	walk.text = path->bytes;
+	walk.at = path->at;
+	walk.end = path->end;
+	walk.state = rules->path;
+	__builtin_memset(&known->doubt[FILTER_WORD_PATH], 0, sizeof(rules->tail_doubt));
+	if (path->given) {
+		bpf_loop(PATH_SIZE / 8, filter_find_slash, &walk, 0);
+		walk.state = rules->path_tail;
+		__builtin_memcpy(&known->doubt[FILTER_WORD_PATH], rules->tail_doubt,
+				 sizeof(rules->tail_doubt));
 	}
-	FILTER_WALK(walk, PATH_SIZE, filter_step_scratch, filter_collect_scratch);
-	in->known->unknown &= ~FILTER_MASK(FILTER_WORD_PATH, FILTER_SET_WORDS);
-done:
-	FILTER_DONE();
+	FILTER_WALK(walk, PATH_SIZE, path);
+	__builtin_memcpy(&known->words[FILTER_WORD_PATH], walk.bits, sizeof(walk.bits));
+	return 0;
 }
 
 struct filter_clauses {
-	struct filter_input *in;
+	struct filter_rules *rules;
+	struct filter_known *known;
 	__u32 at;
 	__u32 end;
 	bool any; /* some term of this group is true */
@@ -117,25 +163,18 @@ struct filter_clauses {
 static __always_inline bool filter_term_holds(const struct filter_clauses *clauses,
 					      const struct filter_term *term)
 {
-	struct filter_input *in = clauses->in;
 	__u32 word = term->word & (FILTER_WORDS - 1);
-	__u32 doubtful = word - FILTER_WORD_CHOICES;
-	__u64 sure = in->known->words[word], possible = sure;
-	bool negated = term->flags & FILTER_NEGATED;
+	__u64 sure = clauses->known->words[word], possible = sure | clauses->known->doubt[word];
+	__u64 negated = -(__u64)(term->flags & FILTER_NEGATED); /* all ones, or 0 */
+	__u64 maybe = -(__u64)clauses->maybe ^ negated;
 
-	if (in->known->unknown >> word & 1)
-		possible = ~0ULL;
-	else if (doubtful < FILTER_DOUBT_WORDS)
-		possible |= in->known->doubt[doubtful];
-	if (negated)
-		return (clauses->maybe ? ~sure : ~possible) & term->mask;
-	return (clauses->maybe ? possible : sure) & term->mask;
+	return (((possible & maybe) | (sure & ~maybe)) ^ negated) & term->mask;
 }
 
 static long filter_ask_term(__u32 index, struct filter_clauses *clauses)
 {
 	__u32 at = clauses->at & (FILTER_TERMS - 1);
-	struct filter_term *term = &clauses->in->rules->terms[at];
+	struct filter_term *term = &clauses->rules->terms[at];
 
 	if (at >= clauses->end)
 		return 1;
@@ -154,61 +193,46 @@ static long filter_ask_term(__u32 index, struct filter_clauses *clauses)
 	return 1;
 }
 
-static __always_inline bool filter_any_clause(struct filter_input *in, __u32 begin, __u32 end,
-					      bool maybe)
+static __always_inline bool filter_any_clause(struct filter_clauses *clauses, __u32 begin,
+					      __u32 end, bool maybe)
 {
-	struct filter_clauses clauses = {
-		.in = in,
-		.at = begin,
-		.end = end,
-		.maybe = maybe,
-	};
-
+	clauses->at = begin;
+	clauses->end = end;
+	clauses->maybe = maybe;
+	clauses->any = clauses->found = false;
 	if (begin < end)
-		bpf_loop(FILTER_TERMS, filter_ask_term, &clauses, 0);
-	return clauses.found;
+		bpf_loop(FILTER_TERMS, filter_ask_term, clauses, 0);
+	return clauses->found;
 }
 
 /* Whether nothing that the rules of this event ask for has been found, for certain. */
-static __always_inline bool filter_is_quiet(const struct filter_input *in,
+static __always_inline bool filter_is_quiet(const struct filter_known *known,
 					    const struct filter_event_rules *rules)
 {
 	__u64 found = 0;
 
 	for (int i = 0; i < FILTER_WORDS; i++)
-		found |= (in->known->words[i] | -(__u64)(in->known->unknown >> i & 1)) &
-			 rules->used[i];
-	for (int i = 0; i < FILTER_DOUBT_WORDS; i++)
-		found |= in->known->doubt[i] & rules->used[FILTER_WORD_CHOICES + i];
+		found |= (known->words[i] | known->doubt[i]) & rules->used[i];
 	return !found;
 }
 
-static __always_inline bool filter_excludes(struct filter_input *in, __u32 event)
+/* Whether the rules exclude this event, whatever is still unknown. */
+__noinline int filter_excludes(struct filter_known *known, __u32 event)
 {
+	struct filter_clauses clauses = {.rules = filter_rules_of(known), .known = known};
 	struct filter_event_rules *rules;
 
-	rules = &in->rules->events[event & (FILTER_EVENT_MAX - 1)];
+	if (!known || !clauses.rules)
+		return false;
+	rules = filter_rules_for(clauses.rules, event);
 	if (rules->flags & (FILTER_IN_USER_SPACE | FILTER_NEVER))
-		return rules->flags & FILTER_NEVER;
-	if (rules->flags & FILTER_QUIET_DISCARD && filter_is_quiet(in, rules))
+		return !!(rules->flags & FILTER_NEVER);
+	if (rules->flags & FILTER_QUIET_DISCARD && filter_is_quiet(known, rules))
 		return true;
-	if (filter_any_clause(in, rules->exclude_begin, rules->include_begin, false))
+	if (filter_any_clause(&clauses, rules->exclude_begin, rules->include_begin, false))
 		return true;
 	return !(rules->flags & FILTER_DEFAULT_INCLUDE) &&
-	       !filter_any_clause(in, rules->include_begin, rules->include_end, true);
-}
-
-/* Whether the rules exclude this event, whatever is still unknown: the last question. */
-static __noinline __maybe_unused bool filter_discards(struct filter_input *in, __u32 event)
-{
-	bool excluded;
-
-	if (!in || !in->rules || !in->known)
-		return false;
-	excluded = filter_excludes(in, event);
-	barrier();
-	in->known->busy = false;
-	return excluded;
+	       !filter_any_clause(&clauses, rules->include_begin, rules->include_end, true);
 }
 
 #endif /* FILTER_BPF_H */

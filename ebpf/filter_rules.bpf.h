@@ -14,13 +14,13 @@ enum filter_limit {
 	FILTER_OUTPUTS = 1024, /* different sets of bits that a state can stand for */
 	FILTER_SET_WORDS = 4, /* of the bits that an image or a path has */
 	FILTER_WORDS = 16, /* of all bits of an event */
-	FILTER_DOUBT_WORDS = 1 + FILTER_SET_WORDS,
 	FILTER_TERMS = 4096, /* the last one stays unused */
 	FILTER_CHOICES = 4, /* fields with few values */
 	FILTER_VALUES = 64, /* each of them has at most */
 	FILTER_TEXTS = 5, /* short texts made of numbers */
 	FILTER_USERS = 4096,
 	FILTER_IMAGE_SIZE = 256, /* a longer image is unknown */
+	FILTER_TEXT_SIZE = 64, /* more than any text made of numbers has */
 };
 
 enum filter_event {
@@ -158,13 +158,20 @@ struct filter_process {
 	__u8 image[FILTER_IMAGE_SIZE + 8];
 };
 
+/* A text made of numbers, as it would be printed; room for the last step behind it. */
+struct filter_text_room {
+	__u32 length;
+	__u32 pad;
+	__u8 bytes[FILTER_TEXT_SIZE + 8];
+};
+
 /* What is known of one event under judgement. */
 struct filter_known {
-	__u64 words[FILTER_WORDS];
-	__u64 doubt[FILTER_DOUBT_WORDS]; /* bits of choices and path that may be true yet */
-	__u32 unknown; /* words of which nothing is known */
-	__u32 pad;
-	__u64 busy; /* from filter_begin() to filter_discards() */
+	__u64 words[FILTER_WORDS]; /* bits that are true for certain */
+	__u64 doubt[FILTER_WORDS]; /* bits that may be true yet */
+	__u64 generation; /* of the rules that judge */
+	__u64 busy; /* from filter_begin() to filter_end() */
+	struct filter_text_room room;
 };
 
 /*
@@ -207,8 +214,35 @@ struct {
 	__type(key, int);
 	__type(value, struct filter_process);
 } filter_processes __weak SEC(".maps");
-#endif
 
-#define FILTER_MASK(word, count) (((1U << (count)) - 1) << (word))
+static __always_inline struct filter_rules *filter_rules_get(void)
+{
+	__u32 zero = 0;
+	void *map;
+
+	map = bpf_map_lookup_elem(&filter_rules, &zero);
+	return map ? bpf_map_lookup_elem(map, &zero) : NULL;
+}
+
+/*
+ * The rules that an event began with; NULL when others came: what is asked from then on stays
+ * unknown. For global functions, which the verifier walks once for all callers, but hands no
+ * rules.
+ */
+static __always_inline struct filter_rules *filter_rules_of(const struct filter_known *known)
+{
+	struct filter_rules *rules = filter_rules_get();
+
+	return known && rules && rules->generation == known->generation ? rules : NULL;
+}
+
+/* The verifier wants to see the mask, which a compiler that knows the event leaves out. */
+static __always_inline struct filter_event_rules *filter_rules_for(struct filter_rules *rules,
+								   __u32 event)
+{
+	barrier_var(event);
+	return &rules->events[event & (FILTER_EVENT_MAX - 1)];
+}
+#endif
 
 #endif /* FILTER_RULES_BPF_H */

@@ -81,11 +81,36 @@ static __always_inline void give_image(struct filter_input *in, struct scratch *
 {
 	__u32 index = is_target;
 	struct filter_process *process = bpf_map_lookup_elem(&test_processes, &index);
+	struct filter_answers *answers;
 
 	if (!process)
 		return;
 	filter_image_keep(process, scratch, image);
-	filter_image_of(in, process, is_target);
+	answers = filter_answers_of(process, in->rules);
+	if (answers && is_target)
+		filter_image(in->known, FILTER_WORD_PATH, answers);
+	else if (answers)
+		filter_image(in->known, FILTER_WORD_IMAGE, answers);
+}
+
+/* A path that was walked, or one that was given; with what is behind it. */
+static __always_inline void give_path(struct filter_input *in, struct scratch *scratch,
+				      const struct varlen *from, bool is_given)
+{
+	struct path_buffer *path = &scratch->path;
+	__u32 at = is_given ? PATH_GIVEN_AT : 0;
+	__u64 length = from->length;
+
+	barrier_var(length); /* of 64 bits: the verifier sees that what it compares is added to */
+	if (length > PATH_SIZE)
+		return;
+	bpf_probe_read_kernel(&path->bytes[at], length + 8,
+			      &scratch->data[from->offset & (STRINGS_SIZE - 1)]);
+	path->given = is_given;
+	path->whole = !is_given;
+	path->at = at;
+	path->end = at + length;
+	filter_path(in->known, path);
 }
 
 static __noinline int give_all(struct filter_input *in, struct filter_test *test,
@@ -102,11 +127,11 @@ static __noinline int give_all(struct filter_input *in, struct filter_test *test
 	if (given & FILTER_GIVEN_TARGET)
 		give_image(in, scratch, &test->target, true);
 	if (given & FILTER_GIVEN_USER)
-		filter_user(in, FILTER_WORD_USER, test->uid);
+		filter_user(in->known, FILTER_WORD_USER, test->uid);
 	if (given & FILTER_GIVEN_TARGET_USER)
-		filter_user(in, FILTER_WORD_TARGET_USER, test->target_uid);
+		filter_user(in->known, FILTER_WORD_TARGET_USER, test->target_uid);
 	if (given & FILTER_GIVEN_PATH)
-		filter_path(in, scratch, &test->path, given & FILTER_GIVEN_PATH_TAIL);
+		give_path(in, scratch, &test->path, given & FILTER_GIVEN_PATH_TAIL);
 	for (int i = 0; i < FILTER_CHOICES; i++)
 		filter_choice(in, event, i, test->choices[i]);
 #pragma unroll
@@ -130,7 +155,7 @@ enum verdict {
 
 static long judge_once(__u32 index, struct judgement *judgement)
 {
-	struct filter_input in;
+	struct filter_input in = {.rules = filter_rules_get()};
 
 	if (!filter_begin(&in)) {
 		judgement->verdict = VERDICT_NO_RULES;
@@ -138,10 +163,11 @@ static long judge_once(__u32 index, struct judgement *judgement)
 	}
 	give_all(&in, judgement->test, judgement->scratch);
 	judgement->verdict = VERDICT_KEEP;
-	if (filter_discards(&in, judgement->test->event)) {
+	if (filter_excludes(in.known, judgement->test->event)) {
 		judgement->verdict = VERDICT_DISCARD;
 		judgement->test->discarded++;
 	}
+	filter_end(&in);
 	return 0;
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Texts made of numbers: what would be printed goes right into the automaton. */
+/*
+ * Texts made of numbers: written as they would be printed, then walked. Digits are put without a
+ * branch, for which the verifier would go through all the rest twice.
+ */
 #ifndef FILTER_TEXT_BPF_H
 #define FILTER_TEXT_BPF_H
 
@@ -9,155 +12,184 @@
 #include "filter_rules.bpf.h"
 #include "filter_walk.bpf.h"
 
-struct filter_feed {
-	struct filter_rules *rules;
-	__u64 bits;
-	__u16 state;
-	__u16 pad[3];
-};
-
-/* Ask a byte unless it is a leading zero; without a branch, which the verifier pays for. */
-static __always_inline void filter_feed_if(struct filter_feed *feed, __u32 byte, __u32 begun)
+/* Put a byte at the end; it stays only with `keep`, which is 0 or 1. */
+static __always_inline void filter_put_if(struct filter_text_room *room, __u32 byte, __u32 keep)
 {
-	struct filter_rules *rules = feed->rules;
-	__u64 mask = -(((__u64)begun | -(__u64)begun) >> 63); /* all ones unless 0 */
-	__u16 state;
-
-	barrier_var(mask);
 	barrier_var(byte); /* the compiler knows that it is a digit, the verifier does not */
-	state = (filter_next(rules, feed->state, byte) & mask) | (feed->state & ~mask);
-	feed->state = state;
-	state = rules->output_of[state & (FILTER_STATES - 1)]; /* 0: no bits */
-	feed->bits |= rules->outputs[state & (FILTER_OUTPUTS - 1)][0];
+	barrier_var(keep);
+	room->bytes[room->length & (FILTER_TEXT_SIZE - 1)] = byte;
+	room->length += keep;
 }
 
-static __always_inline void filter_feed(struct filter_feed *feed, __u8 byte)
+static __always_inline void filter_put(struct filter_text_room *room, __u8 byte)
 {
-	filter_feed_if(feed, byte, 1);
+	room->bytes[room->length & (FILTER_TEXT_SIZE - 1)] = byte;
+	room->length++;
+}
+
+static __always_inline __u32 filter_is_any(__u32 bits)
+{
+	barrier_var(bits); /* else it becomes a branch */
+	return (bits | -bits) >> 31;
 }
 
 /* A number in as many digits as it has. `unit` is the highest digit's: 1000 of four. */
-static __noinline __u64 filter_feed_decimal(struct filter_feed *feed, __u32 number, __u32 unit)
+static __always_inline void filter_put_decimal(struct filter_text_room *room, __u32 number,
+					       __u32 unit)
 {
-	__u32 begun = 0;
+	__u32 begun = 0, digit;
 
-	if (!feed)
-		return 0;
-	for (int i = 0; i < 10 && unit; i++) {
-		__u32 digit = number / unit;
-
+#pragma unroll
+	for (int i = 0; i < 10; i++) {
+		if (!unit)
+			break;
+		digit = number / unit;
 		begun |= digit | (unit == 1);
-		filter_feed_if(feed, '0' + digit, begun);
+		filter_put_if(room, '0' + digit, filter_is_any(begun));
 		number -= digit * unit;
 		unit /= 10;
 	}
-	return feed->bits;
 }
 
-static __noinline __u64 filter_feed_hexadecimal(struct filter_feed *feed, __u32 number, __s32 shift)
+/* The same in hexadecimal; `shift` is the highest digit's. */
+static __always_inline void filter_put_hexadecimal(struct filter_text_room *room, __u32 number,
+						   __s32 shift)
 {
-	__u32 begun = 0;
+	__u32 begun = 0, digit, letter;
 
-	if (!feed)
-		return 0;
-	for (int i = 0; i < 8 && shift >= 0; i++) {
-		__u32 digit = number >> shift & 15;
-		__u32 letter = (digit + 6) >> 4; /* from 10 on */
-
+#pragma unroll
+	for (; shift >= 0; shift -= 4) {
+		digit = number >> shift & 15;
+		letter = (digit + 6) >> 4; /* from 10 on */
 		begun |= digit | !shift;
-		filter_feed_if(feed, '0' + digit + letter * ('a' - '0' - 10), begun);
-		shift -= 4;
+		filter_put_if(room, '0' + digit + letter * ('a' - '0' - 10), filter_is_any(begun));
 	}
-	return feed->bits;
 }
 
-static __always_inline bool filter_feed_begin(struct filter_feed *feed, struct filter_input *in,
-					      __u32 event, __u32 text)
+__noinline int filter_print_decimal(struct filter_text_room *room, __u32 number)
 {
-	feed->rules = in->rules;
-	if (!feed->rules || text >= FILTER_TEXTS)
-		return false;
-	feed->state = feed->rules->events[event & (FILTER_EVENT_MAX - 1)].texts[text];
-	return feed->state;
+	if (room)
+		filter_put_decimal(room, number, 1000000000);
+	return 0;
 }
 
-static __always_inline void filter_feed_end(struct filter_feed *feed, struct filter_input *in,
-					    __u32 text)
+__noinline int filter_print_hexadecimal(struct filter_text_room *room, __u32 number)
 {
-	filter_feed(feed, 0);
-	in->known->words[FILTER_WORD_TEXTS + text] = feed->bits;
-	in->known->unknown &= ~FILTER_MASK(FILTER_WORD_TEXTS + text, 1);
+	if (room)
+		filter_put_hexadecimal(room, number, 28);
+	return 0;
 }
 
-static __noinline __maybe_unused void filter_decimal(struct filter_input *in, __u32 event,
-						     __u32 text, __u32 number)
+/* One number of an IPv4 address. */
+__noinline int filter_print_byte(struct filter_text_room *room, __u32 number)
 {
-	struct filter_feed feed = {};
-
-	if (in && filter_feed_begin(&feed, in, event, text)) {
-		feed.bits |= filter_feed_decimal(&feed, number, 1000000000);
-		filter_feed_end(&feed, in, text);
-	}
-	FILTER_DONE();
+	if (room)
+		filter_put_decimal(room, number & 255, 100);
+	return 0;
 }
 
-static __noinline __maybe_unused void filter_hexadecimal(struct filter_input *in, __u32 event,
-							 __u32 text, __u32 number)
+/* One group of an IPv6 address. */
+__noinline int filter_print_group(struct filter_text_room *room, __u32 number)
 {
-	struct filter_feed feed = {};
+	if (room)
+		filter_put_hexadecimal(room, number & 0xffff, 12);
+	return 0;
+}
 
-	if (in && filter_feed_begin(&feed, in, event, text)) {
-		filter_feed(&feed, '0');
-		filter_feed(&feed, 'x');
-		feed.bits |= filter_feed_hexadecimal(&feed, number, 28);
-		filter_feed_end(&feed, in, text);
-	}
-	FILTER_DONE();
+FILTER_CALLBACKS(text, FILTER_TEXT_SIZE)
+
+/* Ask what was printed as this text of the event. */
+__noinline int filter_judge_text(struct filter_known *known, __u32 event, __u32 text)
+{
+	struct filter_rules *rules = filter_rules_of(known);
+	struct filter_walk walk;
+
+	if (!known || !rules)
+		return 0;
+	filter_walk_begin(&walk, rules);
+	walk.text = known->room.bytes;
+	walk.end = known->room.length;
+	barrier_var(text); /* the bound above, which the verifier wants to see */
+	text &= 7;
+	if (text >= FILTER_TEXTS)
+		return 0;
+	walk.state = filter_rules_for(rules, event)->texts[text];
+	if (!walk.state)
+		return 0;
+	FILTER_WALK(walk, FILTER_TEXT_SIZE, text);
+	known->words[FILTER_WORD_TEXTS + text] = walk.bits[0];
+	known->doubt[FILTER_WORD_TEXTS + text] = 0;
+	return 0;
+}
+
+/* Whether the rules ask for this text; if so, there is an empty room to print it in. */
+static __always_inline bool filter_asks_text(struct filter_input *in, __u32 event, __u32 text)
+{
+	in->known->room.length = 0;
+	return filter_rules_for(in->rules, event)->texts[text];
+}
+
+static __always_inline void filter_decimal(struct filter_input *in, __u32 event, __u32 text,
+					   __u32 number)
+{
+	if (!filter_asks_text(in, event, text))
+		return;
+	filter_print_decimal(&in->known->room, number);
+	filter_judge_text(in->known, event, text);
+}
+
+static __always_inline void filter_hexadecimal(struct filter_input *in, __u32 event, __u32 text,
+					       __u32 number)
+{
+	if (!filter_asks_text(in, event, text))
+		return;
+	filter_put(&in->known->room, '0');
+	filter_put(&in->known->room, 'x');
+	filter_print_hexadecimal(&in->known->room, number);
+	filter_judge_text(in->known, event, text);
 }
 
 /* An address: four bytes in dotted decimal, or sixteen in eight groups, none left out. */
-static __noinline __maybe_unused void filter_address(struct filter_input *in, __u32 event,
-						     __u32 text, const __u8 *address, bool is_ipv6)
+static __always_inline void filter_address(struct filter_input *in, __u32 event, __u32 text,
+					   const __u8 *address, bool is_ipv6)
 {
-	struct filter_feed feed = {};
+	struct filter_text_room *room = &in->known->room;
 
-	if (in && filter_feed_begin(&feed, in, event, text)) {
-		if (is_ipv6) {
-#pragma clang loop unroll(disable)
-			for (int i = 0; i < 8; i++) {
-				if (i)
-					filter_feed(&feed, ':');
-				feed.bits |= filter_feed_hexadecimal(
-					&feed, address[2 * i] << 8 | address[2 * i + 1], 12);
-			}
-		} else {
-#pragma clang loop unroll(disable)
-			for (int i = 0; i < 4; i++) {
-				if (i)
-					filter_feed(&feed, '.');
-				feed.bits |= filter_feed_decimal(&feed, address[i], 100);
-			}
+	if (!filter_asks_text(in, event, text))
+		return;
+	if (is_ipv6) {
+#pragma unroll
+		for (int i = 0; i < 8; i++) {
+			if (i)
+				filter_put(room, ':');
+			filter_print_group(room, address[2 * i] << 8 | address[2 * i + 1]);
 		}
-		filter_feed_end(&feed, in, text);
+	} else {
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			if (i)
+				filter_put(room, '.');
+			filter_print_byte(room, address[i]);
+		}
 	}
-	FILTER_DONE();
+	filter_judge_text(in->known, event, text);
 }
 
 /* A name of at most 16 bytes; none prints as "-". */
-static __noinline __maybe_unused void filter_name(struct filter_input *in, __u32 event, __u32 text,
-						  const char *name)
+static __always_inline void filter_name(struct filter_input *in, __u32 event, __u32 text,
+					const char *name)
 {
-	struct filter_feed feed = {};
+	struct filter_text_room *room = &in->known->room;
 
-	if (in && filter_feed_begin(&feed, in, event, text)) {
-		if (!name[0])
-			filter_feed(&feed, '-');
-#pragma unroll
-		for (int i = 0; i < 16; i++)
-			filter_feed(&feed, name[i]); /* behind a NUL nothing is found */
-		filter_feed_end(&feed, in, text);
+	if (!filter_asks_text(in, event, text))
+		return;
+	__builtin_memcpy(room->bytes, name, 16);
+	room->length = 16; /* behind a NUL nothing is found */
+	if (!name[0]) {
+		room->bytes[0] = '-';
+		room->length = 1;
 	}
-	FILTER_DONE();
+	filter_judge_text(in->known, event, text);
 }
 
 #endif /* FILTER_TEXT_BPF_H */

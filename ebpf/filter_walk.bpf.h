@@ -9,24 +9,33 @@
 #include "compat.bpf.h"
 #include "filter_rules.bpf.h"
 
-#define __maybe_unused __attribute__((unused)) /* not every event needs every function */
-
-/*
- * For functions that return nothing: clang leaves anything in r0, and the verifier takes
- * a pointer there for one that leaks.
- */
-#define FILTER_DONE() asm volatile("r0 = 0" ::: "r0", "memory")
+#define FILTER_STEP_WORDS 4 /* calls cost more than words */
 
 struct filter_walk {
 	struct filter_rules *rules;
 	const __u8 *text;
-	__u32 begin;
+	__u32 at;
 	__u32 end; /* behind the last byte */
 	__u16 state;
 	__u16 found; /* FILTER_FOUND when any state had it */
 	__u32 pad;
-	__u64 *bits; /* where to collect */
+	__u64 bits[FILTER_SET_WORDS]; /* what was found */
 };
+
+/*
+ * Begin with zeroes of which the verifier knows nothing: else it follows the walk step by step.
+ * The first output is that of states in which nothing is found.
+ */
+static __always_inline void filter_walk_begin(struct filter_walk *walk, struct filter_rules *rules)
+{
+	const __u64 *nothing = rules->outputs[0];
+
+	walk->rules = rules;
+	walk->at = nothing[0];
+	walk->found = nothing[0];
+	for (int i = 0; i < FILTER_SET_WORDS; i++)
+		walk->bits[i] = nothing[i];
+}
 
 static __always_inline __u16 filter_next(struct filter_rules *rules, __u16 state, __u8 byte)
 {
@@ -76,36 +85,42 @@ static __always_inline __u64 filter_cut(__u64 word, __u32 left)
 }
 
 /*
- * Texts in scratch and images are of different size: the verifier wants to see which.
- * It knows nothing of the index, and so need not follow it through the whole text.
+ * Texts lie in rooms of different size: the verifier wants to see in which. It knows nothing of
+ * where in it, and so need not follow a walk through the whole text.
  */
-#define FILTER_CALLBACK(name, size, action)                     \
-	static long name(__u32 index, struct filter_walk *walk) \
-	{                                                       \
-		__u32 at = walk->begin + index * 8;             \
-		__u64 word;                                     \
-                                                                \
-		if (at > walk->end)                             \
-			return 1;                               \
-		word = *(__u64 *)&walk->text[at & ((size)-1)];  \
-		action(walk, filter_cut(word, walk->end - at)); \
-		return 0;                                       \
+#define FILTER_CALLBACK(name, size, words, action)                     \
+	static long name(__u32 index, struct filter_walk *walk)        \
+	{                                                              \
+		__u32 at = walk->at, end = walk->end;                  \
+		__u64 word;                                            \
+                                                                       \
+		_Pragma("unroll") for (int i = 0; i < (words); i++)    \
+		{                                                      \
+			if (at > end)                                  \
+				return 1;                              \
+			word = *(__u64 *)&walk->text[at & ((size)-1)]; \
+			action(walk, filter_cut(word, end - at));      \
+			at += 8;                                       \
+		}                                                      \
+		walk->at = at;                                         \
+		return 0;                                              \
 	}
 
-FILTER_CALLBACK(filter_step_scratch, STRINGS_SIZE, filter_step)
-FILTER_CALLBACK(filter_collect_scratch, STRINGS_SIZE, filter_collect)
-FILTER_CALLBACK(filter_step_image, FILTER_IMAGE_SIZE, filter_step)
-FILTER_CALLBACK(filter_collect_image, FILTER_IMAGE_SIZE, filter_collect)
+#define FILTER_CALLBACKS(room, size)                                              \
+	FILTER_CALLBACK(filter_step_##room, size, FILTER_STEP_WORDS, filter_step) \
+	FILTER_CALLBACK(filter_collect_##room, size, 1, filter_collect)
 
 /* The second time only when something was found, to see what. */
-#define FILTER_WALK(walk, size, step, collect)                           \
-	({                                                               \
-		__u16 __state = (walk).state;                            \
-		bpf_loop((size) / 8 + 1, (step), &(walk), 0);            \
-		if ((walk).found & FILTER_FOUND) {                       \
-			(walk).state = __state;                          \
-			bpf_loop((size) / 8 + 1, (collect), &(walk), 0); \
-		}                                                        \
+#define FILTER_WALK(walk, size, room)                                                         \
+	({                                                                                    \
+		__u16 __state = (walk).state;                                                 \
+		__u32 __at = (walk).at;                                                       \
+		bpf_loop((size) / 8 / FILTER_STEP_WORDS + 1, filter_step_##room, &(walk), 0); \
+		if ((walk).found & FILTER_FOUND) {                                            \
+			(walk).state = __state;                                               \
+			(walk).at = __at;                                                     \
+			bpf_loop((size) / 8 + 1, filter_collect_##room, &(walk), 0);          \
+		}                                                                             \
 	})
 
 #endif /* FILTER_WALK_BPF_H */

@@ -58,35 +58,23 @@ static __always_inline void filter_image_inherit(struct task_struct *parent,
 		*to = *from;
 }
 
+FILTER_CALLBACKS(image, FILTER_IMAGE_SIZE)
+
 static __always_inline void filter_answers_make(struct filter_answers *answers,
 						struct filter_rules *rules,
 						struct filter_process *process)
 {
-	__u64 bits[FILTER_SET_WORDS] = {};
-	struct filter_walk walk = {
-		.rules = rules,
-		.text = process->image,
-		.end = process->length,
-		.state = rules->image,
-		.bits = bits,
-	};
+	struct filter_walk walk;
 
+	filter_walk_begin(&walk, rules);
+	walk.text = process->image;
+	walk.end = process->length;
+	walk.state = rules->image;
 	if (rules->image)
-		FILTER_WALK(walk, FILTER_IMAGE_SIZE, filter_step_image, filter_collect_image);
-	__builtin_memcpy(answers->bits, bits, sizeof(bits));
+		FILTER_WALK(walk, FILTER_IMAGE_SIZE, image);
+	__builtin_memcpy(answers->bits, walk.bits, sizeof(answers->bits));
 	/* An atomic operation orders: whoever sees the generation sees its bits. */
 	__sync_lock_test_and_set(&answers->generation, rules->generation);
-}
-
-static __always_inline struct filter_rules *filter_rules_get(void)
-{
-	__u32 zero = 0;
-	void *map;
-
-	if (!has_bpf_loop)
-		return NULL;
-	map = bpf_map_lookup_elem(&filter_rules, &zero);
-	return map ? bpf_map_lookup_elem(map, &zero) : NULL;
 }
 
 /* The answers of these rules for an image that is known, NULL for one that is not. */
@@ -103,82 +91,66 @@ static __always_inline struct filter_answers *filter_answers_of(struct filter_pr
 }
 
 /* An image: of the actor at FILTER_WORD_IMAGE, of the target at FILTER_WORD_PATH. */
-static __always_inline void filter_image(struct filter_input *in, __u32 word,
+static __always_inline void filter_image(struct filter_known *known, __u32 word,
 					 const struct filter_answers *answers)
 {
-	for (int i = 0; i < FILTER_SET_WORDS; i++)
-		in->known->words[word + i] = answers->bits[i];
-	in->known->unknown &= ~FILTER_MASK(word, FILTER_SET_WORDS);
-}
-
-static __noinline __maybe_unused void
-filter_image_of(struct filter_input *in, struct filter_process *process, bool is_target)
-{
-	struct filter_answers *answers = NULL;
-
-	if (in && in->rules && process)
-		answers = filter_answers_of(process, in->rules);
-	if (answers && is_target)
-		filter_image(in, FILTER_WORD_PATH, answers);
-	else if (answers)
-		filter_image(in, FILTER_WORD_IMAGE, answers);
-	FILTER_DONE();
+	for (int i = 0; i < FILTER_SET_WORDS; i++) {
+		known->words[word + i] = answers->bits[i];
+		known->doubt[word + i] = 0;
+	}
 }
 
 /* A user by number: FILTER_WORD_USER or FILTER_WORD_TARGET_USER. */
-static __always_inline void filter_user(struct filter_input *in, __u32 word, __u32 uid)
+static __always_inline void filter_user(struct filter_known *known, __u32 word, __u32 uid)
 {
-	struct filter_user key = {.generation = in->rules->generation, .uid = uid};
+	struct filter_user key = {.generation = known->generation, .uid = uid};
 	__u64 *bits = bpf_map_lookup_elem(&filter_users, &key);
 
 	if (!bits)
 		return;
-	in->known->words[word] = *bits;
-	in->known->unknown &= ~FILTER_MASK(word, 1);
+	known->words[word] = *bits;
+	known->doubt[word] = 0;
 }
 
-/* Who did it, in the context of that task; the leader of its process. */
-static __always_inline void filter_actor(struct filter_input *in, struct task_struct *leader,
-					 __u32 uid)
+/* What the rules say of the current task's image. */
+__noinline int filter_own_image(struct filter_known *known)
 {
-	filter_image_of(in, bpf_task_storage_get(&filter_processes, leader, NULL, 0), false);
-	filter_user(in, FILTER_WORD_USER, uid);
-}
+	struct filter_rules *rules = filter_rules_of(known);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct filter_process *process;
+	struct filter_answers *answers;
 
-/* To whom it was done. */
-static __always_inline void filter_target(struct filter_input *in, struct task_struct *leader,
-					  __u32 uid)
-{
-	filter_image_of(in, bpf_task_storage_get(&filter_processes, leader, NULL, 0), true);
-	filter_user(in, FILTER_WORD_TARGET_USER, uid);
+	if (!known || !rules)
+		return 0;
+	process = bpf_task_storage_get(&filter_processes, task->group_leader, NULL, 0);
+	if (!process)
+		return 0;
+	answers = filter_answers_of(process, rules);
+	if (answers)
+		filter_image(known, FILTER_WORD_IMAGE, answers);
+	return 0;
 }
 
 /*
  * For connections, which end in softirq where nobody knows whose they are: keep what the
  * rules say of the image while its task is at hand, and give it later.
  */
-static __always_inline void filter_answers_keep(struct filter_answers *kept,
-						struct task_struct *leader)
+__noinline int filter_answers_keep(struct filter_answers *kept)
 {
 	struct filter_rules *rules = filter_rules_get();
-	struct filter_process *process = NULL;
-	struct filter_answers *answers = NULL;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct filter_process *process;
+	struct filter_answers *answers;
 
-	__builtin_memset(kept, 0, sizeof(*kept));
-	if (rules)
-		process = bpf_task_storage_get(&filter_processes, leader, NULL, 0);
-	if (process)
-		answers = filter_answers_of(process, rules);
+	if (!kept || !rules)
+		return 0;
+	process = bpf_task_storage_get(&filter_processes, task->group_leader, NULL, 0);
+	if (!process)
+		return 0;
+	answers = filter_answers_of(process, rules);
 	if (answers)
-		*kept = *answers;
-}
-
-static __always_inline void filter_actor_kept(struct filter_input *in,
-					      const struct filter_answers *kept, __u32 uid)
-{
-	if (kept->generation == in->rules->generation)
-		filter_image(in, FILTER_WORD_IMAGE, kept);
-	filter_user(in, FILTER_WORD_USER, uid);
+		__builtin_memcpy(kept, answers, sizeof(*kept));
+	return 0;
 }
 
 #endif /* FILTER_WHO_BPF_H */

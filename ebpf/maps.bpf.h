@@ -12,16 +12,22 @@ char LICENSE[] SEC("license") = "GPL";
 #define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
 #define NAME_SIZE 256 /* NAME_MAX + 1 */
 #define ROOM_WORDS 2
+#define PATH_GIVEN_AT 8
 #define STRINGS_SIZE 16384 /* all strings but the last one, and the fixed part */
 #define ARGS_SIZE 16384
 
-/* A path, filled from the end of the first PATH_SIZE bytes; `at` is where it begins. */
+/*
+ * A path: the bytes from `at` to `end`. One that was walked fills the first PATH_SIZE bytes from
+ * their end; one that was given, as the caller wrote it, begins behind PATH_GIVEN_AT.
+ */
 struct path_buffer {
 	struct dentry *dentry; /* where the walk up has come to */
 	struct mount *mount;
 	__u32 at;
+	__u32 end;
 	bool whole; /* the walk has reached the very root */
-	__u8 pad[3];
+	bool given;
+	__u8 pad[6];
 	__u64 room[ROOM_WORDS]; /* in front of the bytes: see path_copy_short() */
 	__u8 bytes[PATH_SIZE + NAME_SIZE];
 };

@@ -19,14 +19,13 @@ struct climb {
 
 static long climb_step(__u32 index, struct climb *climb)
 {
-	struct dentry *parent;
+	struct dentry *dentry = climb->dentry, *parent = KREAD(dentry, d_parent);
 
-	if (climb->dentry == climb->wanted) {
+	if (dentry == climb->wanted) {
 		climb->found = true;
 		return 1;
 	}
-	parent = KREAD(climb->dentry, d_parent);
-	if (parent == climb->dentry)
+	if (parent == dentry)
 		return 1;
 	climb->dentry = parent;
 	return 0;
@@ -47,23 +46,52 @@ static __always_inline bool mount_shows(struct vfsmount *mnt, struct dentry *den
 	return climb.found;
 }
 
+struct mount_search {
+	struct dentry *dentry;
+	struct mnt_namespace *namespace;
+	struct mount *mount;
+	struct vfsmount *found;
+};
+
+static __always_inline long mount_try(struct mount_search *search)
+{
+	struct dentry *dentry = search->dentry;
+	struct mount *mount = search->mount;
+	struct vfsmount *mnt = (void *)mount + bpf_core_field_offset(mount->mnt);
+
+	if (!mount)
+		return 1;
+	if (KREAD(mount, mnt_ns) == search->namespace && mount_shows(mnt, dentry)) {
+		search->found = mnt;
+		return 1;
+	}
+	search->mount = next_mount(KREAD(dentry, d_sb), mount);
+	return 0;
+}
+
+static long mount_loop_step(__u32 index, struct mount_search *search)
+{
+	return mount_try(search);
+}
+
 /* Return `start` where it shows the dentry, else another mount of the task's namespace. */
 static __always_inline struct vfsmount *mount_with(struct vfsmount *start, struct dentry *dentry)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct mnt_namespace *namespace = BPF_CORE_READ(task, nsproxy, mnt_ns);
-	struct mount *mount;
+	struct mount_search search = {
+		.dentry = dentry,
+		.namespace = BPF_CORE_READ(task, nsproxy, mnt_ns),
+		.mount = first_mount(KREAD(dentry, d_sb)),
+	};
 
 	if (mount_shows(start, dentry))
 		return start;
-	mount = first_mount(KREAD(dentry, d_sb));
-	for (int i = 0; i < MOUNTS_TRIED && mount; i++) {
-		if (KREAD(mount, mnt_ns) == namespace &&
-		    mount_shows((void *)mount + bpf_core_field_offset(mount->mnt), dentry))
-			return (void *)mount + bpf_core_field_offset(mount->mnt);
-		mount = next_mount(KREAD(dentry, d_sb), mount);
-	}
-	return NULL;
+	if (has_bpf_loop)
+		bpf_loop(MOUNTS_TRIED, mount_loop_step, &search, 0);
+	else
+		for (int i = 0; i < MOUNTS_TRIED && !mount_try(&search); i++)
+			;
+	return search.found;
 }
 
 #endif /* MOUNT_BPF_H */

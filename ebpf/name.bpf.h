@@ -20,8 +20,6 @@
 struct name_under_way {
 	__u32 mode; /* of the file that gets or loses the name */
 	__u32 replaced_mode; /* of the file that loses it to a rename; 0: none */
-	bool whole; /* path is from the very root */
-	__u8 pad[3];
 	struct path_buffer path;
 };
 
@@ -75,12 +73,19 @@ static __always_inline bool is_own(void)
 	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
 }
 
-static __always_inline struct file_event *file_event_begin(struct scratch *scratch,
-							   enum record_type type)
+/* Begin a record of the file at `path`. */
+static __always_inline struct file_event *
+file_event_begin(struct scratch *scratch, enum record_type type, struct path_buffer *path)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
+	struct file_event *r = record_begin(scratch, task, type, file_event);
 
-	return record_begin(scratch, task, type, file_event);
+	if (path->given)
+		r->flags = RECORD_PATH_GIVEN;
+	else if (!path->whole)
+		r->flags = RECORD_PATH_TRUNCATED;
+	record_append_path(scratch, &r->path, path);
+	return r;
 }
 
 /* Report a file by its dentry. */
@@ -95,15 +100,14 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
 	}
-	r = file_event_begin(scratch, type);
-	r->mode = mode;
-	r->created_ns = created_ns;
-	if (!record_append_name(scratch, &r->path, dentry, mnt))
-		r->flags |= RECORD_PATH_TRUNCATED;
-	if (file_event_excluded(type)) {
+	path_build_name(&scratch->path, dentry, mnt);
+	if (file_event_excluded(type, mode, &scratch->path)) {
 		count_filtered(type);
 		return 0;
 	}
+	r = file_event_begin(scratch, type, &scratch->path);
+	r->mode = mode;
+	r->created_ns = created_ns;
 	record_finish(scratch, type, false);
 	return 0;
 }
@@ -112,45 +116,38 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 static __always_inline int file_event_of_name(enum record_type type, struct name_under_way *name,
 					      __u32 mode)
 {
-	struct scratch *scratch = task_scratch_get();
+	struct scratch *scratch;
 	struct file_event *r;
 
 	count_seen(type);
+	if (file_event_excluded(type, mode, &name->path)) {
+		count_filtered(type);
+		return 0;
+	}
+	scratch = task_scratch_get();
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
 	}
-	r = file_event_begin(scratch, type);
+	r = file_event_begin(scratch, type, &name->path);
 	r->mode = mode;
 	r->mount_namespace = task_mount_namespace((void *)bpf_get_current_task());
-	if (!name->whole)
-		r->flags |= RECORD_PATH_TRUNCATED;
-	record_append_path(scratch, &r->path, &name->path);
-	if (file_event_excluded(type)) {
-		count_filtered(type);
-		return 0;
-	}
 	record_finish(scratch, type, false);
 	return 0;
 }
 
-/* Append a string of user memory, or of the kernel's. */
-static __always_inline long record_append_string(struct scratch *scratch, struct varlen *string,
-						 const char *from, bool in_kernel)
+/* Take a path from user memory, or from the kernel's. Returns false if it cannot be read. */
+static __always_inline bool path_read(struct path_buffer *path, const char *from, bool in_kernel)
 {
-	__u32 used = scratch->used & (STRINGS_SIZE - 1);
-	long size;
+	__u8 *to = &path->bytes[PATH_GIVEN_AT];
+	long size = in_kernel ? bpf_probe_read_kernel_str(to, PATH_SIZE, from)
+			      : bpf_probe_read_user_str(to, PATH_SIZE, from);
 
-	if (in_kernel)
-		size = bpf_probe_read_kernel_str(&scratch->data[used], PATH_SIZE, from);
-	else
-		size = bpf_probe_read_user_str(&scratch->data[used], PATH_SIZE, from);
-	if (size <= 0)
-		return size;
-	string->offset = used;
-	string->length = size - 1;
-	scratch->used = used + size - 1;
-	return size;
+	path->given = true;
+	path->whole = false;
+	path->at = PATH_GIVEN_AT;
+	path->end = PATH_GIVEN_AT + (size > 0 ? size - 1 : 0);
+	return size > 0;
 }
 
 /* The directory that a relative name begins at. */
@@ -185,26 +182,16 @@ static __always_inline void append_root(struct scratch *scratch, struct file_eve
 }
 
 /*
- * Begin a record of a file by the string that the caller gave; user space resolves it.
- * `in_kernel`: the string is the kernel's own copy. What else that takes is added below,
- * once the rules have let the string pass.
+ * Begin a record of a file by the string that the caller gave, which is in scratch->path; user
+ * space resolves it from `dirfd`.
  */
-static __always_inline void file_event_begin_given(struct scratch *scratch, __u64 string,
-						   __u32 type, __u32 flags, bool in_kernel)
-{
-	struct file_event *r = file_event_begin(scratch, type);
-
-	r->flags = RECORD_PATH_GIVEN | flags;
-	if (record_append_string(scratch, &r->path, (void *)string, in_kernel) <= 0)
-		r->flags |= RECORD_PATH_UNREADABLE;
-}
-
-/* Where the string is to be looked up. */
-static __always_inline void file_event_append_place(struct scratch *scratch, __s32 dirfd)
+static __always_inline void file_event_begin_given(struct scratch *scratch, __u32 type, __s32 dirfd,
+						   __u32 flags)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct file_event *r = (void *)scratch->data;
+	struct file_event *r = file_event_begin(scratch, type, &scratch->path);
 
+	r->flags |= flags;
 	r->mount_namespace = task_mount_namespace(task);
 	if (!r->path.length || scratch->data[r->path.offset & (STRINGS_SIZE - 1)] != '/')
 		append_base(scratch, r, task, dirfd);
@@ -221,12 +208,13 @@ static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
 	}
-	file_event_begin_given(scratch, string, type, flags, false);
-	if (file_event_excluded(type)) {
+	if (!path_read(&scratch->path, (void *)string, false))
+		flags |= RECORD_PATH_UNREADABLE;
+	if (file_event_excluded(type, 0, &scratch->path)) {
 		count_filtered(type);
 		return 0;
 	}
-	file_event_append_place(scratch, dirfd);
+	file_event_begin_given(scratch, type, dirfd, flags);
 	record_finish(scratch, type, false);
 	return 0;
 }

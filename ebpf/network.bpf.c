@@ -149,21 +149,23 @@ int BPF_PROG(tcp_accept_grafted, struct sock *sk, struct socket *parent)
 	return 0;
 }
 
-static __always_inline void accepted_file(struct file *file)
+__noinline int accepted_file(__u64 file_address)
 {
+	struct file *file = (void *)file_address;
 	struct inode *inode = file ? KREAD(file, f_inode) : NULL;
 	struct socket *socket;
 
 	if (!inode || (KREAD(inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return;
+		return 0;
 	socket = KREAD(file, private_data);
 	accepted(KREAD(socket, sk));
+	return 0;
 }
 
 __noinline int connection_accepted(__u32 fd)
 {
 	if (!is_grafting)
-		accepted_file(task_file(current_task(), fd));
+		accepted_file((__u64)task_file(current_task(), fd));
 	return 0;
 }
 
@@ -214,13 +216,13 @@ int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *reque
 		if (KREAD(request, opcode) != IORING_OP_ACCEPT)
 			return 0;
 		if (result >= 0)
-			accepted_file(ring_made_file(ring, ring_file_slot(request), result));
+			accepted_file((__u64)ring_made_file(ring, ring_file_slot(request), result));
 		if (!goes_on)
 			bpf_map_delete_elem(&ring_accepts, &accept);
 		return 0;
 	}
 	slot = goes_on && result >= 0 ? bpf_map_lookup_elem(&ring_accepts, &accept) : NULL;
 	if (slot)
-		accepted_file(ring_made_file(ring, *slot, result));
+		accepted_file((__u64)ring_made_file(ring, *slot, result));
 	return 0;
 }

@@ -10,7 +10,7 @@
 #include "maps.bpf.h"
 
 #define PATH_STEPS 2048 /* more components than PATH_SIZE bytes can hold */
-#define PATH_STEPS_WITHOUT_LOOP 96 /* 64 components, and mounts between them */
+#define PATH_STEPS_WITHOUT_LOOP 96 /* 64 components, and mounts between them \ */
 
 #define DELETED " (deleted)"
 #define DELETED_LENGTH 10
@@ -112,8 +112,8 @@ static __always_inline void path_begin(struct path_buffer *path, struct dentry *
 {
 	path->dentry = dentry;
 	path->mount = container_of(mnt, struct mount, mnt);
-	path->at = PATH_SIZE;
-	path->whole = false;
+	path->at = path->end = PATH_SIZE;
+	path->whole = path->given = false;
 }
 
 /* Write what is above the walk's start. Returns false when the front is missing. */
@@ -162,7 +162,7 @@ static __always_inline void record_append_path(struct scratch *scratch, struct v
 					       struct path_buffer *path)
 {
 	__u32 at = path->at & (PATH_SIZE - 1);
-	__u32 length = (PATH_SIZE - at) & (PATH_SIZE - 1);
+	__u32 length = (path->end - at) & (PATH_SIZE - 1);
 	__u32 used = scratch->used & (STRINGS_SIZE - 1);
 
 	bpf_probe_read_kernel(&scratch->data[used], length, &path->bytes[at]);
@@ -176,16 +176,6 @@ static __always_inline bool record_append_dentry(struct scratch *scratch, struct
 						 struct dentry *dentry, struct vfsmount *mnt)
 {
 	bool whole = path_build(&scratch->path, dentry, mnt);
-
-	record_append_path(scratch, string, &scratch->path);
-	return whole;
-}
-
-/* The same for a name, without " (deleted)". */
-static __always_inline bool record_append_name(struct scratch *scratch, struct varlen *string,
-					       struct dentry *dentry, struct vfsmount *mnt)
-{
-	bool whole = path_build_name(&scratch->path, dentry, mnt);
 
 	record_append_path(scratch, string, &scratch->path);
 	return whole;

@@ -119,31 +119,33 @@ static __always_inline __u64 udp_flow_reported(const struct flow *flow, const st
 }
 
 /* Report a flow of the current task, unless it was lately. */
-static __always_inline void udp_report(const struct flow *flow, bool initiated)
+VERIFIED_ONCE int udp_report(const struct flow *flow, bool initiated)
 {
 	struct task_struct *task = current_task();
-	struct udp_recent *recent = udp_recent_of(flow);
-	struct udp_recent own = {
-		.flow = *flow,
-		.start_boot_ns = KREAD(task, start_boottime),
-		.reported = bpf_ktime_get_boot_ns(),
-		.tid = KREAD(task, pid),
-		.exec_id = KREAD(task, self_exec_id),
-	};
+	struct udp_recent own = {}, *recent;
 	struct owner owner;
 	__u64 reported;
 
+	if (!flow)
+		return 0;
+	own.flow = *flow;
+	own.start_boot_ns = KREAD(task, start_boottime);
+	own.reported = bpf_ktime_get_boot_ns();
+	own.tid = KREAD(task, pid);
+	own.exec_id = KREAD(task, self_exec_id);
+	recent = udp_recent_of(&own.flow);
 	if (!recent || udp_recent_is(recent, &own))
-		return;
+		return 0;
 	owner_fill(&owner);
 	if (!owner.tgid) /* the idle task, in softirq */
-		return;
-	reported = udp_flow_reported(flow, &owner, own.reported);
+		return 0;
+	reported = udp_flow_reported(&own.flow, &owner, own.reported);
 	if (reported)
 		own.reported = reported;
 	else
-		network_report(&owner, flow, initiated, false);
+		network_report_unasked(&owner, &own.flow, initiated, false);
 	udp_recent_set(recent, &own);
+	return 0;
 }
 
 /*

@@ -35,13 +35,14 @@ static __always_inline int request_remember(__u64 request, __s32 dirfd, __u64 na
 					    enum record_type type)
 {
 	struct scratch *scratch = task_scratch_get();
+	__u32 flags = 0;
 
 	if (is_own())
 		return 0;
 	if (scratch) {
-		file_event_begin_given(scratch, (__u64)KREAD((struct filename *)name, name), type,
-				       0, true);
-		file_event_append_place(scratch, dirfd);
+		if (!path_read(&scratch->path, KREAD((struct filename *)name, name), true))
+			flags = RECORD_PATH_UNREADABLE;
+		file_event_begin_given(scratch, type, dirfd, flags);
 		if (scratch->used <= REQUEST_RECORD_SIZE &&
 		    !bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY))
 			return 0;
