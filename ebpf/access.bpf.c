@@ -19,8 +19,7 @@
 #define PROCESS_ALL_ACCESS 0x1fffff
 
 /* Report the current task's reach into the process of `target`, unless it is its own. */
-static __always_inline int process_accessed(struct task_struct *target, __u32 given_pid,
-					    __u32 access)
+static __noinline int process_accessed(struct task_struct *target, __u32 given_pid, __u32 access)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;

@@ -117,7 +117,7 @@ static long filter_find_slash(__u32 index, struct filter_walk *walk)
 	return 1;
 }
 
-FILTER_CALLBACKS(path, PATH_SIZE)
+FILTER_CALLBACKS(path, PATH_SIZE, 4)
 
 /* Whether a path is there as a whole. */
 static __always_inline bool filter_can_read(const struct path_buffer *path)

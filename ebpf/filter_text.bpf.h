@@ -96,7 +96,7 @@ __noinline int filter_print_group(struct filter_text_room *room, __u32 number)
 	return 0;
 }
 
-FILTER_CALLBACKS(text, FILTER_TEXT_SIZE)
+FILTER_CALLBACKS(text, FILTER_TEXT_SIZE, 1)
 
 /* Ask what was printed as this text of the event. */
 __noinline int filter_judge_text(struct filter_known *known, __u32 event, __u32 text)

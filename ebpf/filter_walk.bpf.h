@@ -9,8 +9,6 @@
 #include "compat.bpf.h"
 #include "filter_rules.bpf.h"
 
-#define FILTER_STEP_WORDS 4 /* calls cost more than words */
-
 struct filter_walk {
 	struct filter_rules *rules;
 	const __u8 *text;
@@ -106,21 +104,22 @@ static __always_inline __u64 filter_cut(__u64 word, __u32 left)
 		return 0;                                              \
 	}
 
-#define FILTER_CALLBACKS(room, size)                                              \
-	FILTER_CALLBACK(filter_step_##room, size, FILTER_STEP_WORDS, filter_step) \
+/* Where calls cost too much, as they do at every path, a step is of several words. */
+#define FILTER_CALLBACKS(room, size, words)                           \
+	FILTER_CALLBACK(filter_step_##room, size, words, filter_step) \
 	FILTER_CALLBACK(filter_collect_##room, size, 1, filter_collect)
 
 /* The second time only when something was found, to see what. */
-#define FILTER_WALK(walk, size, room)                                                         \
-	({                                                                                    \
-		__u16 __state = (walk).state;                                                 \
-		__u32 __at = (walk).at;                                                       \
-		bpf_loop((size) / 8 / FILTER_STEP_WORDS + 1, filter_step_##room, &(walk), 0); \
-		if ((walk).found & FILTER_FOUND) {                                            \
-			(walk).state = __state;                                               \
-			(walk).at = __at;                                                     \
-			bpf_loop((size) / 8 + 1, filter_collect_##room, &(walk), 0);          \
-		}                                                                             \
+#define FILTER_WALK(walk, size, room)                                                \
+	({                                                                           \
+		__u16 __state = (walk).state;                                        \
+		__u32 __at = (walk).at;                                              \
+		bpf_loop((size) / 8 + 1, filter_step_##room, &(walk), 0);            \
+		if ((walk).found & FILTER_FOUND) {                                   \
+			(walk).state = __state;                                      \
+			(walk).at = __at;                                            \
+			bpf_loop((size) / 8 + 1, filter_collect_##room, &(walk), 0); \
+		}                                                                    \
 	})
 
 #endif /* FILTER_WALK_BPF_H */

@@ -58,7 +58,7 @@ static __always_inline void filter_image_inherit(struct task_struct *parent,
 		*to = *from;
 }
 
-FILTER_CALLBACKS(image, FILTER_IMAGE_SIZE)
+FILTER_CALLBACKS(image, FILTER_IMAGE_SIZE, 1)
 
 static __always_inline void filter_answers_make(struct filter_answers *answers,
 						struct filter_rules *rules,

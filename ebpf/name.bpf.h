@@ -113,12 +113,13 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 }
 
 /* Report a file by the name that a security hook has resolved. */
-static __always_inline int file_event_of_name(enum record_type type, struct name_under_way *name,
-					      __u32 mode)
+VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __u32 mode)
 {
 	struct scratch *scratch;
 	struct file_event *r;
 
+	if (!name || type >= RECORD_TYPE_MAX)
+		return 0;
 	count_seen(type);
 	if (file_event_excluded(type, mode, &name->path)) {
 		count_filtered(type);
@@ -199,10 +200,12 @@ static __always_inline void file_event_begin_given(struct scratch *scratch, __u3
 }
 
 /* Report a file by the string that the caller gave. */
-static __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u32 type, __u32 flags)
+__noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u32 flags)
 {
 	struct scratch *scratch = task_scratch_get();
 
+	if (type >= RECORD_TYPE_MAX)
+		return 0;
 	count_seen(type);
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);

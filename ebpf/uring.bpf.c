@@ -31,29 +31,33 @@ struct {
 	__type(value, struct request_record);
 } requests_under_way SEC(".maps");
 
-static __always_inline int request_remember(__u64 request, __s32 dirfd, __u64 name,
-					    enum record_type type)
+/* A name that a request is about to give or take; `name` is a struct filename. */
+struct request_name {
+	__u64 name;
+	__s32 dirfd;
+	__u32 type; /* enum record_type; 0: of no interest */
+};
+
+static __always_inline int request_remember(__u64 request, const struct request_name *given)
 {
 	struct scratch *scratch = task_scratch_get();
+	struct filename *filename = (void *)given->name;
 	__u32 flags = 0;
 
-	if (is_own())
-		return 0;
 	if (scratch) {
-		if (!path_read(&scratch->path, KREAD((struct filename *)name, name), true))
+		if (!path_read(&scratch->path, KREAD(filename, name), true))
 			flags = RECORD_PATH_UNREADABLE;
-		file_event_begin_given(scratch, type, dirfd, flags);
+		file_event_begin_given(scratch, given->type, given->dirfd, flags);
 		if (scratch->used <= REQUEST_RECORD_SIZE &&
 		    !bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY))
 			return 0;
 	}
-	count_seen(type);
-	count_lost(type, LOSS_UNREADABLE);
+	count_seen(given->type);
+	count_lost(given->type, LOSS_UNREADABLE);
 	return 0;
 }
 
-/* The kernel has copied the names of the request; they are gone when it completes. */
-static __always_inline int name_begun(struct io_kiocb *request)
+static __always_inline void request_read(struct request_name *given, struct io_kiocb *request)
 {
 	struct io_rename *rename = (void *)&request->cmd;
 	struct io_unlink *unlink = (void *)&request->cmd;
@@ -61,25 +65,32 @@ static __always_inline int name_begun(struct io_kiocb *request)
 
 	switch (request->opcode) {
 	case IORING_OP_UNLINKAT:
-		if (KREAD(unlink, flags) & AT_REMOVEDIR ||
-		    !is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
-			return 0;
-		return request_remember((__u64)request, KREAD(unlink, dfd),
-					(__u64)KREAD(unlink, filename), RECORD_FILE_DELETE);
+		given->name = (__u64)KREAD(unlink, filename);
+		given->dirfd = KREAD(unlink, dfd);
+		given->type = KREAD(unlink, flags) & AT_REMOVEDIR ? 0 : RECORD_FILE_DELETE;
+		return;
 	case IORING_OP_RENAMEAT:
-		if (KREAD(rename, flags) & RENAME_EXCHANGE ||
-		    !is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
-			return 0;
-		return request_remember((__u64)request, KREAD(rename, new_dfd),
-					(__u64)KREAD(rename, newpath), RECORD_FILE_CREATE);
+		given->name = (__u64)KREAD(rename, newpath);
+		given->dirfd = KREAD(rename, new_dfd);
+		given->type = KREAD(rename, flags) & RENAME_EXCHANGE ? 0 : RECORD_FILE_CREATE;
+		return;
 	case IORING_OP_LINKAT:
-		if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
-			return 0;
-		return request_remember((__u64)request, KREAD(link, new_dfd),
-					(__u64)KREAD(link, newpath), RECORD_FILE_CREATE);
-	default:
-		return 0;
+		given->name = (__u64)KREAD(link, newpath);
+		given->dirfd = KREAD(link, new_dfd);
+		given->type = RECORD_FILE_CREATE;
+		return;
 	}
+}
+
+/* The kernel has copied the names of the request; they are gone when it completes. */
+static __always_inline int name_begun(struct io_kiocb *request)
+{
+	struct request_name given = {};
+
+	request_read(&given, request);
+	if (!given.type || !is_wanted(RECORD_BIT(given.type)) || is_own())
+		return 0;
+	return request_remember((__u64)request, &given);
 }
 
 /* Report what was remembered of a request that has succeeded. */
