@@ -149,23 +149,28 @@ int BPF_PROG(tcp_accept_grafted, struct sock *sk, struct socket *parent)
 	return 0;
 }
 
-__noinline int accepted_file(__u64 file_address)
+static __always_inline void accepted_file(struct file *file)
 {
-	struct file *file = (void *)file_address;
 	struct inode *inode = file ? KREAD(file, f_inode) : NULL;
 	struct socket *socket;
 
 	if (!inode || (KREAD(inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return 0;
+		return;
 	socket = KREAD(file, private_data);
 	accepted(KREAD(socket, sk));
-	return 0;
 }
 
+/* One function in all: deep in calls, the kernel has little stack left for it. */
 __noinline int connection_accepted(__u32 fd)
 {
 	if (!is_grafting)
-		accepted_file((__u64)task_file(current_task(), fd));
+		accepted_file(task_file(current_task(), fd));
+	return 0;
+}
+
+__noinline int ring_accepted(__u64 file_address)
+{
+	accepted_file((void *)file_address);
 	return 0;
 }
 
@@ -216,13 +221,13 @@ int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *reque
 		if (KREAD(request, opcode) != IORING_OP_ACCEPT)
 			return 0;
 		if (result >= 0)
-			accepted_file((__u64)ring_made_file(ring, ring_file_slot(request), result));
+			ring_accepted((__u64)ring_made_file(ring, ring_file_slot(request), result));
 		if (!goes_on)
 			bpf_map_delete_elem(&ring_accepts, &accept);
 		return 0;
 	}
 	slot = goes_on && result >= 0 ? bpf_map_lookup_elem(&ring_accepts, &accept) : NULL;
 	if (slot)
-		accepted_file((__u64)ring_made_file(ring, *slot, result));
+		ring_accepted((__u64)ring_made_file(ring, *slot, result));
 	return 0;
 }
