@@ -235,4 +235,47 @@ __noinline int filter_excludes(struct filter_known *known, __u32 event)
 	       !filter_any_clause(&clauses, rules->include_begin, rules->include_end, true);
 }
 
+/*
+ * What the rules say of an image alone: half a generation, and two bits of each event, of
+ * which one says that it was asked, the other that such a process is excluded whatever it
+ * does. All in one number, which never is half of this and half of that; an answer that two
+ * writers lose is asked for again.
+ */
+#define FILTER_GENERATION_SHIFT 32
+#define FILTER_ASKED(event) (1ULL << ((event) & (FILTER_EVENT_MAX - 1)))
+#define FILTER_EXCLUDED(event) (FILTER_ASKED(event) << FILTER_EVENT_MAX)
+
+/* Whether the image of the current process is enough to exclude both of two events. */
+__noinline int filter_image_excludes(__u32 event, __u32 other)
+{
+	__u64 asked = FILTER_ASKED(event) | FILTER_ASKED(other);
+	struct filter_input in = {.rules = filter_rules_get()};
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct filter_process *process;
+	__u64 judged, generation;
+
+	if (!in.rules)
+		return 0;
+	process = bpf_task_storage_get(&filter_processes, task->group_leader, NULL, 0);
+	if (!process || !process->length)
+		return 0;
+	generation = in.rules->generation << FILTER_GENERATION_SHIFT;
+	judged = *(volatile __u64 *)&process->judged;
+	if (judged >> FILTER_GENERATION_SHIFT != generation >> FILTER_GENERATION_SHIFT)
+		judged = generation;
+	if ((judged & asked) != asked) {
+		if (!filter_begin(&in))
+			return 0;
+		filter_own_image(in.known);
+		judged |= asked;
+		if (filter_excludes(in.known, event))
+			judged |= FILTER_EXCLUDED(event);
+		if (filter_excludes(in.known, other))
+			judged |= FILTER_EXCLUDED(other);
+		filter_end(&in);
+		*(volatile __u64 *)&process->judged = judged;
+	}
+	return !(~judged & asked << FILTER_EVENT_MAX);
+}
+
 #endif /* FILTER_BPF_H */

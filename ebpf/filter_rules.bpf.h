@@ -74,6 +74,7 @@ enum filter_flag {
 	FILTER_NEVER = 1 << 1, /* no rule reports any event of this type */
 	FILTER_DEFAULT_INCLUDE = 1 << 2,
 	FILTER_QUIET_DISCARD = 1 << 3, /* discard when all is known and nothing is found */
+	FILTER_BY_IMAGE = 1 << 4, /* some images are enough to discard */
 };
 
 enum filter_term_flag {
@@ -153,6 +154,7 @@ struct filter_answers {
 /* The image of a process as the record of its exec has it, with the answers. */
 struct filter_process {
 	struct filter_answers answers[2]; /* by the parity of their generation */
+	__u64 judged; /* by its image alone: see filter_image_excludes() */
 	__u32 length;
 	__u32 pad;
 	__u8 image[FILTER_IMAGE_SIZE + 8];

@@ -18,6 +18,7 @@ static __always_inline void filter_image_keep(struct filter_process *process,
 
 	process->answers[0].generation = 0;
 	process->answers[1].generation = 0;
+	process->judged = 0;
 	process->length = 0;
 	if (length >= FILTER_IMAGE_SIZE)
 		return;

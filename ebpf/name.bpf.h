@@ -96,6 +96,10 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 	struct file_event *r;
 
 	count_seen(type);
+	if (file_actor_excluded(type)) {
+		count_filtered(type);
+		return 0;
+	}
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
@@ -121,7 +125,7 @@ VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __
 	if (!name || type >= RECORD_TYPE_MAX)
 		return 0;
 	count_seen(type);
-	if (file_event_excluded(type, mode, &name->path)) {
+	if (file_actor_excluded(type) || file_event_excluded(type, mode, &name->path)) {
 		count_filtered(type);
 		return 0;
 	}
@@ -207,6 +211,10 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u32
 	if (type >= RECORD_TYPE_MAX)
 		return 0;
 	count_seen(type);
+	if (file_actor_excluded(type)) {
+		count_filtered(type);
+		return 0;
+	}
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;

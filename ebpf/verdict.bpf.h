@@ -22,6 +22,7 @@
 #ifdef WITHOUT_BPF_LOOP
 
 #define file_event_excluded(type, mode, path) ((void)(mode), false)
+#define file_actor_excluded(type) false
 #define raw_access_excluded(path) false
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
@@ -123,10 +124,36 @@ __noinline int file_event_judged(struct filter_known *known, __u32 event, __u32 
 }
 
 /* A deletion is two events: it is sent when either may be wanted. */
+static __always_inline __u32 event_of(__u32 type)
+{
+	return type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE;
+}
+
+static __always_inline __u32 other_event_of(__u32 type)
+{
+	return type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE_DETECTED;
+}
+
+/* Whether who does it is enough to exclude it, whatever the file. */
+static __always_inline bool file_actor_excluded(__u32 type)
+{
+	const __u32 either = FILTER_NEVER | FILTER_BY_IMAGE;
+	struct filter_rules *rules = filter_rules_get();
+	__u32 event = event_of(type), other = other_event_of(type);
+	__u32 flags, also;
+
+	if (!rules)
+		return false;
+	flags = filter_rules_for(rules, event)->flags;
+	also = filter_rules_for(rules, other)->flags;
+	if (!(flags & either) || !(also & either))
+		return false;
+	return filter_image_excludes(event, other);
+}
+
 __noinline int file_event_excluded(__u32 type, __u32 mode, const struct path_buffer *path)
 {
-	__u32 event = type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE;
-	__u32 other = type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE_DETECTED;
+	__u32 event = event_of(type), other = other_event_of(type);
 	struct filter_input in = {.rules = filter_rules_get()};
 	__u32 known = foregone(&in, event), also = foregone(&in, other);
 	bool excluded;

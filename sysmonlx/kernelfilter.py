@@ -189,6 +189,7 @@ class KernelFilter:
             "FILTER_NEVER": event.never,
             "FILTER_DEFAULT_INCLUDE": event.default_include,
             "FILTER_QUIET_DISCARD": event.quiet_discard,
+            "FILTER_BY_IMAGE": event.by_image,
         }
         packed.flags = sum(self._numbers[name] for name, on in flags.items() if on)
         packed.exclude_begin = event.exclude

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from sysmonlx.automaton import Table
 from sysmonlx.clauses import Decision, expressions_of, tests_of
 from sysmonlx.kernelbits import Atoms, Bits, askable, true_of
-from sysmonlx.kernelfields import EVENTS, FIELDS, Place
-from sysmonlx.literals import ALWAYS, Group, Groups, Reducer
+from sysmonlx.kernelfields import EVENTS, FIELDS, Kind, Place
+from sysmonlx.literals import ALWAYS, Group, Groups, Literal, Reducer
 
 #: The one reason to filter nothing in the kernel that costs nothing.
 ALL_REPORTED = "all of them are reported"
@@ -40,7 +40,8 @@ class EventRules:
 
     Terms of exclude clauses stand from `exclude`, those of include clauses from
     `include` to `end`. `reason` says why the kernel leaves the event to user space.
-    `choices` has by enumerator all bits of a field and those of each value.
+    `choices` has by enumerator all bits of a field and those of each value. `by_image`
+    says that some images are enough to discard.
     """
 
     event_id: int
@@ -48,6 +49,7 @@ class EventRules:
     never: bool = False
     default_include: bool = False
     quiet_discard: bool = False
+    by_image: bool = False
     exclude: int = 0
     include: int = 0
     end: int = 0
@@ -144,6 +146,8 @@ class _Compiler:
             default_include=default,
             quiet_discard=any(map(_holds_of_nothing, excludes))
             or not (default or any(map(_holds_of_nothing, includes))),
+            by_image=any(_may_hold_by_image(fields, groups) for groups in excludes)
+            or not (default or any(_needs_more(fields, groups) for groups in includes)),
             exclude=exclude,
             include=include,
             end=len(self.terms),
@@ -239,6 +243,20 @@ def _joined(groups: Sequence[Sequence[Term]]) -> list[Term]:
 def _holds_of_nothing(groups: Groups) -> bool:
     """Return whether a clause holds when no pattern is found."""
     return all(any(literal.negated for literal in group) for group in groups)
+
+
+def _may_hold_by_image(fields: Mapping[str, Place], groups: Groups) -> bool:
+    """Return whether some image makes a clause true, whatever else is unknown."""
+    return all(any(_asks_image(fields, each) for each in group) for group in groups)
+
+
+def _needs_more(fields: Mapping[str, Place], groups: Groups) -> bool:
+    """Return whether no image makes a clause false while all else is unknown."""
+    return not any(all(_asks_image(fields, each) for each in group) for group in groups)
+
+
+def _asks_image(fields: Mapping[str, Place], literal: Literal) -> bool:
+    return fields[literal.field].kind is Kind.IMAGE
 
 
 def _why_not(decision: Decision, fields: Mapping[str, Place]) -> str:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -163,20 +164,69 @@ def test_what_no_rule_wants_does_not_reach_the_daemon(
     assert started.stats()["events"]["11"]["filtered_in"] == "kernel"
 
 
+#: Makes the files that it is told, until "exec FILE": that it does as another image.
+MAKER = """
+import os
+while not (path := input()).startswith('exec '):
+    os.close(os.open(path, os.O_CREAT, 0o600))
+os.execv('/usr/bin/touch', ('touch', path.removeprefix('exec ')))
+"""
+
+
+def maker_of_files() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", MAKER], stdin=subprocess.PIPE)
+
+
+def make_file(maker: subprocess.Popen[bytes], path: Path, before: str = "") -> None:
+    """Have the maker make a file, and wait until it is there."""
+    assert maker.stdin is not None
+    maker.stdin.write(os.fsencode(f"{before}{path}\n"))
+    maker.stdin.flush()
+    end = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_an_image_that_is_enough_to_exclude_is_judged_anew_when_it_changes(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    rules = (
+        '<FileCreate onmatch="exclude"><Image condition="{}">{}</Image></FileCreate>'
+    )
+    by_python = rules.format("contains", "python")
+    started = daemon(by_python)
+    maker = maker_of_files()
+    try:
+        make_file(maker, tmp_path / "first")
+        make_file(maker, tmp_path / "again")
+        nobody = policy_of(started, rules.format("is", "/nobody"))
+        started.request(do="reload", policy=nobody.to_json())
+        make_file(maker, tmp_path / "reloaded")
+        former = policy_of(started, by_python)
+        started.request(do="reload", policy=former.to_json())
+        make_file(maker, tmp_path / "as before")
+        make_file(maker, tmp_path / "executed", before="exec ")
+        made = {event.get("TargetFilename", "") for event in started.settle()}
+        ours = {Path(name).name for name in made if name.startswith(f"{tmp_path}/")}
+        names = {"first", "again", "reloaded", "as before", "executed"}
+        assert ours & names == {"reloaded", "executed"}
+    finally:
+        maker.kill()
+        maker.communicate()
+
+
 def test_processes_older_than_the_daemon_are_judged_by_their_image(
     daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    code = "import os\nwhile True: os.close(os.open(input(), os.O_CREAT, 0o600))"
-    old = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
-    assert old.stdin is not None
+    old = maker_of_files()
     image = os.path.realpath(f"/proc/{old.pid}/exe")
     started = daemon(
         f'<FileCreate onmatch="exclude"><Image>{image}</Image></FileCreate>'
     )
     try:
         before = started.stats()["records"]["file_create"]["filtered_in_kernel"]
-        old.stdin.write(os.fsencode(tmp_path / "by-old") + b"\n")
-        old.stdin.flush()
+        make_file(old, tmp_path / "by-old")
         subprocess.run(["/usr/bin/touch", tmp_path / "by-other"], check=True)
         events = started.settle()
         names = [event.get("TargetFilename") for event in events]
