@@ -12,6 +12,7 @@ import pytest
 #: What the names of the chosen tests begin with, by file.
 CHOSEN = {
     "tests/vm/test_programs.py": ("test_",),
+    "tests/vm/test_rules_in_kernel.py": ("test_",),
     "tests/kernel/test_second_start.py": ("test_second_start_",),
     "tests/kernel/test_process_events.py": (
         "test_program_is_reported_as_proc_says[posix_spawn]",
