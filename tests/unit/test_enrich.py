@@ -167,6 +167,23 @@ def test_unknown_parent_is_placeholders(context: Context) -> None:
     assert parent == [NO_GUID, "7", "-", "-", "-"]
 
 
+def test_what_a_session_has_in_common_is_forgotten_with_renew(
+    context: Context,
+) -> None:
+    assert created(context)["User"] == "user"
+    context.users.names[1000] = "renamed"  # type: ignore[index]  # a dict here
+    context.renew()
+    assert created(context)["User"] == "renamed"
+
+
+def test_sessions_that_are_kept_are_few(context: Context) -> None:
+    for number in range(3000):
+        event = created(context, cwd=b"/%d" % number, session_id=number)
+        assert event["CurrentDirectory"] == f"/{number}"
+        assert event["TerminalSessionId"] == str(number)
+    assert len(context._sessions) <= 256
+
+
 def test_logon_id_is_the_whole_uid(context: Context) -> None:
     event = created(context, uid=54321)
     assert (event["User"], event["LogonId"]) == ("-", "54321")
