@@ -2,16 +2,13 @@
 from __future__ import annotations
 
 import gc
-import uuid
 import weakref
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sysmonlx.process import NO_GUID, Identity, Process
+from sysmonlx.process import Identity, Process
 from sysmonlx.processes import (
     ACTOR_FIELDS,
     CREATE_FIELDS,
@@ -20,7 +17,7 @@ from sysmonlx.processes import (
     GRACE_NS,
     ProcessTable,
 )
-from sysmonlx.texts import UNKNOWN, Texts, args_text, is_plain, path_text
+from sysmonlx.texts import UNKNOWN
 
 FLAGS = {"KERNEL_THREAD": 1, "ARGS_TRUNCATED": 2, "IMAGE_TRUNCATED": 4}
 SECOND = 1_000_000_000
@@ -99,77 +96,6 @@ def table(request: pytest.FixtureRequest) -> Table:
     made.settles = request.param
     made.scan([INIT], 2 * SECOND)
     return made
-
-
-def test_guid_has_the_layout_of_sysmon() -> None:
-    identity = Identity(0xC30C9345, 0x670359F2 * SECOND)
-    guid = identity.process_guid(0x2345, 0x123, 7)
-    data = uuid.UUID(guid).bytes_le
-    assert guid.startswith("{c30c9345-59f2-6703-")
-    assert int.from_bytes(data[8:], "little") == 0x123 << 34 | 0x2345 << 12 | 7
-    assert identity.logon_guid(0, 1, 1000) == "{c30c9345-0000-0000-e803-000001000000}"
-    assert identity.logon_guid(0x670359F2, 0, 0) == (
-        "{c30c9345-59f2-6703-0000-000000000000}"
-    )
-
-
-Images = st.tuples(
-    st.integers(1, (1 << 22) - 1),
-    st.integers(0, 1 << 61),
-    st.integers(0, 4095),
-)
-
-
-@given(Images, Images)
-def test_two_images_never_share_a_guid(
-    one: tuple[int, int, int], two: tuple[int, int, int]
-) -> None:
-    identity = Identity(1, 1_700_000_000_123_456_789)
-    guids = {identity.process_guid(*one), identity.process_guid(*two)}
-    assert len(guids) == len({one, two})
-
-
-@pytest.mark.parametrize(
-    ("data", "truncated", "shown"),
-    [
-        (b"", False, UNKNOWN),
-        (b"\0", False, ""),
-        (b"a\0b c\0\0d\0", False, "a b c  d"),
-        (b"no end", False, "no end"),
-        (b"0123456789", True, "0123456..."),
-        (b"\xff\n", False, "\udcff\n"),
-    ],
-)
-def test_arguments_are_joined(data: bytes, truncated: bool, shown: str) -> None:
-    assert args_text(data, truncated) == shown
-
-
-def test_path_without_its_front_begins_with_plus() -> None:
-    assert path_text(b"/a/b", True) == "+/a/b"
-    assert path_text(b"", False) == UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("data", "plain"),
-    [
-        (b"", True),
-        (b"/usr/bin/program-1.0_x86 --like='this'\0~\0", True),
-        *((bytes([byte]), False) for byte in b'&<>"\\\t\n\r\x7f\x01\x1f\x80\xff'),
-        ("/\u00e4".encode(), False),
-    ],
-)
-def test_plain_is_what_every_form_shows_as_it_is(data: bytes, plain: bool) -> None:
-    assert is_plain(data) is plain
-    assert Texts()[b"/" + data][1] is plain
-
-
-def test_texts_do_not_keep_what_is_long_or_grow_without_end() -> None:
-    texts = Texts()
-    assert texts[b"a" * 300] == ("a" * 300, True)
-    assert not texts
-    for number in range(5000):
-        assert texts[b"%d" % number][0] == str(number)
-    assert len(texts) <= 2048
 
 
 @pytest.mark.parametrize(
@@ -417,7 +343,3 @@ def test_superseded_images_do_not_keep_their_ancestors(
     table.expire(1000 * SECOND)
     gc.collect()
     assert sum(each() is not None for each in kept) <= 2
-
-
-def test_no_guid_is_all_zero() -> None:
-    assert uuid.UUID(NO_GUID).int == 0

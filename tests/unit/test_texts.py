@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sysmonlx.texts import (
+    UNKNOWN,
+    PlainTexts,
+    Texts,
+    args_text,
+    is_plain,
+    path_text,
+    plain_args,
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "truncated", "shown"),
+    [
+        (b"", False, UNKNOWN),
+        (b"\0", False, ""),
+        (b"a\0b c\0\0d\0", False, "a b c  d"),
+        (b"no end", False, "no end"),
+        (b"0123456789", True, "0123456..."),
+        (b"\xff\n", False, "\udcff\n"),
+    ],
+)
+def test_arguments_are_joined(data: bytes, truncated: bool, shown: str) -> None:
+    assert args_text(data, truncated) == shown
+
+
+@given(st.binary(max_size=60) | st.lists(st.sampled_from(b"ab &\0\xff")).map(bytes))
+def test_plain_arguments_are_joined_alike(data: bytes) -> None:
+    line = plain_args(data)
+    assert line in ("", args_text(data, False))
+    if is_plain(data) and data.endswith(b"\0"):
+        assert line == args_text(data, False)
+    elif line:
+        assert is_plain(data)
+
+
+def test_path_without_its_front_begins_with_plus() -> None:
+    assert path_text(b"/a/b", True) == "+/a/b"
+    assert path_text(b"", False) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (b"", True),
+        (b"/usr/bin/program-1.0_x86 --like='this'\0~\0", True),
+        *((bytes([byte]), False) for byte in b'&<>"\\\t\n\r\x7f\x01\x1f\x80\xff'),
+        ("/\u00e4".encode(), False),
+    ],
+)
+def test_plain_is_what_every_form_shows_as_it_is(data: bytes, plain: bool) -> None:
+    assert is_plain(data) is plain
+    assert Texts()[b"/" + data][1] is plain
+
+
+def test_texts_do_not_keep_what_is_long_or_grow_without_end() -> None:
+    texts = Texts()
+    assert texts[b"a" * 300] == ("a" * 300, True)
+    assert not texts
+    for number in range(5000):
+        assert texts[b"%d" % number][0] == str(number)
+    assert len(texts) <= 2048
+
+
+def test_names_are_plain_or_not() -> None:
+    names = PlainTexts()
+    assert names["root"]
+    assert not names["a&b"]
+    assert not names["\udcff"]
+    for number in range(5000):
+        assert names[str(number)]
+    assert len(names) <= 2048
