@@ -59,13 +59,16 @@ static __always_inline void filter_step(struct filter_walk *walk, __u64 word)
 	walk->found = found;
 }
 
-/* The same, with the bits of every state; those in which nothing is found have none. */
+/*
+ * The same, with the bits of every state; those in which nothing is found have none. Rolled
+ * up, for the stack: before v6.13 the functions of a program share 512 bytes.
+ */
 static __always_inline void filter_collect(struct filter_walk *walk, __u64 word)
 {
 	struct filter_rules *rules = walk->rules;
 	__u16 state = walk->state, output;
 
-#pragma unroll
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < 8; i++) {
 		state = filter_next(rules, state, word);
 		output = rules->output_of[state & (FILTER_STATES - 1)];

@@ -226,6 +226,7 @@ __noinline int program_load_excluded(const struct bpf_program_load *r)
 /* While the owner is the current task: what the rules say of its image. */
 static __always_inline void owner_answers_keep(struct owner *owner)
 {
+	__builtin_memset(&owner->answers, 0, sizeof(owner->answers)); /* or it is unknown */
 	filter_answers_keep(&owner->answers);
 }
 
