@@ -82,13 +82,26 @@ static __always_inline struct record_counters *counters_get(void)
 	return bpf_map_lookup_elem(&counters, &zero);
 }
 
+/*
+ * A type that counters are found by. Of a variable that was on the stack the verifier knows
+ * nothing any more before v5.11 ("bpf: Track spill/fill of bounded scalars").
+ */
+static __always_inline __u64 counter_of(enum record_type type)
+{
+	__u64 index = type;
+
+	if (!__builtin_constant_p(type))
+		barrier_var(index); /* keep the mask */
+	return index & (COUNTERS_MAX - 1);
+}
+
 /* The counters are per processor, and a softirq may come between: hence atomic. */
 static __always_inline void count_seen(enum record_type type)
 {
 	struct record_counters *counts = counters_get();
 
 	if (counts)
-		__sync_fetch_and_add(&counts->seen[type], 1);
+		__sync_fetch_and_add(&counts->seen[counter_of(type)], 1);
 }
 
 static __always_inline void count_filtered(enum record_type type)
@@ -96,7 +109,7 @@ static __always_inline void count_filtered(enum record_type type)
 	struct record_counters *counts = counters_get();
 
 	if (counts)
-		__sync_fetch_and_add(&counts->filtered[type], 1);
+		__sync_fetch_and_add(&counts->filtered[counter_of(type)], 1);
 }
 
 static __always_inline void count_lost(enum record_type type, enum loss_reason reason)
@@ -104,7 +117,7 @@ static __always_inline void count_lost(enum record_type type, enum loss_reason r
 	struct record_counters *counts = counters_get();
 
 	if (counts)
-		__sync_fetch_and_add(&counts->lost[type][reason], 1);
+		__sync_fetch_and_add(&counts->lost[counter_of(type)][reason], 1);
 }
 
 static __always_inline void count_submitted(enum record_type type)
@@ -112,7 +125,7 @@ static __always_inline void count_submitted(enum record_type type)
 	struct record_counters *counts = counters_get();
 
 	if (counts)
-		__sync_fetch_and_add(&counts->submitted[type], 1);
+		__sync_fetch_and_add(&counts->submitted[counter_of(type)], 1);
 }
 
 /* Wake the reader when the fill level crosses wake_bytes, or at once. */

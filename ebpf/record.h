@@ -186,12 +186,15 @@ union record {
 	struct network_connect network_connect;
 };
 
+#define COUNTERS_MAX 32 /* a power of two: any number can be made an index */
+_Static_assert(RECORD_TYPE_MAX <= COUNTERS_MAX, "a record type has no counters");
+
 /* What became of the records, by type; one of these for each processor. */
 struct record_counters {
-	__u64 seen[RECORD_TYPE_MAX];
-	__u64 filtered[RECORD_TYPE_MAX];
-	__u64 submitted[RECORD_TYPE_MAX];
-	__u64 lost[RECORD_TYPE_MAX][LOSS_REASON_MAX];
+	__u64 seen[COUNTERS_MAX];
+	__u64 filtered[COUNTERS_MAX];
+	__u64 submitted[COUNTERS_MAX];
+	__u64 lost[COUNTERS_MAX][LOSS_REASON_MAX];
 };
 
 #pragma clang diagnostic pop
