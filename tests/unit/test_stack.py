@@ -12,8 +12,8 @@ import pytest
 
 from sysmonlx.capture import OBJECT, OLDER_OBJECT
 
-#: MAX_BPF_STACK, and the steps in which functions take it before v6.9, as the kernel's
-#: check_max_stack_depth() counts.
+#: MAX_BPF_STACK, and the steps in which v6.1 counts what a function takes of it:
+#: check_max_stack_depth(). Newer kernels count closer.
 STACK_BYTES = 512
 STEP_BYTES = 32
 
