@@ -211,4 +211,29 @@ static __always_inline bool flow_is_equal(const struct flow *one, const struct f
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
 }
 
+/* The flow of a datagram that was received, from its own headers. */
+static __always_inline void flow_of_received(struct flow *flow, struct sk_buff *skb)
+{
+	void *head = KREAD(skb, head), *ip = head + KREAD(skb, network_header);
+	struct udphdr *udp = head + KREAD(skb, transport_header);
+	struct ipv6hdr v6;
+	struct iphdr v4;
+
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->protocol = IPPROTO_UDP;
+	flow->remote_port = KREAD(udp, source);
+	flow->local_port = KREAD(udp, dest);
+	if (KREAD(skb, protocol) == bpf_htons(ETH_P_IP)) {
+		bpf_probe_read_kernel(&v4, sizeof(v4), ip);
+		flow->family = AF_INET;
+		copy_address(flow->remote_address, (void *)&v4.saddr, AF_INET);
+		copy_address(flow->local_address, (void *)&v4.daddr, AF_INET);
+	} else {
+		bpf_probe_read_kernel(&v6, sizeof(v6), ip);
+		flow->family = AF_INET6;
+		copy_address(flow->remote_address, &v6.saddr, AF_INET6);
+		copy_address(flow->local_address, &v6.daddr, AF_INET6);
+	}
+}
+
 #endif /* SOCK_BPF_H */
