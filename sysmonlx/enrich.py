@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from sysmonlx.process import NO_GUID, Process
 from sysmonlx.processes import ACTOR_FIELDS, CREATE_FIELDS, Fields, ProcessTable
 from sysmonlx.ruleset import Settings
-from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text, text
+from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text
 
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
@@ -151,10 +151,6 @@ class Context:
     def user(self, uid: int) -> str:
         """Return the name of a user, "-" when there is none."""
         return self.users.names[uid]
-
-    def text(self, data: bytes) -> str:
-        """Return bytes of the kernel as text, "-" when there are none."""
-        return text(data)
 
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return another process, None when the table does not have it."""

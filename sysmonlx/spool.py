@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import select
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 
 SPOOL_LIMIT_BYTES = 8 << 20
@@ -96,7 +97,7 @@ class Spool:
         self._written_bytes = 0
 
 
-class SpoolingSink:
+class SpoolingSink(ABC):
     """What the sinks share: a spool, its account, and an end that is bounded."""
 
     def __init__(self, spool_limit_bytes: int, retry_s: float) -> None:
@@ -179,24 +180,25 @@ class SpoolingSink:
             if not progress:
                 return
 
+    @abstractmethod
     def fileno(self) -> int | None:
         """Return what to poll; None: call flush() on a timer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _connected(self) -> bool:
         """Whether there is something to write to; connects once in a while."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _disconnect(self) -> None:
-        raise NotImplementedError
+        """Close what is written to."""
 
+    @abstractmethod
     def _write_some(self) -> bool:
         """Write some of the spool; False when that must wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _failed(self, error: OSError) -> bool:
         """Act on a failed write; False when writing must wait."""
-        raise NotImplementedError
 
     def _may_retry(self) -> bool:
         now = time.monotonic()
