@@ -19,6 +19,8 @@ _LENGTH = _DISCARDED - 1
 _HEADER = 8
 #: To move it takes 40 us, for a thousand records or more.
 _WINDOW_BYTES = 256 << 10
+#: So much is copied at once.
+_COPY_BYTES = 64 << 10
 
 
 class RingBuffer:
@@ -98,18 +100,21 @@ class RingBuffer:
     def _take_whole(self, at: int, stop: int, limit: int, records: list[bytes]) -> int:
         """Take the records that lie whole between two places of the window.
 
-        Return where the next one is: it goes on beyond the window, or has a flag.
+        Return where the next one is: it goes on beyond, or has a flag. What is there is
+        copied first, since bytes are cut faster than a mapping.
         """
-        append, data, lengths = records.append, self._data, self._lengths
+        data = self._data[at : min(stop, at + _COPY_BYTES)]
+        append, lengths, size = records.append, memoryview(data).cast("I"), len(data)
+        begin = _HEADER
         for _ in range(limit - len(records)):
-            if at >= stop:
+            if begin > size:
                 break
-            end = at + _HEADER + lengths[at >> 2]
-            if end > stop:  # a flag makes it larger than any window
+            end = begin + lengths[(begin >> 2) - 2]
+            if end > size:  # a flag makes it larger than any window
                 break
-            append(data[at + _HEADER : end])
-            at = end + 7 & ~7
-        return at
+            append(data[begin:end])
+            begin = end + 15 & -8
+        return at + begin - _HEADER
 
     def _take_unusual(self, at: int, records: list[bytes]) -> int:
         """Take a record that has a flag or goes on beyond the window.
