@@ -21,6 +21,9 @@ Target = tuple[str, str, int]
 
 _EVENT_ID = itemgetter(0)
 
+#: Lines that are written together: as many as stay in the processor's cache.
+_TOGETHER = 64
+
 
 class _Channel(NamedTuple):
     """One sink, what it was opened as, and the renderer of its form."""
@@ -81,20 +84,23 @@ class Output:
     def flush(self) -> None:
         """Number and render the batch, hand it to the sinks, and what they still have.
 
-        The lines of a batch have one TimeCreated: that of their formatting.
+        Lines that are written together have one TimeCreated: that of their formatting.
         """
         events = self._batch.copy()
         self._batch.clear()
-        wall_ns = time.time_ns()
-        if events:
-            first = self._record_ids.take(len(events))
-            self.counts.update(map(_EVENT_ID, events))
+        self.counts.update(map(_EVENT_ID, events))
+        for start in range(0, len(events), _TOGETHER):
+            self._write(events[start : start + _TOGETHER])
+        if not events:
+            for channel in self._channels:
+                if channel.sink.spooled_bytes:
+                    channel.sink.flush()
+
+    def _write(self, events: Sequence[Event]) -> None:
+        first, wall_ns = self._record_ids.take(len(events)), time.time_ns()
         for _, sink, renderer in self._channels:
-            if events:
-                before = sink.before(wall_ns // 1_000_000_000)
-                sink.write_framed(renderer.lines(events, first, wall_ns, before))
-            elif sink.spooled_bytes:
-                sink.flush()
+            before = sink.before(wall_ns // 1_000_000_000)
+            sink.write_framed(renderer.lines(events, first, wall_ns, before))
 
     def waiting(self) -> list[int]:
         """Return the descriptors to poll for writing."""

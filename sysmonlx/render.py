@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from sysmonlx.catalogue import EVENT_BY_ID, EventType, Field, FieldType
 from sysmonlx.escape import json_text, limited, shortened, visible, xml_text
+from sysmonlx.lines import Lines
 
 PROVIDER = "Linux-Sysmon"
 PROVIDER_GUID = "{ff032593-a8d3-4f13-b0d6-01fc615a0f97}"
@@ -99,7 +100,7 @@ class Renderer:
         `values` are the fields' texts in catalogue order; `wall_ns` is the time of
         formatting, in nanoseconds since the epoch.
         """
-        return self.lines([(event_id, values, False)], record_id, wall_ns)[0]
+        return self.lines([(event_id, values, False)], record_id, wall_ns).data
 
     def lines(
         self,
@@ -107,7 +108,7 @@ class Renderer:
         first_record_id: int,
         wall_ns: int,
         before: str = "",
-    ) -> list[bytes]:
+    ) -> Lines:
         """Return the lines of events that are numbered in sequence.
 
         Each begins with `before`, which does not count for the limit.
@@ -115,18 +116,22 @@ class Renderer:
         stamp = self._stamp(wall_ns)
         begun: dict[int, list[str]] = {}
         join, ready, takes_plain = "".join, self._ready, self._takes_plain
-        lines: list[bytes] = []
+        texts: list[str] = []
+        append, places = texts.append, slice(3, None, 2)
         numbers = map(str, count(first_record_id))
-        for event, number in zip(events, numbers, strict=False):
-            event_id, values, is_plain = event
-            pieces = begun.get(event_id)
-            if pieces is None:
+        for (event_id, values, is_plain), number in zip(events, numbers, strict=False):
+            try:
+                pieces = begun[event_id]
+            except KeyError:
                 pieces = begun[event_id] = self._begin(event_id, before, stamp)
+            if not (is_plain and takes_plain):
+                values = ready(event_id, values, is_plain)
             pieces[1] = number
-            pieces[3::2] = values if is_plain and takes_plain else ready(event)
-            lines.append(join(pieces).encode())
-        if lines and max(map(len, lines)) > self._limit_bytes + len(before):
-            self._shorten(lines, len(before), events, begun, first_record_id)
+            pieces[places] = values
+            append(join(pieces))
+        lines = Lines.of_texts(texts)
+        if texts and max(lines.sizes) > self._limit_bytes + len(before):
+            return self._shortened(lines, len(before), events, begun, first_record_id)
         return lines
 
     def _begin(self, event_id: int, before: str, stamp: str) -> list[str]:
@@ -139,12 +144,13 @@ class Renderer:
         pieces[0] = f"{before}{template.start}{stamp}{template.after_time}"
         return pieces
 
-    def _ready(self, event: Event) -> Sequence[str]:
+    def _ready(
+        self, event_id: int, values: Sequence[str], is_plain: bool
+    ) -> Sequence[str]:
         """Return the values as they are printed; most need nothing.
 
         One look at all the foreign ones, joined, tells.
         """
-        event_id, values, is_plain = event
         template = self._templates[event_id]
         is_json = self._form == "json"
         ready = list(values)
@@ -159,24 +165,26 @@ class Renderer:
                     ready[at] = escape(ready[at])
         return _bare(template, ready) if is_json else ready
 
-    def _shorten(
+    def _shortened(
         self,
-        lines: list[bytes],
+        lines: Lines,
         before_bytes: int,
         events: Sequence[Event],
         begun: dict[int, list[str]],
         first_record_id: int,
-    ) -> None:
-        """Make those lines anew that are too long."""
-        for at, (line, event) in enumerate(zip(lines, events, strict=True)):
-            size = len(line) - before_bytes
+    ) -> Lines:
+        """Return the lines, those that are too long made anew."""
+        split = lines.split()
+        for at, (line_bytes, event) in enumerate(zip(lines.sizes, events, strict=True)):
+            size = line_bytes - before_bytes
             if size > self._limit_bytes:
                 event_id, values = event[0], list(event[1])
                 _cut(values, self._sizes.get(event_id, ()))
                 pieces = begun[event_id]
                 pieces[1] = str(first_record_id + at)
                 pieces[3::2] = self._fitted(event_id, values, size)
-                lines[at] = "".join(pieces).encode()
+                split[at] = "".join(pieces).encode()
+        return Lines.of(split)
 
     def _stamp(self, wall_ns: int) -> str:
         second, fraction_ns = divmod(wall_ns, 1_000_000_000)

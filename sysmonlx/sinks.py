@@ -14,6 +14,7 @@ import stat
 import time
 from typing import Protocol
 
+from sysmonlx.lines import Lines
 from sysmonlx.spool import (
     RETRY_S,
     SPOOL_LIMIT_BYTES,
@@ -21,7 +22,7 @@ from sysmonlx.spool import (
     SpoolingSink,
     wait_writable,
 )
-from sysmonlx.syslog import BATCH, SEND_FLAGS, Datagrams, log_socket, prefix
+from sysmonlx.syslog import SEND_FLAGS, Datagrams, log_socket, prefix
 
 #: Bytes of one write to a stream or a file.
 CHUNK_BYTES = 256 << 10
@@ -55,7 +56,7 @@ class Sink(Protocol):
     def write(self, lines: list[bytes], wall_s: int) -> None:
         """Take `lines`, without newline, at `wall_s` seconds since the epoch."""
 
-    def write_framed(self, lines: list[bytes]) -> None:
+    def write_framed(self, lines: Lines) -> None:
         """Take lines that begin with what `before` returned."""
 
     def before(self, wall_s: int) -> str:
@@ -133,16 +134,11 @@ class SyslogSink(SpoolingSink):
             self._socket = None
         self._spool.restart()
 
-    def _write_at_once(self, lines: list[bytes]) -> int:
-        log, at = self._socket, 0
+    def _write_at_once(self, lines: Lines) -> int:
+        log = self._socket
         if log is None or self._is_stream:
             return 0
-        try:
-            while at < len(lines):
-                at += self._datagrams.send(log.fileno(), lines[at : at + BATCH])
-        except OSError:
-            pass  # flush() will meet it again, and deal with it
-        return at
+        return self._datagrams.send_all(log.fileno(), lines)
 
     def _write_some(self) -> bool:
         log = self._socket

@@ -13,6 +13,8 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 
+from sysmonlx.lines import Lines
+
 SPOOL_LIMIT_BYTES = 8 << 20
 
 #: A destination that went away is looked for again this often.
@@ -129,18 +131,17 @@ class SpoolingSink(ABC):
     def write(self, lines: list[bytes], wall_s: int) -> None:
         """Take `lines`, without newline, at `wall_s` seconds since the epoch."""
         before = self.before(wall_s).encode()
-        self.write_framed([before + line for line in lines] if before else lines)
+        self.write_framed(Lines.of([before + line for line in lines]))
 
-    def write_framed(self, lines: list[bytes]) -> None:
+    def write_framed(self, lines: Lines) -> None:
         """Take lines that begin with what `before` returned."""
-        spool = self._spool
+        spool, taken = self._spool, 0
         if not spool.messages:
             taken = self._write_at_once(lines)
             spool.delivered += taken
             if taken == len(lines):
                 return
-            lines = lines[taken:]
-        spool.add(lines)
+        spool.add(lines.split(taken))
         self.flush()
         spool.trim()
 
@@ -166,7 +167,7 @@ class SpoolingSink(ABC):
         self._spool.drop_all("not written at stop")
         self._disconnect()
 
-    def _write_at_once(self, lines: list[bytes]) -> int:
+    def _write_at_once(self, lines: Lines) -> int:
         """Write lines while nothing waits; return how many went: the others wait."""
         return 0
 

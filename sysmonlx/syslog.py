@@ -12,6 +12,8 @@ from array import array
 from collections.abc import Iterable
 from itertools import accumulate, islice
 
+from sysmonlx.lines import Lines
+
 #: Datagrams handed to the kernel by one sendmmsg().
 BATCH = 64
 
@@ -108,16 +110,33 @@ class Datagrams:
         Raises:
             OSError: it took none.
         """
-        batch = list(islice(messages, BATCH))
-        count = len(batch)
-        joined = b"".join(batch)  # one address to ask for, not BATCH of them
-        address = ctypes.cast(ctypes.c_char_p(joined), ctypes.c_void_p).value or 0
-        sizes = array("L", map(len, batch))
-        addresses = array("L", accumulate(sizes[:-1], initial=address))
-        self._words[0 : 2 * count : 2] = memoryview(addresses)
-        self._words[1 : 2 * count : 2] = memoryview(sizes)
-        sent: int = self._sendmmsg(fd, self._headers, count, SEND_FLAGS)
+        lines = Lines.of(list(islice(messages, BATCH)))
+        sent = self._send(fd, _address(lines.data), lines.sizes)
         if sent < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         return sent
+
+    def send_all(self, fd: int, lines: Lines) -> int:
+        """Send lines until the kernel takes no more; return how many it took."""
+        address, at = _address(lines.data), 0
+        while at < len(lines):
+            sizes = lines.sizes[at : at + BATCH]
+            sent = self._send(fd, address, sizes)
+            if sent < 0:
+                break
+            at += sent
+            address += sum(sizes[:sent])
+        return at
+
+    def _send(self, fd: int, address: int, sizes: list[int]) -> int:
+        """Send what lies from `address` on, in pieces of these sizes, BATCH at most."""
+        count = len(sizes)
+        addresses = array("L", [*accumulate(sizes, initial=address)])
+        self._words[0 : 2 * count : 2] = memoryview(addresses)[:-1]
+        self._words[1 : 2 * count : 2] = memoryview(array("L", sizes))
+        return int(self._sendmmsg(fd, self._headers, count, SEND_FLAGS))
+
+
+def _address(data: bytes) -> int:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0

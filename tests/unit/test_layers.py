@@ -15,14 +15,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "sysmonlx"
 
 FACTS = """
-    errors catalogue hook hooks_file hooks_network hooks_process options ruleset
+    errors catalogue hook hooks_file hooks_network hooks_process lines options ruleset
 """
 PURE = """
     arguments automaton btf budget builders clauses conditions config decode enrich
     enrich_file enrich_network escape eventlines filtering helptext hooks kernelbits
-    kernelfields kernelrules lint listing literals losses manual offline optionreader
-    optionvalues process processes pysource remarks render rules schema sieve terminal
-    texts trace validation xmltext xsd
+    kernelfields kernelrules lint listing literals losses manual offline
+    optionreader optionvalues process processes pysource remarks render rules schema
+    sieve terminal texts trace validation xmltext xsd
 """
 SYSTEM = """
     bpfobject capabilities hashes kept libbpf lock memory prepared preparedobject

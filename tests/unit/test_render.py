@@ -240,8 +240,12 @@ def test_plain_events_are_the_same_unsearched(form: str, data: st.DataObject) ->
         (event.id, [data.draw(plain) for _ in event.fields])
         for event in data.draw(st.lists(st.sampled_from(EVENTS), max_size=4))
     ]
-    unsearched = renderer(form).lines([(*each, True) for each in events], 7, WALL_NS)
-    searched = renderer(form).lines([(*each, False) for each in events], 7, WALL_NS)
+    unsearched = (
+        renderer(form).lines([(*each, True) for each in events], 7, WALL_NS).split()
+    )
+    searched = (
+        renderer(form).lines([(*each, False) for each in events], 7, WALL_NS).split()
+    )
     assert unsearched == searched
 
 
@@ -249,7 +253,7 @@ def test_lines_of_a_batch_have_their_own_values_and_numbers() -> None:
     values = ["-"] * len(EVENT_BY_ID[5].fields)
     events = [(5, [str(number), *values[1:]], True) for number in range(3)]
     for before in ("", "<14>now "):
-        lines = renderer().lines(events, 10, WALL_NS, before)
+        lines = renderer().lines(events, 10, WALL_NS, before).split()
         assert all(line.startswith(before.encode()) for line in lines)
         roots = [etree.fromstring(line[len(before) :]) for line in lines]
         numbers = [root[0].findtext("EventRecordID") for root in roots]
