@@ -48,6 +48,7 @@ static __always_inline void fill_ids(struct process_create *r, struct task_struc
 {
 	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
 
+	r->image_id = image_id_of(&r->header);
 	r->parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
 	r->parent_tgid = BPF_CORE_READ(parent, tgid);
 	r->parent_exec_id = BPF_CORE_READ(parent, self_exec_id);

@@ -43,6 +43,7 @@ static __always_inline void fill_parent(struct record_header *header, struct tas
 		create->parent_tgid = task->tgid;
 		create->parent_start_boot_ns = task->group_leader->start_boottime;
 		create->parent_exec_id = task->self_exec_id;
+		create->image_id = image_id_of(header);
 	}
 }
 

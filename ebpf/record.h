@@ -43,14 +43,15 @@ enum record_flag {
 
 /* First member of every record; who did it: the current task's process. */
 struct record_header {
-	__u64 boot_ns; /* bpf_ktime_get_boot_ns() */
-	__u64 start_boot_ns; /* of the process; with tgid, its identity */
 	enum record_type type;
 	__u32 size; /* whole record with its strings, bytes */
+	__u64 boot_ns; /* bpf_ktime_get_boot_ns() */
+	/* Which image of which process; user space looks it up by these bytes. */
+	__u64 start_boot_ns; /* of the process; with tgid, its identity */
 	__u32 tgid;
+	__u32 exec_id; /* task->self_exec_id */
 	__u32 tid;
 	__u32 uid; /* real, initial user namespace */
-	__u32 exec_id; /* task->self_exec_id: which image of the process */
 };
 
 /* A string kept behind the fixed part. */
@@ -69,9 +70,17 @@ struct file_identity {
 	__u32 mode;
 };
 
-/* A process that took a new image, or (process_scan) one that runs already. */
+/*
+ * A process that took a new image, or (process_scan) one that runs already. From `file` to
+ * the end of the string of `cwd`, it is the same each time that one parent runs one program
+ * in one way; user space looks up by these bytes what it found out about them. The string of
+ * `args` is the last of all.
+ */
 struct process_create {
 	struct record_header header;
+	__u64 image_id; /* made of the header's three: see image_id_of() */
+	__u32 namespace_tgid; /* tgid inside its own pid namespace */
+	struct varlen args;
 	struct file_identity file; /* of the image */
 	__u64 parent_start_boot_ns;
 	__u64 cgroup_id;
@@ -83,11 +92,9 @@ struct process_create {
 	__u32 tty_index;
 	__u32 pid_namespace;
 	__u32 mount_namespace;
-	__u32 namespace_tgid; /* tgid inside its own pid namespace */
 	__u32 flags; /* enum record_flag */
-	struct varlen image;
 	struct varlen cwd;
-	struct varlen args;
+	struct varlen image;
 	char comm[16];
 	__u32 pad;
 };
@@ -196,6 +203,17 @@ struct record_counters {
 	__u64 submitted[COUNTERS_MAX];
 	__u64 lost[COUNTERS_MAX][LOSS_REASON_MAX];
 };
+
+/*
+ * The low 30 bits of the nanosecond in which the process was forked, of which no second has
+ * two alike; its tgid; the low 12 bits of its exec id. User space prints it.
+ */
+static inline __u64 image_id_of(const struct record_header *header)
+{
+	__u64 id = header->start_boot_ns << 22 | (header->tgid & 0x3fffff);
+
+	return id << 12 | (header->exec_id & 0xfff);
+}
 
 #pragma clang diagnostic pop
 

@@ -5,19 +5,12 @@ from __future__ import annotations
 
 from sysmonlx import enrich
 from sysmonlx.enrich import Builder
-from sysmonlx.enrich_file import FILE_BUILDERS, FILE_FIELDS
-from sysmonlx.enrich_network import NETWORK_BUILDERS, NETWORK_FIELDS
+from sysmonlx.enrich_file import FILE_BUILDERS
+from sysmonlx.enrich_network import NETWORK_BUILDERS
 
 #: Record name to (event id, builder) pairs.
 BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
     **enrich.BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,
-}
-
-#: Record name to the fields that its builders take.
-FIELDS: dict[str, tuple[str, ...]] = {
-    **enrich.FIELDS,
-    **FILE_FIELDS,
-    **NETWORK_FIELDS,
 }

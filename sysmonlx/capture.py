@@ -382,7 +382,7 @@ class Capture:
 #: What the kernel side takes of a command line.
 _ARGS_BYTES = 16383
 #: Offset of `size` in struct record_header; the scan reads it before any layout.
-_SIZE_OFFSET = 20
+_SIZE_OFFSET = 4
 
 
 def _by_short_name(found: BpfObject) -> dict[str, BpfMap]:

@@ -54,7 +54,7 @@ _HOUSEKEEPING_S = 1.0
 #: So often, in seconds, memory is given back; first when the first files are hashed.
 _COLLECT_EVERY, _COLLECT_FIRST = 60, 5
 #: Records that are written together, and batches before other work has its turn.
-_BATCH, _BATCHES = 128, 64
+_BATCH, _BATCHES = 256, 32
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
 _DRAIN_S, _HASH_S, _CLOSE_S = 0.7, 0.3, 0.5
 _STATE, _CONFIG = 4, 16
@@ -142,7 +142,7 @@ class Daemon:
             paths.state_dir, procfs.boot_id(), store=options.keeps_state
         )
         identity = Identity(machine_id(paths.machine_id_file), offset)
-        self.processes = ProcessTable(identity, self.capture.layouts.flags)
+        self.processes = ProcessTable(identity, self.capture.layouts)
         self.processes.rescan = self._rescan
         self.users = Users()
         self.hasher: Hasher[Held] = Hasher(procfs, settings.hash_algorithms)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sysmonlx.btf import Btf, Kind
@@ -49,23 +49,42 @@ class Layout:
     def reader(self, *names: str) -> Callable[[bytes], tuple[Any, ...]]:
         """Return a function that returns these fields of a record's bytes, no others.
 
+        `args_offset` is where the string `args` begins, 0 when there is none, and
+        `args_length` its size in bytes.
         struct.error: the bytes are too few; LayoutError: there is no such field.
         """
-        found = {field.name: field for field in self._packed}
-        if unknown := [name for name in names if name not in found]:
-            raise LayoutError(f"{self.name} has no {', '.join(unknown)}")
-        fields = [found[name] for name in names]
+        fields = self._find(names)
         if not any(field.how for field in fields) and fields == sorted(
             fields, key=lambda field: field.offset
         ):
             return self._unpacker(_generate(fields)[0])
         return self._compiled(fields, "({},)")
 
-    def span(self, member: str) -> slice:
-        """Return where the nested struct `member` lies in a record's bytes."""
-        inner = [f for f in self._packed if f.name.startswith(f"{member}_")]
-        end = max(f.offset + struct.calcsize("=" + f.code) for f in inner)
-        return slice(min(f.offset for f in inner), end)
+    def span(self, *names: str) -> slice:
+        """Return where these fields lie in a record's bytes, one behind the other.
+
+        LayoutError: there is something else between them.
+        """
+        fields = self._find(names)
+        ends = [each.offset + struct.calcsize("=" + each.code) for each in fields]
+        if [each.offset for each in fields[1:]] != ends[:-1]:
+            raise LayoutError(f"{self.name} does not have {', '.join(names)} in a row")
+        return slice(fields[0].offset, ends[-1])
+
+    def offset(self, name: str) -> int:
+        """Return where a field lies in a record's bytes."""
+        return self._find([name])[0].offset
+
+    def _find(self, names: Sequence[str]) -> list[_Field]:
+        found = {field.name: field for field in self._packed}
+        for field in self._packed:
+            if field.how == "varlen":
+                for at, name in enumerate(("offset", "length")):
+                    name = f"{field.name}_{name}"
+                    found[name] = _Field(name, field.offset + 2 * at, "H", "")
+        if unknown := [name for name in names if name not in found]:
+            raise LayoutError(f"{self.name} has no {', '.join(unknown)}")
+        return [found[name] for name in names]
 
     def _compiled(self, fields: list[_Field], result: str) -> Callable[[bytes], Any]:
         form, names, values = _generate(fields)
@@ -89,7 +108,7 @@ class Layout:
     def encode(self, **values: Any) -> bytes:
         """Return a record of these field values, others zero, as bytes; for tests."""
         tail, offset, packed = b"", self.size, bytearray(self.size)
-        for field in self._packed:
+        for field in reversed(self._packed):
             is_bytes = field.code[-1] == "s" and field.how != "be32"
             empty: object = b"" if is_bytes or field.how == "varlen" else 0
             value = values.pop(field.name, empty)
@@ -110,6 +129,8 @@ def _generate(fields: list[_Field]) -> tuple[str, str, str]:
     """Return the struct format of these fields, names for it, and their values."""
     form, at, names = "=", 0, []
     for number, field in sorted(enumerate(fields), key=lambda each: each[1].offset):
+        if field.offset < at:
+            raise LayoutError(f"{field.name} is read twice")
         form += f"{field.offset - at}x{field.code}" if field.offset > at else field.code
         at = field.offset + struct.calcsize("=" + field.code)
         names.append(f"v{number}")

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: MIT
 """Records to events: the one place that knows kernel words and Sysmon words.
 
-A builder takes the fields of a record, the process that acted, and the context; it
-returns the values of the event in the catalogue's order and whether all of them are
-plain (see `texts.is_plain`), or None when there is no event. `BUILDERS` names the
-builders of each record, `FIELDS` what they read; a record may make several events.
+An event is made in two steps, since rules exclude most events of a busy machine. The
+first gives the values in the catalogue's order, but those that take long and that rules
+hardly ever ask as the kernel has them (`late`). The second, for events that are to be
+shown, makes texts of them.
+`BUILDERS` names what returns the makers of each record; it may make several events.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from sysmonlx.process import NO_GUID, Process
-from sysmonlx.processes import ACTOR_FIELDS, CREATE_FIELDS, Fields, ProcessTable
+from sysmonlx.catalogue import PROCESS_CREATE
+from sysmonlx.decode import Layout
+from sysmonlx.process import NO_GUID, Launch, Process
+from sysmonlx.processes import ProcessTable
 from sysmonlx.ruleset import Settings
 from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text
 
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
-_SESSIONS_LIMIT = 256
 #: Events come from now; times of files, of which events may have many, from anywhen.
 _DATES_LIMIT = _TIMES_LIMIT = 256
 
@@ -30,7 +32,7 @@ class Names(Protocol):
 
     @property
     def names(self) -> Mapping[int, str]:
-        """Name by uid; one not asked for yet is looked up."""
+        """Name by uid, always the same object; one not asked for yet is looked up."""
 
     def renew(self) -> None:
         """Forget what may have changed."""
@@ -79,7 +81,6 @@ class Context:
         self._times: dict[int, str] = {}
         self._dates: dict[int, str] = {}
         self._logons: dict[tuple[int, int, int], str] = {}
-        self._sessions: dict[tuple[bytes, int, int, int, int], Session] = {}
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
         self.cwd_truncated = flags["CWD_TRUNCATED"]
@@ -97,31 +98,7 @@ class Context:
         """Forget what may have changed outside; call it every second or so."""
         self.users.renew()
         self.ports.renew()
-        self._sessions.clear()
-
-    def session(
-        self, cwd: bytes, uid: int, tty_index: int, session_id: int, flags: int
-    ) -> Session:
-        """Return what the processes of one session have in common; see `Session`."""
-        key = (cwd, uid, tty_index, session_id, flags)
-        return self._sessions.get(key) or self._made_session(key)
-
-    def _made_session(self, key: tuple[bytes, int, int, int, int]) -> Session:
-        cwd, uid, tty_index, session_id, flags = key
-        if flags & self.cwd_truncated:
-            directory, plain = path_text(cwd, True), is_plain(cwd)
-        else:
-            directory, plain = self.processes.texts[cwd]
-        user = self.users.names[uid]
-        guid = self.logon_guid(uid, tty_index, bool(flags & self.has_pts))
-        session = (
-            (directory, user, guid, str(uid), str(session_id), "no level"),
-            plain and self.is_plain_name[user],
-        )
-        if len(self._sessions) >= _SESSIONS_LIMIT:
-            self._sessions.clear()
-        self._sessions[key] = session
-        return session
+        self.processes.launches.clear()
 
     def utc(self, boot_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
@@ -171,88 +148,135 @@ class Context:
         return guid
 
 
-#: CurrentDirectory, User, LogonGuid, LogonId, TerminalSessionId and IntegrityLevel of
-#: event 1, and whether they are plain.
-Session = tuple[tuple[str, ...], bool]
+#: Position of UtcTime in every event that a record makes.
+UTC_TIME = 1
+
+#: Values in the catalogue's order: texts, but for the late ones before they are.
+Values = list[Any]
+
+#: Step one: the values, times as the record has them.
+Make = Callable[[bytes, Process], Values]
+
+#: Step two: makes texts of the late values. Returns whether all values are
+#: `texts.is_plain`; None: there is no event after all.
+Finish = Callable[[Values, bytes, Process], bool | None]
+
+
+class Maker(NamedTuple):
+    """How a record makes an event; `late` are positions of values."""
+
+    make: Make
+    finish: Finish
+    late: tuple[int, ...] = (UTC_TIME,)
+
+
+#: Returns the maker of one event, from records that are laid out like this.
+Builder = Callable[[Layout, Context], Maker]
+
+
+def timed(context: Context) -> Finish:
+    """Return the second step of an event of which UtcTime alone is late.
+
+    Nothing is known of its texts, so they are not called plain.
+    """
+
+    def finish(values: Values, data: bytes, process: Process) -> bool | None:
+        values[UTC_TIME] = context.utc(values[UTC_TIME])
+        return False
+
+    return finish
+
 
 #: FileVersion, Description, Product, Company and OriginalFileName: Windows' own.
 _NO_VERSION = (UNKNOWN,) * 5
 
-#: Values in the catalogue's order, and whether all of them are plain.
-Built = tuple[list[str], bool]
 
-Builder = Callable[[Fields, Process, Context], Built | None]
+_GUID, _PID, _ARGS = (
+    [field.name for field in PROCESS_CREATE.fields].index(name)
+    for name in ("ProcessGuid", "ProcessId", "CommandLine")
+)
 
-
-def process_create(fields: Fields, process: Process, context: Context) -> Built:
-    """Build event 1; Hashes is left unknown, the pipeline knows them."""
-    (
-        boot_ns,
-        _,
-        tgid,
-        uid,
-        _,
-        _,
-        parent_tgid,
-        flags,
-        _,
-        _,
-        cwd,
-        tty_index,
-        session_id,
-    ) = fields
-    of_session, plain = context.session(cwd, uid, tty_index, session_id, flags)
-    plain = plain and process.is_plain and process.has_plain_args
-    parent = process.parent
-    if parent is None:
-        of_parent: Sequence[str]
-        of_parent = (NO_GUID, str(parent_tgid), UNKNOWN, UNKNOWN, UNKNOWN)
-    else:
-        user = context.users.names[parent.uid]
-        of_parent = (parent.guid, str(parent.tgid), parent.image, parent.args, user)
-        plain = plain and parent.is_plain and parent.has_plain_args
-        plain = plain and context.is_plain_name[user]
-    values = [
-        UNKNOWN,
-        context.utc(boot_ns),
-        process.guid,
-        str(tgid),
-        process.image,
-        *_NO_VERSION,
-        process.args,
-        *of_session,
-        UNKNOWN,
-        *of_parent,
-    ]
-    return values, plain
+#: ParentImage, ParentCommandLine and ParentUser of a process without a known parent.
+_NO_PARENT = (UNKNOWN,) * 3
 
 
-def process_terminate(
-    fields: Fields, process: Process, context: Context
-) -> Built | None:
-    """Build event 5; a kernel thread is no process of a user."""
-    if process.is_kernel_thread:
-        return None
-    user = context.users.names[fields[3]]
-    values = [
-        UNKNOWN,
-        context.utc(fields[0]),
-        process.guid,
-        str(fields[2]),
-        process.image,
-        user,
-    ]
-    return values, process.is_plain and context.is_plain_name[user]
+def process_create(layout: Layout, context: Context) -> Maker:
+    """Event 1; Hashes is left unknown, the pipeline knows them."""
+    read_time = layout.reader("boot_ns")
+    fill, utc = _launch_filler(layout, context), context.utc
+
+    def make(data: bytes, process: Process) -> Values:
+        values = process.launch.values.copy()
+        if not values:
+            values = fill(process.launch, data, process).copy()
+        (values[UTC_TIME],) = read_time(data)
+        values[_GUID] = process.guid
+        values[_PID] = process.pid
+        values[_ARGS] = process.args
+        return values
+
+    def finish(values: Values, data: bytes, process: Process) -> bool | None:
+        values[1] = utc(values[1])
+        return process.launch.has_plain_values and process.has_plain_args
+
+    return Maker(make, finish)
+
+
+def _launch_filler(
+    layout: Layout, context: Context
+) -> Callable[[Launch, bytes, Process], Values]:
+    """Return what fills in the values that all events of a launch have in common."""
+    read = layout.reader(
+        "uid", "cwd", "tty_index", "session_id", "parent_tgid", "flags"
+    )
+    names, is_plain_name = context.users.names, context.is_plain_name
+
+    def fill(launch: Launch, data: bytes, process: Process) -> Values:
+        uid, cwd, tty_index, session_id, parent_tgid, flags = read(data)
+        if flags & context.cwd_truncated:
+            directory, plain = path_text(cwd, True), is_plain(cwd)
+        else:
+            directory, plain = context.processes.texts[cwd]
+        user = names[uid]
+        guid = context.logon_guid(uid, tty_index, bool(flags & context.has_pts))
+        parent = process.parent
+        of_parent: tuple[str, ...] = (NO_GUID, str(parent_tgid), *_NO_PARENT)
+        if parent is not None:
+            name = names[parent.uid]
+            of_parent = (parent.guid, parent.pid, parent.image, parent.args, name)
+            plain = plain and parent.is_plain and parent.has_plain_args
+            plain = plain and is_plain_name[name]
+        launch.values = [
+            *(UNKNOWN, UNKNOWN, NO_GUID, UNKNOWN, process.image, *_NO_VERSION, UNKNOWN),
+            *(directory, user, guid, str(uid), str(session_id), "no level", UNKNOWN),
+            *of_parent,
+        ]
+        launch.has_plain_values = plain and process.is_plain and is_plain_name[user]
+        return launch.values
+
+    return fill
+
+
+def process_terminate(layout: Layout, context: Context) -> Maker:
+    """Event 5, of a process that has taken its end."""
+    names, is_plain_name = context.users.names, context.is_plain_name
+    utc = context.utc
+
+    def make(data: bytes, process: Process) -> Values:
+        user, ended_ns = names[process.ended_uid], process.ended_boot_ns
+        return [UNKNOWN, ended_ns, process.guid, process.pid, process.image, user]
+
+    def finish(values: Values, data: bytes, process: Process) -> bool | None:
+        values[UTC_TIME] = utc(values[UTC_TIME])
+        if process.is_kernel_thread:  # no process of a user
+            return None
+        return process.is_plain and is_plain_name[values[5]]
+
+    return Maker(make, finish)
 
 
 #: Record name to (event id, builder) pairs.
 BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
     "process_create": ((1, process_create),),
     "process_terminate": ((5, process_terminate),),
-}
-
-#: Record name to the fields that its builders take; ACTOR_FIELDS come first.
-FIELDS: dict[str, tuple[str, ...]] = {
-    "process_create": CREATE_FIELDS,
-    "process_terminate": ACTOR_FIELDS,
 }

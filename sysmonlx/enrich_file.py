@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 
-from sysmonlx.enrich import Builder, Built, Context
+from sysmonlx.decode import Layout
+from sysmonlx.enrich import UTC_TIME, Builder, Context, Maker, Values, timed
 from sysmonlx.process import NO_GUID, Process
-from sysmonlx.processes import ACTOR_FIELDS, Fields
-from sysmonlx.texts import UNKNOWN, is_plain, path_text, text
+from sysmonlx.texts import UNKNOWN, is_plain_text, path_bytes, path_text, text
 
 _ANY_EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
@@ -23,55 +24,83 @@ _PROGRAM_TYPES = (
 PROGRAM_TYPES = tuple(_PROGRAM_TYPES.split())
 
 
-def _path(fields: Fields, context: Context) -> bytes:
-    """Return the absolute path of a file record, empty when it is not known."""
-    flags, mount_namespace, path, base, root = fields[7:]
-    if flags & context.path_unreadable:
-        return b""
-    if not flags & context.path_given:
-        whole: bytes = path
-        return whole
-    place = (fields[2], mount_namespace, root)
-    resolved: bytes = context.paths.path(place, base, path)
-    return resolved
+class _Paths:
+    """Finds out what the kernel side could not of the file of a record."""
+
+    def __init__(self, layout: Layout, context: Context) -> None:
+        self._decode = layout.decode
+        self._context = context
+        #: Flags of a path that is not just the bytes of the record.
+        self.is_unusual = context.path_to_resolve | context.path_truncated
+
+    def text(self, data: bytes) -> str:
+        """Return the path of such a record."""
+        context, record = self._context, self._decode(data)
+        path: bytes = record.path
+        if record.flags & context.path_unreadable:
+            path = b""
+        elif record.flags & context.path_given:
+            place = (record.tgid, record.mount_namespace, record.root)
+            path = context.paths.path(place, record.base, path)
+        return path_text(path, bool(record.flags & context.path_truncated))
+
+    def birth(self, data: bytes, path: str) -> str | None:
+        """Return when the file came into being; None: it is no regular file."""
+        context, record = self._context, self._decode(data)
+        place = (record.tgid, record.mount_namespace, b"")
+        mode, birth_ns = context.paths.state(place, path_bytes(path))
+        if mode and not stat.S_ISREG(mode):
+            return None
+        if birth_ns:
+            return context.utc_of_wall(birth_ns)
+        is_new = record.flags & context.file_is_new
+        return context.utc(record.boot_ns) if is_new else UNKNOWN
 
 
-def _birth(fields: Fields, path: bytes, context: Context) -> str | None:
-    """Return when the file came into being; None: it is no regular file."""
-    mode, birth_ns = context.paths.state((fields[2], fields[8], b""), path)
-    if mode and not stat.S_ISREG(mode):
-        return None
-    if birth_ns:
-        return context.utc_of_wall(birth_ns)
-    is_new = fields[7] & context.file_is_new
-    return context.utc(fields[0]) if is_new else UNKNOWN
+def file_create(layout: Layout, context: Context) -> Maker:
+    """Event 11; what was renamed or linked may turn out to be no regular file."""
+    read = layout.reader(
+        "boot_ns", "uid", "created_ns", "flags", "path_offset", "path_length"
+    )
+    paths, names, is_plain_name = _Paths(layout, context), *_users(context)
+    utc, utc_of_wall, is_unusual = context.utc, context.utc_of_wall, paths.is_unusual
+
+    def make(data: bytes, process: Process) -> Values:
+        boot_ns, uid, created_ns, flags, at, size = read(data)
+        try:
+            path = data[at : at + size].decode()
+        except UnicodeDecodeError:
+            path = ""
+        if flags & is_unusual or not path:
+            path = paths.text(data)
+        return [
+            UNKNOWN,
+            boot_ns,
+            process.guid,
+            process.pid,
+            process.image,
+            path,
+            created_ns,
+            names[uid],
+        ]
+
+    def finish(values: Values, data: bytes, process: Process) -> bool | None:
+        _, boot_ns, _, _, _, path, created_ns, user = values
+        values[1] = utc(boot_ns)
+        if created_ns:
+            values[6] = utc_of_wall(created_ns)
+        else:
+            created = paths.birth(data, path)
+            values[6] = created or UNKNOWN
+            if created is None:
+                return None
+        return process.is_plain and is_plain_name[user] and is_plain_text(path)
+
+    return Maker(make, finish, (UTC_TIME, 6))
 
 
-def file_create(fields: Fields, process: Process, context: Context) -> Built | None:
-    """Build event 11; what was renamed or linked may turn out to be no regular file."""
-    boot_ns, _, tgid, uid, _, created_ns, _, flags, _, path, _, _ = fields
-    if flags & context.path_to_resolve:
-        path = _path(fields, context)
-    created: str | None
-    if created_ns:
-        created = context.utc_of_wall(created_ns)
-    else:
-        created = _birth(fields, path, context)
-    if created is None:
-        return None
-    user = context.users.names[uid]
-    values = [
-        UNKNOWN,
-        context.utc(boot_ns),
-        process.guid,
-        str(tgid),
-        process.image,
-        path_text(path, True) if flags & context.path_truncated else text(path),
-        created,
-        user,
-    ]
-    plain = process.is_plain and context.is_plain_name[user] and is_plain(path)
-    return values, plain
+def _users(context: Context) -> tuple[Mapping[int, str], Mapping[str, bool]]:
+    return context.users.names, context.is_plain_name
 
 
 def _is_executable(mode: int) -> str:
@@ -80,105 +109,117 @@ def _is_executable(mode: int) -> str:
     return "true" if stat.S_ISREG(mode) and mode & _ANY_EXECUTE else "false"
 
 
-def file_delete_detected(fields: Fields, process: Process, context: Context) -> Built:
-    """Build event 26."""
-    boot_ns, _, tgid, uid, _, _, mode, flags, _, path, _, _ = fields
-    if flags & context.path_to_resolve:
-        path = _path(fields, context)
-    user = context.users.names[uid]
-    values = [
-        UNKNOWN,
-        context.utc(boot_ns),
-        process.guid,
-        str(tgid),
-        user,
-        process.image,
-        path_text(path, True) if flags & context.path_truncated else text(path),
-        UNKNOWN,
-        _is_executable(mode),
-    ]
-    plain = process.is_plain and context.is_plain_name[user] and is_plain(path)
-    return values, plain
+def file_delete_detected(layout: Layout, context: Context) -> Maker:
+    """Event 26."""
+    read = layout.reader("boot_ns", "uid", "mode", "flags", "path")
+    paths, names, is_plain_name = _Paths(layout, context), *_users(context)
+    utc, is_unusual = context.utc, paths.is_unusual
+
+    def make(data: bytes, process: Process) -> Values:
+        boot_ns, uid, mode, flags, name = read(data)
+        return [
+            UNKNOWN,
+            boot_ns,
+            process.guid,
+            process.pid,
+            names[uid],
+            process.image,
+            paths.text(data) if flags & is_unusual else text(name),
+            UNKNOWN,
+            _is_executable(mode),
+        ]
+
+    def finish(values: Values, data: bytes, process: Process) -> bool | None:
+        values[1] = utc(values[1])
+        is_plain_user = is_plain_name[values[4]]
+        return process.is_plain and is_plain_user and is_plain_text(values[6])
+
+    return Maker(make, finish)
 
 
-def file_delete(fields: Fields, process: Process, context: Context) -> Built:
-    """Build event 23: the fields of event 26, and Archived, which nothing is."""
-    values, plain = file_delete_detected(fields, process, context)
-    values.append(UNKNOWN)
-    return values, plain
+def file_delete(layout: Layout, context: Context) -> Maker:
+    """Event 23: the fields of event 26, and Archived, which nothing is."""
+    detected = file_delete_detected(layout, context)
+
+    def make(data: bytes, process: Process) -> Values:
+        return [*detected.make(data, process), UNKNOWN]
+
+    return Maker(make, detected.finish)
 
 
-def raw_access_read(fields: Fields, process: Process, context: Context) -> Built:
-    """Build event 9."""
-    boot_ns, _, tgid, uid, _, flags, path = fields
-    values = [
-        UNKNOWN,
-        context.utc(boot_ns),
-        process.guid,
-        str(tgid),
-        process.image,
-        path_text(path, bool(flags & context.path_truncated)),
-        context.user(uid),
-    ]
-    return values, False
+def raw_access_read(layout: Layout, context: Context) -> Maker:
+    """Event 9."""
+    read = layout.reader("boot_ns", "uid", "flags", "path")
+
+    def make(data: bytes, process: Process) -> Values:
+        boot_ns, uid, flags, path = read(data)
+        return [
+            UNKNOWN,
+            boot_ns,
+            process.guid,
+            process.pid,
+            process.image,
+            path_text(path, bool(flags & context.path_truncated)),
+            context.user(uid),
+        ]
+
+    return Maker(make, timed(context))
 
 
-def process_access(fields: Fields, process: Process, context: Context) -> Built:
-    """Build event 10; of a target that has gone only the id given is known."""
-    boot_ns, _, tgid, uid, _, tid, *of_target, given_pid, granted_access = fields
-    start_boot_ns, target_tgid, target_uid, exec_id = of_target
-    target = None
-    if target_tgid:
-        target = context.find(target_tgid, start_boot_ns, exec_id)
-    values = [
-        UNKNOWN,
-        context.utc(boot_ns),
-        process.guid,
-        str(tgid),
-        str(tid),
-        process.image,
-        target.guid if target else NO_GUID,
-        str(target_tgid or given_pid),
-        target.image if target else UNKNOWN,
-        f"{granted_access:#x}",
-        UNKNOWN,
-        context.user(uid),
-        context.user(target_uid) if target_tgid else UNKNOWN,
-    ]
-    return values, False
+def process_access(layout: Layout, context: Context) -> Maker:
+    """Event 10; of a target that has gone only the id given is known."""
+    read = layout.reader(
+        "boot_ns", "uid", "tid", *_TARGET, "given_pid", "granted_access"
+    )
+
+    def make(data: bytes, process: Process) -> Values:
+        boot_ns, uid, tid, start_boot_ns, *who, given, access = read(data)
+        tgid, target_uid, exec_id = who
+        target = context.find(tgid, start_boot_ns, exec_id) if tgid else None
+        return [
+            UNKNOWN,
+            boot_ns,
+            process.guid,
+            process.pid,
+            str(tid),
+            process.image,
+            target.guid if target else NO_GUID,
+            str(tgid or given),
+            target.image if target else UNKNOWN,
+            f"{access:#x}",
+            UNKNOWN,
+            context.user(uid),
+            context.user(target_uid) if tgid else UNKNOWN,
+        ]
+
+    return Maker(make, timed(context))
 
 
-def bpf_program_load(fields: Fields, process: Process, context: Context) -> Built:
-    """Build event 100."""
-    boot_ns, _, tgid, uid, _, number, program_id, name = fields
-    values = [
-        UNKNOWN,
-        context.utc(boot_ns),
-        process.guid,
-        str(tgid),
-        process.image,
-        context.user(uid),
-        "BPF_PROG_LOAD",
-        PROGRAM_TYPES[number] if number < len(PROGRAM_TYPES) else "UNKNOWN",
-        str(program_id),
-        text(name),
-    ]
-    return values, False
+def bpf_program_load(layout: Layout, context: Context) -> Maker:
+    """Event 100."""
+    read = layout.reader("boot_ns", "uid", "program_type", "program_id", "name")
+
+    def make(data: bytes, process: Process) -> Values:
+        boot_ns, uid, number, program_id, name = read(data)
+        return [
+            UNKNOWN,
+            boot_ns,
+            process.guid,
+            process.pid,
+            process.image,
+            context.user(uid),
+            "BPF_PROG_LOAD",
+            PROGRAM_TYPES[number] if number < len(PROGRAM_TYPES) else "UNKNOWN",
+            str(program_id),
+            text(name),
+        ]
+
+    return Maker(make, timed(context))
 
 
-_FILE = ("created_ns", "mode", "flags", "mount_namespace", "path", "base", "root")
 _TARGET = tuple(
     f"target_{name}" for name in ("start_boot_ns", "tgid", "uid", "exec_id")
 )
-
-#: Record name to the fields that its builders take.
-FILE_FIELDS: dict[str, tuple[str, ...]] = {
-    "file_create": (*ACTOR_FIELDS, *_FILE),
-    "file_delete": (*ACTOR_FIELDS, *_FILE),
-    "raw_access_read": (*ACTOR_FIELDS, "flags", "path"),
-    "process_access": (*ACTOR_FIELDS, "tid", *_TARGET, "given_pid", "granted_access"),
-    "bpf_program_load": (*ACTOR_FIELDS, "program_type", "program_id", "name"),
-}
 
 #: Record name to (event id, builder) pairs.
 FILE_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {

@@ -6,9 +6,9 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-from sysmonlx.enrich import Builder, Built, Context
+from sysmonlx.decode import Layout
+from sysmonlx.enrich import UTC_TIME, Builder, Context, Maker, Values
 from sysmonlx.process import Process
-from sysmonlx.processes import ACTOR_FIELDS, Fields
 from sysmonlx.texts import UNKNOWN
 
 _INET6 = 10  # AF_INET6
@@ -28,69 +28,58 @@ def address_text(address: bytes, is_ipv6: bool) -> str:
     return ".".join(map(str, address[:4]))
 
 
-def network_connect(fields: Fields, process: Process, context: Context) -> Built:
-    """Build event 3; the source is the side that began."""
-    (
-        boot_ns,
-        _,
-        tgid,
-        uid,
-        _,
-        source_bytes,
-        destination_bytes,
-        source_port,
-        destination_port,
-        family,
-        protocol_number,
-        initiated,
-    ) = fields
-    is_ipv6 = family == _INET6
-    is_ipv6_text = "true" if is_ipv6 else "false"
-    source = address_text(source_bytes, is_ipv6)
-    destination = address_text(destination_bytes, is_ipv6)
-    protocol = _PROTOCOLS[protocol_number]
-    user = context.users.names[uid]
+def network_connect(layout: Layout, context: Context) -> Maker:
+    """Event 3; the source is the side that began."""
+    read, utc = layout.reader("boot_ns", "uid", *_CONNECTION), context.utc
+    users, is_plain = context.users.names, context.is_plain_name
     hosts, port_name = context.host_names.get, context.ports.port_name
-    source_name = port_name(source_port, protocol)
-    destination_name = port_name(destination_port, protocol)
-    values = [
-        UNKNOWN,
-        context.utc(boot_ns),
-        process.guid,
-        str(tgid),
-        process.image,
-        user,
-        protocol,
-        "true" if initiated else "false",
-        is_ipv6_text,
-        source,
-        hosts(source, UNKNOWN),
-        str(source_port),
-        source_name,
-        is_ipv6_text,
-        destination,
-        hosts(destination, UNKNOWN),
-        str(destination_port),
-        destination_name,
-    ]
-    is_plain = context.is_plain_name
-    plain = process.is_plain and is_plain[user]
-    return values, plain and is_plain[source_name] and is_plain[destination_name]
+
+    def make(data: bytes, process: Process) -> Values:
+        boot_ns, uid, from_bytes, to_bytes, *rest = read(data)
+        from_port, to_port, family, number, began = rest
+        is_ipv6 = family == _INET6
+        is_ipv6_text = "true" if is_ipv6 else "false"
+        source = address_text(from_bytes, is_ipv6)
+        destination = address_text(to_bytes, is_ipv6)
+        protocol = _PROTOCOLS[number]
+        return [
+            UNKNOWN,
+            boot_ns,
+            process.guid,
+            process.pid,
+            process.image,
+            users[uid],
+            protocol,
+            "true" if began else "false",
+            is_ipv6_text,
+            source,
+            hosts(source, UNKNOWN),
+            str(from_port),
+            port_name(from_port, protocol),
+            is_ipv6_text,
+            destination,
+            hosts(destination, UNKNOWN),
+            str(to_port),
+            port_name(to_port, protocol),
+        ]
+
+    def finish(values: Values, data: bytes, process: Process) -> bool | None:
+        values[UTC_TIME] = utc(values[UTC_TIME])
+        names = is_plain[values[5]] and is_plain[values[12]] and is_plain[values[17]]
+        return process.is_plain and names
+
+    return Maker(make, finish)
 
 
-#: Record name to the fields that its builders take.
-NETWORK_FIELDS: dict[str, tuple[str, ...]] = {
-    "network_connect": (
-        *ACTOR_FIELDS,
-        "source_address",
-        "destination_address",
-        "source_port",
-        "destination_port",
-        "family",
-        "protocol",
-        "initiated",
-    )
-}
+_CONNECTION = (
+    "source_address",
+    "destination_address",
+    "source_port",
+    "destination_port",
+    "family",
+    "protocol",
+    "initiated",
+)
 
 #: Record name to (event id, builder) pairs.
 NETWORK_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {

@@ -10,37 +10,59 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import NamedTuple
 
 from sysmonlx.budget import Budget
-from sysmonlx.builders import BUILDERS, FIELDS
+from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID, PROCESS_CREATE
-from sysmonlx.decode import Layout, Layouts, Record
-from sysmonlx.enrich import Builder, Built, Context, process_create, process_terminate
+from sysmonlx.decode import Layouts, Record
+from sysmonlx.enrich import Context, Finish, Make, Maker, Values
 from sysmonlx.errors import RecordError
 from sysmonlx.hashes import FileId, Hasher
 from sysmonlx.output import Output
-from sysmonlx.process import Process
-from sysmonlx.processes import FORK_FIELDS, ProcessTable
-from sysmonlx.rules import Rules
+from sysmonlx.process import NO_LAUNCH, Launch, Process
+from sysmonlx.processes import ProcessTable
+from sysmonlx.rules import Decide, Rules
 from sysmonlx.texts import UNKNOWN
 
 _HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
 _KNOWN_LIMIT = 4096
-_TYPE = 16  # offset of `type` in struct record_header; types are below 256
+_TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
 _TYPE_BYTE = itemgetter(slice(_TYPE, _TYPE + 1))
 
 Handler = Callable[[bytes], object]
 
+#: Takes a record, and returns who acted; None: nobody did.
+Who = Callable[[bytes], Process | None]
+
 #: Takes the bytes of a struct file_identity.
 MarkKnown = Callable[[bytes], None]
+
+_FILE_FIELDS = (
+    *("file_inode", "file_size", "file_mtime_ns", "file_ctime_ns"),
+    *("file_device", "file_mode"),
+)
+
+
+#: Event id, values, whether they are all plain.
+_Event = tuple[int, Values, bool]
 
 
 def _no_such_record(data: bytes) -> None:
     raise RecordError(f"no record has type {data[_TYPE]}")
+
+
+class _Wanted(NamedTuple):
+    """An event that the rules may let pass: its maker, and who judges between."""
+
+    event_id: int
+    make: Make
+    decide: Decide
+    finish: Finish
 
 
 class Held:
@@ -50,22 +72,15 @@ class Held:
 
     def __init__(
         self,
-        event_id: int,
-        built: Built,
+        event: _Event,
         queue: deque[Held],
         *,
-        is_waiting: bool,
         is_decided: bool,
     ) -> None:
-        self.event_id = event_id
-        self.values, self.is_plain = built
+        self.event_id, self.values, self.is_plain = event
         self.queue = queue
-        self.is_waiting = is_waiting
+        self.is_waiting = False
         self.is_decided = is_decided
-
-
-def _chain(read: Callable[[bytes], Any], act: Callable[[Any], object]) -> Handler:
-    return lambda data: act(read(data))
 
 
 def _file_id(record: Record) -> FileId:
@@ -100,32 +115,14 @@ class Pipeline:
         self._known: set[bytes] = set()
         self._hashes: dict[bytes, str] = {}
         self._received: Counter[bytes] = Counter()
-        self.filtered: Counter[int] = Counter()
+        self._filtered = dict.fromkeys(EVENT_BY_ID, 0)
         self.budget = Budget(0)
         self.bad = 0
         self.held = 0
         self._waiting: dict[Held, None] = {}
         self._create_layout = layouts.by_name["process_create"]
-        self._file = self._create_layout.span("file")
-        self._handlers = self._make_handlers()
-
-    def _make_handlers(self) -> list[Handler]:
-        fork = self._processes.fork
-        special: dict[str, Callable[[Layout], Handler]] = {
-            "process_fork": lambda layout: _chain(layout.reader(*FORK_FIELDS), fork),
-            "process_create": self._creating,
-            "process_terminate": self._terminating,
-        }
-        handlers: list[Handler] = [_no_such_record] * 256
-        for name, layout in self._layouts.by_name.items():
-            if name in special:
-                handler = special[name](layout)
-            elif name in BUILDERS:
-                handler = self._acting(layout, BUILDERS[name])
-            else:
-                handler = layout.decode
-            handlers[self._layouts.number[name]] = handler
-        return handlers
+        self._file = self._create_layout.span(*_FILE_FIELDS)
+        self._handlers: list[Handler] = [_no_such_record] * 256
 
     @property
     def received(self) -> dict[str, int]:
@@ -135,13 +132,42 @@ class Pipeline:
             name: self._received[bytes([number])] for name, number in numbers.items()
         }
 
+    @property
+    def filtered(self) -> Counter[int]:
+        """Events that the rules excluded here, by event id."""
+        return +Counter(self._filtered)
+
     def use_rules(self, rules: Rules) -> None:
         """Judge every event from now on by these rules."""
         self._decisions = rules.decide
-        self._decide_create = rules.decide[PROCESS_CREATE.id]
-        self._decides_by_hash = "Hashes" in rules.reads(1)
-        self._emits = {each for each in EVENT_BY_ID if rules.can_emit(each)}
+        self._decides_by_hash = "Hashes" in rules.reads(PROCESS_CREATE.id)
         self._hashes.clear()  # the algorithms may change with the rules
+        self._processes.launches.clear()
+        processes = self._processes
+        whose: dict[str, Who] = {"process_terminate": processes.terminate}
+        for name, layout in self._layouts.by_name.items():
+            wanted = tuple(self._wanted(name, rules))
+            handler: Handler = layout.decode
+            if name == "process_fork":
+                handler = processes.fork
+            elif name == "process_create":
+                handler = self._creating(wanted)
+            elif name in BUILDERS:
+                handler = self._acting(wanted, whose.get(name, processes.acting))
+            self._handlers[self._layouts.number[name]] = handler
+
+    def _wanted(self, record: str, rules: Rules) -> Iterator[_Wanted]:
+        """Yield the events of a record that the rules may let pass."""
+        layout = self._layouts.by_name[record]
+        for event_id, build in BUILDERS.get(record, ()):
+            if rules.can_emit(event_id):
+                maker = build(layout, self._context)
+                fields = EVENT_BY_ID[event_id].fields
+                late = {fields[at].name for at in maker.late}
+                if late & rules.reads(event_id):
+                    maker = _at_once(maker)
+                decide = rules.decide[event_id]
+                yield _Wanted(event_id, maker.make, decide, maker.finish)
 
     def take(self, records: Sequence[bytes]) -> None:
         """Carry records of the ring buffer as far as they go."""
@@ -154,57 +180,41 @@ class Pipeline:
                 self._received[data[_TYPE : _TYPE + 1]] -= 1
         self._received.update(map(_TYPE_BYTE, records))
 
-    def _acting(
-        self, layout: Layout, builders: tuple[tuple[int, Builder], ...]
-    ) -> Handler:
+    def _acting(self, wanted: Sequence[_Wanted], who: Who) -> Handler:
         """Return what makes events of records in which a process did something."""
-        read = layout.reader(*FIELDS[layout.name])
-        acting, decide, context = self._processes.acting, self._decide, self._context
+        budget, left_out, filtered = self.budget, self._is_left_out, self._filtered
+        emit, set_aside = self._emit, self._set_aside
+        is_plain_name = self._is_plain_name
 
         def handle(data: bytes) -> None:
-            fields = read(data)
-            process = acting(fields)
-            for event_id, build in builders:
-                if event_id in self._emits and not (
-                    self.budget.is_watching and self._is_left_out(process, event_id)
-                ):
-                    built = build(fields, process, context)
-                    if built is not None:
-                        decide(process, event_id, built)
+            process = who(data)
+            if process is None:
+                return
+            for event_id, make, decide, finish in wanted:
+                if budget.is_watching and left_out(process, event_id):
+                    continue
+                values = make(data, process)
+                rule = decide(values)
+                if rule is None:
+                    filtered[event_id] += 1
+                    continue
+                values[0] = rule
+                is_plain = finish(values, data, process)
+                if rule != UNKNOWN:
+                    is_plain = is_plain and is_plain_name[rule]
+                if is_plain is None or process.hold:
+                    set_aside(process, event_id, values, is_plain)
+                else:
+                    emit((event_id, values, is_plain))
 
         return handle
 
-    def _terminating(self, layout: Layout) -> Handler:
-        read = layout.reader(*FIELDS[layout.name])
-        terminate = self._processes.terminate
-
-        def handle(data: bytes) -> None:
-            fields = read(data)
-            process = terminate(fields)
-            if process is None or 5 not in self._emits:
-                return
-            if self.budget.is_watching and self._is_left_out(process, 5):
-                return
-            built = process_terminate(fields, process, self._context)
-            if built is not None:
-                self._decide(process, 5, built)
-
-        return handle
-
-    def _decide(self, process: Process, event_id: int, built: Built) -> None:
-        """Ask the rules, and emit what they let pass."""
-        values, is_plain = built
-        rule = self._decisions[event_id](values)
-        if rule is None:
-            self.filtered[event_id] += 1
-            return
-        values[0] = rule
-        if process.hold:
-            self._hold(process, event_id, built, is_waiting=False, is_decided=True)
-            return
-        if rule != UNKNOWN:
-            is_plain = is_plain and self._is_plain_name[rule]
-        self._emit((event_id, values, is_plain))
+    def _set_aside(
+        self, process: Process, event_id: int, values: Values, is_plain: bool | None
+    ) -> None:
+        """Let an event wait for what its process did before; or it is none."""
+        if is_plain is not None:
+            self._hold(process, (event_id, values, is_plain))
 
     def _is_left_out(self, process: Process, event_id: int) -> bool:
         """Count what the budget watches; True: a flood's event that is left out."""
@@ -213,94 +223,105 @@ class Pipeline:
         budget.counts[pair] += 1
         return pair in budget.sampled and budget.drops(pair)
 
-    def _creating(self, layout: Layout) -> Handler:
-        read = layout.reader(*FIELDS[layout.name])
-        create, context = self._processes.create, self._context
+    def _creating(self, wanted: Sequence[_Wanted]) -> Handler:
+        """Return what makes events of processes that run another image."""
+        if not wanted:
+            return self._create_unseen
+        if self._decides_by_hash:
+            return partial(self._create_by_hash, wanted[0])
+        _, make, decide, finish = wanted[0]
+        create, unseen = self._processes.create, self._needs_no_hash
+        budget, emit, is_plain_name = self.budget, self._emit, self._is_plain_name
 
         def handle(data: bytes) -> None:
-            fields = read(data)
-            process = create(fields)
-            if 1 not in self._emits or (
-                self.budget.is_watching and self._is_left_out(process, 1)
-            ):
-                self._needs_no_hash(data)
+            process = create(data)
+            if budget.is_watching and self._is_left_out(process, 1):
+                unseen(process, data)
+                return
+            values = make(data, process)
+            rule = decide(values)
+            if rule is None:
+                self._filtered[1] += 1
+                unseen(process, data)
+                return
+            values[0] = rule
+            is_plain = bool(finish(values, data, process))
+            if rule != UNKNOWN:
+                is_plain = is_plain and is_plain_name[rule]
+            launch, process.launch = process.launch, NO_LAUNCH
+            text = launch.hashes or self._known_hash(data, launch)
+            if text is None or process.hold:
+                self._hold_create(data, process, (1, values, is_plain), text)
             else:
-                self._created(data, process, process_create(fields, process, context))
+                values[_HASHES] = text
+                emit((1, values, is_plain))
 
         return handle
 
-    def _created(self, data: bytes, process: Process, built: Built) -> None:
-        values, is_plain = built
-        if not self._decides_by_hash:
-            rule = self._decide_create(values)
-            if rule is None:
-                self.filtered[1] += 1
-                self._needs_no_hash(data)
-                return
-            values[0] = rule
-            if rule != UNKNOWN:
-                is_plain = is_plain and self._is_plain_name[rule]
-        text = self._hashes.get(data[self._file]) or self._cached(data)
-        if text is None:
-            self._request(data, process, built)
-            return
-        values[_HASHES] = text
-        if self._decides_by_hash:
-            self._decide(process, 1, built)
-        elif process.hold:
-            self._hold(process, 1, built, is_waiting=False, is_decided=True)
-        else:
-            self._emit((1, values, is_plain))
+    def _create_unseen(self, data: bytes) -> None:
+        self._needs_no_hash(self._processes.create(data), data)
 
-    def _cached(self, data: bytes) -> str | None:
+    def _create_by_hash(self, wanted: _Wanted, data: bytes) -> None:
+        """Take a new image where the rules cannot judge before its hash is known."""
+        process = self._processes.create(data)
+        if self.budget.is_watching and self._is_left_out(process, 1):
+            self._needs_no_hash(process, data)
+            return
+        values = wanted.make(data, process)
+        is_plain = bool(wanted.finish(values, data, process))
+        launch, process.launch = process.launch, NO_LAUNCH
+        text = launch.hashes or self._known_hash(data, launch)
+        self._hold_create(data, process, (1, values, is_plain), text)
+
+    def _hold_create(
+        self, data: bytes, process: Process, event: _Event, text: str | None
+    ) -> None:
+        """Let event 1 wait for its hash, or for what its process did before."""
+        held = self._hold(process, event, is_decided=not self._decides_by_hash)
+        held.is_waiting = True
+        self._waiting[held] = None
+        if text is None and not self._request(held, data):
+            text = UNKNOWN
+        if text is not None:
+            self._release(held, text)
+
+    def _known_hash(self, data: bytes, launch: Launch) -> str | None:
         """Return the hash of an image where no work is needed for it."""
-        record = self._create_layout.decode(data)
-        text = self._hasher.cached(_file_id(record))
-        if text is not None and text != UNKNOWN:
+        file = data[self._file]
+        text = self._hashes.get(file)
+        if text is None:
+            text = self._hasher.cached(_file_id(self._create_layout.decode(data)))
+            if text is None or text == UNKNOWN:
+                return text
             if len(self._hashes) >= _KNOWN_LIMIT:
                 self._hashes.clear()
-            self._hashes[data[self._file]] = text
+            self._hashes[file] = text
+        launch.hashes = text
         return text
 
-    def _request(self, data: bytes, process: Process, built: Built) -> None:
-        """Let the event wait until its hash is known."""
-        held = self._hold(
-            process,
-            1,
-            built,
-            is_waiting=True,
-            is_decided=not self._decides_by_hash,
-        )
+    def _request(self, held: Held, data: bytes) -> bool:
+        """Ask for the hash of an image; False: it cannot be had."""
         record = self._create_layout.decode(data)
         accepted = self._hasher.request(
             _file_id(record), record.tgid, record.image, record.mount_namespace, held
         )
         self._mark_known(data[self._file])
-        if not accepted:
-            self._release(held, UNKNOWN)
+        return accepted
 
     def _hold(
-        self,
-        process: Process,
-        event_id: int,
-        built: Built,
-        *,
-        is_waiting: bool,
-        is_decided: bool,
+        self, process: Process, event: _Event, *, is_decided: bool = True
     ) -> Held:
         queue = process.hold
         if queue is None:
             queue = process.hold = deque()
-        held = Held(
-            event_id, built, queue, is_waiting=is_waiting, is_decided=is_decided
-        )
+        held = Held(event, queue, is_decided=is_decided)
         queue.append(held)
         self.held += 1
-        if is_waiting:
-            self._waiting[held] = None
         return held
 
-    def _needs_no_hash(self, data: bytes) -> None:
+    def _needs_no_hash(self, process: Process, data: bytes) -> None:
+        """Let the kernel know that nobody waits for this image."""
+        process.launch = NO_LAUNCH
         file = data[self._file]
         if file not in self._known:
             if len(self._known) >= _KNOWN_LIMIT:
@@ -329,14 +350,15 @@ class Pipeline:
             self._let_go(first)
 
     def _let_go(self, held: Held) -> None:
+        event_id, values, is_plain = held.event_id, held.values, held.is_plain
         if not held.is_decided:
-            rule = self._decisions[held.event_id](held.values)
+            rule = self._decisions[event_id](values)
             if rule is None:
-                self.filtered[held.event_id] += 1
+                self._filtered[event_id] += 1
                 return
-            held.values[0] = rule
-        is_plain = held.is_plain and self._is_plain_name[held.values[0]]
-        self._emit((held.event_id, held.values, is_plain))
+            values[0] = rule
+            is_plain = is_plain and self._is_plain_name[rule]
+        self._emit((event_id, values, is_plain))
 
     def report(self, event_id: int, values: Sequence[str]) -> None:
         """Emit an event of the daemon itself (4, 16, 255): no rule judges it."""
@@ -345,3 +367,17 @@ class Pipeline:
     def utc_now(self) -> str:
         """Return the present time as UtcTime shows it."""
         return self._context.utc_of_wall(time.time_ns())
+
+
+def _at_once(maker: Maker) -> Maker:
+    """Return a maker whose first step does both: the rules ask for what comes late."""
+    make, finish = maker.make, maker.finish
+    is_plain: bool | None = None
+
+    def make_whole(data: bytes, process: Process) -> Values:
+        nonlocal is_plain
+        values = make(data, process)
+        is_plain = finish(values, data, process)
+        return values
+
+    return Maker(make_whole, lambda *_: is_plain)

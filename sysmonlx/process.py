@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from typing import Any
 
@@ -17,8 +18,8 @@ class Identity:
     """Makes GUIDs: `{machine-low second-high second-key}` with a key that is unique.
 
     `machine` is the first half of the machine id, `offset_ns` the wall clock at boot,
-    fixed for the whole boot. The 64-bit key holds the nanosecond within the second of
-    the start (30 bits), the tgid (22) and the exec id (12).
+    fixed for the whole boot. The 64-bit key has 30 bits of the nanosecond of the start,
+    of which no second has two alike, the tgid (22) and the exec id (12).
     """
 
     def __init__(self, machine: int, offset_ns: int) -> None:
@@ -30,11 +31,15 @@ class Identity:
 
     def process_guid(self, tgid: int, start_boot_ns: int, exec_id: int) -> str:
         """Return the ProcessGuid of one image of one process."""
-        ns = start_boot_ns - self._from_ns
-        if not 0 <= ns < _SECOND_NS:
-            ns = self._turn_to(start_boot_ns)
-        key = (ns << 22 | tgid & 0x3FFFFF) << 12 | exec_id & 0xFFF
-        return f"{self._begin}{key.to_bytes(8, 'little').hex('-', 6)}}}"
+        key = ((start_boot_ns & 0x3FFFFFFF) << 22 | tgid & 0x3FFFFF) << 12
+        key |= exec_id & 0xFFF
+        return self.guid_of_image(start_boot_ns, key.to_bytes(8, "little"))
+
+    def guid_of_image(self, start_boot_ns: int, key: bytes) -> str:
+        """Return the same from the key, the `image_id` of a process_create record."""
+        if not 0 <= start_boot_ns - self._from_ns < _SECOND_NS:
+            self._turn_to(start_boot_ns)
+        return f"{self._begin}{key.hex('-', 6)}}}"
 
     def logon_guid(self, second: int, tty_index: int, uid: int) -> str:
         """Return the LogonGuid of a user on a terminal; `second` 0 is unknown."""
@@ -42,30 +47,62 @@ class Identity:
         begin = self._begin_of(second)
         return f"{begin}{key.to_bytes(8, 'little').hex('-', 6)}}}"
 
-    def _turn_to(self, start_boot_ns: int) -> int:
-        """Prepare GUIDs of the second of that time; return the nanosecond in it."""
+    def _turn_to(self, start_boot_ns: int) -> None:
+        """Prepare GUIDs of the second of that time."""
         second, ns = divmod(start_boot_ns + self._offset_ns, _SECOND_NS)
         self._from_ns = start_boot_ns - ns
         self._begin = self._begin_of(second)
-        return ns
 
     def _begin_of(self, second: int) -> str:
         low, high = second & 0xFFFF, second >> 16 & 0xFFFF
         return f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
 
 
+class Launch:
+    """What processes have in common that one parent starts from one program in one way.
+
+    Their image, and whether it is `texts.is_plain`. The rest is filled in by those who
+    find it out: the `values` of event 1, without those that each process has its own,
+    whether they are plain, and the text of Hashes.
+    """
+
+    __slots__ = ("has_plain_values", "hashes", "image", "is_plain", "values")
+
+    def __init__(self, image: str, is_plain: bool) -> None:
+        self.image = image
+        self.is_plain = is_plain
+        self.values: list[Any] = []
+        self.has_plain_values = False
+        self.hashes: str | None = None
+
+
+#: Of a process whose start was not seen, or has been reported.
+NO_LAUNCH = Launch(UNKNOWN, True)
+
+_IMAGE = struct.Struct("=QII")
+
+
+def image_key(tgid: int, start_boot_ns: int, exec_id: int) -> bytes:
+    """Return the bytes by which records name one image of one process.
+
+    All but the last four name the process, whichever image it runs.
+    """
+    return _IMAGE.pack(start_boot_ns, tgid, exec_id)
+
+
 class Process:
     """One image of one process; `hold` has its events while one of them must wait.
 
-    `previous` is the image before this one; the exec id alone stands for the one that
-    it had from its parent. `is_plain` says of its image,
-    `has_plain_args` of its arguments, that they are `texts.is_plain`.
+    `key` is its `image_key`, `pid` its tgid in decimal. `previous` is the image before
+    this one; that which it had from its parent is made of its fork when asked for.
+    `is_plain` says of its image, `has_plain_args` of its arguments, that they are
+    `texts.is_plain`. `launch` is there until event 1 is made, `ended_uid` at the end.
     """
 
     __slots__ = (
         "args",
         "ended_boot_ns",
-        "exec_id",
+        "ended_uid",
         "guid",
         "has_exited",
         "has_plain_args",
@@ -73,40 +110,58 @@ class Process:
         "image",
         "is_kernel_thread",
         "is_plain",
+        "key",
+        "launch",
         "parent",
+        "pid",
         "previous",
-        "start_boot_ns",
-        "tgid",
         "uid",
     )
 
     def __init__(
         self,
-        identity: Identity,
-        tgid: int,
-        start_boot_ns: int,
-        exec_id: int,
+        key: bytes,
+        guid: str,
+        pid: str,
         uid: int,
         image: str = UNKNOWN,
         args: str = UNKNOWN,
         is_plain: bool = True,
         has_plain_args: bool = True,
         parent: Process | None = None,
+        previous: Process | Forked | None = None,
+        launch: Launch = NO_LAUNCH,
     ) -> None:
-        self.guid = identity.process_guid(tgid, start_boot_ns, exec_id)
-        self.tgid = tgid
-        self.start_boot_ns = start_boot_ns
-        self.exec_id = exec_id
+        self.key = key
+        self.guid = guid
+        self.pid = pid
         self.uid = uid
         self.image = image
         self.args = args
         self.is_plain = is_plain
         self.has_plain_args = has_plain_args
         self.parent = parent
-        self.previous: Process | int | None = None
+        self.previous = previous
+        self.launch = launch
+        self.ended_uid: int
         self.is_kernel_thread = self.has_exited = False
         self.ended_boot_ns = 0
         self.hold: deque[Any] | None = None
+
+    @property
+    def start_boot_ns(self) -> int:
+        """When it was forked, on the boot clock."""
+        return int(_IMAGE.unpack(self.key)[0])
+
+    @property
+    def tgid(self) -> int:
+        """Its process id, in the first pid namespace."""
+        return int(self.pid)
+
+    @property
+    def exec_id(self) -> int:
+        """Which image of the process this is."""
+        return int(_IMAGE.unpack(self.key)[2])
 
     @property
     def is_alive(self) -> bool:
@@ -114,6 +169,6 @@ class Process:
         return self.ended_boot_ns == 0
 
 
-#: A process that was forked and has not done anything yet: its parent's image then, and
-#: the fields of its record. Most run another program next and never need more.
-Forked = tuple[Process | None, tuple[int, ...]]
+#: A process that was forked and has not done anything yet: its parent's image then,
+#: when it was forked, and its record. Most run another program and never need more.
+Forked = tuple[Process | None, int, bytes]

@@ -9,77 +9,68 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from itertools import islice
 
-from sysmonlx.decode import Record
-from sysmonlx.process import Forked, Identity, Process
-from sysmonlx.texts import (
-    UNKNOWN,
-    Texts,
-    args_text,
-    is_plain,
-    path_text,
-    plain_args,
-    text,
-)
+from sysmonlx.decode import Layout, Layouts, Record
+from sysmonlx.launches import Launches
+from sysmonlx.process import Forked, Identity, Process, image_key
+from sysmonlx.texts import UNKNOWN, Texts, is_plain, text
 
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000
 ENDED_LIMIT = 512
 
+_NOT_FORKED: Forked = None, 0, b""
+
 #: Unknown processes make the table scan again, at most this often.
 RESCAN_INTERVAL_NS = 100_000_000
 
-#: Fields of the records that the table takes, in the order in which it takes them.
-#: Those of every record begin with who acted, and when.
-ACTOR_FIELDS = ("boot_ns", "start_boot_ns", "tgid", "uid", "exec_id")
-FORK_FIELDS = (
-    *ACTOR_FIELDS,
-    "parent_start_boot_ns",
-    "parent_tgid",
-    "parent_exec_id",
-    "flags",
-)
-CREATE_FIELDS = (
-    *ACTOR_FIELDS,
-    "parent_start_boot_ns",
-    "parent_tgid",
-    "flags",
-    "image",
-    "args",
-    "cwd",
-    "tty_index",
-    "session_id",
-)
-
-#: Values of the fields of one record.
-Fields = tuple[Any, ...]
+#: Where each record says which process acted, and which image of it.
+_IMAGE_FIELDS = ("start_boot_ns", "tgid", "exec_id")
+_PARENT_FIELDS = tuple(f"parent_{name}" for name in _IMAGE_FIELDS)
+_PROCESS_BYTES = 12  # of these, what names the process
 
 
 class ProcessTable:
     """All processes alive, and for a grace period those that have ended.
 
-    `flags` are the values of `enum record_flag` by name. `rescan` is called when a
+    `layouts` say where the records have what the table reads. `rescan` is called when a
     record names a process that is not here (its own record was lost); it calls `scan`.
     """
 
     rescan: Callable[[], None] | None = None
 
-    def __init__(self, identity: Identity, flags: dict[str, int]) -> None:
+    def __init__(self, identity: Identity, layouts: Layouts) -> None:
         self.identity = identity
         self._alive: dict[int, Process] = {}
         self._forked: dict[int, Forked] = {}
-        self._ended: dict[tuple[int, int], Process] = {}
-        self._expiry: deque[Process] = deque()
-        self.flags = flags
-        self._kernel_thread = flags["KERNEL_THREAD"]
-        self._args_truncated = flags["ARGS_TRUNCATED"]
-        self._image_truncated = flags["IMAGE_TRUNCATED"]
-        self._truncated = self._args_truncated | self._image_truncated
+        self._ended: dict[bytes, Process] = {}
+        #: Those alive that have acted, by what their records call them.
+        self._images: dict[bytes, Process] = {}
+        self.flags = layouts.flags
+        self._kernel_thread = layouts.flags["KERNEL_THREAD"]
+        self._use(layouts.by_name)
         self.texts = Texts()
+        self.launches = Launches(layouts, self.texts)
         self._rescan_due_ns = 0
         self.unknown = 0
         """Records that named a process of which not even a scan knew."""
+
+    def _use(self, layouts: dict[str, Layout]) -> None:
+        """Read records that are laid out like these."""
+        fork, create = layouts["process_fork"], layouts["process_create"]
+        end = layouts["process_terminate"]
+        self._image = end.span(*_IMAGE_FIELDS)
+        self._parent = fork.span(*_PARENT_FIELDS)
+        self._read_actor = end.reader("boot_ns", *_IMAGE_FIELDS, "uid")
+        self._read_fork = fork.reader("start_boot_ns", "tgid", "uid")
+        self._decode_fork = fork.decode
+        self._image_id = create.span("image_id")
+        self._read_create = create.reader(
+            "start_boot_ns", "tgid", "uid", "args_offset", "flags"
+        )
+        self._decode_create = create.decode
+        self._read_end = end.reader("boot_ns", "tgid", "uid")
 
     def __len__(self) -> int:
         return len(self._alive) + len(self._forked) + len(self._ended)
@@ -91,16 +82,17 @@ class ProcessTable:
 
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return the process, of `exec_id` where that image is still known."""
+        key = image_key(tgid, start_boot_ns, max(exec_id, 0))
         process = self.alive(tgid)
-        if process is None or process.start_boot_ns != start_boot_ns:
-            process = self._ended.get((tgid, start_boot_ns))
+        if process is None or process.key[:_PROCESS_BYTES] != key[:_PROCESS_BYTES]:
+            process = self._ended.get(key[:_PROCESS_BYTES])
             if process is None:
                 return None
-        if exec_id not in (-1, process.exec_id):
+        if exec_id != -1 and process.key != key:
             previous = process.previous
-            if isinstance(previous, int):
-                previous = process.previous = self._as_forked(process, previous)
-            if previous is not None and previous.exec_id == exec_id:
+            if isinstance(previous, tuple):
+                previous = process.previous = self._from_fork(previous)
+            if previous is not None and previous.key == key:
                 return previous
         return process
 
@@ -113,112 +105,124 @@ class ProcessTable:
     def _settle(self, *tgids: int) -> None:
         """Make processes of those that were only forked."""
         for tgid in tgids:
-            self._alive[tgid] = self._from_fork(self._forked.pop(tgid))
+            process = self._from_fork(self._forked.pop(tgid))
+            self._alive[tgid] = self._images[process.key] = process
 
-    def _as_forked(self, process: Process, exec_id: int) -> Process:
-        """Return a process as it was before its first exec, with its parent's image."""
-        tgid, start_boot_ns, uid = process.tgid, process.start_boot_ns, process.uid
-        forked = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
-        self._inherit(forked, process.parent)
-        return forked
-
-    def _inherit(self, process: Process, parent: Process | None) -> None:
-        if parent is not None:
-            process.parent = parent
-            process.image, process.is_plain = parent.image, parent.is_plain
-            process.args, process.has_plain_args = parent.args, parent.has_plain_args
+    def _inheriting(
+        self,
+        tgid: int,
+        start_boot_ns: int,
+        exec_id: int,
+        uid: int,
+        parent: Process | None,
+    ) -> Process:
+        """Return a process that runs its parent's image, an unknown one without."""
+        key = image_key(tgid, start_boot_ns, exec_id)
+        guid = self.identity.process_guid(tgid, start_boot_ns, exec_id)
+        if parent is None:
+            return Process(key, guid, str(tgid), uid)
+        return Process(
+            key,
+            guid,
+            str(tgid),
+            uid,
+            parent.image,
+            parent.args,
+            parent.is_plain,
+            parent.has_plain_args,
+            parent,
+        )
 
     def _from_fork(self, forked: Forked) -> Process:
-        parent, fields = forked
-        _, start_boot_ns, tgid, uid, exec_id, _, _, _, flags = fields
-        process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
-        self._inherit(process, parent)
-        if flags & self._kernel_thread:
+        parent, _, data = forked
+        record = self._decode_fork(data)
+        process = self._inheriting(
+            record.tgid, record.start_boot_ns, record.exec_id, record.uid, parent
+        )
+        if record.flags & self._kernel_thread:
             process.is_kernel_thread = True
         return process
 
-    def acting(self, fields: Fields) -> Process:
-        """Return who acted; never fails: an unknown one is made from the fields."""
-        process = self._alive.get(fields[2])
-        if (
-            process is not None
-            and process.exec_id == fields[4]
-            and process.start_boot_ns == fields[1]
-        ):
+    def acting(self, data: bytes) -> Process:
+        """Return who acted; never fails: an unknown one is made from the record."""
+        process = self._images.get(data[self._image])
+        if process is not None:
             return process
-        boot_ns, start_boot_ns, tgid, uid, exec_id = fields[:5]
+        boot_ns, start_boot_ns, tgid, exec_id, uid = self._read_actor(data)
         process = self._known(boot_ns, tgid, start_boot_ns, exec_id)
         if process is None:
-            process = Process(self.identity, tgid, start_boot_ns, exec_id, uid)
+            process = self._inheriting(tgid, start_boot_ns, exec_id, uid, None)
             self._insert(process)
         return process
 
-    def fork(self, fields: Fields) -> None:
+    def fork(self, data: bytes) -> None:
         """Take a new process: it runs its parent's image until it execs."""
-        (
-            boot_ns,
-            start_boot_ns,
-            tgid,
-            uid,
-            _,
-            parent_start_boot_ns,
-            parent_tgid,
-            parent_exec_id,
-            _,
-        ) = fields
-        parent = self._alive.get(parent_tgid)
-        if (
-            parent is None
-            or parent.exec_id != parent_exec_id
-            or parent.start_boot_ns != parent_start_boot_ns
-        ):
-            parent = self._known(
-                boot_ns, parent_tgid, parent_start_boot_ns, parent_exec_id
-            )
+        start_boot_ns, tgid, uid = self._read_fork(data)
+        parent = self._images.get(data[self._parent]) or self._parent_in_fork(data)
         if parent is not None:
             parent.uid = uid  # it may have called setuid since its exec
+        if tgid not in self._alive and tgid not in self._forked:
+            self._forked[tgid] = parent, start_boot_ns, data
+            return
+        process = self._from_fork((parent, start_boot_ns, data))
         known = self.alive(tgid)
-        if known is None:
-            self._forked[tgid] = parent, fields
-        elif known.start_boot_ns == start_boot_ns:
+        if known is not None and known.start_boot_ns == process.start_boot_ns:
             known.parent = parent or known.parent
         else:
-            self._insert(self._from_fork((parent, fields)))
+            self._insert(process)
 
-    def create(self, fields: Fields) -> Process:
-        """Take a new image of a process."""
-        _, start_boot_ns, tgid, uid, exec_id, _, _, flags, image, args, _, _, _ = fields
-        path, line, path_plain, line_plain = self._image_and_args(flags, image, args)
-        process = Process(
-            self.identity,
-            tgid,
-            start_boot_ns,
-            exec_id,
-            uid,
-            path,
-            line,
-            path_plain,
-            line_plain,
+    def _parent_in_fork(self, data: bytes) -> Process | None:
+        record = self._decode_fork(data)
+        return self._known(
+            record.boot_ns,
+            record.parent_tgid,
+            record.parent_start_boot_ns,
+            record.parent_exec_id,
         )
-        forked = self._forked.get(tgid)
-        if forked is None or forked[1][1] != start_boot_ns or forked[0] is None:
-            return self._create_unusual(process, fields)
+
+    def create(self, data: bytes) -> Process:
+        """Take a new image of a process."""
+        start_boot_ns, tgid, uid, args_at, flags = self._read_create(data)
+        forked = self._forked.get(tgid) or _NOT_FORKED
+        parent = forked[0]
+        if parent is None or forked[1] != start_boot_ns:
+            return self._create_unusual(data)
         del self._forked[tgid]
-        process.parent, process.previous = forked[0], forked[1][4]
-        self._alive[tgid] = process
+        args_at = args_at or len(data)
+        launch = self.launches.of(parent, uid, data, args_at)
+        args, has_plain_args = self.launches.args_text(flags, data, args_at)
+        process = Process(
+            data[self._image],
+            self.identity.guid_of_image(start_boot_ns, data[self._image_id]),
+            str(tgid),
+            uid,
+            launch.image,
+            args,
+            launch.is_plain,
+            has_plain_args,
+            parent,
+            forked,
+            launch,
+        )
+        self._alive[tgid] = self._images[process.key] = process
         return process
 
-    def _create_unusual(self, process: Process, fields: Fields) -> Process:
+    def _create_unusual(self, data: bytes) -> Process:
         """Take an image whose process is new here, or was scanned meanwhile."""
-        tgid, start_boot_ns = process.tgid, process.start_boot_ns
-        boot_ns, parent_start_boot_ns, parent_tgid = fields[0], fields[5], fields[6]
+        record = self._decode_create(data)
+        tgid, start_boot_ns, uid = record.tgid, record.start_boot_ns, record.uid
         before = self.find(tgid, start_boot_ns)
         parent = before and before.parent
-        if parent is None and parent_tgid:  # 0: the idle task, parent of the first
-            parent = self._known(boot_ns, parent_tgid, parent_start_boot_ns)
+        if parent is None and record.parent_tgid:  # 0: idle task, parent of the first
+            parent = self._known(
+                record.boot_ns, record.parent_tgid, record.parent_start_boot_ns
+            )
             # Looking for the parent may have found the process itself.
             before = self.find(tgid, start_boot_ns)
-        process.parent = parent
+        process = self._inheriting(tgid, start_boot_ns, record.exec_id, uid, parent)
+        args_at = len(data) - len(record.args)
+        process.launch = self.launches.of(parent, uid, data, args_at)
+        self._take_texts(process, record)
         if before is None:
             self._insert(process)
         elif before.exec_id <= process.exec_id:
@@ -231,6 +235,7 @@ class ProcessTable:
 
     def _supersede(self, before: Process, process: Process) -> None:
         process.hold = before.hold
+        self._images.pop(before.key, None)
         if before.exec_id == process.exec_id:
             self._replace_previous(process, before.previous)
             return
@@ -239,7 +244,7 @@ class ProcessTable:
         process.previous = before
 
     def _replace_previous(
-        self, process: Process, previous: Process | int | None
+        self, process: Process, previous: Process | Forked | None
     ) -> None:
         """Keep one image before the present one; older ones keep no ancestors."""
         old = process.previous
@@ -247,41 +252,42 @@ class ProcessTable:
             old.parent = old.previous = None
         process.previous = previous
 
-    def terminate(self, fields: Fields) -> Process | None:
+    def terminate(self, data: bytes) -> Process | None:
         """Take the end of a process; None when it was taken before."""
-        boot_ns, start_boot_ns, tgid, _, exec_id = fields
-        process = self._alive.get(tgid)
-        if (
-            process is None
-            or process.exec_id != exec_id
-            or process.start_boot_ns != start_boot_ns
-        ):
-            process = self.acting(fields)
+        boot_ns, tgid, uid = self._read_end(data)
+        process = self._images.get(data[self._image])
+        if process is None:
+            process = self.acting(data)
             if process.has_exited:
                 return None
         process.has_exited = True
+        process.ended_uid = uid
         if process.ended_boot_ns == 0:  # else a scan was ahead of this record
-            self._end(process, boot_ns)
+            self._retire(process, tgid)
+        process.ended_boot_ns = boot_ns or 1
         return process
 
     def _end(self, process: Process, boot_ns: int) -> None:
+        """Note that a process has ended, of which no record said so."""
         process.ended_boot_ns = boot_ns or 1
-        tgid, expiry = process.tgid, self._expiry
+        self._retire(process, process.tgid)
+
+    def _retire(self, process: Process, tgid: int) -> None:
+        key = process.key
+        self._images.pop(key, None)
         if self._alive.get(tgid) is process:
             del self._alive[tgid]
-        self._ended[tgid, process.start_boot_ns] = process
-        expiry.append(process)
-        if len(expiry) > ENDED_LIMIT:
+        ended = key[:_PROCESS_BYTES]
+        if ended in self._ended:  # by mistake, or with its image before
+            del self._ended[ended]  # for the order
+        self._ended[ended] = process
+        if len(self._ended) > ENDED_LIMIT:
             self._forget(ENDED_LIMIT // 8)
 
     def _forget(self, count: int) -> None:
         """Drop those that ended first, so that they do not keep their ancestors."""
-        ended, next_one = self._ended, self._expiry.popleft
-        for _ in range(count):
-            process = next_one()
-            key = process.tgid, process.start_boot_ns
-            if ended.get(key) is process:
-                del ended[key]
+        for key in tuple(islice(self._ended, count)):
+            process = self._ended.pop(key)
             previous = process.previous
             if isinstance(previous, Process):
                 previous.parent = previous.previous = None
@@ -289,7 +295,10 @@ class ProcessTable:
 
     def expire(self, boot_ns: int) -> None:
         """Forget processes that ended more than the grace period before `boot_ns`."""
-        while self._expiry and self._expiry[0].ended_boot_ns < boot_ns - GRACE_NS:
+        due_ns = boot_ns - GRACE_NS
+        while (first := next(iter(self._ended.values()), None)) is not None:
+            if first.ended_boot_ns >= due_ns:
+                return
             self._forget(1)
 
     def _insert(self, process: Process) -> None:
@@ -299,7 +308,7 @@ class ProcessTable:
                 self._end(process, other.start_boot_ns)  # its tgid was taken since
                 return
             self._end(other, process.start_boot_ns)  # its end was lost
-        self._alive[process.tgid] = process
+        self._alive[process.tgid] = self._images[process.key] = process
 
     def _known(
         self, boot_ns: int, tgid: int, start_boot_ns: int, exec_id: int = -1
@@ -316,30 +325,17 @@ class ProcessTable:
             self.unknown += 1
         return process
 
-    def _image_and_args(
-        self, flags: int, image: bytes, args: bytes
-    ) -> tuple[str, str, bool, bool]:
-        """Return both as text, and whether each is plain."""
-        if flags & self._truncated:
-            path = path_text(image, bool(flags & self._image_truncated))
-            path_is_plain = is_plain(image)
-        else:
-            path, path_is_plain = self.texts[image]
-            line = plain_args(args)
-            if line:
-                return path, line, path_is_plain, True
-        line = args_text(args, bool(flags & self._args_truncated))
-        return path, line, path_is_plain, is_plain(args)
+    def _take_texts(self, process: Process, record: Record) -> None:
+        image = self.launches.image_text(record.flags, record.image)
+        args = self.launches.args_text(record.flags, record.args)
+        process.image, process.is_plain = image
+        process.args, process.has_plain_args = args
 
     def _from_scan(self, record: Record) -> Process:
-        process = Process(
-            self.identity,
-            record.tgid,
-            record.start_boot_ns,
-            record.exec_id,
-            record.uid,
-            *self._image_and_args(record.flags, record.image, record.args),
+        process = self._inheriting(
+            record.tgid, record.start_boot_ns, record.exec_id, record.uid, None
         )
+        self._take_texts(process, record)
         if record.flags & self._kernel_thread:
             process.is_kernel_thread = True
             process.args = f"[{text(record.comm)}]"

@@ -56,6 +56,11 @@ class Rules:
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._decisions = {e.id: make_decision(ruleset, e.id) for e in EVENTS}
+        self._traced = {
+            e.id: _asked_by(ruleset, e.id)
+            for e in EVENTS
+            if _asks_rule_name(ruleset, e.id)
+        }
         self.decide: dict[int, Decide] = {
             decision.event_id: _compile(ruleset, decision)
             for decision in self._decisions.values()
@@ -75,6 +80,8 @@ class Rules:
 
     def reads(self, event_id: int) -> frozenset[str]:
         """Return the fields whose text these rules look at."""
+        if event_id in self._traced:
+            return self._traced[event_id]
         expressions = expressions_of(self._decisions[event_id])
         return frozenset(test.field for test in tests_of(expressions))
 
@@ -91,7 +98,8 @@ def compile_rules(ruleset: Ruleset) -> Rules:
 def _compile(ruleset: Ruleset, decision: Decision) -> Decide:
     event_id = decision.event_id
     if _asks_rule_name(ruleset, event_id):
-        return lambda values: trace(ruleset, event_id, values).name
+        # What no rule asks may not be a text yet.
+        return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
     tests = list(dict.fromkeys(tests_of(expressions_of(decision))))
     if len(tests) > TESTS_LIMIT:
         return _function(decision)
@@ -104,8 +112,13 @@ def _compile(ruleset: Ruleset, decision: Decision) -> Decide:
 
 def _asks_rule_name(ruleset: Ruleset, event_id: int) -> bool:
     """Return whether a rule asks RuleName: then the order of questions can be seen."""
-    return any(
-        part.field == "RuleName"
+    return "RuleName" in _asked_by(ruleset, event_id)
+
+
+def _asked_by(ruleset: Ruleset, event_id: int) -> frozenset[str]:
+    """Return the fields that rules ask, also where the answer makes no difference."""
+    return frozenset(
+        part.field
         for element in elements_of(ruleset, event_id)
         for item in element.items
         for part in filters_of(item)

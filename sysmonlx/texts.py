@@ -25,6 +25,14 @@ def is_plain(data: bytes) -> bool:
     return 1 not in data.translate(_SPELT)
 
 
+def is_plain_text(shown: str) -> bool:
+    """Say the same of a text that was made from such bytes."""
+    try:
+        return 1 not in shown.encode().translate(_SPELT)
+    except UnicodeEncodeError:  # bytes that are no UTF-8
+        return False
+
+
 class Texts(dict[bytes, tuple[str, bool]]):
     """Text of bytes and whether it is plain, made once for those that recur.
 
@@ -56,6 +64,12 @@ def path_text(data: bytes, truncated: bool) -> str:
     return ("+" if truncated else "") + text(data)
 
 
+def path_bytes(shown: str) -> bytes:
+    """Return what `path_text` made such a text from; an absolute path, or nothing."""
+    path = shown.removeprefix("+")
+    return b"" if path == UNKNOWN else path.encode("utf-8", "surrogateescape")
+
+
 def args_text(data: bytes, truncated: bool) -> str:
     """Return a command line: arguments joined by blanks, "-" when there are none.
 
@@ -70,12 +84,5 @@ def args_text(data: bytes, truncated: bool) -> str:
     return data.replace(b"\0", b" ").decode("utf-8", "surrogateescape")
 
 
-_BLANKED = bytes(
-    32 if byte == 0 else 0 if _SPELT[byte] else byte for byte in range(256)
-)
-
-
-def plain_args(data: bytes) -> str:
-    """Return a whole command line as `args_text` does, "" when it is not plain."""
-    line = data[:-1].translate(_BLANKED)
-    return "" if 0 in line or data[-1:] != b"\0" else line.decode()
+#: Makes a command line of arguments that are plain, and 0 of bytes that are not.
+BLANKED = bytes(32 if byte == 0 else 0 if _SPELT[byte] else byte for byte in range(256))

@@ -18,18 +18,22 @@ class Guid:
     """A ProcessGuid taken apart."""
 
     machine: int
-    start_wall_ns: int
+    start_boot_ns: int
     tgid: int
     exec_id: int
 
 
-def take_apart(guid: str) -> Guid:
+def take_apart(guid: str, offset_ns: int = 0) -> Guid:
+    """Read a ProcessGuid, made with that distance of wall clock and boot clock."""
     data = uuid.UUID(guid).bytes_le
     second = int.from_bytes(data[4:8], "little")
     key = int.from_bytes(data[8:], "little")
+    begin_ns = second * 1_000_000_000 - offset_ns
+    within_ns = ((key >> 34) - begin_ns) % (1 << 30)
+    assert within_ns < 1_000_000_000 or not offset_ns
     return Guid(
         int.from_bytes(data[:4], "little"),
-        second * 1_000_000_000 + (key >> 34),
+        begin_ns + within_ns,
         key >> 12 & 0x3FFFFF,
         key & 0xFFF,
     )

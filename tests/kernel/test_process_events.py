@@ -107,12 +107,12 @@ class Action:
         assert without(event, *NOT_IN_PROC) == facts
         assert seen.window[0] <= event["UtcTime"] <= seen.window[1]
         offset = offset_ns(self.daemon)
-        guid = take_apart(event["ProcessGuid"])
+        guid = take_apart(event["ProcessGuid"], offset)
         assert str(guid.tgid) == event["ProcessId"]
-        assert ticks(guid.start_wall_ns - offset) == found.start_ticks
-        parent = take_apart(event["ParentProcessGuid"])
+        assert ticks(guid.start_boot_ns) == found.start_ticks
+        parent = take_apart(event["ParentProcessGuid"], offset)
         assert str(parent.tgid) == event["ParentProcessId"]
-        assert ticks(parent.start_wall_ns - offset) == found.parent_ticks
+        assert ticks(parent.start_boot_ns) == found.parent_ticks
         return seen
 
     def events(self) -> list[Event]:

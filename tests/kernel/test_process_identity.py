@@ -183,10 +183,10 @@ def test_parent_older_than_the_daemon_is_known(
     assert event["ParentImage"] == "/usr/bin/dash"
     assert event["ParentCommandLine"] == "/bin/sh -s older <&>"
     assert event["ParentUser"] == "root"
-    guid = take_apart(event["ParentProcessGuid"])
     offset = boot_offset(watch.paths.state_dir, Procfs().boot_id(), store=False)
+    guid = take_apart(event["ParentProcessGuid"], offset)
     assert guid.tgid == shell.pid
-    assert ticks(guid.start_wall_ns - offset) == start_ticks(shell.pid)
+    assert ticks(guid.start_boot_ns) == start_ticks(shell.pid)
     shell.communicate()
     end = watch.wait_for(
         lambda each: each["EventID"] == "5" and each["ProcessId"] == str(shell.pid)

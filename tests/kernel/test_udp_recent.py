@@ -21,7 +21,7 @@ from sysmonlx.libbpf import possible_cpus
 pytestmark = pytest.mark.kernel
 
 SLOTS = 64
-HEAD = struct.Struct("=16xI4xI")  # struct record_header: type, tgid
+HEAD = struct.Struct("=I20xI")  # struct record_header: type, tgid
 SENDS = """
 import socket, sys
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,29 +1,17 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sysmonlx.btf import Btf
-from sysmonlx.capture import OBJECT
 from sysmonlx.decode import Layouts
 from sysmonlx.errors import LayoutError
-from sysmonlx.libbpf import library
 
 NAMES = ("process_create", "process_fork", "process_terminate", "network_connect")
-
-
-@pytest.fixture(scope="module")
-def layouts() -> Iterator[Layouts]:
-    pointer = library().btf__parse(os.fsencode(OBJECT), None)
-    yield Layouts(Btf(library(), pointer))
-    library().btf__free(pointer)
 
 
 def test_every_record_has_a_number_and_a_layout(layouts: Layouts) -> None:
@@ -41,14 +29,14 @@ def test_reasons_of_losses_are_words_in_order(layouts: Layouts) -> None:
 
 def test_header_comes_first_in_every_record(layouts: Layouts) -> None:
     fields = (
-        "boot_ns",
-        "start_boot_ns",
         "type",
         "size",
+        "boot_ns",
+        "start_boot_ns",
         "tgid",
+        "exec_id",
         "tid",
         "uid",
-        "exec_id",
     )
     assert all(each.fields[:8] == fields for each in layouts.by_name.values())
 
@@ -136,8 +124,104 @@ def test_reader_of_an_unknown_field_is_refused(layouts: Layouts) -> None:
 
 def test_span_of_a_nested_struct_is_all_of_it(layouts: Layouts) -> None:
     layout = layouts.by_name["process_create"]
-    span = layout.span("file")
-    assert (span.start, span.stop) == (40, 80)
+    inner = [name for name in layout.fields if name.startswith("file_")]
+    span = layout.span(*inner)
+    assert len(inner) == 6
+    assert (span.start, span.stop) == (56, 96)
     coded = layout.encode(file_inode=1, file_mode=0o644)
     assert coded[span][:8] == (1).to_bytes(8, "little")
     assert coded[span][-4:] == (0o644).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("tgid", "start_boot_ns"),
+        ("start_boot_ns", "exec_id"),
+        ("tgid", "tgid"),
+        ("uid", "file_inode"),
+        ("boot_ns", "start_boot_ns", "exec_id"),
+    ],
+)
+def test_span_of_fields_that_are_not_in_a_row_is_refused(
+    names: tuple[str, ...], layouts: Layouts
+) -> None:
+    with pytest.raises(LayoutError, match="process_create does not have"):
+        layouts.by_name["process_create"].span(*names)
+
+
+def test_span_and_offset_of_an_unknown_field_are_refused(layouts: Layouts) -> None:
+    layout = layouts.by_name["process_create"]
+    with pytest.raises(LayoutError, match="process_create has no colour"):
+        layout.span("tgid", "colour")
+    with pytest.raises(LayoutError, match="process_create has no file"):
+        layout.offset("file")
+
+
+def test_every_record_says_in_the_same_place_who_acted(layouts: Layouts) -> None:
+    names = ("start_boot_ns", "tgid", "exec_id")
+    spans = [layout.span(*names) for layout in layouts.by_name.values()]
+    assert {(span.start, span.stop) for span in spans} == {(16, 32)}
+    parent = layouts.by_name["process_fork"].span(*(f"parent_{n}" for n in names))
+    assert parent.stop - parent.start == 16
+
+
+def test_offset_is_where_a_field_lies(layouts: Layouts) -> None:
+    layout = layouts.by_name["process_create"]
+    coded = layout.encode(file_inode=0x0102030405060708)
+    at = layout.offset("file_inode")
+    assert coded[at : at + 8] == bytes([8, 7, 6, 5, 4, 3, 2, 1])
+    assert layouts.by_name["process_create"].offset("type") == 0
+    assert layout.offset("args_offset") == layout.offset("args")
+
+
+STRINGS = {"image": b"/bin/a", "cwd": b"/home", "args": b"a\0b\0"}
+
+
+def test_reader_knows_where_a_string_begins(layouts: Layouts) -> None:
+    layout = layouts.by_name["process_create"]
+    coded = layout.encode(tgid=7, **STRINGS)
+    at, tgid = layout.reader("args_offset", "tgid")(coded)
+    assert (coded[at:], tgid) == (b"a\0b\0", 7)
+    assert layout.reader("tgid", "args_offset")(coded) == (7, at)
+    of_cwd, of_image = layout.reader("cwd_offset", "image_offset")(coded)
+    assert coded[of_cwd:].startswith(b"/home")
+    assert coded[of_image:].startswith(b"/bin/a")
+    unset = bytes(layout.size)
+    assert layout.reader("args_offset")(unset) == (0,)
+    with pytest.raises(LayoutError, match="process_create has no tgid_offset"):
+        layout.reader("tgid_offset")
+
+
+def test_reader_gives_a_string_and_where_it_begins(layouts: Layouts) -> None:
+    layout = layouts.by_name["process_create"]
+    coded = layout.encode(**STRINGS)
+    at, cwd = layout.reader("args_offset", "cwd")(coded)
+    assert (coded[at:], cwd) == (b"a\0b\0", b"/home")
+    assert layout.reader("args_length", "args_offset")(coded) == (4, at)
+
+
+def test_string_and_where_it_begins_are_not_read_at_once(layouts: Layouts) -> None:
+    with pytest.raises(LayoutError, match="read twice"):
+        layouts.by_name["process_create"].reader("args", "args_offset")
+
+
+@pytest.mark.parametrize("name", ["process_create", "process_scan"])
+def test_strings_lie_in_reverse_order_of_the_members(
+    name: str, layouts: Layouts
+) -> None:
+    layout = layouts.by_name[name]
+    in_order = sorted(STRINGS, key=layout.offset, reverse=True)
+    assert in_order == ["image", "cwd", "args"]
+    assert layout.encode(**STRINGS)[layout.size :] == b"/bin/a/homea\0b\0"
+    assert layout.encode(args=b"x")[layout.size :] == b"x"
+
+
+def test_what_launches_share_is_one_piece_of_a_record(layouts: Layouts) -> None:
+    """From the file's identity to the end of the string before `args`."""
+    layout = layouts.by_name["process_create"]
+    behind = [
+        n for n in layout.fields if layout.offset(n) >= layout.offset("file_inode")
+    ]
+    own = ("image_id", "namespace_tgid", "args")
+    assert {*layout.fields} - {*behind} == {*layout.fields[:8], *own}

@@ -1,117 +1,99 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from enrichment import SECOND, Built, complete, encode, make_context, make_maker, named
 
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.enrich import Built, Context, process_create, process_terminate
-from sysmonlx.process import NO_GUID, Identity
-from sysmonlx.processes import (
-    ACTOR_FIELDS,
-    CREATE_FIELDS,
-    FORK_FIELDS,
-    ProcessTable,
-)
-from sysmonlx.ruleset import Settings
+from sysmonlx.decode import Layouts
+from sysmonlx.enrich import Context
+from sysmonlx.launches import LIMIT
+from sysmonlx.process import NO_GUID
 
-NAMES = (
-    "KERNEL_THREAD ARGS_TRUNCATED IMAGE_TRUNCATED CWD_TRUNCATED TTY_IS_PTS "
-    "PATH_TRUNCATED PATH_GIVEN PATH_UNREADABLE FILE_IS_NEW"
-)
-FLAGS = {name: 1 << bit for bit, name in enumerate(NAMES.split())}
-SECOND = 1_000_000_000
 BOOT_WALL_NS = 1_700_000_000 * SECOND
 
 
-class Users:
-    """Knows root and one user, who logged in on pts/3."""
+class Bench:
+    """Takes records of processes, and makes their events."""
 
-    def __init__(self) -> None:
-        self.names = {0: "root", 1000: "user", 54321: "-", 1001: "a<b"}
+    def __init__(self, layouts: Layouts) -> None:
+        self.layouts = layouts
+        self.context = make_context(layouts, 0xABCD, BOOT_WALL_NS)
+        self.processes = self.context.processes
+        self._create = make_maker(layouts, self.context, "process_create", 1)
+        self._terminate = make_maker(layouts, self.context, "process_terminate", 5)
 
-    def renew(self) -> None: ...
+    def built(self, **more: Any) -> Built:
+        data = self.record(**more)
+        event = complete(self._create, data, self.processes.create(data))
+        assert event is not None
+        return event
 
-    def logon_second(self, uid: int, tty_index: int, *, is_pts: bool) -> int:
-        return 0x12345678 if (uid, tty_index, is_pts) == (1000, 3, True) else 0
+    def created(self, **more: Any) -> dict[str, str]:
+        """Return event 1 of such a record, by field names."""
+        return named(1, self.built(**more)[0])
 
+    def ended(self, **more: Any) -> Built | None:
+        """Return event 5, of a process that has not ended yet."""
+        data = encode(self.layouts, "process_terminate", **HEADER | more)
+        process = self.processes.terminate(data)
+        assert process is not None
+        return complete(self._terminate, data, process)
 
-class Ports:
-    def port_name(self, port: int, protocol: str) -> str:
-        return "-"
+    def record(self, **more: Any) -> bytes:
+        return encode(self.layouts, "process_create", **HEADER | CREATE | more)
 
-    def renew(self) -> None: ...
+    def scan(self, **more: Any) -> None:
+        data = encode(self.layouts, "process_scan", **HEADER | CREATE | more)
+        decode = self.layouts.by_name["process_scan"].decode
+        self.processes.scan([decode(data)], 2 * SECOND)
 
 
 @pytest.fixture
-def context() -> Context:
-    table = ProcessTable(Identity(0xABCD, BOOT_WALL_NS), FLAGS)
-    return Context(table, Users(), Ports(), Settings(), BOOT_WALL_NS)
+def bench(layouts: Layouts) -> Bench:
+    return Bench(layouts)
 
 
-def record(**more: Any) -> SimpleNamespace:
-    values = {
-        "boot_ns": 5 * SECOND + 123_999_999,
-        "start_boot_ns": 4 * SECOND,
-        "tgid": 42,
-        "uid": 1000,
-        "exec_id": 2,
-        "parent_tgid": 7,
-        "parent_start_boot_ns": SECOND,
-        "parent_exec_id": 1,
-        "pid_namespace": 0,
-        "mount_namespace": 0,
-        "namespace_tgid": 42,
-        "flags": 0,
-        "tty_index": 0,
-        "session_id": 4294967295,
-        "image": b"/bin/a",
-        "args": b"a\0b\0",
-        "cwd": b"/home",
-        "comm": b"a",
-    }
-    return SimpleNamespace(**(values | more))
+@pytest.fixture
+def context(bench: Bench) -> Context:
+    return bench.context
 
 
-def taken(one: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple(getattr(one, name) for name in names)
+HEADER = {
+    "boot_ns": 5 * SECOND + 123_999_999,
+    "start_boot_ns": 4 * SECOND,
+    "tgid": 42,
+    "uid": 1000,
+    "exec_id": 2,
+}
+CREATE = {
+    "parent_tgid": 7,
+    "parent_start_boot_ns": SECOND,
+    "parent_exec_id": 1,
+    "namespace_tgid": 42,
+    "session_id": 4294967295,
+    "image": b"/bin/a",
+    "args": b"a\0b\0",
+    "cwd": b"/home",
+    "comm": b"a",
+}
 
 
-def built(context: Context, **more: Any) -> Built:
-    fields = taken(record(**more), CREATE_FIELDS)
-    return process_create(fields, context.processes.create(fields), context)
-
-
-def created(context: Context, **more: Any) -> dict[str, str]:
-    """Return event 1 of such a record, by field names."""
-    return named(1, built(context, **more)[0])
-
-
-def named(event_id: int, values: list[str]) -> dict[str, str]:
-    names = [field.name for field in EVENT_BY_ID[event_id].fields]
-    return dict(zip(names, values, strict=True))
-
-
-def test_process_create_has_every_field(context: Context) -> None:
-    context.processes.scan(
-        [
-            record(
-                tgid=7,
-                start_boot_ns=SECOND,
-                exec_id=1,
-                uid=0,
-                parent_tgid=0,
-                image=b"/sbin/parent",
-                args=b"parent\0-x\0",
-            )
-        ],
-        2 * SECOND,
+def test_process_create_has_every_field(bench: Bench) -> None:
+    bench.scan(
+        tgid=7,
+        start_boot_ns=SECOND,
+        exec_id=1,
+        uid=0,
+        parent_tgid=0,
+        image=b"/sbin/parent",
+        args=b"parent\0-x\0",
     )
-    identity = context.processes.identity
-    assert created(context) == {
+    identity = bench.processes.identity
+    assert bench.created() == {
         "RuleName": "-",
         "UtcTime": "2023-11-14 22:13:25.123",
         "ProcessGuid": identity.process_guid(42, 4 * SECOND, 2),
@@ -148,71 +130,88 @@ def test_process_create_has_every_field(context: Context) -> None:
     ],
 )
 def test_event_is_plain_when_all_its_texts_are(
-    odd: dict[str, Any], context: Context
+    odd: dict[str, Any], bench: Bench
 ) -> None:
-    assert built(context)[1]
-    values, is_plain = built(context, **odd)
+    assert bench.built()[1]
+    values, is_plain = bench.built(**odd)
     assert not is_plain
     assert any(not text.isascii() or {*"&<>"} & {*text} for text in values)
-    parent = record(tgid=50, start_boot_ns=SECOND, **odd)
+    parent = {"tgid": 50, "start_boot_ns": SECOND} | odd
     if "cwd" not in odd:
-        context.processes.create(taken(parent, CREATE_FIELDS))
+        bench.processes.create(bench.record(**parent))
         child = {"parent_tgid": 50, "parent_start_boot_ns": SECOND}
-        assert not built(context, tgid=43, **child)[1]
+        assert not bench.built(tgid=43, **child)[1]
 
 
-def test_unknown_parent_is_placeholders(context: Context) -> None:
-    event = created(context)
+def test_unknown_parent_is_placeholders(bench: Bench) -> None:
+    event = bench.created()
     parent = [event[name] for name in event if name.startswith("Parent")]
     assert parent == [NO_GUID, "7", "-", "-", "-"]
 
 
 def test_what_a_session_has_in_common_is_forgotten_with_renew(
-    context: Context,
+    bench: Bench,
 ) -> None:
-    assert created(context)["User"] == "user"
-    context.users.names[1000] = "renamed"  # type: ignore[index]  # a dict here
-    context.renew()
-    assert created(context)["User"] == "renamed"
+    assert bench.created()["User"] == "user"
+    bench.context.users.names[1000] = "renamed"  # type: ignore[index]  # a dict here
+    bench.context.renew()
+    assert bench.created()["User"] == "renamed"
 
 
-def test_sessions_that_are_kept_are_few(context: Context) -> None:
+def test_events_of_one_launch_differ_in_what_is_their_own(bench: Bench) -> None:
+    bench.scan(tgid=7, start_boot_ns=SECOND, exec_id=1, uid=0, parent_tgid=0)
+    one = bench.created()
+    own = {"tgid": 43, "exec_id": 3, "boot_ns": 6 * SECOND, "args": b"a\0c\0"}
+    other = bench.created(**own)
+    differing = {name for name in one if one[name] != other[name]}
+    assert differing == {"UtcTime", "ProcessGuid", "ProcessId", "CommandLine"}
+    assert (other["ProcessId"], other["CommandLine"]) == ("43", "a c")
+
+
+def test_parent_that_becomes_another_user_is_shown_as_that(bench: Bench) -> None:
+    bench.scan(tgid=7, start_boot_ns=SECOND, exec_id=1, uid=0, parent_tgid=0)
+    assert bench.created()["ParentUser"] == "root"
+    parent = {name: CREATE[name] for name in CREATE if name.startswith("parent_")}
+    fork = HEADER | {"tgid": 43} | parent
+    bench.processes.fork(encode(bench.layouts, "process_fork", **fork))
+    event = bench.created(tgid=43, exec_id=3)
+    assert event["ParentUser"] == "user"
+
+
+def test_sessions_that_are_kept_are_few(bench: Bench) -> None:
     for number in range(3000):
-        event = created(context, cwd=b"/%d" % number, session_id=number)
+        event = bench.created(cwd=b"/%d" % number, session_id=number)
         assert event["CurrentDirectory"] == f"/{number}"
         assert event["TerminalSessionId"] == str(number)
-    assert len(context._sessions) <= 256
+    assert len(bench.processes.launches._known) <= LIMIT == 256
 
 
-def test_logon_id_is_the_whole_uid(context: Context) -> None:
-    event = created(context, uid=54321)
+def test_logon_id_is_the_whole_uid(bench: Bench) -> None:
+    event = bench.created(uid=54321)
     assert (event["User"], event["LogonId"]) == ("-", "54321")
 
 
 @pytest.mark.parametrize(
     ("flags", "tty_index", "second"),
-    [(FLAGS["TTY_IS_PTS"], 3, 0x12345678), (FLAGS["TTY_IS_PTS"], 4, 0), (0, 3, 0)],
+    [("TTY_IS_PTS", 3, 0x12345678), ("TTY_IS_PTS", 4, 0), ("", 3, 0)],
 )
 def test_logon_guid_is_of_the_session_on_the_terminal(
-    flags: int, tty_index: int, second: int, context: Context
+    flags: str, tty_index: int, second: int, bench: Bench
 ) -> None:
-    event = created(context, flags=flags, tty_index=tty_index)
-    guid = context.processes.identity.logon_guid(second, tty_index, 1000)
+    event = bench.created(flags=flags, tty_index=tty_index)
+    guid = bench.processes.identity.logon_guid(second, tty_index, 1000)
     assert event["LogonGuid"] == guid
 
 
-def test_paths_without_their_front_begin_with_plus(context: Context) -> None:
-    flags = FLAGS["CWD_TRUNCATED"] | FLAGS["IMAGE_TRUNCATED"]
-    event = created(context, flags=flags, cwd=b"/c", image=b"/d/e")
+def test_paths_without_their_front_begin_with_plus(bench: Bench) -> None:
+    flags = "CWD_TRUNCATED IMAGE_TRUNCATED"
+    event = bench.created(flags=flags, cwd=b"/c", image=b"/d/e")
     assert (event["CurrentDirectory"], event["Image"]) == ("+/c", "+/d/e")
 
 
-def test_process_terminate_has_the_guid_of_its_image(context: Context) -> None:
-    event = created(context)
-    fields = taken(record(boot_ns=6 * SECOND), ACTOR_FIELDS)
-    process = context.processes.terminate(fields)
-    assert process is not None
-    end_built = process_terminate(fields, process, context)
+def test_process_terminate_has_the_guid_of_its_image(bench: Bench) -> None:
+    event = bench.created()
+    end_built = bench.ended(boot_ns=6 * SECOND)
     assert end_built is not None
     end = named(5, end_built[0])
     assert end == {
@@ -225,12 +224,10 @@ def test_process_terminate_has_the_guid_of_its_image(context: Context) -> None:
     }
 
 
-def test_end_of_a_kernel_thread_is_no_event(context: Context) -> None:
-    one = record(flags=FLAGS["KERNEL_THREAD"], image=b"")
-    context.processes.fork(taken(one, FORK_FIELDS))
-    fields = taken(one, ACTOR_FIELDS)
-    process = context.processes.acting(fields)
-    assert process_terminate(fields, process, context) is None
+def test_end_of_a_kernel_thread_is_no_event(bench: Bench) -> None:
+    fork = encode(bench.layouts, "process_fork", **HEADER, flags="KERNEL_THREAD")
+    bench.processes.fork(fork)
+    assert bench.ended() is None
 
 
 def test_time_follows_the_clock(context: Context) -> None:

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from enrichment import complete, encode, make_maker, named
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.enrich_network import (
-    NETWORK_BUILDERS,
-    NETWORK_FIELDS,
-    address_text,
-    network_connect,
-)
+from sysmonlx.decode import Layouts
+from sysmonlx.enrich_network import NETWORK_BUILDERS, address_text
 from sysmonlx.hooks_network import NETWORK_HOOKS
+from sysmonlx.process import Process, image_key
 from sysmonlx.texts import PlainTexts
 
-NAMES = [field.name for field in EVENT_BY_ID[3].fields]
+#: Makes event 3 of a usual record with some changes; returns also whether it is plain.
+Make = Callable[..., tuple[dict[str, str], bool]]
 
 
 class FakeContext:
@@ -34,32 +33,36 @@ class FakeContext:
         return f"{protocol} {port}" if port != 99 else "a&b"
 
 
-def made(**changes: Any) -> tuple[dict[str, str], bool]:
-    record = {
-        "boot_ns": 5,
-        "start_boot_ns": 4,
-        "exec_id": 1,
-        "tgid": 40,
-        "uid": 1000,
-        "family": 2,
-        "protocol": 6,
-        "initiated": True,
-        "failed": False,
-        "source_address": bytes([192, 0, 2, 10]) + bytes(12),
-        "destination_address": bytes([198, 51, 100, 7]) + bytes(12),
-        "source_port": 51034,
-        "destination_port": 443,
-    }
-    record |= changes
-    process: Any = SimpleNamespace(guid="{guid}", image="/usr/bin/curl", is_plain=True)
-    context: Any = FakeContext()
-    fields = tuple(record[name] for name in NETWORK_FIELDS["network_connect"])
-    values, is_plain = network_connect(fields, process, context)
-    return dict(zip(NAMES, values, strict=True)), is_plain
+@pytest.fixture
+def made(layouts: Layouts) -> Make:
+    maker = make_maker(layouts, FakeContext(), "network_connect", 3)
+    process = Process(image_key(40, 4, 1), "{guid}", "40", 0, "/usr/bin/curl")
+
+    def make(**changes: Any) -> tuple[dict[str, str], bool]:
+        data = encode(layouts, "network_connect", **RECORD | changes)
+        event = complete(maker, data, process)
+        assert event is not None
+        values, is_plain = event
+        return named(3, values), is_plain
+
+    return make
 
 
-def built(**changes: Any) -> dict[str, str]:
-    return made(**changes)[0]
+RECORD = {
+    "boot_ns": 5,
+    "start_boot_ns": 4,
+    "exec_id": 1,
+    "tgid": 40,
+    "uid": 1000,
+    "family": 2,
+    "protocol": 6,
+    "initiated": True,
+    "failed": False,
+    "source_address": bytes([192, 0, 2, 10]) + bytes(12),
+    "destination_address": bytes([198, 51, 100, 7]) + bytes(12),
+    "source_port": 51034,
+    "destination_port": 443,
+}
 
 
 @pytest.mark.parametrize(
@@ -80,8 +83,8 @@ def test_address_is_never_shortened(address: bytes, is_ipv6: bool, text: str) ->
     assert address_text(address, is_ipv6) == text
 
 
-def test_event_3_has_every_field_in_its_place() -> None:
-    assert built() == {
+def test_event_3_has_every_field_in_its_place(made: Make) -> None:
+    assert made()[0] == {
         "RuleName": "-",
         "UtcTime": "utc of 5",
         "ProcessGuid": "{guid}",
@@ -103,21 +106,21 @@ def test_event_3_has_every_field_in_its_place() -> None:
     }
 
 
-def test_event_3_is_plain_when_all_its_names_are() -> None:
+def test_event_3_is_plain_when_all_its_names_are(made: Make) -> None:
     assert made()[1]
     assert not made(source_port=99)[1]
     assert not made(destination_port=99)[1]
 
 
-def test_ports_of_udp_have_the_names_of_udp() -> None:
-    event = built(protocol=17, initiated=False, destination_port=53)
+def test_ports_of_udp_have_the_names_of_udp(made: Make) -> None:
+    event, _ = made(protocol=17, initiated=False, destination_port=53)
     assert event["Protocol"] == "udp"
     assert event["Initiated"] == "false"
     assert event["DestinationPortName"] == "udp 53"
 
 
-def test_both_ends_of_ipv6_are_marked() -> None:
-    event = built(
+def test_both_ends_of_ipv6_are_marked(made: Make) -> None:
+    event, _ = made(
         family=10, source_address=bytes(15) + b"\1", destination_address=bytes(16)
     )
     assert (event["SourceIsIpv6"], event["DestinationIsIpv6"]) == ("true", "true")
@@ -125,5 +128,5 @@ def test_both_ends_of_ipv6_are_marked() -> None:
 
 
 def test_every_hook_serves_the_events_of_the_builders() -> None:
-    events = {event for made in NETWORK_BUILDERS.values() for event, _ in made}
+    events = {event for pairs in NETWORK_BUILDERS.values() for event, _ in pairs}
     assert {event for hook in NETWORK_HOOKS for event in hook.events} == events

@@ -20,7 +20,7 @@ FACTS = """
 PURE = """
     arguments automaton btf budget builders clauses conditions config decode enrich
     enrich_file enrich_network escape eventlines filtering helptext hooks kernelbits
-    kernelfields kernelrules lint listing literals losses manual offline
+    kernelfields kernelrules launches lint listing literals losses manual offline
     optionreader optionvalues process processes pysource remarks render rules schema
     sieve terminal texts trace validation xmltext xsd
 """

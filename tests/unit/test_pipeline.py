@@ -1,44 +1,22 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from enrichment import SECOND, Paths, encode, make_context, named
 
-from sysmonlx.btf import Btf
-from sysmonlx.capture import OBJECT
 from sysmonlx.decode import Layouts
-from sysmonlx.enrich import Context
 from sysmonlx.hashes import FileId
-from sysmonlx.libbpf import library
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
-from sysmonlx.process import Identity
-from sysmonlx.processes import ProcessTable
 from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Element, Filter, Ruleset, Settings
+from sysmonlx.ruleset import Element, Filter, Ruleset
 from sysmonlx.state import RecordIds
 
-SECOND = 1_000_000_000
-HASHES, RULE_NAME = 17, 0
-
-
-class Users:
-    names = {0: "root"}  # noqa: RUF012 never changed
-
-    def renew(self) -> None: ...
-
-    def logon_second(self, uid: int, tty_index: int, *, is_pts: bool) -> int:
-        return 0
-
-
-class Ports:
-    def port_name(self, port: int, protocol: str) -> str:
-        return "-"
-
-    def renew(self) -> None: ...
+HASHES, HASHES_SHOWN = 17, 2
 
 
 class Hasher:
@@ -73,19 +51,25 @@ class Bench:
     def __init__(self, layouts: Layouts) -> None:
         self.layouts = layouts
         self.events: list[tuple[int, str, str]] = []
+        self.times: list[str] = []
+        self.rules: list[str] = []
         self.marked: list[int] = []
         self.hasher = Hasher()
         hasher: Any = self.hasher
-        table = ProcessTable(Identity(1, 0), layouts.flags)
-        context = Context(table, Users(), Ports(), Settings(), 0)
+        self.paths = Paths()
+        self.context = make_context(layouts, paths=self.paths)
         self.output = Output(RecordIds(None), self._watch)
+        table = self.context.processes
         self.pipeline = Pipeline(
-            layouts, table, context, self.output, hasher, self._mark
+            layouts, table, self.context, self.output, hasher, self._mark
         )
         self.use()
 
     def _watch(self, event_id: int, values: Sequence[str]) -> None:
-        image = values[4]
+        assert all(isinstance(value, str) for value in values)
+        image = named(event_id, list(values))["Image"]
+        self.rules.append(values[0])
+        self.times.append(values[1])
         self.events.append((event_id, image, values[HASHES] if event_id == 1 else ""))
 
     def _mark(self, file: bytes) -> None:
@@ -95,29 +79,27 @@ class Bench:
         self.pipeline.use_rules(compile_rules(Ruleset("4.90", elements)))
 
     def exec(self, tgid: int, image: str, exec_id: int = 1, inode: int = 5) -> None:
-        self._put(
-            "process_create", tgid, exec_id, image=image.encode(), file_inode=inode
+        self.put(
+            "process_create",
+            tgid,
+            exec_id,
+            image=image.encode(),
+            args=b"program\0",
+            file_inode=inode,
         )
 
-    def exit(self, tgid: int, exec_id: int = 1) -> None:
-        self._put("process_terminate", tgid, exec_id)
+    def exit(self, tgid: int, exec_id: int = 1, second: int = 2) -> None:
+        self.put("process_terminate", tgid, exec_id, second)
 
-    def _put(self, name: str, tgid: int, exec_id: int, **more: Any) -> None:
-        header = {
-            "type": self.layouts.number[name],
-            "tgid": tgid,
-            "exec_id": exec_id,
-            "boot_ns": 2 * SECOND,
-            "start_boot_ns": SECOND,
-        }
-        self.pipeline.take([self.layouts.by_name[name].encode(**header, **more)])
+    def file(self, tgid: int, path: bytes, second: int = 2, **more: Any) -> None:
+        self.put("file_create", tgid, 1, second, path=path, **more)
 
-
-@pytest.fixture(scope="module")
-def layouts() -> Iterator[Layouts]:
-    pointer = library().btf__parse(os.fsencode(OBJECT), None)
-    yield Layouts(Btf(library(), pointer))
-    library().btf__free(pointer)
+    def put(
+        self, name: str, tgid: int, exec_id: int, second: int = 2, **more: Any
+    ) -> None:
+        who = {"tgid": tgid, "exec_id": exec_id, "start_boot_ns": SECOND}
+        data = encode(self.layouts, name, boot_ns=second * SECOND, **who, **more)
+        self.pipeline.take([data])
 
 
 @pytest.fixture
@@ -228,3 +210,147 @@ def test_bad_records_are_counted_and_harm_nothing(bench: Bench) -> None:
     bench.exec(10, "/a")
     assert bench.events == [(1, "/a", "SHA256=5")]
     assert bench.pipeline.received["process_create"] == 1
+
+
+def include(tag: str, event_id: int, *filters: Filter) -> Element:
+    return element(tag, event_id, "include", *filters)
+
+
+ALL_FILES = element("FileCreate", 11, "exclude")
+AT_3_S = Filter("UtcTime", "begin with", "1970-01-01 00:00:03", "then")
+
+
+def test_rule_on_the_time_of_a_file_is_asked_of_its_text(bench: Bench) -> None:
+    bench.use(include("FileCreate", 11, AT_3_S))
+    bench.file(10, b"/early", second=2, created_ns=SECOND)
+    bench.file(10, b"/then", second=3, created_ns=SECOND)
+    assert bench.times == ["1970-01-01 00:00:03.000"]
+    assert bench.rules == ["then"]
+    assert bench.pipeline.filtered[11] == 1
+
+
+def test_rule_on_the_birth_of_a_file_is_asked_of_its_text(bench: Bench) -> None:
+    birth = Filter("CreationUtcTime", "is", "1970-01-01 00:00:07.000")
+    bench.use(include("FileCreate", 11, birth))
+    bench.file(10, b"/known", created_ns=7 * SECOND)
+    bench.file(10, b"/other", created_ns=6 * SECOND)
+    bench.paths.answer = (stat.S_IFREG, 7 * SECOND)
+    bench.file(10, b"/looked up")
+    bench.paths.answer = (stat.S_IFDIR, 7 * SECOND)
+    bench.file(10, b"/no file")
+    assert [event_id for event_id, *_ in bench.events] == [11, 11]
+    assert [asked[-1] for asked in bench.paths.asked] == [b"/looked up", b"/no file"]
+
+
+@pytest.mark.parametrize("rule", [ALL_FILES, include("FileCreate", 11, AT_3_S)])
+def test_what_is_no_regular_file_is_no_event(rule: Element, bench: Bench) -> None:
+    bench.use(rule)
+    bench.paths.answer = (stat.S_IFDIR, SECOND)
+    bench.file(10, b"/directory", second=3)
+    assert len(bench.paths.asked) == 1
+    assert bench.events == []
+    assert bench.pipeline.filtered[11] == 0
+
+
+def test_birth_of_a_file_that_is_left_out_is_not_looked_for(bench: Bench) -> None:
+    name = Filter("TargetFilename", "is", "/wanted")
+    bench.use(include("FileCreate", 11, name))
+    bench.file(10, b"/other")
+    assert bench.paths.asked == []
+    bench.file(10, b"/wanted")
+    assert [asked[-1] for asked in bench.paths.asked] == [b"/wanted"]
+    assert bench.pipeline.filtered[11] == 1
+
+
+def test_rule_on_the_time_of_an_end_is_asked_of_its_text(bench: Bench) -> None:
+    bench.use(include("ProcessCreate", 1), include("ProcessTerminate", 5, AT_3_S))
+    for tgid, second in ((10, 2), (11, 3)):
+        bench.exec(tgid, f"/{tgid}")
+        bench.exit(tgid, second=second)
+    assert bench.events == [(5, "/11", "")]
+    assert bench.times == ["1970-01-01 00:00:03.000"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (),
+        (include("ProcessTerminate", 5, AT_3_S),),
+        (include("ProcessTerminate", 5, Filter("RuleName", "is", "-")),),
+    ],
+    ids=["all", "by time", "by rule name"],
+)
+def test_end_of_a_kernel_thread_is_no_event(
+    rules: tuple[Element, ...], bench: Bench
+) -> None:
+    bench.use(*rules)
+    bench.put("process_fork", 10, 1, flags="KERNEL_THREAD")
+    bench.exit(10, second=3)
+    assert (bench.events, bench.pipeline.bad) == ([], 0)
+
+
+def test_rule_on_the_time_of_a_start_needs_no_hash(bench: Bench) -> None:
+    bench.use(include("ProcessCreate", 1, AT_3_S))
+    bench.exec(10, "/a")
+    assert (bench.events, bench.hasher.asked) == ([], [])
+    bench.put("process_create", 11, 1, 3, image=b"/b", file_inode=6)
+    assert [asked[1] for asked in bench.hasher.asked] == [file_id(6)]
+    bench.hasher.answer(0, "SHA256=6")
+    bench.pipeline.take_hashes()
+    assert bench.events == [(1, "/b", "SHA256=6")]
+    assert bench.times == ["1970-01-01 00:00:03.000"]
+
+
+def test_rules_on_time_and_hashes_wait_for_the_hash(bench: Bench) -> None:
+    both = (AT_3_S, Filter("Hashes", "contains", "=6"))
+    bench.use(Element("ProcessCreate", (1,), "include", "and", both, bound_id=1))
+    for tgid, second in ((10, 2), (11, 3)):
+        image = {"image": b"/%d" % tgid, "file_inode": 6}
+        bench.put("process_create", tgid, 1, second, **image)
+    assert (bench.events, len(bench.hasher.asked)) == ([], 2)
+    for number in range(2):
+        bench.hasher.answer(number, "SHA256=6")
+    bench.pipeline.take_hashes()
+    assert bench.events == [(1, "/11", "SHA256=6")]
+    assert bench.pipeline.filtered[1] == 1
+
+
+def test_rule_on_a_known_hash_is_asked_at_once(bench: Bench) -> None:
+    bench.use(include("ProcessCreate", 1, Filter("Hashes", "contains", "=6")))
+    bench.hasher.known = {file_id(6): "SHA256=6", file_id(7): "SHA256=7"}
+    bench.exec(10, "/six", inode=6)
+    bench.exec(11, "/seven", inode=7)
+    bench.exec(12, "/six", inode=6)
+    assert bench.events == [(1, "/six", "SHA256=6"), (1, "/six", "SHA256=6")]
+    assert (bench.pipeline.filtered[1], bench.pipeline.held) == (1, 0)
+
+
+def test_rule_that_asks_the_name_of_a_rule_sees_texts_alone(bench: Bench) -> None:
+    bench.use(include("FileCreate", 11, Filter("RuleName", "is", "-"), AT_3_S))
+    bench.file(10, b"/then", second=3, created_ns=SECOND)
+    assert len(bench.events) == 1
+
+
+def test_hash_of_a_launch_is_forgotten_with_the_rules(bench: Bench) -> None:
+    bench.hasher.known[file_id(5)] = "SHA256=5"
+    bench.exec(10, "/a")
+    bench.hasher.known[file_id(5)] = "SHA1=5"
+    bench.exec(11, "/a")
+    bench.use()
+    bench.exec(12, "/a")
+    assert [each[HASHES_SHOWN] for each in bench.events] == [
+        "SHA256=5",
+        "SHA256=5",
+        "SHA1=5",
+    ]
+
+
+def test_files_of_a_process_wait_behind_its_start_as_texts(bench: Bench) -> None:
+    bench.use(ALL_FILES)
+    bench.exec(10, "/a")
+    bench.file(10, b"/file", second=3, created_ns=SECOND)
+    assert (bench.events, bench.pipeline.held) == ([], 2)
+    bench.hasher.answer(0, "SHA256=1")
+    bench.pipeline.take_hashes()
+    assert [event_id for event_id, *_ in bench.events] == [1, 11]
+    assert [time[-6:] for time in bench.times] == ["02.000", "03.000"]

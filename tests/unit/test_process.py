@@ -5,8 +5,17 @@ import uuid
 
 from hypothesis import given
 from hypothesis import strategies as st
+from recordtable import image_id
 
-from sysmonlx.process import NO_GUID, Identity
+from sysmonlx.decode import Layouts
+from sysmonlx.process import (
+    NO_GUID,
+    NO_LAUNCH,
+    Identity,
+    Process,
+    image_key,
+)
+from sysmonlx.texts import UNKNOWN
 
 SECOND = 1_000_000_000
 
@@ -39,5 +48,50 @@ def test_two_images_never_share_a_guid(
     assert len(guids) == len({one, two})
 
 
+@given(Images)
+def test_guid_is_the_same_from_the_id_that_records_have(
+    image: tuple[int, int, int],
+) -> None:
+    identity = Identity(1, 1_700_000_000_123_456_789)
+    key = image_id(*image).to_bytes(8, "little")
+    assert identity.guid_of_image(image[1], key) == identity.process_guid(*image)
+
+
 def test_no_guid_is_all_zero() -> None:
     assert uuid.UUID(NO_GUID).int == 0
+
+
+Numbers = st.integers(0, 2**32 - 1)
+
+
+@given(tgid=Numbers, start_boot_ns=st.integers(0, 2**64 - 1), exec_id=Numbers)
+def test_image_key_is_what_records_have(
+    layouts: Layouts, tgid: int, start_boot_ns: int, exec_id: int
+) -> None:
+    key = image_key(tgid, start_boot_ns, exec_id)
+    process = Process(key, "{guid}", str(tgid), 0)
+    assert (process.start_boot_ns, process.tgid) == (start_boot_ns, tgid)
+    assert process.exec_id == exec_id
+    named = {"start_boot_ns": start_boot_ns, "tgid": tgid, "exec_id": exec_id}
+    for layout in layouts.by_name.values():
+        assert layout.encode(**named)[layout.span(*named)] == key
+    parent = {f"parent_{name}": value for name, value in named.items()}
+    fork = layouts.by_name["process_fork"]
+    assert fork.encode(**parent)[fork.span(*parent)] == key
+
+
+def test_image_key_begins_with_the_name_of_the_process() -> None:
+    assert image_key(1, 2, 3)[:12] == image_key(1, 2, 4)[:12]
+    assert image_key(1, 2, 3)[:12] != image_key(2, 2, 3)[:12]
+    assert image_key(1, 2, 3)[:12] != image_key(1, 3, 3)[:12]
+
+
+def test_process_is_what_its_key_says() -> None:
+    process = Process(image_key(7, 8 * SECOND, 9), "{guid}", "7", 1000)
+    assert (process.tgid, process.pid) == (7, "7")
+    assert (process.start_boot_ns, process.exec_id) == (8 * SECOND, 9)
+    assert (process.image, process.args) == (UNKNOWN, UNKNOWN)
+    assert process.launch is NO_LAUNCH
+    assert process.is_alive
+    process.ended_boot_ns = 1
+    assert not process.is_alive

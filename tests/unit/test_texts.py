@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sysmonlx.texts import (
+    BLANKED,
     UNKNOWN,
     PlainTexts,
     Texts,
     args_text,
     is_plain,
+    is_plain_text,
+    path_bytes,
     path_text,
-    plain_args,
 )
 
 
@@ -31,14 +33,29 @@ def test_arguments_are_joined(data: bytes, truncated: bool, shown: str) -> None:
     assert args_text(data, truncated) == shown
 
 
-@given(st.binary(max_size=60) | st.lists(st.sampled_from(b"ab &\0\xff")).map(bytes))
-def test_plain_arguments_are_joined_alike(data: bytes) -> None:
-    line = plain_args(data)
-    assert line in ("", args_text(data, False))
+Bytes = st.binary(max_size=60) | st.lists(st.sampled_from(b"ab &\0\xff")).map(bytes)
+
+
+@given(Bytes)
+def test_blanked_is_the_command_line_of_plain_arguments(data: bytes) -> None:
+    line = data.translate(BLANKED)
+    assert (0 not in line) is is_plain(data)
     if is_plain(data) and data.endswith(b"\0"):
-        assert line == args_text(data, False)
-    elif line:
-        assert is_plain(data)
+        assert line[:-1].decode() == args_text(data, False)
+
+
+@given(Bytes, st.booleans())
+def test_text_of_bytes_is_plain_where_they_are(data: bytes, truncated: bool) -> None:
+    assert is_plain_text(path_text(data, truncated)) is is_plain(data)
+
+
+@given(Bytes.map(lambda data: b"/" + data), st.booleans())
+def test_bytes_of_a_path_come_back(data: bytes, truncated: bool) -> None:
+    assert path_bytes(path_text(data, truncated)) == data
+
+
+def test_unknown_path_has_no_bytes() -> None:
+    assert path_bytes(path_text(b"", False)) == b""
 
 
 def test_path_without_its_front_begins_with_plus() -> None:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What processes have in common that one parent starts from one program in one way.
+
+Most programs are started again and again like that: by a shell's loop, by make, by a
+service for each request. What is found out for the first of them serves the others.
+"""
+
+from __future__ import annotations
+
+from sysmonlx.decode import Layouts
+from sysmonlx.process import Launch, Process
+from sysmonlx.texts import BLANKED, Texts, args_text, is_plain, path_text
+
+LIMIT = 256
+
+
+class Launches:
+    """The launches seen lately, by who started what how."""
+
+    def __init__(self, layouts: Layouts, texts: Texts) -> None:
+        self._known: dict[tuple[Process | None, int | None, int, bytes], Launch] = {}
+        self._texts = texts
+        create = layouts.by_name["process_create"]
+        self._decode = create.decode
+        self._begin = create.offset("file_inode")
+        self._cuts_image = layouts.flags["IMAGE_TRUNCATED"]
+        self._cuts_args = layouts.flags["ARGS_TRUNCATED"]
+
+    def of(self, parent: Process | None, uid: int, data: bytes, args_at: int) -> Launch:
+        """Return the launch that a process_create record is of.
+
+        `args_at` is where its last string begins, the command line.
+        """
+        parent_uid = None if parent is None else parent.uid
+        key = parent, parent_uid, uid, data[self._begin : args_at]
+        launch = self._known.get(key)
+        if launch is None:
+            if len(self._known) >= LIMIT:
+                self._known.clear()
+            record = self._decode(data)
+            launch = Launch(*self.image_text(record.flags, record.image))
+            self._known[key] = launch
+        return launch
+
+    def clear(self) -> None:
+        """Let everything be found out again."""
+        self._known.clear()
+
+    def image_text(self, flags: int, image: bytes) -> tuple[str, bool]:
+        """Return the path of a record, and whether it is plain."""
+        if flags & self._cuts_image:
+            return path_text(image, True), is_plain(image)
+        return self._texts[image]
+
+    def args_text(self, flags: int, data: bytes, args_at: int = 0) -> tuple[str, bool]:
+        """Return the command line with which `data` ends, and whether it is plain."""
+        line = data[args_at:-1].translate(BLANKED)
+        if not line or data[-1] or 0 in line or flags & self._cuts_args:
+            args = data[args_at:]
+            return args_text(args, bool(flags & self._cuts_args)), is_plain(args)
+        return line.decode(), True

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""Records as the built object lays them out, and a process table that takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from recordtable import INIT, SECOND, Table
+
+from sysmonlx.btf import Btf
+from sysmonlx.capture import OBJECT
+from sysmonlx.decode import Layouts
+from sysmonlx.libbpf import library
+from sysmonlx.process import Identity
+
+
+@pytest.fixture(scope="session")
+def layouts() -> Iterator[Layouts]:
+    pointer = library().btf__parse(os.fsencode(OBJECT), None)
+    yield Layouts(Btf(library(), pointer))
+    library().btf__free(pointer)
+
+
+@pytest.fixture(params=[False, True], ids=["untouched", "touched"])
+def table(request: pytest.FixtureRequest, layouts: Layouts) -> Iterator[Table]:
+    """Return a table in which forked processes are looked at soon, or not."""
+    made = Table(Identity(0x12345678, 0), layouts)
+    made.settles = request.param
+    made.scan([INIT], 2 * SECOND)
+    yield made
+    assert made._images == {each.key: each for each in made._alive.values()}

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from recordtable import SECOND, Table, record
+
+from sysmonlx.decode import Layouts
+from sysmonlx.launches import LIMIT, Launches
+from sysmonlx.process import Launch, Process
+from sysmonlx.texts import UNKNOWN, Texts, args_text, is_plain
+
+
+def started(table: Table, tgid: int, **more: Any) -> Process:
+    """Return a process that was forked and then ran a program."""
+    one = record(tgid=tgid, start_boot_ns=(30 + tgid) * SECOND, **more)
+    table.fork(one)
+    one.exec_id = 2
+    return table.create(one)
+
+
+def launch(table: Table, tgid: int, **more: Any) -> Launch:
+    return started(table, tgid, **more).launch
+
+
+def test_what_one_parent_starts_in_one_way_is_one_launch(table: Table) -> None:
+    first = launch(table, 10)
+    other = {"args": b"other\0arguments\0", "boot_ns": 51 * SECOND, "tid": 77}
+    assert launch(table, 11, namespace_tgid=5, **other) is first
+    assert launch(table, 12, args=b"") is first
+    assert launch(table, 13, args=None) is first
+    assert (first.image, first.is_plain) == ("/bin/program", True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cwd": b"/home"},
+        {"cwd": b""},
+        {"image": b"/bin/other"},
+        {"image": b"/bin/program/", "cwd": b""},  # the same bytes in a row
+        {"file_inode": 7},
+        {"file_mtime_ns": 7},
+        {"comm": b"other"},
+        {"uid": 1000},
+        {"tty_index": 1},
+        {"session_id": 3},
+        {"mount_namespace": 3},
+        {"flags": "CWD_TRUNCATED"},
+        {"flags": "TTY_IS_PTS"},
+    ],
+    ids=str,
+)
+def test_what_is_started_in_another_way_is_another_launch(
+    more: dict[str, Any], table: Table
+) -> None:
+    first = launch(table, 10)
+    if "flags" in more:
+        more = {"flags": table.flags[more["flags"]]}
+    other = launch(table, 11, **more)
+    assert other is not first
+    assert other.image == more.get("image", b"/bin/program").decode()
+    assert launch(table, 12) is not other
+
+
+def test_what_another_parent_starts_is_another_launch(table: Table) -> None:
+    first = launch(table, 10)
+    parent = started(table, 20)
+    of_parent = {
+        "parent_tgid": 20,
+        "parent_start_boot_ns": 50 * SECOND,
+        "parent_exec_id": 2,
+    }
+    other = started(table, 11, **of_parent)
+    assert other.parent is parent
+    assert other.launch is not first
+    assert launch(table, 12, **of_parent) is other.launch
+
+
+def test_what_the_next_image_of_a_parent_starts_is_another_launch(
+    table: Table,
+) -> None:
+    start = {"tgid": 20, "start_boot_ns": 35 * SECOND}
+    table.create(record(**start))
+    mine = {"parent_tgid": 20, "parent_start_boot_ns": 35 * SECOND}
+    first = launch(table, 10, **mine)
+    table.create(record(**start, exec_id=2))
+    assert launch(table, 11, **mine, parent_exec_id=2) is not first
+
+
+def test_what_a_parent_starts_as_another_user_is_another_launch(
+    table: Table,
+) -> None:
+    """The child becomes the user that the parent was before."""
+    first = started(table, 10)
+    one = record(tgid=11, start_boot_ns=41 * SECOND, uid=1000)
+    table.fork(one)
+    one.uid, one.exec_id = 0, 2
+    other = table.create(one)
+    assert other.parent is first.parent
+    assert other.uid == first.uid
+    assert other.launch is not first.launch
+
+
+def test_cleared_launches_are_found_out_again(table: Table) -> None:
+    first = launch(table, 10)
+    table.launches.clear()
+    other = launch(table, 11)
+    assert other is not first
+    assert launch(table, 12) is other
+
+
+def test_launches_that_are_kept_are_few(table: Table) -> None:
+    for number in range(3 * LIMIT):
+        made = started(table, 10 + number, cwd=b"/%d" % number)
+        assert made.launch.image == "/bin/program"
+        assert len(table.launches._known) <= LIMIT
+
+
+def test_process_without_a_known_parent_has_a_launch_of_its_own(
+    table: Table,
+) -> None:
+    nobody = {"parent_tgid": 99, "parent_start_boot_ns": 3 * SECOND}
+    first = launch(table, 10)
+    orphan = started(table, 11, **nobody)
+    assert orphan.parent is None
+    assert orphan.launch is not first
+    assert launch(table, 12, **nobody) is orphan.launch
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@example(b"")
+@example(b"\0")
+@example(b"a\0b\0")
+@example(b"no end")
+@given(
+    data=st.binary(max_size=60)
+    | st.lists(st.sampled_from(b"ab &\0\xff")).map(bytes)
+    | st.lists(st.sampled_from(b"ab \0")).map(bytes)
+)
+def test_arguments_are_joined_whatever_they_are(
+    layouts: Layouts, is_cut: bool, data: bytes
+) -> None:
+    launches = Launches(layouts, Texts())
+    flags = layouts.flags["ARGS_TRUNCATED"] if is_cut else 0
+    shown, plain = launches.args_text(flags, data)
+    assert (shown, plain) == (args_text(data, is_cut), is_plain(data))
+    if is_cut and len(data) >= 3:
+        assert shown.endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("image", "flags", "shown", "plain"),
+    [
+        (b"/bin/a", "", "/bin/a", True),
+        (b"/bin/a&b", "", "/bin/a&b", False),
+        (b"/a", "IMAGE_TRUNCATED", "+/a", True),
+        (b"/\xff", "IMAGE_TRUNCATED", "+/\udcff", False),
+        (b"", "", UNKNOWN, True),
+    ],
+)
+def test_image_is_shown_as_far_as_it_is_known(
+    image: bytes, flags: str, shown: str, plain: bool, table: Table
+) -> None:
+    made = launch(table, 10, image=image, flags=table.flags.get(flags, 0))
+    assert (made.image, made.is_plain) == (shown, plain)
