@@ -49,7 +49,13 @@ def function_source(decision: Decision) -> str:
     lines = [f"def {function_name(decision.event_id)}(values):"]
     folded: set[str] = set()
     line = 0
-    for outcome, clauses in _runs(decision):
+    runs = list(_runs(decision))
+    if len(runs) > 1 and _is_of_one_field(decision):
+        lines += _assignments(list(decision.clauses), positions, folded)
+        asked = _inner(Junction(False, tuple(c.condition for c in decision.clauses)))
+        lines += ["    # most are of no interest", f"    if not {asked}:"]
+        lines.append("        return None")
+    for outcome, clauses in runs:
         lines += _assignments(clauses, positions, folded)
         if outcome.line != line:
             line = outcome.line
@@ -78,6 +84,14 @@ def _same_outcome(one: Clause, other: Clause) -> bool:
         return True
     same = one.include == other.include and one.name == other.name
     return same and not one.choices and not other.choices
+
+
+def _is_of_one_field(decision: Decision) -> bool:
+    """Return whether all that is asked, of one field, are reasons to include."""
+    tests = tests_of(clause.condition for clause in decision.clauses)
+    includes = all(clause.include for clause in decision.clauses)
+    is_one = len({test.field for test in tests}) == 1
+    return is_one and includes and not decision.include_by_default
 
 
 def _any_of(clauses: list[Clause]) -> Expression:

@@ -334,6 +334,40 @@ def test_the_source_can_be_read_and_says_where_it_comes_from() -> None:
     )
 
 
+def test_events_of_no_interest_are_left_by_one_question_about_one_field() -> None:
+    ruleset = file_create(
+        element(
+            "include",
+            "or",
+            Filter("TargetFilename", "begin with", "/etc/cron", "cron"),
+            Filter("TargetFilename", "begin with", "/etc/init", "init"),
+            Filter("TargetFilename", "contains", "/ssh/", "ssh"),
+        )
+    )
+    rules = compile_rules(ruleset)
+    assert rules.source(11) == (
+        "def file_create_11(values):\n"
+        "    target_filename = fold(values[5])\n"
+        "    # most are of no interest\n"
+        "    if not ((target_filename.startswith(('/etc/cron', '/etc/init'))"
+        " or '/ssh/' in target_filename)):\n"
+        "        return None\n"
+        "    # line 7: include\n"
+        "    if target_filename.startswith('/etc/cron'):\n"
+        "        return 'cron'\n"
+        "    if target_filename.startswith('/etc/init'):\n"
+        "        return 'init'\n"
+        "    if '/ssh/' in target_filename:\n"
+        "        return 'ssh'\n"
+        "    return None\n"
+    )
+    names = [
+        rules.match(11, values_of(11, TargetFilename=name))
+        for name in ("/etc/cron.d/x", "/etc/initrc", "/home/ssh/y", "/tmp/z")
+    ]
+    assert names == ["cron", "init", "ssh", None]
+
+
 def test_a_hostile_name_or_value_cannot_become_code() -> None:
     evil = "'+__import__('os').abort()+'\n\"\"\"\\"
     items = (Filter("User", "is", "x", "'"), Filter("Image", "contains", evil, evil))
