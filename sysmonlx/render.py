@@ -8,9 +8,8 @@ values, as a list in which the values have their places, so that a line is one j
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from operator import itemgetter
 from typing import NamedTuple
 
 from sysmonlx.catalogue import EVENT_BY_ID, EventType, Field, FieldType
@@ -24,6 +23,8 @@ KEYWORDS = "0x8000000000000000"
 
 #: The smallest limit: every event fits with its strings cut to `...`.
 MIN_LIMIT_BYTES = 2048
+
+_SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 
 _LEVELS = {"Informational": 4, "Error": 2}
 
@@ -87,6 +88,7 @@ class Renderer:
         self._system = (computer, pid, tid, uid)
         self._limit_bytes = limit_bytes
         self._sizes = _sizes_by_event(dict(field_sizes))
+        self._spelt = _Spelt(_xml_value if form == "xml" else _json_value)
         self._takes_plain = form == "xml" and not self._sizes
         self._templates: dict[int, _Template] = {}
         self._second = -1
@@ -147,23 +149,15 @@ class Renderer:
     def _ready(
         self, event_id: int, values: Sequence[str], is_plain: bool
     ) -> Sequence[str]:
-        """Return the values as they are printed; most need nothing.
-
-        One look at all the foreign ones, joined, tells.
-        """
-        template = self._templates[event_id]
-        is_json = self._form == "json"
-        ready = list(values)
+        """Return the values as they are printed."""
+        template, ready = self._templates[event_id], list(values)
         if event_id in self._sizes:
             _cut(ready, self._sizes[event_id])
-        if not is_plain and template.foreign:
-            joined = "".join(itemgetter(*template.foreign)(ready))
-            marks = ('"', "\\") if is_json else ("&", "<", ">", "\\x")
-            if not joined.isprintable() or any(mark in joined for mark in marks):
-                escape = _json_value if is_json else _xml_value
-                for at in template.foreign:
-                    ready[at] = escape(ready[at])
-        return _bare(template, ready) if is_json else ready
+        if not is_plain:
+            spelt = self._spelt
+            for at in template.foreign:
+                ready[at] = spelt[ready[at]]
+        return _bare(template, ready) if self._form == "json" else ready
 
     def _shortened(
         self,
@@ -212,6 +206,25 @@ class Renderer:
         if self._form == "json":
             return _bare(self._templates[event_id], escaped)
         return escaped
+
+
+class _Spelt(dict[str, str]):
+    """Values as they are printed, made once for those that recur.
+
+    Long ones, which a hostile program may make many of, are not kept.
+    """
+
+    def __init__(self, spell: Callable[[str], str]) -> None:
+        super().__init__()
+        self._spell = spell
+
+    def __missing__(self, text: str) -> str:
+        spelt = self._spell(text)
+        if len(text) <= _SPELT_CHARACTERS:
+            if len(self) >= _SPELT_LIMIT:
+                self.clear()
+            self[text] = spelt
+        return spelt
 
 
 def _sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], ...]]:

@@ -260,3 +260,15 @@ def test_lines_of_a_batch_have_their_own_values_and_numbers() -> None:
         assert numbers == ["10", "11", "12"]
         names = [root[1][0].text for root in roots]
         assert names == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("form", ["xml", "json"])
+def test_values_that_recur_are_printed_alike_however_many_there_are(form: str) -> None:
+    texts = [f"<{number}>&\n\\x41" for number in range(700)] + ["<" * 3000]
+    values = [values_with(EVENTS[0], text) for text in texts]
+    one = renderer(form)
+    first = [one.line(EVENTS[0].id, each, 7, WALL_NS) for each in values]
+    again = [one.line(EVENTS[0].id, each, 7, WALL_NS) for each in reversed(values)]
+    fresh = [renderer(form).line(EVENTS[0].id, each, 7, WALL_NS) for each in values]
+    assert first == again[::-1] == fresh
+    assert len(set(first)) == len(texts)
