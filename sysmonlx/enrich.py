@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from sysmonlx.catalogue import PROCESS_CREATE
+from sysmonlx.catalogue import OWN_OF_PROCESS, PROCESS_CREATE
 from sysmonlx.decode import Layout
 from sysmonlx.process import NO_GUID, Launch, Process
 from sysmonlx.processes import ProcessTable
@@ -191,9 +191,9 @@ def timed(context: Context) -> Finish:
 _NO_VERSION = (UNKNOWN,) * 5
 
 
-_GUID, _PID, _ARGS = (
+_, _, _GUID, _PID, _ARGS = (
     [field.name for field in PROCESS_CREATE.fields].index(name)
-    for name in ("ProcessGuid", "ProcessId", "CommandLine")
+    for name in OWN_OF_PROCESS
 )
 
 #: ParentImage, ParentCommandLine and ParentUser of a process without a known parent.
@@ -201,7 +201,10 @@ _NO_PARENT = (UNKNOWN,) * 3
 
 
 def process_create(layout: Layout, context: Context) -> Maker:
-    """Event 1; Hashes is left unknown, the pipeline knows them."""
+    """Event 1; Hashes is left unknown, the pipeline knows them.
+
+    Whether it is plain is said of OWN_OF_PROCESS; the launch says it of the rest.
+    """
     read_time = layout.reader("boot_ns")
     fill, utc = _launch_filler(layout, context), context.utc
 
@@ -216,8 +219,8 @@ def process_create(layout: Layout, context: Context) -> Maker:
         return values
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
-        values[1] = utc(values[1])
-        return process.launch.has_plain_values and process.has_plain_args
+        values[UTC_TIME] = utc(values[UTC_TIME])
+        return process.has_plain_args
 
     return Maker(make, finish)
 

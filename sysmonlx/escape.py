@@ -133,3 +133,17 @@ def _as_bytes(text: str) -> str:
 
 def _size(text: str) -> int:
     return len(text.encode("utf-8", "surrogateescape"))
+
+
+def xml_value(text: str) -> str:
+    """Return any text as the content of an XML element."""
+    if text.isprintable() and "\\x" not in text:
+        return xml_text(text) if "&" in text or "<" in text or ">" in text else text
+    return xml_text(visible(text))
+
+
+def json_value(text: str) -> str:
+    """Return any text as it stands between the quotes of a JSON string."""
+    if text.isprintable() and "\\" not in text and '"' not in text:
+        return text
+    return json_text(visible(text))

@@ -205,7 +205,7 @@ class Pipeline:
                 if is_plain is None or process.hold:
                     set_aside(process, event_id, values, is_plain)
                 else:
-                    emit((event_id, values, is_plain))
+                    emit((event_id, values, is_plain, None))
 
         return handle
 
@@ -246,15 +246,16 @@ class Pipeline:
                 return
             values[0] = rule
             is_plain = bool(finish(values, data, process))
+            launch, process.launch = process.launch, NO_LAUNCH
             if rule != UNKNOWN:
                 is_plain = is_plain and is_plain_name[rule]
-            launch, process.launch = process.launch, NO_LAUNCH
-            text = launch.hashes or self._known_hash(data, launch)
+            text = launch.hashes
             if text is None or process.hold:
-                self._hold_create(data, process, (1, values, is_plain), text)
+                is_plain = is_plain and launch.has_plain_values
+                self._create_held(data, process, (1, values, is_plain), launch)
             else:
                 values[_HASHES] = text
-                emit((1, values, is_plain))
+                emit((1, values, is_plain, launch))
 
         return handle
 
@@ -270,16 +271,17 @@ class Pipeline:
         values = wanted.make(data, process)
         is_plain = bool(wanted.finish(values, data, process))
         launch, process.launch = process.launch, NO_LAUNCH
-        text = launch.hashes or self._known_hash(data, launch)
-        self._hold_create(data, process, (1, values, is_plain), text)
+        is_plain = is_plain and launch.has_plain_values
+        self._create_held(data, process, (1, values, is_plain), launch)
 
-    def _hold_create(
-        self, data: bytes, process: Process, event: _Event, text: str | None
+    def _create_held(
+        self, data: bytes, process: Process, event: _Event, launch: Launch
     ) -> None:
         """Let event 1 wait for its hash, or for what its process did before."""
         held = self._hold(process, event, is_decided=not self._decides_by_hash)
         held.is_waiting = True
         self._waiting[held] = None
+        text = launch.hashes or self._known_hash(data, launch)
         if text is None and not self._request(held, data):
             text = UNKNOWN
         if text is not None:
@@ -358,11 +360,11 @@ class Pipeline:
                 return
             values[0] = rule
             is_plain = is_plain and self._is_plain_name[rule]
-        self._emit((event_id, values, is_plain))
+        self._emit((event_id, values, is_plain, None))
 
     def report(self, event_id: int, values: Sequence[str]) -> None:
         """Emit an event of the daemon itself (4, 16, 255): no rule judges it."""
-        self._emit((event_id, list(values), False))
+        self._emit((event_id, list(values), False, None))
 
     def utc_now(self) -> str:
         """Return the present time as UtcTime shows it."""

@@ -28,9 +28,10 @@ class Bench:
 
     def built(self, **more: Any) -> Built:
         data = self.record(**more)
-        event = complete(self._create, data, self.processes.create(data))
+        process = self.processes.create(data)
+        event = complete(self._create, data, process)
         assert event is not None
-        return event
+        return event[0], event[1] and process.launch.has_plain_values
 
     def created(self, **more: Any) -> dict[str, str]:
         """Return event 1 of such a record, by field names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, EventType, FieldType
+from sysmonlx.process import Launch
 from sysmonlx.render import MIN_LIMIT_BYTES, Renderer
-from sysmonlx.texts import is_plain
+from sysmonlx.templates import OWN
+from sysmonlx.texts import is_plain, is_plain_text
 
 WALL_NS = 1767607205_204811123
 GUID = "{c30c9345-8ba5-695b-b805-bfc8d8550000}"
@@ -241,17 +244,21 @@ def test_plain_events_are_the_same_unsearched(form: str, data: st.DataObject) ->
         for event in data.draw(st.lists(st.sampled_from(EVENTS), max_size=4))
     ]
     unsearched = (
-        renderer(form).lines([(*each, True) for each in events], 7, WALL_NS).split()
+        renderer(form)
+        .lines([(*each, True, None) for each in events], 7, WALL_NS)
+        .split()
     )
     searched = (
-        renderer(form).lines([(*each, False) for each in events], 7, WALL_NS).split()
+        renderer(form)
+        .lines([(*each, False, None) for each in events], 7, WALL_NS)
+        .split()
     )
     assert unsearched == searched
 
 
 def test_lines_of_a_batch_have_their_own_values_and_numbers() -> None:
     values = ["-"] * len(EVENT_BY_ID[5].fields)
-    events = [(5, [str(number), *values[1:]], True) for number in range(3)]
+    events = [(5, [str(number), *values[1:]], True, None) for number in range(3)]
     for before in ("", "<14>now "):
         lines = renderer().lines(events, 10, WALL_NS, before).split()
         assert all(line.startswith(before.encode()) for line in lines)
@@ -272,3 +279,36 @@ def test_values_that_recur_are_printed_alike_however_many_there_are(form: str) -
     fresh = [renderer(form).line(EVENTS[0].id, each, 7, WALL_NS) for each in values]
     assert first == again[::-1] == fresh
     assert len(set(first)) == len(texts)
+
+
+@pytest.mark.parametrize("form", ["xml", "json"])
+@pytest.mark.parametrize("sizes", [(), [("ParentCommandLine", 9), ("CommandLine", 7)]])
+@pytest.mark.parametrize("limit_bytes", [65535, MIN_LIMIT_BYTES])
+@given(
+    alike=st.lists(texts, min_size=22, max_size=22),
+    owned=st.lists(st.lists(texts, min_size=5, max_size=5), min_size=1, max_size=4),
+)
+@settings(max_examples=12, deadline=None)
+def test_processes_of_one_launch_are_printed_like_any(
+    form: str,
+    sizes: Sequence[tuple[str, int]],
+    limit_bytes: int,
+    alike: list[str],
+    owned: list[list[str]],
+) -> None:
+    launch = Launch("/bin/a", True)
+    launch.has_plain_values = all(is_plain_text(each) for each in alike)
+    events: list[Any] = []
+    for own in owned:
+        values = values_with(EVENT_BY_ID[1], "")
+        for at, text in enumerate(alike):
+            values[at] = values[at] or text
+        for at, text in zip(OWN, own, strict=True):
+            values[at] = values[at] or text
+        plain = all(is_plain_text(values[at]) for at in OWN)
+        events.append((1, values, plain, launch))
+    made = Renderer(form, "host1", 1, 1, 0, limit_bytes, sizes)
+    with_launch = made.lines(events, 7, WALL_NS, "<14>now ").split()
+    unknown = [(1, values, False, None) for _, values, _, _ in events]
+    fresh = Renderer(form, "host1", 1, 1, 0, limit_bytes, sizes)
+    assert with_launch == fresh.lines(unknown, 7, WALL_NS, "<14>now ").split()
