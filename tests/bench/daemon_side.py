@@ -104,8 +104,8 @@ class DaemonSide:
             self._fed("everything", _PAIR, 2, rounds // 3),
             self._fed("everything", "file created", 1, rounds),
             self._fed("everything", "TCP connection", 1, rounds),
-            self._fed("main.xml", "file created", 0, rounds),
-            self._fed("nothing", _PAIR, 0, rounds // 3),
+            self._fed("main.xml", "file created", 0, 4 * rounds),
+            self._fed("nothing", _PAIR, 0, rounds),
         ]
         how = (
             "An eBPF program fills the ring of a running daemon with records, up to "
@@ -113,7 +113,8 @@ class DaemonSide:
             "CPU is the daemon's alone; the log socket's reader takes its own on the "
             "other core, and is the limit of the rate where it is slower. The fewest "
             "instructions of the five times, in brackets those in the kernel, do not "
-            "depend on who else uses the processor."
+            "depend on who else uses the processor. The rate has the last 50 ms in it, "
+            "that the daemon may wait for more before it reads."
         )
         head = (
             "what",
