@@ -10,6 +10,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
@@ -101,7 +102,7 @@ def filter_matches(element: Element, item: Filter, event: Event) -> bool:
     """Return whether one filter matches; a field the event lacks never does."""
     if item.field == "RuleName":
         event.rule_name_was_asked = True
-    found = has_field(element, item.field, event.id) and compare(
+    found = has_field(element.bound_id or event.id, item.field, event.id) and compare(
         item.condition, event.text.get(item.field, "-"), item.value
     )
     if found and item.name:
@@ -109,16 +110,23 @@ def filter_matches(element: Element, item: Filter, event: Event) -> bool:
     return found
 
 
-def has_field(element: Element, name: str, event_id: int) -> bool:
+@cache
+def has_field(bound_id: int, name: str, event_id: int) -> bool:
     """Return whether the event has the field where the element's own event has it."""
     here = [f.name for f in EVENT_BY_ID[event_id].fields]
-    bound = [f.name for f in EVENT_BY_ID[element.bound_id or event_id].fields]
+    bound = [f.name for f in EVENT_BY_ID[bound_id].fields]
     return name in here and name in bound and here.index(name) == bound.index(name)
 
 
 def compare(condition: str, text: str, value: str) -> bool:
     """Return whether a field's printed text meets a condition."""
-    return CONDITIONS[condition](text.translate(LOWER), value.translate(LOWER))
+    return CONDITIONS[condition](lower(text), lower(value))
+
+
+@lru_cache(maxsize=4096)
+def lower(text: str) -> str:
+    """Return a text with ASCII letters in lower case."""
+    return text.translate(LOWER)
 
 
 def items(value: str) -> list[str]:
