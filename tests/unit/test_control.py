@@ -113,7 +113,7 @@ def test_peer_that_talks_nonsense_gets_no_answer(served: Served, sent: bytes) ->
 def test_slow_peer_holds_the_server_for_a_bounded_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "_PEER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(control, "_PEER_TIMEOUT_S", 0.05)
     server = ControlServer(tmp_path / "control.sock", answer)
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(os.fspath(tmp_path / "control.sock"))
@@ -127,12 +127,12 @@ def test_slow_peer_holds_the_server_for_a_bounded_time(
 
 
 def drop_by_drop(peer: socket.socket) -> None:
-    for _ in range(20):
+    for _ in range(100):
         try:
             peer.send(b"{")
         except OSError:
             return
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def test_path_that_is_too_long_is_an_error_with_its_reason(tmp_path: Path) -> None:

@@ -58,12 +58,31 @@ def identity(path: Path) -> FileId:
         os.close(fd)
 
 
+class LateClock:
+    """Shows a time at which what was just written was changed long ago."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    @staticmethod
+    def time_ns() -> int:
+        return time.time_ns() + 25_000_000
+
+
+@pytest.fixture(autouse=True)
+def late_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashes, "time", LateClock)
+
+
 def write_old(path: Path, data: bytes) -> FileId:
-    """Write a file and wait until its time of change is clearly past."""
+    """Write a file whose change is past, by the late clock."""
     path.write_bytes(data)
+    return identity(path)
+
+
+def wait_until_changes_show(path: Path) -> None:
+    """Wait until a change of the file gives it another time."""
     while time.time_ns() - path.stat().st_ctime_ns < 25_000_000:
         time.sleep(0.005)
-    return identity(path)
 
 
 def wait_for(hasher: Hasher[str], count: int) -> list[tuple[str, FileId, str]]:
@@ -191,6 +210,7 @@ def test_file_that_changes_while_it_is_hashed_has_no_hash(
 ) -> None:
     proc.files[5] = tmp_path / "program"
     wanted = write_old(proc.files[5], b"x" * 10)
+    wait_until_changes_show(proc.files[5])
     real = hashes.hash_text
 
     def slow(fd: int, algorithms: tuple[str, ...], size_limit: int) -> str | None:
@@ -236,8 +256,12 @@ def test_file_too_large_is_not_opened(
 
 
 def test_file_changed_a_moment_ago_is_hashed_but_not_remembered(
-    make: HasherFactory, proc: FakeProcfs, tmp_path: Path
+    make: HasherFactory,
+    proc: FakeProcfs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(hashes, "time", time)
     proc.files[5] = tmp_path / "program"
     hasher = make()
     proc.files[5].write_bytes(b"x")

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,14 +88,26 @@ def test_text_of_a_longer_number_is_gone(tmp_path: Path) -> None:
 
 def test_changes_wait_for_each_other(tmp_path: Path) -> None:
     with held_by_another("exclusive", tmp_path) as holder:
-        assert holder.stdin is not None
-        subprocess.Popen(
-            ["/bin/sh", "-c", f"sleep 0.3; kill {holder.pid}"], start_new_session=True
-        ).wait()
+        waited = threading.Event()
+        thread = threading.Thread(target=end_awaited, args=(holder, waited))
+        thread.start()
         started = time.monotonic()
         with exclusive(tmp_path):
             assert time.monotonic() - started < 5
+            assert waited.is_set()
             assert holder.wait(5) != 0
+        thread.join()
+
+
+def end_awaited(holder: subprocess.Popen[str], waited: threading.Event) -> None:
+    """End the holder once this process waits for the lock, or after 4 s."""
+    waits = re.compile(rf"-> FLOCK +ADVISORY +WRITE {os.getpid()} ")
+    deadline = time.monotonic() + 4
+    while not waited.is_set() and time.monotonic() < deadline:
+        if waits.search(Path("/proc/locks").read_text()):
+            waited.set()
+        time.sleep(0.001)
+    holder.kill()
 
 
 def test_without_a_directory_nobody_is_kept_out(tmp_path: Path) -> None:
