@@ -63,6 +63,12 @@ def any_text(chance: Random) -> str:
     return "".join(chance.choices([*found, "a", "Z"], k=chance.randint(0, 5)))
 
 
+def some_bytes(chance: Random, alphabet: bytes = b"", size: int = 60) -> bytes:
+    """Return up to so many bytes: any, or of these."""
+    count = chance.choice([0, 1, 2, 3, chance.randint(0, size), size])
+    return bytes(chance.choices(alphabet or range(256), k=count))
+
+
 def value(chance: Random, words: Sequence[str] = WORDS) -> str:
     """Return a filter's value: one text, or a list with semicolons."""
     count = chance.choice([1, 1, 2, 3])

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import struct
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from strategies import randoms, some_bytes
 
-from sysmonlx.decode import Layouts
+from sysmonlx.decode import Layout, Layouts
 from sysmonlx.errors import LayoutError
 
 NAMES = ("process_create", "process_fork", "process_terminate", "network_connect")
@@ -47,36 +48,36 @@ def test_nested_struct_is_flattened_and_padding_left_out(layouts: Layouts) -> No
     assert not [name for name in fields if name.startswith("pad")]
 
 
-def _some(code: str, how: str) -> st.SearchStrategy[Any]:
-    """Return all values of a field."""
+def some(chance: Random, code: str, how: str) -> Any:
+    """Return any value of a field."""
     if how == "varlen":
-        return st.binary(max_size=400)
+        return some_bytes(chance, size=400)
     if how == "text":
-        no_nul = st.integers(1, 255)
-        return st.lists(no_nul, max_size=int(code[:-1])).map(bytes)
+        return some_bytes(chance, bytes(range(1, 256)), int(code[:-1]))
     if code.endswith("s") and not how:
-        return st.binary(min_size=int(code[:-1]), max_size=int(code[:-1]))
-    return st.booleans() if code == "?" else _integers(code, how)
+        return chance.randbytes(int(code[:-1]))
+    return chance.random() < 0.5 if code == "?" else some_integer(chance, code, how)
 
 
-def _integers(code: str, how: str) -> st.SearchStrategy[int]:
-    if how == "be32":
-        return st.integers(0, 2**32 - 1)
-    bits = {"B": 8, "H": 16, "I": 32, "Q": 64}[code.upper()]
-    if code.islower():
-        return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    return st.integers(0, 2**bits - 1)
+def some_integer(chance: Random, code: str, how: str) -> int:
+    bits = 32 if how == "be32" else {"B": 8, "H": 16, "I": 32, "Q": 64}[code.upper()]
+    least = -(1 << bits - 1) if code.islower() and how != "be32" else 0
+    most = least + (1 << bits) - 1
+    any_of_them = chance.randint(least, most)
+    return chance.choice([0, 1, least, most, *[any_of_them] * 4])
 
 
-@given(st.data())
+def some_layout(chance: Random, layouts: Layouts) -> tuple[Layout, dict[str, Any]]:
+    """Return one of the layouts, and values of all its fields."""
+    layout = layouts.by_name[chance.choice(sorted(layouts.by_name))]
+    packed = layout._packed
+    return layout, {each.name: some(chance, each.code, each.how) for each in packed}
+
+
+@given(randoms())
 @settings(max_examples=60, deadline=None)
-def test_what_is_encoded_is_decoded(layouts: Layouts, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(layouts.by_name)))
-    layout = layouts.by_name[name]
-    values = {
-        field.name: data.draw(_some(field.code, field.how), field.name)
-        for field in layout._packed
-    }
+def test_what_is_encoded_is_decoded(layouts: Layouts, chance: Random) -> None:
+    layout, values = some_layout(chance, layouts)
     record = layout.decode(layout.encode(**values))
     assert record._asdict() == values
 
@@ -102,15 +103,14 @@ def test_unknown_field_is_refused(layouts: Layouts) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(data=st.data())
+@given(chance=randoms())
 def test_reader_gives_the_fields_asked_for_in_that_order(
-    layouts: Layouts, data: st.DataObject
+    layouts: Layouts, chance: Random
 ) -> None:
-    layout = layouts.by_name[data.draw(st.sampled_from(sorted(layouts.by_name)))]
-    names = data.draw(st.lists(st.sampled_from(layout.fields), min_size=1, unique=True))
-    coded = layout.encode(
-        **{f.name: data.draw(_some(f.code, f.how)) for f in layout._packed}
-    )
+    layout, values = some_layout(chance, layouts)
+    count = chance.choice([1, 2, chance.randint(1, len(layout.fields))])
+    names = chance.sample(layout.fields, k=min(count, len(layout.fields)))
+    coded = layout.encode(**values)
     record = layout.decode(coded)
     assert layout.reader(*names)(coded) == tuple(getattr(record, n) for n in names)
     with pytest.raises(struct.error):

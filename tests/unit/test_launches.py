@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from recordtable import SECOND, Table, record
+from strategies import randoms, some_bytes
 
 from sysmonlx.decode import Layouts
 from sysmonlx.launches import LIMIT, Launches
@@ -137,9 +138,9 @@ def test_process_without_a_known_parent_has_a_launch_of_its_own(
 @example(b"a\0b\0")
 @example(b"no end")
 @given(
-    data=st.binary(max_size=60)
-    | st.lists(st.sampled_from(b"ab &\0\xff")).map(bytes)
-    | st.lists(st.sampled_from(b"ab \0")).map(bytes)
+    data=st.builds(
+        some_bytes, randoms(), st.sampled_from([b"", b"ab &\0\xff", b"ab \0"])
+    )
 )
 def test_arguments_are_joined_whatever_they_are(
     layouts: Layouts, is_cut: bool, data: bytes
