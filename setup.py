@@ -38,7 +38,7 @@ setup(
     python_requires=">=3.11",
     install_requires=["lxml>=4.9", "python-daemon>=2.3", "xmlschema>=2.0"],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
         "lint": [
             "ruff>=0.6",
             "mypy>=1.11",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -14,6 +15,12 @@ from sysmonlx.capture import OBJECT
 from sysmonlx.decode import Layouts
 from sysmonlx.libbpf import library
 from sysmonlx.process import Identity
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage pass by what stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
