@@ -10,8 +10,10 @@ is asked of one other field, a sieve answers it all beforehand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
-from sysmonlx.catalogue import EVENT_BY_ID, EVENTS
+from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.clauses import (
     Decision,
     elements_of,
@@ -28,6 +30,7 @@ from sysmonlx.sieve import RememberedSieve, pays
 from sysmonlx.trace import trace
 
 Decide = Callable[[Sequence[str]], str | None]
+Made = TypeVar("Made")
 
 #: Fields whose texts recur: constant for a program, or one of a few words.
 _RECURRING = """
@@ -47,6 +50,18 @@ FUNCTIONS_LIMIT = 512
 TESTS_LIMIT = 4096
 
 
+class _ByEvent(dict[int, Made]):
+    """What is made of the rules for one event type, when it is first asked for."""
+
+    def __init__(self, make: Callable[[int], Made]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, event_id: int) -> Made:
+        self[event_id] = made = self._make(event_id)
+        return made
+
+
 class Rules:
     """Compiled rules; `decide` maps an event id to the function that judges its values.
 
@@ -55,16 +70,11 @@ class Rules:
     """
 
     def __init__(self, ruleset: Ruleset) -> None:
-        self._decisions = {e.id: make_decision(ruleset, e.id) for e in EVENTS}
-        self._traced = {
-            e.id: _asked_by(ruleset, e.id)
-            for e in EVENTS
-            if _asks_rule_name(ruleset, e.id)
-        }
-        self.decide: dict[int, Decide] = {
-            decision.event_id: _compile(ruleset, decision)
-            for decision in self._decisions.values()
-        }
+        self._asked = _ByEvent(partial(_asked_by, ruleset))
+        self._decisions = _ByEvent(partial(make_decision, ruleset))
+        self.decide = _ByEvent(
+            lambda event_id: _compile(ruleset, self._decisions[event_id])
+        )
 
     def match(self, event_id: int, values: Sequence[str]) -> str | None:
         """Return the RuleName of an event's values, or None: not reported."""
@@ -80,8 +90,8 @@ class Rules:
 
     def reads(self, event_id: int) -> frozenset[str]:
         """Return the fields whose text these rules look at."""
-        if event_id in self._traced:
-            return self._traced[event_id]
+        if "RuleName" in self._asked[event_id]:  # all of them are asked, in order
+            return self._asked[event_id]
         expressions = expressions_of(self._decisions[event_id])
         return frozenset(test.field for test in tests_of(expressions))
 

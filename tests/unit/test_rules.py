@@ -22,7 +22,7 @@ from sysmonlx.catalogue import (
 )
 from sysmonlx.conditions import fold, make_test, order_key, passes, split_items
 from sysmonlx.config import read_policy
-from sysmonlx.rules import Rules, compile_rules
+from sysmonlx.rules import compile_rules
 from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
 from sysmonlx.trace import trace
 
@@ -43,13 +43,6 @@ def file_create(*elements: Element) -> Ruleset:
 
 def element(onmatch: str, relation: str, *items: Filter | Compound) -> Element:
     return Element("FileCreate", (11,), onmatch, relation, items, line=7)
-
-
-def compile_for(ruleset: Ruleset, *event_ids: int) -> Rules:
-    """Compile for these events only; others of which it says nothing are the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rules, "EVENTS", [EVENT_BY_ID[each] for each in event_ids])
-        return compile_rules(ruleset)
 
 
 def decided(ruleset: Ruleset, **text: str) -> str | None:
@@ -160,7 +153,7 @@ def test_only_ascii_letters_are_folded(text: str) -> None:
 def test_compiled_rules_decide_as_the_reference(chance: Random) -> None:
     event_ids = TAGS[chance.choice(SOME_TAGS)]
     ruleset = strategies.ruleset(chance, event_ids)
-    compiled = compile_for(ruleset, *event_ids)
+    compiled = compile_rules(ruleset)
     event_id = chance.choice(event_ids)
     for _ in range(6):
         event = strategies.event(chance, event_id)
@@ -179,7 +172,7 @@ def judged(ruleset: Ruleset, event_id: int, event: Sequence[str]) -> str | None:
 @given(randoms())
 @settings(max_examples=60, deadline=None)
 def test_fields_that_rules_do_not_read_do_not_matter(chance: Random) -> None:
-    compiled = compile_for(strategies.ruleset(chance, (11,)), 11)
+    compiled = compile_rules(strategies.ruleset(chance, (11,)))
     event = strategies.event(chance, 11)
     blank = [
         text if field.name in compiled.reads(11) else "-"
@@ -203,7 +196,7 @@ def test_many_questions_about_one_field_are_answered_alike(chance: Random) -> No
     )
     onmatch = chance.choice(["include", "exclude"])
     ruleset = Ruleset("4.90", (Element("ProcessCreate", (1,), onmatch, "or", items),))
-    compiled = compile_for(ruleset, 1)
+    compiled = compile_rules(ruleset)
     for _ in range(20):
         text = strategies.text(chance, [*needles, " ", "x", "日"])
         event = values_of(1, CommandLine=text)
