@@ -23,6 +23,8 @@ from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text
 
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
+#: Beyond this the values of a launch are not kept in any other form.
+_LONG_CHARACTERS = 4096
 #: Events come from now; times of files, of which events may have many, from anywhen.
 _DATES_LIMIT = _TIMES_LIMIT = 256
 
@@ -255,6 +257,7 @@ def _launch_filler(
             *of_parent,
         ]
         launch.has_plain_values = plain and process.is_plain and is_plain_name[user]
+        launch.has_long_values = sum(map(len, launch.values)) > _LONG_CHARACTERS
         return launch.values
 
     return fill

@@ -250,7 +250,7 @@ class Pipeline:
             if rule != UNKNOWN:
                 is_plain = is_plain and is_plain_name[rule]
             text = launch.hashes
-            if text is None or process.hold:
+            if text is None or process.hold or launch.has_long_values:
                 is_plain = is_plain and launch.has_plain_values
                 self._create_held(data, process, (1, values, is_plain), launch)
             else:
@@ -277,7 +277,10 @@ class Pipeline:
     def _create_held(
         self, data: bytes, process: Process, event: _Event, launch: Launch
     ) -> None:
-        """Let event 1 wait for its hash, or for what its process did before."""
+        """Let event 1 wait for its hash, or for what its process did before.
+
+        It goes on at once where it need not wait for either.
+        """
         held = self._hold(process, event, is_decided=not self._decides_by_hash)
         held.is_waiting = True
         self._waiting[held] = None

@@ -63,16 +63,23 @@ class Launch:
 
     Their image, and whether it is `texts.is_plain`. The rest is filled in by those who
     find it out: the `values` of event 1, without those that each process has its own,
-    whether they are plain, and the text of Hashes.
+    whether they are plain, or too long to be worth keeping, and the text of Hashes.
     """
 
-    __slots__ = ("has_plain_values", "hashes", "image", "is_plain", "values")
+    __slots__ = (
+        "has_long_values",
+        "has_plain_values",
+        "hashes",
+        "image",
+        "is_plain",
+        "values",
+    )
 
     def __init__(self, image: str, is_plain: bool) -> None:
         self.image = image
         self.is_plain = is_plain
         self.values: list[Any] = []
-        self.has_plain_values = False
+        self.has_plain_values = self.has_long_values = False
         self.hashes: str | None = None
 
 

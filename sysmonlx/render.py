@@ -36,7 +36,7 @@ _SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 Event = tuple[int, Sequence[str], bool, Launch | None]
 
 _own_values = itemgetter(*OWN)
-_TEMPLATES_LIMIT = 512
+_TEMPLATES_LIMIT = 128
 
 
 class Renderer:

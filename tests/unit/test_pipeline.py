@@ -345,6 +345,22 @@ def test_hash_of_a_launch_is_forgotten_with_the_rules(bench: Bench) -> None:
     ]
 
 
+def test_launch_is_passed_on_once_its_hash_is_known_unless_it_is_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emitted: list[Any] = []
+    monkeypatch.setattr(bench.pipeline, "_emit", emitted.append)
+    bench.use()
+    bench.hasher.known[file_id(5)] = "SHA256=5"
+    for tgid in (10, 11, 12):
+        bench.exec(tgid, "/a")
+    for tgid in (13, 14):
+        bench.exec(tgid, "/" + "a" * 4000)
+    assert [event[3] is not None for event in emitted] == [0, 1, 1, 0, 0]
+    assert emitted[1][3] is emitted[2][3]
+    assert bench.pipeline.held == 0
+
+
 def test_files_of_a_process_wait_behind_its_start_as_texts(bench: Bench) -> None:
     bench.use(ALL_FILES)
     bench.exec(10, "/a")
