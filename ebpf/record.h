@@ -72,20 +72,20 @@ struct file_identity {
 
 /*
  * A process that took a new image, or (process_scan) one that runs already. From `file` to
- * the end of the string of `cwd`, it is the same each time that one parent runs one program
- * in one way; user space looks up by these bytes what it found out about them. The string of
- * `args` is the last of all.
+ * the end of the string of `cwd`, it is the same each time that a session runs one program
+ * in one directory; user space looks up by these bytes what it found out about them. The
+ * string of `args` is the last of all.
  */
 struct process_create {
 	struct record_header header;
 	__u64 image_id; /* made of the header's three: see image_id_of() */
+	__u64 parent_start_boot_ns;
+	__u32 parent_tgid; /* of real_parent */
+	__u32 parent_exec_id;
 	__u32 namespace_tgid; /* tgid inside its own pid namespace */
 	struct varlen args;
 	struct file_identity file; /* of the image */
-	__u64 parent_start_boot_ns;
 	__u64 cgroup_id;
-	__u32 parent_tgid; /* of real_parent */
-	__u32 parent_exec_id;
 	__u32 gid;
 	__u32 loginuid;
 	__u32 session_id; /* audit session */

@@ -107,8 +107,12 @@ PROCESS_CREATE = event_type(
     "Hashes ParentProcessGuid:GUID ParentProcessId:PID ParentImage "
     "ParentCommandLine ParentUser",
 )
-#: Values of event 1 in which processes differ that one parent starts in one way.
-OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
+#: Values of event 1 in which processes differ that run one program in one way.
+OWN_OF_PROCESS = (
+    *("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine"),
+    *("ParentProcessGuid", "ParentProcessId", "ParentImage", "ParentCommandLine"),
+    "ParentUser",
+)
 FILE_CREATE_TIME = event_type(
     "2 FILE_TIME 5 FileCreateTime (exclude)",
     "File creation time changed",

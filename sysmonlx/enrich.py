@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from sysmonlx.catalogue import OWN_OF_PROCESS, PROCESS_CREATE
+from sysmonlx.catalogue import PROCESS_CREATE
 from sysmonlx.decode import Layout
 from sysmonlx.process import NO_GUID, Launch, Process
 from sysmonlx.processes import ProcessTable
@@ -193,10 +193,10 @@ def timed(context: Context) -> Finish:
 _NO_VERSION = (UNKNOWN,) * 5
 
 
-_, _, _GUID, _PID, _ARGS = (
-    [field.name for field in PROCESS_CREATE.fields].index(name)
-    for name in OWN_OF_PROCESS
-)
+_FIELDS = [field.name for field in PROCESS_CREATE.fields]
+_GUID, _PID, _ARGS = map(_FIELDS.index, ("ProcessGuid", "ProcessId", "CommandLine"))
+#: Where the five values of the parent are, at the end.
+_PARENT = slice(_FIELDS.index("ParentProcessGuid"), None)
 
 #: ParentImage, ParentCommandLine and ParentUser of a process without a known parent.
 _NO_PARENT = (UNKNOWN,) * 3
@@ -207,8 +207,9 @@ def process_create(layout: Layout, context: Context) -> Maker:
 
     Whether it is plain is said of OWN_OF_PROCESS; the launch says it of the rest.
     """
-    read_time = layout.reader("boot_ns")
+    read_time, read_parent = layout.reader("boot_ns"), layout.reader("parent_tgid")
     fill, utc = _launch_filler(layout, context), context.utc
+    names, is_plain_name = context.users.names, context.is_plain_name
 
     def make(data: bytes, process: Process) -> Values:
         values = process.launch.values.copy()
@@ -218,11 +219,22 @@ def process_create(layout: Layout, context: Context) -> Maker:
         values[_GUID] = process.guid
         values[_PID] = process.pid
         values[_ARGS] = process.args
+        parent = process.parent
+        if parent is None:
+            values[_PARENT] = (NO_GUID, *map(str, read_parent(data)), *_NO_PARENT)
+        else:
+            user = names[parent.uid]
+            of_parent = (parent.guid, parent.pid, parent.image, parent.args, user)
+            values[_PARENT] = of_parent
         return values
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
         values[UTC_TIME] = utc(values[UTC_TIME])
-        return process.has_plain_args
+        parent, is_plain = process.parent, process.has_plain_args
+        if parent is not None:
+            is_plain = is_plain and parent.is_plain and parent.has_plain_args
+            is_plain = is_plain and is_plain_name[values[-1]]
+        return is_plain
 
     return Maker(make, finish)
 
@@ -231,30 +243,21 @@ def _launch_filler(
     layout: Layout, context: Context
 ) -> Callable[[Launch, bytes, Process], Values]:
     """Return what fills in the values that all events of a launch have in common."""
-    read = layout.reader(
-        "uid", "cwd", "tty_index", "session_id", "parent_tgid", "flags"
-    )
+    read = layout.reader("uid", "cwd", "tty_index", "session_id", "flags")
     names, is_plain_name = context.users.names, context.is_plain_name
 
     def fill(launch: Launch, data: bytes, process: Process) -> Values:
-        uid, cwd, tty_index, session_id, parent_tgid, flags = read(data)
+        uid, cwd, tty_index, session_id, flags = read(data)
         if flags & context.cwd_truncated:
             directory, plain = path_text(cwd, True), is_plain(cwd)
         else:
             directory, plain = context.processes.texts[cwd]
         user = names[uid]
         guid = context.logon_guid(uid, tty_index, bool(flags & context.has_pts))
-        parent = process.parent
-        of_parent: tuple[str, ...] = (NO_GUID, str(parent_tgid), *_NO_PARENT)
-        if parent is not None:
-            name = names[parent.uid]
-            of_parent = (parent.guid, parent.pid, parent.image, parent.args, name)
-            plain = plain and parent.is_plain and parent.has_plain_args
-            plain = plain and is_plain_name[name]
         launch.values = [
             *(UNKNOWN, UNKNOWN, NO_GUID, UNKNOWN, process.image, *_NO_VERSION, UNKNOWN),
             *(directory, user, guid, str(uid), str(session_id), "no level", UNKNOWN),
-            *of_parent,
+            *(NO_GUID, UNKNOWN, *_NO_PARENT),
         ]
         launch.has_plain_values = plain and process.is_plain and is_plain_name[user]
         launch.has_long_values = sum(map(len, launch.values)) > _LONG_CHARACTERS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What processes have in common that one parent starts from one program in one way.
+"""What processes have in common that run one program in one directory of one session.
 
 Most programs are started again and again like that: by a shell's loop, by make, by a
 service for each request. What is found out for the first of them serves the others.
@@ -8,17 +8,17 @@ service for each request. What is found out for the first of them serves the oth
 from __future__ import annotations
 
 from sysmonlx.decode import Layouts
-from sysmonlx.process import Launch, Process
+from sysmonlx.process import Launch
 from sysmonlx.texts import BLANKED, Texts, args_text, is_plain, path_text
 
 LIMIT = 256
 
 
 class Launches:
-    """The launches seen lately, by who started what how."""
+    """The launches seen lately, by what the records have in common, and the user."""
 
     def __init__(self, layouts: Layouts, texts: Texts) -> None:
-        self._known: dict[tuple[Process | None, int | None, int, bytes], Launch] = {}
+        self._known: dict[tuple[int, bytes], Launch] = {}
         self._texts = texts
         create = layouts.by_name["process_create"]
         self._decode = create.decode
@@ -26,13 +26,12 @@ class Launches:
         self._cuts_image = layouts.flags["IMAGE_TRUNCATED"]
         self._cuts_args = layouts.flags["ARGS_TRUNCATED"]
 
-    def of(self, parent: Process | None, uid: int, data: bytes, args_at: int) -> Launch:
+    def of(self, uid: int, data: bytes, args_at: int) -> Launch:
         """Return the launch that a process_create record is of.
 
         `args_at` is where its last string begins, the command line.
         """
-        parent_uid = None if parent is None else parent.uid
-        key = parent, parent_uid, uid, data[self._begin : args_at]
+        key = uid, data[self._begin : args_at]
         launch = self._known.get(key)
         if launch is None:
             if len(self._known) >= LIMIT:

@@ -59,7 +59,7 @@ class Identity:
 
 
 class Launch:
-    """What processes have in common that one parent starts from one program in one way.
+    """What processes have in common that run one program in one way; see `launches`.
 
     Their image, and whether it is `texts.is_plain`. The rest is filled in by those who
     find it out: the `values` of event 1, without those that each process has its own,

@@ -189,7 +189,7 @@ class ProcessTable:
             return self._create_unusual(data)
         del self._forked[tgid]
         args_at = args_at or len(data)
-        launch = self.launches.of(parent, uid, data, args_at)
+        launch = self.launches.of(uid, data, args_at)
         args, has_plain_args = self.launches.args_text(flags, data, args_at)
         process = Process(
             data[self._image],
@@ -221,7 +221,7 @@ class ProcessTable:
             before = self.find(tgid, start_boot_ns)
         process = self._inheriting(tgid, start_boot_ns, record.exec_id, uid, parent)
         args_at = len(data) - len(record.args)
-        process.launch = self.launches.of(parent, uid, data, args_at)
+        process.launch = self.launches.of(uid, data, args_at)
         self._take_texts(process, record)
         if before is None:
             self._insert(process)

@@ -169,6 +169,23 @@ def test_events_of_one_launch_differ_in_what_is_their_own(bench: Bench) -> None:
     assert (other["ProcessId"], other["CommandLine"]) == ("43", "a c")
 
 
+def test_events_of_one_launch_have_each_its_own_parent(bench: Bench) -> None:
+    init = {"tgid": 7, "start_boot_ns": SECOND, "exec_id": 1, "uid": 0}
+    bench.scan(**init, parent_tgid=0, image=b"/sbin/parent")
+    parent = {"tgid": 50, "start_boot_ns": SECOND, "image": b"/bin/<p>"}
+    bench.processes.create(bench.record(**parent))
+    of = {"parent_tgid": 50, "parent_start_boot_ns": SECOND}
+    nobody = {"parent_tgid": 99, "parent_start_boot_ns": SECOND}
+    first, first_is_plain = bench.built()
+    second, second_is_plain = bench.built(tgid=43, **of)
+    third, third_is_plain = bench.built(tgid=44, **nobody)
+    assert [first_is_plain, second_is_plain, third_is_plain] == [True, False, True]
+    events = [named(1, each) for each in (first, second, third)]
+    assert [e["ParentProcessId"] for e in events] == ["7", "50", "99"]
+    assert [e["ParentImage"] for e in events] == ["/sbin/parent", "/bin/<p>", "-"]
+    assert [e["ParentUser"] for e in events] == ["root", "user", "-"]
+
+
 def test_parent_that_becomes_another_user_is_shown_as_that(bench: Bench) -> None:
     bench.scan(tgid=7, start_boot_ns=SECOND, exec_id=1, uid=0, parent_tgid=0)
     assert bench.created()["ParentUser"] == "root"

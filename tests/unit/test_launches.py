@@ -27,7 +27,7 @@ def launch(table: Table, tgid: int, **more: Any) -> Launch:
     return started(table, tgid, **more).launch
 
 
-def test_what_one_parent_starts_in_one_way_is_one_launch(table: Table) -> None:
+def test_what_is_started_in_one_way_is_one_launch(table: Table) -> None:
     first = launch(table, 10)
     other = {"args": b"other\0arguments\0", "boot_ns": 51 * SECOND, "tid": 77}
     assert launch(table, 11, namespace_tgid=5, **other) is first
@@ -67,7 +67,7 @@ def test_what_is_started_in_another_way_is_another_launch(
     assert launch(table, 12) is not other
 
 
-def test_what_another_parent_starts_is_another_launch(table: Table) -> None:
+def test_launch_is_the_same_whoever_the_parent_is(table: Table) -> None:
     first = launch(table, 10)
     parent = started(table, 20)
     of_parent = {
@@ -77,33 +77,11 @@ def test_what_another_parent_starts_is_another_launch(table: Table) -> None:
     }
     other = started(table, 11, **of_parent)
     assert other.parent is parent
-    assert other.launch is not first
-    assert launch(table, 12, **of_parent) is other.launch
-
-
-def test_what_the_next_image_of_a_parent_starts_is_another_launch(
-    table: Table,
-) -> None:
-    start = {"tgid": 20, "start_boot_ns": 35 * SECOND}
-    table.create(record(**start))
-    mine = {"parent_tgid": 20, "parent_start_boot_ns": 35 * SECOND}
-    first = launch(table, 10, **mine)
-    table.create(record(**start, exec_id=2))
-    assert launch(table, 11, **mine, parent_exec_id=2) is not first
-
-
-def test_what_a_parent_starts_as_another_user_is_another_launch(
-    table: Table,
-) -> None:
-    """The child becomes the user that the parent was before."""
-    first = started(table, 10)
-    one = record(tgid=11, start_boot_ns=41 * SECOND, uid=1000)
-    table.fork(one)
-    one.uid, one.exec_id = 0, 2
-    other = table.create(one)
-    assert other.parent is first.parent
-    assert other.uid == first.uid
-    assert other.launch is not first.launch
+    assert other.launch is first
+    nobody = {"parent_tgid": 99, "parent_start_boot_ns": 3 * SECOND}
+    orphan = started(table, 12, **nobody)
+    assert orphan.parent is None
+    assert orphan.launch is first
 
 
 def test_cleared_launches_are_found_out_again(table: Table) -> None:
@@ -119,17 +97,6 @@ def test_launches_that_are_kept_are_few(table: Table) -> None:
         made = started(table, 10 + number, cwd=b"/%d" % number)
         assert made.launch.image == "/bin/program"
         assert len(table.launches._known) <= LIMIT
-
-
-def test_process_without_a_known_parent_has_a_launch_of_its_own(
-    table: Table,
-) -> None:
-    nobody = {"parent_tgid": 99, "parent_start_boot_ns": 3 * SECOND}
-    first = launch(table, 10)
-    orphan = started(table, 11, **nobody)
-    assert orphan.parent is None
-    assert orphan.launch is not first
-    assert launch(table, 12, **nobody) is orphan.launch
 
 
 @pytest.mark.parametrize("is_cut", [False, True])

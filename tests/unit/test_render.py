@@ -291,7 +291,7 @@ def test_values_that_recur_are_printed_alike_however_many_there_are(form: str) -
 @pytest.mark.parametrize("limit_bytes", [65535, MIN_LIMIT_BYTES])
 @given(
     alike=st.lists(texts, min_size=22, max_size=22),
-    owned=st.lists(st.lists(texts, min_size=5, max_size=5), min_size=1, max_size=4),
+    owned=st.lists(st.lists(texts, min_size=10, max_size=10), min_size=1, max_size=4),
 )
 @settings(max_examples=12, deadline=None)
 def test_processes_of_one_launch_are_printed_like_any(
