@@ -164,16 +164,16 @@ class Hasher(Generic[Token]):
         self._queue_limit = queue_limit
         self._cache: OrderedDict[FileId, str] = OrderedDict()
         self._waiters: deque[_Waiter[Token]] = deque()
-        self._open_requests = 0
+        self._open_requests = self._idle = 0
         self._condition = threading.Condition()
         self._jobs: dict[FileId, _Job[Token]] = {}
         self._queue: deque[_Job[Token]] = deque()
         self._done: list[_Job[Token]] = []
         self._threads: list[threading.Thread] = []
-        self._idle = 0
         self._is_closed = False
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._algorithms: tuple[str, ...] = ()
+        self.has_work = False  # whether any algorithm is asked for
         self.set_algorithms(algorithms)
 
     def fileno(self) -> int:
@@ -189,7 +189,7 @@ class Hasher(Generic[Token]):
         chosen = tuple(name for name in ALGORITHMS if name in wanted)
         if chosen == self._algorithms:
             return
-        self._algorithms = chosen
+        self._algorithms, self.has_work = chosen, bool(chosen)
         self._cache.clear()
         with self._condition:
             self._jobs.clear()

@@ -296,7 +296,7 @@ class Pipeline:
         text = self._hashes.get(file)
         if text is None:
             text = self._hasher.cached(_file_id(self._create_layout.decode(data)))
-            if text is None or text == UNKNOWN:
+            if text is None or (text == UNKNOWN and self._hasher.has_work):
                 return text
             if len(self._hashes) >= _KNOWN_LIMIT:
                 self._hashes.clear()

@@ -28,8 +28,10 @@ class Hasher:
         self.done: list[tuple[Held, FileId, str]] = []
         self.accepts = True
 
+    has_work = True
+
     def cached(self, file_id: FileId) -> str | None:
-        return self.known.get(file_id)
+        return self.known.get(file_id) if self.has_work else "-"
 
     def request(
         self, file_id: FileId, tgid: int, path: bytes, mnt_ns: int, token: Held
@@ -343,6 +345,25 @@ def test_hash_of_a_launch_is_forgotten_with_the_rules(bench: Bench) -> None:
         "SHA256=5",
         "SHA1=5",
     ]
+
+
+@pytest.mark.parametrize("has_work", [False, True])
+def test_without_algorithms_no_start_waits_and_no_file_is_looked_up_twice(
+    has_work: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[FileId] = []
+    bench.hasher.has_work = has_work
+    look_up = bench.hasher.cached
+
+    def cached(file_id: FileId) -> str | None:
+        asked.append(file_id)
+        return "-" if has_work else look_up(file_id)  # too large, say
+
+    monkeypatch.setattr(bench.hasher, "cached", cached)
+    for tgid in (10, 11, 12):
+        bench.exec(tgid, "/a")
+    assert bench.events == [(1, "/a", "-")] * 3
+    assert len(asked) == (3 if has_work else 1)
 
 
 def test_launch_is_passed_on_once_its_hash_is_known_unless_it_is_long(
