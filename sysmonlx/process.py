@@ -97,6 +97,11 @@ def image_key(tgid: int, start_boot_ns: int, exec_id: int) -> bytes:
     return _IMAGE.pack(start_boot_ns, tgid, exec_id)
 
 
+def exec_id_of(key: bytes) -> int:
+    """Return which image of its process such a key names."""
+    return int.from_bytes(key[12:], "little")
+
+
 class Process:
     """One image of one process; `hold` has its events while one of them must wait.
 
@@ -168,7 +173,7 @@ class Process:
     @property
     def exec_id(self) -> int:
         """Which image of the process this is."""
-        return int(_IMAGE.unpack(self.key)[2])
+        return exec_id_of(self.key)
 
     @property
     def is_alive(self) -> bool:

@@ -13,14 +13,12 @@ from itertools import islice
 
 from sysmonlx.decode import Layout, Layouts, Record
 from sysmonlx.launches import Launches
-from sysmonlx.process import Forked, Identity, Process, image_key
+from sysmonlx.process import Forked, Identity, Process, exec_id_of, image_key
 from sysmonlx.texts import UNKNOWN, Texts, is_plain, text
 
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000
 ENDED_LIMIT = 512
-
-_NOT_FORKED: Forked = None, 0, b""
 
 #: Unknown processes make the table scan again, at most this often.
 RESCAN_INTERVAL_NS = 100_000_000
@@ -64,6 +62,7 @@ class ProcessTable:
         self._parent = fork.span(*_PARENT_FIELDS)
         self._read_actor = end.reader("boot_ns", *_IMAGE_FIELDS, "uid")
         self._read_fork = fork.reader("start_boot_ns", "tgid", "uid")
+        self._read_forked = fork.reader("tgid", "exec_id", "uid", "flags")
         self._decode_fork = fork.decode
         self._image_id = create.span("image_id")
         self._read_create = create.reader(
@@ -108,39 +107,32 @@ class ProcessTable:
             process = self._from_fork(self._forked.pop(tgid))
             self._alive[tgid] = self._images[process.key] = process
 
-    def _inheriting(
-        self,
-        tgid: int,
-        start_boot_ns: int,
-        exec_id: int,
-        uid: int,
-        parent: Process | None,
-    ) -> Process:
-        """Return a process that runs its parent's image, an unknown one without."""
+    def _new(self, tgid: int, start_boot_ns: int, exec_id: int, uid: int) -> Process:
+        """Return a process of which only this is known."""
         key = image_key(tgid, start_boot_ns, exec_id)
         guid = self.identity.process_guid(tgid, start_boot_ns, exec_id)
-        if parent is None:
-            return Process(key, guid, str(tgid), uid)
-        return Process(
-            key,
-            guid,
-            str(tgid),
-            uid,
-            parent.image,
-            parent.args,
-            parent.is_plain,
-            parent.has_plain_args,
-            parent,
-        )
+        return Process(key, guid, str(tgid), uid)
 
     def _from_fork(self, forked: Forked) -> Process:
-        parent, _, data = forked
-        record = self._decode_fork(data)
-        process = self._inheriting(
-            record.tgid, record.start_boot_ns, record.exec_id, record.uid, parent
-        )
-        if record.flags & self._kernel_thread:
-            process.is_kernel_thread = True
+        parent, start_boot_ns, data = forked
+        tgid, exec_id, uid, flags = self._read_forked(data)
+        guid = self.identity.process_guid(tgid, start_boot_ns, exec_id)
+        key, pid = data[self._image], str(tgid)
+        if parent is None:
+            process = Process(key, guid, pid, uid)
+        else:
+            process = Process(
+                key,
+                guid,
+                pid,
+                uid,
+                parent.image,
+                parent.args,
+                parent.is_plain,
+                parent.has_plain_args,
+                parent,
+            )
+        process.is_kernel_thread = bool(flags & self._kernel_thread)
         return process
 
     def acting(self, data: bytes) -> Process:
@@ -149,9 +141,13 @@ class ProcessTable:
         if process is not None:
             return process
         boot_ns, start_boot_ns, tgid, exec_id, uid = self._read_actor(data)
-        process = self._known(boot_ns, tgid, start_boot_ns, exec_id)
+        if tgid in self._forked:
+            self._settle(tgid)
+            process = self._images.get(data[self._image])
         if process is None:
-            process = self._inheriting(tgid, start_boot_ns, exec_id, uid, None)
+            process = self._known(boot_ns, tgid, start_boot_ns, exec_id)
+        if process is None:
+            process = self._new(tgid, start_boot_ns, exec_id, uid)
             self._insert(process)
         return process
 
@@ -183,16 +179,19 @@ class ProcessTable:
     def create(self, data: bytes) -> Process:
         """Take a new image of a process."""
         start_boot_ns, tgid, uid, args_at, flags = self._read_create(data)
-        forked = self._forked.get(tgid) or _NOT_FORKED
-        parent = forked[0]
-        if parent is None or forked[1] != start_boot_ns:
+        key, forked = data[self._image], self._forked.get(tgid)
+        if forked is not None and forked[1] == start_boot_ns:
+            parent, before = forked[0], None
+        else:
+            before = self._before(tgid, key)
+            parent = before and before.parent
+        if parent is None:
             return self._create_unusual(data)
-        del self._forked[tgid]
         args_at = args_at or len(data)
         launch = self.launches.of(uid, data, args_at)
         args, has_plain_args = self.launches.args_text(flags, data, args_at)
         process = Process(
-            data[self._image],
+            key,
             self.identity.guid_of_image(start_boot_ns, data[self._image_id]),
             str(tgid),
             uid,
@@ -204,8 +203,22 @@ class ProcessTable:
             forked,
             launch,
         )
-        self._alive[tgid] = self._images[process.key] = process
+        if before is None:
+            del self._forked[tgid]
+        else:
+            self._supersede(before, process)
+        self._alive[tgid] = self._images[key] = process
         return process
+
+    def _before(self, tgid: int, key: bytes) -> Process | None:
+        """Return the image that a process alive had before one that is newer."""
+        if tgid in self._forked:
+            return None
+        before = self._alive.get(tgid)
+        if before is None or before.key[:_PROCESS_BYTES] != key[:_PROCESS_BYTES]:
+            return None
+        is_newer = before.exec_id < exec_id_of(key)
+        return before if is_newer else None
 
     def _create_unusual(self, data: bytes) -> Process:
         """Take an image whose process is new here, or was scanned meanwhile."""
@@ -219,7 +232,8 @@ class ProcessTable:
             )
             # Looking for the parent may have found the process itself.
             before = self.find(tgid, start_boot_ns)
-        process = self._inheriting(tgid, start_boot_ns, record.exec_id, uid, parent)
+        process = self._new(tgid, start_boot_ns, record.exec_id, uid)
+        process.parent = parent
         args_at = len(data) - len(record.args)
         process.launch = self.launches.of(uid, data, args_at)
         self._take_texts(process, record)
@@ -236,7 +250,7 @@ class ProcessTable:
     def _supersede(self, before: Process, process: Process) -> None:
         process.hold = before.hold
         self._images.pop(before.key, None)
-        if before.exec_id == process.exec_id:
+        if before.key == process.key:
             self._replace_previous(process, before.previous)
             return
         if before.previous is not None:
@@ -332,8 +346,8 @@ class ProcessTable:
         process.args, process.has_plain_args = args
 
     def _from_scan(self, record: Record) -> Process:
-        process = self._inheriting(
-            record.tgid, record.start_boot_ns, record.exec_id, record.uid, None
+        process = self._new(
+            record.tgid, record.start_boot_ns, record.exec_id, record.uid
         )
         self._take_texts(process, record)
         if record.flags & self._kernel_thread:
