@@ -25,8 +25,9 @@ _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
 #: Beyond this the values of a launch are not kept in any other form.
 _LONG_CHARACTERS = 4096
+_SECOND_NS = 1_000_000_000
 #: Events come from now; times of files, of which events may have many, from anywhen.
-_DATES_LIMIT = _TIMES_LIMIT = 256
+_DATES_LIMIT = 256
 
 
 class Names(Protocol):
@@ -80,9 +81,11 @@ class Context:
         self.host_names: Mapping[str, str] = {}
         """Names of hosts, by address, as learnt from DNS answers; none are read yet."""
         self._offset_ns = offset_ns
-        self._times: dict[int, str] = {}
+        self._second_ns = 0
+        self._date = ""
         self._dates: dict[int, str] = {}
         self._logons: dict[tuple[int, int, int], str] = {}
+        self.utc(0)
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
         self.cwd_truncated = flags["CWD_TRUNCATED"]
@@ -104,27 +107,28 @@ class Context:
 
     def utc(self, boot_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
-        millisecond = (boot_ns + self._offset_ns) // 1_000_000
-        return self._times.get(millisecond) or self._time_of(millisecond)
+        since_ns = boot_ns + self._offset_ns - self._second_ns
+        if not 0 <= since_ns < _SECOND_NS:
+            second, since_ns = divmod(boot_ns + self._offset_ns, _SECOND_NS)
+            self._second_ns = second * _SECOND_NS
+            self._date = self._date_of(second)
+        return self._date + _MILLISECOND[since_ns // 1_000_000]
 
     def utc_of_wall(self, wall_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of nanoseconds since the epoch."""
-        millisecond = wall_ns // 1_000_000
-        return self._times.get(millisecond) or self._time_of(millisecond)
-
-    def _time_of(self, millisecond: int) -> str:
-        if len(self._times) >= _TIMES_LIMIT:
-            self._times.clear()
-        second, rest = divmod(millisecond, 1000)
-        date = self._dates.get(second) or self._date_of(second)
-        self._times[millisecond] = found = date + _MILLISECOND[rest]
-        return found
+        since_ns = wall_ns - self._second_ns
+        if 0 <= since_ns < _SECOND_NS:  # of now, as new files are
+            return self._date + _MILLISECOND[since_ns // 1_000_000]
+        second, since_ns = divmod(wall_ns, _SECOND_NS)
+        return self._date_of(second) + _MILLISECOND[since_ns // 1_000_000]
 
     def _date_of(self, second: int) -> str:
-        if len(self._dates) >= _DATES_LIMIT:
-            self._dates.clear()
-        date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
-        self._dates[second] = date
+        date = self._dates.get(second)
+        if date is None:
+            if len(self._dates) >= _DATES_LIMIT:
+                self._dates.clear()
+            date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
+            self._dates[second] = date
         return date
 
     def user(self, uid: int) -> str:

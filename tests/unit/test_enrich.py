@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import pytest
 from enrichment import SECOND, Built, complete, encode, make_context, make_maker, named
+from hypothesis import given, settings
+from strategies import randoms
 
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID
@@ -246,6 +250,26 @@ def test_end_of_a_kernel_thread_is_no_event(bench: Bench) -> None:
     fork = encode(bench.layouts, "process_fork", **HEADER, flags="KERNEL_THREAD")
     bench.processes.fork(fork)
     assert bench.ended() is None
+
+
+@given(chance=randoms())
+@settings(max_examples=20, deadline=None)
+def test_times_are_those_of_the_calendar_in_any_order(
+    layouts: Layouts, chance: Random
+) -> None:
+    context = make_context(layouts, offset_ns=BOOT_WALL_NS + 123_456_789)
+    for _ in range(30):
+        wall_ns = BOOT_WALL_NS + chance.choice([1, SECOND, 10**16]) * chance.randint(
+            0, 9
+        )
+        wall_ns += chance.choice([-1, 0, 999_999, 999_999_999])
+        second, rest_ns = divmod(wall_ns, SECOND)
+        date = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        shown = f"{date}.{rest_ns // 1_000_000:03d}"
+        if chance.random() < 0.5:
+            assert context.utc_of_wall(wall_ns) == shown
+        else:
+            assert context.utc(wall_ns - BOOT_WALL_NS - 123_456_789) == shown
 
 
 def test_time_follows_the_clock(context: Context) -> None:
