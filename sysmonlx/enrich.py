@@ -211,46 +211,62 @@ def process_create(layout: Layout, context: Context) -> Maker:
 
     Whether it is plain is said of OWN_OF_PROCESS; the launch says it of the rest.
     """
-    read_time, read_parent = layout.reader("boot_ns"), layout.reader("parent_tgid")
-    fill, utc = _launch_filler(layout, context), context.utc
-    names, is_plain_name = context.users.names, context.is_plain_name
+    read_time, utc = layout.reader("boot_ns"), context.utc
+    fill, fill_parent = _launch_filler(layout, context), _parent_filler(layout, context)
 
     def make(data: bytes, process: Process) -> Values:
-        values = process.launch.values.copy()
-        if not values:
-            values = fill(process.launch, data, process).copy()
+        launch, parent = process.launch, process.parent
+        if not launch.values:
+            fill(launch, data, process)
+        if (
+            parent is None
+            or parent is not launch.parent
+            or parent.uid != launch.parent_uid
+        ):
+            fill_parent(launch, data, parent)
+        values = launch.values.copy()
         (values[UTC_TIME],) = read_time(data)
         values[_GUID] = process.guid
         values[_PID] = process.pid
         values[_ARGS] = process.args
-        parent = process.parent
-        if parent is None:
-            values[_PARENT] = (NO_GUID, *map(str, read_parent(data)), *_NO_PARENT)
-        else:
-            user = names[parent.uid]
-            of_parent = (parent.guid, parent.pid, parent.image, parent.args, user)
-            values[_PARENT] = of_parent
         return values
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
         values[UTC_TIME] = utc(values[UTC_TIME])
-        parent, is_plain = process.parent, process.has_plain_args
-        if parent is not None:
-            is_plain = is_plain and parent.is_plain and parent.has_plain_args
-            is_plain = is_plain and is_plain_name[values[-1]]
-        return is_plain
+        return process.has_plain_args and process.launch.has_plain_parent
 
     return Maker(make, finish)
 
 
+def _parent_filler(
+    layout: Layout, context: Context
+) -> Callable[[Launch, bytes, Process | None], None]:
+    """Return what fills in the values of a parent; the next process may have it too."""
+    read, names = layout.reader("parent_tgid"), context.users.names
+
+    def fill(launch: Launch, data: bytes, parent: Process | None) -> None:
+        launch.parent, launch.has_plain_parent = parent, True
+        if parent is None:
+            launch.values[_PARENT] = (NO_GUID, *map(str, read(data)), *_NO_PARENT)
+            return
+        user = names[parent.uid]
+        of_parent = (parent.guid, parent.pid, parent.image, parent.args, user)
+        launch.values[_PARENT] = of_parent
+        launch.parent_uid = parent.uid
+        plain = parent.is_plain and parent.has_plain_args
+        launch.has_plain_parent = plain and context.is_plain_name[user]
+
+    return fill
+
+
 def _launch_filler(
     layout: Layout, context: Context
-) -> Callable[[Launch, bytes, Process], Values]:
+) -> Callable[[Launch, bytes, Process], None]:
     """Return what fills in the values that all events of a launch have in common."""
     read = layout.reader("uid", "cwd", "tty_index", "session_id", "flags")
     names, is_plain_name = context.users.names, context.is_plain_name
 
-    def fill(launch: Launch, data: bytes, process: Process) -> Values:
+    def fill(launch: Launch, data: bytes, process: Process) -> None:
         uid, cwd, tty_index, session_id, flags = read(data)
         if flags & context.cwd_truncated:
             directory, plain = path_text(cwd, True), is_plain(cwd)
@@ -265,7 +281,6 @@ def _launch_filler(
         ]
         launch.has_plain_values = plain and process.is_plain and is_plain_name[user]
         launch.has_long_values = sum(map(len, launch.values)) > _LONG_CHARACTERS
-        return launch.values
 
     return fill
 

@@ -64,14 +64,19 @@ class Launch:
     Their image, and whether it is `texts.is_plain`. The rest is filled in by those who
     find it out: the `values` of event 1, without those that each process has its own,
     whether they are plain, or too long to be worth keeping, and the text of Hashes.
+    The `parent` is that of the last such process, whose user was `parent_uid`; what is
+    said of it is in `values` too, and `has_plain_parent` says whether it is plain.
     """
 
     __slots__ = (
         "has_long_values",
+        "has_plain_parent",
         "has_plain_values",
         "hashes",
         "image",
         "is_plain",
+        "parent",
+        "parent_uid",
         "values",
     )
 
@@ -81,6 +86,9 @@ class Launch:
         self.values: list[Any] = []
         self.has_plain_values = self.has_long_values = False
         self.hashes: str | None = None
+        self.parent: Process | None = None
+        self.parent_uid = -1
+        self.has_plain_parent = True
 
 
 #: Of a process whose start was not seen, or has been reported.

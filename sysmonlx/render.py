@@ -100,20 +100,17 @@ class Renderer:
         texts: list[str] = []
         append, places = texts.append, slice(3, None, 2)
         numbers = map(str, count(first_record_id))
+        what: int | Launch
         for event, number in zip(events, numbers, strict=False):
-            event_id, values, is_plain, launch = event
-            what: int | Launch = event_id
-            if launch is not None:
-                if takes_plain:
-                    what, values = launch, _own_values(values)
-                else:
-                    is_plain = is_plain and launch.has_plain_values
+            what, values, is_plain, launch = event
+            if launch is not None and takes_plain:
+                what, values = launch, _own_values(values)
             try:
                 pieces = begun[what]
             except KeyError:
                 pieces = begun[what] = self._begin(what, event, before, stamp)
             if not (is_plain and takes_plain):
-                values = ready(what, values, is_plain)
+                values = ready(what, values, is_plain, launch)
             pieces[1] = number
             pieces[places] = values
             append(join(pieces))
@@ -145,13 +142,17 @@ class Renderer:
         return template
 
     def _ready(
-        self, what: int | Launch, values: Sequence[str], is_plain: bool
+        self,
+        what: int | Launch,
+        values: Sequence[str],
+        is_plain: bool,
+        launch: Launch | None = None,
     ) -> Sequence[str]:
         """Return the values as they are printed."""
         template, ready = self._templates[what], list(values)
         if what in self._sizes:
             _cut(ready, self._sizes[what])
-        if not is_plain:
+        if not (is_plain and (launch is None or launch.has_plain_values)):
             spelt = self._spelt
             for at in template.foreign:
                 ready[at] = spelt[ready[at]]
