@@ -134,7 +134,7 @@ def test_what_the_kernel_lets_pass_is_what_the_rules_include(
 ) -> None:
     chance = Random(20261123)
     everything, filtering = daemon(ALL), daemon(ALL)
-    for number in range(25):
+    for number in range(35):
         rules = random_rules(chance, listeners)
         policy = policy_of(filtering, rules)
         filtering.request(do="reload", policy=policy.to_json())
