@@ -29,7 +29,7 @@ BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werro
 
 # Debian packages; below, what shows that they are there.
 BUILD_PACKAGES := clang llvm libbpf-dev bpftool python3-venv make
-TEST_PACKAGES := rsyslog mandoc iproute2 strace clang-format systemd util-linux
+TEST_PACKAGES := rsyslog mandoc iproute2 procps strace clang-format systemd util-linux
 
 .PHONY: all
 all: bpf
@@ -49,7 +49,7 @@ define need
 endef
 HAS_BUILD := command -v clang && command -v llvm-strip && test -x /usr/sbin/bpftool -a \
 	-f /usr/include/bpf/bpf_helpers.h && $(SYSTEM_PYTHON) -c 'import ensurepip'
-HAS_TEST := test -x /usr/sbin/rsyslogd && command -v mandoc && test -x /usr/sbin/ip -o \
+HAS_TEST := test -x /usr/sbin/rsyslogd && test -x /bin/kill && command -v mandoc && test -x /usr/sbin/ip -o \
 	-x /bin/ip && command -v strace && command -v clang-format && \
 	command -v systemd-analyze && command -v unshare
 

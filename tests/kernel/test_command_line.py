@@ -129,6 +129,8 @@ def test_tolerance_counts_in_trials(program: Program, tmp_path: Path) -> None:
 def test_root_is_needed_to_act_and_for_nothing_else(
     tmp_path: Path, words: tuple[str, ...], status: int, last: str
 ) -> None:
+    if not all(each.stat().st_mode & 1 for each in Path(REPOSITORY).parents):
+        pytest.skip(f"{REPOSITORY} is closed to all users but root")
     (tmp_path / "good.xml").write_text(GOOD)
     (tmp_path / "events").write_text(EVENT)
     script = (
