@@ -39,10 +39,12 @@ static __noinline int process_accessed(struct task_struct *target, __u32 given_p
 		r.target_uid = BPF_CORE_READ(target, cred, uid.val);
 		r.target_exec_id = KREAD(target, self_exec_id);
 	}
-	if (process_access_excluded(&r))
+	if (process_access_excluded(&r)) {
 		count_filtered(RECORD_PROCESS_ACCESS);
-	else
-		record_send(&r, sizeof(r), RECORD_PROCESS_ACCESS, false);
+		return 0;
+	}
+	fork_tell(r.target_tgid);
+	record_send(&r, sizeof(r), RECORD_PROCESS_ACCESS, false);
 	return 0;
 }
 

@@ -63,6 +63,14 @@ struct {
 	__type(value, struct record_counters);
 } counters __weak SEC(".maps");
 
+/* Forks that user space has not been told of, by tgid. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct process_fork);
+} untold_forks __weak SEC(".maps");
+
 /* Set by user space before load. */
 const volatile __u32 wake_bytes __weak = 1 << 18; /* wake the reader when so much is waiting */
 
@@ -140,14 +148,58 @@ static __always_inline __u64 wake_flags(__u32 size, bool urgent)
 								    : BPF_RB_NO_WAKEUP;
 }
 
-/* Send a whole record; its header's type and size are set. */
-static __always_inline void record_send(void *record, __u32 size, enum record_type type,
-					bool urgent)
+static __always_inline void record_output(void *record, __u32 size, enum record_type type,
+					  bool urgent)
 {
 	if (bpf_ringbuf_output(&records, record, size, wake_flags(size, urgent)))
 		count_lost(type, LOSS_RING_FULL);
 	else
 		count_submitted(type);
+}
+
+/* Whether a fork is untold still: what was copied of it is whole then. */
+static __always_inline bool fork_is_untold(__u32 tgid)
+{
+	return bpf_map_lookup_elem(&untold_forks, &tgid);
+}
+
+/*
+ * Tell user space of a process that has only been forked so far. Whoever finds that it is
+ * told can rely on the record being in the ring; two that tell at once may do it twice.
+ */
+static __noinline int fork_tell(__u32 tgid)
+{
+	struct process_fork *fork = bpf_map_lookup_elem(&untold_forks, &tgid), *r;
+	__u64 flags;
+
+	if (!fork)
+		return 0;
+	flags = wake_flags(sizeof(*r), false);
+	r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
+	if (!r) {
+		count_seen(RECORD_PROCESS_FORK);
+		count_lost(RECORD_PROCESS_FORK, LOSS_RING_FULL);
+	} else {
+		*r = *fork;
+		if (fork_is_untold(tgid)) {
+			count_seen(RECORD_PROCESS_FORK);
+			count_submitted(RECORD_PROCESS_FORK);
+			bpf_ringbuf_submit(r, flags);
+		} else {
+			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
+		}
+	}
+	bpf_map_delete_elem(&untold_forks, &tgid);
+	return 0;
+}
+
+/* Send a whole record; its header's type and size are set. */
+static __always_inline void record_send(void *record, __u32 size, enum record_type type,
+					bool urgent)
+{
+	if (type != RECORD_PROCESS_CREATE)
+		fork_tell(((struct record_header *)record)->tgid);
+	record_output(record, size, type, urgent);
 }
 
 #endif /* MAPS_BPF_H */

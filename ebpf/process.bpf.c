@@ -11,6 +11,8 @@
 #include "task.bpf.h"
 #include "verdict.bpf.h"
 
+#define CHILDREN_MAX 256 /* a process that ends with more has no parent known to all of them */
+
 /* Keeps the record layouts in the object's BTF, where user space reads them. */
 const union record *record_layouts;
 enum loss_reason loss_reasons;
@@ -49,6 +51,7 @@ static __always_inline void fill_ids(struct process_create *r, struct task_struc
 	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
 
 	r->image_id = image_id_of(&r->header);
+	r->parent_uid = NO_UID;
 	r->parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
 	r->parent_tgid = BPF_CORE_READ(parent, tgid);
 	r->parent_exec_id = BPF_CORE_READ(parent, self_exec_id);
@@ -113,14 +116,55 @@ static __always_inline void keep_image(struct scratch *scratch, struct process_c
 	image_known(leader, scratch, r->flags & RECORD_IMAGE_TRUNCATED ? &unknown : &r->image);
 }
 
+/*
+ * Tell of the children of a task before it ends or runs another program: they name it as
+ * their parent, which user space may have forgotten when they come to run a program.
+ */
+static __noinline int children_tell(struct task_struct *task)
+{
+	struct list_head *end = &task->children, *at = KREAD(end, next);
+	struct task_struct *child;
+
+	for (int i = 0; i < CHILDREN_MAX && at && at != end; i++) {
+		child = container_of(at, struct task_struct, sibling);
+		fork_tell(KREAD(child, tgid));
+		at = KREAD(at, next);
+	}
+	return 0;
+}
+
+/* Of a process that runs its first program: who forked it. */
+static __always_inline void take_fork(struct process_create *r)
+{
+	__u32 tgid = r->header.tgid, parent_tgid, parent_exec_id, uid;
+	struct process_fork *fork = bpf_map_lookup_elem(&untold_forks, &tgid);
+	__u64 parent_start_boot_ns;
+
+	if (!fork || fork->header.start_boot_ns != r->header.start_boot_ns)
+		return;
+	parent_start_boot_ns = fork->parent_start_boot_ns;
+	parent_tgid = fork->parent_tgid;
+	parent_exec_id = fork->parent_exec_id;
+	uid = fork->header.uid;
+	if (!fork_is_untold(tgid))
+		return;
+	r->parent_start_boot_ns = parent_start_boot_ns;
+	r->parent_tgid = parent_tgid;
+	r->parent_exec_id = parent_exec_id;
+	r->parent_uid = uid;
+	bpf_map_delete_elem(&untold_forks, &tgid);
+}
+
+/* Threads of a process find its fork told, and so do its children. */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct process_fork r = {};
+	__u32 tgid = child->tgid;
 
-	if (child->tgid != child->pid) /* a thread */
+	fork_tell(parent->tgid);
+	if (tgid != child->pid) /* a thread */
 		return 0;
-	count_seen(RECORD_PROCESS_FORK);
 	record_header_fill(&r.header, child, RECORD_PROCESS_FORK);
 	r.header.size = sizeof(r);
 	r.parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
@@ -131,7 +175,12 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	r.namespace_tgid = task_namespace_tgid(child);
 	r.flags = task_flags(child);
 	image_inherited(parent->group_leader, child);
-	record_send(&r, sizeof(r), RECORD_PROCESS_FORK, false);
+	/* Adopted at once (CLONE_PARENT), its forker will not find it; or the map is full. */
+	if (BPF_CORE_READ(child, real_parent, tgid) != r.parent_tgid ||
+	    bpf_map_update_elem(&untold_forks, &tgid, &r, BPF_ANY)) {
+		count_seen(RECORD_PROCESS_FORK);
+		record_output(&r, sizeof(r), RECORD_PROCESS_FORK, false);
+	}
 	return 0;
 }
 
@@ -151,6 +200,8 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 	}
 	r = record_begin(scratch, task, RECORD_PROCESS_CREATE, process_create);
 	fill_ids(r, task);
+	children_tell(task);
+	take_fork(r);
 	fill_tty(r, task);
 	append_paths(scratch, r, task);
 	keep_image(scratch, r, task);
@@ -181,6 +232,7 @@ static __always_inline void process_terminated(struct task_struct *task)
 SEC("?tp_btf/sched_process_exit")
 int BPF_PROG(process_terminate, struct task_struct *task, bool group_dead)
 {
+	children_tell(task);
 	if (group_dead)
 		process_terminated(task);
 	return 0;
@@ -190,6 +242,7 @@ int BPF_PROG(process_terminate, struct task_struct *task, bool group_dead)
 SEC("?tp_btf/sched_process_exit")
 int BPF_PROG(process_terminate_by_live, struct task_struct *task)
 {
+	children_tell(task);
 	if (BPF_CORE_READ(task, signal, live.counter) == 0)
 		process_terminated(task);
 	return 0;

@@ -32,14 +32,9 @@ struct producer_run {
 
 static __always_inline void fill_parent(struct record_header *header, struct task_struct *task)
 {
-	struct process_fork *fork = (struct process_fork *)header;
 	struct process_create *create = (struct process_create *)header;
 
-	if (header->type == RECORD_PROCESS_FORK) {
-		fork->parent_tgid = task->tgid;
-		fork->parent_start_boot_ns = task->group_leader->start_boottime;
-		fork->parent_exec_id = task->self_exec_id;
-	} else if (header->type == RECORD_PROCESS_CREATE) {
+	if (header->type == RECORD_PROCESS_CREATE) {
 		create->parent_tgid = task->tgid;
 		create->parent_start_boot_ns = task->group_leader->start_boottime;
 		create->parent_exec_id = task->self_exec_id;

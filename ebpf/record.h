@@ -79,10 +79,13 @@ struct file_identity {
 struct process_create {
 	struct record_header header;
 	__u64 image_id; /* made of the header's three: see image_id_of() */
+	/* The process that forked this one, if parent_uid says so, else real_parent. */
 	__u64 parent_start_boot_ns;
-	__u32 parent_tgid; /* of real_parent */
+	__u32 parent_tgid;
 	__u32 parent_exec_id;
+	__u32 parent_uid; /* when it forked; NO_UID: there is or was a record of the fork */
 	__u32 namespace_tgid; /* tgid inside its own pid namespace */
+	__u32 flags; /* enum record_flag */
 	struct varlen args;
 	struct file_identity file; /* of the image */
 	__u64 cgroup_id;
@@ -92,14 +95,18 @@ struct process_create {
 	__u32 tty_index;
 	__u32 pid_namespace;
 	__u32 mount_namespace;
-	__u32 flags; /* enum record_flag */
 	struct varlen cwd;
 	struct varlen image;
 	char comm[16];
-	__u32 pad;
 };
 
-/* A new process (not a thread). The header is the child's. */
+#define NO_UID -1U /* chown(2): no user has this number */
+
+/*
+ * A new process (not a thread). The header is the child's. Most run another program before
+ * they do anything that is reported: then process_create says whose child it is, and this
+ * record is never sent.
+ */
 struct process_fork {
 	struct record_header header;
 	__u64 parent_start_boot_ns;

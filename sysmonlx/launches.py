@@ -15,10 +15,10 @@ LIMIT = 256
 
 
 class Launches:
-    """The launches seen lately, by what the records have in common, and the user."""
+    """The launches seen lately, by what the records have in common."""
 
     def __init__(self, layouts: Layouts, texts: Texts) -> None:
-        self._known: dict[tuple[int, bytes], Launch] = {}
+        self._known: dict[tuple[int, int, bytes], Launch] = {}
         self._texts = texts
         create = layouts.by_name["process_create"]
         self._decode = create.decode
@@ -26,12 +26,12 @@ class Launches:
         self._cuts_image = layouts.flags["IMAGE_TRUNCATED"]
         self._cuts_args = layouts.flags["ARGS_TRUNCATED"]
 
-    def of(self, uid: int, data: bytes, args_at: int) -> Launch:
+    def of(self, uid: int, flags: int, data: bytes, args_at: int) -> Launch:
         """Return the launch that a process_create record is of.
 
         `args_at` is where its last string begins, the command line.
         """
-        key = uid, data[self._begin : args_at]
+        key = uid, flags, data[self._begin : args_at]
         launch = self._known.get(key)
         if launch is None:
             if len(self._known) >= LIMIT:

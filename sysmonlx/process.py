@@ -149,7 +149,7 @@ class Process:
         is_plain: bool = True,
         has_plain_args: bool = True,
         parent: Process | None = None,
-        previous: Process | Forked | None = None,
+        previous: Process | None = None,
         launch: Launch = NO_LAUNCH,
     ) -> None:
         self.key = key
@@ -189,6 +189,6 @@ class Process:
         return self.ended_boot_ns == 0
 
 
-#: A process that was forked and has not done anything yet: its parent's image then,
-#: when it was forked, and its record. Most run another program and never need more.
-Forked = tuple[Process | None, int, bytes]
+#: Stands for the image before the first that a process has run: its parent's, when it
+#: was forked. It is made when somebody asks for it.
+FORKED = Process(b"", NO_GUID, "0", 0)

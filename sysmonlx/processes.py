@@ -13,7 +13,7 @@ from itertools import islice
 
 from sysmonlx.decode import Layout, Layouts, Record
 from sysmonlx.launches import Launches
-from sysmonlx.process import Forked, Identity, Process, exec_id_of, image_key
+from sysmonlx.process import FORKED, Identity, Process, exec_id_of, image_key
 from sysmonlx.texts import UNKNOWN, Texts, is_plain, text
 
 #: How long an ended process can still be found, and how many of them.
@@ -28,6 +28,9 @@ _IMAGE_FIELDS = ("start_boot_ns", "tgid", "exec_id")
 _PARENT_FIELDS = tuple(f"parent_{name}" for name in _IMAGE_FIELDS)
 _PROCESS_BYTES = 12  # of these, what names the process
 
+#: NO_UID in ebpf/record.h.
+_NO_UID = 0xFFFFFFFF
+
 
 class ProcessTable:
     """All processes alive, and for a grace period those that have ended.
@@ -41,7 +44,6 @@ class ProcessTable:
     def __init__(self, identity: Identity, layouts: Layouts) -> None:
         self.identity = identity
         self._alive: dict[int, Process] = {}
-        self._forked: dict[int, Forked] = {}
         self._ended: dict[bytes, Process] = {}
         #: Those alive that have acted, by what their records call them.
         self._images: dict[bytes, Process] = {}
@@ -59,53 +61,49 @@ class ProcessTable:
         fork, create = layouts["process_fork"], layouts["process_create"]
         end = layouts["process_terminate"]
         self._image = end.span(*_IMAGE_FIELDS)
-        self._parent = fork.span(*_PARENT_FIELDS)
         self._read_actor = end.reader("boot_ns", *_IMAGE_FIELDS, "uid")
-        self._read_fork = fork.reader("start_boot_ns", "tgid", "uid")
-        self._read_forked = fork.reader("tgid", "exec_id", "uid", "flags")
         self._decode_fork = fork.decode
         self._image_id = create.span("image_id")
+        self._forker = create.span(*_PARENT_FIELDS)
         self._read_create = create.reader(
-            "start_boot_ns", "tgid", "uid", "args_offset", "flags"
+            "start_boot_ns", "tgid", "uid", "parent_uid", "args_offset", "flags"
         )
         self._decode_create = create.decode
         self._read_end = end.reader("boot_ns", "tgid", "uid")
 
     def __len__(self) -> int:
-        return len(self._alive) + len(self._forked) + len(self._ended)
+        return len(self._alive) + len(self._ended)
 
     def __iter__(self) -> Iterator[Process]:
-        self._settle(*self._forked)
         yield from tuple(self._alive.values())
         yield from tuple(self._ended.values())
 
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return the process, of `exec_id` where that image is still known."""
         key = image_key(tgid, start_boot_ns, max(exec_id, 0))
-        process = self.alive(tgid)
+        process = self._alive.get(tgid)
         if process is None or process.key[:_PROCESS_BYTES] != key[:_PROCESS_BYTES]:
             process = self._ended.get(key[:_PROCESS_BYTES])
             if process is None:
                 return None
         if exec_id != -1 and process.key != key:
-            previous = process.previous
-            if isinstance(previous, tuple):
-                previous = process.previous = self._from_fork(previous)
+            previous = self._previous_of(process)
             if previous is not None and previous.key == key:
                 return previous
         return process
 
     def alive(self, tgid: int) -> Process | None:
         """Return the process that has this tgid now."""
-        if tgid in self._forked:
-            self._settle(tgid)
         return self._alive.get(tgid)
 
-    def _settle(self, *tgids: int) -> None:
-        """Make processes of those that were only forked."""
-        for tgid in tgids:
-            process = self._from_fork(self._forked.pop(tgid))
-            self._alive[tgid] = self._images[process.key] = process
+    def _previous_of(self, process: Process) -> Process | None:
+        """Return the image before; that which a child had from its parent is made."""
+        parent = process.parent
+        if process.previous is FORKED:
+            process.previous = parent and self._inherited(
+                parent, process.tgid, process.start_boot_ns, process.exec_id - 1
+            )
+        return process.previous
 
     def _new(self, tgid: int, start_boot_ns: int, exec_id: int, uid: int) -> Process:
         """Return a process of which only this is known."""
@@ -113,26 +111,14 @@ class ProcessTable:
         guid = self.identity.process_guid(tgid, start_boot_ns, exec_id)
         return Process(key, guid, str(tgid), uid)
 
-    def _from_fork(self, forked: Forked) -> Process:
-        parent, start_boot_ns, data = forked
-        tgid, exec_id, uid, flags = self._read_forked(data)
-        guid = self.identity.process_guid(tgid, start_boot_ns, exec_id)
-        key, pid = data[self._image], str(tgid)
-        if parent is None:
-            process = Process(key, guid, pid, uid)
-        else:
-            process = Process(
-                key,
-                guid,
-                pid,
-                uid,
-                parent.image,
-                parent.args,
-                parent.is_plain,
-                parent.has_plain_args,
-                parent,
-            )
-        process.is_kernel_thread = bool(flags & self._kernel_thread)
+    def _inherited(
+        self, parent: Process, tgid: int, start_boot_ns: int, exec_id: int
+    ) -> Process:
+        """Return a process that runs its parent's image."""
+        process = self._new(tgid, start_boot_ns, exec_id, parent.uid)
+        process.image, process.is_plain = parent.image, parent.is_plain
+        process.args, process.has_plain_args = parent.args, parent.has_plain_args
+        process.parent = parent
         return process
 
     def acting(self, data: bytes) -> Process:
@@ -141,54 +127,49 @@ class ProcessTable:
         if process is not None:
             return process
         boot_ns, start_boot_ns, tgid, exec_id, uid = self._read_actor(data)
-        if tgid in self._forked:
-            self._settle(tgid)
-            process = self._images.get(data[self._image])
-        if process is None:
-            process = self._known(boot_ns, tgid, start_boot_ns, exec_id)
+        process = self._known(boot_ns, tgid, start_boot_ns, exec_id)
         if process is None:
             process = self._new(tgid, start_boot_ns, exec_id, uid)
             self._insert(process)
         return process
 
     def fork(self, data: bytes) -> None:
-        """Take a new process: it runs its parent's image until it execs."""
-        start_boot_ns, tgid, uid = self._read_fork(data)
-        parent = self._images.get(data[self._parent]) or self._parent_in_fork(data)
-        if parent is not None:
-            parent.uid = uid  # it may have called setuid since its exec
-        if tgid not in self._alive and tgid not in self._forked:
-            self._forked[tgid] = parent, start_boot_ns, data
-            return
-        process = self._from_fork((parent, start_boot_ns, data))
-        known = self.alive(tgid)
-        if known is not None and known.start_boot_ns == process.start_boot_ns:
-            known.parent = parent or known.parent
-        else:
-            self._insert(process)
-
-    def _parent_in_fork(self, data: bytes) -> Process | None:
+        """Take a new process that acts before it runs another image."""
         record = self._decode_fork(data)
-        return self._known(
+        tgid, start_boot_ns, exec_id = record.tgid, record.start_boot_ns, record.exec_id
+        parent = self._known(
             record.boot_ns,
             record.parent_tgid,
             record.parent_start_boot_ns,
             record.parent_exec_id,
         )
+        known = self._alive.get(tgid)
+        if parent is not None:
+            parent.uid = record.uid  # it may have called setuid since its exec
+        if known is not None and known.start_boot_ns == start_boot_ns:
+            known.parent = parent or known.parent
+            return
+        if parent is None:
+            process = self._new(tgid, start_boot_ns, exec_id, record.uid)
+        else:
+            process = self._inherited(parent, tgid, start_boot_ns, exec_id)
+        process.is_kernel_thread = bool(record.flags & self._kernel_thread)
+        self._insert(process)
 
     def create(self, data: bytes) -> Process:
         """Take a new image of a process."""
-        start_boot_ns, tgid, uid, args_at, flags = self._read_create(data)
-        key, forked = data[self._image], self._forked.get(tgid)
-        if forked is not None and forked[1] == start_boot_ns:
-            parent, before = forked[0], None
-        else:
+        start_boot_ns, tgid, uid, forker_uid, args_at, flags = self._read_create(data)
+        key, parent = data[self._image], self._images.get(data[self._forker])
+        before: Process | None = FORKED
+        if parent is None or forker_uid == _NO_UID or tgid in self._alive:
             before = self._before(tgid, key)
             parent = before and before.parent
-        if parent is None:
-            return self._create_unusual(data)
+            if parent is None:
+                return self._create_unusual(data)
+        if forker_uid != _NO_UID:
+            parent.uid = forker_uid  # it may have called setuid since its exec
         args_at = args_at or len(data)
-        launch = self.launches.of(uid, data, args_at)
+        launch = self.launches.of(uid, flags, data, args_at)
         args, has_plain_args = self.launches.args_text(flags, data, args_at)
         process = Process(
             key,
@@ -200,20 +181,16 @@ class ProcessTable:
             launch.is_plain,
             has_plain_args,
             parent,
-            forked,
+            before,
             launch,
         )
-        if before is None:
-            del self._forked[tgid]
-        else:
+        if before is not FORKED:
             self._supersede(before, process)
         self._alive[tgid] = self._images[key] = process
         return process
 
     def _before(self, tgid: int, key: bytes) -> Process | None:
         """Return the image that a process alive had before one that is newer."""
-        if tgid in self._forked:
-            return None
         before = self._alive.get(tgid)
         if before is None or before.key[:_PROCESS_BYTES] != key[:_PROCESS_BYTES]:
             return None
@@ -224,20 +201,27 @@ class ProcessTable:
         """Take an image whose process is new here, or was scanned meanwhile."""
         record = self._decode_create(data)
         tgid, start_boot_ns, uid = record.tgid, record.start_boot_ns, record.uid
+        is_forked = record.parent_uid != _NO_UID
         before = self.find(tgid, start_boot_ns)
         parent = before and before.parent
         if parent is None and record.parent_tgid:  # 0: idle task, parent of the first
             parent = self._known(
-                record.boot_ns, record.parent_tgid, record.parent_start_boot_ns
+                record.boot_ns,
+                record.parent_tgid,
+                record.parent_start_boot_ns,
+                record.parent_exec_id if is_forked else -1,
             )
             # Looking for the parent may have found the process itself.
             before = self.find(tgid, start_boot_ns)
+        if parent is not None and is_forked:
+            parent.uid = record.parent_uid
         process = self._new(tgid, start_boot_ns, record.exec_id, uid)
         process.parent = parent
         args_at = len(data) - len(record.args)
-        process.launch = self.launches.of(uid, data, args_at)
+        process.launch = self.launches.of(uid, record.flags, data, args_at)
         self._take_texts(process, record)
         if before is None:
+            process.previous = FORKED if is_forked else None
             self._insert(process)
         elif before.exec_id <= process.exec_id:
             self._supersede(before, process)
@@ -257,12 +241,10 @@ class ProcessTable:
             self._replace_previous(before, None)
         process.previous = before
 
-    def _replace_previous(
-        self, process: Process, previous: Process | Forked | None
-    ) -> None:
+    def _replace_previous(self, process: Process, previous: Process | None) -> None:
         """Keep one image before the present one; older ones keep no ancestors."""
         old = process.previous
-        if isinstance(old, Process):
+        if old is not None:
             old.parent = old.previous = None
         process.previous = previous
 
@@ -303,7 +285,7 @@ class ProcessTable:
         for key in tuple(islice(self._ended, count)):
             process = self._ended.pop(key)
             previous = process.previous
-            if isinstance(previous, Process):
+            if previous is not None:
                 previous.parent = previous.previous = None
             process.previous = process.parent = None
 
@@ -316,7 +298,7 @@ class ProcessTable:
             self._forget(1)
 
     def _insert(self, process: Process) -> None:
-        other = self.alive(process.tgid)
+        other = self._alive.get(process.tgid)
         if other is not None and other.start_boot_ns != process.start_boot_ns:
             if other.start_boot_ns > process.start_boot_ns:
                 self._end(process, other.start_boot_ns)  # its tgid was taken since
@@ -362,7 +344,6 @@ class ProcessTable:
         `boot_ns` is from before the iterator ran: older processes that it did not see
         have ended. What exec records said of the same image stays.
         """
-        self._settle(*self._forked)
         seen = set()
         added = []
         for record in records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recordtable import image_id
+from recordtable import NO_UID, image_id
 
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID
@@ -71,7 +71,7 @@ def encode(layouts: Layouts, name: str, /, **values: Any) -> bytes:
     layout = layouts.by_name[name]
     if "image_id" in layout.fields:
         who = (values.get(each, 0) for each in ("tgid", "start_boot_ns", "exec_id"))
-        values["image_id"] = image_id(*who)
+        values = {"parent_uid": NO_UID} | values | {"image_id": image_id(*who)}
     return layout.encode(type=layouts.number[name], **values)
 
 

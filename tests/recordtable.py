@@ -13,6 +13,7 @@ from sysmonlx.process import Identity, Process
 from sysmonlx.processes import ProcessTable
 
 SECOND = 1_000_000_000
+NO_UID = 0xFFFFFFFF  # of ebpf/record.h
 
 
 def image_id(tgid: int, start_boot_ns: int, exec_id: int) -> int:
@@ -35,6 +36,7 @@ def record(**more: Any) -> SimpleNamespace:
         "parent_tgid": 1,
         "parent_start_boot_ns": SECOND,
         "parent_exec_id": 1,
+        "parent_uid": NO_UID,
         "pid_namespace": 1,
         "mount_namespace": 2,
         "namespace_tgid": 10,
@@ -62,8 +64,6 @@ INIT = record(
 class Table(ProcessTable):
     """Makes bytes of whole records: of each the fields that its type has."""
 
-    settles = False
-
     def __init__(self, identity: Identity, layouts: Layouts) -> None:
         super().__init__(identity, layouts)
         self._layouts = layouts.by_name
@@ -86,8 +86,6 @@ class Table(ProcessTable):
 
     def fork(self, data: Any) -> None:
         super().fork(self.encoded("process_fork", data))
-        if self.settles:
-            self.alive(data.tgid)
 
     def forked(self, data: Any) -> Process:
         self.fork(data)

@@ -112,8 +112,8 @@ class Producer:
             time.sleep(0.002)
         return time.perf_counter() - start
 
-    def pair(self) -> tuple[bytes, bytes, bytes]:
-        """Return fork, exec and exit of /bin/true below this process."""
+    def pair(self) -> tuple[bytes, bytes]:
+        """Return exec and exit of /bin/true, forked by this process."""
         image = os.path.realpath(b"/bin/true")
         create = self._encode(
             "process_create",
@@ -121,14 +121,14 @@ class Producer:
             **_identity_of(image),
             session_id=_UNSET,
             loginuid=_UNSET,
+            parent_uid=os.getuid(),
             mount_namespace=os.stat("/proc/self/ns/mnt").st_ino,
             image=image,
             cwd=os.fsencode(REPOSITORY),
             args=_ARGUMENTS,
             comm=b"true",
         )
-        fork = self._encode("process_fork", exec_id=1)
-        return fork, create, self._encode("process_terminate", exec_id=2)
+        return create, self._encode("process_terminate", exec_id=2)
 
     def file(self, path: bytes) -> bytes:
         """Return the creation of a file."""

@@ -11,16 +11,21 @@ import contextlib
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 SHELL = "/bin/sh"
 WAIT = "read x"
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_EMPTY_PATH = 0x1000
 EXECVEAT = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
+CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+CLONE_PARENT = 0x8000  # <linux/sched.h>
 
 
 def arguments(*more: str) -> list[str]:
@@ -220,18 +225,65 @@ def own_pid_namespace() -> None:
 
 def double_fork() -> None:
     """The parent of the program has ended when it begins."""
-    ready, go = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        if os.fork() == 0:
-            os.close(go)
-            os.read(ready, 1)
-            os.execv(SHELL, arguments())
-        os._exit(0)
+    go, pid = _parent_of_waiting()
     wait_for(pid)
     print(pid, flush=True)
     os.close(go)
     sys.stdin.read()
+
+
+def double_fork_long_ago() -> None:
+    """The parent has ended, and a thousand processes after it."""
+    go, pid = _parent_of_waiting()
+    _run_long_after(go, pid)
+
+
+def parent_of_other_programs() -> None:
+    """The parent has run two programs since it forked."""
+    command = ["sh", "-c", "exec sleep 1000"]
+    go, pid = _parent_of_waiting(lambda: os.execv(SHELL, command))
+    while Path(f"/proc/{pid}/comm").read_text() != "sleep\n":
+        time.sleep(0.01)
+    print(pid, flush=True)
+    os.close(go)
+    sys.stdin.read()
+    os.kill(pid, signal.SIGKILL)
+
+
+def sibling() -> None:
+    """The program's process is no child of the one that made it, long ago."""
+    go, pid = _parent_of_waiting(
+        fork=lambda: LIBC.syscall(CLONE, CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+    )
+    _run_long_after(go, pid)
+
+
+def _run_long_after(go: int, pid: int) -> None:
+    """Let the program run when a thousand processes have ended after its parent."""
+    wait_for(pid)
+    for _ in range(1000):
+        in_child(lambda: os._exit(0))
+    print(pid, flush=True)
+    os.close(go)
+    sys.stdin.read()
+
+
+def _parent_of_waiting(
+    then: Callable[[], None] = lambda: os._exit(0), fork: Callable[[], int] = os.fork
+) -> tuple[int, int]:
+    """Make a process whose child runs the program when the descriptor is closed.
+
+    Return the descriptor and the process, which goes on with `then`.
+    """
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(go)
+        if fork() == 0:
+            os.read(ready, 1)
+            os.execv(SHELL, arguments())
+        then()
+    return go, pid
 
 
 def subshell() -> None:

@@ -44,7 +44,7 @@ def lost(records: dict[str, Any]) -> Counter[str]:
         {
             shown: lost_of(records[name])
             for name, shown in RECORDS.items()
-            if lost_of(records[name])
+            if name in records and lost_of(records[name])
         }
     )
 

@@ -258,13 +258,30 @@ def test_user_without_a_name_is_a_hyphen(action: Action) -> None:
     assert end["User"] == "-"
 
 
-def test_parent_is_who_forked_though_it_has_ended(action: Action) -> None:
-    seen = action.act("double_fork")
+@pytest.mark.parametrize("name", ["double_fork", "double_fork_long_ago", "sibling"])
+def test_parent_is_who_forked_though_it_has_ended(name: str, action: Action) -> None:
+    _is_parent(action, name, seen := action.act(name))
+    _is_guid_of_end(action, seen)
+
+
+def test_parent_is_the_program_that_forked(action: Action) -> None:
+    seen = action.act("parent_of_other_programs")
+    _is_parent(action, "parent_of_other_programs", seen)
+    pid = seen.event["ParentProcessId"]
+    later = [e for e in action.daemon.settle() if e.get("ProcessId") == pid]
+    assert [(e["EventID"], e["Image"]) for e in later[:2]] == [
+        ("1", os.path.realpath("/bin/sh")),
+        ("1", os.path.realpath("/bin/sleep")),
+    ]
+    assert seen.event["ParentProcessGuid"] not in {e["ProcessGuid"] for e in later}
+
+
+def _is_parent(action: Action, name: str, seen: Seen) -> None:
+    """Our own program has forked the process, under the pid that it printed."""
     assert seen.event["ParentProcessId"] == seen.output.strip()
     assert seen.event["ParentImage"] == os.path.realpath(sys.executable)
-    assert seen.event["ParentCommandLine"] == f"{sys.executable} {ACTIONS} double_fork"
+    assert seen.event["ParentCommandLine"] == f"{sys.executable} {ACTIONS} {name}"
     assert seen.event["ParentUser"] == "root"
-    _is_guid_of_end(action, seen)
 
 
 @pytest.mark.parametrize("name", ["subshell", "prefork_threads"])

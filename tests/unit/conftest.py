@@ -30,11 +30,9 @@ def layouts() -> Iterator[Layouts]:
     library().btf__free(pointer)
 
 
-@pytest.fixture(params=[False, True], ids=["untouched", "touched"])
-def table(request: pytest.FixtureRequest, layouts: Layouts) -> Iterator[Table]:
-    """Return a table in which forked processes are looked at soon, or not."""
+@pytest.fixture
+def table(layouts: Layouts) -> Iterator[Table]:
     made = Table(Identity(0x12345678, 0), layouts)
-    made.settles = request.param
     made.scan([INIT], 2 * SECOND)
     yield made
     assert made._images == {each.key: each for each in made._alive.values()}

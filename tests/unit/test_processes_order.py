@@ -130,6 +130,63 @@ def test_user_of_a_parent_stays_when_it_ends_as_another(table: Table) -> None:
     assert parent.uid == 1000
 
 
+def test_child_runs_a_program_before_it_does_anything_else(table: Table) -> None:
+    """Its record alone says who forked it, as which user."""
+    created = table.create(record(exec_id=2, uid=1000, parent_uid=33))
+    parent = table.alive(1)
+    assert parent is not None
+    assert (created.parent, created.uid, parent.uid) == (parent, 1000, 33)
+    assert table.alive(10) is table.acting(record(exec_id=2)) is created
+    forked = table.find(10, 40 * SECOND, 1)
+    assert forked is not None
+    assert (forked.image, forked.args, forked.uid) == ("/sbin/init", "init", 33)
+    assert (forked.pid, forked.exec_id, forked.parent) == ("10", 1, parent)
+    assert table.find(10, 40 * SECOND, 1) is forked
+
+
+def test_first_program_of_a_child_whose_parent_runs_another(table: Table) -> None:
+    first = table.create(record())
+    second = table.create(record(exec_id=2, image=b"/bin/second"))
+    child = table.create(record(**CHILD, exec_id=2, parent_uid=33))
+    assert (child.parent, first.uid, second.uid) == (first, 33, 0)
+    forked = table.find(11, 41 * SECOND, 1)
+    assert forked is not None
+    assert forked.image == first.image
+
+
+def test_first_program_of_a_child_whose_parent_has_ended(table: Table) -> None:
+    middle = table.create(record())
+    table.terminate(record())
+    created = table.create(record(**CHILD, exec_id=2, parent_uid=0))
+    assert created.parent is middle
+
+
+def test_first_program_of_a_child_that_a_scan_saw(table: Table) -> None:
+    middle = table.create(record())
+    table.scan([INIT, record(), record(**CHILD)], 60 * SECOND)
+    scanned = table.alive(11)
+    created = table.create(record(**CHILD, exec_id=2, parent_uid=33))
+    assert (created.parent, created.previous) == (middle, scanned)
+    assert middle.uid == 33
+
+
+def test_first_program_of_a_child_that_a_later_one_took_the_number_of(
+    table: Table,
+) -> None:
+    newer = table.create(record(start_boot_ns=45 * SECOND, parent_uid=0))
+    created = table.create(record(exec_id=2, parent_uid=0))
+    assert table.alive(10) is newer
+    assert (created.parent, created.is_alive) == (table.alive(1), False)
+
+
+def test_image_before_is_not_made_of_a_parent_that_is_forgotten(
+    table: Table,
+) -> None:
+    created = table.create(record(exec_id=2, parent_uid=0))
+    created.parent = None
+    assert table.find(10, 40 * SECOND, 1) is created
+
+
 @pytest.mark.parametrize("is_forked", [False, True])
 @pytest.mark.parametrize(
     ("args", "shown", "plain"),
