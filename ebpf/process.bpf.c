@@ -98,11 +98,11 @@ static __always_inline __u32 args_length(struct process_create *r, struct mm_str
 static __always_inline void args_appended(struct scratch *scratch, struct process_create *r,
 					  __u32 length, long error)
 {
+	r->args.offset = scratch->used;
 	if (error) {
 		r->flags |= RECORD_ARGS_UNREADABLE;
 		return;
 	}
-	r->args.offset = scratch->used;
 	r->args.length = length;
 	scratch->used += length;
 }

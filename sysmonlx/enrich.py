@@ -25,7 +25,6 @@ _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _CACHE_LIMIT = 4096
 #: Beyond this the values of a launch are not kept in any other form.
 _LONG_CHARACTERS = 4096
-_SECOND_NS = 1_000_000_000
 #: Events come from now; times of files, of which events may have many, from anywhen.
 _DATES_LIMIT = 256
 
@@ -81,11 +80,10 @@ class Context:
         self.host_names: Mapping[str, str] = {}
         """Names of hosts, by address, as learnt from DNS answers; none are read yet."""
         self._offset_ns = offset_ns
-        self._second_ns = 0
-        self._date = ""
         self._dates: dict[int, str] = {}
+        self._time_ms = self._wall_ms = 0
+        self._time = self._wall = self._text_of(0)
         self._logons: dict[tuple[int, int, int], str] = {}
-        self.utc(0)
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
         self.cwd_truncated = flags["CWD_TRUNCATED"]
@@ -107,29 +105,27 @@ class Context:
 
     def utc(self, boot_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
-        since_ns = boot_ns + self._offset_ns - self._second_ns
-        if not 0 <= since_ns < _SECOND_NS:
-            second, since_ns = divmod(boot_ns + self._offset_ns, _SECOND_NS)
-            self._second_ns = second * _SECOND_NS
-            self._date = self._date_of(second)
-        return self._date + _MILLISECOND[since_ns // 1_000_000]
+        time_ms = (boot_ns + self._offset_ns) // 1_000_000
+        if time_ms != self._time_ms:
+            self._time_ms, self._time = time_ms, self._text_of(time_ms)
+        return self._time
 
     def utc_of_wall(self, wall_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of nanoseconds since the epoch."""
-        since_ns = wall_ns - self._second_ns
-        if 0 <= since_ns < _SECOND_NS:  # of now, as new files are
-            return self._date + _MILLISECOND[since_ns // 1_000_000]
-        second, since_ns = divmod(wall_ns, _SECOND_NS)
-        return self._date_of(second) + _MILLISECOND[since_ns // 1_000_000]
+        time_ms = wall_ns // 1_000_000
+        if time_ms != self._wall_ms:
+            self._wall_ms, self._wall = time_ms, self._text_of(time_ms)
+        return self._wall
 
-    def _date_of(self, second: int) -> str:
+    def _text_of(self, time_ms: int) -> str:
+        second, ms = divmod(time_ms, 1000)
         date = self._dates.get(second)
         if date is None:
             if len(self._dates) >= _DATES_LIMIT:
                 self._dates.clear()
             date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
             self._dates[second] = date
-        return date
+        return date + _MILLISECOND[ms]
 
     def user(self, uid: int) -> str:
         """Return the name of a user, "-" when there is none."""
@@ -224,18 +220,18 @@ def process_create(layout: Layout, context: Context) -> Maker:
             or parent.uid != launch.parent_uid
         ):
             fill_parent(launch, data, parent)
+        (boot_ns,) = read_time(data)
         values = launch.values.copy()
-        (values[UTC_TIME],) = read_time(data)
+        values[UTC_TIME] = utc(boot_ns)
         values[_GUID] = process.guid
         values[_PID] = process.pid
         values[_ARGS] = process.args
         return values
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
-        values[UTC_TIME] = utc(values[UTC_TIME])
         return process.has_plain_args and process.launch.has_plain_parent
 
-    return Maker(make, finish)
+    return Maker(make, finish, ())
 
 
 def _parent_filler(

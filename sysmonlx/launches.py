@@ -26,10 +26,13 @@ class Launches:
         self._cuts_image = layouts.flags["IMAGE_TRUNCATED"]
         self._cuts_args = layouts.flags["ARGS_TRUNCATED"]
 
-    def of(self, uid: int, flags: int, data: bytes, args_at: int) -> Launch:
-        """Return the launch that a process_create record is of.
+    def of(
+        self, uid: int, flags: int, data: bytes, args_at: int
+    ) -> tuple[Launch, str, bool]:
+        """Return the launch that a process_create record is of, and its command line.
 
-        `args_at` is where its last string begins, the command line.
+        `args_at` is where the record's last string begins, of which the command line is
+        made; the last value says whether that is plain.
         """
         key = uid, flags, data[self._begin : args_at]
         launch = self._known.get(key)
@@ -39,7 +42,10 @@ class Launches:
             record = self._decode(data)
             launch = Launch(*self.image_text(record.flags, record.image))
             self._known[key] = launch
-        return launch
+        line = data[args_at:-1].translate(BLANKED)
+        if not line or data[-1] or 0 in line or flags & self._cuts_args:
+            return launch, *self.args_text(flags, data[args_at:])
+        return launch, line.decode(), True
 
     def clear(self) -> None:
         """Let everything be found out again."""
@@ -51,10 +57,6 @@ class Launches:
             return path_text(image, True), is_plain(image)
         return self._texts[image]
 
-    def args_text(self, flags: int, data: bytes, args_at: int = 0) -> tuple[str, bool]:
-        """Return the command line with which `data` ends, and whether it is plain."""
-        line = data[args_at:-1].translate(BLANKED)
-        if not line or data[-1] or 0 in line or flags & self._cuts_args:
-            args = data[args_at:]
-            return args_text(args, bool(flags & self._cuts_args)), is_plain(args)
-        return line.decode(), True
+    def args_text(self, flags: int, args: bytes) -> tuple[str, bool]:
+        """Return the command line of a record, and whether it is plain."""
+        return args_text(args, bool(flags & self._cuts_args)), is_plain(args)

@@ -25,7 +25,7 @@ class Lines:
     def of_texts(cls, texts: Sequence[str]) -> Lines:
         """Return these lines in UTF-8."""
         data = "".join(texts).encode()
-        sizes = [len(text) for text in texts]
+        sizes = [*map(len, texts)]
         if len(data) != sum(sizes):  # not all is ASCII
             sizes = [len(text.encode()) for text in texts]
         return cls(data, sizes)

@@ -32,7 +32,7 @@ _HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
 _KNOWN_LIMIT = 4096
 _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
-_TYPE_BYTE = itemgetter(slice(_TYPE, _TYPE + 1))
+_type_of = itemgetter(_TYPE)
 
 Handler = Callable[[bytes], object]
 
@@ -114,7 +114,7 @@ class Pipeline:
         self._mark_known = mark_known
         self._known: set[bytes] = set()
         self._hashes: dict[bytes, str] = {}
-        self._received: Counter[bytes] = Counter()
+        self._received: Counter[int] = Counter()
         self._filtered = dict.fromkeys(EVENT_BY_ID, 0)
         self.budget = Budget(0)
         self.bad = 0
@@ -128,9 +128,7 @@ class Pipeline:
     def received(self) -> dict[str, int]:
         """Records taken from the ring, by name."""
         numbers = self._layouts.number
-        return {
-            name: self._received[bytes([number])] for name, number in numbers.items()
-        }
+        return {name: self._received[number] for name, number in numbers.items()}
 
     @property
     def filtered(self) -> Counter[int]:
@@ -153,7 +151,8 @@ class Pipeline:
             elif name == "process_create":
                 handler = self._creating(wanted)
             elif name in BUILDERS:
-                handler = self._acting(wanted, whose.get(name, processes.acting))
+                who = whose.get(name, processes.acting)
+                handler = _in_turn([self._acting(each, who) for each in wanted], who)
             self._handlers[self._layouts.number[name]] = handler
 
     def _wanted(self, record: str, rules: Rules) -> Iterator[_Wanted]:
@@ -177,35 +176,34 @@ class Pipeline:
                 handlers[data[_TYPE]](data)
             except (IndexError, RecordError, struct.error):
                 self.bad += 1
-                self._received[data[_TYPE : _TYPE + 1]] -= 1
-        self._received.update(map(_TYPE_BYTE, records))
+                self._received.subtract(data[_TYPE : _TYPE + 1])
+        self._received.update(map(_type_of, filter(None, records)))
+        self._processes.trim()
 
-    def _acting(self, wanted: Sequence[_Wanted], who: Who) -> Handler:
-        """Return what makes events of records in which a process did something."""
+    def _acting(self, wanted: _Wanted, who: Who) -> Handler:
+        """Return what makes an event of records in which a process did something."""
+        event_id, make, decide, finish = wanted
         budget, left_out, filtered = self.budget, self._is_left_out, self._filtered
         emit, set_aside = self._emit, self._set_aside
         is_plain_name = self._is_plain_name
 
         def handle(data: bytes) -> None:
             process = who(data)
-            if process is None:
+            if process is None or (budget.is_watching and left_out(process, event_id)):
                 return
-            for event_id, make, decide, finish in wanted:
-                if budget.is_watching and left_out(process, event_id):
-                    continue
-                values = make(data, process)
-                rule = decide(values)
-                if rule is None:
-                    filtered[event_id] += 1
-                    continue
+            values = make(data, process)
+            rule = decide(values)
+            if rule is None:
+                filtered[event_id] += 1
+                return
+            is_plain = finish(values, data, process)
+            if rule != UNKNOWN:
                 values[0] = rule
-                is_plain = finish(values, data, process)
-                if rule != UNKNOWN:
-                    is_plain = is_plain and is_plain_name[rule]
-                if is_plain is None or process.hold:
-                    set_aside(process, event_id, values, is_plain)
-                else:
-                    emit((event_id, values, is_plain, None))
+                is_plain = is_plain and is_plain_name[rule]
+            if is_plain is None or process.hold:
+                set_aside(process, event_id, values, is_plain)
+            else:
+                emit((event_id, values, is_plain, None))
 
         return handle
 
@@ -229,7 +227,7 @@ class Pipeline:
             return self._create_unseen
         if self._decides_by_hash:
             return partial(self._create_by_hash, wanted[0])
-        _, make, decide, finish = wanted[0]
+        _, make, decide, _ = wanted[0]
         create, unseen = self._processes.create, self._needs_no_hash
         budget, emit, is_plain_name = self.budget, self._emit, self._is_plain_name
 
@@ -244,10 +242,10 @@ class Pipeline:
                 self._filtered[1] += 1
                 unseen(process, data)
                 return
-            values[0] = rule
-            is_plain = bool(finish(values, data, process))
             launch, process.launch = process.launch, NO_LAUNCH
+            is_plain = process.has_plain_args and launch.has_plain_parent
             if rule != UNKNOWN:
+                values[0] = rule
                 is_plain = is_plain and is_plain_name[rule]
             text = launch.hashes
             if text is None or process.hold or launch.has_long_values:
@@ -372,6 +370,18 @@ class Pipeline:
     def utc_now(self) -> str:
         """Return the present time as UtcTime shows it."""
         return self._context.utc_of_wall(time.time_ns())
+
+
+def _in_turn(handlers: Sequence[Handler], otherwise: Handler) -> Handler:
+    """Return what hands a record to each of these, or to another if there are none."""
+    if len(handlers) < 2:
+        return handlers[0] if handlers else otherwise
+
+    def handle(data: bytes) -> None:
+        for each in handlers:
+            each(data)
+
+    return handle
 
 
 def _at_once(maker: Maker) -> Maker:

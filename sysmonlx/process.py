@@ -124,7 +124,6 @@ class Process:
         "ended_boot_ns",
         "ended_uid",
         "guid",
-        "has_exited",
         "has_plain_args",
         "hold",
         "image",
@@ -163,8 +162,8 @@ class Process:
         self.parent = parent
         self.previous = previous
         self.launch = launch
-        self.ended_uid: int
-        self.is_kernel_thread = self.has_exited = False
+        self.is_kernel_thread = False
+        self.ended_uid = -1
         self.ended_boot_ns = 0
         self.hold: deque[Any] | None = None
 
@@ -182,6 +181,11 @@ class Process:
     def exec_id(self) -> int:
         """Which image of the process this is."""
         return exec_id_of(self.key)
+
+    @property
+    def has_exited(self) -> bool:
+        """Whether a record said that it has ended."""
+        return self.ended_uid != -1
 
     @property
     def is_alive(self) -> bool:

@@ -61,12 +61,13 @@ class ProcessTable:
         fork, create = layouts["process_fork"], layouts["process_create"]
         end = layouts["process_terminate"]
         self._image = end.span(*_IMAGE_FIELDS)
+        self._process = end.span(*_IMAGE_FIELDS[:2])
         self._read_actor = end.reader("boot_ns", *_IMAGE_FIELDS, "uid")
         self._decode_fork = fork.decode
         self._image_id = create.span("image_id")
         self._forker = create.span(*_PARENT_FIELDS)
         self._read_create = create.reader(
-            "start_boot_ns", "tgid", "uid", "parent_uid", "args_offset", "flags"
+            "start_boot_ns", "tgid", "uid", "parent_uid", "flags", "args_offset"
         )
         self._decode_create = create.decode
         self._read_end = end.reader("boot_ns", "tgid", "uid")
@@ -158,7 +159,7 @@ class ProcessTable:
 
     def create(self, data: bytes) -> Process:
         """Take a new image of a process."""
-        start_boot_ns, tgid, uid, forker_uid, args_at, flags = self._read_create(data)
+        start_boot_ns, tgid, uid, forker_uid, flags, args_at = self._read_create(data)
         key, parent = data[self._image], self._images.get(data[self._forker])
         before: Process | None = FORKED
         if parent is None or forker_uid == _NO_UID or tgid in self._alive:
@@ -168,9 +169,7 @@ class ProcessTable:
                 return self._create_unusual(data)
         if forker_uid != _NO_UID:
             parent.uid = forker_uid  # it may have called setuid since its exec
-        args_at = args_at or len(data)
-        launch = self.launches.of(uid, flags, data, args_at)
-        args, has_plain_args = self.launches.args_text(flags, data, args_at)
+        launch, args, is_plain = self.launches.of(uid, flags, data, args_at)
         process = Process(
             key,
             self.identity.guid_of_image(start_boot_ns, data[self._image_id]),
@@ -179,7 +178,7 @@ class ProcessTable:
             launch.image,
             args,
             launch.is_plain,
-            has_plain_args,
+            is_plain,
             parent,
             before,
             launch,
@@ -218,7 +217,7 @@ class ProcessTable:
         process = self._new(tgid, start_boot_ns, record.exec_id, uid)
         process.parent = parent
         args_at = len(data) - len(record.args)
-        process.launch = self.launches.of(uid, record.flags, data, args_at)
+        process.launch, *_ = self.launches.of(uid, record.flags, data, args_at)
         self._take_texts(process, record)
         if before is None:
             process.previous = FORKED if is_forked else None
@@ -251,42 +250,44 @@ class ProcessTable:
     def terminate(self, data: bytes) -> Process | None:
         """Take the end of a process; None when it was taken before."""
         boot_ns, tgid, uid = self._read_end(data)
-        process = self._images.get(data[self._image])
+        process = self._images.pop(data[self._image], None)
         if process is None:
-            process = self.acting(data)
-            if process.has_exited:
-                return None
-        process.has_exited = True
+            return self._terminate_unusual(data, boot_ns, uid)
         process.ended_uid = uid
-        if process.ended_boot_ns == 0:  # else a scan was ahead of this record
-            self._retire(process, tgid)
-        process.ended_boot_ns = boot_ns or 1
+        process.ended_boot_ns = boot_ns
+        del self._alive[tgid]
+        self._ended[data[self._process]] = process
+        return process
+
+    def _terminate_unusual(self, data: bytes, boot_ns: int, uid: int) -> Process | None:
+        """Take the end of a process that is new here, or was thought to have ended."""
+        process = self.acting(data)
+        if process.has_exited:
+            return None
+        process.ended_uid = uid
+        self._end(process, boot_ns)
         return process
 
     def _end(self, process: Process, boot_ns: int) -> None:
-        """Note that a process has ended, of which no record said so."""
-        process.ended_boot_ns = boot_ns or 1
-        self._retire(process, process.tgid)
-
-    def _retire(self, process: Process, tgid: int) -> None:
+        """Note the end of a process, whether or not a record said so."""
         key = process.key
         self._images.pop(key, None)
-        if self._alive.get(tgid) is process:
-            del self._alive[tgid]
-        ended = key[:_PROCESS_BYTES]
-        if ended in self._ended:  # by mistake, or with its image before
-            del self._ended[ended]  # for the order
-        self._ended[ended] = process
-        if len(self._ended) > ENDED_LIMIT:
-            self._forget(ENDED_LIMIT // 8)
+        if self._alive.get(process.tgid) is process:
+            del self._alive[process.tgid]
+        if process.is_alive:
+            self._ended[key[:_PROCESS_BYTES]] = process
+        process.ended_boot_ns = boot_ns or 1
+
+    def trim(self) -> None:
+        """Forget those that ended first, where there are many."""
+        self._forget(len(self._ended) - ENDED_LIMIT)
 
     def _forget(self, count: int) -> None:
         """Drop those that ended first, so that they do not keep their ancestors."""
-        for key in tuple(islice(self._ended, count)):
-            process = self._ended.pop(key)
-            previous = process.previous
-            if previous is not None:
-                previous.parent = previous.previous = None
+        ended = [*islice(self._ended, max(count, 0))]
+        for process in map(self._ended.pop, ended):
+            if process.previous is not None:
+                process.previous.parent = process.previous.previous = None
             process.previous = process.parent = None
 
     def expire(self, boot_ns: int) -> None:
@@ -305,6 +306,7 @@ class ProcessTable:
                 return
             self._end(other, process.start_boot_ns)  # its end was lost
         self._alive[process.tgid] = self._images[process.key] = process
+        self._ended.pop(process.key[:_PROCESS_BYTES], None)  # if it was thought ended
 
     def _known(
         self, boot_ns: int, tgid: int, start_boot_ns: int, exec_id: int = -1

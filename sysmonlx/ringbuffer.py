@@ -12,6 +12,7 @@ as memory in use from the start. A window moves over the data instead.
 from __future__ import annotations
 
 import mmap
+from itertools import repeat
 
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
@@ -106,7 +107,7 @@ class RingBuffer:
         data = self._data[at : min(stop, at + _COPY_BYTES)]
         append, lengths, size = records.append, memoryview(data).cast("I"), len(data)
         begin = _HEADER
-        for _ in range(limit - len(records)):
+        for _ in repeat(None, limit - len(records)):
             if begin > size:
                 break
             end = begin + lengths[(begin >> 2) - 2]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +22,7 @@ def image_id(tgid: int, start_boot_ns: int, exec_id: int) -> int:
 
 
 def record(**more: Any) -> SimpleNamespace:
-    """Return a record of process 10, forked by process 1, with these differences.
-
-    `args` None: they could not be read.
-    """
+    """Return a record of process 10, forked by process 1, with these differences."""
     values = {
         "boot_ns": 50 * SECOND,
         "start_boot_ns": 40 * SECOND,
@@ -73,11 +69,7 @@ class Table(ProcessTable):
         values = {k: v for k, v in vars(one).items() if k in layout.fields}
         if "image_id" in layout.fields:
             values["image_id"] = image_id(one.tgid, one.start_boot_ns, one.exec_id)
-        if values.get("args", b"") is not None:
-            return layout.encode(**values)
-        data = bytearray(layout.encode(**values | {"args": b""}))
-        struct.pack_into("=HH", data, layout.offset("args"), 0, 0)
-        return bytes(data)
+        return layout.encode(**values)
 
     def acting(self, data: Any) -> Process:
         if isinstance(data, SimpleNamespace):

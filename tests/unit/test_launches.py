@@ -32,7 +32,6 @@ def test_what_is_started_in_one_way_is_one_launch(table: Table) -> None:
     other = {"args": b"other\0arguments\0", "boot_ns": 51 * SECOND, "tid": 77}
     assert launch(table, 11, namespace_tgid=5, **other) is first
     assert launch(table, 12, args=b"") is first
-    assert launch(table, 13, args=None) is first
     assert (first.image, first.is_plain) == ("/bin/program", True)
 
 
@@ -113,8 +112,10 @@ def test_arguments_are_joined_whatever_they_are(
     layouts: Layouts, is_cut: bool, data: bytes
 ) -> None:
     launches = Launches(layouts, Texts())
+    layout = layouts.by_name["process_create"]
     flags = layouts.flags["ARGS_TRUNCATED"] if is_cut else 0
-    shown, plain = launches.args_text(flags, data)
+    before = layout.encode(flags=flags, image=b"/bin/program")
+    _, shown, plain = launches.of(0, flags, before + data, len(before))
     assert (shown, plain) == (args_text(data, is_cut), is_plain(data))
     if is_cut and len(data) >= 3:
         assert shown.endswith("...")
