@@ -102,7 +102,10 @@ class ProcessTable:
         parent = process.parent
         if process.previous is FORKED:
             process.previous = parent and self._inherited(
-                parent, process.tgid, process.start_boot_ns, process.exec_id - 1
+                parent,
+                process.tgid,
+                process.start_boot_ns,
+                (process.exec_id - 1) & 0xFFFFFFFF,
             )
         return process.previous
 
