@@ -212,13 +212,13 @@ def process_create(layout: Layout, context: Context) -> Maker:
 
     def make(data: bytes, process: Process) -> Values:
         launch, parent = process.launch, process.parent
-        if not launch.values:
-            fill(launch, data, process)
         if (
             parent is None
             or parent is not launch.parent
             or parent.uid != launch.parent_uid
         ):
+            if not launch.values:
+                fill(launch, data, process)
             fill_parent(launch, data, parent)
         (boot_ns,) = read_time(data)
         values = launch.values.copy()

@@ -13,13 +13,14 @@ from sysmonlx.render import Event, Renderer
 from sysmonlx.ruleset import Settings
 from sysmonlx.sinks import FileSink, Sink, StdoutSink, SyslogSink
 from sysmonlx.state import RecordIds
+from sysmonlx.tally import tally
 
 Watcher = Callable[[int, Sequence[str]], None]
 
 #: Kind, path and spool limit of a sink.
 Target = tuple[str, str, int]
 
-_EVENT_ID = itemgetter(0)
+_event_id = itemgetter(0)
 
 #: Lines that are written together: as many as stay in the processor's cache.
 _TOGETHER = 64
@@ -88,7 +89,7 @@ class Output:
         """
         events = self._batch.copy()
         self._batch.clear()
-        self.counts.update(map(_EVENT_ID, events))
+        tally(self.counts, map(_event_id, events))
         for start in range(0, len(events), _TOGETHER):
             self._write(events[start : start + _TOGETHER])
         if not events:

@@ -26,6 +26,7 @@ from sysmonlx.output import Output
 from sysmonlx.process import NO_LAUNCH, Launch, Process
 from sysmonlx.processes import ProcessTable
 from sysmonlx.rules import Decide, Rules
+from sysmonlx.tally import tally
 from sysmonlx.texts import UNKNOWN
 
 _HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
@@ -177,7 +178,7 @@ class Pipeline:
             except (IndexError, RecordError, struct.error):
                 self.bad += 1
                 self._received.subtract(data[_TYPE : _TYPE + 1])
-        self._received.update(map(_type_of, filter(None, records)))
+        tally(self._received, map(_type_of, filter(None, records)))
         self._processes.trim()
 
     def _acting(self, wanted: _Wanted, who: Who) -> Handler:
@@ -248,7 +249,7 @@ class Pipeline:
                 values[0] = rule
                 is_plain = is_plain and is_plain_name[rule]
             text = launch.hashes
-            if text is None or process.hold or launch.has_long_values:
+            if text is None or process.hold:
                 is_plain = is_plain and launch.has_plain_values
                 self._create_held(data, process, (1, values, is_plain), launch)
             else:
@@ -299,7 +300,8 @@ class Pipeline:
             if len(self._hashes) >= _KNOWN_LIMIT:
                 self._hashes.clear()
             self._hashes[file] = text
-        launch.hashes = text
+        if not launch.has_long_values:
+            launch.hashes = text
         return text
 
     def _request(self, held: Held, data: bytes) -> bool:

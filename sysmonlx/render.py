@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from operator import itemgetter
 
 from sysmonlx.catalogue import EVENT_BY_ID, FieldType
@@ -37,6 +36,7 @@ Event = tuple[int, Sequence[str], bool, Launch | None]
 
 _own_values = itemgetter(*OWN)
 _TEMPLATES_LIMIT = 128
+_HUNDREDS = tuple(f"{number:03d}" for number in range(1000))
 
 
 class Renderer:
@@ -94,29 +94,32 @@ class Renderer:
 
         Each begins with `before`, which does not count for the limit.
         """
+        thousands, numbers = _numbers(first_record_id, len(events))
         stamp = self._stamp(wall_ns)
         begun: dict[int | Launch, list[str]] = {}
-        join, ready, takes_plain = "".join, self._ready, self._takes_plain
+        join, ready = "".join, self._ready
         texts: list[str] = []
         append, places = texts.append, slice(3, None, 2)
-        numbers = map(str, count(first_record_id))
         what: int | Launch
-        for event, number in zip(events, numbers, strict=False):
+        prepared = events if self._takes_plain else map(self._prepared, events)
+        for event, number in zip(prepared, numbers, strict=True):
             what, values, is_plain, launch = event
-            if launch is not None and takes_plain:
+            if launch is not None:
                 what, values = launch, _own_values(values)
             try:
                 pieces = begun[what]
             except KeyError:
-                pieces = begun[what] = self._begin(what, event, before, stamp)
-            if not (is_plain and takes_plain):
-                values = ready(what, values, is_plain, launch)
+                pieces = self._begin(what, event, before, stamp)
+                pieces[0] += thousands
+                begun[what] = pieces
+            if not is_plain:
+                values = ready(what, values)
             pieces[1] = number
             pieces[places] = values
             append(join(pieces))
         lines = Lines.of_texts(texts)
         if texts and max(lines.sizes) > self._limit_bytes + len(before):
-            return self._shortened(lines, len(before), events, begun, first_record_id)
+            return self._shortened(lines, len(before), events, begun, numbers)
         return lines
 
     def _begin(
@@ -137,22 +140,27 @@ class Renderer:
             template = template_of(EVENT_BY_ID[event_id], self._form, self._system)
             self._templates[event_id] = template
         if what is launch:
-            ready = self._ready(event_id, values, False)
+            ready = self._ready(event_id, values)
             template = self._templates[what] = template_of_launch(template, ready)
         return template
 
+    def _prepared(self, event: Event) -> Event:
+        """Return an event whose values are as they are printed."""
+        event_id, values, is_plain, launch = event
+        if event_id not in self._templates:
+            self._made_template(event_id, event)
+        if launch is not None:
+            is_plain = is_plain and launch.has_plain_values
+        return event_id, self._ready(event_id, values, is_plain), True, None
+
     def _ready(
-        self,
-        what: int | Launch,
-        values: Sequence[str],
-        is_plain: bool,
-        launch: Launch | None = None,
+        self, what: int | Launch, values: Sequence[str], is_plain: bool = False
     ) -> Sequence[str]:
         """Return the values as they are printed."""
         template, ready = self._templates[what], list(values)
         if what in self._sizes:
             _cut(ready, self._sizes[what])
-        if not (is_plain and (launch is None or launch.has_plain_values)):
+        if not is_plain:
             spelt = self._spelt
             for at in template.foreign:
                 ready[at] = spelt[ready[at]]
@@ -164,7 +172,7 @@ class Renderer:
         before_bytes: int,
         events: Sequence[Event],
         begun: dict[int | Launch, list[str]],
-        first_record_id: int,
+        numbers: Sequence[str],
     ) -> Lines:
         """Return the lines, those that are too long made anew."""
         split = lines.split()
@@ -176,7 +184,7 @@ class Renderer:
                 _cut(fitted, self._sizes.get(event_id, ()))
                 what = launch if launch in begun else event_id
                 pieces = self._templates[event_id].pieces
-                pieces[:2] = begun[what][0], str(first_record_id + at)
+                pieces[:2] = begun[what][0], numbers[at]
                 pieces[3::2] = self._fitted(event_id, fitted, size)
                 split[at] = "".join(pieces).encode()
         return Lines.of(split)
@@ -226,6 +234,14 @@ class _Spelt(dict[str, str]):
                 self.clear()
             self[text] = spelt
         return spelt
+
+
+def _numbers(first: int, size: int) -> tuple[str, Sequence[str]]:
+    """Return what numbers in sequence begin with, and how each goes on."""
+    thousands, rest = divmod(first, 1000)
+    if thousands and rest + size <= 1000:
+        return str(thousands), _HUNDREDS[rest : rest + size]
+    return "", [*map(str, range(first, first + size))]
 
 
 def _sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], ...]]:

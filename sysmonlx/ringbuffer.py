@@ -12,6 +12,7 @@ as memory in use from the start. A window moves over the data instead.
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 from itertools import repeat
 
 _BUSY = 1 << 31
@@ -107,14 +108,13 @@ class RingBuffer:
         data = self._data[at : min(stop, at + _COPY_BYTES)]
         append, lengths, size = records.append, memoryview(data).cast("I"), len(data)
         begin = _HEADER
-        for _ in repeat(None, limit - len(records)):
-            if begin > size:
-                break
-            end = begin + lengths[(begin >> 2) - 2]
-            if end > size:  # a flag makes it larger than any window
-                break
-            append(data[begin:end])
-            begin = end + 15 & -8
+        with suppress(IndexError):  # the data ends with a whole record
+            for _ in repeat(None, limit - len(records)):
+                end = begin + lengths[(begin >> 2) - 2]
+                if end > size:  # a flag makes it larger than any window
+                    break
+                append(data[begin:end])
+                begin = end + 15 & -8
         return at + begin - _HEADER
 
     def _take_unusual(self, at: int, records: list[bytes]) -> int:

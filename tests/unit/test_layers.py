@@ -22,7 +22,7 @@ PURE = """
     enrich_file enrich_network escape eventlines filtering helptext hooks kernelbits
     kernelfields kernelrules launches lint listing literals losses manual offline
     optionreader optionvalues process processes pysource remarks render rules schema
-    sieve templates terminal texts trace validation xmltext xsd
+    sieve tally templates terminal texts trace validation xmltext xsd
 """
 SYSTEM = """
     bpfobject capabilities hashes kept libbpf lock memory prepared preparedobject
