@@ -22,6 +22,7 @@ from sysmonlx.ruleset import Settings
 from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text
 
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
+_MS = 1_000_000
 _CACHE_LIMIT = 4096
 #: Beyond this the values of a launch are not kept in any other form.
 _LONG_CHARACTERS = 4096
@@ -79,10 +80,11 @@ class Context:
         self.is_plain_name = PlainTexts()
         self.host_names: Mapping[str, str] = {}
         """Names of hosts, by address, as learnt from DNS answers; none are read yet."""
-        self._offset_ns = offset_ns
         self._dates: dict[int, str] = {}
-        self._time_ms = self._wall_ms = 0
-        self._time = self._wall = self._text_of(0)
+        #: Of the last millisecond that was asked for: its limits, and its text.
+        self._begin_ns = self._end_ns = self._wall_begin_ns = self._wall_end_ns = 0
+        self._time = self._wall = ""
+        self.set_clock(offset_ns)
         self._logons: dict[tuple[int, int, int], str] = {}
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
@@ -96,6 +98,7 @@ class Context:
     def set_clock(self, offset_ns: int) -> None:
         """Take a new distance of wall clock and boot clock, in nanoseconds."""
         self._offset_ns = offset_ns
+        self._begin_ns = self._end_ns = 0
 
     def renew(self) -> None:
         """Forget what may have changed outside; call it every second or so."""
@@ -105,16 +108,20 @@ class Context:
 
     def utc(self, boot_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
-        time_ms = (boot_ns + self._offset_ns) // 1_000_000
-        if time_ms != self._time_ms:
-            self._time_ms, self._time = time_ms, self._text_of(time_ms)
+        if not self._begin_ns <= boot_ns < self._end_ns:
+            time_ms = (boot_ns + self._offset_ns) // _MS
+            self._begin_ns = time_ms * _MS - self._offset_ns
+            self._end_ns = self._begin_ns + _MS
+            self._time = self._text_of(time_ms)
         return self._time
 
     def utc_of_wall(self, wall_ns: int) -> str:
         """Return "YYYY-MM-DD HH:MM:SS.mmm" of nanoseconds since the epoch."""
-        time_ms = wall_ns // 1_000_000
-        if time_ms != self._wall_ms:
-            self._wall_ms, self._wall = time_ms, self._text_of(time_ms)
+        if not self._wall_begin_ns <= wall_ns < self._wall_end_ns:
+            time_ms = wall_ns // _MS
+            self._wall_begin_ns = time_ms * _MS
+            self._wall_end_ns = self._wall_begin_ns + _MS
+            self._wall = self._text_of(time_ms)
         return self._wall
 
     def _text_of(self, time_ms: int) -> str:

@@ -85,8 +85,8 @@ def file_create(layout: Layout, context: Context) -> Maker:
         ]
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
-        _, boot_ns, _, _, _, path, created_ns, user = values
-        values[1] = utc(boot_ns)
+        values[1] = utc(values[1])
+        path, created_ns = values[5], values[6]
         if created_ns:
             values[6] = utc_of_wall(created_ns)
         else:
@@ -94,7 +94,7 @@ def file_create(layout: Layout, context: Context) -> Maker:
             values[6] = created or UNKNOWN
             if created is None:
                 return None
-        return process.is_plain and is_plain_name[user] and is_plain_text(path)
+        return process.is_plain and is_plain_name[values[7]] and is_plain_text(path)
 
     return Maker(make, finish, (UTC_TIME, 6))
 

@@ -25,7 +25,7 @@ class Identity:
     def __init__(self, machine: int, offset_ns: int) -> None:
         self._machine = machine
         self._offset_ns = offset_ns
-        self._from_ns = 0
+        self._from_ns = self._until_ns = 0
         self._begin = ""
         self._turn_to(0)
 
@@ -37,7 +37,7 @@ class Identity:
 
     def guid_of_image(self, start_boot_ns: int, key: bytes) -> str:
         """Return the same from the key, the `image_id` of a process_create record."""
-        if not 0 <= start_boot_ns - self._from_ns < _SECOND_NS:
+        if not self._from_ns <= start_boot_ns < self._until_ns:
             self._turn_to(start_boot_ns)
         return f"{self._begin}{key.hex('-', 6)}}}"
 
@@ -51,6 +51,7 @@ class Identity:
         """Prepare GUIDs of the second of that time."""
         second, ns = divmod(start_boot_ns + self._offset_ns, _SECOND_NS)
         self._from_ns = start_boot_ns - ns
+        self._until_ns = self._from_ns + _SECOND_NS
         self._begin = self._begin_of(second)
 
     def _begin_of(self, second: int) -> str:
