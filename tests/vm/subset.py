@@ -20,6 +20,7 @@ CHOSEN = {
         "test_paths_lead_to_the_root_of_the_mount_namespace[bind_mounted_file",
         "test_image_and_folder_are_the_real_ones[memfd",
         "test_parent_is_who_forked_though_it_has_ended",
+        "test_parent_is_the_program_that_forked",
     ),
     "tests/kernel/test_process_fields.py": ("test_terminal_is_in_the_logon_guid",),
     "tests/kernel/test_process_identity.py": (
