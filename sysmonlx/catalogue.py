@@ -107,11 +107,11 @@ PROCESS_CREATE = event_type(
     "Hashes ParentProcessGuid:GUID ParentProcessId:PID ParentImage "
     "ParentCommandLine ParentUser",
 )
-#: Values of event 1 in which processes differ that run one program in one way.
-OWN_OF_PROCESS = (
-    *("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine"),
-    *("ParentProcessGuid", "ParentProcessId", "ParentImage", "ParentCommandLine"),
-    "ParentUser",
+#: Values of event 1 in which processes differ that run one program in one way, and
+#: those in which they differ unless they have the same parent.
+OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
+OF_PARENT = tuple(
+    field.name for field in PROCESS_CREATE.fields if field.name.startswith("Parent")
 )
 FILE_CREATE_TIME = event_type(
     "2 FILE_TIME 5 FileCreateTime (exclude)",

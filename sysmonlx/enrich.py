@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 from sysmonlx.catalogue import PROCESS_CREATE
 from sysmonlx.decode import Layout
-from sysmonlx.process import NO_GUID, Launch, Process
+from sysmonlx.launches import own_of_process, own_of_sibling
+from sysmonlx.process import NO_GUID, Launch, Process, Shape
 from sysmonlx.processes import ProcessTable
 from sysmonlx.ruleset import Settings
 from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text
@@ -24,6 +25,8 @@ from sysmonlx.texts import UNKNOWN, PlainTexts, is_plain, path_text
 _MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
 _MS = 1_000_000
 _CACHE_LIMIT = 4096
+#: After so many of one parent in a row, a template of their own is worth its making.
+_SIBLINGS = 8
 #: Beyond this the values of a launch are not kept in any other form.
 _LONG_CHARACTERS = 4096
 #: Events come from now; times of files, of which events may have many, from anywhen.
@@ -212,7 +215,7 @@ _NO_PARENT = (UNKNOWN,) * 3
 def process_create(layout: Layout, context: Context) -> Maker:
     """Event 1; Hashes is left unknown, the pipeline knows them.
 
-    Whether it is plain is said of OWN_OF_PROCESS; the launch says it of the rest.
+    Whether it is plain is said of what is its own; the shape says it of the rest.
     """
     read_time, utc = layout.reader("boot_ns"), context.utc
     fill, fill_parent = _launch_filler(layout, context), _parent_filler(layout, context)
@@ -227,6 +230,10 @@ def process_create(layout: Layout, context: Context) -> Maker:
             if not launch.values:
                 fill(launch, data, process)
             fill_parent(launch, data, parent)
+        elif launch.siblings < _SIBLINGS:
+            launch.siblings += 1
+            if launch.siblings == _SIBLINGS:
+                _fill_shape(launch)
         (boot_ns,) = read_time(data)
         values = launch.values.copy()
         values[UTC_TIME] = utc(boot_ns)
@@ -241,6 +248,12 @@ def process_create(layout: Layout, context: Context) -> Maker:
     return Maker(make, finish, ())
 
 
+def _fill_shape(launch: Launch) -> None:
+    """Let what is said of the parent be no value of each process any more."""
+    plain = launch.common_shape.has_plain_rest and launch.has_plain_parent
+    launch.shape, launch.has_plain_parent = Shape(own_of_sibling, plain), True
+
+
 def _parent_filler(
     layout: Layout, context: Context
 ) -> Callable[[Launch, bytes, Process | None], None]:
@@ -248,7 +261,8 @@ def _parent_filler(
     read, names = layout.reader("parent_tgid"), context.users.names
 
     def fill(launch: Launch, data: bytes, parent: Process | None) -> None:
-        launch.parent, launch.has_plain_parent = parent, True
+        launch.parent, launch.has_plain_parent, launch.siblings = parent, True, 0
+        launch.shape = launch.common_shape
         if parent is None:
             launch.values[_PARENT] = (NO_GUID, *map(str, read(data)), *_NO_PARENT)
             return
@@ -282,7 +296,8 @@ def _launch_filler(
             *(directory, user, guid, str(uid), str(session_id), "no level", UNKNOWN),
             *(NO_GUID, UNKNOWN, *_NO_PARENT),
         ]
-        launch.has_plain_values = plain and process.is_plain and is_plain_name[user]
+        plain = plain and process.is_plain and is_plain_name[user]
+        launch.common_shape = Shape(own_of_process, plain)
         launch.has_long_values = sum(map(len, launch.values)) > _LONG_CHARACTERS
 
     return fill

@@ -7,11 +7,23 @@ service for each request. What is found out for the first of them serves the oth
 
 from __future__ import annotations
 
+from operator import itemgetter
+
+from sysmonlx.catalogue import OF_PARENT, OWN_OF_PROCESS, PROCESS_CREATE
 from sysmonlx.decode import Layouts
 from sysmonlx.process import Launch
 from sysmonlx.texts import BLANKED, Texts, args_text, is_plain, path_text
 
 LIMIT = 256
+
+_NAMES = [field.name for field in PROCESS_CREATE.fields]
+_OWN = tuple(map(_NAMES.index, OWN_OF_PROCESS))
+_OF_PARENT = tuple(map(_NAMES.index, OF_PARENT))
+
+#: Pick those values of event 1 in which processes of one launch differ; or of one
+#: launch and one parent.
+own_of_process = itemgetter(*_OWN, *_OF_PARENT)
+own_of_sibling = itemgetter(*_OWN)
 
 
 class Launches:

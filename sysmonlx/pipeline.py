@@ -250,11 +250,11 @@ class Pipeline:
                 is_plain = is_plain and is_plain_name[rule]
             text = launch.hashes
             if text is None or process.hold:
-                is_plain = is_plain and launch.has_plain_values
+                is_plain = is_plain and launch.shape.has_plain_rest
                 self._create_held(data, process, (1, values, is_plain), launch)
             else:
                 values[_HASHES] = text
-                emit((1, values, is_plain, launch))
+                emit((1, values, is_plain, launch.shape))
 
         return handle
 
@@ -270,7 +270,7 @@ class Pipeline:
         values = wanted.make(data, process)
         is_plain = bool(wanted.finish(values, data, process))
         launch, process.launch = process.launch, NO_LAUNCH
-        is_plain = is_plain and launch.has_plain_values
+        is_plain = is_plain and launch.shape.has_plain_rest
         self._create_held(data, process, (1, values, is_plain), launch)
 
     def _create_held(

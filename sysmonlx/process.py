@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sysmonlx.texts import UNKNOWN
@@ -59,25 +60,46 @@ class Identity:
         return f"{{{self._machine:08x}-{low:04x}-{high:04x}-"
 
 
+class Shape:
+    """Events 1 that differ in some values only: the rest stands in one template.
+
+    The template is found by this very object. `own` picks the values that differ,
+    `has_plain_rest` says whether the others are `texts.is_plain`.
+    """
+
+    __slots__ = ("has_plain_rest", "own")
+
+    def __init__(
+        self, own: Callable[[Sequence[Any]], tuple[Any, ...]], has_plain_rest: bool
+    ) -> None:
+        self.own = own
+        self.has_plain_rest = has_plain_rest
+
+
 class Launch:
     """What processes have in common that run one program in one way; see `launches`.
 
     Their image, and whether it is `texts.is_plain`. The rest is filled in by those who
     find it out: the `values` of event 1, without those that each process has its own,
-    whether they are plain, or too long to be worth keeping, and the text of Hashes.
+    whether they are too long to be worth keeping, and the text of Hashes.
     The `parent` is that of the last such process, whose user was `parent_uid`; what is
-    said of it is in `values` too, and `has_plain_parent` says whether it is plain.
+    said of it is in `values` too. `siblings` counts processes of one parent in a row;
+    if they are many they have a `shape` of their own, in which the parent stands too,
+    and else the `common_shape` of the launch.
+    `has_plain_parent` says that the parent is plain, or is no matter of its own there.
     """
 
     __slots__ = (
+        "common_shape",
         "has_long_values",
         "has_plain_parent",
-        "has_plain_values",
         "hashes",
         "image",
         "is_plain",
         "parent",
         "parent_uid",
+        "shape",
+        "siblings",
         "values",
     )
 
@@ -85,11 +107,14 @@ class Launch:
         self.image = image
         self.is_plain = is_plain
         self.values: list[Any] = []
-        self.has_plain_values = self.has_long_values = False
+        self.has_long_values = False
         self.hashes: str | None = None
         self.parent: Process | None = None
         self.parent_uid = -1
+        self.siblings = 0
         self.has_plain_parent = True
+        self.common_shape: Shape
+        self.shape: Shape
 
 
 #: Of a process whose start was not seen, or has been reported.

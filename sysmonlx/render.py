@@ -2,14 +2,13 @@
 """Events to lines: Sysmon's XML, or JSON with the same values.
 
 For each event type a template is made once, on first use, and for event 1 one for each
-launch; see `templates`. A line is one join.
+shape; see `templates`. A line is one join.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
 
 from sysmonlx.catalogue import EVENT_BY_ID, FieldType
 from sysmonlx.escape import (
@@ -22,8 +21,8 @@ from sysmonlx.escape import (
     xml_value,
 )
 from sysmonlx.lines import Lines
-from sysmonlx.process import Launch
-from sysmonlx.templates import OWN, Template, template_of, template_of_launch
+from sysmonlx.process import Shape
+from sysmonlx.templates import Template, template_of, template_with
 
 #: The smallest limit: every event fits with its strings cut to `...`.
 MIN_LIMIT_BYTES = 2048
@@ -31,10 +30,9 @@ MIN_LIMIT_BYTES = 2048
 _SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 
 #: Event id, the fields' texts in catalogue order, whether all are `texts.is_plain`, and
-#: of event 1 the launch of the process: then that is said of OWN_OF_PROCESS alone.
-Event = tuple[int, Sequence[str], bool, Launch | None]
+#: some the shape: then that is said of its own values alone.
+Event = tuple[int, Sequence[str], bool, Shape | None]
 
-_own_values = itemgetter(*OWN)
 _TEMPLATES_LIMIT = 128
 _HUNDREDS = tuple(f"{number:03d}" for number in range(1000))
 
@@ -69,7 +67,7 @@ class Renderer:
         self._sizes = _sizes_by_event(dict(field_sizes))
         self._spelt = _Spelt(xml_value if form == "xml" else json_value)
         self._takes_plain = form == "xml" and not self._sizes
-        self._templates: dict[int | Launch, Template] = {}
+        self._templates: dict[int | Shape, Template] = {}
         self._second = -1
         self._date = ""
 
@@ -96,16 +94,17 @@ class Renderer:
         """
         thousands, numbers = _numbers(first_record_id, len(events))
         stamp = self._stamp(wall_ns)
-        begun: dict[int | Launch, list[str]] = {}
+        begun: dict[int | Shape, list[str]] = {}
         join, ready = "".join, self._ready
         texts: list[str] = []
         append, places = texts.append, slice(3, None, 2)
-        what: int | Launch
+        what: int | Shape
         prepared = events if self._takes_plain else map(self._prepared, events)
         for event, number in zip(prepared, numbers, strict=True):
-            what, values, is_plain, launch = event
-            if launch is not None:
-                what, values = launch, _own_values(values)
+            what, values, is_plain, shape = event
+            if shape is not None:
+                what, own = shape, shape.own
+                values = own(values)
             try:
                 pieces = begun[what]
             except KeyError:
@@ -123,7 +122,7 @@ class Renderer:
         return lines
 
     def _begin(
-        self, what: int | Launch, event: Event, before: str, stamp: str
+        self, what: int | Shape, event: Event, before: str, stamp: str
     ) -> list[str]:
         """Return the pieces of a line of now."""
         template = self._templates.get(what) or self._made_template(what, event)
@@ -131,30 +130,30 @@ class Renderer:
         pieces[0] = f"{before}{template.start}{stamp}{template.after_time}"
         return pieces
 
-    def _made_template(self, what: int | Launch, event: Event) -> Template:
+    def _made_template(self, what: int | Shape, event: Event) -> Template:
         if len(self._templates) >= _TEMPLATES_LIMIT:
             self._templates.clear()
-        event_id, values, _, launch = event
+        event_id, values, _, shape = event
         template = self._templates.get(event_id)
         if template is None:
             template = template_of(EVENT_BY_ID[event_id], self._form, self._system)
             self._templates[event_id] = template
-        if what is launch:
-            ready = self._ready(event_id, values)
-            template = self._templates[what] = template_of_launch(template, ready)
+        if shape is not None and what is shape:
+            ready, own = self._ready(event_id, values), shape.own(range(len(values)))
+            template = self._templates[what] = template_with(template, ready, own)
         return template
 
     def _prepared(self, event: Event) -> Event:
         """Return an event whose values are as they are printed."""
-        event_id, values, is_plain, launch = event
+        event_id, values, is_plain, shape = event
         if event_id not in self._templates:
             self._made_template(event_id, event)
-        if launch is not None:
-            is_plain = is_plain and launch.has_plain_values
+        if shape is not None:
+            is_plain = is_plain and shape.has_plain_rest
         return event_id, self._ready(event_id, values, is_plain), True, None
 
     def _ready(
-        self, what: int | Launch, values: Sequence[str], is_plain: bool = False
+        self, what: int | Shape, values: Sequence[str], is_plain: bool = False
     ) -> Sequence[str]:
         """Return the values as they are printed."""
         template, ready = self._templates[what], list(values)
@@ -171,7 +170,7 @@ class Renderer:
         lines: Lines,
         before_bytes: int,
         events: Sequence[Event],
-        begun: dict[int | Launch, list[str]],
+        begun: dict[int | Shape, list[str]],
         numbers: Sequence[str],
     ) -> Lines:
         """Return the lines, those that are too long made anew."""
@@ -179,10 +178,10 @@ class Renderer:
         for at, (line_bytes, event) in enumerate(zip(lines.sizes, events, strict=True)):
             size = line_bytes - before_bytes
             if size > self._limit_bytes:
-                event_id, values, _, launch = event
+                event_id, values, _, shape = event
                 fitted = list(values)
                 _cut(fitted, self._sizes.get(event_id, ()))
-                what = launch if launch in begun else event_id
+                what = event_id if shape is None or shape not in begun else shape
                 pieces = self._templates[event_id].pieces
                 pieces[:2] = begun[what][0], numbers[at]
                 pieces[3::2] = self._fitted(event_id, fitted, size)

@@ -6,13 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sysmonlx.catalogue import (
-    OWN_OF_PROCESS,
-    PROCESS_CREATE,
-    EventType,
-    Field,
-    FieldType,
-)
+from sysmonlx.catalogue import EventType, Field, FieldType
 from sysmonlx.escape import json_value, xml_value
 
 PROVIDER = "Linux-Sysmon"
@@ -33,12 +27,6 @@ _OURS = {
     "ConfigurationFileHash",
     "IntegrityLevel",
 }
-
-#: Positions of what a process has of its own in event 1.
-OWN = tuple(
-    [field.name for field in PROCESS_CREATE.fields].index(name)
-    for name in OWN_OF_PROCESS
-)
 
 
 class Template(NamedTuple):
@@ -83,18 +71,20 @@ def template_of(
     )
 
 
-def template_of_launch(template: Template, values: Sequence[str]) -> Template:
-    """Return the template of event 1 in which all values are but those of OWN."""
+def template_with(
+    template: Template, values: Sequence[str], own: Sequence[int]
+) -> Template:
+    """Return a template in which all values stand already, but those at `own`."""
     pieces = template.pieces[:2]
     text = ""
     for at, value in enumerate(values):
         text += template.pieces[2 + 2 * at]
-        if at in OWN:
+        if at in own:
             pieces += (text, "")
             text = ""
         else:
             text += value
-    foreign = tuple(n for n, at in enumerate(OWN) if at in template.foreign)
+    foreign = tuple(n for n, at in enumerate(own) if at in template.foreign)
     pieces.append(text + template.pieces[-1])
     return template._replace(pieces=pieces, foreign=foreign)
 

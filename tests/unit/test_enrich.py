@@ -35,7 +35,7 @@ class Bench:
         process = self.processes.create(data)
         event = complete(self._create, data, process)
         assert event is not None
-        return event[0], event[1] and process.launch.has_plain_values
+        return event[0], event[1] and process.launch.shape.has_plain_rest
 
     def created(self, **more: Any) -> dict[str, str]:
         """Return event 1 of such a record, by field names."""
@@ -188,6 +188,35 @@ def test_events_of_one_launch_have_each_its_own_parent(bench: Bench) -> None:
     assert [e["ParentProcessId"] for e in events] == ["7", "50", "99"]
     assert [e["ParentImage"] for e in events] == ["/sbin/parent", "/bin/<p>", "-"]
     assert [e["ParentUser"] for e in events] == ["root", "user", "-"]
+
+
+@pytest.mark.parametrize("image", [b"/sbin/parent", b"/bin/<p>"])
+def test_many_of_one_parent_have_a_shape_of_their_own(
+    image: bytes, bench: Bench
+) -> None:
+    """Until another has a child, or the parent becomes another user."""
+    of = {"parent_tgid": 7, "parent_start_boot_ns": SECOND, "parent_uid": 0}
+    init = {"tgid": 7, "start_boot_ns": SECOND, "exec_id": 1, "uid": 0}
+    bench.scan(**init, parent_tgid=0, image=image)
+    shapes, plain, events = [], [], []
+    for number in range(40):
+        more = {**of, "parent_uid": 1000} if number >= 20 else of
+        if number >= 30:
+            more = {"parent_tgid": 99}
+        made, is_plain = bench.built(tgid=100 + number, **more)
+        events.append(named(1, made))
+        plain.append(is_plain)
+        process = bench.processes.find(100 + number, 4 * SECOND)
+        assert process is not None
+        shapes.append(process.launch.shape)
+    common = shapes[0]
+    assert [each is common for each in shapes[:9]] == [True] * 8 + [False]
+    assert len({*map(id, shapes)}) == 3
+    assert shapes[8:20] == [shapes[8]] * 12
+    assert shapes[20:28] + shapes[30:] == [common] * 18
+    assert plain == [image == b"/sbin/parent"] * 30 + [True] * 10
+    assert [e["ParentUser"] for e in events[::10]] == ["root", "root", "user", "-"]
+    assert [e["ParentImage"] for e in events[19::10]] == [image.decode()] * 2 + ["-"]
 
 
 def test_parent_that_becomes_another_user_is_shown_as_that(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -15,9 +15,9 @@ from lxml import etree
 from strategies import randoms
 
 from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, EventType, FieldType
-from sysmonlx.process import Launch
+from sysmonlx.launches import own_of_process, own_of_sibling
+from sysmonlx.process import Shape
 from sysmonlx.render import MIN_LIMIT_BYTES, Renderer
-from sysmonlx.templates import OWN
 from sysmonlx.texts import is_plain, is_plain_text
 
 WALL_NS = 1767607205_204811123
@@ -290,30 +290,30 @@ def test_values_that_recur_are_printed_alike_however_many_there_are(form: str) -
 @pytest.mark.parametrize("sizes", [(), [("ParentCommandLine", 9), ("CommandLine", 7)]])
 @pytest.mark.parametrize("limit_bytes", [65535, MIN_LIMIT_BYTES])
 @given(
-    alike=st.lists(texts, min_size=22, max_size=22),
+    pick=st.sampled_from([own_of_process, own_of_sibling]),
+    alike=st.lists(texts, min_size=23, max_size=23),
     owned=st.lists(st.lists(texts, min_size=10, max_size=10), min_size=1, max_size=4),
 )
 @settings(max_examples=12, deadline=None)
-def test_processes_of_one_launch_are_printed_like_any(
+def test_events_of_one_shape_are_printed_like_any(
     form: str,
     sizes: Sequence[tuple[str, int]],
     limit_bytes: int,
+    pick: Callable[[Sequence[Any]], tuple[Any, ...]],
     alike: list[str],
     owned: list[list[str]],
 ) -> None:
-    launch = Launch("/bin/a", True)
-    launch.has_plain_values = all(is_plain_text(each) for each in alike)
+    shape = Shape(pick, all(is_plain_text(each) for each in alike))
+    places = pick(range(23))
     events: list[Any] = []
     for own in owned:
         values = values_with(EVENT_BY_ID[1], "")
-        for at, text in enumerate(alike):
+        for at, text in (*zip(places, own, strict=False), *enumerate(alike)):
             values[at] = values[at] or text
-        for at, text in zip(OWN, own, strict=True):
-            values[at] = values[at] or text
-        plain = all(is_plain_text(values[at]) for at in OWN)
-        events.append((1, values, plain, launch))
+        plain = all(is_plain_text(values[at]) for at in places)
+        events.append((1, values, plain, shape))
     made = Renderer(form, "host1", 1, 1, 0, limit_bytes, sizes)
-    with_launch = made.lines(events, 7, WALL_NS, "<14>now ").split()
+    with_shape = made.lines(events, 7, WALL_NS, "<14>now ").split()
     unknown = [(1, values, False, None) for _, values, _, _ in events]
     fresh = Renderer(form, "host1", 1, 1, 0, limit_bytes, sizes)
-    assert with_launch == fresh.lines(unknown, 7, WALL_NS, "<14>now ").split()
+    assert with_shape == fresh.lines(unknown, 7, WALL_NS, "<14>now ").split()
