@@ -82,7 +82,7 @@ class ProcessTable:
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return the process, of `exec_id` where that image is still known."""
         key = image_key(tgid, start_boot_ns, max(exec_id, 0))
-        process = self._alive.get(tgid)
+        process = self.alive(tgid)
         if process is None or process.key[:_PROCESS_BYTES] != key[:_PROCESS_BYTES]:
             process = self._ended.get(key[:_PROCESS_BYTES])
             if process is None:
@@ -147,7 +147,7 @@ class ProcessTable:
             record.parent_start_boot_ns,
             record.parent_exec_id,
         )
-        known = self._alive.get(tgid)
+        known = self.alive(tgid)
         if parent is not None:
             parent.uid = record.uid  # it may have called setuid since its exec
         if known is not None and known.start_boot_ns == start_boot_ns:
@@ -193,7 +193,7 @@ class ProcessTable:
 
     def _before(self, tgid: int, key: bytes) -> Process | None:
         """Return the image that a process alive had before one that is newer."""
-        before = self._alive.get(tgid)
+        before = self.alive(tgid)
         if before is None or before.key[:_PROCESS_BYTES] != key[:_PROCESS_BYTES]:
             return None
         is_newer = before.exec_id < exec_id_of(key)
@@ -302,7 +302,7 @@ class ProcessTable:
             self._forget(1)
 
     def _insert(self, process: Process) -> None:
-        other = self._alive.get(process.tgid)
+        other = self.alive(process.tgid)
         if other is not None and other.start_boot_ns != process.start_boot_ns:
             if other.start_boot_ns > process.start_boot_ns:
                 self._end(process, other.start_boot_ns)  # its tgid was taken since
