@@ -33,8 +33,9 @@ _SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 #: some the shape: then that is said of its own values alone.
 Event = tuple[int, Sequence[str], bool, Shape | None]
 
+#: Before the lines of a batch are made; it may add one for each of them.
 _TEMPLATES_LIMIT = 128
-_HUNDREDS = tuple(f"{number:03d}" for number in range(1000))
+_THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 
 
 class Renderer:
@@ -92,6 +93,8 @@ class Renderer:
 
         Each begins with `before`, which does not count for the limit.
         """
+        if len(self._templates) >= _TEMPLATES_LIMIT:
+            self._templates.clear()
         thousands, numbers = _numbers(first_record_id, len(events))
         stamp = self._stamp(wall_ns)
         begun: dict[int | Shape, list[str]] = {}
@@ -131,8 +134,6 @@ class Renderer:
         return pieces
 
     def _made_template(self, what: int | Shape, event: Event) -> Template:
-        if len(self._templates) >= _TEMPLATES_LIMIT:
-            self._templates.clear()
         event_id, values, _, shape = event
         template = self._templates.get(event_id)
         if template is None:
@@ -239,7 +240,7 @@ def _numbers(first: int, size: int) -> tuple[str, Sequence[str]]:
     """Return what numbers in sequence begin with, and how each goes on."""
     thousands, rest = divmod(first, 1000)
     if thousands and rest + size <= 1000:
-        return str(thousands), _HUNDREDS[rest : rest + size]
+        return str(thousands), _THREE_DIGITS[rest : rest + size]
     return "", [*map(str, range(first, first + size))]
 
 

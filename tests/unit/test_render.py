@@ -317,3 +317,15 @@ def test_events_of_one_shape_are_printed_like_any(
     unknown = [(1, values, False, None) for _, values, _, _ in events]
     fresh = Renderer(form, "host1", 1, 1, 0, limit_bytes, sizes)
     assert with_shape == fresh.lines(unknown, 7, WALL_NS, "<14>now ").split()
+
+
+def test_more_shapes_than_templates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sysmonlx.render._TEMPLATES_LIMIT", 4)
+    made = Renderer("xml", "host1", 1, 1, 0)
+    shapes = [Shape(own_of_process, False) for _ in range(10)]
+    values = values_with(EVENT_BY_ID[1], "<a>")
+    events = [(1, values, False, shape) for shape in (*shapes, *shapes)]
+    lines = made.lines(events, 7, WALL_NS).split()
+    unknown = [(1, values, False, None) for _ in events]
+    assert lines == made.lines(unknown, 7, WALL_NS).split()
+    assert len(made._templates) <= 4 + len(events)
