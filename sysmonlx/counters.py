@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 from sysmonlx.btf import Btf, Kind
 from sysmonlx.decode import Layouts
@@ -24,24 +25,31 @@ class Counters:
     """Reads the map `counters`: a struct record_counters for each processor."""
 
     def __init__(self, btf: Btf, layouts: Layouts) -> None:
-        self._class = btf.ctype(btf.find("record_counters", Kind.STRUCT))
+        counters: Any = btf.ctype(btf.find("record_counters", Kind.STRUCT))
         self._layouts = layouts
-        self.size_bytes = (ctypes.sizeof(self._class) + 7) & ~7
+        #: Where each array of 64-bit words begins, in words.
+        self._starts = [
+            getattr(counters, name).offset // 8
+            for name in ("seen", "filtered", "submitted", "lost")
+        ]
+        self.size_bytes = (ctypes.sizeof(counters) + 7) & ~7
         """What the counters of one processor take in a lookup."""
 
     def sum(self, data: bytes) -> dict[str, RecordCounts]:
         """Return the counts by record name, from those of all processors."""
-        starts = range(0, len(data), self.size_bytes)
-        parts = [self._class.from_buffer_copy(data, start) for start in starts]
+        words, step = memoryview(data).cast("Q"), self.size_bytes // 8
+        reasons = range(len(self._layouts.reasons))
+        seen, filtered, submitted, lost = self._starts
+
+        def total(at: int) -> int:
+            return sum(words[at::step])
+
         return {
             name: RecordCounts(
-                sum(part.seen[number] for part in parts),
-                sum(part.filtered[number] for part in parts),
-                sum(part.submitted[number] for part in parts),
-                tuple(
-                    sum(part.lost[number][reason] for part in parts)
-                    for reason in range(len(self._layouts.reasons))
-                ),
+                total(seen + number),
+                total(filtered + number),
+                total(submitted + number),
+                tuple(total(lost + number * len(reasons) + each) for each in reasons),
             )
             for name, number in self._layouts.number.items()
         }
