@@ -209,7 +209,7 @@ def test_a_path_rewritten_by_another_thread_is_not_believed(
     watcher: Daemon, directory: Path
 ) -> None:
     kind = subprocess.check_output(["stat", "-f", "-c", "%T", directory], text=True)
-    if kind.strip() == "tmpfs":
+    if kind.strip() == "tmpfs" and "path_unlink" not in watcher.stats()["programs"]:
         pytest.skip("this file system shows no directory entry to tracepoints")
     _, events = act(watcher, "actions_file.py", "rewrite_while_unlinking", directory)
     assert {name for _, name in rows(events, directory)} == {"old"}
