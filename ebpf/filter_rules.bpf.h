@@ -10,7 +10,7 @@
 
 enum filter_limit {
 	FILTER_CLASSES = 64, /* of bytes that no pattern tells apart */
-	FILTER_STATES = 8192, /* of all automata together */
+	FILTER_STATES = 16384, /* of all automata together */
 	FILTER_OUTPUTS = 1024, /* different sets of bits that a state can stand for */
 	FILTER_SET_WORDS = 4, /* of the bits that an image or a path has */
 	FILTER_WORDS = 16, /* of all bits of an event */

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 #: Nothing leaves this state, and it is none to begin with.
@@ -42,6 +42,11 @@ class Pattern:
     at_start: bool
     at_end: bool
     then: frozenset[int] = frozenset()
+
+    def begins(self) -> Iterator[bytes]:
+        """Yield what one has read on the way through the string, and its end."""
+        whole = self.text + b"\0" if self.at_end else self.text
+        return (whole[:size] for size in range(1, len(whole) + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class Automata:
         self._limits = limits
         self._classes = _Classes()
         self._patterns: list[tuple[int, Pattern, int]] = []
+        #: What the patterns begin with, a state each; one more for each set of bytes.
+        self._begins: set[tuple[int, bool, bytes]] = set()
         self._reserved = 1  # DEAD
         self._nodes = 1
         self._fields: list[tuple[_Node, _Node]] = []
@@ -128,12 +135,14 @@ class Automata:
     def add(self, number: int, patterns: list[Pattern], bit: int) -> bool:
         """Have patterns of one field give `bit`; False if there is no room for all."""
         classes = self._classes.refined(patterns)
-        sizes = (len(p.text) + p.at_end for p in patterns)
+        begins = {(number, p.at_start, each) for p in patterns for each in p.begins()}
+        begins -= self._begins
         sets = sum(bool(p.then) for p in patterns) * self._limits.classes
-        needed = self._reserved + sum(sizes) + sets
+        needed = self._reserved + len(begins) + sets
         if classes.count > self._limits.classes or needed > self._limits.states:
             return False
         self._classes = classes
+        self._begins |= begins
         self._reserved = needed
         self._patterns += [(number, pattern, bit) for pattern in patterns]
         return True

@@ -152,6 +152,38 @@ def test_what_does_not_fit_is_refused_and_the_rest_still_works(limits: Limits) -
     assert walk(table, automata.start(number), "abcdefghijk", limits.classes) == 1
 
 
+def test_strings_that_begin_alike_share_what_they_begin_with() -> None:
+    automata = Automata(Limits(64, 30, 999))
+    number = automata.add_field()
+    ends = [f"/srv/service{end}".encode() for end in "abcdefghijklmn"]
+    for bit, text in enumerate(ends):
+        assert automata.add(number, [Pattern(text, True, False)], 1 << bit)
+    assert not automata.add(number, [Pattern(b"/srv/servant", True, False)], 1 << 20)
+    assert not automata.add(number, [Pattern(b"/srv", False, False)], 1 << 20)
+    assert automata.add(number, [Pattern(b"/srv", True, False)], 1 << 20)
+    table = automata.build()
+    assert table is not None
+    assert len(table.output_of) <= 30
+    start = automata.start(number)
+    assert walk(table, start, "/srv/servicek/x") == 1 << 10 | 1 << 20
+
+
+def test_five_hundred_long_conditions_fit() -> None:
+    """Of the four kinds, with hardly anything in common."""
+    chance = Random(1)
+    kinds = ("begin with", "end with", "contains", "is")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789/-_."
+    items = [
+        Filter(
+            "TargetFilename", kinds[n % 4], "/" + "".join(chance.choices(letters, k=28))
+        )
+        for n in range(500)
+    ]
+    rules = compiled(file_create(*items))
+    assert [e.reason for e in rules.events if e.event_id == 11] == [""]
+    assert 12_000 < len(rules.table.output_of) <= NUMBERS["FILTER_STATES"]
+
+
 def test_too_many_combinations_give_no_table() -> None:
     automata = Automata(Limits(64, 9999, 2))
     number = automata.add_field()
