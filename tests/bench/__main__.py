@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import daemon_side, peers, workload_side
+from bench import daemon_side, peers, rules_side, workload_side
 from bench.report import Report
 from bench.sensor import REPOSITORY
 from bench.sink import Sink
 
 DOCUMENT = Path(os.environ.get("BENCH_OUTPUT", REPOSITORY / "docs/benchmarks.md"))
 _SECONDS = 300.0
-#: Parts of the time: the daemon's side first, the workloads get what is left.
-_DAEMON_SHARE = 0.35
+#: Parts of the time; the workloads get what is left.
+_DAEMON_SHARE, _RULES_SHARE = 0.35, 0.08
 
 
 @contextmanager
@@ -53,6 +53,7 @@ def main() -> int:
         try:
             bench = daemon_side.DaemonSide(places["disk"], sink, report)
             bench.measure(seconds * _DAEMON_SHARE)
+            rules_side.measure(places, sink, report, seconds * _RULES_SHARE)
             if os.environ.get("BENCH_PEERS") == "1":
                 peers.install()
             workload_side.measure(places, sink, report, end)
