@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -299,6 +300,10 @@ def start_service(place: Installation) -> subprocess.Popen[bytes]:
     return subprocess.Popen(place.command("-service"), env=environment)
 
 
+def _has_more_states(installed: Installation, count: int) -> bool:
+    return len(installed.states()) > count
+
+
 def test_start_from_the_stored_policy_is_quick(installed: Installation) -> None:
     assert installed.call("-stats").returncode == 0
     installed.terminate()
@@ -307,7 +312,7 @@ def test_start_from_the_stored_policy_is_quick(installed: Installation) -> None:
         count = len(installed.states())
         started = time.monotonic()
         service = start_service(installed)
-        wait_until(lambda count=count: len(installed.states()) > count)  # type: ignore[misc]
+        wait_until(partial(_has_more_states, installed, count))
         times.append(time.monotonic() - started)
         maps = Path(f"/proc/{service.pid}/maps").read_text()
         service.terminate()
