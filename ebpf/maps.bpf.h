@@ -157,12 +157,6 @@ static __always_inline void record_output(void *record, __u32 size, enum record_
 		count_submitted(type);
 }
 
-/* Whether a fork is untold still: what was copied of it is whole then. */
-static __always_inline bool fork_is_untold(__u32 tgid)
-{
-	return bpf_map_lookup_elem(&untold_forks, &tgid);
-}
-
 /*
  * Tell user space of a process that has only been forked so far. Whoever finds that it is
  * told can rely on the record being in the ring; two that tell at once may do it twice.
@@ -181,7 +175,7 @@ static __noinline int fork_tell(__u32 tgid)
 		count_lost(RECORD_PROCESS_FORK, LOSS_RING_FULL);
 	} else {
 		*r = *fork;
-		if (fork_is_untold(tgid)) {
+		if (bpf_map_lookup_elem(&untold_forks, &tgid)) { /* then the copy is whole */
 			count_seen(RECORD_PROCESS_FORK);
 			count_submitted(RECORD_PROCESS_FORK);
 			bpf_ringbuf_submit(r, flags);

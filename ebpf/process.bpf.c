@@ -146,13 +146,12 @@ static __always_inline void take_fork(struct process_create *r)
 	parent_tgid = fork->parent_tgid;
 	parent_exec_id = fork->parent_exec_id;
 	uid = fork->header.uid;
-	if (!fork_is_untold(tgid))
+	if (bpf_map_delete_elem(&untold_forks, &tgid)) /* it was told, and reused since */
 		return;
 	r->parent_start_boot_ns = parent_start_boot_ns;
 	r->parent_tgid = parent_tgid;
 	r->parent_exec_id = parent_exec_id;
 	r->parent_uid = uid;
-	bpf_map_delete_elem(&untold_forks, &tgid);
 }
 
 /* Threads of a process find its fork told, and so do its children. */
