@@ -11,7 +11,9 @@
 #include "task.bpf.h"
 #include "verdict.bpf.h"
 
-#define CHILDREN_MAX 256 /* a process that ends with more has no parent known to all of them */
+/* Of a process that ends with more children than this, some may not find their parent. */
+#define CHILDREN_MAX 4096
+#define CHILDREN_WITHOUT_LOOP 32
 
 /* Keeps the record layouts in the object's BTF, where user space reads them. */
 const union record *record_layouts;
@@ -116,20 +118,42 @@ static __always_inline void keep_image(struct scratch *scratch, struct process_c
 	image_known(leader, scratch, r->flags & RECORD_IMAGE_TRUNCATED ? &unknown : &r->image);
 }
 
+/* The way through the list of a task's children. */
+struct children {
+	struct list_head *at;
+	struct list_head *end;
+};
+
+static long child_tell(__u32 index, struct children *children)
+{
+	struct list_head *at = children->at;
+	struct task_struct *child = container_of(at, struct task_struct, sibling);
+
+	if (!at || at == children->end)
+		return 1;
+	children->at = KREAD(at, next);
+	fork_tell(KREAD(child, tgid));
+	return 0;
+}
+
 /*
  * Tell of the children of a task before it ends or runs another program: they name it as
  * their parent, which user space may have forgotten when they come to run a program.
  */
 static __noinline int children_tell(struct task_struct *task)
 {
-	struct list_head *end = &task->children, *at = KREAD(end, next);
-	struct task_struct *child;
+	struct children children = {.end = &task->children};
 
-	for (int i = 0; i < CHILDREN_MAX && at && at != end; i++) {
-		child = container_of(at, struct task_struct, sibling);
-		fork_tell(KREAD(child, tgid));
-		at = KREAD(at, next);
+	children.at = KREAD(children.end, next);
+	if (children.at == children.end)
+		return 0;
+	if (has_bpf_loop) {
+		bpf_loop(CHILDREN_MAX, child_tell, &children, 0);
+		return 0;
 	}
+	for (int i = 0; i < CHILDREN_WITHOUT_LOOP; i++)
+		if (child_tell(i, &children))
+			break;
 	return 0;
 }
 
