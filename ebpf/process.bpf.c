@@ -133,7 +133,7 @@ static long child_tell(__u32 index, struct children *children)
 		return 1;
 	children->at = KREAD(at, next);
 	fork_tell(KREAD(child, tgid));
-	return 0;
+	return children->at == at; /* another thread has just taken it out of the list */
 }
 
 /*
