@@ -126,14 +126,14 @@ struct children {
 
 static long child_tell(__u32 index, struct children *children)
 {
-	struct list_head *at = children->at;
+	struct list_head *at = children->at, *next = KREAD(at, next);
 	struct task_struct *child = container_of(at, struct task_struct, sibling);
 
 	if (!at || at == children->end)
 		return 1;
-	children->at = KREAD(at, next);
 	fork_tell(KREAD(child, tgid));
-	return children->at == at; /* another thread has just taken it out of the list */
+	children->at = next;
+	return next == at; /* another thread has just taken it out of the list */
 }
 
 /*
@@ -142,10 +142,10 @@ static long child_tell(__u32 index, struct children *children)
  */
 static __noinline int children_tell(struct task_struct *task)
 {
-	struct children children = {.end = &task->children};
+	struct list_head *end = &task->children, *first = KREAD(end, next);
+	struct children children = {.at = first, .end = end};
 
-	children.at = KREAD(children.end, next);
-	if (children.at == children.end)
+	if (first == end)
 		return 0;
 	if (has_bpf_loop) {
 		bpf_loop(CHILDREN_MAX, child_tell, &children, 0);
