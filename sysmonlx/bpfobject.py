@@ -102,15 +102,20 @@ class BpfMap:
 _MAP_TYPE_ARRAY = 2  # BPF_MAP_TYPE_ARRAY, <linux/bpf.h>
 
 
+def create_zero(name: str, size_bytes: int) -> int:
+    """Return the descriptor of a new array map of one value, all zeroes."""
+    kind, lib = _MAP_TYPE_ARRAY, library()
+    return int(lib.bpf_map_create(kind, name.encode(), 4, size_bytes, 1, None))
+
+
 def create_array(name: str, value: bytes) -> int:
     """Return the descriptor of a new array map that holds one value.
 
     The caller closes it; a map of maps that it was put into keeps the array.
     """
-    lib = library()
-    fd = int(lib.bpf_map_create(_MAP_TYPE_ARRAY, name.encode(), 4, len(value), 1, None))
+    fd = create_zero(name, len(value))
     try:
-        lib.bpf_map_update_elem(fd, bytes(4), value, 0)
+        library().bpf_map_update_elem(fd, bytes(4), value, 0)
     except LibbpfError:
         os.close(fd)
         raise

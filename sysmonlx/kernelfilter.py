@@ -79,6 +79,11 @@ class KernelFilter:
         if compiled is None:
             self.remove("its rules are too many for the kernel's tables")
             return
+        reasons = {event.event_id: event.reason for event in compiled.events}
+        if all(reasons.values()):  # nothing to ask; to swap rules takes milliseconds
+            self.remove("")
+            self.reasons = reasons
+            return
         self._generation += 1
         former, self._rules = self._users, compiled
         self._users = {}
@@ -87,7 +92,7 @@ class KernelFilter:
         except LibbpfError as error:
             self.remove(f"the kernel refuses the rules: {error}")
         else:
-            self.reasons = {event.event_id: event.reason for event in compiled.events}
+            self.reasons = reasons
         self._forget(self._generation - 1, former)
 
     def _put(self, compiled: KernelRules, users: Mapping[int, str]) -> None:

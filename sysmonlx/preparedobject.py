@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 
-from sysmonlx.bpfobject import BpfMap, create_array
+from sysmonlx.bpfobject import BpfMap, create_zero
 from sysmonlx.libbpf import library
 from sysmonlx.prepared import MapPlan, Plans, ProgramPlan, with_maps
 
@@ -140,7 +140,7 @@ class PreparedObject:
         )
         inner = -1
         if plan.inner_bytes:
-            inner = create_array("inner", bytes(plan.inner_bytes))
+            inner = create_zero("inner", plan.inner_bytes)
             options.inner_map_fd = inner
         try:
             return int(
