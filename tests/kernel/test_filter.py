@@ -21,8 +21,9 @@ from kernel import judge
 from kernel.judge import Judge, random_text
 from strategies import randoms
 
+from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.config import read_policy
-from sysmonlx.kernelfields import FIELDS, Kind
+from sysmonlx.kernelfields import EVENTS, FIELDS, Kind
 from sysmonlx.rules import compile_rules
 from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
 
@@ -362,6 +363,20 @@ def test_without_rules_in_the_kernel_nothing_is_discarded(kernel: Judge) -> None
     with pytest.raises(AssertionError, match="no rules"):
         kernel.discards(11, path("/x"))
     assert set(kernel.filter.reasons.values()) == {"switched off"}
+
+
+def test_rules_that_report_all_take_those_before_them_out(kernel: Judge) -> None:
+    kernel.install(compile_rules(Ruleset()))
+    assert kernel.discards(11, path("/x"))
+    everything = [
+        Element(EVENT_BY_ID[each].tag, (each,), "exclude", "or", ()) for each in EVENTS
+    ]
+    kernel.install(compile_rules(Ruleset("4.90", tuple(everything))))
+    assert set(kernel.filter.reasons.values()) == {"all of them are reported"}
+    with pytest.raises(AssertionError, match="no rules"):
+        kernel.discards(11, path("/x"))
+    kernel.install(compile_rules(Ruleset()))
+    assert kernel.discards(11, path("/x"))
 
 
 def test_an_event_that_no_rule_can_report_is_always_discarded(kernel: Judge) -> None:
