@@ -17,6 +17,8 @@ _WITHOUT = "without"
 #: Turns of one round: each configuration runs next to a run without.
 _TURNS = (0, _WITHOUT, 1, 2, _WITHOUT, 3)
 _SHORTEST_S = 0.02
+#: The build takes as long as all others together.
+_BUILD_EVERY = 3
 #: After so long the daemon has read what was in the ring.
 _TICKS_S = 0.12
 
@@ -54,10 +56,9 @@ class _Bench:
             scaled = count * seconds_each * workload.share / cost.wall_s
             self.counts[workload.name] = max(workload.minimum, int(scaled))
 
-    def round(self, number: int) -> None:
+    def round(self, number: int, *, builds: bool) -> None:
         """One turn of everything; the order of the configurations moves on."""
-        heavy = number % 2 == 0
-        chosen = [w for w in self.workloads if heavy or w.share <= 1]
+        chosen = [w for w in self.workloads if builds or w.share <= 1]
         names = [self._names[(at + number) % len(self._names)] for at in range(4)]
         done: list[tuple[str, dict[str, Cost]]] = []
         for turn in _TURNS:
@@ -109,18 +110,19 @@ def _totals(sensor: Sensor) -> tuple[int, int]:
 
 
 def measure(places: dict[str, Path], sink: Sink, report: Report, end: float) -> None:
-    """Take turns until `end` (monotonic), once at least; add the tables."""
+    """Take turns until `end` (monotonic); add the tables."""
     names = list(configurations())
     if peers.is_wanted():
         names.append(peers.AUDITD)
     bench = _Bench(places, sink, names)
     left_s = end - time.monotonic()
     bench.calibrate(max(0.02, left_s / 1000))
-    number, longest_s = 0, 0.0
-    while number == 0 or time.monotonic() + longest_s < end:
-        start = time.monotonic()
-        bench.round(number)
-        longest_s = max(longest_s, time.monotonic() - start)
+    number = 0
+    longest_s = {True: 0.0, False: 0.0}  # of rounds with the build, and without
+    while (start := time.monotonic()) + longest_s[False] < end:
+        builds = number % _BUILD_EVERY == 0 and start + longest_s[True] < end
+        bench.round(number, builds=builds)
+        longest_s[builds] = max(longest_s[builds], time.monotonic() - start)
         number += 1
     _add_tables(report, bench, names, number)
 
@@ -128,8 +130,8 @@ def measure(places: dict[str, Path], sink: Sink, report: Report, end: float) -> 
 def _add_tables(report: Report, bench: _Bench, names: list[str], rounds: int) -> None:
     head = ("workload", "us each, without", *names)
     how = (
-        f"Each workload in a process of its own, {rounds} rounds (the build in every "
-        "second), without and with the daemon next to each other in time; the median "
+        f"Each workload in a process of its own, {rounds} rounds (the build in some), "
+        "without and with the daemon next to each other in time; the median "
         "of the pairs' ratios. CPU is that of the workload and its children; the "
         "daemon's is in the next table. "
     )
