@@ -164,12 +164,13 @@ class ProcessTable:
         """Take a new image of a process."""
         start_boot_ns, tgid, uid, forker_uid, flags, args_at = self._read_create(data)
         key, parent = data[self._image], self._images.get(data[self._forker])
-        before: Process | None = FORKED
+        previous = FORKED
         if parent is None or forker_uid == _NO_UID or tgid in self._alive:
             before = self._before(tgid, key)
             parent = before and before.parent
-            if parent is None:
+            if before is None or parent is None:
                 return self._create_unusual(data)
+            previous = before
         if forker_uid != _NO_UID:
             parent.uid = forker_uid  # it may have called setuid since its exec
         launch, args, is_plain = self.launches.of(uid, flags, data, args_at)
@@ -183,11 +184,11 @@ class ProcessTable:
             launch.is_plain,
             is_plain,
             parent,
-            before,
+            previous,
             launch,
         )
-        if before is not FORKED:
-            self._supersede(before, process)
+        if previous is not FORKED:
+            self._supersede(previous, process)
         self._alive[tgid] = self._images[key] = process
         return process
 

@@ -369,7 +369,8 @@ def test_rules_that_report_all_take_those_before_them_out(kernel: Judge) -> None
     kernel.install(compile_rules(Ruleset()))
     assert kernel.discards(11, path("/x"))
     everything = [
-        Element(EVENT_BY_ID[each].tag, (each,), "exclude", "or", ()) for each in EVENTS
+        Element(str(EVENT_BY_ID[each].tag), (each,), "exclude", "or", ())
+        for each in EVENTS
     ]
     kernel.install(compile_rules(Ruleset("4.90", tuple(everything))))
     assert set(kernel.filter.reasons.values()) == {"all of them are reported"}

@@ -8,7 +8,6 @@ same event alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ RECORDS = st.one_of(
     st.tuples(st.just("file_create"), FILES, st.just(1)),
     st.tuples(st.just("process_terminate"), ENDS, st.just(1)),
 )
-RULES: list[Sequence[Element]] = [
+RULES: list[tuple[Element, ...]] = [
     (),
     tuple(
         Element(tag, (number,), "include", "or", (filter_,), bound_id=number)
@@ -110,7 +109,7 @@ def batches(events: list[Event], cuts: list[int]) -> list[list[Event]]:
 @settings(max_examples=40)
 def test_lines_are_those_of_events_alone(
     form: str,
-    rules: Sequence[Element],
+    rules: tuple[Element, ...],
     runs: list[tuple[str, dict[str, Any], int]],
     cuts: list[int],
     first: int,
@@ -121,11 +120,11 @@ def test_lines_are_those_of_events_alone(
     pipeline = Pipeline(*whole)
     pipeline.use_rules(compile_rules(Ruleset("4.90", rules)))
     records = [(name, values) for name, values, count in runs for _ in range(count)]
-    for number, (name, values) in enumerate(records):
+    for number, (name, fields) in enumerate(records):
         when = {"boot_ns": 2 * SECOND + number * 300_000, "start_boot_ns": SECOND}
         if name == "process_create":
-            values = values | {"parent_start_boot_ns": SECOND, "parent_exec_id": 1}
-        pipeline.take([encode(layouts, name, **when, **values)])
+            fields = fields | {"parent_start_boot_ns": SECOND, "parent_exec_id": 1}
+        pipeline.take([encode(layouts, name, **when, **fields)])
     assert pipeline.bad == 0
     used = Renderer(form, "host", 1, 1, 0)
     record_id = first
