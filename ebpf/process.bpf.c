@@ -170,7 +170,7 @@ static __always_inline void take_fork(struct process_create *r)
 	parent_tgid = fork->parent_tgid;
 	parent_exec_id = fork->parent_exec_id;
 	uid = fork->header.uid;
-	if (bpf_map_delete_elem(&untold_forks, &tgid)) /* it was told, and reused since */
+	if (bpf_map_delete_elem(&untold_forks, &tgid)) /* told meanwhile: the copy may be torn */
 		return;
 	r->parent_start_boot_ns = parent_start_boot_ns;
 	r->parent_tgid = parent_tgid;

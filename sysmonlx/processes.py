@@ -45,7 +45,7 @@ class ProcessTable:
         self.identity = identity
         self._alive: dict[int, Process] = {}
         self._ended: dict[bytes, Process] = {}
-        #: Those alive that have acted, by what their records call them.
+        #: Those alive, by what their records call them.
         self._images: dict[bytes, Process] = {}
         self.flags = layouts.flags
         self._kernel_thread = layouts.flags["KERNEL_THREAD"]
