@@ -106,7 +106,7 @@ def make(proc: FakeProcfs) -> Iterator[HasherFactory]:
     def factory(
         algorithms: tuple[str, ...] = ("SHA256",), **options: float
     ) -> Hasher[str]:
-        made.append(Hasher(proc, algorithms, **options))  # type: ignore[arg-type]
+        made.append(Hasher(proc, algorithms, **options))  # type: ignore[arg-type]  # any options
         return made[-1]
 
     yield factory

@@ -57,7 +57,7 @@ def test_another_kernel_or_object_has_no_plans() -> None:
         lambda data: b"\xff" + data,
     ],
 )
-def test_damaged_file_has_no_plans(damage) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_file_has_no_plans(damage) -> None:  # type: ignore[no-untyped-def]  # lambdas above
     data = plans().to_bytes(KEY, "boot")
     assert damage(data) != data
     assert read_plans(damage(data), KEY, "boot") is None
