@@ -12,7 +12,7 @@ from operator import itemgetter
 from sysmonlx.catalogue import OF_PARENT, OWN_OF_PROCESS, PROCESS_CREATE
 from sysmonlx.decode import Layouts
 from sysmonlx.process import Launch
-from sysmonlx.texts import BLANKED, Texts, args_text, is_plain, path_text
+from sysmonlx.texts import BLANKED, Texts, are_plain, args_text, is_plain, path_text
 
 LIMIT = 256
 
@@ -71,4 +71,4 @@ class Launches:
 
     def args_text(self, flags: int, args: bytes) -> tuple[str, bool]:
         """Return the command line of a record, and whether it is plain."""
-        return args_text(args, bool(flags & self._cuts_args)), is_plain(args)
+        return args_text(args, bool(flags & self._cuts_args)), are_plain(args)

@@ -14,15 +14,19 @@ def text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape") if data else UNKNOWN
 
 
-#: 1 for each byte that some form of output spells otherwise; NUL ends an argument.
-_SPELT = bytes(
-    not (0x20 <= byte < 0x7F or byte == 0) or byte in b'&<>"\\' for byte in range(256)
-)
+#: 1 for each byte that some form of output spells otherwise.
+_SPELT = bytes(not 0x20 <= byte < 0x7F or byte in b'&<>"\\' for byte in range(256))
+_SPELT_IN_ARGS = b"\0" + _SPELT[1:]
 
 
 def is_plain(data: bytes) -> bool:
     """Say whether every form of output shows these bytes just as they are."""
     return 1 not in data.translate(_SPELT)
+
+
+def are_plain(args: bytes) -> bool:
+    """Say the same of arguments, each of which ends in a NUL byte."""
+    return 1 not in args.translate(_SPELT_IN_ARGS)
 
 
 def is_plain_text(shown: str) -> bool:
@@ -85,4 +89,4 @@ def args_text(data: bytes, truncated: bool) -> str:
 
 
 #: Makes a command line of arguments that are plain, and 0 of bytes that are not.
-BLANKED = bytes(32 if byte == 0 else 0 if _SPELT[byte] else byte for byte in range(256))
+BLANKED = b" " + bytes(0 if _SPELT[byte] else byte for byte in range(1, 256))

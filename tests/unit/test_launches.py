@@ -12,7 +12,7 @@ from strategies import randoms, some_bytes
 from sysmonlx.decode import Layouts
 from sysmonlx.launches import LIMIT, Launches
 from sysmonlx.process import Launch, Process
-from sysmonlx.texts import UNKNOWN, Texts, args_text, is_plain
+from sysmonlx.texts import UNKNOWN, Texts, are_plain, args_text
 
 
 def started(table: Table, tgid: int, **more: Any) -> Process:
@@ -116,7 +116,7 @@ def test_arguments_are_joined_whatever_they_are(
     flags = layouts.flags["ARGS_TRUNCATED"] if is_cut else 0
     before = layout.encode(flags=flags, image=b"/bin/program")
     _, shown, plain = launches.of(0, flags, before + data, len(before))
-    assert (shown, plain) == (args_text(data, is_cut), is_plain(data))
+    assert (shown, plain) == (args_text(data, is_cut), are_plain(data))
     if is_cut and len(data) >= 3:
         assert shown.endswith("...")
 

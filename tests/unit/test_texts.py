@@ -11,6 +11,7 @@ from sysmonlx.texts import (
     UNKNOWN,
     PlainTexts,
     Texts,
+    are_plain,
     args_text,
     is_plain,
     is_plain_text,
@@ -40,8 +41,8 @@ Bytes = st.builds(some_bytes, randoms(), st.sampled_from([b"", b"ab &\0\xff"]))
 @given(Bytes)
 def test_blanked_is_the_command_line_of_plain_arguments(data: bytes) -> None:
     line = data.translate(BLANKED)
-    assert (0 not in line) is is_plain(data)
-    if is_plain(data) and data.endswith(b"\0"):
+    assert (0 not in line) is are_plain(data)
+    if are_plain(data) and data.endswith(b"\0"):
         assert line[:-1].decode() == args_text(data, False)
 
 
@@ -68,13 +69,14 @@ def test_path_without_its_front_begins_with_plus() -> None:
     ("data", "plain"),
     [
         (b"", True),
-        (b"/usr/bin/program-1.0_x86 --like='this'\0~\0", True),
-        *((bytes([byte]), False) for byte in b'&<>"\\\t\n\r\x7f\x01\x1f\x80\xff'),
+        (b"/usr/bin/program-1.0_x86 --like='this' ~", True),
+        *((bytes([byte]), False) for byte in b'&<>"\\\t\n\r\x7f\0\x01\x1f\x80\xff'),
         ("/\u00e4".encode(), False),
     ],
 )
 def test_plain_is_what_every_form_shows_as_it_is(data: bytes, plain: bool) -> None:
     assert is_plain(data) is plain
+    assert are_plain(data + b"\0") is (plain or data == b"\0")
     assert Texts()[b"/" + data][1] is plain
 
 
