@@ -119,9 +119,13 @@ build/deps-vm.stamp: Makefile build/deps.stamp
 	$(Q)$(call need,$(HAS_VM),$(VM_PACKAGES))
 	$(Q)touch $@
 
+EXAMPLES ?= 50
+
 .PHONY: fuzz
-fuzz: deps-test ## 100,000 hostile configurations through the reader
+fuzz: deps-test bpf bpf-test ## 100,000 hostile configurations, and new examples for the tests (long)
 	$(Q)PYTHONPATH=. $(PYTHON) tests/fuzz/fuzz_config.py
+	$(Q)SYSMONLX_TEST_EXAMPLES=$(EXAMPLES) SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q \
+	$(PYTEST_ARGS) $(shell grep -rl '^ *@given' tests)
 
 .PHONY: bench
 bench: deps-test bpf build/producer_test.bpf.o ## measure all costs in 5 minutes; see docs/benchmarks.md

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from calls import Program
+from hypothesis import settings
+from strategies import examples
+
+settings.register_profile("sysmonlx", examples(100))
+settings.load_profile("sysmonlx")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

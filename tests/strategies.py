@@ -3,13 +3,18 @@
 
 Hypothesis chooses the seed (`st.randoms(use_true_random=True)`) and prints it when a
 test fails; drawing every part through it would be fifty times slower.
+
+The gate tries the same examples each time and so says the same of the same sources;
+`make fuzz` looks for others, SYSMONLX_TEST_EXAMPLES times as many.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from random import Random
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from sysmonlx.catalogue import CONDITIONS, EVENT_BY_ID, EVENTS
@@ -41,6 +46,16 @@ TAGS: dict[str, tuple[int, ...]] = {}
 for _event in EVENTS:
     if _event.tag:
         TAGS[_event.tag] = (*TAGS.get(_event.tag, ()), _event.id)
+
+
+_TIMES = int(os.environ.get("SYSMONLX_TEST_EXAMPLES", "0"))
+
+
+def examples(count: int) -> settings:
+    """Return the settings of a test that tries so many examples."""
+    return settings(
+        max_examples=count * max(_TIMES, 1), deadline=None, derandomize=not _TIMES
+    )
 
 
 def randoms() -> st.SearchStrategy[Random]:

@@ -16,10 +16,10 @@ from threading import Thread
 import pytest
 import reference
 import strategies
-from hypothesis import given, settings
+from hypothesis import given
 from kernel import judge
 from kernel.judge import Judge, random_text
-from strategies import randoms
+from strategies import examples, randoms
 
 from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.config import read_policy
@@ -107,7 +107,7 @@ def test_the_kernel_discards_what_is_excluded_and_nothing_else(kernel: Judge) ->
     score = Score()
 
     @given(randoms())
-    @settings(max_examples=150, deadline=None)
+    @examples(150)
     def compare(chance: Random) -> None:
         score.compare(kernel, chance)
 
@@ -133,7 +133,7 @@ def test_order_among_characters_beyond_ascii_is_left_to_user_space(
 
 def test_of_a_path_as_given_only_the_last_name_is_certain(kernel: Judge) -> None:
     @given(randoms())
-    @settings(max_examples=40, deadline=None)
+    @examples(40)
     def compare(chance: Random) -> None:
         fields = ["TargetFilename", "Image"]
         ruleset = strategies.ruleset(chance, (11,), fields, judge.WORDS)

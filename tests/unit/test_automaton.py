@@ -9,8 +9,8 @@ from random import Random
 import pytest
 import reference
 import strategies
-from hypothesis import given, settings
-from strategies import randoms
+from hypothesis import given
+from strategies import examples, randoms
 
 from sysmonlx.automaton import FOUND, Automata, Limits, Pattern, Table
 from sysmonlx.catalogue import CONDITIONS, EVENT_BY_ID
@@ -71,7 +71,7 @@ def occurs(pattern: Pattern, text: str) -> bool:
 
 
 @given(randoms())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_every_pattern_that_occurs_is_found_and_no_other(chance: Random) -> None:
     words = [word for word in WORDS if word == word.lower()]
     patterns = [
@@ -91,7 +91,7 @@ def test_every_pattern_that_occurs_is_found_and_no_other(chance: Random) -> None
 
 
 @given(randoms())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_conditions_on_a_path_are_found_by_the_automaton(chance: Random) -> None:
     condition = chance.choice([*CONDITIONS])
     value = strategies.value(chance, WORDS) or "x"

@@ -6,8 +6,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from strategies import randoms, some_bytes
+from hypothesis import given
+from strategies import examples, randoms, some_bytes
 
 from sysmonlx.decode import Layout, Layouts
 from sysmonlx.errors import LayoutError
@@ -75,7 +75,7 @@ def some_layout(chance: Random, layouts: Layouts) -> tuple[Layout, dict[str, Any
 
 
 @given(randoms())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_what_is_encoded_is_decoded(layouts: Layouts, chance: Random) -> None:
     layout, values = some_layout(chance, layouts)
     record = layout.decode(layout.encode(**values))
@@ -102,7 +102,7 @@ def test_unknown_field_is_refused(layouts: Layouts) -> None:
         layouts.by_name["process_fork"].encode(nonsense=1)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(chance=randoms())
 def test_reader_gives_the_fields_asked_for_in_that_order(
     layouts: Layouts, chance: Random

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from enrichment import SECOND, Built, complete, encode, make_context, make_maker, named
-from hypothesis import given, settings
-from strategies import randoms
+from hypothesis import given
+from strategies import examples, randoms
 
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID
@@ -282,7 +282,7 @@ def test_end_of_a_kernel_thread_is_no_event(bench: Bench) -> None:
 
 
 @given(chance=randoms())
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_times_are_those_of_the_calendar_in_any_order(
     layouts: Layouts, chance: Random
 ) -> None:

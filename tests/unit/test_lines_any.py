@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from enrichment import SECOND, encode, make_context
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 
 from sysmonlx.decode import Layouts
 from sysmonlx.pipeline import Pipeline
@@ -106,7 +107,7 @@ def batches(events: list[Event], cuts: list[int]) -> list[list[Event]]:
     cuts=st.lists(st.integers(0, 20), max_size=6),
     first=st.sampled_from([1, 998, 1_000, 12_345_990]),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_lines_are_those_of_events_alone(
     form: str,
     rules: tuple[Element, ...],

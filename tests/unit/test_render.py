@@ -9,10 +9,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
-from strategies import randoms
+from strategies import examples, randoms
 
 from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, EventType, FieldType
 from sysmonlx.launches import own_of_process, own_of_sibling
@@ -42,7 +42,7 @@ HOSTILE = (
     "\udcff\udcc3 \ud800 \ufffe \uffff </Data></EventData></Event>"
 )
 
-PLAIN = "".join(chr(byte) for byte in range(1, 256) if is_plain(bytes([byte])))
+PLAIN = "".join(chr(byte) for byte in range(256) if is_plain(bytes([byte])))
 
 #: Any bytes that a file may be named, as decoded from the kernel.
 names = st.binary(max_size=200).map(
@@ -103,7 +103,7 @@ def test_hostile_values_leave_one_well_formed_line_within_the_limit(
     assert list(json_line(line)) == [field.name for field in event.fields]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(texts)
 def test_no_value_is_changed_beyond_recovery(text: str) -> None:
     values = ["-", OURS["UtcTime"], GUID, "1", text, "root"]
@@ -112,7 +112,7 @@ def test_no_value_is_changed_beyond_recovery(text: str) -> None:
     assert json_line(renderer("json").line(5, values, 0, WALL_NS))["Image"] == image
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(texts, st.integers(MIN_LIMIT_BYTES, MIN_LIMIT_BYTES + 40), st.integers(1, 40))
 def test_shortened_value_is_a_prefix_and_uses_the_room(
     text: str, limit_bytes: int, repeat: int
@@ -241,7 +241,7 @@ def plain_text(chance: Random) -> str:
 
 @pytest.mark.parametrize("form", ["xml", "json"])
 @given(chance=randoms())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_plain_events_are_the_same_unsearched(form: str, chance: Random) -> None:
     assert len(PLAIN) == 95 - len('&<>"\\')
     events = [
@@ -294,7 +294,8 @@ def test_values_that_recur_are_printed_alike_however_many_there_are(form: str) -
     alike=st.lists(texts, min_size=23, max_size=23),
     owned=st.lists(st.lists(texts, min_size=10, max_size=10), min_size=1, max_size=4),
 )
-@settings(max_examples=12, deadline=None)
+@example(own_of_process, [""] * 23, [[*[""] * 9, "\0"]])
+@examples(12)
 def test_events_of_one_shape_are_printed_like_any(
     form: str,
     sizes: Sequence[tuple[str, int]],

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 
 from sysmonlx.ringbuffer import RingBuffer
 
@@ -178,7 +179,7 @@ Lengths = st.lists(st.tuples(st.integers(0, 600), st.booleans()), max_size=40)
 
 
 @given(Lengths)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_whatever_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[tuple[int, bool]]
 ) -> None:

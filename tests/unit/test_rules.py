@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import reference
 import strategies
-from hypothesis import given, settings
-from strategies import TAGS, randoms
+from hypothesis import given
+from strategies import TAGS, examples, randoms
 
 from sysmonlx import rules, sieve
 from sysmonlx.catalogue import (
@@ -123,7 +123,7 @@ def test_every_condition_of_the_catalogue_is_known() -> None:
 
 
 @given(randoms())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_a_condition_taken_apart_means_the_same(chance: Random) -> None:
     for condition in CONDITIONS:
         value, text = strategies.value(chance), strategies.text(chance)
@@ -149,7 +149,7 @@ def test_only_ascii_letters_are_folded(text: str) -> None:
 
 
 @given(randoms())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_compiled_rules_decide_as_the_reference(chance: Random) -> None:
     event_ids = TAGS[chance.choice(SOME_TAGS)]
     ruleset = strategies.ruleset(chance, event_ids)
@@ -170,7 +170,7 @@ def judged(ruleset: Ruleset, event_id: int, event: Sequence[str]) -> str | None:
 
 
 @given(randoms())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_fields_that_rules_do_not_read_do_not_matter(chance: Random) -> None:
     compiled = compile_rules(strategies.ruleset(chance, (11,)))
     event = strategies.event(chance, 11)
@@ -182,7 +182,7 @@ def test_fields_that_rules_do_not_read_do_not_matter(chance: Random) -> None:
 
 
 @given(randoms())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_many_questions_about_one_field_are_answered_alike(chance: Random) -> None:
     conditions = ["contains", "is", "begin with", "end with", "excludes", "less than"]
     chosen = chance.choices(conditions, weights=[9, 1, 1, 1, 1, 1], k=3)
