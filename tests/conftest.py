@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from strategies import examples
 
 settings.register_profile("sysmonlx", examples(100))
 settings.load_profile("sysmonlx")
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to programs in the background: ours inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
