@@ -37,15 +37,30 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
         lib.btf__free(pointer)
 
 
-def cgroup2_mount() -> str:
+def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:
     """Return where the cgroup2 hierarchy is mounted, from proc_pid_mountinfo(5).
+
+    As a whole if it is somewhere; where something else covers it, it is not reached.
 
     Raises:
         FileNotFoundError: nowhere.
     """
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            mount, _, filesystem = line.partition(" - ")
-            if filesystem.startswith("cgroup2 "):
-                return mount.split()[4].encode().decode("unicode_escape")
-    raise FileNotFoundError(2, "no cgroup2 file system is mounted")
+    with open(mounts, encoding="utf-8", errors="replace") as file:
+        found = [line.split() for line in file if " - cgroup2 " in line]
+    reached = [
+        (root != "/", path.encode().decode("unicode_escape"))
+        for _, _, device, root, path, *_ in found
+        if _device_at(path) == device
+    ]
+    if not reached:
+        raise FileNotFoundError(2, "no cgroup2 file system is mounted")
+    return min(reached)[1]
+
+
+def _device_at(path: str) -> str:
+    """Return "major:minor" of what is there, "" for nothing; spelt as in mountinfo."""
+    try:
+        device = os.stat(path.encode().decode("unicode_escape")).st_dev
+    except OSError:
+        return ""
+    return f"{os.major(device)}:{os.minor(device)}"

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sysmonlx.kernel import cgroup2_mount
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> list[str]:
+    """Lines of mountinfo: all of the file system that the two directories are on."""
+    for name in ("whole", "a part"):
+        (tmp_path / name).mkdir()
+    device = (tmp_path / "whole").stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    return [
+        f"41 31 {number} / {tmp_path}/gone rw - cgroup2 cgroup2 rw\n",
+        f"42 31 {number} /one {tmp_path}/a\\040part rw shared:1 - cgroup2 group rw\n",
+        f"43 31 {number} / {tmp_path}/whole rw - cgroup2 groups rw,nsdelegate\n",
+    ]
+
+
+def mount_among(tmp_path: Path, *lines: str) -> str:
+    other = f"40 31 0:1 / {tmp_path}/whole rw - tmpfs cgroup2 rw\n"
+    path = tmp_path / "mountinfo"
+    path.write_text("".join([other, *lines]))
+    return os.path.relpath(cgroup2_mount(str(path)), tmp_path)
+
+
+def test_the_whole_hierarchy_is_preferred(mounts: list[str], tmp_path: Path) -> None:
+    assert mount_among(tmp_path, *mounts) == "whole"
+    assert mount_among(tmp_path, *mounts[:2]) == "a part"
+
+
+def test_what_something_covers_is_not_reached(
+    mounts: list[str], tmp_path: Path
+) -> None:
+    covered = mounts[2].replace(" 31 ", " 31 9", 1)
+    assert mount_among(tmp_path, covered, mounts[1]) == "a part"
+    with pytest.raises(FileNotFoundError, match="no cgroup2 file system is mounted"):
+        mount_among(tmp_path, mounts[0], covered)
