@@ -183,6 +183,11 @@ def _property(name: str) -> str:
 
 
 def _why_it_failed() -> str:
-    """Return what the service told with STATUS= before it ended, if it did."""
-    status = _property("StatusText")
-    return f" ({status})" if status else ""
+    """Return what the service told with STATUS= before it ended, else how it ended."""
+    reason = _property("StatusText")
+    if not reason:
+        status = _property("ExecMainStatus")
+        if status in ("", "0"):
+            return ""
+        reason = f"exit status {status}: see systemd.exec(5)"
+    return f" ({reason})"
