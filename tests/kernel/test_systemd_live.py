@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""The service under a systemd that runs, with the confinement of its unit."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kernel.booted import SYSTEMD, Booted
+from kernel.running import wait_until
+
+pytestmark = pytest.mark.kernel
+
+UNIT = "sysmonlx.service"
+CONFIG = "/etc/sysmonlx/config.xml"
+CREATES = (
+    '<FileCreate onmatch="include"><TargetFilename>{}</TargetFilename></FileCreate>'
+)
+
+
+@pytest.fixture(scope="module")
+def machine(
+    tmp_path_factory: pytest.TempPathFactory,
+    require: Callable[[str, bool, str], None],
+) -> Iterator[Booted]:
+    require("systemd", SYSTEMD.exists(), f"needs {SYSTEMD}")
+    booted = Booted(tmp_path_factory.mktemp("booted"))
+    try:
+        booted.wait_until_running()
+        yield booted
+    finally:
+        booted.end()
+
+
+@pytest.fixture
+def installed(machine: Booted) -> Iterator[Booted]:
+    """The machine with the service installed and running, its journal empty."""
+    machine.must("journalctl", "--rotate", "--vacuum-time=1us")
+    configure(machine, "/tmp/test.xml")
+    machine.must("sysmonlx", "-accepteula", "-i", "/tmp/test.xml")
+    yield machine
+    machine.must("sysmonlx", "-u", "force")
+
+
+def configure(machine: Booted, path: str, rules: str = "") -> None:
+    """Write a configuration in the machine: all processes, and these rules."""
+    text = (
+        '<Sysmon schemaversion="4.90"><HashAlgorithms>SHA256</HashAlgorithms>'
+        '<EventFiltering><ProcessCreate onmatch="exclude"/>'
+        f"{rules}</EventFiltering><Settings xmlns="
+        '"urn:sysmonlx:settings"><Budget>0</Budget></Settings></Sysmon>'
+    )
+    machine.must("sh", "-c", 'echo "$1" >"$0"', path, text)
+
+
+def main_pid(machine: Booted) -> int:
+    shown = machine.must("systemctl", "show", "--property=MainPID", "--value", UNIT)
+    return int(shown)
+
+
+def is_active(machine: Booted) -> bool:
+    return machine.call("systemctl", "is-active", UNIT).stdout == "active\n"
+
+
+def test_install_returns_when_the_service_captures(installed: Booted) -> None:
+    assert is_active(installed)
+    assert installed.must("systemctl", "is-enabled", UNIT) == "enabled\n"
+    marker = uuid.uuid4().hex
+    installed.must("true", marker)
+    event = installed.wait_for(1, CommandLine=f"true {marker}")
+    assert event["Image"] == "/usr/bin/true"
+    assert event["User"] == "root"
+    digest = hashlib.sha256(Path("/usr/bin/true").read_bytes()).hexdigest()
+    assert event["Hashes"] == f"SHA256={digest}"
+    assert installed.must("systemctl", "is-system-running") == "running\n"
+
+
+def test_journal_takes_more_events_than_its_limit(installed: Booted) -> None:
+    marker = uuid.uuid4().hex
+    loop = 'for n in $(seq 200); do /bin/true "$0 $n"; done'
+    installed.must("sh", "-c", loop, marker)
+    installed.must("true", f"end of {marker}")
+    installed.wait_for(1, CommandLine=f"true end of {marker}")
+    lines = [event.get("CommandLine", "") for event in installed.events()]
+    assert {line for line in lines if line.startswith(f"/bin/true {marker}")} == {
+        f"/bin/true {marker} {number}" for number in range(1, 201)
+    }
+
+
+def test_long_event_is_whole_in_the_journal(installed: Booted) -> None:
+    marker = uuid.uuid4().hex + "x" * 12_000
+    installed.must("true", marker)
+    installed.wait_for(1, CommandLine=f"true {marker}")
+
+
+CONNECT = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname())
+print(server.getsockname()[1])
+one = socket.socket(type=socket.SOCK_DGRAM)
+one.bind(("127.0.0.1", 0))
+one.sendto(b"", one.getsockname())
+print(one.getsockname()[1])
+"""
+
+
+def test_confined_service_captures_what_it_is_told_to_later(installed: Booted) -> None:
+    rules = '<NetworkConnect onmatch="exclude"/>' + CREATES.format("/tmp/wanted")
+    configure(installed, "/tmp/more.xml", rules)
+    installed.must("sysmonlx", "-c", "/tmp/more.xml")
+    installed.must("sh", "-c", "echo >/tmp/unwanted; echo >/tmp/wanted")
+    tcp, udp = installed.must("python3", "-c", CONNECT).split()
+    installed.wait_for(3, Protocol="tcp", DestinationPort=tcp, Initiated="true")
+    installed.wait_for(3, Protocol="udp", DestinationPort=udp, Initiated="true")
+    installed.wait_for(11, TargetFilename="/tmp/wanted")
+    created = [event for event in installed.events() if event["EventID"] == "11"]
+    assert [event["TargetFilename"] for event in created] == ["/tmp/wanted"]
+
+
+def test_killed_service_is_started_again_and_numbers_go_on(installed: Booted) -> None:
+    pid = main_pid(installed)
+    installed.must("kill", "-KILL", str(pid))
+    wait_until(lambda: is_active(installed) and main_pid(installed) not in (0, pid))
+    marker = uuid.uuid4().hex
+    installed.must("true", marker)
+    installed.wait_for(1, CommandLine=f"true {marker}")
+    numbers = [int(event["EventRecordID"]) for event in installed.events()]
+    assert numbers == sorted(set(numbers))
+
+
+def test_reload_reads_the_edited_configuration_or_keeps_the_last(
+    installed: Booted,
+) -> None:
+    pid = main_pid(installed)
+    configure(installed, CONFIG, CREATES.format("/tmp/edited"))
+    installed.must("systemctl", "reload", UNIT)
+    installed.wait_for(16, Configuration=CONFIG)
+    installed.must("sh", "-c", "echo >/tmp/edited")
+    installed.wait_for(11, TargetFilename="/tmp/edited")
+    installed.must("sh", "-c", f"echo '<Sysmon' >{CONFIG}")
+    installed.must("systemctl", "reload", UNIT)
+    wait_until(lambda: any(CONFIG in line for line in installed.journal("sysmonlx")))
+    assert main_pid(installed) == pid
+    installed.must("sh", "-c", "rm /tmp/edited; echo >/tmp/edited")
+    wait_until(
+        lambda: [each["EventID"] for each in installed.events()].count("11") == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("WorkingDirectory=/nowhere", "(exit status 200: see systemd.exec(5))"),
+        ("CapabilityBoundingSet=", "Operation not permitted"),
+    ],
+)
+def test_service_that_cannot_start_is_refused_with_the_reason(
+    machine: Booted, setting: str, reason: str
+) -> None:
+    directory = f"/etc/systemd/system/{UNIT}.d"
+    machine.must("mkdir", "-p", directory)
+    text = f"[Service]\n{setting}\n"
+    machine.must("sh", "-c", f'printf "$0" >{directory}/test.conf', text)
+    result = machine.call("sysmonlx", "-nologo", "-accepteula", "-i")
+    machine.must("rm", "-r", directory)
+    machine.must("systemctl", "daemon-reload")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: systemctl restart {UNIT}: Job for {UNIT}")
+    assert reason in result.stderr
+    assert machine.call("systemctl", "cat", UNIT).returncode != 0
+    assert machine.call("test", "-e", CONFIG).returncode != 0
+
+
+def test_uninstall_leaves_no_unit(installed: Booted) -> None:
+    assert "Removed /etc/systemd/system/sysmonlx.service" in (
+        installed.must("sysmonlx", "-u")
+    )
+    state = installed.call("systemctl", "is-enabled", UNIT)
+    assert state.returncode != 0
+    assert not main_pid(installed)
+    assert installed.wait_for(4, State="Stopped") == installed.events()[-1]
