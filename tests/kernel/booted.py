@@ -41,6 +41,7 @@ class Booted:
         self._log = top / "systemd.log"
         (top / "machine").mkdir()
         command: list[str | Path] = [
+            *("setpriv", "--pdeathsig=KILL"),  # for tests that are killed
             *("unshare", *_NAMESPACES, "--fork", "--kill-child"),
             *("sh", _SCRIPT, top / "machine", REPOSITORY, sys.executable),
         ]
