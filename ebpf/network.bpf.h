@@ -17,8 +17,8 @@
 /* network.bpf.c: accept() has returned this descriptor to the current task. */
 int connection_accepted(__u32 fd);
 
-static __always_inline void network_send(const struct owner *owner, const struct flow *flow,
-					 bool initiated, bool failed, bool asks)
+static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
+					   bool initiated, bool failed)
 {
 	const __u8 *source = initiated ? flow->local_address : flow->remote_address;
 	const __u8 *destination = initiated ? flow->remote_address : flow->local_address;
@@ -45,24 +45,10 @@ static __always_inline void network_send(const struct owner *owner, const struct
 	__builtin_memcpy(r.source_address, source, sizeof(r.source_address));
 	__builtin_memcpy(r.destination_address, destination, sizeof(r.destination_address));
 	count_seen(RECORD_NETWORK_CONNECT);
-	if (asks && connection_excluded(owner, &r))
+	if (connection_excluded(owner, &r))
 		count_filtered(RECORD_NETWORK_CONNECT);
 	else
 		record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
-}
-
-static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
-					   bool initiated, bool failed)
-{
-	network_send(owner, flow, initiated, failed, true);
-}
-
-/* A flow of datagrams is rare, and its programs have no stack left to ask the rules. */
-static __always_inline void network_report_unasked(const struct owner *owner,
-						   const struct flow *flow, bool initiated,
-						   bool failed)
-{
-	network_send(owner, flow, initiated, failed, false);
 }
 
 #endif /* NETWORK_BPF_H */

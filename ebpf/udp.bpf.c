@@ -118,8 +118,8 @@ static __always_inline __u64 udp_flow_reported(const struct flow *flow, const st
 	return bpf_map_update_elem(&udp_flows, &key, &now, BPF_NOEXIST) ? now : 0;
 }
 
-/* Report a flow of the current task, unless it was lately. */
-VERIFIED_ONCE int udp_report(const struct flow *flow, bool initiated)
+/* Whether a flow of the current task is to be reported: it was not lately. */
+VERIFIED_ONCE int udp_is_due(const struct flow *flow)
 {
 	struct task_struct *task = current_task();
 	struct udp_recent own = {}, *recent;
@@ -142,33 +142,81 @@ VERIFIED_ONCE int udp_report(const struct flow *flow, bool initiated)
 	reported = udp_flow_reported(&own.flow, &owner, own.reported);
 	if (reported)
 		own.reported = reported;
-	else
-		network_report_unasked(&owner, &own.flow, initiated, false);
 	udp_recent_set(recent, &own);
+	return !reported;
+}
+
+/* The rules are asked here, not by the caller of both, for the stack that it takes. */
+VERIFIED_ONCE int udp_send_due(const struct flow *flow, bool initiated)
+{
+	struct owner owner;
+
+	if (!flow)
+		return 0;
+	owner_fill(&owner);
+	owner_answers_keep(&owner);
+	network_report(&owner, flow, initiated, false);
 	return 0;
+}
+
+/* The same where the program cannot reach the storage of tasks: its image stays unknown. */
+VERIFIED_ONCE int udp_send_due_of_any(const struct flow *flow, bool initiated)
+{
+	struct owner owner;
+
+	if (!flow)
+		return 0;
+	owner_fill(&owner);
+	network_report(&owner, flow, initiated, false);
+	return 0;
+}
+
+/* Report a flow of the current task, unless it was lately. */
+static __always_inline void udp_report(const struct flow *flow, bool initiated)
+{
+	if (udp_is_due(flow))
+		udp_send_due(flow, initiated);
 }
 
 /*
  * Runs where the datagram leaves, which is in the context of who sends it. The port tells
  * the socket's own datagrams from those that carry its data through a tunnel.
  */
-SEC("?cgroup_skb/egress")
-int udp_sent(struct __sk_buff *skb)
+static __always_inline bool udp_leaves(struct flow *flow, struct __sk_buff *skb)
 {
 	struct packet packet;
 	struct bpf_sock *sk;
-	struct flow flow;
 
 	if (!packet_parse(&packet, skb))
-		return 1;
+		return false;
 	sk = skb->sk;
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
 	if (!sk || sk->protocol != IPPROTO_UDP || sk->src_port != bpf_ntohs(packet.udp->source))
-		return 1;
+		return false;
 	if (is_own_task(current_task()))
-		return 1;
-	flow_of_packet(&flow, &packet, true);
-	udp_report(&flow, true);
+		return false;
+	flow_of_packet(flow, &packet, true);
+	return true;
+}
+
+SEC("?cgroup_skb/egress")
+int udp_sent(struct __sk_buff *skb)
+{
+	struct flow flow;
+
+	if (udp_leaves(&flow, skb))
+		udp_report(&flow, true);
+	return 1;
+}
+
+/* Before task storage was for programs on packets too: between v6.1 and v6.12. */
+SEC("?cgroup_skb/egress")
+int udp_sent_of_any(struct __sk_buff *skb)
+{
+	struct flow flow;
+
+	if (udp_leaves(&flow, skb) && udp_is_due(&flow))
+		udp_send_due_of_any(&flow, true);
 	return 1;
 }
 

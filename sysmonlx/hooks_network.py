@@ -27,7 +27,7 @@ NETWORK_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="UDP datagrams",
         events=_NETWORK,
-        alternatives=(("udp_sent", "udp_arrived"),),
+        alternatives=(("udp_sent", "udp_arrived"), ("udp_sent_of_any", "udp_arrived")),
         missing="no NetworkConnect of UDP",
         kind="cgroup",
     ),

@@ -36,6 +36,10 @@ for name in ('alpha', 'Beta.CONF', 'gamma.sh', 'deep/one', 'deep/Alpha.log'):
     os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o755))
 for port in map(int, sys.argv[2:]):
     socket.create_connection(('127.0.0.1', port)).close()
+    receiver, sender = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+    receiver.bind(('127.0.0.1', port))
+    sender.sendto(b'', receiver.getsockname())
+    receiver.recv(1)
 os.unlink('alpha'); os.unlink('deep/one'); os.unlink(os.path.abspath('gamma.sh'))
 """
 
@@ -125,7 +129,7 @@ def wanted_by(policy: Policy, events: Sequence[Event]) -> Counter[tuple[str, ...
 
 
 def identity(event: Event) -> tuple[str, ...]:
-    names = ("TargetFilename", "DestinationPort", "SourcePort", "Initiated")
+    names = ("TargetFilename", "Protocol", "DestinationPort", "SourcePort", "Initiated")
     return (event["EventID"], *(event.get(name, "") for name in names))
 
 
@@ -162,6 +166,40 @@ def test_what_no_rule_wants_does_not_reach_the_daemon(
     after = started.stats()["records"]["file_create"]
     assert after["filtered_in_kernel"] - before["filtered_in_kernel"] >= 500
     assert started.stats()["events"]["11"]["filtered_in"] == "kernel"
+
+
+DATAGRAMS = """
+import socket, sys
+receiver = socket.socket(type=socket.SOCK_DGRAM)
+receiver.bind(('127.0.0.1', int(sys.argv[1])))
+for _ in range(40):
+    sender = socket.socket(type=socket.SOCK_DGRAM)
+    sender.sendto(b'', receiver.getsockname())
+    receiver.recv(1)
+"""
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "<DestinationPort>{port}</DestinationPort>",
+        '<Image condition="image">{image}</Image>',
+        "<DestinationIp>127.0.0.1</DestinationIp>",
+    ],
+)
+def test_datagrams_that_no_rule_wants_do_not_reach_the_daemon(
+    daemon: Callable[..., Daemon], listeners: list[int], element: str
+) -> None:
+    image = os.path.realpath(sys.executable)
+    rule = element.format(port=listeners[0], image=image)
+    started = daemon(f'<NetworkConnect onmatch="exclude">{rule}</NetworkConnect>')
+    before = started.stats()["records"]["network_connect"]["filtered_in_kernel"]
+    command = [sys.executable, "-c", DATAGRAMS, str(listeners[0])]
+    subprocess.run(command, check=True)
+    events = started.settle()
+    after = started.stats()["records"]["network_connect"]["filtered_in_kernel"]
+    assert str(listeners[0]) not in [each.get("DestinationPort") for each in events]
+    assert after - before >= 80
 
 
 #: Makes the files that it is told, until "exec FILE": that it does as another image.

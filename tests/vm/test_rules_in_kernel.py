@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,12 @@ RULES = (
     '<TargetFilename condition="contains">/wanted-</TargetFilename>'
     '<Image condition="contains">python</Image></Rule></FileCreate>'
 )
+NOT_TO = (
+    '<NetworkConnect onmatch="exclude"><DestinationPort>{}</DestinationPort>'
+    "</NetworkConnect>"
+)
 FILES = 20
+SENDERS = 10
 
 
 def test_rules_are_judged_in_the_kernel_where_it_can(tmp_path: Path) -> None:
@@ -37,3 +43,27 @@ def test_rules_are_judged_in_the_kernel_where_it_can(tmp_path: Path) -> None:
     assert place == expected
     discarded = stats["records"]["file_create"]["filtered_in_kernel"] - before
     assert (discarded >= FILES) == in_kernel
+
+
+def test_datagrams_are_judged_in_the_kernel_where_it_can(tmp_path: Path) -> None:
+    in_kernel = facts_of_kernel("")["has_bpf_loop"]
+    wanted, other = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+    with wanted, other:
+        for receiver in (wanted, other):
+            receiver.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        rules = NOT_TO.format(port) + '<ProcessCreate onmatch="exclude"/>'
+        with watching(tmp_path / "root", rules) as daemon:
+            before = daemon.stats()["records"]["network_connect"]["filtered_in_kernel"]
+            for _ in range(SENDERS):
+                for receiver in (wanted, other):
+                    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+                        sender.sendto(b"", receiver.getsockname())
+                        receiver.recv(1)
+            events = daemon.settle()
+            stats = daemon.stats()
+        ports = [each.get("DestinationPort", "") for each in events]
+        assert ports.count(str(wanted.getsockname()[1])) == SENDERS * 2
+        assert str(port) not in ports
+    discarded = stats["records"]["network_connect"]["filtered_in_kernel"] - before
+    assert (discarded >= SENDERS * 2) == in_kernel
