@@ -76,6 +76,8 @@ const volatile __u32 wake_bytes __weak = 1 << 18; /* wake the reader when so muc
 
 __u32 own_tgid __weak = 0; /* the daemon: what it does is not reported */
 
+__u32 reader_sleeps __weak = 0; /* set by user space before it waits for the next record */
+
 static __always_inline struct scratch *task_scratch_get(void)
 {
 	__u32 processor = bpf_get_smp_processor_id();
@@ -136,11 +138,18 @@ static __always_inline void count_submitted(enum record_type type)
 		__sync_fetch_and_add(&counts->submitted[counter_of(type)], 1);
 }
 
-/* Wake the reader when the fill level crosses wake_bytes, or at once. */
+/*
+ * Wake the reader at once, or when the fill level crosses wake_bytes; one that sleeps, at the
+ * first record.
+ */
 static __always_inline __u64 wake_flags(__u32 size, bool urgent)
 {
 	__u64 waiting;
 
+	if (*(volatile __u32 *)&reader_sleeps) {
+		reader_sleeps = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
 	if (urgent)
 		return BPF_RB_FORCE_WAKEUP;
 	waiting = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
@@ -180,7 +189,7 @@ static __noinline int fork_tell(__u32 tgid)
 			count_submitted(RECORD_PROCESS_FORK);
 			bpf_ringbuf_submit(r, flags);
 		} else {
-			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
+			bpf_ringbuf_discard(r, flags);
 		}
 	}
 	bpf_map_delete_elem(&untold_forks, &tgid);

@@ -48,8 +48,11 @@ from sysmonlx.users import Users
 if TYPE_CHECKING:
     from subprocess import Popen
 
-#: The reader looks at least this often; a record waits so long at most.
+#: The reader looks so often while there is something; a record waits so long at most.
 TICK_S = 0.05
+#: After so many looks at nothing it sleeps until the kernel wakes it. One more than it
+#: takes: a record may be on its way that was not told yet that the reader sleeps.
+_QUIET_TICKS = 2
 _HOUSEKEEPING_S = 1.0
 #: So often, in seconds, memory is given back; first when the first files are hashed.
 _COLLECT_EVERY, _COLLECT_FIRST = 60, 5
@@ -85,6 +88,7 @@ class Daemon:
         self._rules = compile_rules(policy.ruleset)
         self._stopping = False
         self._hang_up = False
+        self._quiet = 0
         self._chores_done = 0
         self._children: list[Popen[bytes]] = []
         settings = policy.settings
@@ -245,7 +249,7 @@ class Daemon:
         if watchdog_s is not None:
             self._next_watchdog = 0.0
         while not self._stopping:
-            self._wait(0.0 if has_more else TICK_S)
+            self._wait(0.0 if has_more else self._pause_s(next_chores))
             has_more = self._work()
             now = time.monotonic()
             if now >= next_chores:
@@ -255,6 +259,15 @@ class Daemon:
                     self._next_watchdog = now + watchdog_s / 2
                     service.notify("WATCHDOG=1")
         self._stop()
+
+    def _pause_s(self, next_chores: float) -> float:
+        """Return how long to wait for the next look at the ring."""
+        if self._quiet < 1 or self.pipeline.held or self.output.spooled_bytes():
+            return TICK_S
+        self.capture.set_variable("reader_sleeps", 1)
+        if self._quiet < _QUIET_TICKS:
+            return TICK_S
+        return max(0.0, next_chores - time.monotonic())
 
     def _wait(self, timeout_s: float) -> None:
         writable = self.output.waiting()
@@ -276,6 +289,7 @@ class Daemon:
         self.health.peak_fill = max(self.health.peak_fill, ring.fill())
         for _ in range(_BATCHES):
             records = ring.read(_BATCH)
+            self._quiet = 0 if records else self._quiet + 1
             take(records)
             if self.pipeline.held:
                 self.pipeline.take_hashes()
