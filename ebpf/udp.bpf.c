@@ -209,7 +209,7 @@ int udp_sent(struct __sk_buff *skb)
 	return 1;
 }
 
-/* Before task storage was for programs on packets too: between v6.1 and v6.12. */
+/* Programs on packets reach the storage of tasks on 6.18, but not on 6.12. */
 SEC("?cgroup_skb/egress")
 int udp_sent_of_any(struct __sk_buff *skb)
 {
