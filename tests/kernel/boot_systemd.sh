@@ -14,6 +14,9 @@ mount -t tmpfs -o mode=755 machine "$top"
 mkdir "$top/new" "$top/work" "$top/root"
 mount -t overlay -o "lowerdir=/,upperdir=$top/new,workdir=$top/work" machine "$top/root"
 cd "$top/root"
+# Nor is an installation or a journal of this machine there.
+rm -rf "$top/root/etc/sysmonlx" "$top/root/var/lib/sysmonlx"
+mount -t tmpfs -o mode=755 logs var/log
 
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
