@@ -172,8 +172,8 @@ DATAGRAMS = """
 import socket, sys
 receiver = socket.socket(type=socket.SOCK_DGRAM)
 receiver.bind(('127.0.0.1', int(sys.argv[1])))
-for _ in range(40):
-    sender = socket.socket(type=socket.SOCK_DGRAM)
+senders = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(40)]
+for sender in senders:  # none is closed yet: each has a port of its own
     sender.sendto(b'', receiver.getsockname())
     receiver.recv(1)
 """

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -47,19 +48,22 @@ def test_rules_are_judged_in_the_kernel_where_it_can(tmp_path: Path) -> None:
 
 def test_datagrams_are_judged_in_the_kernel_where_it_can(tmp_path: Path) -> None:
     in_kernel = facts_of_kernel("")["has_bpf_loop"]
-    wanted, other = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
-    with wanted, other:
+    # each has a port of its own to the end
+    sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(2 + SENDERS * 2)]
+    wanted, other, *senders = sockets
+    with contextlib.ExitStack() as opened:
+        for each in sockets:
+            opened.enter_context(each)
         for receiver in (wanted, other):
             receiver.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
         rules = NOT_TO.format(port) + '<ProcessCreate onmatch="exclude"/>'
         with watching(tmp_path / "root", rules) as daemon:
             before = daemon.stats()["records"]["network_connect"]["filtered_in_kernel"]
-            for _ in range(SENDERS):
-                for receiver in (wanted, other):
-                    with socket.socket(type=socket.SOCK_DGRAM) as sender:
-                        sender.sendto(b"", receiver.getsockname())
-                        receiver.recv(1)
+            for number, sender in enumerate(senders):
+                receiver = (wanted, other)[number % 2]
+                sender.sendto(b"", receiver.getsockname())
+                receiver.recv(1)
             events = daemon.settle()
             stats = daemon.stats()
         ports = [each.get("DestinationPort", "") for each in events]
