@@ -139,7 +139,10 @@ def test_interrupt_at_any_moment_ends_without_a_traceback(
     time.sleep(after_s)
     watching.send_signal(signal.SIGINT)
     _, err = watching.communicate(timeout=DEADLINE_S)
-    assert (watching.returncode in (0, 130), b"Traceback" in err) == (True, False)
+    # Interrupted within exec() of a text, as dataclasses are made, Python ends by the
+    # signal itself: to a shell that is 130, too.
+    assert watching.returncode in (0, 130, -signal.SIGINT)
+    assert b"Traceback" not in err
 
 
 def test_installed_instance_in_the_foreground_is_replaced_by_a_daemon(
