@@ -75,12 +75,12 @@ class Rsyslog:
             self.process = None
 
     def lines(self) -> list[str]:
-        """Return what was written by "sysmon", without rsyslog's prefix."""
+        """Return the whole lines of "sysmon", without rsyslog's prefix."""
         if not self.messages.exists():
             return []
-        text = self.messages.read_bytes().decode()
+        lines = self.messages.read_bytes().split(b"\n")[:-1]  # the last may be half
         found = (
-            re.fullmatch(r".{15} \S+ sysmon: (.*)", line) for line in text.split("\n")
+            re.fullmatch(r".{15} \S+ sysmon: (.*)", line.decode()) for line in lines
         )
         return [match[1] for match in found if match]
 
