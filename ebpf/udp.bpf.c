@@ -8,12 +8,11 @@
 #include "maps.bpf.h"
 #include "network.bpf.h"
 #include "sock.bpf.h"
+#include "udp_recent.bpf.h"
 
 #define MSG_PEEK 0x2
 #define MSG_ERRQUEUE 0x2000
 #define CHARGE_STEPS 32 /* runs looked at by one receive; the next goes on */
-
-__u64 udp_interval_ns = 0; /* a flow is reported again after it; set by user space at any time */
 
 /* A flow of one image of one process; thread and user are no part of it. */
 struct udp_key {
@@ -30,73 +29,6 @@ struct {
 	__type(key, struct udp_key);
 	__type(value, __u64);
 } udp_flows SEC(".maps");
-
-/* A flow that a thread had part in lately: spares most datagrams the search in udp_flows. */
-struct udp_recent {
-	struct flow flow;
-	__u64 start_boot_ns; /* of the thread */
-	__u64 reported;
-	__u64 writers; /* who finds itself alone writes */
-	__u32 tid; /* 0: of no one, or being written */
-	__u32 exec_id;
-};
-
-#define UDP_RECENT 64 /* a power of two */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, UDP_RECENT);
-	__type(key, __u32);
-	__type(value, struct udp_recent);
-} udp_recently SEC(".maps");
-
-static __always_inline struct udp_recent *udp_recent_of(const struct flow *flow)
-{
-	const __u32 *local = (void *)flow->local_address, *remote = (void *)flow->remote_address;
-	__u32 mixed = local[0] ^ remote[0] ^ remote[3] ^ flow->remote_port ^ flow->local_port << 3;
-	__u32 slot = (mixed ^ mixed >> 8 ^ mixed >> 16) & (UDP_RECENT - 1);
-
-	return bpf_map_lookup_elem(&udp_recently, &slot);
-}
-
-/*
- * Whether a slot is of this thread and flow. The thread is asked first and last: where tasks
- * preempt each other, one may write between any two steps, but never this thread's number.
- */
-static __always_inline bool udp_recent_is(const struct udp_recent *recent,
-					  const struct udp_recent *wanted)
-{
-	const volatile __u32 *tid = &recent->tid;
-
-	if (*tid != wanted->tid || recent->start_boot_ns != wanted->start_boot_ns ||
-	    recent->exec_id != wanted->exec_id ||
-	    wanted->reported - recent->reported >= udp_interval_ns ||
-	    !flow_is_equal(&recent->flow, &wanted->flow))
-		return false;
-	barrier();
-	return *tid == wanted->tid;
-}
-
-/*
- * Leaves the slot alone that a task was preempted in. An addition, for the exchange is of v5.12,
- * 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg").
- */
-static __always_inline void udp_recent_set(struct udp_recent *recent,
-					   const struct udp_recent *wanted)
-{
-	__sync_fetch_and_add(&recent->writers, 1);
-	if (*(volatile __u64 *)&recent->writers == 1) {
-		*(volatile __u32 *)&recent->tid = 0;
-		barrier();
-		recent->flow = wanted->flow;
-		recent->start_boot_ns = wanted->start_boot_ns;
-		recent->exec_id = wanted->exec_id;
-		recent->reported = wanted->reported;
-		barrier();
-		*(volatile __u32 *)&recent->tid = wanted->tid;
-	}
-	__sync_fetch_and_add(&recent->writers, -1);
-}
 
 /* When this process's flow was reported; 0: it is to be now, and the caller must. */
 static __always_inline __u64 udp_flow_reported(const struct flow *flow, const struct owner *owner,
@@ -146,29 +78,29 @@ VERIFIED_ONCE int udp_is_due(const struct flow *flow)
 	return !reported;
 }
 
-/* The rules are asked here, not by the caller of both, for the stack that it takes. */
-VERIFIED_ONCE int udp_send_due(const struct flow *flow, bool initiated)
+static __always_inline int udp_send(const struct flow *flow, bool initiated, bool asks_image)
 {
 	struct owner owner;
 
 	if (!flow)
 		return 0;
 	owner_fill(&owner);
-	owner_answers_keep(&owner);
+	if (asks_image)
+		owner_answers_keep(&owner);
 	network_report(&owner, flow, initiated, false);
 	return 0;
+}
+
+/* Not by udp_is_due() itself: the rules are asked here, and both take much of the stack. */
+VERIFIED_ONCE int udp_send_due(const struct flow *flow, bool initiated)
+{
+	return udp_send(flow, initiated, true);
 }
 
 /* The same where the program cannot reach the storage of tasks: its image stays unknown. */
 VERIFIED_ONCE int udp_send_due_of_any(const struct flow *flow, bool initiated)
 {
-	struct owner owner;
-
-	if (!flow)
-		return 0;
-	owner_fill(&owner);
-	network_report(&owner, flow, initiated, false);
-	return 0;
+	return udp_send(flow, initiated, false);
 }
 
 /* Report a flow of the current task, unless it was lately. */
