@@ -168,7 +168,7 @@ class Daemon:
             self.context,
             self.output,
             self.hasher,
-            self._mark_known,
+            self.capture.mark_known,
         )
         self.pipeline.use_rules(self._rules)
         self.filter = KernelFilter(self.capture.maps, self.capture.btf)
@@ -198,9 +198,6 @@ class Daemon:
         self.hasher.size_limit = settings.hash_size_limit_bytes
         self.hasher.wait_s = settings.hash_wait_ms / 1000
         self.hasher.set_algorithms(settings.hash_algorithms)
-
-    def _mark_known(self, file: bytes) -> None:
-        self.capture.mark_known(file)
 
     def _scan(self) -> None:
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -262,7 +259,8 @@ class Daemon:
 
     def _pause_s(self, next_chores: float) -> float:
         """Return how long to wait for the next look at the ring."""
-        if self._quiet < 1 or self.pipeline.held or self.output.spooled_bytes():
+        waits = self.capture.ring.fill() or self.pipeline.held
+        if self._quiet < 1 or waits or self.output.spooled_bytes():
             return TICK_S
         self.capture.set_variable("reader_sleeps", 1)
         if self._quiet < _QUIET_TICKS:
