@@ -6,90 +6,206 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sysmonlx.errors import ControlError, SysmonlxError
+from sysmonlx.errors import ControlError, NoAnswerError, SysmonlxError
 
 Message = dict[str, Any]
 
-#: A configuration of tens of thousands of rules fits; more is no request.
+#: A configuration of tens of thousands of rules fits; a longer message is no request.
 MESSAGE_LIMIT_BYTES = 64 << 20
+#: Time a peer has for its request, and for taking the answer, in seconds.
 _PEER_TIMEOUT_S = 2.0
 _ANSWER_TIMEOUT_S = 30.0
+#: Connections at a time. One more ends the oldest of those that have sent no request.
+_PEERS_LIMIT = 32
+_READ_BYTES = 1 << 16
+#: Pause between two tries to get into a listener's full queue, in seconds.
+_CONNECT_RETRY_S = 0.01
+#: Errors of a request that is not as it should be, while it is read.
+_NONSENSE = (ValueError, RecursionError, MemoryError)
+
+
+@dataclass(eq=False, slots=True)
+class _Peer:
+    """One connection: what it has sent, then what is left of its answer."""
+
+    connection: socket.socket
+    deadline_s: float
+    received: bytearray = field(default_factory=bytearray)
+    answer: memoryview | None = None
 
 
 class ControlServer:
-    """Listens at `path` (mode 0600, replaced when a dead daemon left it)."""
+    """Listens at `path` (mode 0600, replaced when a dead daemon left it).
+
+    No peer is waited for: `fileno` is readable when one of them, or a new one, can be
+    served without waiting, and `serve` does that. `expire` ends those that are slow.
+    """
 
     def __init__(self, path: Path, answer: Callable[[Message], Message]) -> None:
         self._path = path
         self._answer = answer
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        before = os.umask(0o177)
-        try:
-            self._socket.bind(os.fspath(path))
-        except OSError as error:
-            self._socket.close()
-            reason = error.strerror or str(error)
-            raise ControlError(f"Cannot listen at {path}: {reason}") from error
-        finally:
-            os.umask(before)
-        self._socket.listen(8)
-        self._socket.setblocking(False)
+        self._socket = _listening_at(path)
+        self._peers: dict[int, _Peer] = {}
+        self._epoll = select.epoll()
+        self._epoll.register(self._socket.fileno(), select.EPOLLIN)
 
     def fileno(self) -> int:
-        """Return the descriptor to poll for reading."""
-        return self._socket.fileno()
+        """Return the descriptor to poll for reading: an epoll of all connections."""
+        return self._epoll.fileno()
 
     def serve(self) -> None:
-        """Answer one waiting connection; a peer that misbehaves is dropped."""
+        """Do what can be done without waiting; a peer that misbehaves is dropped."""
+        for fd, _ in self._epoll.poll(0):
+            if fd == self._socket.fileno():
+                self._accept()
+            elif fd in self._peers:
+                self._serve_peer(self._peers[fd])
+
+    def expire(self) -> None:
+        """Drop the peers whose time is over; call it every second or so.
+
+        A peer that can be served now is not late: the daemon was.
+        """
+        now_s = time.monotonic()
+        late = {fd: p for fd, p in self._peers.items() if p.deadline_s <= now_s}
+        for fd in late.keys() - dict(self._epoll.poll(0) if late else ()).keys():
+            self._drop(late[fd])
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # none is left, or no descriptor is free
+            for _ in range(_PEERS_LIMIT):
+                self._take_in(self._socket.accept()[0])
+
+    def _take_in(self, connection: socket.socket) -> None:
         try:
-            connection, _ = self._socket.accept()
+            is_ours = _peer_uid(connection) == os.geteuid()
+            connection.setblocking(False)
         except OSError:
+            is_ours = False
+        if not is_ours:
+            connection.close()
             return
-        hopeless = contextlib.suppress(OSError, ValueError, RecursionError)
-        with connection, hopeless:
-            if _peer_uid(connection) == os.geteuid():
-                message = _receive(connection, _PEER_TIMEOUT_S)
-                connection.settimeout(_PEER_TIMEOUT_S)
-                _send(connection, self._answered(message))
+        if len(self._peers) >= _PEERS_LIMIT:
+            self._drop(min(self._peers.values(), key=_by_patience))
+        peer = _Peer(connection, time.monotonic() + _PEER_TIMEOUT_S)
+        self._peers[connection.fileno()] = peer
+        self._epoll.register(connection.fileno(), select.EPOLLIN)
+
+    def _serve_peer(self, peer: _Peer) -> None:
+        try:
+            if peer.answer is None:
+                self._receive(peer)
+            if peer.answer is not None:
+                self._send(peer)
+        except OSError:
+            self._drop(peer)
+
+    def _receive(self, peer: _Peer) -> None:
+        """Take what the peer has sent; answer when the request is whole."""
+        with contextlib.suppress(BlockingIOError):
+            part = peer.connection.recv(_READ_BYTES)
+            peer.received += part
+            if not part or len(peer.received) > MESSAGE_LIMIT_BYTES:
+                raise ConnectionError("cut short")
+        if not peer.received.endswith(b"\n"):
+            return
+        try:
+            message = _parsed(peer.received)
+        except _NONSENSE as error:
+            raise ConnectionError("not a request") from error
+        peer.received = bytearray()
+        data = json.dumps(self._answered(message)).encode() + b"\n"
+        peer.answer = memoryview(data)
+        peer.deadline_s = time.monotonic() + _PEER_TIMEOUT_S
+        self._epoll.modify(peer.connection.fileno(), select.EPOLLOUT)
+
+    def _send(self, peer: _Peer) -> None:
+        """Send what the peer takes of its answer."""
+        answer = peer.answer or memoryview(b"")
+        with contextlib.suppress(BlockingIOError):
+            peer.answer = answer = answer[peer.connection.send(answer) :]
+        if not answer:
+            self._drop(peer)
+
+    def _drop(self, peer: _Peer) -> None:
+        fd = peer.connection.fileno()
+        self._peers.pop(fd, None)
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(fd)
+        peer.connection.close()
 
     def _answered(self, message: Message) -> Message:
         try:
             return {"ok": True, **self._answer(message)}
         except SysmonlxError as error:
             return {"ok": False, "error": str(error)}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            text = f"The request is malformed: {type(error).__name__}: {error}"
+        except Exception as error:
+            # Whatever goes wrong with a request is no reason to stop the capture.
+            text = f"The daemon failed: {type(error).__name__}: {error}"
             return {"ok": False, "error": text}
 
     def close(self) -> None:
-        """Stop listening and remove the socket."""
+        """Stop listening, drop all peers and remove the socket."""
+        for peer in tuple(self._peers.values()):
+            self._drop(peer)
+        self._epoll.close()
         self._socket.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
+
+
+def _listening_at(path: Path) -> socket.socket:
+    """Return a socket that listens at `path`, for its owner alone.
+
+    Raises:
+        ControlError: it cannot be made.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    before = os.umask(0o177)
+    try:
+        listening.bind(os.fspath(path))
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or str(error)
+        raise ControlError(f"Cannot listen at {path}: {reason}") from error
+    finally:
+        os.umask(before)
+    listening.listen(_PEERS_LIMIT)
+    listening.setblocking(False)
+    return listening
+
+
+def _by_patience(peer: _Peer) -> tuple[bool, float]:
+    """Order peers: first those that are not being answered, the oldest of them."""
+    return peer.answer is not None, peer.deadline_s
 
 
 def request(path: Path, message: Message) -> Message:
     """Return the daemon's answer to `message`.
 
     Raises:
-        ControlError: the daemon does not run, does not answer, or says no.
+        NoAnswerError: the daemon has the request, and has not answered in time.
+        ControlError: the daemon does not run, ends, or says no.
     """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with connection:
-        connection.settimeout(_ANSWER_TIMEOUT_S)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
-            connection.connect(os.fspath(path))
-            _send(connection, message)
-            answer = _receive(connection, _ANSWER_TIMEOUT_S)
+            _connect(connection, path, _ANSWER_TIMEOUT_S)
+            connection.sendall(json.dumps(message).encode() + b"\n")
+            answer = _receive_whole(connection, _ANSWER_TIMEOUT_S)
+        except TimeoutError as error:
+            text = f"The daemon has not answered within {_ANSWER_TIMEOUT_S:g} s"
+            raise NoAnswerError(text) from error
         except OSError as error:
             reason = error.strerror or "no answer"
             raise ControlError(f"The daemon cannot be reached: {reason}") from error
@@ -102,14 +218,33 @@ def request(path: Path, message: Message) -> Message:
 
 def is_running(path: Path) -> bool:
     """Say whether a daemon listens at `path`."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with connection:
-        connection.settimeout(_PEER_TIMEOUT_S)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
-            connection.connect(os.fspath(path))
+            _connect(connection, path, _PEER_TIMEOUT_S)
         except OSError:
             return False
     return True
+
+
+def _connect(connection: socket.socket, path: Path, timeout_s: float) -> None:
+    """Connect, and let later calls wait for so long.
+
+    A socket with a time-out does not wait for a place in the queue of a busy listener:
+    unix(7), EAGAIN.
+
+    Raises:
+        OSError: nobody listens, or the queue is full all the time.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    connection.settimeout(timeout_s)
+    while True:
+        try:
+            connection.connect(os.fspath(path))
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_CONNECT_RETRY_S)
 
 
 def _peer_uid(connection: socket.socket) -> int:
@@ -119,20 +254,20 @@ def _peer_uid(connection: socket.socket) -> int:
     return int(uid)
 
 
-def _send(connection: socket.socket, message: Message) -> None:
-    connection.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _receive(connection: socket.socket, timeout_s: float) -> Message:
+def _receive_whole(connection: socket.socket, timeout_s: float) -> Message:
     """Return what the peer sends within this time in all, however slowly it does."""
     deadline = time.monotonic() + timeout_s
     data = bytearray()
     while not data.endswith(b"\n"):
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        part = connection.recv(1 << 16)
+        part = connection.recv(_READ_BYTES)
         if not part or len(data) > MESSAGE_LIMIT_BYTES:
             raise ValueError("cut short")
         data += part
+    return _parsed(data)
+
+
+def _parsed(data: bytes | bytearray) -> Message:
     message = json.loads(data)
     if not isinstance(message, dict):
         raise ValueError("not an object")

@@ -79,5 +79,9 @@ class ControlError(SysmonlxError):
     """The running daemon refused a request or could not be reached."""
 
 
+class NoAnswerError(ControlError):
+    """The daemon took a request and has not answered: it may still carry it out."""
+
+
 class InstallError(SysmonlxError):
     """A file or service that could not be installed or removed."""
