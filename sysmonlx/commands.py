@@ -26,7 +26,7 @@ from sysmonlx.cli import (
     OK,
     WRITE_ERROR,
 )
-from sysmonlx.errors import ControlError, UsageError
+from sysmonlx.errors import ControlError, NoAnswerError, UsageError
 from sysmonlx.helptext import config_help, usage
 from sysmonlx.listing import listing, rule_lines
 from sysmonlx.lock import daemon_pid, exclusive
@@ -220,13 +220,18 @@ def _configure(
 
 def _reload(paths: Paths, new: installation.Installed, policy: Policy) -> int:
     """Put a policy in force and store it, or leave everything as it is."""
-    message = {"do": "reload", "policy": policy.to_json()}
+    message = {"do": "reload", **new.to_message()}
     try:
         answer = control.request(paths.control_socket, message)
+    except NoAnswerError as error:
+        text = "the update may still happen: sysmonlx -c shows what is in force"
+        print(f"Error: {error}; {text}.", file=sys.stderr)
+        return BAD_PARAMETERS
     except ControlError as error:
         print(f"Error: {error}; the old rules stay in force.", file=sys.stderr)
         return BAD_PARAMETERS
-    new.write(paths)
+    if not answer.get("stored"):  # a daemon of an earlier version
+        new.write(paths)
     _tell(answer["missing"])
     print(_in_force(policy))
     return OK

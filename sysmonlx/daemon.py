@@ -11,6 +11,8 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sysmonlx import __version__, capabilities, memory, service
@@ -21,7 +23,6 @@ from sysmonlx.enrich import Context
 from sysmonlx.errors import CaptureError, ControlError
 from sysmonlx.hashes import Hasher
 from sysmonlx.health import Health
-from sysmonlx.hooks import hooks_for, wanted_records
 from sysmonlx.installation import run_again
 from sysmonlx.kernelfilter import KernelFilter
 from sysmonlx.output import Output
@@ -30,10 +31,11 @@ from sysmonlx.process import Identity
 from sysmonlx.processes import ProcessTable
 from sysmonlx.procfs import Procfs
 from sysmonlx.reading import is_changed
+from sysmonlx.reload import InForce, Reload, forget_before
 from sysmonlx.render import Renderer
 from sysmonlx.resolve import Resolver
-from sysmonlx.rules import Rules, compile_rules
-from sysmonlx.ruleset import Policy
+from sysmonlx.rules import compile_rules
+from sysmonlx.ruleset import Policy, Settings
 from sysmonlx.services import Services
 from sysmonlx.state import (
     Paths,
@@ -60,7 +62,7 @@ _COLLECT_EVERY, _COLLECT_FIRST = 60, 5
 _BATCH, _BATCHES = 256, 32
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
 _DRAIN_S, _HASH_S, _CLOSE_S = 0.7, 0.3, 0.5
-_STATE, _CONFIG = 4, 16
+_STATE, _CONFIG, _ERROR = 4, 16, 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,8 @@ class Daemon:
     """Everything that runs, for one policy at a time."""
 
     def __init__(self, policy: Policy, options: Options) -> None:
-        self.policy = policy
         self.options = options
-        self._rules = compile_rules(policy.ruleset)
+        self._in_force = InForce(policy, compile_rules(policy.ruleset))
         self._stopping = False
         self._hang_up = False
         self._quiet = 0
@@ -99,6 +100,12 @@ class Daemon:
             keep_in=options.paths.programs_file if options.keeps_state else None,
         )
         self._control: ControlServer | None = None
+        self._handlers: dict[int, Callable[[], object]] = {}
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._in_force.policy
 
     def start(self) -> None:
         """Load, scan, attach; afterwards every event is seen.
@@ -110,14 +117,14 @@ class Daemon:
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_hang_up)
-        hooks = hooks_for(self._rules.can_emit, self.policy.settings)
+        hooks, rules = self._in_force.hooks(), self._in_force.rules
         self.capture.load(hooks)
         self._make_pipeline()
         self._scan()
         self.capture.attach_processes()
         self._scan()
-        self._tell_kernel(self._rules)
-        self.filter.install(self._rules, self.users.names)
+        self.reload.tell_kernel(self.policy.settings, rules)
+        self.filter.install(rules, self.users.names)
         self.capture.want(hooks)
         self._listen()
         if self.options.drops_capabilities:
@@ -125,18 +132,6 @@ class Daemon:
             self.capture.forget_modules()
         self._report_start()
         self.output.flush()
-
-    def _tell_kernel(self, *rules: Rules) -> None:
-        """Say which records any of these rules could use."""
-        numbers = self.capture.layouts.number
-        wanted = 0
-        for each in rules:
-            wanted |= wanted_records(numbers, each.can_emit)
-        settings, tell = self.policy.settings, self.capture.set_variable
-        tell("wanted_records", wanted)
-        tell("truncation_as_create", settings.truncation_as_create)
-        tell("failed_connects", settings.failed_connects)
-        tell("udp_interval_ns", settings.udp_interval_s * 1_000_000_000)
 
     def _make_pipeline(self) -> None:
         options, settings = self.options, self.policy.settings
@@ -150,7 +145,6 @@ class Daemon:
         self.processes.rescan = self._rescan
         self.users = Users()
         self.hasher: Hasher[Held] = Hasher(procfs, settings.hash_algorithms)
-        self._set_hash_limits()
         self.context = Context(
             self.processes,
             self.users,
@@ -161,7 +155,7 @@ class Daemon:
         )
         ids = RecordIds(paths.record_id_file if options.keeps_state else None)
         self.output = Output(ids, options.watch)
-        self._configure_output()
+        self.output.configure(settings, partial(self._make_renderer, settings))
         self.pipeline = Pipeline(
             self.capture.layouts,
             self.processes,
@@ -170,34 +164,33 @@ class Daemon:
             self.hasher,
             self.capture.mark_known,
         )
-        self.pipeline.use_rules(self._rules)
+        self.pipeline.use_rules(self._in_force.rules)
         self.filter = KernelFilter(self.capture.maps, self.capture.btf)
         self.health = Health(self.capture, self.pipeline, self.output, self.context)
-        self.health.end_budget(settings.budget_percent)
         self.statistics = Statistics(self)
+        self.reload = Reload(
+            self.capture,
+            self.pipeline,
+            self.filter,
+            self.context,
+            self.output,
+            self.hasher,
+            self.health,
+            self.users,
+            self._make_renderer,
+        )
+        self.reload.set_settings(settings)
 
-    def _configure_output(self) -> None:
-        settings = self.policy.settings
-        computer = os.uname().nodename
-
-        def make_renderer(form: str) -> Renderer:
-            return Renderer(
-                form,
-                computer,
-                os.getpid(),
-                os.getpid(),
-                os.geteuid(),
-                settings.line_limit_bytes,
-                settings.field_sizes,
-            )
-
-        self.output.configure(settings, make_renderer)
-
-    def _set_hash_limits(self) -> None:
-        settings = self.policy.settings
-        self.hasher.size_limit = settings.hash_size_limit_bytes
-        self.hasher.wait_s = settings.hash_wait_ms / 1000
-        self.hasher.set_algorithms(settings.hash_algorithms)
+    def _make_renderer(self, settings: Settings, form: str) -> Renderer:
+        return Renderer(
+            form,
+            os.uname().nodename,
+            os.getpid(),
+            os.getpid(),
+            os.geteuid(),
+            settings.line_limit_bytes,
+            settings.field_sizes,
+        )
 
     def _scan(self) -> None:
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -208,13 +201,22 @@ class Daemon:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._epoll = select.epoll()
-        self._epoll.register(self.capture.ring.fileno(), select.EPOLLIN)
-        self._epoll.register(self.hasher.fileno(), select.EPOLLIN)
-        self._epoll.register(self._wake_read, select.EPOLLIN)
+        self._handle(self.capture.ring.fileno(), _nothing)  # `_work` reads it
+        self._handle(self.hasher.fileno(), self.pipeline.take_hashes)
+        self._handle(self._wake_read, self._drain_signals)
         if self.options.keeps_state:
-            paths = self.options.paths
-            self._control = ControlServer(paths.control_socket, self._answer)
-            self._epoll.register(self._control.fileno(), select.EPOLLIN)
+            path = self.options.paths.control_socket
+            self._control = ControlServer(path, self._answer)
+            self._handle(self._control.fileno(), self._control.serve)
+
+    def _handle(self, fd: int, handler: Callable[[], object]) -> None:
+        """Call `handler` whenever `fd` is readable; it reads all that is there."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def _drain_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
@@ -275,11 +277,7 @@ class Daemon:
         for fd in writable:
             self._epoll.unregister(fd)
         for fd, _ in events:
-            if fd == self._wake_read:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(fd, 4096)
-            elif self._control is not None and fd == self._control.fileno():
-                self._control.serve()
+            self._handlers.get(fd, _nothing)()
 
     def _work(self) -> bool:
         """Take what the ring holds, in batches; True: there may be more."""
@@ -300,6 +298,8 @@ class Daemon:
         self.context.set_clock(measure_boot_offset())
         self.context.renew()
         self._tell_users()
+        if self._control is not None:
+            self._control.expire()
         self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if self.health.check() or self.processes.unknown:
             self._rescan()
@@ -333,7 +333,7 @@ class Daemon:
 
     def _answer(self, message: Message) -> Message:
         if message.get("do") == "reload":
-            return self._reload(Policy.from_json(message["policy"]))
+            return self._reload(message)
         if message.get("do") == "stats":
             return {"stats": self.statistics.collect()}
         if message.get("do") == "pid":
@@ -342,33 +342,18 @@ class Daemon:
             return {"missing": self.missing()}
         raise ControlError("The daemon does not know this request")
 
-    def _reload(self, policy: Policy) -> Message:
+    def _reload(self, message: Message) -> Message:
         """Put a new policy in force: the programs stay attached meanwhile."""
-        before = self.policy
-        rules = compile_rules(policy.ruleset)
-        if policy.settings.ring_size_bytes != before.settings.ring_size_bytes:
-            raise ControlError("RingSize takes effect at the next start: use -i")
-        paths, text = self.options.paths, policy.to_json()
-        paths.write(paths.policy_file, text.encode())  # first: this may fail
-        hooks = hooks_for(rules.can_emit, policy.settings)
+        policy, files = _new_policy(message, self.options.paths)
         self._work()
-        self._tell_kernel(self._rules, rules)
-        self.capture.want({*hooks, *hooks_for(self._rules.can_emit, before.settings)})
-        self._rules, self.policy = rules, policy
-        self.pipeline.use_rules(rules)
-        self.filter.install(rules, self.users.names)
-        self.context.settings = policy.settings
-        self._tell_kernel(rules)
-        self._set_hash_limits()
-        self.health.end_budget(policy.settings.budget_percent)
-        self.capture.want(hooks)
-        if policy.settings != before.settings:
-            self._configure_output()
-        name = policy.source or "-"
-        now = self.pipeline.utc_now()
-        self.pipeline.report(_CONFIG, (now, name, self.policy.digest_text()))
+        self._in_force, troubles = self.reload.put(self._in_force, policy, files)
+        now, name = self.pipeline.utc_now(), policy.source or "-"
+        self.pipeline.report(_CONFIG, (now, name, policy.digest_text()))
+        for text in troubles:
+            self.pipeline.report(_ERROR, (now, "Configuration", text))
         self.output.flush()
-        return {"missing": self.missing()}
+        forget_before()
+        return {"missing": self.missing(), "stored": True}
 
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""
@@ -397,3 +382,33 @@ class Daemon:
             self.output.close(_CLOSE_S)
             self.hasher.close()
         self.capture.close()
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _new_policy(message: Message, paths: Paths) -> tuple[Policy, dict[Path, bytes]]:
+    """Return the policy of a request, and what is to be stored, by file.
+
+    The configuration file comes last. A start that finds it older than the policy
+    reads it again: an update that a power failure cuts short has not happened.
+
+    Raises:
+        ControlError: the request has no policy that can be used.
+    """
+    try:
+        text = str(message["policy"])
+        policy = Policy.from_json(text)
+    except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ControlError(f"The request is malformed: {reason}") from error
+    files = {paths.policy_file: text.encode()}
+    for name, path in (
+        ("command_line", paths.command_line_file),
+        ("config", paths.config_file),
+    ):
+        data = message.get(name)
+        if isinstance(data, str):
+            files[path] = data.encode("latin-1", "replace")
+    return policy, files

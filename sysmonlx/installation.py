@@ -83,6 +83,22 @@ class Installed:
         """Return what is stored now."""
         return cls(*map(_bytes_of, _stored_files(paths)))
 
+    def to_message(self) -> dict[str, str]:
+        """Return what a running daemon is to put in force and to store.
+
+        Bytes stand as the characters of the same numbers.
+        """
+        parts = (
+            ("policy", self.policy, "utf-8"),
+            ("config", self.config, "latin-1"),
+            ("command_line", self.command_line, "latin-1"),
+        )
+        return {
+            name: data.decode(encoding)
+            for name, data, encoding in parts
+            if data is not None
+        }
+
     def write(self, paths: Paths) -> None:
         """Store this; what has the same content already is not touched.
 

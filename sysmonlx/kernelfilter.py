@@ -8,6 +8,8 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from errno import ENOENT
 from typing import Any
 
 from sysmonlx.automaton import Table
@@ -40,11 +42,28 @@ _USER = struct.Struct("=QII")  # struct filter_user
 _BITS = struct.Struct("=Q")
 
 
-class KernelFilter:
-    """Has the kernel discard what the rules exclude for certain.
+def _nothing(event_id: int) -> bool:
+    return False
 
-    `reasons` says for each event why user space filters it; "" for the kernel.
+
+@dataclass(slots=True)
+class Prepared:
+    """Rules that are ready for the kernel: a switch puts them in force.
+
+    `fd` is a map with the packed rules, -1 where the kernel is to discard nothing;
+    `users` are those whose answers the kernel has been told for this `generation`.
     """
+
+    generation: int = 0
+    fd: int = -1
+    rules: KernelRules | None = None
+    users: dict[int, str] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    can_emit: Callable[[int], bool] = _nothing
+
+
+class KernelFilter:
+    """Has the kernel discard what the rules exclude for certain."""
 
     def __init__(self, maps: Mapping[str, BpfMap], btf: Btf) -> None:
         self._maps = maps
@@ -55,11 +74,18 @@ class KernelFilter:
         }
         self._layout = btf.ctype(btf.find("filter_rules", Kind.STRUCT))
         self._generation = 0
-        self._in_force = False
-        self._rules: KernelRules | None = None
-        self._users: dict[int, str] = {}
-        self.reasons: dict[int, str] = {}
-        self._can_emit: Callable[[int], bool] = lambda event_id: False
+        self._now = Prepared()
+        self._may_hold_rules = False
+
+    @property
+    def now(self) -> Prepared:
+        """The rules in force, for `use`: also after a `use` that failed half way."""
+        return self._now
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why user space filters an event, by its id; "" for the kernel."""
+        return self._now.reasons
 
     def install(self, rules: Rules, users: Mapping[int, str]) -> None:
         """Put rules in force, at once for every event that begins from now on.
@@ -70,40 +96,74 @@ class KernelFilter:
             rules: The compiled rules.
             users: Names of the users that are known, by number; see `add_user`.
         """
-        self._can_emit = rules.can_emit
+        self.discard(self.use(self.prepare(rules, users)))
+
+    def prepare(self, rules: Rules, users: Mapping[int, str]) -> Prepared:
+        """Return rules ready for `use`; `discard` gives back what they hold.
+
+        The rules in force stay in force. Rules that the kernel does not take are left
+        to user space: what is returned has the kernel discard nothing.
+        """
+        self._generation += 1
+        made = Prepared(self._generation, can_emit=rules.can_emit)
         if "filter_rules" not in self._maps:
-            self.remove("this kernel has no bpf_loop()")
-            return
+            return _left(made, "this kernel has no bpf_loop()")
         decisions = {event_id: rules.decision(event_id) for event_id in EVENTS}
         compiled = compile_kernel_rules(decisions, self._numbers)
         if compiled is None:
-            self.remove("its rules are too many for the kernel's tables")
-            return
-        reasons = {event.event_id: event.reason for event in compiled.events}
-        if all(reasons.values()):  # nothing to ask; to swap rules takes milliseconds
-            self.remove("")
-            self.reasons = reasons
-            return
-        self._generation += 1
-        former, self._rules = self._users, compiled
-        self._users = {}
+            return _left(made, "its rules are too many for the kernel's tables")
+        made.reasons = {event.event_id: event.reason for event in compiled.events}
+        if all(made.reasons.values()):  # nothing to ask; to swap takes milliseconds
+            return made
         try:
-            self._put(compiled, users)
+            self._fill(made, compiled, users)
         except LibbpfError as error:
-            self.remove(f"the kernel refuses the rules: {error}")
-        else:
-            self.reasons = reasons
-        self._forget(self._generation - 1, former)
+            self.discard(made)
+            return _left(made, f"the kernel refuses the rules: {error}")
+        except BaseException:
+            self.discard(made)
+            raise
+        return made
 
-    def _put(self, compiled: KernelRules, users: Mapping[int, str]) -> None:
+    def _fill(
+        self, made: Prepared, compiled: KernelRules, users: Mapping[int, str]
+    ) -> None:
+        made.rules = compiled
         for uid, name in users.items():
-            self._tell(compiled, uid, name)
-        fd = create_array("filter_rules", self._packed(compiled))
-        try:
-            self._maps["filter_rules"].update(_FIRST, struct.pack("=I", fd))
-        finally:
-            os.close(fd)
-        self._in_force = True
+            self._tell(made, uid, name)
+        made.fd = create_array("filter_rules", self._packed(compiled, made.generation))
+
+    def use(self, prepared: Prepared) -> Prepared:
+        """Put prepared rules in force; return those that were, which `use` takes back.
+
+        Raises:
+            LibbpfError: the kernel keeps the rules that were in force.
+        """
+        before = self._now
+        if prepared.fd >= 0:
+            self._may_hold_rules = True
+            packed_fd = struct.pack("=I", prepared.fd)
+            self._maps["filter_rules"].update(_FIRST, packed_fd)
+        elif self._may_hold_rules:
+            try:
+                self._maps["filter_rules"].delete(_FIRST)
+            except LibbpfError as error:
+                if error.errno != ENOENT:
+                    raise
+            self._may_hold_rules = False
+        self._now = prepared
+        return before
+
+    def discard(self, prepared: Prepared) -> None:
+        """Give back what rules hold that are not in force, or not any more."""
+        for uid in prepared.users:
+            with suppress(LibbpfError):
+                key = _USER.pack(prepared.generation, uid, 0)
+                self._maps["filter_users"].delete(key)
+        prepared.users, prepared.rules = {}, None
+        if prepared.fd >= 0:
+            os.close(prepared.fd)
+            prepared.fd = -1
 
     def remove(self, reason: str) -> None:
         """Discard nothing in the kernel any more.
@@ -111,17 +171,13 @@ class KernelFilter:
         Raises:
             LibbpfError: the kernel keeps the rules that were in force.
         """
-        self.reasons = dict.fromkeys(EVENTS, reason)
-        self._rules = None
-        if self._in_force:
-            self._maps["filter_rules"].delete(_FIRST)
-            self._in_force = False
-        self._forget(self._generation, self._users)
-        self._users = {}
+        self._generation += 1
+        left = Prepared(self._generation, can_emit=self._now.can_emit)
+        self.discard(self.use(_left(left, reason)))
 
     def wanted(self) -> list[int]:
         """Return the events that the rules could report and the kernel knows."""
-        return [event_id for event_id in self.reasons if self._can_emit(event_id)]
+        return [event_id for event_id in self.reasons if self._now.can_emit(event_id)]
 
     def remarks(self) -> list[str]:
         """Return which events cost more than they had to, and why, a line each."""
@@ -144,31 +200,26 @@ class KernelFilter:
 
         Events of users who were never told are left to user space.
         """
-        if self._rules is None:
+        if self._now.rules is None:
             return
         try:
-            self._tell(self._rules, uid, name)
+            self._tell(self._now, uid, name)
         except LibbpfError as error:
             self.remove(f"the kernel refuses a user: {error}")
 
-    def _tell(self, rules: KernelRules, uid: int, name: str) -> None:
-        if self._users.get(uid) == name:
+    def _tell(self, rules: Prepared, uid: int, name: str) -> None:
+        if rules.rules is None or rules.users.get(uid) == name:
             return
-        if len(self._users) * 2 >= self._numbers["FILTER_USERS"]:
+        if len(rules.users) * 2 >= self._numbers["FILTER_USERS"]:
             return
-        key = _USER.pack(self._generation, uid, 0)
-        self._maps["filter_users"].update(key, _BITS.pack(rules.user_bits(name)))
-        self._users[uid] = name
+        key = _USER.pack(rules.generation, uid, 0)
+        bits = _BITS.pack(rules.rules.user_bits(name))
+        self._maps["filter_users"].update(key, bits)
+        rules.users[uid] = name
 
-    def _forget(self, generation: int, users: Mapping[int, str]) -> None:
-        """Make room; what stays belongs to rules that are no more."""
-        for uid in users:
-            with suppress(LibbpfError):
-                self._maps["filter_users"].delete(_USER.pack(generation, uid, 0))
-
-    def _packed(self, rules: KernelRules) -> bytes:
+    def _packed(self, rules: KernelRules, generation: int) -> bytes:
         packed = self._layout()
-        packed.generation = self._generation
+        packed.generation = generation
         packed.image = rules.starts.get("image", 0)
         packed.path = rules.starts.get("path", 0)
         packed.path_tail = rules.starts.get("path tail", 0)
@@ -221,6 +272,12 @@ class KernelFilter:
         packed.word = term.word
         packed.flags = sum(self._numbers[name] for name, on in flags.items() if on)
         packed.next_clause = term.next_clause
+
+
+def _left(prepared: Prepared, reason: str) -> Prepared:
+    """Return the same with all events left to user space, for that reason."""
+    prepared.reasons = dict.fromkeys(EVENTS, reason)
+    return prepared
 
 
 def _buffer(data: bytes) -> tuple[bytes, int]:

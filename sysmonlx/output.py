@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -24,9 +24,11 @@ _event_id = itemgetter(0)
 
 #: Lines that are written together: as many as stay in the processor's cache.
 _TOGETHER = 64
+#: Time for a sink that is wanted no more to write what it holds, in seconds.
+_RETIRE_S = 0.2
 
 
-class _Channel(NamedTuple):
+class Channel(NamedTuple):
     """One sink, what it was opened as, and the renderer of its form."""
 
     target: Target
@@ -43,7 +45,7 @@ class Output:
     def __init__(self, record_ids: RecordIds, watch: Watcher | None = None) -> None:
         self._record_ids = record_ids
         self._watch = watch
-        self._channels: list[_Channel] = []
+        self._channels: list[Channel] = []
         self._batch: list[Event] = []
         self.emit: Callable[[Event], None]
         """Take one event, whose values change no more; `flush` writes it."""
@@ -59,23 +61,43 @@ class Output:
 
         Their spools stay with them: a change of the rules loses nothing.
         """
-        self.flush()
+        self.retire(self.use(self.prepare(settings, make_renderer)))
+
+    def prepare(
+        self, settings: Settings, make_renderer: Callable[[str], Renderer]
+    ) -> list[Channel]:
+        """Return the channels of `settings`, for `use`; `retire` closes them.
+
+        A sink that is open already is taken over. Nothing is written to the others yet.
+        """
         limit = settings.spool_limit_bytes
-        wanted = [(kind, target, limit) for kind, _, target in settings.sinks]
-        kept: dict[Target, Sink] = {}
-        for channel in self._channels:
-            if channel.target in wanted and channel.target not in kept:
-                kept[channel.target] = channel.sink
-            else:
-                self._retire(channel.sink, 0.2)
-        self._channels = [
-            _Channel(
-                target,
-                kept.pop(target) if target in kept else open_sink(*target),
-                make_renderer(form),
-            )
-            for target, (_, form, _) in zip(wanted, settings.sinks, strict=True)
-        ]
+        have = {channel.target: channel.sink for channel in self._channels}
+        made: list[Channel] = []
+        try:
+            for kind, form, target in settings.sinks:
+                wanted, renderer = (kind, target, limit), make_renderer(form)
+                sink = have.pop(wanted, None) or open_sink(*wanted)
+                made.append(Channel(wanted, sink, renderer))
+        except BaseException:
+            self.retire(made)
+            raise
+        return made
+
+    def use(self, channels: list[Channel]) -> list[Channel]:
+        """Write to these channels from now on; return those before, for `retire`.
+
+        What was emitted until now goes to those before.
+        """
+        self.flush()
+        before, self._channels = self._channels, channels
+        return before
+
+    def retire(self, channels: Iterable[Channel]) -> None:
+        """Close the sinks of channels, but for those in use."""
+        in_use = {id(channel.sink) for channel in self._channels}
+        for channel in channels:
+            if id(channel.sink) not in in_use:
+                self._retire(channel.sink, _RETIRE_S)
 
     def _emit_and_show(self, event: Event) -> None:
         self._batch.append(event)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
@@ -64,6 +64,14 @@ class _Wanted(NamedTuple):
     make: Make
     decide: Decide
     finish: Finish
+
+
+class Judging(NamedTuple):
+    """How records are handled under one set of rules."""
+
+    decisions: Mapping[int, Decide]
+    decides_by_hash: bool
+    handlers: list[Handler]
 
 
 class Held:
@@ -123,7 +131,7 @@ class Pipeline:
         self._waiting: dict[Held, None] = {}
         self._create_layout = layouts.by_name["process_create"]
         self._file = self._create_layout.span(*_FILE_FIELDS)
-        self._handlers: list[Handler] = [_no_such_record] * 256
+        self._judging = Judging({}, False, [_no_such_record] * 256)
 
     @property
     def received(self) -> dict[str, int]:
@@ -138,23 +146,32 @@ class Pipeline:
 
     def use_rules(self, rules: Rules) -> None:
         """Judge every event from now on by these rules."""
-        self._decisions = rules.decide
-        self._decides_by_hash = "Hashes" in rules.reads(PROCESS_CREATE.id)
-        self._hashes.clear()  # the algorithms may change with the rules
-        self._processes.launches.clear()
-        processes = self._processes
+        self.use(self.prepare(rules))
+
+    def prepare(self, rules: Rules) -> Judging:
+        """Return how to judge by these rules; nothing changes yet."""
+        processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
+        handlers: list[Handler] = [_no_such_record] * 256
         for name, layout in self._layouts.by_name.items():
             wanted = tuple(self._wanted(name, rules))
             handler: Handler = layout.decode
             if name == "process_fork":
                 handler = processes.fork
             elif name == "process_create":
-                handler = self._creating(wanted)
+                handler = self._creating(wanted, by_hash)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 handler = _in_turn([self._acting(each, who) for each in wanted], who)
-            self._handlers[self._layouts.number[name]] = handler
+            handlers[self._layouts.number[name]] = handler
+        return Judging(rules.decide, by_hash, handlers)
+
+    def use(self, judging: Judging) -> Judging:
+        """Judge as prepared from now on; return how it was done before."""
+        self._hashes.clear()  # the algorithms may change with the rules
+        self._processes.launches.clear()
+        before, self._judging = self._judging, judging
+        return before
 
     def _wanted(self, record: str, rules: Rules) -> Iterator[_Wanted]:
         """Yield the events of a record that the rules may let pass."""
@@ -171,7 +188,7 @@ class Pipeline:
 
     def take(self, records: Sequence[bytes]) -> None:
         """Carry records of the ring buffer as far as they go."""
-        handlers = self._handlers
+        handlers = self._judging.handlers
         for data in records:
             try:
                 handlers[data[_TYPE]](data)
@@ -222,11 +239,11 @@ class Pipeline:
         budget.counts[pair] += 1
         return pair in budget.sampled and budget.drops(pair)
 
-    def _creating(self, wanted: Sequence[_Wanted]) -> Handler:
+    def _creating(self, wanted: Sequence[_Wanted], by_hash: bool) -> Handler:
         """Return what makes events of processes that run another image."""
         if not wanted:
             return self._create_unseen
-        if self._decides_by_hash:
+        if by_hash:
             return partial(self._create_by_hash, wanted[0])
         _, make, decide, _ = wanted[0]
         create, unseen = self._processes.create, self._needs_no_hash
@@ -280,7 +297,7 @@ class Pipeline:
 
         It goes on at once where it need not wait for either.
         """
-        held = self._hold(process, event, is_decided=not self._decides_by_hash)
+        held = self._hold(process, event, is_decided=not self._judging.decides_by_hash)
         held.is_waiting = True
         self._waiting[held] = None
         text = launch.hashes or self._known_hash(data, launch)
@@ -357,7 +374,7 @@ class Pipeline:
     def _let_go(self, held: Held) -> None:
         event_id, values, is_plain = held.event_id, held.values, held.is_plain
         if not held.is_decided:
-            rule = self._decisions[event_id](values)
+            rule = self._judging.decisions[event_id](values)
             if rule is None:
                 self._filtered[event_id] += 1
                 return

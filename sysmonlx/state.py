@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import stat
@@ -143,15 +144,103 @@ def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
         InstallError: the directory is not ours alone, the name is taken by a link or
             a directory, or writing fails; the old file is then unchanged.
     """
+    staged = StagedFile(path, data, mode)
     try:
-        directory = _open_own_directory(path.parent)
+        staged.commit()
+    except InstallError:
+        staged.undo()
+        raise
+    finally:
+        staged.close()
+
+
+class StagedFile:
+    """The next content of a file, on disk under another name in the same directory.
+
+    `commit` puts it in the place of the file, `undo` puts the file back as it was, and
+    `close` removes what only those two need. Until `close` a hard link keeps the file
+    that was there: `undo` needs no space on the disk.
+
+    Raises:
+        InstallError: as `write_private`; nothing is left behind then.
+    """
+
+    def __init__(self, path: Path, data: bytes, mode: int = 0o600) -> None:
+        self._path = path
+        self._is_committed = False
+        suffix = os.urandom(8).hex()
+        self._new, self._old = f".{path.name}.{suffix}", f".{path.name}.{suffix}.old"
         try:
-            _refuse_what_is_no_file(path.name, directory)
-            _replace(path.name, data, mode, directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise InstallError(f"Cannot write {path}: {error.strerror}") from error
+            self._directory = _open_own_directory(path.parent)
+        except OSError as error:
+            raise self._error(error) from error
+        try:
+            self._had_file = _refuse_what_is_no_file(path.name, self._directory)
+            _write_new(self._new, data, mode, self._directory)
+            if self._had_file:
+                self._keep_old(mode)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise self._error(error) from error
+            raise
+
+    def _keep_old(self, mode: int) -> None:
+        """Give the file that is there a second name; a copy where links are unknown."""
+        name, fd = self._path.name, self._directory
+        try:
+            os.link(name, self._old, src_dir_fd=fd, dst_dir_fd=fd)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                raise
+            _write_new(self._old, self._path.read_bytes(), mode, fd)
+
+    def _rename(self, name: str, other: str) -> None:
+        fd = self._directory
+        os.rename(name, other, src_dir_fd=fd, dst_dir_fd=fd)
+
+    def _error(self, error: OSError) -> InstallError:
+        return InstallError(f"Cannot write {self._path}: {error.strerror}")
+
+    def commit(self) -> None:
+        """Put the new content in place; it is on disk under that name on return.
+
+        Raises:
+            InstallError: the file system fails; `undo` puts back what was there.
+        """
+        try:
+            self._rename(self._new, self._path.name)
+            self._is_committed = True
+            os.fsync(self._directory)
+        except OSError as error:
+            raise self._error(error) from error
+
+    def undo(self) -> None:
+        """Put back the file that was there, or none where none was.
+
+        Raises:
+            InstallError: the file system fails.
+        """
+        if not self._is_committed:
+            return
+        try:
+            if self._had_file:
+                self._rename(self._old, self._path.name)
+            else:
+                os.unlink(self._path.name, dir_fd=self._directory)
+            self._is_committed = False
+        except OSError as error:
+            raise self._error(error) from error
+
+    def close(self) -> None:
+        """Remove what is left of the other names."""
+        if self._directory < 0:
+            return
+        for name in (self._new, self._old):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self._directory)
+        os.close(self._directory)
+        self._directory = -1
 
 
 def _open_own_directory(path: Path) -> int:
@@ -163,30 +252,30 @@ def _open_own_directory(path: Path) -> int:
     return fd
 
 
-def _refuse_what_is_no_file(name: str, directory: int) -> None:
+def _refuse_what_is_no_file(name: str, directory: int) -> bool:
+    """Return whether there is a file of that name.
+
+    Raises:
+        InstallError: there is something else.
+    """
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISREG(found.st_mode):
         raise InstallError(f"Cannot write {name}: there is something else, no file")
+    return True
 
 
-def _replace(name: str, data: bytes, mode: int, directory: int) -> None:
-    temporary = f".{name}.{os.urandom(8).hex()}"
+def _write_new(name: str, data: bytes, mode: int, directory: int) -> None:
+    """Make a file that did not exist; its data is on disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o600, dir_fd=directory)
-    try:
-        with open(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        os.unlink(temporary, dir_fd=directory)
-        raise
-    os.fsync(directory)
+    fd = os.open(name, flags, 0o600, dir_fd=directory)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(fd, mode)
+        os.fsync(fd)
 
 
 class RecordIds:

@@ -30,7 +30,7 @@ SYSTEM = """
 """
 WIRING = """
     __init__ __main__ capture cli commands control counters daemon foreground health
-    installation kernel kernelfilter output pipeline reading statistics
+    installation kernel kernelfilter output pipeline reading reload statistics
 """
 LAYERS = {
     name: number

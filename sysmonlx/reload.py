@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Another policy for a running daemon: a transaction.
+
+Each step that changes something notes first how to take it back. Whatever raises, at
+whatever step, everything is taken back in reverse order, and the policy before is in
+force as it was: rules, kernel filter, hooks, sinks, settings and stored files. The
+stored files come last. Behind that point nothing raises.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sysmonlx import memory
+from sysmonlx.capture import Capture
+from sysmonlx.conditions import make_test
+from sysmonlx.enrich import Context
+from sysmonlx.errors import ControlError
+from sysmonlx.hashes import Hasher
+from sysmonlx.health import Health
+from sysmonlx.hook import Hook
+from sysmonlx.hooks import hooks_for, wanted_records
+from sysmonlx.kernelfilter import KernelFilter
+from sysmonlx.output import Output
+from sysmonlx.pipeline import Held, Pipeline
+from sysmonlx.render import Renderer
+from sysmonlx.rules import Rules, compile_rules
+from sysmonlx.ruleset import Policy, Settings
+from sysmonlx.state import StagedFile
+from sysmonlx.users import Users
+
+#: Makes the renderer of a form ("xml", "json") under given settings.
+MakeRenderer = Callable[[Settings, str], Renderer]
+
+#: Something of the policy before that is to be cleared away: its name, and how.
+Leftover = tuple[str, Callable[[], object]]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A policy, and what was made of it."""
+
+    policy: Policy
+    rules: Rules
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """Return the hooks that this policy needs."""
+        return hooks_for(self.rules.can_emit, self.policy.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The parts of a daemon that a policy is put into."""
+
+    capture: Capture
+    pipeline: Pipeline
+    filter: KernelFilter
+    context: Context
+    output: Output
+    hasher: Hasher[Held]
+    health: Health
+    users: Users
+    make_renderer: MakeRenderer
+
+    def put(
+        self, before: InForce, policy: Policy, files: Mapping[Path, bytes]
+    ) -> tuple[InForce, list[str]]:
+        """Put `policy` in force instead of `before`, and store `files` with it.
+
+        Records that are in the ring already must have been taken before.
+
+        Returns:
+            What is in force now, and what could not be cleared away, a line each.
+
+        Raises:
+            ControlError: the policy wants what only a start can do.
+            Exception: anything else that failed; `before` is in force.
+        """
+        _refuse_what_needs_a_start(before.policy.settings, policy.settings)
+        new = InForce(policy, compile_rules(policy.ruleset))
+        with ExitStack() as undo:
+            leftovers = self._swap(undo, before, new, files)
+            undo.pop_all()
+        troubles = []
+        for what, clear_away in leftovers:
+            try:
+                clear_away()
+            except Exception as error:  # the new policy is in force all the same
+                troubles.append(f"{what}: {type(error).__name__}: {error}")
+        return new, troubles
+
+    def _swap(
+        self,
+        undo: ExitStack,
+        before: InForce,
+        new: InForce,
+        files: Mapping[Path, bytes],
+    ) -> list[Leftover]:
+        """Swap two policies; return what is then to be cleared away."""
+        settings, is_before = new.policy.settings, self.filter.now
+        staged = [self._staged(undo, path, data) for path, data in files.items()]
+        judging = self.pipeline.prepare(new.rules)
+        filtering = self.filter.prepare(new.rules, self.users.names)
+        undo.callback(self.filter.discard, filtering)
+        channels = self.output.prepare(settings, partial(self.make_renderer, settings))
+        undo.callback(self.output.retire, channels)
+        self._watch_both(undo, before, new)
+        undo.callback(self.set_settings, before.policy.settings)
+        self.set_settings(settings)
+        undo.callback(self.filter.use, is_before)
+        self.filter.use(filtering)
+        undo.callback(self.pipeline.use, self.pipeline.use(judging))
+        channels_before = self.output.use(channels)
+        undo.callback(self.output.use, channels_before)
+        leftovers: list[Leftover] = [
+            *(("a stored file of before", each.close) for each in staged),
+            ("rules of before", partial(self.filter.discard, is_before)),
+            ("sinks of before", partial(self.output.retire, channels_before)),
+            ("settings", partial(self.tell_kernel, settings, new.rules)),
+            ("hooks of before", partial(self.capture.want, new.hooks())),
+        ]
+        for each in staged:
+            undo.callback(each.undo)
+            each.commit()
+        return leftovers
+
+    def _staged(self, undo: ExitStack, path: Path, data: bytes) -> StagedFile:
+        staged = StagedFile(path, data)
+        undo.callback(staged.close)
+        return staged
+
+    def _watch_both(self, undo: ExitStack, before: InForce, new: InForce) -> None:
+        """Attach what either policy needs: no event is missed on the way."""
+        settings = before.policy.settings
+        undo.callback(self.capture.want, before.hooks())
+        undo.callback(self.tell_kernel, settings, before.rules)
+        self.tell_kernel(settings, before.rules, new.rules)
+        self.capture.want({*new.hooks(), *before.hooks()})
+
+    def set_settings(self, settings: Settings) -> None:
+        """Take over the settings that are plain values."""
+        self.context.settings = settings
+        self.hasher.size_limit = settings.hash_size_limit_bytes
+        self.hasher.wait_s = settings.hash_wait_ms / 1000
+        self.hasher.set_algorithms(settings.hash_algorithms)
+        self.health.end_budget(settings.budget_percent)
+
+    def tell_kernel(self, settings: Settings, *rules: Rules) -> None:
+        """Tell the programs the settings, and which records these rules could use."""
+        numbers = self.capture.layouts.number
+        wanted = 0
+        for each in rules:
+            wanted |= wanted_records(numbers, each.can_emit)
+        tell = self.capture.set_variable
+        tell("wanted_records", wanted)
+        tell("truncation_as_create", settings.truncation_as_create)
+        tell("failed_connects", settings.failed_connects)
+        tell("udp_interval_ns", settings.udp_interval_s * 1_000_000_000)
+
+
+def _refuse_what_needs_a_start(before: Settings, settings: Settings) -> None:
+    if settings.ring_size_bytes != before.ring_size_bytes:
+        raise ControlError("RingSize takes effect at the next start: use -i")
+
+
+def forget_before() -> None:
+    """Give back the memory of a policy that is in force no more.
+
+    Compiled rules refer to each other in circles. `gc.freeze` has put the first of them
+    out of the collector's reach, hence `gc.unfreeze`.
+    """
+    gc.unfreeze()
+    make_test.cache_clear()  # tests of policies that are in force no more
+    memory.give_back()
+    gc.freeze()
