@@ -181,14 +181,16 @@ class Daemon:
         )
         self.reload.set_settings(settings)
 
-    def _make_renderer(self, settings: Settings, form: str) -> Renderer:
+    def _make_renderer(
+        self, settings: Settings, form: str, limit_bytes: int
+    ) -> Renderer:
         return Renderer(
             form,
             os.uname().nodename,
             os.getpid(),
             os.getpid(),
             os.geteuid(),
-            settings.line_limit_bytes,
+            limit_bytes,
             settings.field_sizes,
         )
 

@@ -11,13 +11,16 @@ TAB, LF and CR are left for XML and JSON, which have references of their own for
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable
 
 #: One escape of ours, as it stands in printed text.
 ESCAPE = re.compile(r"\\x(?:[01][0-9a-f]|5c|7f|[89a-f][0-9a-f])")
+_BEFORE_ESCAPE = re.compile(rf"\\(?={ESCAPE.pattern[2:]})")
 
 ELLIPSIS = "..."
+
+#: Stands for a backslash that would begin an escape.
+_GUARD = "\\x5c"
 
 _STRAY_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
@@ -50,8 +53,16 @@ _JSON_BREAKS = (
 
 def visible(text: str) -> str:
     r"""Return `text` with `\xNN` for all that a line cannot carry but TAB, LF, CR."""
-    if "\\x" in text:
-        text = ESCAPE.sub(lambda match: "\\x5c" + match[0][1:], text)
+    return _spelt_out(_guarded(text))
+
+
+def _guarded(text: str) -> str:
+    r"""Return `text` with `\x5c` for each backslash that would begin an escape."""
+    return _BEFORE_ESCAPE.sub(r"\\x5c", text) if "\\x" in text else text
+
+
+def _spelt_out(text: str) -> str:
+    """Return `text` with escapes; each character's is the same wherever it stands."""
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return _as_bytes(text).translate(_SPELLING)
@@ -90,26 +101,86 @@ def limited(text: str, size_bytes: int) -> str:
         return text
     if size_bytes < len(ELLIPSIS):
         return "-"
-    return text[: longest(text, size_bytes - len(ELLIPSIS), _size)] + ELLIPSIS
+    room = size_bytes - len(ELLIPSIS)
+    parts, _ = _fitting(text[:room], room, str)
+    return "".join(parts) + ELLIPSIS
 
 
 def shortened(text: str, size_bytes: int, form: Callable[[str], str]) -> str:
-    r"""Return `text`, already `visible`, ending in `...` so that it fits once in form.
+    r"""Return head and tail of any text in form, `...` between them, within a size.
 
-    `form` is `xml_text` or `json_text`. No character and no `\xNN` is split.
+    `form` is `xml_text` or `json_text`; the whole text is longer than `size_bytes` in
+    that form. Head and tail have half of the room each. No character and no `\xNN` is
+    split. Characters that cannot fit are not looked at.
     """
+
+    def printed(part: str) -> str:
+        return form(_spelt_out(part))
+
     room = max(0, size_bytes - len(ELLIPSIS))
-    length = longest(text, room, lambda part: len(form(part).encode()))
-    start = text.rfind("\\", max(0, length - 3), length)
-    if start >= 0 and (match := ESCAPE.match(text, start)) and match.end() > length:
-        length = start
-    return text[:length] + ELLIPSIS
+    head = _head(_guarded(text[: room // 2]), room // 2, printed)
+    room -= _size(head)
+    tail = _tail(_guarded(text[-room:]) if room else "", room, printed)
+    return f"{head}{ELLIPSIS}{tail}"
 
 
-def longest(text: str, size_bytes: int, size: Callable[[str], int]) -> int:
-    """Return how many characters of `text` fit; each takes a byte at least."""
-    lengths = range(min(len(text), size_bytes) + 1)
-    return bisect_right(lengths, size_bytes, key=lambda end: size(text[:end])) - 1
+def printed_within(
+    text: str, size_bytes: int, form: Callable[[str], str]
+) -> str | None:
+    """Return any text in form, None where that is longer than `size_bytes`."""
+    if len(text) > size_bytes:
+        return None
+    text = _guarded(text)
+    parts, length = _fitting(text, size_bytes, lambda part: form(_spelt_out(part)))
+    return "".join(parts) if length == len(text) else None
+
+
+def _head(text: str, room: int, printed: Callable[[str], str]) -> str:
+    """Return the longest beginning of a guarded text that fits when printed."""
+    parts, length = _fitting(text, room, printed)
+    head = "".join(parts)
+    guard = text.rfind(_GUARD, max(0, length - 3), length + 3)
+    if 0 <= guard < length < guard + len(_GUARD):
+        head = head[: -len(printed(text[guard:length]))]
+    return head
+
+
+def _tail(text: str, room: int, printed: Callable[[str], str]) -> str:
+    """Return the longest end of a guarded text that fits when printed."""
+    parts, length = _fitting(text, room, printed, from_end=True)
+    tail = "".join(reversed(parts))
+    start = len(text) - length
+    guard = text.rfind(_GUARD, max(0, start - 3), start + 3)
+    if 0 <= guard < start < guard + len(_GUARD):
+        tail = tail[len(printed(text[start : guard + len(_GUARD)])) :]
+    return tail
+
+
+def _fitting(
+    text: str, room: int, printed: Callable[[str], str], *, from_end: bool = False
+) -> tuple[list[str], int]:
+    """Return the parts that fit when printed, in order, and their length.
+
+    `length` counts characters of `text`, from its start or its end. Of a part that does
+    not fit, half at most is tried next, and what lies beyond it never again.
+    """
+    parts: list[str] = []
+    length, most = 0, len(text)
+    step = room if text[:64].isprintable() else room // 4
+    while length < most:
+        step = min(max(step, 1), most - length)
+        first = len(text) - length - step if from_end else length
+        part = printed(text[first : first + step])
+        size = _size(part)
+        if size <= room:
+            parts.append(part)
+            length += step
+            room -= size
+            step = room * step // max(size, 1)
+        else:
+            most = length + step - 1
+            step = min(step // 2, room * step // size)
+    return parts, length
 
 
 def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:

@@ -44,6 +44,7 @@ def _settings() -> Iterator[str]:
     for setting in SETTINGS:
         default = getattr(Settings(), setting.attribute)
         text = str(default).lower() if setting.kind == "boolean" else str(default)
+        text = setting.default or text
         yield f".It Cm {setting.element} Pq {setting.kind}"
         yield from _lines(setting.meaning)
         allowed = f", from {setting.low} to {setting.high}"

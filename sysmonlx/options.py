@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sysmonlx.lines import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -77,7 +79,7 @@ OPTIONS = (
     option("InternalRepresentation x required internal", "write or compare the rules"),
     option("OutputRules y required internal", "write the rule listing to a file"),
     option("TraceEvents . required internal", NO_EFFECT),
-    option("FieldSizes . required", "Field:N,...: cut these fields to N characters"),
+    option("FieldSizes . required", "Field:N,...: cut these fields to N bytes"),
 )
 
 #: Options of schemas 2.0 to 4.23; still recognised, after all others.
@@ -115,6 +117,7 @@ class Setting:
 
     `attribute` names it in `ruleset.Settings`, which holds its default. `kind` is size
     (bytes, also as 64K or 8M), number, boolean or path; `low` and `high` are inclusive.
+    `default` says in words what holds without it, where that is more than one value.
     """
 
     element: str
@@ -123,6 +126,7 @@ class Setting:
     low: int
     high: int
     meaning: str
+    default: str = ""
 
 
 SETTINGS = (
@@ -130,9 +134,12 @@ SETTINGS = (
         "LineLimit",
         "line_limit_bytes",
         "size",
-        KIB,
+        LEAST_LIMIT_BYTES,
         MIB,
-        "Longest line written; the longest values of a longer one are shortened.",
+        "Longest line written, in bytes, to any sink; the longest values of a longer"
+        " one are shortened in the middle.",
+        f"{DEFAULT_LIMITS_BYTES['syslog']} for syslog,"
+        f" {DEFAULT_LIMITS_BYTES['file']} for other sinks",
     ),
     Setting(
         "HashWait",

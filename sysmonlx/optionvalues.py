@@ -55,7 +55,7 @@ def hash_algorithms(text: str) -> tuple[str, ...]:
 
 
 def field_sizes(text: str) -> tuple[tuple[str, int], ...]:
-    """Return (field, characters) pairs out of "CommandLine:100,Image:20".
+    """Return (field, bytes) pairs out of "CommandLine:100,Image:20".
 
     Raises:
         ValueError: with Sysmon's message.

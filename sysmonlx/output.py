@@ -55,16 +55,18 @@ class Output:
         self.past_losses: dict[str, int] = {}
 
     def configure(
-        self, settings: Settings, make_renderer: Callable[[str], Renderer]
+        self, settings: Settings, make_renderer: Callable[[str, int], Renderer]
     ) -> None:
         """Open the sinks of `settings`; those that are open already stay as they are.
+
+        `make_renderer` takes the form of a sink and the longest line that it may write.
 
         Their spools stay with them: a change of the rules loses nothing.
         """
         self.retire(self.use(self.prepare(settings, make_renderer)))
 
     def prepare(
-        self, settings: Settings, make_renderer: Callable[[str], Renderer]
+        self, settings: Settings, make_renderer: Callable[[str, int], Renderer]
     ) -> list[Channel]:
         """Return the channels of `settings`, for `use`; `retire` closes them.
 
@@ -75,7 +77,8 @@ class Output:
         made: list[Channel] = []
         try:
             for kind, form, target in settings.sinks:
-                wanted, renderer = (kind, target, limit), make_renderer(form)
+                wanted = (kind, target, limit)
+                renderer = make_renderer(form, settings.line_limit_of(kind))
                 sink = have.pop(wanted, None) or open_sink(*wanted)
                 made.append(Channel(wanted, sink, renderer))
         except BaseException:

@@ -34,8 +34,8 @@ from sysmonlx.ruleset import Policy, Settings
 from sysmonlx.state import StagedFile
 from sysmonlx.users import Users
 
-#: Makes the renderer of a form ("xml", "json") under given settings.
-MakeRenderer = Callable[[Settings, str], Renderer]
+#: Makes a renderer: settings, form ("xml", "json"), longest line in bytes.
+MakeRenderer = Callable[[Settings, str, int], Renderer]
 
 #: Something of the policy before that is to be cleared away: its name, and how.
 Leftover = tuple[str, Callable[[], object]]

@@ -8,24 +8,21 @@ shape; see `templates`. A line is one join.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from sysmonlx.catalogue import EVENT_BY_ID, FieldType
+from sysmonlx.catalogue import EVENT_BY_ID
 from sysmonlx.escape import (
     json_text,
     json_value,
     limited,
+    printed_within,
     shortened,
-    visible,
     xml_text,
     xml_value,
 )
-from sysmonlx.lines import Lines
+from sysmonlx.lines import LEAST_LIMIT_BYTES, Lines
 from sysmonlx.process import Shape
 from sysmonlx.templates import Template, template_of, template_with
-
-#: The smallest limit: every event fits with its strings cut to `...`.
-MIN_LIMIT_BYTES = 2048
 
 _SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 
@@ -45,7 +42,7 @@ class Renderer:
     `field_sizes` are (field, bytes) pairs of the FieldSizes option; later ones win.
 
     Raises:
-        ValueError: `form` is unknown or `limit_bytes` is below MIN_LIMIT_BYTES.
+        ValueError: `form` is unknown or `limit_bytes` is below LEAST_LIMIT_BYTES.
     """
 
     def __init__(
@@ -60,13 +57,14 @@ class Renderer:
     ) -> None:
         if form not in ("xml", "json"):
             raise ValueError(f"no such form: {form!r}")
-        if limit_bytes < MIN_LIMIT_BYTES:
-            raise ValueError(f"a line needs {MIN_LIMIT_BYTES} bytes at least")
+        if limit_bytes < LEAST_LIMIT_BYTES:
+            raise ValueError(f"a line needs {LEAST_LIMIT_BYTES} bytes at least")
         self._form = form
         self._system = (computer, pid, tid, uid)
         self._limit_bytes = limit_bytes
         self._sizes = _sizes_by_event(dict(field_sizes))
-        self._spelt = _Spelt(xml_value if form == "xml" else json_value)
+        self._form_text = xml_text if form == "xml" else json_text
+        self._spelt = _Spelt(form, limit_bytes)
         self._takes_plain = form == "xml" and not self._sizes
         self._templates: dict[int | Shape, Template] = {}
         self._second = -1
@@ -121,7 +119,10 @@ class Renderer:
             append(join(pieces))
         lines = Lines.of_texts(texts)
         if texts and max(lines.sizes) > self._limit_bytes + len(before):
-            return self._shortened(lines, len(before), events, begun, numbers)
+            room = self._limit_bytes + len(before)
+            for at in (at for at, size in enumerate(lines.sizes) if size > room):
+                texts[at] = self._shortened(events[at], begun, numbers[at], room)
+            return Lines.of_texts(texts)
         return lines
 
     def _begin(
@@ -167,27 +168,26 @@ class Renderer:
         return _bare(template, ready) if self._form == "json" else ready
 
     def _shortened(
-        self,
-        lines: Lines,
-        before_bytes: int,
-        events: Sequence[Event],
-        begun: dict[int | Shape, list[str]],
-        numbers: Sequence[str],
-    ) -> Lines:
-        """Return the lines, those that are too long made anew."""
-        split = lines.split()
-        for at, (line_bytes, event) in enumerate(zip(lines.sizes, events, strict=True)):
-            size = line_bytes - before_bytes
-            if size > self._limit_bytes:
-                event_id, values, _, shape = event
-                fitted = list(values)
-                _cut(fitted, self._sizes.get(event_id, ()))
-                what = event_id if shape is None or shape not in begun else shape
-                pieces = self._templates[event_id].pieces
-                pieces[:2] = begun[what][0], numbers[at]
-                pieces[3::2] = self._fitted(event_id, fitted, size)
-                split[at] = "".join(pieces).encode()
-        return Lines.of(split)
+        self, event: Event, begun: dict[int | Shape, list[str]], number: str, room: int
+    ) -> str:
+        """Return the line of an event, its longest values cut to one common size."""
+        event_id, values, _, shape = event
+        values = list(values)
+        _cut(values, self._sizes.get(event_id, ()))
+        template = self._templates[event_id]
+        pieces = template.pieces
+        what = event_id if shape is None or shape not in begun else shape
+        pieces[:2] = begun[what][0], number
+        foreign = [values[at] for at in template.foreign]
+        for at in template.foreign:
+            values[at] = ""
+        if self._form == "json":
+            _bare(template, values)
+        pieces[3::2] = values
+        room -= len("".join(pieces).encode())
+        for at, text in zip(template.foreign, self._fitted(foreign, room), strict=True):
+            pieces[3 + 2 * at] = text
+        return "".join(pieces)
 
     def _stamp(self, wall_ns: int) -> str:
         second, fraction_ns = divmod(wall_ns, 1_000_000_000)
@@ -196,43 +196,39 @@ class Renderer:
             self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._date}.{fraction_ns:09d}Z"
 
-    def _fitted(self, event_id: int, values: Sequence[str], size: int) -> list[str]:
-        """Return the values escaped, the longest texts cut to one common size."""
-        form = xml_text if self._form == "xml" else json_text
-        texts = [visible(value) for value in values]
-        escaped = [form(text) for text in texts]
-        fields = EVENT_BY_ID[event_id].fields
-        sizes = {
-            at: len(escaped[at].encode())
-            for at, field in enumerate(fields)
-            if field.type is FieldType.STRING
-        }
-        room = self._limit_bytes - (size - sum(sizes.values()))
-        cap = _common_cap(sorted(sizes.values()), room)
-        for at, size_bytes in sizes.items():
-            if size_bytes > cap:
-                escaped[at] = form(shortened(texts[at], cap, form))
-        if self._form == "json":
-            return _bare(self._templates[event_id], escaped)
-        return escaped
+    def _fitted(self, texts: Sequence[str], room: int) -> list[str]:
+        """Return the texts as they are printed, in so many bytes together."""
+        printed = [self._spelt[text] for text in texts]
+        sizes = [len(text.encode()) for text in printed]
+        cap = _common_cap(sorted(sizes), room)
+        form = self._form_text
+        return [
+            shortened(text, cap, form) if size > cap else whole
+            for text, size, whole in zip(texts, sizes, printed, strict=True)
+        ]
 
 
 class _Spelt(dict[str, str]):
     """Values as they are printed, made once for those that recur.
 
-    Long ones, which a hostile program may make many of, are not kept.
+    Long ones, which a hostile program may make many of, are not kept. One that is
+    longer than a line may be is not printed at all: its line will be made again.
     """
 
-    def __init__(self, spell: Callable[[str], str]) -> None:
+    def __init__(self, form: str, limit_bytes: int) -> None:
         super().__init__()
-        self._spell = spell
+        self._spell = xml_value if form == "xml" else json_value
+        self._form_text = xml_text if form == "xml" else json_text
+        self._limit_bytes = limit_bytes
+        self._too_long = " " * (limit_bytes + 1)
 
     def __missing__(self, text: str) -> str:
-        spelt = self._spell(text)
-        if len(text) <= _SPELT_CHARACTERS:
-            if len(self) >= _SPELT_LIMIT:
-                self.clear()
-            self[text] = spelt
+        if len(text) > _SPELT_CHARACTERS:
+            spelt = printed_within(text, self._limit_bytes, self._form_text)
+            return self._too_long if spelt is None else spelt
+        if len(self) >= _SPELT_LIMIT:
+            self.clear()
+        spelt = self[text] = self._spell(text)
         return spelt
 
 

@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sysmonlx.lines import DEFAULT_LIMITS_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -66,7 +68,8 @@ class Settings:
     field_sizes_text: str = ""
     sinks: tuple[tuple[str, str, str], ...] = (("syslog", "xml", ""),)
     """(kind, form, target): kind is syslog, file or stdout; target a path or empty."""
-    line_limit_bytes: int = 65535
+    line_limit_bytes: int = 0
+    """0 is the default of each sink, see `line_limit_of`."""
     ring_size_bytes: int = 8 << 20
     spool_limit_bytes: int = 8 << 20
     hash_wait_ms: int = 2000
@@ -76,6 +79,10 @@ class Settings:
     truncation_as_create: bool = False
     budget_percent: int = 20
     metrics_file: str = ""
+
+    def line_limit_of(self, kind: str) -> int:
+        """Return how many bytes a line may have in a sink of this kind."""
+        return self.line_limit_bytes or DEFAULT_LIMITS_BYTES[kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,7 @@ def _enumeration(name: str, words: Iterable[str]) -> Iterator[str]:
 def _setting(setting: Setting) -> Iterator[str]:
     default = getattr(Settings(), setting.attribute)
     text = str(default).lower() if setting.kind == "boolean" else str(default)
+    text = setting.default or text
     note = setting.meaning.replace("&", "&amp;").replace("<", "&lt;")
     yield f'        <xs:element name="{setting.element}">'
     yield "          <xs:annotation>"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 from kernel.running import DEADLINE_S, wait_until
 from lxml import etree
 
+from sysmonlx.lines import DEFAULT_LIMITS_BYTES
 from sysmonlx.render import Renderer
 from sysmonlx.sinks import SyslogSink
 
@@ -30,6 +32,19 @@ input(type="imuxsock" Socket="{folder}/log")
 include(file="{folder}/rsyslog.d/*.conf" mode="optional")
 action(type="omfile" file="{folder}/messages" flushInterval="1"
        template="RSYSLOG_TraditionalFileFormat")
+"""
+
+#: Back to itself over TCP, as if from a host with a name of 64 bytes.
+RELAY = """\
+global(localHostname="{host}")
+module(load="imtcp")
+input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="passed")
+template(name="text" type="string" string="%msg%\\n")
+ruleset(name="passed") {{
+    action(type="omfile" file="{folder}/passed" flushInterval="1" template="text")
+}}
+action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp"
+       template="RSYSLOG_{template}")
 """
 
 HOSTILE = [
@@ -138,15 +153,41 @@ def test_longest_lines_arrive_byte_for_byte_with_the_drop_in(
     sink.close(1)
 
 
-def test_lines_fit_the_default_of_rsyslog_once_limited(rsyslog: Rsyslog) -> None:
+def test_lines_of_the_default_limit_fit_that_of_rsyslog(rsyslog: Rsyslog) -> None:
     rsyslog.start()
     sink = SyslogSink(str(rsyslog.socket))
-    lines = hostile_lines("xml", 8000)
-    assert max(map(len, lines)) > 7980
+    limit_bytes = DEFAULT_LIMITS_BYTES["syslog"]
+    lines = hostile_lines("xml", limit_bytes)
+    assert max(map(len, lines)) > limit_bytes - 20
     sink.write(lines, WALL_S)
     written = carried(sink, rsyslog, len(lines))
     assert written == [line.decode() for line in lines]
     assert all(etree.fromstring(line).tag == "Event" for line in written)
+    sink.close(1)
+
+
+@pytest.mark.parametrize(
+    "template", ["TraditionalForwardFormat", "ForwardFormat", "SyslogProtocol23Format"]
+)
+def test_lines_of_the_default_limit_pass_a_second_rsyslog(
+    rsyslog: Rsyslog, template: str
+) -> None:
+    """What is passed on has a longer header: a time with zone, a name of 64 bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    relay = RELAY.format(
+        port=port, template=template, folder=rsyslog.folder, host="h" * 64
+    )
+    (rsyslog.folder / "rsyslog.d" / "relay.conf").write_text(relay)
+    rsyslog.start()
+    sink = SyslogSink(str(rsyslog.socket))
+    lines = hostile_lines("xml", DEFAULT_LIMITS_BYTES["syslog"])
+    sink.write(lines, WALL_S)
+    carried(sink, rsyslog, len(lines))
+    passed = rsyslog.folder / "passed"
+    wait_until(lambda: passed.exists() and passed.read_bytes().count(b"\n") >= 10)
+    got = [line.lstrip(b" ") for line in passed.read_bytes().splitlines()]
+    assert got == lines
     sink.close(1)
 
 

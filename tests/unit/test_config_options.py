@@ -212,6 +212,14 @@ def test_bad_own_setting(inner: str, text: str) -> None:
     assert finding.advice
 
 
+@pytest.mark.parametrize("text", ["1024", "1K", "2047", "0", "1048577", "2M"])
+def test_line_limit_that_cannot_be_used_is_refused_with_its_range(text: str) -> None:
+    (finding,) = refusal(own(f"<sx:LineLimit>{text}</sx:LineLimit>")).findings
+    assert finding.text == f"Error: Incorrect value '{text}' for node 'sx:LineLimit'"
+    assert finding.advice is not None
+    assert "from 2048 to 1048576" in finding.advice
+
+
 def test_own_settings_in_a_default_namespace_and_not_last() -> None:
     container = '<Settings xmlns="urn:sysmonlx:settings"><Budget>7</Budget></Settings>'
     policy, (warning,) = read(document("", container))

@@ -36,18 +36,28 @@ def test_json_text() -> None:
     assert json_text(text) == "a&b<c>\\\"'\\t\\n\\r\\u2028\\u2029\\\\"
 
 
-@pytest.mark.parametrize("size_bytes", range(3, 40))
+@pytest.mark.parametrize("size_bytes", range(3, 60))
 def test_shortened_splits_nothing_and_wastes_little(size_bytes: int) -> None:
-    text = visible("é&\udcff\n\\x5c" * 20)
-    cut = xml_text(shortened(text, size_bytes, xml_text))
-    whole = xml_text(text)
-    assert size_bytes - 6 < len(cut.encode()) <= size_bytes
-    assert cut.endswith("...")
-    kept = cut[:-3]
-    assert whole.startswith(kept)
-    units = ("é", "&amp;", "\\xff", "&#10;", "\\x5c", "x5c", "x", "5", "c", "")
-    assert kept.endswith(units)
-    assert kept.count("\\") == kept.count("\\xff") + kept.count("\\x5c")
+    text = "é&\udcff\n\\x5c" * 20
+    cut = shortened(text, size_bytes, xml_text)
+    whole = xml_text(visible(text))
+    assert size_bytes - 8 < len(cut.encode()) <= size_bytes
+    head, tail = cut.split("...")
+    assert whole.startswith(head)
+    assert whole.endswith(tail)
+    units = ("é", "&amp;", "\\xff", "&#10;", "\\x5c", "x5c", "x", "5", "c")
+    assert head.endswith(("", *units))
+    starts = ("é", "&amp;", "\\xff", "&#10;", "\\x5c", "x5c", "5c", "c")
+    assert not tail or tail.startswith(starts)
+    for part in (head, tail):
+        assert part.count("\\") == part.count("\\xff") + part.count("\\x5c")
+
+
+def test_shortened_has_room_for_the_dots_alone() -> None:
+    for size_bytes in range(4):
+        assert shortened("x" * 9, size_bytes, json_text) == "..."
+    assert shortened("\udcff" * 9, 7, json_text) == "..."
+    assert shortened("ab\udcff" * 9, 9, json_text) == "ab..."
 
 
 def test_limited_keeps_what_fits_exactly() -> None:

@@ -16,8 +16,9 @@ from strategies import examples, randoms
 
 from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, EventType, FieldType
 from sysmonlx.launches import own_of_process, own_of_sibling
+from sysmonlx.lines import LEAST_LIMIT_BYTES
 from sysmonlx.process import Shape
-from sysmonlx.render import MIN_LIMIT_BYTES, Renderer
+from sysmonlx.render import Renderer
 from sysmonlx.texts import is_plain, is_plain_text
 
 WALL_NS = 1767607205_204811123
@@ -87,7 +88,7 @@ def json_line(line: bytes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
 @pytest.mark.parametrize(
-    ("limit_bytes", "repeat"), [(65535, 1), (MIN_LIMIT_BYTES, 20), (8096, 20)]
+    ("limit_bytes", "repeat"), [(65535, 1), (LEAST_LIMIT_BYTES, 20), (8096, 20)]
 )
 def test_hostile_values_leave_one_well_formed_line_within_the_limit(
     event: EventType, limit_bytes: int, repeat: int
@@ -110,25 +111,6 @@ def test_no_value_is_changed_beyond_recovery(text: str) -> None:
     image = data(renderer().line(5, values, 0, WALL_NS))["Image"]
     assert restored(image) == text.encode("utf-8", "surrogateescape")
     assert json_line(renderer("json").line(5, values, 0, WALL_NS))["Image"] == image
-
-
-@examples(100)
-@given(texts, st.integers(MIN_LIMIT_BYTES, MIN_LIMIT_BYTES + 40), st.integers(1, 40))
-def test_shortened_value_is_a_prefix_and_uses_the_room(
-    text: str, limit_bytes: int, repeat: int
-) -> None:
-    text = "x" * 1400 + text * repeat
-    values = ["-", OURS["UtcTime"], GUID, "1", text, "root"]
-    whole = renderer().line(5, values, 0, WALL_NS)
-    line = renderer("xml", limit_bytes).line(5, values, 0, WALL_NS)
-    image = data(line)["Image"]
-    if len(whole) <= limit_bytes:
-        assert line == whole
-        return
-    assert image.endswith("...")
-    raw = text.encode("utf-8", "surrogateescape")
-    assert raw.startswith(restored(image[:-3]))
-    assert limit_bytes - 10 < len(line) <= limit_bytes
 
 
 def test_longest_values_shrink_to_one_size_and_short_ones_stay() -> None:
@@ -228,7 +210,7 @@ def test_host_name_is_escaped_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "limit_bytes"), [("yaml", 65535), ("xml", MIN_LIMIT_BYTES - 1)]
+    ("form", "limit_bytes"), [("yaml", 65535), ("xml", LEAST_LIMIT_BYTES - 1)]
 )
 def test_impossible_settings_are_refused(form: str, limit_bytes: int) -> None:
     with pytest.raises(ValueError, match=r"form|bytes"):
@@ -288,7 +270,7 @@ def test_values_that_recur_are_printed_alike_however_many_there_are(form: str) -
 
 @pytest.mark.parametrize("form", ["xml", "json"])
 @pytest.mark.parametrize("sizes", [(), [("ParentCommandLine", 9), ("CommandLine", 7)]])
-@pytest.mark.parametrize("limit_bytes", [65535, MIN_LIMIT_BYTES])
+@pytest.mark.parametrize("limit_bytes", [65535, LEAST_LIMIT_BYTES])
 @given(
     pick=st.sampled_from([own_of_process, own_of_sibling]),
     alike=st.lists(texts, min_size=23, max_size=23),
