@@ -1,45 +1,60 @@
 # SPDX-License-Identifier: MIT
-"""Event lines read back: XML or JSON, ours or Sysmon's, behind any syslog prefix.
+"""Event lines read back: XML or JSON, ours or Sysmon's, however they were carried.
 
-Sysmon for Linux writes control characters raw or as references that XML forbids, so no
-XML parser is asked. A line feed in a value splits its event over several lines; they
-are joined again.
+A line feed in a value, which Sysmon for Linux writes as it is, splits its event over
+several lines; they are joined again. JSON that was indented is joined too.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
+from sysmonlx.carriers import events_in
 from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.escape import ESCAPE
+from sysmonlx.eventtext import Event
 
 #: Lines that one event may be split over, and what they may hold together.
 _LINES_LIMIT = 10_000
 _SIZE_LIMIT = 4 << 20
 
-_XML_START = re.compile(rb"<Event(?=[\s>])")
+_XML_TAG = re.compile(rb"<Event(?=[\s>])")
+_XML_OR_JSON = re.compile(rb'<Event(?=[\s>])|\{(?=\s*\\*")')
 _XML_END = b"</Event>"
-_EVENT_ID = re.compile(r"<EventID(?:\s[^>]*)?>\s*([0-9]{1,5})\s*</EventID>")
-_DATA = re.compile(
-    r"""<Data\s+Name=(?:"([^"<]*)"|'([^'<]*)')\s*(?:/>|>([^<]*)</Data>)"""
-)
-_REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9a-fA-F]{1,6})|(\w{1,4}));")
-_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_LIKE_EVENT = re.compile(rb"Event|event_data")
 
-_JSON_START = re.compile(rb'\{\s*"Event"\s*:')
-_JSON = json.JSONDecoder(strict=False)
+_BOM = b"\xef\xbb\xbf"
+_TO_UTF_8 = "UTF-16 text: convert it first, with iconv -f UTF-16 -t UTF-8"
+#: What files begin with that are known and not read.
+_NOT_READ = {
+    b"\x1f\x8b": "a gzip file: unpack it first, with zcat",
+    b"\xfd7zXZ\0": "an xz file: unpack it first, with xzcat",
+    b"\x28\xb5\x2f\xfd": "a zstd file: unpack it first, with zstdcat",
+    b"BZh": "a bzip2 file: unpack it first, with bzcat",
+    b"LPKSHHRH": "a journal file: use journalctl --file=FILE --all -o cat",
+    b"ElfFile\0": "a Windows event log: convert it to XML or JSON first",
+    b"\xff\xfe": _TO_UTF_8,
+    b"\xfe\xff": _TO_UTF_8,
+    b"<\0": _TO_UTF_8,
+    b"{\0": _TO_UTF_8,
+    b"\0<": _TO_UTF_8,
+    b"\0{": _TO_UTF_8,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """An event as read: its values in the order of the catalogue, "-" where absent."""
+    """An event as read: its values in the order of the catalogue, "-" where absent.
+
+    `others` are the names of fields that the catalogue does not have for this event.
+    """
 
     line: int
     event_id: int
     values: list[str]
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,123 +67,102 @@ class BadLine:
 
 
 def read_events(lines: Iterable[bytes]) -> Iterator[EventLine | BadLine]:
-    """Yield what each line holds; lines without any text yield nothing."""
-    for number, data in _joined(lines):
-        start = _start(data)
-        if start < 0:
-            if data.strip():
-                yield BadLine(number, "no event in it", is_event=False)
-            continue
-        read = _read_xml if data[start : start + 1] == b"<" else _read_json
-        try:
-            event_id, fields = read(data[start:].decode("utf-8", "surrogateescape"))
-        except ValueError as error:
-            yield BadLine(number, str(error))
-            continue
-        names = [field.name for field in EVENT_BY_ID[event_id].fields]
-        yield EventLine(number, event_id, [fields.get(name, "-") for name in names])
+    """Yield each event of each line; lines without any text yield nothing."""
+    lines = iter(lines)
+    first = next(lines, b"").removeprefix(_BOM)
+    for magic, reason in _NOT_READ.items():
+        if first.startswith(magic):
+            yield BadLine(1, reason)
+            return
+    for joined in _joined(chain([first], lines)):
+        yield from joined.read()
 
 
-def _start(data: bytes) -> int:
-    """Return where the event begins, -1 if there is none; a value may hold either."""
-    starts = [m.start() for p in (_XML_START, _JSON_START) if (m := p.search(data))]
-    return min(starts, default=-1)
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """One line, or several that belong together; the number is that of the first."""
+
+    number: int
+    parts: list[bytes]
+
+    def read(self) -> Iterator[EventLine | BadLine]:
+        """Yield what is in it."""
+        data = b"\n".join(self.parts)
+        found = events_in(data.decode("utf-8", "surrogateescape"))
+        for each in found:
+            if isinstance(each, Event):
+                yield _event_line(self.number, each)
+            else:
+                yield BadLine(self.number, each.reason)
+        if not found and data.strip():
+            yield BadLine(self.number, "no event in it", is_event=False)
+        if len(self.parts) > 1 and _opens_xml(data):
+            yield from self._taken_in()
+
+    def _taken_in(self) -> Iterator[BadLine]:
+        """Yield the lines behind an event that does not end, if they may be events.
+
+        They may as well be a part of a value of it, which others chose.
+        """
+        reason = f"it may belong to the event that is cut short in line {self.number}"
+        for number, part in enumerate(self.parts[1:], self.number + 1):
+            if _LIKE_EVENT.search(part):
+                yield BadLine(number, reason)
 
 
-def _joined(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield each line with its number, an XML event that was split as one."""
+def _event_line(number: int, event: Event) -> EventLine:
+    fields = dict(event.fields)
+    names = [field.name for field in EVENT_BY_ID[event.event_id].fields]
+    values = [fields.pop(name, "-") for name in names]
+    return EventLine(number, event.event_id, values, tuple(fields))
+
+
+def _joined(lines: Iterable[bytes]) -> Iterator[_Joined]:
+    """Yield each line, with those that follow where they belong to it."""
     parts: list[bytes] = []
-    first = size = 0
+    size = begin = 0
     for number, line in enumerate(lines, 1):
         data = line.removesuffix(b"\n")
-        if parts and (_starts_xml(data) or size > _SIZE_LIMIT):
-            yield first, b"\n".join(parts)
+        if parts and not _goes_on(parts, data, size):
+            yield _Joined(begin, parts)
             parts, size = [], 0
-        if not parts and (not _starts_xml(data) or _XML_END in data):
-            yield number, data
-            continue
-        first = first if parts else number
+        if not parts:
+            begin = number
         parts.append(data)
         size += len(data)
-        if _XML_END in data or len(parts) > _LINES_LIMIT:
-            yield first, b"\n".join(parts)
+        if not _is_open(parts, data):
+            yield _Joined(begin, parts)
             parts, size = [], 0
     if parts:
-        yield first, b"\n".join(parts)
+        yield _Joined(begin, parts)
 
 
-def _starts_xml(data: bytes) -> bool:
-    start = _start(data)
-    return start >= 0 and data[start : start + 1] == b"<"
+def _goes_on(parts: list[bytes], data: bytes, size: int) -> bool:
+    """Return whether a line may belong to the open one before it."""
+    if size > _SIZE_LIMIT or len(parts) > _LINES_LIMIT:
+        return False
+    if _opens_json(parts[0]):
+        return data[:1] in (b" ", b"\t", b"}", b"]")
+    return _XML_TAG.search(data) is None
 
 
-def _read_xml(text: str) -> tuple[int, dict[str, str]]:
-    if _XML_END.decode() not in text:
-        raise ValueError("the event is cut short: no </Event>")
-    number = _EVENT_ID.search(text)
-    if number is None:
-        raise ValueError("no EventID in it")
-    fields = {
-        one or other: _restored(_REFERENCE.sub(_character, value))
-        for one, other, value in _DATA.findall(text)
-    }
-    return _known(int(number[1])), fields
+def _is_open(parts: list[bytes], data: bytes) -> bool:
+    """Return whether more must follow the last line, `data`."""
+    if _opens_json(parts[0]):
+        return len(parts) == 1 or data[:1] not in (b"}", b"]")
+    return _opens_xml(parts[0]) and (len(parts) == 1 or _XML_END not in data)
 
 
-def _character(match: re.Match[str]) -> str:
-    decimal, hexadecimal, name = match.groups()
-    if name:
-        return _ENTITIES.get(name, match[0])
-    code = int(decimal) if decimal else int(hexadecimal, 16)
-    return chr(code) if 0 < code < 0x110000 else match[0]
+def _opens_json(data: bytes) -> bool:
+    """Return whether a line is the first of indented JSON."""
+    return data.rstrip() in (b"{", b"[")
 
 
-def _read_json(text: str) -> tuple[int, dict[str, str]]:
-    try:
-        found, _ = _JSON.raw_decode(text)
-        event = found["Event"]
-        number = event["System"]["EventID"]
-        data = event["EventData"]
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise ValueError("no Event.System.EventID and Event.EventData in it") from error
-    if type(number) is not int or not isinstance(data, Mapping):
-        raise ValueError("EventID is no number, or EventData no object")
-    return _known(number), {name: _printed(name, value) for name, value in data.items()}
-
-
-def _printed(name: str, value: object) -> str:
-    """Return a JSON value as the text that XML has."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, str):
-        return _restored(value)
-    if value is None:
-        return "-"
-    raise ValueError(f"{name} is neither text nor number")
-
-
-def _known(event_id: int) -> int:
-    if event_id not in EVENT_BY_ID:
-        raise ValueError(f"unknown EventID {event_id}")
-    return event_id
-
-
-def _restored(text: str) -> str:
-    r"""Return text with our `\xNN` escapes undone."""
-    if "\\x" not in text:
-        return text
-    text = ESCAPE.sub(lambda match: _byte(int(match[0][2:], 16)), text)
-    try:
-        return text.encode("utf-8", "surrogateescape").decode(
-            "utf-8", "surrogateescape"
-        )
-    except UnicodeEncodeError:  # half a character out of JSON
-        return text
-
-
-def _byte(code: int) -> str:
-    return chr(code) if code < 0x80 else chr(0xDC00 + code)
+def _opens_xml(data: bytes) -> bool:
+    """Return whether an event's XML begins in a line and does not end in it."""
+    start = _XML_OR_JSON.search(data)
+    return (
+        start is not None
+        and start[0] != b"{"
+        and _XML_END not in data[data.rfind(b"<Event") :]
+    )

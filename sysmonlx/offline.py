@@ -94,6 +94,9 @@ class _Report:
         event = EVENT_BY_ID[item.event_id]
         kind = event.tag or event.template
         yield f"#   input line {item.line}: event {event.id}, {kind}"
+        if item.others:
+            names = _plain(", ".join(item.others))
+            yield f"#   not fields of event {event.id}, not read: {names}"
         texts = dict(zip((f.name for f in event.fields), item.values, strict=True))
         for part in found.filters:
             text = "-" if part.field == "RuleName" else texts[part.field]

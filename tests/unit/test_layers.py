@@ -18,8 +18,9 @@ FACTS = """
     errors catalogue hook hooks_file hooks_network hooks_process lines options ruleset
 """
 PURE = """
-    arguments automaton btf budget builders clauses conditions config decode enrich
-    enrich_file enrich_network escape eventlines filtering helptext hooks kernelbits
+    arguments automaton btf budget builders carriers clauses conditions config decode
+    enrich enrich_file enrich_network escape eventlines eventtext filtering helptext
+    hooks kernelbits
     kernelfields kernelrules launches lint listing literals losses manual offline
     optionreader optionvalues process processes pysource remarks render rules schema
     sieve tally templates terminal texts trace validation xmltext xsd

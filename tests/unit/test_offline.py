@@ -59,6 +59,7 @@ def status(*lines: bytes) -> int:
 
 
 def xml(event_id: int = 11, **fields: str) -> bytes:
+    fields = {"UtcTime": "-"} | fields
     data = "".join(f'<Data Name="{n}">{v}</Data>' for n, v in fields.items())
     return (
         "Jan  5 10:00:00 host sysmon[7]: <Event><System><EventID>"
@@ -223,7 +224,7 @@ def test_json_values_become_the_text_that_xml_has() -> None:
         (b"<Event></Event>\n", "no EventID in it"),
         (xml(300), "unknown EventID 300"),
         (
-            b'{"Event":{"System":{"EventID":"1"},"EventData":{}}}',
+            b'{"Event":{"System":{"EventID":"x"},"EventData":{"Image":"/x"}}}',
             "EventID is no number",
         ),
         (b'{"Event":{}}', "no Event.System.EventID"),
@@ -258,6 +259,28 @@ def test_a_cut_line_does_not_swallow_the_next_event() -> None:
     read = [*read_events(lines)]
     assert [*map(type, read)] == [BadLine, EventLine, EventLine]
     assert [item.line for item in read] == [1, 3, 4]
+
+
+def test_an_event_without_any_known_field_is_no_verdict() -> None:
+    empty = xml(TargetFilename="cron").replace(b"Data Name=", b"Data Nam=")
+    unknown = xml(TargetFilename="cron").replace(b"Name", b"Nom")
+    for line in (empty, unknown):
+        first, *_, last = output(line)
+        assert first.startswith("# input line 1: ")
+        assert last == "# 1 event not readable, see above"
+        assert status(line) == 1
+
+
+def test_verbose_names_the_fields_that_the_event_does_not_have() -> None:
+    text = output(xml(TargetFilename="cron", Foo="1", Bar="2"), verbose=True)
+    assert text[2] == "#   not fields of event 11, not read: Foo, Bar"
+
+
+def test_a_line_of_the_journal_is_judged_like_the_event_in_it() -> None:
+    event = xml(TargetFilename="/etc/cron.d/x").decode().rstrip("\n")
+    line = json.dumps({"MESSAGE": event, "SYSLOG_IDENTIFIER": "sysmon"}).encode()
+    assert output(line) == output(event.encode())
+    assert output(line)[0] == "include\tcron\tc.xml:4"
 
 
 def test_output_cannot_be_forged_by_names_or_values() -> None:
