@@ -107,6 +107,9 @@ SINK = "Sink"
 SINK_KINDS = ("syslog", "file", "stdout")
 SINK_FORMS = ("xml", "json")
 
+#: In the order in which Sysmon prints hashes.
+ALGORITHMS = ("SHA1", "MD5", "SHA256")
+
 KIB = 1 << 10
 MIB = 1 << 20
 

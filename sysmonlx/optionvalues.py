@@ -6,10 +6,9 @@ from __future__ import annotations
 import re
 
 from sysmonlx.catalogue import EVENTS
-from sysmonlx.options import KIB, MIB, SINK_FORMS, SINK_KINDS, Setting
+from sysmonlx.options import ALGORITHMS, KIB, MIB, SINK_FORMS, SINK_KINDS, Setting
 
-#: In the order in which Sysmon prints hashes. IMPHASH is accepted and never computed.
-ALGORITHMS = ("SHA1", "MD5", "SHA256")
+#: IMPHASH is accepted and never computed.
 _KNOWN_ALGORITHMS = (*ALGORITHMS, "IMPHASH")
 _ALGORITHM_NAMES = {
     spelling: name

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sysmonlx.lines import DEFAULT_LIMITS_BYTES
+from sysmonlx.options import ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Policy:
         digests = dict(self.digests)
         texts = [
             f"{name}={digests[name]}"
-            for name in ("SHA1", "MD5", "SHA256")
+            for name in ALGORITHMS
             if name in self.settings.hash_algorithms and name in digests
         ]
         return ",".join(texts) or "-"
@@ -133,38 +134,13 @@ class Policy:
         """Return the policy that `to_json` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: the text is not one of ours.
+            ValueError: the text is not one of ours, or holds what cannot be run.
         """
-        raw = json.loads(text)
-        rules = raw["ruleset"]
-        elements = tuple(_element(item) for item in rules["elements"])
-        return cls(
-            ruleset=Ruleset(rules["schema_version"], elements),
-            settings=Settings(
-                **{name: _frozen(value) for name, value in raw["settings"].items()}
-            ),
-            source=raw["source"],
-            digests=_frozen(raw["digests"]),
-        )
+        from sysmonlx.policyform import policy_of  # it knows these classes
+
+        return policy_of(text)
 
 
 def _plain(value: Any) -> dict[str, Any]:
     """Return the fields of one dataclass; `dataclasses.asdict` is five times slower."""
     return {name: getattr(value, name) for name in value.__slots__}
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _element(raw: dict[str, Any]) -> Element:
-    raw["items"] = tuple(map(_item, raw["items"]))
-    raw["event_ids"] = tuple(raw["event_ids"])
-    return Element(**raw)
-
-
-def _item(raw: dict[str, Any]) -> Filter | Compound:
-    if "filters" not in raw:
-        return Filter(**raw)
-    filters = tuple(Filter(**item) for item in raw.pop("filters"))
-    return Compound(**raw, filters=filters)

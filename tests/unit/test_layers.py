@@ -15,7 +15,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "sysmonlx"
 
 FACTS = """
-    errors catalogue hook hooks_file hooks_network hooks_process lines options ruleset
+    errors catalogue hook hooks_file hooks_network hooks_process lines options
+    policyform ruleset
 """
 PURE = """
     arguments automaton btf budget builders carriers clauses conditions config decode
