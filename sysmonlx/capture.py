@@ -19,7 +19,7 @@ from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.btf import Btf
 from sysmonlx.counters import Counters, RecordCounts
 from sysmonlx.decode import Layouts, Record
-from sysmonlx.errors import CaptureError, LibbpfError, ProcError
+from sysmonlx.errors import CaptureError, LibbpfError, ProcError, SysmonlxError
 from sysmonlx.hook import Hook
 from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAMS
 from sysmonlx.kept import Kept
@@ -282,7 +282,7 @@ class Capture:
             if not self.maps:
                 self._make_maps(self._prepared)
             self._prepared.load(names, self.maps)
-        except (LibbpfError, KeyError, struct.error):
+        except (SysmonlxError, LookupError, ValueError, TypeError, struct.error):
             plans.programs.clear()  # libbpf will say what is wrong
             return set()
         self._loaded.update(dict.fromkeys(names, self._prepared))

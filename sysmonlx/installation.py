@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sysmonlx import control, service
 from sysmonlx.errors import CaptureError, InstallError
 from sysmonlx.lock import daemon_pid, exclusive
-from sysmonlx.state import Paths
+from sysmonlx.state import Paths, read_file
 
 if TYPE_CHECKING:
     import subprocess
@@ -119,7 +119,7 @@ def _stored_files(paths: Paths) -> tuple[Path, Path, Path]:
 
 def _bytes_of(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError:
         return None
 

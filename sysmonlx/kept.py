@@ -12,7 +12,7 @@ from typing import Any
 from sysmonlx import capabilities
 from sysmonlx.errors import InstallError
 from sysmonlx.prepared import Plans, read_plans
-from sysmonlx.state import write_private
+from sysmonlx.state import read_file, write_private
 
 #: ELF notes of the kernel: the build id, which names one build and no other.
 _BUILD = Path("/sys/kernel/notes")
@@ -40,7 +40,7 @@ class Kept:
         self._key = _key(self._files)
         self._boot = _boot()
         with suppress(OSError):
-            self._data = self._path.read_bytes()
+            self._data = read_file(self._path)
         found = read_plans(self._data, self._key, self._boot)
         self.plans = found or self.plans
 

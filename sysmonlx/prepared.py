@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import struct
+from binascii import crc32
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.libbpf import map_info, program_attachment
@@ -27,7 +28,9 @@ _READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
 _SLEEPABLE = 0x10  # BPF_F_SLEEPABLE
 #: Sections of programs that a link alone attaches.
 _KINDS = ("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "iter", "cgroup_skb")
-_FORM = 1
+_Value = TypeVar("_Value")
+_FORM = 2
+_LARGEST_WORD = (1 << 32) - 1
 
 
 class MapPlan(NamedTuple):
@@ -87,7 +90,7 @@ class Plans:
                 self.programs[name] = plan
 
     def to_bytes(self, key: Mapping[str, Any], boot: str) -> bytes:
-        """Return all of it: a line of JSON, then what that calls by length."""
+        """Return all of it: a checksum, a line of JSON, what that calls by length."""
         blobs: list[bytes] = []
 
         def plain(value: Any) -> Any:
@@ -106,7 +109,8 @@ class Plans:
             "refused": self.refused,
         }
         head = {"form": _FORM, "key": key, "boot": boot, "plans": plain(plans)}
-        return b"\n".join((json.dumps(head).encode(), b"".join(blobs)))
+        text = b"\n".join((json.dumps(head).encode(), b"".join(blobs)))
+        return b"%08x\n%b" % (crc32(text), text)
 
 
 def read_plans(data: bytes, key: Mapping[str, Any], boot: str) -> Plans | None:
@@ -114,35 +118,72 @@ def read_plans(data: bytes, key: Mapping[str, Any], boot: str) -> Plans | None:
 
     What was refused may be allowed after the next boot, so it counts for one only.
     """
-    line, _, rest = data.partition(b"\n")
+    checksum, _, text = data.partition(b"\n")
+    if checksum != b"%08x" % crc32(text):
+        return None
+    line, _, rest = text.partition(b"\n")
     at = 0
 
     def full(value: dict[str, Any]) -> Any:
         nonlocal at
         if value.keys() != {"bytes"}:
             return value
-        at += value["bytes"]
+        at += _word(value["bytes"])
         return rest[at - value["bytes"] : at]
 
     try:
         head = json.loads(line, object_hook=full)
         if head["form"] != _FORM or head["key"] != key or at != len(rest):
             return None
-        plans: dict[str, Any] = head["plans"]
-        maps, programs = plans["maps"].items(), plans["programs"].items()
-        plans["maps"] = {name: MapPlan(**each) for name, each in maps}
-        plans["programs"] = {name: _program(each) for name, each in programs}
-        found = Plans(**plans)
-    except (ValueError, KeyError, TypeError):
+        found = _plans(**head["plans"])
+        is_same_boot = head["boot"] == boot
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    if head["boot"] != boot:
+    except (RecursionError, MemoryError):
+        return None
+    if not is_same_boot:
         found.refused = {}
     return found
 
 
+def _plans(facts: Any, types: Any, maps: Any, programs: Any, refused: Any) -> Plans:
+    """Return plans of which every value has its type.
+
+    Raises:
+        ValueError, TypeError, KeyError: one has not.
+    """
+    return Plans(
+        {_a(str, name): _a(bool, fact) for name, fact in _a(dict, facts).items()},
+        _a(bytes, types),
+        {name: _map(each) for name, each in _a(dict, maps).items()},
+        {name: _program(each) for name, each in _a(dict, programs).items()},
+        {_a(str, name): _a(str, why) for name, why in _a(dict, refused).items()},
+    )
+
+
+def _map(values: dict[str, Any]) -> MapPlan:
+    name, data = _a(str, values.pop("kernel_name")), _a(bytes, values.pop("data"))
+    numbers = {key: _word(each) for key, each in values.items()}
+    return MapPlan(kernel_name=name, data=data, **numbers)
+
+
 def _program(values: dict[str, Any]) -> ProgramPlan:
-    maps = tuple((int(at), str(name)) for at, name in values.pop("maps"))
-    return ProgramPlan(maps=maps, **values)
+    maps = tuple((_word(at), _a(str, name)) for at, name in values.pop("maps"))
+    code, functions = _a(bytes, values.pop("code")), _a(bytes, values.pop("functions"))
+    numbers = {key: _word(each) for key, each in values.items()}
+    return ProgramPlan(maps=maps, code=code, functions=functions, **numbers)
+
+
+def _a(kind: type[_Value], value: Any) -> _Value:
+    if type(value) is not kind:
+        raise TypeError(f"{kind.__name__} is expected")
+    return value
+
+
+def _word(value: Any) -> int:
+    if not 0 <= _a(int, value) <= _LARGEST_WORD:
+        raise ValueError("a number of 32 bits is expected")
+    return int(value)
 
 
 def _map_plan(found: BpfMap, inner_bytes: int) -> MapPlan:

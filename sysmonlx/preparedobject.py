@@ -7,7 +7,7 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 
@@ -180,10 +180,7 @@ class PreparedObject:
                     except Exception as error:
                         errors.append(error)  # raised below, where it is heard
 
-        count = min(len(os.sched_getaffinity(0)), len(waiting)) - 1
-        threads = [threading.Thread(target=work) for _ in range(count)]
-        for each in threads:
-            each.start()
+        threads = _started(work, min(len(os.sched_getaffinity(0)), len(waiting)) - 1)
         work()
         for each in threads:
             _wait_for_end(each)
@@ -245,6 +242,17 @@ class PreparedObject:
                 return iterator.readall()
         finally:
             os.close(link)
+
+
+def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
+    """Return threads that work, so many or as many as can be had."""
+    threads: list[threading.Thread] = []
+    with suppress(RuntimeError):  # the kernel gives no thread
+        for _ in range(count):
+            thread = threading.Thread(target=work)
+            thread.start()
+            threads.append(thread)
+    return threads
 
 
 def _wait_for_end(thread: threading.Thread) -> None:

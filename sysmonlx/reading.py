@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sysmonlx.errors import SysmonlxError, UsageError
 from sysmonlx.ruleset import Policy
 from sysmonlx.state import Paths, load_command_line
+from sysmonlx.state import read_file as read_file_of_ours
 
 if TYPE_CHECKING:
     from sysmonlx.arguments import CommandLineOptions
@@ -49,10 +50,14 @@ def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> 
     try:
         data = path.read_bytes()
     except OSError as error:
-        reason = error.strerror or "unreadable"
-        text = f"Error: Failed to open xml configuration: {path} ({reason})\n"
-        return Reading(None, text)
+        return _unopened(path, error)
     return read_data(data, os.fspath(path), options, lax=lax)
+
+
+def _unopened(path: Path, error: OSError) -> Reading:
+    reason = error.strerror or "unreadable"
+    text = f"Error: Failed to open xml configuration: {path} ({reason})\n"
+    return Reading(None, text)
 
 
 def read_data(
@@ -95,7 +100,12 @@ def read_installed(paths: Paths) -> Reading:
         line = parse(load_command_line(paths.command_line_file)[1:])
     except UsageError:
         line = CommandLine(Action.CONFIGURE)
-    return read_file(paths.config_file, line.config_options, lax=line.has("Lax"))
+    path = paths.config_file
+    try:
+        data = read_file_of_ours(path)
+    except OSError as error:
+        return _unopened(path, error)
+    return read_data(data, os.fspath(path), line.config_options, lax=line.has("Lax"))
 
 
 def is_changed(path: Path, policy: Policy) -> bool:
@@ -104,7 +114,7 @@ def is_changed(path: Path, policy: Policy) -> bool:
     A file that is gone changes nothing.
     """
     try:
-        found = path.read_bytes()
+        found = read_file_of_ours(path)
     except OSError:
         return False
     import hashlib  # 3.7 MB of libcrypto, which the daemon may not need

@@ -9,7 +9,7 @@ import mmap
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,12 @@ from sysmonlx.errors import InstallError
 ROOT_VARIABLE = "SYSMONLX_ROOT"
 _COUNTER_BYTES = 8
 _COUNTER_MASK = (1 << 64) - 1
+#: More than any file of ours has; what is larger is not read.
+FILE_LIMIT_BYTES = 64 << 20
+_COMMAND_LINE_BYTES = 4 << 20
 _SMALL_FILE_BYTES = 4096
+#: Farther from 1970 than this, in ns, no clock is: 146 years.
+_OFFSET_LIMIT_NS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +283,22 @@ def _write_new(name: str, data: bytes, mode: int, directory: int) -> None:
         os.fsync(fd)
 
 
+def read_file(path: Path, limit_bytes: int = FILE_LIMIT_BYTES) -> bytes:
+    """Return what a file holds; never waits, whatever stands in its place.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger than the limit.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
+    return data
+
+
 class RecordIds:
     """The counter of EventRecordID: native 64 bits in a shared mapping of a file.
 
@@ -291,8 +312,12 @@ class RecordIds:
         self._map: mmap.mmap | None = None
         try:
             self._map = self._open(path) if path is not None else None
-        except OSError as error:
-            self.warning = f"Cannot keep the record id in {path}: {error.strerror}"
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.warning = (
+                f"Cannot keep the record id in {path}: {reason};"
+                " record ids start at 0 and are given again after the next start"
+            )
         memory = self._map if self._map is not None else bytearray(_COUNTER_BYTES)
         self._next = memoryview(memory).cast("Q")
 
@@ -328,15 +353,19 @@ class RecordIds:
             self._map = None
 
 
-def boot_offset(state_dir: Path, boot_id: str, *, store: bool = True) -> int:
+def boot_offset(
+    state_dir: Path,
+    boot_id: str,
+    *,
+    store: bool = True,
+    tell: Callable[[str], object] = str,
+) -> int:
     """Return the wall clock minus the boot clock in ns, the same for a whole boot.
 
     ProcessGuid is made with it: a clock that is set later must not change the GUID of
     a process. The first who asks in a boot fixes it; with `store` off (who may not
-    write) an offset already fixed is used and none is kept.
-
-    Raises:
-        InstallError: the offset cannot be stored.
+    write) an offset already fixed is used and none is kept. One that cannot be stored
+    is no reason to stop: it holds until the daemon ends, and `tell` is told.
     """
     path = state_dir / "boot_offset"
     kept = _kept_offset(path, boot_id)
@@ -344,7 +373,10 @@ def boot_offset(state_dir: Path, boot_id: str, *, store: bool = True) -> int:
         return kept
     offset = measure_boot_offset()
     if store:
-        write_private(path, f"{boot_id} {offset}\n".encode())
+        try:
+            write_private(path, f"{boot_id} {offset}\n".encode())
+        except InstallError as error:
+            tell(f"{error}; ProcessGuid changes with the next start")
     return offset
 
 
@@ -364,9 +396,10 @@ def _kept_offset(path: Path, boot_id: str) -> int | None:
     if len(words) != 2 or words[0] != boot_id.encode():
         return None
     try:
-        return int(words[1])
+        offset = int(words[1])
     except ValueError:
         return None
+    return offset if abs(offset) < _OFFSET_LIMIT_NS else None
 
 
 def machine_id(path: Path = Path("/etc/machine-id")) -> int:
@@ -386,14 +419,14 @@ def command_line_bytes(arguments: Sequence[str]) -> bytes:
 def load_command_line(path: Path) -> tuple[str, ...]:
     """Return the command line that was kept, empty when none is."""
     try:
-        return tuple(map(os.fsdecode, path.read_bytes().split(b"\0")[:-1]))
+        data = read_file(path, _COMMAND_LINE_BYTES)
     except OSError:
         return ()
+    return tuple(map(os.fsdecode, data.split(b"\0")[:-1]))
 
 
 def _read_small(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(_SMALL_FILE_BYTES)
+        return read_file(path, _SMALL_FILE_BYTES)
     except OSError:
         return b""

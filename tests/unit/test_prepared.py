@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import random
 import struct
+from binascii import crc32
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sysmonlx.kept import Kept
 from sysmonlx.prepared import MapPlan, Plans, ProgramPlan, read_plans, with_maps
@@ -52,7 +56,7 @@ def test_another_kernel_or_object_has_no_plans() -> None:
         lambda data: data[:-1],
         lambda data: data + b"\0",
         lambda data: data.replace(b'"kind"', b'"sort"'),
-        lambda data: data.replace(b'"form": 1', b'"form": 0'),
+        lambda data: data.replace(b'"form": 2', b'"form": 0'),
         lambda data: b"[]\n",
         lambda data: b"\xff" + data,
     ],
@@ -61,6 +65,45 @@ def test_damaged_file_has_no_plans(damage) -> None:  # type: ignore[no-untyped-d
     data = plans().to_bytes(KEY, "boot")
     assert damage(data) != data
     assert read_plans(damage(data), KEY, "boot") is None
+
+
+def with_checksum(text: bytes) -> bytes:
+    return b"%08x\n%b" % (crc32(text), text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"kind": 27', b'"kind": -27'),
+        (b'"kind": 27', b'"kind": "x"'),
+        (b'"kind": 27', b'"kind": 4294967296'),
+        (b'"kind": 27', b'"kind": true'),
+        (b'"kind": 27', b'"kind": NaN'),
+        (b'"kind": 27', b'"kind": ' + b"[" * 100_000),
+        (b'"has_bpf_loop": true', b'"has_bpf_loop": 1'),
+        (b'"refused": {', b'"refused": {"a": [], '),
+        (b'{"ring": {', b'{"rang": 7, "ring": {'),
+        (b'[[0, "ring"]]', b"[[0]]"),
+        (b'[[0, "ring"]]', b"7"),
+        (b'"bytes": 8}', b'"bytes": -8}'),
+        (b'"bytes": 8}', b'"bytes": 8.0}'),
+    ],
+)
+def test_values_of_another_kind_are_no_plans(old: bytes, new: bytes) -> None:
+    text = plans().to_bytes(KEY, "boot").partition(b"\n")[2]
+    assert read_plans(with_checksum(text), KEY, "boot") == plans()
+    assert old in text
+    assert read_plans(with_checksum(text.replace(old, new)), KEY, "boot") is None
+
+
+@given(st.integers(0, 1 << 31))
+def test_a_changed_bit_or_a_cut_is_seen(seed: int) -> None:
+    chance = random.Random(seed)
+    data = bytearray(plans().to_bytes(KEY, "boot"))
+    at = chance.randrange(len(data))
+    data[at] ^= 1 << chance.randrange(8)
+    assert read_plans(bytes(data), KEY, "boot") is None
+    assert read_plans(bytes(data[:at]), KEY, "boot") is None
 
 
 def test_program_gets_the_descriptors_of_its_maps() -> None:

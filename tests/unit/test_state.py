@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import struct
 import time
@@ -12,7 +13,16 @@ import pytest
 
 from sysmonlx import state
 from sysmonlx.errors import InstallError
-from sysmonlx.state import Paths, RecordIds, boot_offset, machine_id, write_private
+from sysmonlx.process import Identity
+from sysmonlx.state import (
+    Paths,
+    RecordIds,
+    boot_offset,
+    load_command_line,
+    machine_id,
+    read_file,
+    write_private,
+)
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: changes owners")
 
@@ -239,6 +249,80 @@ def test_reader_uses_the_fixed_offset_and_fixes_none(home: Path) -> None:
 def test_damaged_boot_offset_is_measured_again(home: Path, text: str) -> None:
     (home / "boot_offset").write_text(text)
     assert abs(boot_offset(home, "boot-1") - state.measure_boot_offset()) < 10**9
+
+
+@pytest.mark.parametrize("offset", [10**30, -(10**30), 1 << 62])
+def test_boot_offset_of_no_clock_is_measured_again(home: Path, offset: int) -> None:
+    (home / "boot_offset").write_text(f"boot-1 {offset}\n")
+    assert abs(boot_offset(home, "boot-1") - state.measure_boot_offset()) < 10**9
+
+
+@pytest.mark.parametrize("offset", [(1 << 62) - 1, 1 - (1 << 62), 0])
+def test_every_boot_offset_that_is_taken_makes_guids(home: Path, offset: int) -> None:
+    (home / "boot_offset").write_text(f"boot-1 {offset}\n")
+    assert boot_offset(home, "boot-1") == offset
+    guid = Identity(1, offset).process_guid(7, 10**18, 0)
+    assert guid.startswith("{00000001-")
+
+
+def test_boot_offset_that_cannot_be_stored_is_told_and_used(home: Path) -> None:
+    (home / "boot_offset").mkdir()
+    told: list[str] = []
+    offset = boot_offset(home, "boot-1", tell=told.append)
+    assert abs(offset - state.measure_boot_offset()) < 10**9
+    (text,) = told
+    assert "boot_offset" in text
+    assert "ProcessGuid" in text
+
+
+# --- what stands in the place of a file
+
+
+def put(path: Path, what: str) -> None:
+    """Put something that is no readable file of a sane size at a path."""
+    if what == "directory":
+        path.mkdir()
+    elif what == "fifo":
+        os.mkfifo(path)
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.fspath(path))
+    elif what == "link to itself":
+        path.symlink_to(path.name)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with open(path, "wb") as file:
+            os.truncate(file.fileno(), 1 << 40)
+
+
+@pytest.mark.parametrize(
+    "what", ["directory", "fifo", "socket", "link to itself", "device", "1 TiB"]
+)
+def test_what_is_no_file_of_ours_counts_as_absent(home: Path, what: str) -> None:
+    names = ("boot_offset", "command_line", "machine-id", "other")
+    for name in names:
+        put(home / name, what)
+    with pytest.raises(OSError, match=r"."):
+        read_file(home / "other")
+    assert load_command_line(home / "command_line") == ()
+    assert machine_id(home / "machine-id") == 0
+    measured = state.measure_boot_offset()
+    assert abs(boot_offset(home, "boot-1", store=False) - measured) < 10**9
+
+
+def test_file_of_the_limit_is_read_and_no_larger_one(home: Path) -> None:
+    (home / "file").write_bytes(b"12345")
+    assert read_file(home / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="File too large"):
+        read_file(home / "file", 4)
+
+
+def test_fifo_in_place_of_the_counter_counts_in_memory(home: Path) -> None:
+    os.mkfifo(home / "record_id")
+    ids = RecordIds(home / "record_id")
+    assert (ids.take(), ids.take()) == (0, 1)
+    assert "record_id" in ids.warning
 
 
 @pytest.mark.parametrize(
