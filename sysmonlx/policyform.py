@@ -24,6 +24,7 @@ from sysmonlx.ruleset import (
 )
 
 _LARGEST_NUMBER = (1 << 31) - 1
+_DEFAULTS = Settings()
 _ONMATCH = ("include", "exclude")
 _RELATIONS = ("and", "or")
 
@@ -117,6 +118,8 @@ def _check_of(setting: Setting) -> Callable[[Any], Any]:
 
 def _in_range(setting: Setting, value: Any) -> int:
     number = _number(value, setting.high)
+    if number == getattr(_DEFAULTS, setting.attribute):
+        return number  # it may mean "of each sink", which no configuration can write
     is_power = not number & (number - 1)
     if number < setting.low or (setting.element == "RingSize" and not is_power):
         raise ValueError(f"{setting.element} is {number}")

@@ -5,7 +5,7 @@ import pytest
 
 from sysmonlx import catalogue
 from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, FieldType
-from sysmonlx.options import OPTIONS, SETTINGS
+from sysmonlx.options import OPTIONS, SETTINGS, SINK_KINDS
 from sysmonlx.ruleset import Settings
 
 
@@ -63,7 +63,10 @@ def test_every_setting_has_a_default_in_its_range() -> None:
     defaults = Settings()
     for setting in SETTINGS:
         value = getattr(defaults, setting.attribute)
-        if setting.kind in ("size", "number"):
+        if setting.attribute == "line_limit_bytes":  # each kind of sink has its own
+            for kind in SINK_KINDS:
+                assert setting.low <= defaults.line_limit_of(kind) <= setting.high
+        elif setting.kind in ("size", "number"):
             assert setting.low <= value <= setting.high
         else:
             assert isinstance(value, bool if setting.kind == "boolean" else str)

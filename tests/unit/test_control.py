@@ -84,7 +84,7 @@ def test_nobody_listening_is_an_error(tmp_path: Path) -> None:
 
 def test_socket_is_for_its_owner_and_goes_with_the_server(served: Served) -> None:
     assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
-    served.server.close()
+    served.end()
     assert not served.path.exists()
 
 
