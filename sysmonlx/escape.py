@@ -53,7 +53,7 @@ _JSON_BREAKS = (
 
 def visible(text: str) -> str:
     r"""Return `text` with `\xNN` for all that a line cannot carry but TAB, LF, CR."""
-    return _spelt_out(_guarded(text))
+    return spelt_out(_guarded(text))
 
 
 def _guarded(text: str) -> str:
@@ -61,7 +61,7 @@ def _guarded(text: str) -> str:
     return _BEFORE_ESCAPE.sub(r"\\x5c", text) if "\\x" in text else text
 
 
-def _spelt_out(text: str) -> str:
+def spelt_out(text: str) -> str:
     """Return `text` with escapes; each character's is the same wherever it stands."""
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
@@ -115,7 +115,7 @@ def shortened(text: str, size_bytes: int, form: Callable[[str], str]) -> str:
     """
 
     def printed(part: str) -> str:
-        return form(_spelt_out(part))
+        return form(spelt_out(part))
 
     room = max(0, size_bytes - len(ELLIPSIS))
     head = _head(_guarded(text[: room // 2]), room // 2, printed)
@@ -131,7 +131,7 @@ def printed_within(
     if len(text) > size_bytes:
         return None
     text = _guarded(text)
-    parts, length = _fitting(text, size_bytes, lambda part: form(_spelt_out(part)))
+    parts, length = _fitting(text, size_bytes, lambda part: form(spelt_out(part)))
     return "".join(parts) if length == len(text) else None
 
 

@@ -2,7 +2,8 @@
 """Events for a person to read: one line each, coloured, in the foreground mode.
 
 What other programs named themselves must not reach the terminal as commands: control
-characters, invalid bytes and characters that reorder or hide text are spelt out.
+characters, invalid bytes and characters that reorder or hide text are spelt out. It
+must not look like another field either: see `word`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from sysmonlx.catalogue import EVENT_BY_ID, EventType
-from sysmonlx.escape import visible
+from sysmonlx.escape import spelt_out, visible
 
 #: Name of the process an event is about, where it is not Image.
 _WHO = ("Image", "SourceImage", "Configuration", "State", "ID")
@@ -67,6 +68,13 @@ _UNSEEN = re.compile(
     "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+#: Characters that look like the quote that ends a value.
+_LIKE_QUOTE = re.compile(
+    "[\u02ba\u02dd\u02ee\u05f4\u1cd3\u201c-\u201f\u2033\u2036\u275d\u275e\u301d-\u301f"
+    "\uff02\U0001f676-\U0001f678]"
+)
+#: ASCII that stands in no value without quotes; letters of any script may.
+_SPECIAL = frozenset(' "\\=[]')
 _BREAKS = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 #: Longer values are cut: a line is to be read, not kept.
@@ -121,21 +129,21 @@ class TerminalView:
     def _process(self, texts: Mapping[str, str]) -> list[str]:
         pid = next((texts[name] for name in _PID if name in texts), "")
         who = next((texts[name] for name in _WHO if name in texts), "")
-        return [f"{safe(pid):>7}", self._painted(_short(who), 1)]
+        return [f"{safe(pid):>7}", self._painted(word(who), 1)]
 
     def _details(self, event: EventType, texts: Mapping[str, str]) -> list[str]:
         shown = _SHOWN.get(event.id) or tuple(
             name for name in texts if name not in (*_WHO, *_PID, "UtcTime", "RuleName")
         )
         words = [
-            self._painted(f"{name}=", 2) + _short(texts[name])
+            self._painted(f"{name}=", 2) + word(texts[name])
             for name in shown
             if texts.get(name, "-") != "-"
         ]
         rule = texts.get("RuleName", "-")
-        return (
-            [*words, self._painted(f"[{_short(rule)}]", 33)] if rule != "-" else words
-        )
+        if rule != "-":
+            words.append(self._painted(f"[{word(rule)}]", 33))
+        return words
 
     def _painted(self, text: str, code: int) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
@@ -148,8 +156,39 @@ def title(event: EventType) -> str:
 
 def safe(text: str) -> str:
     r"""Return `text` for a terminal: `\xNN` for bytes, `\uNNNN` for what is unseen."""
-    text = visible(text)
-    if text.isprintable():
+    return _seen(visible(text))
+
+
+def word(text: str) -> str:
+    r"""Return a value as one word of a line, in double quotes unless it is plain.
+
+    Plain are letters and digits of any script, and all ASCII but blanks and `"\=[]`. In
+    quotes a backslash begins an escape: `\\`, `\"`, `\n`, `\r`, `\t`, `\xNN` for any
+    other byte, `\uNNNN` for a character that would be unseen or looks like a quote. Of
+    a longer value head and tail are shown, as two words with three dots between.
+    """
+    if len(text) > _WIDTH:
+        half = _WIDTH // 2
+        return f"{_quoted(text[:half])}...{_quoted(text[-half:])}"
+    return text if _is_plain(text) else _quoted(text)
+
+
+def _is_plain(text: str) -> bool:
+    if not text or not text.isprintable() or _UNSEEN.search(text):
+        return False
+    return not any(
+        each in _SPECIAL if each.isascii() else not each.isalnum() for each in text
+    )
+
+
+def _quoted(text: str) -> str:
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_LIKE_QUOTE.sub(_code_point, _seen(spelt_out(text)))}"'
+
+
+def _seen(text: str) -> str:
+    """Return text in which every character is seen and none breaks the line."""
+    if text.isprintable() and not _UNSEEN.search(text):
         return text
     for old, new in _BREAKS.items():
         text = text.replace(old, new)
@@ -159,7 +198,3 @@ def safe(text: str) -> str:
 def _code_point(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def _short(text: str) -> str:
-    return safe(text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "...")

@@ -5,9 +5,12 @@ import io
 import re
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from strategies import examples
 
 from sysmonlx.catalogue import EVENTS
-from sysmonlx.terminal import TerminalView, safe
+from sysmonlx.terminal import TerminalView, safe, word
 
 CREATE = {
     "RuleName": "-",
@@ -32,7 +35,7 @@ def shown(event_id: int, values: dict[str, str], colour: bool = False) -> str:
 
 def test_event_is_one_line_with_what_matters() -> None:
     assert shown(1, CREATE) == (
-        "10:00:05.201 ProcessCreate         4242 /usr/bin/ls CommandLine=ls -l "
+        '10:00:05.201 ProcessCreate         4242 /usr/bin/ls CommandLine="ls -l" '
         "User=alice CurrentDirectory=/home/alice ParentImage=/usr/bin/bash "
         "ParentProcessId=4100\n"
     )
@@ -89,13 +92,100 @@ def test_colour_only_where_asked() -> None:
 )
 def test_hostile_text_is_spelt_out(text: str, printed: str) -> None:
     assert safe(text) == printed
-    assert printed in shown(1, CREATE | {"Image": text, "CommandLine": text})
 
 
 def test_long_value_is_cut() -> None:
-    line = shown(1, CREATE | {"CommandLine": "x" * 5000})
+    line = shown(1, CREATE | {"CommandLine": "x" * 5000 + " EVIL"})
     assert len(line) < 700
-    assert "xxx... User=" in line
+    assert 'CommandLine="xxx' in line
+    assert 'xxx"..."xxx' in line
+    assert 'xxx EVIL" User=' in line
+
+
+_WORD = r'"(?:[^"\\]|\\.)*"|[^ "\\=\[\]]+'
+_LINE = re.compile(
+    rf"(?P<time>\S+) (?P<name>\S+) +(?P<pid>[0-9]+) (?P<image>{_WORD})"
+    rf"(?P<fields>(?: [A-Za-z]+=(?:{_WORD}))*)(?: \[(?P<rule>{_WORD})\])?\n"
+)
+_CONTROLS = {"n": b"\n", "t": b"\t", "r": b"\r"}
+
+
+def unquoted(word: str) -> bytes:
+    """Return the value that a word stands for, as sysmonlx(8) says."""
+    if not word.startswith('"'):
+        return word.encode()
+
+    def one(match: re.Match[str]) -> str:
+        what = match[1]
+        if what[0] == "x":
+            data = bytes.fromhex(what[1:])
+        elif what[0] in "uU":
+            data = chr(int(what[1:], 16)).encode()
+        else:
+            data = _CONTROLS.get(what, what.encode())
+        return data.decode("latin-1")
+
+    escape = r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[ntr\\\"])"
+    text = word[1:-1].encode().decode("latin-1")
+    return re.sub(escape, one, text).encode("latin-1")
+
+
+values = st.binary(max_size=60).map(
+    lambda data: data.decode("utf-8", "surrogateescape")
+)
+hostile = st.one_of(
+    values,
+    st.text("ab \"'\\=[]x1nu\n\u202e\u201d\u2800\uff1d\xa0é日", max_size=20),
+    st.sampled_from(["x User=nobody ParentImage=/sbin/init", 'x" User="y', "a] [b"]),
+)
+
+
+@examples(300)
+@given(line=hostile, user=hostile, folder=hostile, image=hostile, rule=hostile)
+@example("x User=nobody ParentImage=/sbin/init", "root", "/", "/bin/true", "-")
+def test_no_value_can_be_read_as_another(
+    line: str, user: str, folder: str, image: str, rule: str
+) -> None:
+    chosen = {"CommandLine": line, "User": user, "CurrentDirectory": folder}
+    printed = shown(1, CREATE | chosen | {"Image": image, "RuleName": rule})
+    found = _LINE.fullmatch(printed)
+    assert found is not None
+    fields = re.findall(rf" ([A-Za-z]+)=({_WORD})", found["fields"])
+    got = {name: unquoted(text) for name, text in fields}
+    expected = chosen | {"ParentImage": "/usr/bin/bash", "ParentProcessId": "4100"}
+    assert got == {
+        name: text.encode("utf-8", "surrogateescape")
+        for name, text in expected.items()
+        if text != "-"
+    }
+    assert unquoted(found["image"]) == image.encode("utf-8", "surrogateescape")
+    if rule == "-":
+        assert found["rule"] is None
+    else:
+        assert unquoted(found["rule"]) == rule.encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("/usr/bin/ls", "/usr/bin/ls"),
+        ("/tmp/é日本語", "/tmp/é日本語"),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("a=b", '"a=b"'),
+        ("[T1]", '"[T1]"'),
+        ('a"b', r'"a\"b"'),
+        (r"a\nb", r'"a\\nb"'),
+        ("a\nb", r'"a\nb"'),
+        (r"\x1b", r'"\\x1b"'),
+        ("\x1b", r'"\x1b"'),
+        ("x\u2800y\uff1dz", '"x\u2800y\uff1dz"'),
+        ("x\u201d y", r'"x\u201d y"'),
+        ("x\u3164y", r'"x\u3164y"'),
+    ],
+)
+def test_words_are_plain_or_quoted(text: str, printed: str) -> None:
+    assert word(text) == printed
 
 
 def test_stream_that_cannot_print_a_character_spells_it() -> None:
