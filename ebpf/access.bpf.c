@@ -43,6 +43,9 @@ static __noinline int process_accessed(struct task_struct *target, __u32 given_p
 		count_filtered(RECORD_PROCESS_ACCESS);
 		return 0;
 	}
+	if (flood_leaves_out(&r.header, flood_image(task),
+			     r.target_start_boot_ns ^ (__u64)r.target_tgid << 32 ^ access))
+		return 0;
 	fork_tell(r.target_tgid);
 	record_send(&r, sizeof(r), RECORD_PROCESS_ACCESS, false);
 	return 0;

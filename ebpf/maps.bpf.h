@@ -130,12 +130,32 @@ static __always_inline void count_lost(enum record_type type, enum loss_reason r
 		__sync_fetch_and_add(&counts->lost[counter_of(type)][reason], 1);
 }
 
+static __always_inline void count_left_out(enum record_type type)
+{
+	struct record_counters *counts = counters_get();
+
+	if (counts)
+		__sync_fetch_and_add(&counts->left_out[counter_of(type)], 1);
+}
+
+/* Before the record is there to be read: never is one received that was not submitted. */
 static __always_inline void count_submitted(enum record_type type)
 {
 	struct record_counters *counts = counters_get();
 
 	if (counts)
 		__sync_fetch_and_add(&counts->submitted[counter_of(type)], 1);
+}
+
+/* It was not submitted after all. First this, for no record may be found with two fates. */
+static __always_inline void count_lost_instead(enum record_type type, enum loss_reason reason)
+{
+	struct record_counters *counts = counters_get();
+
+	if (!counts)
+		return;
+	__sync_fetch_and_add(&counts->submitted[counter_of(type)], -1);
+	__sync_fetch_and_add(&counts->lost[counter_of(type)][reason], 1);
 }
 
 /*
@@ -160,10 +180,9 @@ static __always_inline __u64 wake_flags(__u32 size, bool urgent)
 static __always_inline void record_output(void *record, __u32 size, enum record_type type,
 					  bool urgent)
 {
+	count_submitted(type);
 	if (bpf_ringbuf_output(&records, record, size, wake_flags(size, urgent)))
-		count_lost(type, LOSS_RING_FULL);
-	else
-		count_submitted(type);
+		count_lost_instead(type, LOSS_RING_FULL);
 }
 
 /*

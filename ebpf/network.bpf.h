@@ -17,6 +17,16 @@
 /* network.bpf.c: accept() has returned this descriptor to the current task. */
 int connection_accepted(__u32 fd);
 
+/* What stands for the peer and the port at the destination, whoever began. */
+static __always_inline __u64 network_subject(const struct network_connect *r)
+{
+	const __u64 *peer =
+		(const void *)(r->initiated ? r->destination_address : r->source_address);
+
+	return peer[0] * 31 + peer[1] + ((__u64)r->destination_port << 48) +
+	       ((__u64)r->protocol << 40) + r->initiated;
+}
+
 static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
 					   bool initiated, bool failed)
 {
@@ -47,7 +57,7 @@ static __always_inline void network_report(const struct owner *owner, const stru
 	count_seen(RECORD_NETWORK_CONNECT);
 	if (connection_excluded(owner, &r))
 		count_filtered(RECORD_NETWORK_CONNECT);
-	else
+	else if (!flood_leaves_out(&r.header, owner->image, network_subject(&r)))
 		record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
 }
 

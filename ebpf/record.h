@@ -203,12 +203,16 @@ union record {
 #define COUNTERS_MAX 32 /* a power of two: any number can be made an index */
 _Static_assert(RECORD_TYPE_MAX <= COUNTERS_MAX, "a record type has no counters");
 
-/* What became of the records, by type; one of these for each processor. */
+/*
+ * What became of the records, by type; one of these for each processor. A reader copies them
+ * in this order while they count on: no fate is ever found without its `seen`.
+ */
 struct record_counters {
-	__u64 seen[COUNTERS_MAX];
-	__u64 filtered[COUNTERS_MAX];
-	__u64 submitted[COUNTERS_MAX];
 	__u64 lost[COUNTERS_MAX][LOSS_REASON_MAX];
+	__u64 submitted[COUNTERS_MAX];
+	__u64 left_out[COUNTERS_MAX]; /* of a flood, see flood.bpf.h */
+	__u64 filtered[COUNTERS_MAX];
+	__u64 seen[COUNTERS_MAX];
 };
 
 /*

@@ -9,6 +9,7 @@
 #include <bpf/bpf_endian.h>
 #include "compat.bpf.h"
 #include "filter_rules.bpf.h"
+#include "flood.bpf.h"
 #include "maps.bpf.h"
 #include "record.h"
 
@@ -38,6 +39,7 @@ struct owner {
 	__u32 exec_id;
 	__u32 tid;
 	__u32 uid;
+	__u64 image; /* see flood.bpf.h; 0: unknown */
 	struct filter_answers answers; /* what the rules say of its image; may be unknown */
 };
 
@@ -67,6 +69,7 @@ static __always_inline void owner_fill(struct owner *owner)
 	owner->tid = KREAD(task, pid);
 	owner->uid = KREAD(cred, uid.val); /* real, as the initial namespace has it */
 	owner->exec_id = KREAD(task, self_exec_id);
+	owner->image = flood_image(task);
 	owner->answers.generation = 0;
 }
 

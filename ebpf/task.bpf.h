@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "compat.bpf.h"
+#include "flood.bpf.h"
 #include "maps.bpf.h"
 #include "record.h"
 
@@ -88,6 +89,8 @@ static __always_inline void record_finish(struct scratch *scratch, enum record_t
 
 	header->boot_ns = bpf_ktime_get_boot_ns();
 	header->size = used;
+	if (flood_leaves_out_built(scratch, type))
+		return;
 	record_send(scratch->data, used, type, urgent);
 }
 

@@ -79,6 +79,17 @@ class BpfMap:
         """
         self._lib.bpf_map_delete_elem(self.fd, key)
 
+    def keys(self, none: bytes, limit: int) -> Iterator[bytes]:
+        """Yield the keys, each as long as `none`, of `limit` entries at most."""
+        key, following = none, create_string_buffer(len(none))
+        find = self._lib.bpf_map_get_next_key
+        is_first = True
+        for _ in range(limit):
+            if find(self.fd, None if is_first else key, following):
+                return
+            key, is_first = following.raw, False
+            yield key
+
     def omit(self) -> None:
         """Say before load that the map is not to be made."""
         self._lib.bpf_map__set_autocreate(self._pointer, False)

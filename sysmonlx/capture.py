@@ -20,6 +20,7 @@ from sysmonlx.btf import Btf
 from sysmonlx.counters import Counters, RecordCounts
 from sysmonlx.decode import Layouts, Record
 from sysmonlx.errors import CaptureError, LibbpfError, ProcError, SysmonlxError
+from sysmonlx.floods import Floods
 from sysmonlx.hook import Hook
 from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAMS
 from sysmonlx.kept import Kept
@@ -188,6 +189,10 @@ class Capture:
             records.append(record)
             at += size
         return records
+
+    def floods(self) -> Floods:
+        """Return the maps by which floods are sampled."""
+        return Floods(self.maps, self.btf)
 
     def counts(self) -> dict[str, RecordCounts]:
         """Return the kernel's counters by record name."""

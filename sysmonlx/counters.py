@@ -18,6 +18,7 @@ class RecordCounts:
     seen: int
     filtered: int
     submitted: int
+    left_out: int
     lost: tuple[int, ...]
 
 
@@ -30,7 +31,7 @@ class Counters:
         #: Where each array of 64-bit words begins, in words.
         self._starts = [
             getattr(counters, name).offset // 8
-            for name in ("seen", "filtered", "submitted", "lost")
+            for name in ("seen", "filtered", "submitted", "left_out", "lost")
         ]
         self.size_bytes = (ctypes.sizeof(counters) + 7) & ~7
         """What the counters of one processor take in a lookup."""
@@ -39,7 +40,7 @@ class Counters:
         """Return the counts by record name, from those of all processors."""
         words, step = memoryview(data).cast("Q"), self.size_bytes // 8
         reasons = range(len(self._layouts.reasons))
-        seen, filtered, submitted, lost = self._starts
+        seen, filtered, submitted, left_out, lost = self._starts
 
         def total(at: int) -> int:
             return sum(words[at::step])
@@ -49,6 +50,7 @@ class Counters:
                 total(seen + number),
                 total(filtered + number),
                 total(submitted + number),
+                total(left_out + number),
                 tuple(total(lost + number * len(reasons) + each) for each in reasons),
             )
             for name, number in self._layouts.number.items()

@@ -359,7 +359,8 @@ class Daemon:
 
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""
-        return [*map(str, self.capture.missing), *self.filter.remarks()]
+        lines = [*map(str, self.capture.missing), *self.filter.remarks()]
+        return lines + self.health.remarks()
 
     def _stop(self) -> None:
         service.notify("STOPPING=1")
@@ -372,6 +373,7 @@ class Daemon:
             time.sleep(0.01)
             self.pipeline.take_hashes()
         self.pipeline.release_all()
+        self.health.end_budget()
         self.health.report_losses()
         self._report_state("Stopped")
         self.close()

@@ -170,16 +170,20 @@ Values = list[Any]
 Make = Callable[[bytes, Process], Values]
 
 #: Step two: makes texts of the late values. Returns whether all values are
-#: `texts.is_plain`; None: there is no event after all.
+#: `texts.is_plain`; None: there is no event after all, see `Maker.no_event`.
 Finish = Callable[[Values, bytes, Process], bool | None]
 
 
 class Maker(NamedTuple):
-    """How a record makes an event; `late` are positions of values."""
+    """How a record makes an event; `late` are positions of values.
+
+    `no_event` says what the record is where `finish` returns None.
+    """
 
     make: Make
     finish: Finish
     late: tuple[int, ...] = (UTC_TIME,)
+    no_event: str = ""
 
 
 #: Returns the maker of one event, from records that are laid out like this.
@@ -318,7 +322,7 @@ def process_terminate(layout: Layout, context: Context) -> Maker:
             return None
         return process.is_plain and is_plain_name[values[5]]
 
-    return Maker(make, finish)
+    return Maker(make, finish, no_event="kernel thread")
 
 
 #: Record name to (event id, builder) pairs.

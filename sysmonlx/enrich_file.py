@@ -96,7 +96,7 @@ def file_create(layout: Layout, context: Context) -> Maker:
                 return None
         return process.is_plain and is_plain_name[values[7]] and is_plain_text(path)
 
-    return Maker(make, finish, (UTC_TIME, 6))
+    return Maker(make, finish, (UTC_TIME, 6), "not a regular file")
 
 
 def _users(context: Context) -> tuple[Mapping[int, str], Mapping[str, bool]]:

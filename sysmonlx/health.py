@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""What the daemon says of itself: losses and the budget, by event 255."""
+"""What the daemon says of itself: losses, errors and the budget, by event 255."""
 
 from __future__ import annotations
 
 import resource
 import time
 
-from sysmonlx.budget import KEEP_ONE_IN, Sampled
+from sysmonlx.account import UNKNOWN_RECORD
+from sysmonlx.budget import Budget, Pair, Sampled
 from sysmonlx.builders import BUILDERS
 from sysmonlx.capture import Capture
 from sysmonlx.catalogue import ERROR, EVENT_BY_ID
 from sysmonlx.enrich import Context
+from sysmonlx.floods import Doer
 from sysmonlx.losses import Loss, LossLedger
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Pipeline
+from sysmonlx.texts import UNKNOWN
 
+#: An error that nobody expected is told where it came from so often at most.
+_ERROR_INTERVAL_S = 60.0
 _PROCESS_RECORDS = ("process_fork", "process_create", "process_terminate")
 
 
@@ -30,12 +35,20 @@ class Health:
         self._context = context
         self._ledger = LossLedger(time.time_ns())
         self._process_losses = 0
+        self._floods = capture.floods()
+        self._budget = Budget()
+        self._has_budget = False
+        self._told_error_s = -_ERROR_INTERVAL_S
+        output.note = pipeline.account.note
         self.peak_fill = 0.0
         """How full the ring was found at most since the last look, 0 to 1."""
 
     def check(self) -> bool:
         """Report what is new; say whether records of processes were lost."""
-        self._check_budget()
+        fill, self.peak_fill = self.peak_fill, 0.0
+        if self._budget.is_on:
+            self._check_budget(fill)
+        self._report_error()
         return self.report_losses()
 
     def report_losses(self) -> bool:
@@ -59,7 +72,12 @@ class Health:
                 totals[event_names(record), reason] = count
         for program, (_, _, misses) in self._capture.program_times().items():
             totals[program, "missed"] = misses
-        totals["Records", "bad record"] = self._pipeline.bad
+        account = self._pipeline.account
+        for (event_id, reason), count in account.lost.items():
+            totals[EVENT_BY_ID[event_id].tag or "Events", reason] = count
+        for (record, reason), count in account.lost_records.items():
+            what = "Records" if record == UNKNOWN_RECORD else event_names(record)
+            totals[what, reason] = totals.get((what, reason), 0) + count
         for reason, count in self._output.losses().items():
             totals["Events", f"sink: {reason}"] = count
         return totals
@@ -69,36 +87,71 @@ class Health:
         """How much was lost since the start, in all."""
         return self._ledger.total()
 
-    def _check_budget(self) -> None:
-        fill, self.peak_fill = self.peak_fill, 0.0
-        verdict = self._pipeline.budget.check(time.monotonic(), cpu_s(), fill)
-        for each in verdict.ended:
-            self._report_end(each)
-        for each in verdict.begun:
-            self._report(
-                "Budget",
-                f"{_pair_text(each)}: 1 of {KEEP_ONE_IN} reported for "
-                f"{each.hold_s:.0f} s: {verdict.reason}",
-            )
+    def _report_error(self) -> None:
+        """Say where an error came from for which something was lost, once a minute."""
+        account, now_s = self._pipeline.account, time.monotonic()
+        if account.trouble and now_s - self._told_error_s >= _ERROR_INTERVAL_S:
+            self._told_error_s = now_s
+            self._report("Error", account.trouble)
+            account.trouble = ""
 
-    def end_budget(self, percent: int) -> None:
-        """Report everything again; from now on this is the limit."""
-        for each in self._pipeline.budget.end_all():
+    def _check_budget(self, fill: float) -> None:
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        for each in self._budget.ended(now_ns):
             self._report_end(each)
-        self._pipeline.budget.percent = percent
+        counts = self._floods.counts() if fill > self._floods.fill else {}
+        sent = {pair: count for pair, (count, _) in counts.items()}
+        for each in self._budget.begun(now_ns, self._wanted_records(), sent):
+            each.title = self._title(each.pair, counts[each.pair][1])
+            self._begin(each)
+
+    def _wanted_records(self) -> int:
+        """Return all records since the start that the kernel had reason to send."""
+        counts = self._capture.counts().values()
+        return sum(c.submitted + c.left_out + sum(c.lost) for c in counts)
+
+    def _begin(self, each: Sampled) -> None:
+        if not self._floods.sample(each):
+            del self._budget.sampled[each.pair]
+            return
+        self._report(
+            "Budget",
+            f"{each.title}: 1 of {self._floods.keep_one_in} repeats reported for"
+            f" {each.hold_s:.0f} s, while the ring buffer is nearly full",
+        )
+
+    def _title(self, pair: Pair, doer: Doer) -> str:
+        """Return "FileCreate by /usr/bin/x of root"."""
+        context = self._context
+        process = context.find(doer.tgid, doer.start_boot_ns, doer.exec_id)
+        image = process.image if process else UNKNOWN
+        name = event_names(self._capture.layouts.name[pair.type])
+        return f"{name} by {image} of {context.user(pair.uid)}"
+
+    def use_budget(self, budget: int) -> None:
+        """Sample floods from now on, or with 0 no more; all is reported again."""
+        self.end_budget()
+        self._budget.is_on = budget > 0 and self._floods.is_there
+        self._capture.set_variable("floods_watched", self._budget.is_on)
+        self._has_budget = budget > 0
+
+    def end_budget(self) -> None:
+        """Report everything again, and how much was left out."""
+        for each in self._budget.end_all():
+            self._report_end(each)
+
+    def remarks(self) -> list[str]:
+        """Return what this kernel cannot do of all this, a line each."""
+        if self._has_budget and not self._floods.is_there:
+            return ["Budget has no effect (bpf_loop: this kernel has none)"]
+        return []
 
     def _report_end(self, each: Sampled) -> None:
-        self._report(
-            "Budget", f"{_pair_text(each)}: all reported again; {each.dropped} left out"
-        )
+        left_out = self._floods.report_again(each.pair)
+        self._report("Budget", f"{each.title}: all reported again; {left_out} left out")
 
     def _report(self, what: str, text: str) -> None:
         self._pipeline.report(ERROR.id, (self._pipeline.utc_now(), what, text))
-
-
-def _pair_text(sampled: Sampled) -> str:
-    event_id, image = sampled.pair
-    return f"{EVENT_BY_ID[event_id].tag} by {image}"
 
 
 def event_names(record: str) -> str:

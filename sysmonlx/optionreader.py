@@ -201,7 +201,14 @@ class OptionReader:
         setting = _SETTINGS[name]
         if setting.attribute in self._settings:
             raise ValueError("given twice")
-        self._settings[setting.attribute] = setting_value(setting, node.text)
+        value = self._settings[setting.attribute] = setting_value(setting, node.text)
+        if name == "Budget" and int(value) > 1:
+            self._remarks.warn(
+                f"Warning: Budget is no share of a core any more: {value} counts as 1",
+                node.offset,
+                "1 lets a flood be sampled while the ring buffer is nearly full, 0,"
+                " the default, never leaves anything out",
+            )
 
 
 def _is_container(node: Node, sysmon: Node) -> bool:

@@ -202,12 +202,12 @@ SETTINGS = (
     ),
     Setting(
         "Budget",
-        "budget_percent",
+        "budget",
         "number",
         0,
         100,
-        "Percent of one core, averaged over 10 s, above which the noisiest events are"
-        " sampled; 0 is no limit.",
+        "Whether a flood may be sampled while the ring buffer is nearly full: 0 never,"
+        " 1 yes; larger numbers count as 1, with a warning.",
     ),
     Setting(
         "MetricsFile",

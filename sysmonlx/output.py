@@ -46,6 +46,7 @@ class Output:
         self._record_ids = record_ids
         self._watch = watch
         self._channels: list[Channel] = []
+        self._failed: Exception | None = None
         self._batch: list[Event] = []
         self.emit: Callable[[Event], None]
         """Take one event, whose values change no more; `flush` writes it."""
@@ -53,6 +54,11 @@ class Output:
         self.counts: Counter[int] = Counter()
         """Events emitted, by event id."""
         self.past_losses: dict[str, int] = {}
+        self._past_delivered = 0
+        self.due = 0
+        """Lines that sinks were to get: each event once for each of them."""
+        self.note: Callable[[Exception], object] = lambda error: None
+        """Takes an error that nobody expected, for which lines were lost."""
 
     def configure(
         self, settings: Settings, make_renderer: Callable[[str, int], Renderer]
@@ -105,13 +111,19 @@ class Output:
     def _emit_and_show(self, event: Event) -> None:
         self._batch.append(event)
         if self._watch is not None:
-            self._watch(event[0], event[1])
+            try:
+                self._watch(event[0], event[1])
+            except Exception as error:  # `flush` raises it: no event is at fault
+                self._watch, self._failed = None, error
 
     def flush(self) -> None:
         """Number and render the batch, hand it to the sinks, and what they still have.
 
         Lines that are written together have one TimeCreated: that of their formatting.
         """
+        if self._failed is not None:
+            error, self._failed = self._failed, None
+            raise error
         events = self._batch.copy()
         self._batch.clear()
         tally(self.counts, map(_event_id, events))
@@ -124,9 +136,62 @@ class Output:
 
     def _write(self, events: Sequence[Event]) -> None:
         first, wall_ns = self._record_ids.take(len(events)), time.time_ns()
-        for _, sink, renderer in self._channels:
-            before = sink.before(wall_ns // 1_000_000_000)
-            sink.write_framed(renderer.lines(events, first, wall_ns, before))
+        for channel in self._channels:
+            self.due += len(events)
+            try:
+                self._write_to(channel, events, first, wall_ns)
+            except Exception as error:
+                self._write_singly(channel, events, first, wall_ns, error)
+
+    def _write_to(
+        self, channel: Channel, events: Sequence[Event], first: int, wall_ns: int
+    ) -> None:
+        _, sink, renderer = channel
+        before = sink.before(wall_ns // 1_000_000_000)
+        lines = renderer.lines(events, first, wall_ns, before)
+        fates = fates_of(sink)
+        try:
+            sink.write_framed(lines)
+        except Exception as error:
+            left = fates + len(events) - fates_of(sink)
+            self._lose(left, error)
+
+    def _write_singly(
+        self,
+        channel: Channel,
+        events: Sequence[Event],
+        first: int,
+        wall_ns: int,
+        error: Exception,
+    ) -> None:
+        """Write those of the events that can be written: not all are at fault."""
+        if len(events) == 1:
+            self._lose(1, error)
+            return
+        for number, event in enumerate(events, first):
+            try:
+                self._write_to(channel, [event], number, wall_ns)
+            except Exception as error_of_one:
+                self._lose(1, error_of_one)
+
+    def _lose(self, count: int, error: Exception) -> None:
+        reason = f"error: {type(error).__name__}"
+        self.past_losses[reason] = self.past_losses.get(reason, 0) + count
+        self.note(error)
+
+    def emitted(self) -> Counter[int]:
+        """Return the events emitted, by event id, the present batch included."""
+        return self.counts + Counter(map(_event_id, self._batch))
+
+    def delivered(self) -> int:
+        """Return the lines that the kernel took, since the start."""
+        return self._past_delivered + sum(
+            each.sink.delivered for each in self._channels
+        )
+
+    def spooled(self) -> int:
+        """Return the lines that wait in all sinks."""
+        return sum(each.sink.spooled for each in self._channels)
 
     def waiting(self) -> list[int]:
         """Return the descriptors to poll for writing."""
@@ -169,8 +234,14 @@ class Output:
 
     def _retire(self, sink: Sink, timeout_s: float) -> None:
         sink.close(timeout_s)
+        self._past_delivered += sink.delivered
         for reason, count in sink.losses.items():
             self.past_losses[reason] = self.past_losses.get(reason, 0) + count
+
+
+def fates_of(sink: Sink) -> int:
+    """Return how many lines of a sink have a fate: delivered, spooled or lost."""
+    return sink.delivered + sink.spooled + sink.lost
 
 
 def open_sink(kind: str, target: str, spool_limit_bytes: int) -> Sink:

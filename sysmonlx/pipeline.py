@@ -3,24 +3,28 @@
 
 An event whose Hashes are not known yet waits in its process's queue, and the process's
 later events behind it; the events of other processes go on.
+
+Each record has one fate for each event that it can make: `books` says which there are,
+`account` counts them.
 """
 
 from __future__ import annotations
 
-import struct
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
-from sysmonlx.budget import Budget
+from sysmonlx.account import Account
+from sysmonlx.books import TOLD_BEFORE
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID, PROCESS_CREATE
 from sysmonlx.decode import Layouts, Record
 from sysmonlx.enrich import Context, Finish, Make, Maker, Values
-from sysmonlx.errors import RecordError
+from sysmonlx.errors import LibbpfError, RecordError
 from sysmonlx.hashes import FileId, Hasher
 from sysmonlx.output import Output
 from sysmonlx.process import NO_LAUNCH, Launch, Process
@@ -58,12 +62,16 @@ def _no_such_record(data: bytes) -> None:
 
 
 class _Wanted(NamedTuple):
-    """An event that the rules may let pass: its maker, and who judges between."""
+    """An event that the rules may let pass: its maker, and who judges between.
+
+    `no_event` says why there is none where `finish` returns None.
+    """
 
     event_id: int
     make: Make
     decide: Decide
     finish: Finish
+    no_event: str
 
 
 class Judging(NamedTuple):
@@ -72,6 +80,7 @@ class Judging(NamedTuple):
     decisions: Mapping[int, Decide]
     decides_by_hash: bool
     handlers: list[Handler]
+    asked: dict[str, list[int]]
 
 
 class Held:
@@ -123,26 +132,33 @@ class Pipeline:
         self._mark_known = mark_known
         self._known: set[bytes] = set()
         self._hashes: dict[bytes, str] = {}
-        self._received: Counter[int] = Counter()
-        self._filtered = dict.fromkeys(EVENT_BY_ID, 0)
-        self.budget = Budget(0)
-        self.bad = 0
+        self.account = Account(layouts)
+        self._filtered = self.account.filtered
         self.held = 0
         self._waiting: dict[Held, None] = {}
         self._create_layout = layouts.by_name["process_create"]
         self._file = self._create_layout.span(*_FILE_FIELDS)
-        self._judging = Judging({}, False, [_no_such_record] * 256)
+        self._judging = Judging({}, False, [_no_such_record] * 256, {})
 
     @property
     def received(self) -> dict[str, int]:
         """Records taken from the ring, by name."""
-        numbers = self._layouts.number
-        return {name: self._received[number] for name, number in numbers.items()}
+        return self.account.received_by_name()
+
+    @property
+    def bad(self) -> int:
+        """Events and records lost because a record did not fit its layout."""
+        return self.account.bad
+
+    def waiting(self) -> Counter[int]:
+        """Return the events that wait for a hash, by event id."""
+        queues = {id(held.queue): held.queue for held in self._waiting}
+        return Counter(held.event_id for each in queues.values() for held in each)
 
     @property
     def filtered(self) -> Counter[int]:
         """Events that the rules excluded here, by event id."""
-        return +Counter(self._filtered)
+        return +Counter(self.account.filtered)
 
     def use_rules(self, rules: Rules) -> None:
         """Judge every event from now on by these rules."""
@@ -151,6 +167,7 @@ class Pipeline:
     def prepare(self, rules: Rules) -> Judging:
         """Return how to judge by these rules; nothing changes yet."""
         processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
+        asked: dict[str, list[int]] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
         for name, layout in self._layouts.by_name.items():
@@ -162,14 +179,17 @@ class Pipeline:
                 handler = self._creating(wanted, by_hash)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
-                handler = _in_turn([self._acting(each, who) for each in wanted], who)
+                acting = [(each.event_id, self._acting(each, who)) for each in wanted]
+                handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
-        return Judging(rules.decide, by_hash, handlers)
+            asked[name] = [each.event_id for each in wanted]
+        return Judging(rules.decide, by_hash, handlers, asked)
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
         self._hashes.clear()  # the algorithms may change with the rules
         self._processes.launches.clear()
+        self.account.turn(judging.asked)
         before, self._judging = self._judging, judging
         return before
 
@@ -184,7 +204,9 @@ class Pipeline:
                 if late & rules.reads(event_id):
                     maker = _at_once(maker)
                 decide = rules.decide[event_id]
-                yield _Wanted(event_id, maker.make, decide, maker.finish)
+                yield _Wanted(
+                    event_id, maker.make, decide, maker.finish, maker.no_event
+                )
 
     def take(self, records: Sequence[bytes]) -> None:
         """Carry records of the ring buffer as far as they go."""
@@ -192,22 +214,41 @@ class Pipeline:
         for data in records:
             try:
                 handlers[data[_TYPE]](data)
-            except (IndexError, RecordError, struct.error):
-                self.bad += 1
-                self._received.subtract(data[_TYPE : _TYPE + 1])
-        tally(self._received, map(_type_of, filter(None, records)))
+            except Exception as error:  # one record, whatever it is, ends nobody
+                self.account.lose_record(data, error)
+        tally(self.account.received, map(_type_of, filter(None, records)))
         self._processes.trim()
+
+    def _in_turn(
+        self, handlers: Sequence[tuple[int, Handler]], otherwise: Handler
+    ) -> Handler:
+        """Return what hands a record to each of these, or to another if there are none.
+
+        Each makes one event: where one fails, the others have their turn all the same.
+        """
+        if len(handlers) < 2:
+            return handlers[0][1] if handlers else otherwise
+
+        def handle(data: bytes) -> None:
+            for event_id, each in handlers:
+                try:
+                    each(data)
+                except Exception as error:
+                    self.account.lose(event_id, error)
+
+        return handle
 
     def _acting(self, wanted: _Wanted, who: Who) -> Handler:
         """Return what makes an event of records in which a process did something."""
-        event_id, make, decide, finish = wanted
-        budget, left_out, filtered = self.budget, self._is_left_out, self._filtered
+        event_id, make, decide, finish, no_event = wanted
+        filtered, none = self._filtered, self.account.no_event
         emit, set_aside = self._emit, self._set_aside
         is_plain_name = self._is_plain_name
 
         def handle(data: bytes) -> None:
             process = who(data)
-            if process is None or (budget.is_watching and left_out(process, event_id)):
+            if process is None:
+                none[event_id, TOLD_BEFORE] += 1
                 return
             values = make(data, process)
             rule = decide(values)
@@ -219,25 +260,21 @@ class Pipeline:
                 values[0] = rule
                 is_plain = is_plain and is_plain_name[rule]
             if is_plain is None or process.hold:
-                set_aside(process, event_id, values, is_plain)
+                set_aside(process, (event_id, values, is_plain), no_event)
             else:
                 emit((event_id, values, is_plain, None))
 
         return handle
 
     def _set_aside(
-        self, process: Process, event_id: int, values: Values, is_plain: bool | None
+        self, process: Process, event: tuple[int, Values, bool | None], no_event: str
     ) -> None:
         """Let an event wait for what its process did before; or it is none."""
-        if is_plain is not None:
+        event_id, values, is_plain = event
+        if is_plain is None:
+            self.account.no_event[event_id, no_event] += 1
+        else:
             self._hold(process, (event_id, values, is_plain))
-
-    def _is_left_out(self, process: Process, event_id: int) -> bool:
-        """Count what the budget watches; True: a flood's event that is left out."""
-        pair = (event_id, process.image)
-        budget = self.budget
-        budget.counts[pair] += 1
-        return pair in budget.sampled and budget.drops(pair)
 
     def _creating(self, wanted: Sequence[_Wanted], by_hash: bool) -> Handler:
         """Return what makes events of processes that run another image."""
@@ -245,20 +282,17 @@ class Pipeline:
             return self._create_unseen
         if by_hash:
             return partial(self._create_by_hash, wanted[0])
-        _, make, decide, _ = wanted[0]
+        _, make, decide, *_ = wanted[0]
         create, unseen = self._processes.create, self._needs_no_hash
-        budget, emit, is_plain_name = self.budget, self._emit, self._is_plain_name
+        emit, is_plain_name = self._emit, self._is_plain_name
 
         def handle(data: bytes) -> None:
             process = create(data)
-            if budget.is_watching and self._is_left_out(process, 1):
-                unseen(process, data)
-                return
             values = make(data, process)
             rule = decide(values)
             if rule is None:
-                self._filtered[1] += 1
                 unseen(process, data)
+                self._filtered[1] += 1
                 return
             launch, process.launch = process.launch, NO_LAUNCH
             is_plain = process.has_plain_args and launch.has_plain_parent
@@ -281,9 +315,6 @@ class Pipeline:
     def _create_by_hash(self, wanted: _Wanted, data: bytes) -> None:
         """Take a new image where the rules cannot judge before its hash is known."""
         process = self._processes.create(data)
-        if self.budget.is_watching and self._is_left_out(process, 1):
-            self._needs_no_hash(process, data)
-            return
         values = wanted.make(data, process)
         is_plain = bool(wanted.finish(values, data, process))
         launch, process.launch = process.launch, NO_LAUNCH
@@ -300,8 +331,12 @@ class Pipeline:
         held = self._hold(process, event, is_decided=not self._judging.decides_by_hash)
         held.is_waiting = True
         self._waiting[held] = None
-        text = launch.hashes or self._known_hash(data, launch)
-        if text is None and not self._request(held, data):
+        try:
+            text = launch.hashes or self._known_hash(data, launch)
+            if text is None and not self._request(held, data):
+                text = UNKNOWN
+        except Exception as error:  # the event goes without its hash
+            self.account.note(error)
             text = UNKNOWN
         if text is not None:
             self._release(held, text)
@@ -327,7 +362,7 @@ class Pipeline:
         accepted = self._hasher.request(
             _file_id(record), record.tgid, record.image, record.mount_namespace, held
         )
-        self._mark_known(data[self._file])
+        self._hint(data[self._file])
         return accepted
 
     def _hold(
@@ -349,6 +384,11 @@ class Pipeline:
             if len(self._known) >= _KNOWN_LIMIT:
                 self._known.clear()
             self._known.add(file)
+            self._hint(file)
+
+    def _hint(self, file: bytes) -> None:
+        """Let the kernel know a file; where it takes no more, it wakes us too often."""
+        with suppress(LibbpfError):
             self._mark_known(file)
 
     def take_hashes(self) -> None:
@@ -369,7 +409,10 @@ class Pipeline:
         while queue and not queue[0].is_waiting:
             first = queue.popleft()
             self.held -= 1
-            self._let_go(first)
+            try:
+                self._let_go(first)
+            except Exception as error:
+                self.account.lose(first.event_id, error)
 
     def _let_go(self, held: Held) -> None:
         event_id, values, is_plain = held.event_id, held.values, held.is_plain
@@ -391,18 +434,6 @@ class Pipeline:
         return self._context.utc_of_wall(time.time_ns())
 
 
-def _in_turn(handlers: Sequence[Handler], otherwise: Handler) -> Handler:
-    """Return what hands a record to each of these, or to another if there are none."""
-    if len(handlers) < 2:
-        return handlers[0] if handlers else otherwise
-
-    def handle(data: bytes) -> None:
-        for each in handlers:
-            each(data)
-
-    return handle
-
-
 def _at_once(maker: Maker) -> Maker:
     """Return a maker whose first step does both: the rules ask for what comes late."""
     make, finish = maker.make, maker.finish
@@ -414,4 +445,4 @@ def _at_once(maker: Maker) -> Maker:
         is_plain = finish(values, data, process)
         return values
 
-    return Maker(make_whole, lambda *_: is_plain)
+    return Maker(make_whole, lambda *_: is_plain, (), maker.no_event)

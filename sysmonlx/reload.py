@@ -148,7 +148,7 @@ class Reload:
         self.hasher.size_limit = settings.hash_size_limit_bytes
         self.hasher.wait_s = settings.hash_wait_ms / 1000
         self.hasher.set_algorithms(settings.hash_algorithms)
-        self.health.end_budget(settings.budget_percent)
+        self.health.use_budget(settings.budget)
 
     def tell_kernel(self, settings: Settings, *rules: Rules) -> None:
         """Tell the programs the settings, and which records these rules could use."""

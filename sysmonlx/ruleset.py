@@ -78,7 +78,7 @@ class Settings:
     udp_interval_s: int = 1800
     failed_connects: bool = False
     truncation_as_create: bool = False
-    budget_percent: int = 20
+    budget: int = 0
     metrics_file: str = ""
 
     def line_limit_of(self, kind: str) -> int:

@@ -50,6 +50,10 @@ class Sink(Protocol):
         """The same by reason."""
 
     @property
+    def spooled(self) -> int:
+        """Lines that wait."""
+
+    @property
     def spooled_bytes(self) -> int:
         """Size of what waits."""
 

@@ -124,6 +124,11 @@ class SpoolingSink(ABC):
         return dict(self._spool.losses)
 
     @property
+    def spooled(self) -> int:
+        """Lines that wait."""
+        return len(self._spool.messages)
+
+    @property
     def spooled_bytes(self) -> int:
         """Size of what waits."""
         return self._spool.size_bytes

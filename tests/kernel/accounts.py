@@ -9,6 +9,8 @@ from typing import Any
 
 from kernel.running import DEADLINE_S, Daemon
 
+from sysmonlx.books import gaps
+
 Stats = dict[str, Any]
 
 
@@ -32,13 +34,18 @@ def steady(
 
 
 def adds_up(stats: Stats) -> bool:
-    """Tell whether every record that was seen is accounted for."""
-    return all(
-        counts["seen"]
-        == counts["filtered_in_kernel"] + counts["submitted"] + lost_of(counts)
-        and counts["received"] == counts["submitted"]
+    """Tell whether everything is accounted for, and nothing is on its way."""
+    is_still = all(
+        counts["under_way"] == 0 and counts["in_ring"] == 0
         for counts in stats["records"].values()
     )
+    return is_still and is_closed(stats)
+
+
+def is_closed(stats: Stats) -> bool:
+    """Tell whether nothing has two fates, or none on this side of the ring buffer."""
+    assert stats["gaps"] == gaps(stats)
+    return not stats["gaps"]
 
 
 def lost_of(counts: Stats) -> int:

@@ -1,103 +1,101 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from sysmonlx.budget import KEEP_ONE_IN, Budget, Verdict
+from sysmonlx.budget import LEAST_PER_S, Budget, Pair, Sampled
 
-FLOOD = (11, "/usr/bin/flood")
-QUIET = (11, "/usr/bin/quiet")
-
-
-def flooded(budget: Budget, second: float, cpu_s: float) -> Verdict:
-    budget.counts[FLOOD] += 100_000
-    budget.counts[QUIET] += 10
-    return budget.check(second, cpu_s, 0.0)
+SECOND = 1_000_000_000
+FLOOD = Pair(image=7, type=10, uid=1000)
+OTHER = Pair(image=8, type=11, uid=1000)
 
 
-def test_a_flood_is_sampled_and_others_are_not() -> None:
-    budget = Budget(20)
-    assert flooded(budget, 0.0, 0.0) == Verdict()
-    assert flooded(budget, 1.0, 1.0) == Verdict()
-    verdict = flooded(budget, 3.0, 3.0)
-    assert [each.pair for each in verdict.begun] == [FLOOD]
-    assert verdict.reason == "30 % of a core over 10 s"
-    assert list(budget.sampled) == [FLOOD]
+class Kernel:
+    """Counts as the kernel does, a second after another."""
+
+    def __init__(self, *, is_on: bool = True) -> None:
+        self.budget = Budget()
+        self.budget.is_on = is_on
+        self.now_ns = SECOND
+        self.records = 0
+        self.sent: dict[Pair, int] = {}
+        self.second()
+
+    def second(self, others: int = 0, **floods: int) -> list[Sampled]:
+        pairs = {"flood": FLOOD, "other": OTHER}
+        for name, count in floods.items():
+            self.sent[pairs[name]] = self.sent.get(pairs[name], 0) + count
+        self.records += others + sum(floods.values())
+        self.now_ns += SECOND
+        return self.budget.begun(self.now_ns, self.records, self.sent)
 
 
-def test_processor_time_below_the_limit_changes_nothing() -> None:
-    budget = Budget(20)
-    for second in range(30):
-        assert flooded(budget, float(second), second * 0.19) == Verdict()
+def pairs_of(sampled: list[Sampled]) -> list[Pair]:
+    return [each.pair for each in sampled]
 
 
-def test_without_a_limit_nothing_is_sampled() -> None:
-    budget = Budget(0)
-    for second in range(30):
-        assert flooded(budget, float(second), float(second)) == Verdict()
+def test_what_makes_most_of_a_full_ring_is_sampled_and_nothing_else() -> None:
+    kernel = Kernel()
+    assert pairs_of(kernel.second(others=10, flood=100_000, other=40_000)) == [FLOOD]
+    assert list(kernel.budget.sampled) == [FLOOD]
 
 
-def test_a_full_ring_is_reason_enough() -> None:
-    budget = Budget(20)
-    budget.counts[FLOOD] += 1000
-    verdict = budget.check(0.0, 0.0, 0.8)
-    assert [each.pair for each in verdict.begun] == [FLOOD]
-    assert verdict.reason == "the ring buffer is 80 % full"
+def test_nothing_is_sampled_below_hundreds_a_second() -> None:
+    kernel = Kernel()
+    assert kernel.second(flood=LEAST_PER_S) == []
+    assert pairs_of(kernel.second(flood=LEAST_PER_S + 1)) == [FLOOD]
 
 
-def test_one_event_in_a_hundred_passes_and_the_rest_is_counted() -> None:
-    budget = Budget(20)
-    budget.counts[FLOOD] += 1000
-    budget.check(0.0, 0.0, 0.8)
-    passed = [budget.drops(FLOOD) for _ in range(10 * KEEP_ONE_IN)].count(False)
-    assert passed == 10
-    assert budget.sampled[FLOOD].dropped == 10 * KEEP_ONE_IN - 10
-    assert budget.dropped == 10 * KEEP_ONE_IN - 10
+def test_rate_counts_over_the_time_that_has_passed() -> None:
+    kernel = Kernel()
+    kernel.now_ns += 9 * SECOND
+    assert kernel.second(flood=10 * LEAST_PER_S) == []
+
+
+def test_what_is_not_the_most_is_not_sampled() -> None:
+    kernel = Kernel()
+    assert kernel.second(others=5_001, flood=5_000) == []
+
+
+def test_what_was_sent_long_ago_does_not_count() -> None:
+    kernel = Kernel()
+    kernel.second(others=10_000, flood=5_000)
+    assert kernel.second(flood=0) == []
+
+
+def test_counts_from_before_the_first_look_do_not_count() -> None:
+    budget = Budget()
+    budget.is_on = True
+    assert budget.begun(SECOND, 100_000, {FLOOD: 100_000}) == []
+
+
+def test_nothing_is_sampled_unless_it_is_switched_on() -> None:
+    kernel = Kernel(is_on=False)
+    assert [kernel.second(flood=100_000) for _ in range(9)] == [[]] * 9
+    assert kernel.budget.sampled == {}
+
+
+def test_count_that_begins_anew_harms_nothing() -> None:
+    kernel = Kernel()
+    kernel.second(others=10_000, flood=5_000)
+    kernel.sent = {}
+    assert kernel.second(flood=100) == []
 
 
 def test_sampling_ends_by_itself_and_lasts_longer_after_a_relapse() -> None:
-    budget = Budget(20)
-    for start, hold in ((0.0, 10.0), (20.0, 20.0), (50.0, 40.0)):
-        budget.counts[FLOOD] += 1000
-        (begun,) = budget.check(start, 0.0, 0.8).begun
-        assert begun.hold_s == hold
-        assert budget.check(start + hold - 1, 0.0, 0.0).ended == ()
-        (ended,) = budget.check(start + hold, 0.0, 0.0).ended
-        assert ended.pair == FLOOD
-        assert not budget.sampled
+    kernel = Kernel()
+    for hold_s in (10, 20, 40, 80, 160, 300, 300):
+        (begun,) = kernel.second(flood=1_000)
+        assert begun.hold_s == hold_s
+        assert begun.until_ns == kernel.now_ns + hold_s * SECOND
+        assert kernel.budget.ended(begun.until_ns) == []
+        assert kernel.second(flood=1_000) == []
+        kernel.now_ns = begun.until_ns + SECOND
+        assert kernel.budget.ended(kernel.now_ns) == [begun]
+        assert kernel.budget.sampled == {}
+        kernel.second()
 
 
-def test_what_led_to_sampling_is_not_held_against_other_pairs() -> None:
-    budget = Budget(20)
-    flooded(budget, 0.0, 0.0)
-    assert flooded(budget, 3.0, 3.0).begun
-    budget.counts[QUIET] += 10
-    assert budget.check(4.0, 3.0, 0.0) == Verdict()
-
-
-def test_events_are_counted_only_where_a_limit_is_near() -> None:
-    budget = Budget(20)
-    seen = []
-    for second, cpu_s in enumerate((0.0, 0.01, 0.02, 0.6, 0.61)):
-        budget.check(float(second), cpu_s, 0.0)
-        seen.append(budget.is_watching)
-    assert seen == [False, False, False, True, True]
-    budget.check(30.0, 0.7, 0.0)
-    assert not budget.is_watching
-    budget.check(31.0, 0.7, 0.3)
-    assert budget.is_watching
-
-
-def test_what_is_sampled_is_counted_until_it_ends() -> None:
-    budget = Budget(20)
-    budget.counts[FLOOD] += 1000
-    budget.check(0.0, 0.0, 0.8)
-    for second in (1.0, 9.0):
-        budget.check(second, 0.0, 0.0)
-        assert budget.is_watching
-    budget.check(11.0, 0.0, 0.0)
-    assert not budget.is_watching
-
-
-def test_without_a_limit_nothing_is_counted() -> None:
-    budget = Budget(0)
-    budget.check(0.0, 100.0, 1.0)
-    assert not budget.is_watching
+def test_all_that_is_sampled_can_be_ended_at_once() -> None:
+    kernel = Kernel()
+    kernel.second(flood=1_000)
+    assert pairs_of(kernel.budget.end_all()) == [FLOOD]
+    assert kernel.budget.sampled == {}

@@ -171,7 +171,7 @@ def own(inner: str) -> bytes:
             "truncation_as_create",
             True,
         ),
-        ("<sx:Budget>0</sx:Budget>", "budget_percent", 0),
+        ("<sx:Budget>0</sx:Budget>", "budget", 0),
         ("<sx:MetricsFile>/run/x.prom</sx:MetricsFile>", "metrics_file", "/run/x.prom"),
         (
             '<sx:Sink kind="stdout"/><sx:Sink kind="file" form="json">/v</sx:Sink>',
@@ -184,6 +184,21 @@ def test_own_setting(inner: str, attribute: str, value: object) -> None:
     policy, warnings = read(own(inner))
     assert getattr(policy.settings, attribute) == value
     assert warnings == ()
+
+
+def test_budget_is_off_unless_it_is_asked_for() -> None:
+    policy, warnings = read(document(""))
+    assert (policy.settings.budget, warnings) == (0, ())
+
+
+@pytest.mark.parametrize(("number", "is_warned"), [(0, 0), (1, 0), (2, 1), (20, 1)])
+def test_budget_that_was_a_share_of_a_core_is_warned_about(
+    number: int, is_warned: bool
+) -> None:
+    _, warnings = read(own(f"<sx:Budget>{number}</sx:Budget>"))
+    assert [each.text for each in warnings] == is_warned * [
+        f"Warning: Budget is no share of a core any more: {number} counts as 1"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,8 +216,8 @@ def test_own_setting(inner: str, attribute: str, value: object) -> None:
         ('<sx:Sink kind="stdout" form="csv"/>', "Error: Incorrect value ''"),
         ("<sx:LineLimi>5K</sx:LineLimi>", "Error: Unknown setting sx:LineLimi"),
         (
-            "<sx:Budget>5</sx:Budget><sx:Budget>6</sx:Budget>",
-            "Error: Incorrect value '6' for node 'sx:Budget'",
+            "<sx:Budget>0</sx:Budget><sx:Budget>1</sx:Budget>",
+            "Error: Incorrect value '1' for node 'sx:Budget'",
         ),
     ],
 )
@@ -221,9 +236,9 @@ def test_line_limit_that_cannot_be_used_is_refused_with_its_range(text: str) -> 
 
 
 def test_own_settings_in_a_default_namespace_and_not_last() -> None:
-    container = '<Settings xmlns="urn:sysmonlx:settings"><Budget>7</Budget></Settings>'
+    container = '<Settings xmlns="urn:sysmonlx:settings"><Budget>1</Budget></Settings>'
     policy, (warning,) = read(document("", container))
-    assert policy.settings.budget_percent == 7
+    assert policy.settings.budget == 1
     assert "is not the last element" in warning.text
 
 

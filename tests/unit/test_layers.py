@@ -19,20 +19,22 @@ FACTS = """
     policyform ruleset
 """
 PURE = """
-    arguments automaton btf budget builders carriers clauses conditions config decode
-    enrich enrich_file enrich_network escape eventlines eventtext filtering helptext
-    hooks kernelbits
-    kernelfields kernelrules launches lint listing literals losses manual offline
-    optionreader optionvalues process processes pysource remarks render rules schema
-    sieve tally templates terminal texts trace validation xmltext xsd
+    account arguments automaton books btf budget builders carriers clauses
+    conditions config decode enrich enrich_file enrich_network escape eventlines
+    eventtext filtering helptext hooks kernelbits kernelfields kernelrules launches
+    lint listing literals losses manual offline optionreader optionvalues process
+    processes pysource remarks render rules schema sieve tally templates terminal
+    texts trace traceline validation xmltext xsd
 """
 SYSTEM = """
     bpfobject capabilities hashes kept libbpf lock memory prepared preparedobject
-    procfs refusal resolve ringbuffer service services sinks spool state syslog users
+    procfs refusal resolve ringbuffer service services sinks spool state syslog
+    users
 """
 WIRING = """
     __init__ __main__ capture cli commands control counters daemon foreground health
-    installation kernel kernelfilter output pipeline reading reload statistics
+    floods installation kernel kernelfilter output pipeline reading reload
+    statistics
 """
 LAYERS = {
     name: number

@@ -211,7 +211,9 @@ def test_bad_records_are_counted_and_harm_nothing(bench: Bench) -> None:
     bench.hasher.known[file_id(5)] = "SHA256=5"
     bench.exec(10, "/a")
     assert bench.events == [(1, "/a", "SHA256=5")]
-    assert bench.pipeline.received["process_create"] == 1
+    assert bench.pipeline.received["process_create"] == 2
+    assert bench.pipeline.received["unknown"] == 4
+    assert bench.pipeline.account.trouble == ""
 
 
 def include(tag: str, event_id: int, *filters: Filter) -> Element:

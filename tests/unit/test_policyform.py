@@ -175,7 +175,7 @@ def with_setting(name: str, value: Any) -> str:
         ("ring_size_bytes", True),
         ("line_limit_bytes", 1),
         ("hash_wait_ms", 1.5),
-        ("budget_percent", 101),
+        ("budget", 101),
         ("metrics_file", "relative"),
         ("metrics_file", "/a\0b"),
         ("failed_connects", 1),
