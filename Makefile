@@ -127,6 +127,12 @@ fuzz: deps-test bpf bpf-test ## 100,000 hostile configurations, and new examples
 	$(Q)SYSMONLX_TEST_EXAMPLES=$(EXAMPLES) SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q \
 	$(PYTEST_ARGS) $(shell grep -rl '^ *@given' tests)
 
+SOAK_S ?= 1200
+
+.PHONY: soak
+soak: deps-test bpf ## storms and faults for SOAK_S seconds; the last line is a summary (long)
+	$(Q)PYTHONPATH=.:tests SOAK_S=$(SOAK_S) $(PYTHON) -P -m soak
+
 .PHONY: bench
 bench: deps-test bpf build/producer_test.bpf.o ## measure all costs in 5 minutes; see docs/benchmarks.md
 	$(Q)PYTHONPATH=.:tests $(PYTHON) -P -m bench

@@ -175,9 +175,10 @@ class Output:
                 self._lose(1, error_of_one)
 
     def _lose(self, count: int, error: Exception) -> None:
-        reason = f"error: {type(error).__name__}"
-        self.past_losses[reason] = self.past_losses.get(reason, 0) + count
         self.note(error)
+        if count:
+            reason = f"error: {type(error).__name__}"
+            self.past_losses[reason] = self.past_losses.get(reason, 0) + count
 
     def emitted(self) -> Counter[int]:
         """Return the events emitted, by event id, the present batch included."""

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""The account of lines: whatever fails, each is delivered, waiting or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sysmonlx.catalogue import ERROR
+from sysmonlx.lines import Lines
+from sysmonlx.output import Output
+from sysmonlx.render import Event, Renderer
+from sysmonlx.ruleset import Settings
+from sysmonlx.state import RecordIds
+
+
+def event(text: str) -> Event:
+    return ERROR.id, ["2026-01-01 00:00:00.000", "Test", text], False, None
+
+
+class Picky(Renderer):
+    """A renderer that fails at some texts."""
+
+    def lines(self, events: Sequence[Event], *rest: Any) -> Any:
+        if any("bad" in each[1][2] for each in events):
+            raise KeyError("bad")
+        return super().lines(events, *rest)
+
+
+def make_renderer(form: str) -> Renderer:
+    return Picky(form, "host", 1, 1, 0, 65535, ())
+
+
+def opened(*paths: Path) -> Output:
+    output = Output(RecordIds(None))
+    sinks = tuple(("file", "json", str(path)) for path in paths)
+    output.configure(Settings(sinks=sinks), make_renderer)
+    return output
+
+
+def balance(output: Output) -> int:
+    lost = sum(output.losses().values())
+    return output.due - output.delivered() - output.spooled() - lost
+
+
+def test_lines_are_due_once_for_each_sink(tmp_path: Path) -> None:
+    output = opened(tmp_path / "a", tmp_path / "b")
+    for number in range(100):
+        output.emit(event(str(number)))
+    assert output.emitted() == {ERROR.id: 100}
+    output.flush()
+    assert (output.due, output.delivered(), balance(output)) == (200, 200, 0)
+    output.close(0)
+
+
+def test_an_event_that_cannot_be_rendered_is_lost_alone(tmp_path: Path) -> None:
+    output = opened(tmp_path / "a")
+    noted: list[Exception] = []
+    output.note = noted.append
+    for text in ("one", "bad", "three", "bad", "five"):
+        output.emit(event(text))
+    output.flush()
+    assert output.losses() == {"error: KeyError": 2}
+    assert len((tmp_path / "a").read_text().splitlines()) == 3
+    assert balance(output) == 0
+    assert [str(each) for each in noted] == ["'bad'", "'bad'"]
+
+
+@pytest.mark.parametrize("taken", [0, 2, 3])
+def test_an_error_in_a_sink_loses_what_it_did_not_take(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = opened(tmp_path / "a", tmp_path / "b")
+    sink = output._channels[0].sink
+    write = sink.write_framed
+
+    def write_some(lines: Lines) -> None:
+        write(Lines.of(lines.split()[:taken]))
+        raise MemoryError
+
+    monkeypatch.setattr(sink, "write_framed", write_some)
+    for text in ("one", "two", "three"):
+        output.emit(event(text))
+    output.flush()
+    assert output.losses() == ({"error: MemoryError": 3 - taken} if taken < 3 else {})
+    assert balance(output) == 0
+    assert len((tmp_path / "b").read_text().splitlines()) == 3
+
+
+def test_account_outlives_a_sink(tmp_path: Path) -> None:
+    output = opened(tmp_path / "a")
+    output.emit(event("one"))
+    output.configure(
+        Settings(sinks=(("file", "json", str(tmp_path / "b")),)), make_renderer
+    )
+    output.emit(event("two"))
+    output.flush()
+    assert (output.due, output.delivered(), balance(output)) == (2, 2, 0)
+    output.close(0)
+    assert balance(output) == 0
+
+
+def test_a_view_that_fails_costs_no_event() -> None:
+    def fail(event_id: int, values: Sequence[str]) -> None:
+        raise BrokenPipeError
+
+    output = Output(RecordIds(None), fail)
+    output.emit(event("one"))
+    assert output.emitted() == {ERROR.id: 1}
+    with pytest.raises(BrokenPipeError):
+        output.flush()
+    output.flush()
+    assert output.emitted() == {ERROR.id: 1}
