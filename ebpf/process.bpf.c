@@ -293,55 +293,28 @@ static __always_inline struct process_create *scan_begin(struct scratch *scratch
 	return r;
 }
 
-static __always_inline int scan_finish(struct bpf_iter__task *ctx, struct scratch *scratch,
-				       struct process_create *r)
-{
-	__u32 used = scratch->used & (STRINGS_SIZE + ARGS_SIZE - 1);
-
-	r->header.boot_ns = bpf_ktime_get_boot_ns();
-	r->header.size = used;
-	bpf_seq_write(ctx->meta->seq, scratch->data, used);
-	return 0;
-}
-
-SEC("?iter.s/task")
+/*
+ * A process that runs already, without its arguments: to read the memory of another process may
+ * take as long as the server of a FUSE file wants, which it may have mapped there. User space
+ * asks /proc, where it can afford to wait.
+ */
+SEC("?iter/task")
 int process_scan(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct process_create *r;
 	struct scratch *scratch;
-	struct mm_struct *mm;
-	__u32 zero = 0, length, used;
-	long error;
+	__u32 zero = 0, used;
 
 	scratch = bpf_map_lookup_elem(&scan_scratch, &zero);
 	if (!task || !scratch || !speaks_for_process(task))
 		return 0;
 	r = scan_begin(scratch, task);
-	mm = BPF_CORE_READ(task, mm);
-	if (mm) {
-		length = args_length(r, mm) & (ARGS_SIZE - 1);
-		used = scratch->used & (STRINGS_SIZE - 1);
-		error = bpf_copy_from_user_task(&scratch->data[used], length,
-						(void *)BPF_CORE_READ(mm, arg_start), task, 0);
-		args_appended(scratch, r, length, error);
-	}
-	return scan_finish(ctx, scratch, r);
-}
-
-/* Before v5.19 another task's memory cannot be read here: user space asks /proc. */
-SEC("?iter/task")
-int process_scan_without_args(struct bpf_iter__task *ctx)
-{
-	struct task_struct *task = ctx->task;
-	struct process_create *r;
-	struct scratch *scratch;
-	__u32 zero = 0;
-
-	scratch = bpf_map_lookup_elem(&scan_scratch, &zero);
-	if (!task || !scratch || !speaks_for_process(task))
-		return 0;
-	r = scan_begin(scratch, task);
-	r->flags |= RECORD_ARGS_UNREADABLE;
-	return scan_finish(ctx, scratch, r);
+	if (BPF_CORE_READ(task, mm) && !(KREAD(task, flags) & PF_KTHREAD))
+		r->flags |= RECORD_ARGS_UNREADABLE;
+	used = scratch->used & (STRINGS_SIZE + ARGS_SIZE - 1);
+	r->header.boot_ns = bpf_ktime_get_boot_ns();
+	r->header.size = used;
+	bpf_seq_write(ctx->meta->seq, scratch->data, used);
+	return 0;
 }

@@ -8,8 +8,7 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from errno import EAGAIN, EINTR, ENOMEM, EPERM
 from pathlib import Path
@@ -18,11 +17,11 @@ from typing import Any
 from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.btf import Btf
 from sysmonlx.counters import Counters, RecordCounts
-from sysmonlx.decode import Layouts, Record
-from sysmonlx.errors import CaptureError, LibbpfError, ProcError, SysmonlxError
+from sysmonlx.decode import Layouts
+from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 from sysmonlx.floods import Floods
 from sysmonlx.hook import Hook
-from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAMS
+from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAM
 from sysmonlx.kept import Kept
 from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
 from sysmonlx.libbpf import library, possible_cpus, program_info
@@ -99,7 +98,7 @@ class Capture:
             self._path = str(OBJECT if facts["has_bpf_loop"] else OLDER_OBJECT)
         if not os.path.exists(self._path):
             raise CaptureError(f"{self._path} is missing: build it with make bpf")
-        self._load_for((*PROCESS_HOOKS, *wanted), SCAN_PROGRAMS)
+        self._load_for((*PROCESS_HOOKS, *wanted), (SCAN_PROGRAM,))
         base = self._objects[0]
         btf = Btf(library(), base.btf)
         self.btf = btf
@@ -165,28 +164,23 @@ class Capture:
         """
         self.maps["known_files"].update(file, b"\1")
 
-    def scan(self, read_args: Callable[[int], bytes]) -> list[Record]:
+    def scan(self) -> list[bytes]:
         """Return a process_scan record of every running process.
 
-        `read_args` gives the arguments of a tgid where the kernel side cannot read
-        another process's memory (before v5.19).
+        Those of user space have the flag ARGS_UNREADABLE: an iterator that read their
+        memory could wait for whoever serves their pages.
 
         Raises:
-            CaptureError: no iterator could be loaded.
+            CaptureError: the iterator could not be loaded.
+            LibbpfError, OSError: it cannot be run now.
         """
-        program = next((name for name in SCAN_PROGRAMS if name in self._loaded), "")
-        if not program:
+        if SCAN_PROGRAM not in self._loaded:
             raise CaptureError(f"no iterator over tasks: {self._refused}")
-        data = self._loaded[program].read_iterator(program)
-        layout = self.layouts.by_name["process_scan"]
-        records, at = [], 0
-        while at < len(data):
-            (size,) = struct.unpack_from("=I", data, at + _SIZE_OFFSET)
-            record = layout.decode(data[at : at + size])
-            if record.flags & self.layouts.flags["ARGS_UNREADABLE"]:
-                with suppress(ProcError):  # it has ended meanwhile
-                    record = record._replace(args=read_args(record.tgid)[:_ARGS_BYTES])
-            records.append(record)
+        data = self._loaded[SCAN_PROGRAM].read_iterator(SCAN_PROGRAM)
+        records, at, end = [], 0, len(data)
+        while at < end:
+            (size,) = _SIZE.unpack_from(data, at)
+            records.append(data[at : at + size])
             at += size
         return records
 
@@ -384,10 +378,8 @@ class Capture:
         return Missing(hook, program, self._refused[program])
 
 
-#: What the kernel side takes of a command line.
-_ARGS_BYTES = 16383
-#: Offset of `size` in struct record_header; the scan reads it before any layout.
-_SIZE_OFFSET = 4
+#: `size` in struct record_header; the scan reads it before any layout.
+_SIZE = struct.Struct("=4xI")
 
 
 def _by_short_name(found: BpfObject) -> dict[str, BpfMap]:

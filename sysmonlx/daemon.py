@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 from sysmonlx import __version__, capabilities, memory, service
 from sysmonlx.capture import Capture
 from sysmonlx.catalogue import SCHEMA_VERSION
+from sysmonlx.census import Census
+from sysmonlx.commandlines import CommandLines
 from sysmonlx.control import ControlServer, Message
 from sysmonlx.enrich import Context
-from sysmonlx.errors import CaptureError, ControlError
+from sysmonlx.errors import ControlError
 from sysmonlx.hashes import Hasher
 from sysmonlx.health import Health
 from sysmonlx.installation import run_again
@@ -120,9 +122,9 @@ class Daemon:
         hooks, rules = self._in_force.hooks(), self._in_force.rules
         self.capture.load(hooks)
         self._make_pipeline()
-        self._scan()
+        self.census.look()
         self.capture.attach_processes()
-        self._scan()
+        self.census.look()
         self.reload.tell_kernel(self.policy.settings, rules)
         self.filter.install(rules, self.users.names)
         self.capture.want(hooks)
@@ -130,6 +132,7 @@ class Daemon:
         if self.options.drops_capabilities:
             capabilities.drop()
             self.capture.forget_modules()
+        self.census.read_args()
         self._report_start()
         self.output.flush()
 
@@ -142,7 +145,8 @@ class Daemon:
         )
         identity = Identity(machine_id(paths.machine_id_file), offset)
         self.processes = ProcessTable(identity, self.capture.layouts)
-        self.processes.rescan = self._rescan
+        self.census = Census(self.capture, self.processes, CommandLines())
+        self.processes.rescan = self.census.repeat
         self.users = Users()
         self.hasher: Hasher[Held] = Hasher(procfs, settings.hash_algorithms)
         self.context = Context(
@@ -193,11 +197,6 @@ class Daemon:
             limit_bytes,
             settings.field_sizes,
         )
-
-    def _scan(self) -> None:
-        boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self.processes.scan(self.capture.scan(Procfs().cmdline), boot_ns)
-        self.processes.unknown = 0
 
     def _listen(self) -> None:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -304,7 +303,9 @@ class Daemon:
             self._control.expire()
         self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if self.health.check() or self.processes.unknown:
-            self._rescan()
+            self.census.repeat()
+        else:
+            self.census.follow_up()
         if self._hang_up:
             self._hang_up = False
             self._on_reload_signal()
@@ -320,10 +321,6 @@ class Daemon:
         """Let the rules in the kernel know the names learnt since."""
         for uid, name in tuple(self.users.names.items()):
             self.filter.add_user(uid, name)
-
-    def _rescan(self) -> None:
-        with contextlib.suppress(CaptureError):
-            self._scan()
 
     def _on_reload_signal(self) -> None:
         """Open the sinks anew; a changed configuration file is read by a child."""
@@ -385,6 +382,7 @@ class Daemon:
         if hasattr(self, "output"):
             self.output.close(_CLOSE_S)
             self.hasher.close()
+            self.census.close()
         self.capture.close()
 
 

@@ -17,5 +17,5 @@ PROCESS_HOOKS: tuple[Hook, ...] = (
     ),
 )
 
-#: Iterators over the running tasks, in order of preference; run, not attached.
-SCAN_PROGRAMS = ("process_scan", "process_scan_without_args")
+#: Iterator over the running tasks; run, not attached.
+SCAN_PROGRAM = "process_scan"

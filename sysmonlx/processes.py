@@ -14,7 +14,7 @@ from itertools import islice
 from sysmonlx.decode import Layout, Layouts, Record
 from sysmonlx.launches import Launches
 from sysmonlx.process import FORKED, Identity, Process, exec_id_of, image_key
-from sysmonlx.texts import UNKNOWN, Texts, is_plain, text
+from sysmonlx.texts import UNKNOWN, Texts, are_plain, args_text, is_plain, text
 
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000
@@ -49,9 +49,12 @@ class ProcessTable:
         self._images: dict[bytes, Process] = {}
         self.flags = layouts.flags
         self._kernel_thread = layouts.flags["KERNEL_THREAD"]
+        self._has_other_args = layouts.flags["ARGS_UNREADABLE"]
         self._use(layouts.by_name)
         self.texts = Texts()
         self.launches = Launches(layouts, self.texts)
+        #: Images whose arguments are not known yet; whether none were found once.
+        self._argless: dict[bytes, bool] = {}
         self._rescan_due_ns = 0
         self.unknown = 0
         """Records that named a process of which not even a scan knew."""
@@ -71,6 +74,7 @@ class ProcessTable:
         )
         self._decode_create = create.decode
         self._read_end = end.reader("boot_ns", "tgid", "uid")
+        self._decode_scan = layouts["process_scan"].decode
 
     def __len__(self) -> int:
         return len(self._alive) + len(self._ended)
@@ -123,6 +127,8 @@ class ProcessTable:
         process.image, process.is_plain = parent.image, parent.is_plain
         process.args, process.has_plain_args = parent.args, parent.has_plain_args
         process.parent = parent
+        if parent.key in self._argless:
+            self._argless[process.key] = False
         return process
 
     def acting(self, data: bytes) -> Process:
@@ -342,18 +348,25 @@ class ProcessTable:
             process.is_kernel_thread = True
             process.args = f"[{text(record.comm)}]"
             process.has_plain_args = is_plain(record.comm)
+        elif record.flags & self._has_other_args:
+            self._argless[process.key] = False
         return process
 
-    def scan(self, records: Iterable[Record], boot_ns: int) -> None:
+    def scan(self, records: Iterable[bytes], boot_ns: int) -> None:
         """Merge what an iterator over all tasks saw.
 
         `boot_ns` is from before the iterator ran: older processes that it did not see
-        have ended. What exec records said of the same image stays.
+        have ended. What exec records said of the same image stays. Arguments come
+        later, for the processes of `without_args`.
         """
         seen = set()
         added = []
-        for record in records:
-            seen.add(record.tgid)
+        for data in records:
+            seen.add(data[self._process])
+            known = self._images.get(data[self._image])
+            if known is not None and known.image != UNKNOWN:
+                continue
+            record = self._decode_scan(data)
             known = self.find(record.tgid, record.start_boot_ns)
             if known is None or not _is_up_to_date(known, record):
                 process = self._from_scan(record)
@@ -366,9 +379,38 @@ class ProcessTable:
             process.parent = process.parent or self.find(
                 record.parent_tgid, record.parent_start_boot_ns
             )
-        for process in list(self._alive.values()):
-            if process.tgid not in seen and process.start_boot_ns < boot_ns:
+        for key, process in list(self._images.items()):
+            if key[:_PROCESS_BYTES] not in seen and process.start_boot_ns < boot_ns:
                 self._end(process, boot_ns)
+
+    @property
+    def has_argless(self) -> bool:
+        """Whether the arguments of some process are not known yet."""
+        return bool(self._argless)
+
+    def without_args(self) -> list[Process]:
+        """Return the processes alive whose arguments are not known yet."""
+        images = self._images
+        for key in [key for key in self._argless if key not in images]:
+            del self._argless[key]
+        return [images[key] for key in self._argless]
+
+    def take_args(self, key: bytes, args: bytes, limit: int) -> None:
+        """Take the arguments of an image, of which the first `limit` bytes are kept.
+
+        Call it after a scan that began when they had been read: what is still the
+        image of that process then was so when they were read. None at all are asked
+        for once more: the process may have been about to begin.
+        """
+        process, was_empty = self._images.get(key), self._argless.pop(key, None)
+        if was_empty is None or process is None:
+            return
+        if not args and not was_empty:
+            self._argless[key] = True
+        if len(args) > limit or args[-1:] not in (b"", b"\0"):
+            args = args[: limit - 3] + b"..."
+        process.args, process.has_plain_args = args_text(args, False), are_plain(args)
+        self.launches.clear()  # they show the arguments of parents
 
 
 def _is_up_to_date(known: Process, record: Record) -> bool:

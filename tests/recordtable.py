@@ -92,7 +92,4 @@ class Table(ProcessTable):
         return super().terminate(self.encoded("process_terminate", data))
 
     def scan(self, records: Iterable[Any], boot_ns: int) -> None:
-        decode = self._layouts["process_scan"].decode
-        super().scan(
-            [decode(self.encoded("process_scan", r)) for r in records], boot_ns
-        )
+        super().scan([self.encoded("process_scan", r) for r in records], boot_ns)

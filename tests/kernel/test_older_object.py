@@ -28,7 +28,8 @@ def scanned(capture: Capture, folder: Path) -> Record:
     """Return the record of a process whose working directory is `folder`."""
     sleeper = subprocess.Popen(["/bin/cat"], cwd=folder, stdin=subprocess.PIPE)
     try:
-        records = capture.scan(lambda _: b"")
+        decode = capture.layouts.by_name["process_scan"].decode
+        records = [*map(decode, capture.scan())]
         (found,) = [each for each in records if each.tgid == sleeper.pid]
         return found
     finally:

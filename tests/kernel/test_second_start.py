@@ -101,7 +101,8 @@ def test_second_start_is_as_the_first_but_by_plan(tmp_path: Path) -> None:
     with started(kept) as second:
         assert is_by_plan(second) == planned
         assert state(second) == expected
-        pids = {record.tgid for record in second.scan(lambda tgid: b"")}
+        decode = second.layouts.by_name["process_scan"].decode
+        pids = {decode(data).tgid for data in second.scan()}
         assert {os.getpid(), os.getppid()} <= pids
         before = second.counts()["process_create"].seen
         os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)

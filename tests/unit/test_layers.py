@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "sysmonlx"
 
 FACTS = """
-    errors catalogue hook hooks_file hooks_network hooks_process lines options
+    catalogue errors hook hooks_file hooks_network hooks_process lines options
     policyform ruleset
 """
 PURE = """
@@ -27,14 +27,14 @@ PURE = """
     texts trace traceline validation xmltext xsd
 """
 SYSTEM = """
-    bpfobject capabilities hashes kept libbpf lock memory prepared preparedobject
-    procfs refusal resolve ringbuffer service services sinks spool state syslog
-    users
+    bpfobject capabilities commandlines hashes kept libbpf lock memory prepared
+    preparedobject procfs refusal resolve ringbuffer service services sinks spool
+    state syslog users
 """
 WIRING = """
-    __init__ __main__ capture cli commands control counters daemon foreground health
-    floods installation kernel kernelfilter output pipeline reading reload
-    statistics
+    __init__ __main__ capture census cli commands control counters daemon floods
+    foreground health installation kernel kernelfilter output pipeline reading
+    reload statistics
 """
 LAYERS = {
     name: number

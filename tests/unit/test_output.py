@@ -30,8 +30,8 @@ class Picky(Renderer):
         return super().lines(events, *rest)
 
 
-def make_renderer(form: str) -> Renderer:
-    return Picky(form, "host", 1, 1, 0, 65535, ())
+def make_renderer(form: str, limit_bytes: int) -> Renderer:
+    return Picky(form, "host", 1, 1, 0, limit_bytes, ())
 
 
 def opened(*paths: Path) -> Output:
