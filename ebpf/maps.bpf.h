@@ -73,6 +73,7 @@ struct {
 
 /* Set by user space before load. */
 const volatile __u32 wake_bytes __weak = 1 << 18; /* wake the reader when so much is waiting */
+const volatile __u32 shared_bytes __weak = 6 << 20; /* beyond: for records of processes alone */
 
 __u32 own_tgid __weak = 0; /* the daemon: what it does is not reported */
 
@@ -158,30 +159,45 @@ static __always_inline void count_lost_instead(enum record_type type, enum loss_
 	__sync_fetch_and_add(&counts->lost[counter_of(type)][reason], 1);
 }
 
+static __always_inline __u64 ring_waiting(void)
+{
+	return bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
+}
+
 /*
  * Wake the reader at once, or when the fill level crosses wake_bytes; one that sleeps, at the
  * first record.
  */
-static __always_inline __u64 wake_flags(__u32 size, bool urgent)
+static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, bool urgent)
 {
-	__u64 waiting;
-
 	if (*(volatile __u32 *)&reader_sleeps) {
 		reader_sleeps = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
 	if (urgent)
 		return BPF_RB_FORCE_WAKEUP;
-	waiting = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
 	return waiting < wake_bytes && waiting + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP
 								    : BPF_RB_NO_WAKEUP;
 }
 
+/* Who acted is told of by these: without them no other record says much. */
+static __always_inline bool is_of_process(enum record_type type)
+{
+	return type <= RECORD_PROCESS_TERMINATE;
+}
+
+/* Records of processes find room where a flood of others, which anyone can make, found none. */
 static __always_inline void record_output(void *record, __u32 size, enum record_type type,
 					  bool urgent)
 {
+	__u64 waiting = ring_waiting();
+
+	if (!is_of_process(type) && waiting + size > shared_bytes) {
+		count_lost(type, LOSS_RING_FULL);
+		return;
+	}
 	count_submitted(type);
-	if (bpf_ringbuf_output(&records, record, size, wake_flags(size, urgent)))
+	if (bpf_ringbuf_output(&records, record, size, wake_flags(waiting, size, urgent)))
 		count_lost_instead(type, LOSS_RING_FULL);
 }
 
@@ -196,7 +212,7 @@ static __noinline int fork_tell(__u32 tgid)
 
 	if (!fork)
 		return 0;
-	flags = wake_flags(sizeof(*r), false);
+	flags = wake_flags(ring_waiting(), sizeof(*r), false);
 	r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
 	if (!r) {
 		count_seen(RECORD_PROCESS_FORK);

@@ -74,7 +74,10 @@ class Capture:
         self._btf_path = btf_path
         self._kept = Kept(keep_in, (OBJECT, OLDER_OBJECT), btf_path)
         self._ring_size_bytes = ring_size_bytes
-        self._rodata: dict[str, int | bool] = {"wake_bytes": wake_bytes}
+        self._rodata: dict[str, int | bool] = {
+            "wake_bytes": wake_bytes,
+            "shared_bytes": ring_size_bytes // 4 * 3,
+        }
         self._objects: list[BpfObject | PreparedObject] = []
         self._loaded: dict[str, BpfObject | PreparedObject] = {}
         self._prepared: PreparedObject | None = None
