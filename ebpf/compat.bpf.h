@@ -101,6 +101,41 @@ static __always_inline __s64 inode_ctime_ns(struct inode *inode)
 	return NSEC(KREAD(old, i_ctime.tv_sec), KREAD(old, i_ctime.tv_nsec));
 }
 
+/* Not by every file system: ext4 since v2.6.23, tmpfs since v6.1 keep the time of birth. */
+struct ext4_inode_info___birth {
+	struct timespec64 i_crtime;
+	struct inode vfs_inode;
+} __attribute__((preserve_access_index));
+
+struct shmem_inode_info___birth {
+	struct timespec64 i_crtime;
+	struct inode vfs_inode;
+} __attribute__((preserve_access_index));
+
+#define BIRTH_NS(inode, info)                                                                     \
+	({                                                                                        \
+		__s64 __ns = 0;                                                                   \
+		if (bpf_core_field_exists((info)->i_crtime)) {                                    \
+			(info) = (void *)(inode)-bpf_core_field_offset((info)->vfs_inode);        \
+			__ns = NSEC(KREAD(info, i_crtime.tv_sec), KREAD(info, i_crtime.tv_nsec)); \
+		}                                                                                 \
+		__ns;                                                                             \
+	})
+
+static __always_inline __s64 ext4_inode_birth_ns(struct inode *inode)
+{
+	struct ext4_inode_info___birth *info = NULL;
+
+	return BIRTH_NS(inode, info);
+}
+
+static __always_inline __s64 shmem_inode_birth_ns(struct inode *inode)
+{
+	struct shmem_inode_info___birth *info = NULL;
+
+	return BIRTH_NS(inode, info);
+}
+
 /* Audit may be compiled out (CONFIG_AUDIT): then nobody has logged in. */
 static __always_inline __u32 task_loginuid(struct task_struct *task)
 {

@@ -92,12 +92,6 @@ start_of_call(struct task_struct *task, struct pt_regs *regs, enum call call, bo
 	return KREAD(file, f_path.mnt);
 }
 
-/* overlayfs works below itself with the rights of who mounted it. */
-static __always_inline bool acts_for_a_file_system(struct task_struct *task)
-{
-	return task->cred != task->real_cred;
-}
-
 /*
  * ext4 has removed a name, and holds its dentry. Only for a call that asked for that: a
  * file system above may unlink here what its user knows by another name.

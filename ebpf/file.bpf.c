@@ -111,18 +111,33 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 	return flags & O_TRUNC;
 }
 
-static __always_inline int name_given(struct name_under_way *name, __s32 dirfd, __u64 string,
-				      __u32 flags)
+#define MODE_AND_FLAGS(mode, flags) ((__u64)(mode) << 32 | (flags))
+
+/* A name was given to a file; the dentry hooks know which, else the inodes that changed. */
+static __always_inline int name_given(struct name_under_way *name, const struct changes *changes,
+				      __s32 dirfd, __u64 string, bool by_link)
 {
 	if (!name)
 		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE))
-			       ? file_event_of_string(dirfd, string, RECORD_FILE_CREATE, flags)
+			       ? file_event_of_string(
+					 dirfd, string, RECORD_FILE_CREATE,
+					 MODE_AND_FLAGS(changes_mode(changes, by_link), 0),
+					 changes_birth_ns(changes))
 			       : 0;
 	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
 		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
-	if ((name->mode & S_IFMT) == S_IFREG && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+	if (name->mode && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		file_event_of_name(RECORD_FILE_CREATE, name, name->mode);
 	return 0;
+}
+
+/* mknod(2) has made a regular file. */
+static __always_inline int file_made(__s32 dirfd, __u64 string)
+{
+	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		return 0;
+	return file_event_of_string(dirfd, string, RECORD_FILE_CREATE,
+				    MODE_AND_FLAGS(S_IFREG, RECORD_FILE_IS_NEW), 0);
 }
 
 static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, __u64 string)
@@ -131,7 +146,7 @@ static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, 
 		return 0;
 	if (name)
 		return file_event_of_name(RECORD_FILE_DELETE, name, name->mode);
-	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0);
+	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0, 0);
 }
 
 static __always_inline bool is_regular_mode(__u32 mode)
@@ -141,7 +156,7 @@ static __always_inline bool is_regular_mode(__u32 mode)
 
 /* One of the calls that change names has succeeded. */
 static __always_inline int name_changed(enum call call, struct pt_regs *regs, bool compat,
-					struct name_under_way *name)
+					struct name_under_way *name, const struct changes *changes)
 {
 	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
 	__u64 third = ARGUMENT_2(regs, compat), fourth = ARGUMENT_3(regs, compat);
@@ -152,22 +167,21 @@ static __always_inline int name_changed(enum call call, struct pt_regs *regs, bo
 	case CALL_UNLINKAT:
 		return third & AT_REMOVEDIR ? 0 : name_taken(name, first, second);
 	case CALL_LINK:
-	case CALL_RENAME:
-		return name_given(name, AT_FDCWD, second, 0);
+		return name_given(name, changes, AT_FDCWD, second, true);
+	case CALL_LINKAT:
+		return name_given(name, changes, third, fourth, true);
 	case CALL_RENAMEAT2:
 		if (ARGUMENT_4(regs, compat) & RENAME_EXCHANGE)
 			return 0;
-		return name_given(name, third, fourth, 0);
-	case CALL_LINKAT:
+		return name_given(name, changes, third, fourth, false);
+	case CALL_RENAME:
+		return name_given(name, changes, AT_FDCWD, second, false);
 	case CALL_RENAMEAT:
-		return name_given(name, third, fourth, 0);
+		return name_given(name, changes, third, fourth, false);
 	case CALL_MKNOD:
-		return is_regular_mode(second)
-			       ? name_given(NULL, AT_FDCWD, first, RECORD_FILE_IS_NEW)
-			       : 0;
+		return is_regular_mode(second) ? file_made(AT_FDCWD, first) : 0;
 	case CALL_MKNODAT:
-		return is_regular_mode(third) ? name_given(NULL, first, second, RECORD_FILE_IS_NEW)
-					      : 0;
+		return is_regular_mode(third) ? file_made(first, second) : 0;
 	default:
 		return 0;
 	}
@@ -179,13 +193,16 @@ static __always_inline int name_call_done(enum call call, struct pt_regs *regs, 
 	bool deletes = call == CALL_UNLINK || call == CALL_UNLINKAT;
 	__u32 thread = bpf_get_current_pid_tgid();
 	struct name_under_way *name = NULL;
+	struct changes changes = {};
 
 	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS))
 		return 0;
 	if (names_are_kept)
 		name = bpf_map_lookup_elem(&names_under_way, &thread);
+	if (!deletes)
+		changes_take(&changes);
 	if (!result && !is_own())
-		name_changed(call, regs, compat, name);
+		name_changed(call, regs, compat, name, &changes);
 	if (name)
 		bpf_map_delete_elem(&names_under_way, &thread);
 	return 0;

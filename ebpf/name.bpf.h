@@ -6,6 +6,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "changes.bpf.h"
 #include "compat.bpf.h"
 #include "fd.bpf.h"
 #include "maps.bpf.h"
@@ -203,10 +204,16 @@ static __always_inline void file_event_begin_given(struct scratch *scratch, __u3
 	append_root(scratch, r, task);
 }
 
-/* Report a file by the string that the caller gave. */
-__noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u32 flags)
+/*
+ * Report a file by the string that the caller gave. `mode` of the file is 0 where it is not
+ * known, and so is `created_ns`; `flags` are those of the record.
+ */
+__noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64 mode_and_flags,
+				    __s64 created_ns)
 {
 	struct scratch *scratch = task_scratch_get();
+	__u32 mode = mode_and_flags >> 32, flags = mode_and_flags;
+	struct file_event *r;
 
 	if (type >= RECORD_TYPE_MAX)
 		return 0;
@@ -221,11 +228,14 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u32
 	}
 	if (!path_read(&scratch->path, (void *)string, false))
 		flags |= RECORD_PATH_UNREADABLE;
-	if (file_event_excluded(type, 0, &scratch->path)) {
+	if (file_event_excluded(type, mode, &scratch->path)) {
 		count_filtered(type);
 		return 0;
 	}
 	file_event_begin_given(scratch, type, dirfd, flags);
+	r = (void *)scratch->data;
+	r->mode = mode;
+	r->created_ns = created_ns;
 	record_finish(scratch, type, false);
 	return 0;
 }

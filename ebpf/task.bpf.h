@@ -70,6 +70,12 @@ static __always_inline void record_header_fill(struct record_header *header,
 	header->boot_ns = bpf_ktime_get_boot_ns();
 }
 
+/* A file system works below itself with other rights than those of the caller. */
+static __always_inline bool acts_for_a_file_system(struct task_struct *task)
+{
+	return task->cred != task->real_cred;
+}
+
 /* Start a record of `size` fixed bytes in scratch, zeroed but for its header. */
 #define record_begin(scratch, task, type, record_struct)                  \
 	({                                                                \

@@ -10,26 +10,9 @@
 #include "maps.bpf.h"
 #include "name.bpf.h"
 #include "record.h"
+#include "request.bpf.h"
 #include "ring.bpf.h"
 #include "syscall.bpf.h"
-
-#define REQUESTS_UNDER_WAY 1024
-#define REQUEST_RECORD_SIZE 12288 /* path and directories; a root that long is refused */
-
-/* A record that waits for its request to succeed; begins as struct scratch does. */
-struct request_record {
-	__u32 used;
-	__u8 data[REQUEST_RECORD_SIZE];
-};
-
-/* Key: struct io_kiocb. An entry is overwritten where its request ended unseen. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, REQUESTS_UNDER_WAY);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct request_record);
-} requests_under_way SEC(".maps");
 
 /* A name that a request is about to give or take; `name` is a struct filename. */
 struct request_name {
@@ -49,8 +32,10 @@ static __always_inline int request_remember(__u64 request, const struct request_
 			flags = RECORD_PATH_UNREADABLE;
 		file_event_begin_given(scratch, given->type, given->dirfd, flags);
 		if (scratch->used <= REQUEST_RECORD_SIZE &&
-		    !bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY))
+		    !bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY)) {
+			request_changes_forget(request);
 			return 0;
+		}
 	}
 	count_seen(given->type);
 	count_lost(given->type, LOSS_UNREADABLE);
@@ -93,8 +78,20 @@ static __always_inline int name_begun(struct io_kiocb *request)
 	return request_remember((__u64)request, &given);
 }
 
+/* What is known of the file that got a name by what its request has changed. */
+static __always_inline void request_tell_file(struct request_record *record, __u8 opcode)
+{
+	struct file_event *r = (void *)record->data;
+
+	if (opcode == IORING_OP_UNLINKAT)
+		return;
+	r->mode = changes_mode(&record->changes, opcode == IORING_OP_LINKAT);
+	r->created_ns = changes_birth_ns(&record->changes);
+}
+
 /* Report what was remembered of a request that has succeeded. */
-static __always_inline int request_done(__u64 request, __s32 result, enum record_type type)
+static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result,
+					enum record_type type)
 {
 	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
 	struct record_header *header;
@@ -106,6 +103,7 @@ static __always_inline int request_done(__u64 request, __s32 result, enum record
 	used = record->used;
 	if (!result && used <= REQUEST_RECORD_SIZE) {
 		count_seen(type);
+		request_tell_file(record, opcode);
 		header->boot_ns = bpf_ktime_get_boot_ns();
 		header->size = used;
 		record_send(record->data, used, type, false);
@@ -119,10 +117,12 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 				     __s32 result)
 {
 	struct io_open *open = (void *)&request->cmd;
+	__u8 opcode;
 
 	if (!request)
 		return 0;
-	switch (KREAD(request, opcode)) {
+	opcode = KREAD(request, opcode);
+	switch (opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2:
 		if (result < 0 || !is_wanted(OPEN_RECORDS))
@@ -130,10 +130,10 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 		return file_opened((__u64)ring_made_file(ring, KREAD(open, file_slot), result),
 				   truncation_as_create && KREAD(open, how.flags) & O_TRUNC);
 	case IORING_OP_UNLINKAT:
-		return request_done((__u64)request, result, RECORD_FILE_DELETE);
+		return request_done((__u64)request, opcode, result, RECORD_FILE_DELETE);
 	case IORING_OP_RENAMEAT:
 	case IORING_OP_LINKAT:
-		return request_done((__u64)request, result, RECORD_FILE_CREATE);
+		return request_done((__u64)request, opcode, result, RECORD_FILE_CREATE);
 	default:
 		return 0;
 	}

@@ -45,20 +45,24 @@ class _Paths:
         return path_text(path, bool(record.flags & context.path_truncated))
 
     def birth(self, data: bytes, path: str) -> str | None:
-        """Return when the file came into being; None: it is no regular file."""
+        """Return when the file came into being; None: it is no regular file.
+
+        The kernel side alone proves that: whoever renamed a file may have made its name
+        something else meanwhile.
+        """
         context, record = self._context, self._decode(data)
+        if record.mode and not stat.S_ISREG(record.mode):
+            return None
         place = (record.tgid, record.mount_namespace, b"")
         mode, birth_ns = context.paths.state(place, path_bytes(path))
-        if mode and not stat.S_ISREG(mode):
-            return None
-        if birth_ns:
+        if birth_ns and stat.S_ISREG(mode):
             return context.utc_of_wall(birth_ns)
         is_new = record.flags & context.file_is_new
         return context.utc(record.boot_ns) if is_new else UNKNOWN
 
 
 def file_create(layout: Layout, context: Context) -> Maker:
-    """Event 11; what was renamed or linked may turn out to be no regular file."""
+    """Event 11; none for what was renamed or linked and is no regular file."""
     read = layout.reader(
         "boot_ns", "uid", "created_ns", "flags", "path_offset", "path_length"
     )

@@ -26,6 +26,15 @@ FILE_HOOKS: tuple[Hook, ...] = (
         "new names are read from the caller's memory",
     ),
     Hook(
+        name="types of renamed and linked files",
+        events=frozenset({11}),
+        alternatives=(
+            ("path_rename", "path_link"),
+            ("ctime_set", "ctime_exchanged", "ctime_kept"),
+        ),
+        missing="whatever is renamed or linked is a FileCreate, directories too",
+    ),
+    Hook(
         name="files by io_uring",
         events=frozenset({9, 10, 11, 23, 26}),
         alternatives=(

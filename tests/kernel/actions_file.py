@@ -187,6 +187,108 @@ def rename_exchange() -> None:
     checked(LIBC.renameat2(AT_FDCWD, b"old", AT_FDCWD, b"old2", RENAME_EXCHANGE))
 
 
+def exchange(first: str, second: str) -> None:
+    names = first.encode(), second.encode()
+    checked(LIBC.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE))
+
+
+def hide(give_name: Callable[[str, str], None]) -> None:
+    """Give names to new files, which lead to directories a moment later."""
+    for number in range(40):
+        make(f"x{number}")
+        os.mkdir(f"d{number}")
+        give_name(f"x{number}", f"T{number}")
+        exchange(f"T{number}", f"d{number}")
+
+
+def hide_by_rename() -> None:
+    hide(os.rename)
+
+
+def hide_by_link() -> None:
+    hide(os.link)
+
+
+def hide_by_ring(operation: int) -> None:
+    with Ring() as ring:
+
+        def give_name(old: str, new: str) -> None:
+            ring.name(operation, old.encode(), new.encode())
+            assert ring.wait()[0] == 0
+
+        hide(give_name)
+
+
+def hide_by_ring_rename() -> None:
+    hide_by_ring(OP_RENAMEAT)
+
+
+def hide_by_ring_link() -> None:
+    hide_by_ring(OP_LINKAT)
+
+
+def make_kinds() -> None:
+    os.mkdir("directory")
+    os.mkfifo("pipe")
+    os.symlink("nowhere", "symlink")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+
+
+KINDS = ("directory", "pipe", "symlink", "socket")
+
+
+def rename_other_kinds() -> None:
+    make_kinds()
+    os.mkdir("sub")
+    for kind in KINDS:
+        os.rename(kind, os.path.abspath(f"{kind}2"))
+        os.rename(f"{kind}2", f"sub/{kind}")
+    os.mkdir("empty")
+    os.rename("sub/directory", "empty")
+
+
+def link_other_kinds() -> None:
+    make_kinds()
+    for kind in KINDS[1:]:
+        os.link(kind, f"{kind}2", follow_symlinks=False)
+
+
+def name_other_kinds_by_ring() -> None:
+    make_kinds()
+    with Ring() as ring:
+        for kind in KINDS:
+            ring.name(OP_RENAMEAT, kind.encode(), f"{kind}2".encode())
+            assert ring.wait()[0] == 0
+        for kind in KINDS[1:]:
+            ring.name(OP_LINKAT, f"{kind}2".encode(), kind.encode())
+            assert ring.wait()[0] == 0
+
+
+def rename_directories() -> None:
+    for number in range(50):
+        os.mkdir(f"d{number}")
+        os.rename(f"d{number}", os.path.abspath(f"D{number}"))
+
+
+def rename_file_over_pipe() -> None:
+    os.mkfifo("pipe")
+    os.rename("old", "pipe")
+
+
+def rename_after_failures() -> None:
+    """Calls that fail, or exchange, leave nothing behind that the next believes."""
+    for kind in ("directory", "other"):
+        os.mkdir(kind)
+    os.mkdir("other/full")
+    exchange("directory", "other")
+    for name in ("missing", "directory/full"):
+        with contextlib.suppress(OSError):
+            os.rename(name, "other/full/x/y")
+    os.rename("old", "new")
+    os.rename("directory", "moved")
+
+
 def unlink() -> None:
     os.unlink("old")
 
@@ -280,8 +382,8 @@ def mount_namespace() -> None:
     os.unlink(os.path.abspath("mnt/sub/newer"))
 
 
-def overlay() -> None:
-    """Remove a file of the upper and one of the lower layer."""
+def mount_overlay() -> None:
+    """Make an overlay of a file in the lower and one in the upper layer."""
     for name in ("lower", "upper", "work", "merged"):
         os.mkdir(name)
     for name in ("lower/low", "upper/up"):
@@ -290,8 +392,22 @@ def overlay() -> None:
     checked(LIBC.mount(b"none", b"/", None, MS_REC_PRIVATE, None))
     layers = b"lowerdir=lower,upperdir=upper,workdir=work"
     checked(LIBC.mount(b"none", b"merged", b"overlay", 0, layers))
+
+
+def overlay() -> None:
+    """Remove a file of the upper and one of the lower layer."""
+    mount_overlay()
     os.unlink("merged/low")
     os.unlink(os.path.abspath("merged/up"))
+
+
+def rename_in_overlay() -> None:
+    mount_overlay()
+    os.mkdir("merged/sub")
+    os.rename("merged/sub", "merged/sub2")
+    os.rename("merged/low", "merged/low2")
+    os.rename("merged/up", "merged/up2")
+    os.link("merged/up2", "merged/up3")
 
 
 def burst() -> None:

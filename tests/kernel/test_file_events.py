@@ -44,7 +44,22 @@ CREATIONS: list[tuple[str, list[str]]] = [
     ("rename", ["new"]),
     ("rename_at_descriptors", ["sub/new"]),
     ("rename_exchange", []),
+    (
+        "rename_in_overlay",
+        [
+            "lower/low",
+            "upper/up",
+            *(f"merged/{each}" for each in ("low2", "up2", "up3")),
+        ],
+    ),
 ]
+
+#: Names that led to a file for a moment, and what makes them.
+HIDDEN = ["hide_by_rename", "hide_by_link"]
+HIDDEN_BY_RING = ["hide_by_ring_rename", "hide_by_ring_link"]
+
+#: What makes names of other things than files.
+NO_FILES = ["rename_other_kinds", "link_other_kinds", "rename_directories"]
 
 BY_RING: list[tuple[str, list[tuple[str, str]]]] = [
     ("create_by_ring", [("11", "new")]),
@@ -97,6 +112,39 @@ def test_creation(
 ) -> None:
     _, events = act(watcher, "actions_file.py", name, directory)
     assert rows(events, directory) == [("11", each) for each in created]
+
+
+@pytest.mark.parametrize("name", [*HIDDEN, *HIDDEN_BY_RING])
+def test_a_file_whose_name_became_something_else(
+    watcher: Daemon, directory: Path, name: str
+) -> None:
+    _, events = act(watcher, "actions_file.py", name, directory)
+    found = rows(events, directory)
+    assert [each for each in found if each[1].startswith("T")] == [
+        ("11", f"T{number}") for number in range(40)
+    ]
+
+
+@pytest.mark.parametrize("name", [*NO_FILES, "name_other_kinds_by_ring"])
+def test_names_of_other_things_are_no_creation(
+    watcher: Daemon, directory: Path, name: str
+) -> None:
+    _, events = act(watcher, "actions_file.py", name, directory)
+    assert events == []
+
+
+def test_a_file_that_takes_the_place_of_a_pipe(
+    watcher: Daemon, directory: Path
+) -> None:
+    _, events = act(watcher, "actions_file.py", "rename_file_over_pipe", directory)
+    assert ("11", "pipe") in rows(events, directory)
+
+
+def test_each_call_is_judged_by_what_it_changed(
+    watcher: Daemon, directory: Path
+) -> None:
+    _, events = act(watcher, "actions_file.py", "rename_after_failures", directory)
+    assert rows(events, directory) == [("11", "new")]
 
 
 @pytest.mark.parametrize(("name", "created", "removed"), REMOVALS)

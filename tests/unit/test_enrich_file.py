@@ -68,10 +68,26 @@ def test_a_name_as_given_is_resolved(build: Build) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO])
-def test_what_is_no_regular_file_is_no_event(kind: int, build: Build) -> None:
-    paths = Paths(kind | 0o755, SECOND)
-    assert build("file_create", 11, paths, flags="PATH_GIVEN") is None
+NO_FILES = [stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO]
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_the_kernel_side_calls_no_regular_file_is_no_event(
+    kind: int, build: Build
+) -> None:
+    paths = Paths(stat.S_IFREG | 0o755, SECOND)
+    assert build("file_create", 11, paths, mode=kind) is None
+
+
+@pytest.mark.parametrize("kind", [0, stat.S_IFREG])
+@pytest.mark.parametrize("found", NO_FILES)
+def test_what_is_found_afterwards_proves_nothing(
+    found: int, kind: int, build: Build
+) -> None:
+    paths = Paths(found | 0o755, SECOND)
+    event = build("file_create", 11, paths, flags="PATH_GIVEN", mode=kind)
+    assert event is not None
+    assert event["CreationUtcTime"] == "-"
 
 
 @pytest.mark.parametrize(

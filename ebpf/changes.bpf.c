@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inodes whose ctime is set in a call that gives a name. Of the three tracepoints one fires
+ * for each change: v6.13, 4e40eff0b573 ("fs: add infrastructure for multigrain timestamps").
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "changes.bpf.h"
+#include "compat.bpf.h"
+#include "maps.bpf.h"
+#include "request.bpf.h"
+#include "syscall.bpf.h"
+#include "task.bpf.h"
+
+#ifndef WITHOUT_BPF_LOOP
+
+/* Requests that give names are always run by a worker, which knows its request. */
+static __always_inline struct changes *changes_of_worker(struct task_struct *task)
+{
+	struct io_worker *worker = (void *)KREAD(task, worker_private);
+	struct io_wq_work *work = worker ? KREAD(worker, cur_work) : NULL;
+
+	return work ? request_changes((__u64)container_of(work, struct io_kiocb, work)) : NULL;
+}
+
+/* Where to note what the current thread changes; NULL: of no interest, as in most calls. */
+static __always_inline struct changes *changes_wanted(struct task_struct *task)
+{
+	struct pt_regs *regs;
+	enum call call;
+	__u32 calls;
+
+	if (task->flags & PF_IO_WORKER)
+		return changes_of_worker(task);
+	regs = (void *)bpf_task_pt_regs(task);
+	calls = calls_of(regs);
+	if (!calls)
+		return NULL;
+	call = call_among(calls, task_in_compat_call(task));
+	if (call < CALL_LINK || call > CALL_RENAMEAT2)
+		return NULL;
+	return bpf_task_storage_get(&changes_of_threads, task, NULL,
+				    BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline int inode_changed(struct inode *inode)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 magic = inode->i_sb->s_magic;
+	struct changes *changes;
+
+	if (!tells_changes(magic) || !is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		return 0;
+	if (magic != OVERLAYFS_MAGIC && acts_for_a_file_system(task))
+		return 0;
+	changes = changes_wanted(task);
+	if (changes)
+		changes_add(changes, inode, magic);
+	return 0;
+}
+
+SEC("?tp_btf/inode_set_ctime_to_ts")
+int BPF_PROG(ctime_set, struct inode *inode)
+{
+	return inode_changed(inode);
+}
+
+SEC("?tp_btf/ctime_ns_xchg")
+int BPF_PROG(ctime_exchanged, struct inode *inode)
+{
+	return inode_changed(inode);
+}
+
+SEC("?tp_btf/ctime_xchg_skip")
+int BPF_PROG(ctime_kept, struct inode *inode)
+{
+	return inode_changed(inode);
+}
+
+#endif /* WITHOUT_BPF_LOOP */
