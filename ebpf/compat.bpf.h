@@ -246,4 +246,105 @@ struct io_ring_ctx___data {
 	struct io_file_table___data file_table;
 } __attribute__((preserve_access_index));
 
+/* Types of file systems, of which the kernel may know nothing until a module is loaded. */
+struct ovl_path___any {
+	struct dentry *dentry;
+} __attribute__((preserve_access_index));
+
+struct ovl_inode___any {
+	unsigned long flags;
+	struct inode vfs_inode;
+	struct dentry *__upperdentry;
+} __attribute__((preserve_access_index));
+
+struct ovl_inode___lower { /* before v5.19 */
+	struct inode *lower;
+} __attribute__((preserve_access_index));
+
+/* v5.19: ffa5723c6d25 ("ovl: store lower path in ovl_inode") */
+struct ovl_inode___path {
+	struct ovl_path___any lowerpath;
+} __attribute__((preserve_access_index));
+
+struct ovl_inode___data { /* before v6.5; NULL: the lower file has the data itself */
+	struct inode *lowerdata;
+} __attribute__((preserve_access_index));
+
+struct ovl_entry___stack {
+	unsigned int __numlower;
+	struct ovl_path___any __lowerstack[1];
+} __attribute__((preserve_access_index));
+
+/* v6.5: 0af950f57fef ("ovl: move ovl_entry into ovl_inode") */
+struct ovl_inode___entry {
+	struct ovl_entry___stack *oe;
+} __attribute__((preserve_access_index));
+
+#define OVL_UPPERDATA_BIT 3 /* enum ovl_inode_flag, OVL_UPPERDATA; the same since v4.19 */
+
+/* NULL: there is none, or another file has its data, which a later mount may replace. */
+static __always_inline struct inode *overlay_lower_inode(struct inode *inode)
+{
+	struct ovl_inode___any *any = container_of(inode, struct ovl_inode___any, vfs_inode);
+	struct ovl_inode___entry *now = (void *)any;
+	struct ovl_inode___data *old = (void *)any;
+	struct ovl_inode___path *path = (void *)any;
+	struct ovl_inode___lower *lower = (void *)any;
+	struct ovl_entry___stack *stack;
+
+	if (bpf_core_field_exists(now->oe)) {
+		stack = BPF_CORE_READ(now, oe);
+		if (BPF_CORE_READ(stack, __numlower) != 1)
+			return NULL;
+		return BPF_CORE_READ(stack, __lowerstack[0].dentry, d_inode);
+	}
+	if (!bpf_core_field_exists(old->lowerdata) || BPF_CORE_READ(old, lowerdata))
+		return NULL;
+	if (bpf_core_field_exists(path->lowerpath))
+		return BPF_CORE_READ(path, lowerpath.dentry, d_inode);
+	if (bpf_core_field_exists(lower->lower))
+		return BPF_CORE_READ(lower, lower);
+	return NULL;
+}
+
+/* The file in a layer whose data overlayfs shows; NULL: not known. */
+static __always_inline struct inode *overlay_data_inode(struct inode *inode)
+{
+	struct ovl_inode___any *any = container_of(inode, struct ovl_inode___any, vfs_inode);
+	struct dentry *upper;
+
+	if (!bpf_core_field_exists(any->__upperdentry))
+		return NULL;
+	upper = BPF_CORE_READ(any, __upperdentry);
+	if (!upper)
+		return overlay_lower_inode(inode);
+	if (!(BPF_CORE_READ(any, flags) & 1UL << OVL_UPPERDATA_BIT))
+		return NULL;
+	return BPF_CORE_READ(upper, d_inode);
+}
+
+struct btrfs_key___any {
+	__u64 objectid;
+} __attribute__((preserve_access_index));
+
+struct btrfs_root___any {
+	struct btrfs_key___any root_key;
+} __attribute__((preserve_access_index));
+
+struct btrfs_inode___any {
+	struct btrfs_root___any *root;
+	struct inode vfs_inode;
+} __attribute__((preserve_access_index));
+
+/* Which tree of a btrfs has the inode; 0: not known. */
+static __always_inline __u64 btrfs_subvolume(struct inode *inode)
+{
+	struct btrfs_inode___any *any =
+		container_of(inode, struct btrfs_inode___any, vfs_inode);
+
+	if (!bpf_core_field_exists(any->root))
+		return 0;
+	return BPF_CORE_READ(any, root, root_key.objectid);
+}
+
 #endif /* COMPAT_BPF_H */

@@ -181,15 +181,4 @@ static __always_inline bool record_append_dentry(struct scratch *scratch, struct
 	return whole;
 }
 
-/* Which file this is, and in which state. */
-static __always_inline void file_identify(struct file_identity *identity, struct inode *inode)
-{
-	identity->inode = BPF_CORE_READ(inode, i_ino);
-	identity->size = BPF_CORE_READ(inode, i_size);
-	identity->mtime_ns = inode_mtime_ns(inode);
-	identity->ctime_ns = inode_ctime_ns(inode);
-	identity->device = BPF_CORE_READ(inode, i_sb, s_dev);
-	identity->mode = BPF_CORE_READ(inode, i_mode);
-}
-
 #endif /* PATH_BPF_H */

@@ -5,6 +5,7 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include "compat.bpf.h"
+#include "identity.bpf.h"
 #include "maps.bpf.h"
 #include "path.bpf.h"
 #include "record.h"

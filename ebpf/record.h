@@ -60,14 +60,22 @@ struct varlen {
 	__u16 length; /* bytes, no NUL; 0: empty or unknown */
 };
 
-/* Which file, and in which state: what fstat(2) says of it. */
+/*
+ * Which file, and in which state. Of a file that overlayfs shows, these are the numbers of
+ * the file in the layer that has the data, whichever overlay shows it.
+ */
 struct file_identity {
 	__u64 inode;
 	__s64 size; /* bytes */
 	__s64 mtime_ns;
 	__s64 ctime_ns;
-	__u32 device; /* kernel dev_t: major << 20 | minor */
+	__u64 subvolume; /* btrfs numbers inodes in each anew; 0: another file system */
+	__u32 device; /* of the super block, kernel dev_t: major << 20 | minor */
 	__u32 mode;
+	__u32 filesystem; /* magic number of the super block, as statfs(2) has it */
+	/* Booleans that leave no gap: the whole struct is a key of maps. */
+	__u16 in_user_namespace; /* a super block on the way was mounted in one, by anybody */
+	__u16 is_layered; /* overlayfs, and the file in the layer is not known */
 };
 
 /*

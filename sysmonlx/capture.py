@@ -8,9 +8,11 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from errno import EAGAIN, EINTR, ENOMEM, EPERM
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,13 @@ from sysmonlx.btf import Btf
 from sysmonlx.counters import Counters, RecordCounts
 from sysmonlx.decode import Layouts
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
+from sysmonlx.fileidentity import FILE_FIELDS, FILE_ID_FIELDS, FileId
 from sysmonlx.floods import Floods
 from sysmonlx.hook import Hook
-from sysmonlx.hooks_process import PROCESS_HOOKS, SCAN_PROGRAM
+from sysmonlx.hooks_process import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM
 from sysmonlx.kept import Kept
 from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
-from sysmonlx.libbpf import library, possible_cpus, program_info
+from sysmonlx.libbpf import answer_of_program, library, possible_cpus, program_info
 from sysmonlx.preparedobject import PreparedObject
 from sysmonlx.refusal import is_trampoline, reason_of
 from sysmonlx.ringbuffer import RingBuffer
@@ -101,7 +104,8 @@ class Capture:
             self._path = str(OBJECT if facts["has_bpf_loop"] else OLDER_OBJECT)
         if not os.path.exists(self._path):
             raise CaptureError(f"{self._path} is missing: build it with make bpf")
-        self._load_for((*PROCESS_HOOKS, *wanted), (SCAN_PROGRAM,))
+        hooks = (*PROCESS_HOOKS, *wanted)
+        self._load_for(hooks, (SCAN_PROGRAM,), (IDENTIFY_PROGRAM,))
         base = self._objects[0]
         btf = Btf(library(), base.btf)
         self.btf = btf
@@ -167,6 +171,26 @@ class Capture:
         """
         self.maps["known_files"].update(file, b"\1")
 
+    def identifier(self) -> Callable[[int], FileId] | None:
+        """Return what says to which file a descriptor of this process leads.
+
+        It asks no file system, so it never waits. None: this kernel cannot say.
+        """
+        if IDENTIFY_PROGRAM not in self._loaded:
+            return None
+        program = self._loaded[IDENTIFY_PROGRAM].program_fd(IDENTIFY_PROGRAM)
+        layout = self.layouts.by_name["process_create"]
+        read, file = layout.reader(*FILE_ID_FIELDS), layout.span(*FILE_FIELDS)
+        nothing = bytes(file.stop - file.start)
+        before, behind = bytes(file.start), bytes(layout.size - file.stop)
+
+        def identify(fd: int) -> FileId:
+            question = nothing + fd.to_bytes(8, sys.byteorder)
+            found = answer_of_program(program, question)[: len(nothing)]
+            return FileId(*read(before + found + behind))
+
+        return identify
+
     def scan(self) -> list[bytes]:
         """Return a process_scan record of every running process.
 
@@ -223,13 +247,17 @@ class Capture:
         if self._cgroup_fd >= 0:
             os.close(self._cgroup_fd)
 
-    def _load_for(self, hooks: Iterable[Hook], extra: tuple[str, ...] = ()) -> None:
-        """Load what hooks need and is not loaded, without what the kernel refuses."""
+    def _load_for(self, hooks: Iterable[Hook], *extras: tuple[str, ...]) -> None:
+        """Load what hooks need and is not loaded, without what the kernel refuses.
+
+        Of each of `extras` the first that the kernel takes is loaded too.
+        """
         hooks = tuple(hooks)
         while True:
-            scan = next((name for name in extra if name not in self._refused), None)
             names = {name for hook in hooks for name in self._group(hook)}
-            names |= {scan} if scan else set()
+            for extra in extras:
+                taken = (name for name in extra if name not in self._refused)
+                names |= set(islice(taken, 1))
             names -= self._loaded.keys()
             if not names:
                 return

@@ -32,6 +32,7 @@ from sysmonlx.pipeline import Held, Pipeline
 from sysmonlx.process import Identity
 from sysmonlx.processes import ProcessTable
 from sysmonlx.procfs import Procfs
+from sysmonlx.programopener import ProgramOpener
 from sysmonlx.reading import is_changed
 from sysmonlx.reload import InForce, Reload, forget_before
 from sysmonlx.render import Renderer
@@ -133,6 +134,7 @@ class Daemon:
             capabilities.drop()
             self.capture.forget_modules()
         self.census.read_args()
+        self.hasher.start()
         self._report_start()
         self.output.flush()
 
@@ -148,7 +150,11 @@ class Daemon:
         self.census = Census(self.capture, self.processes, CommandLines())
         self.processes.rescan = self.census.repeat
         self.users = Users()
-        self.hasher: Hasher[Held] = Hasher(procfs, settings.hash_algorithms)
+        self.hasher: Hasher[Held] = Hasher(
+            ProgramOpener(procfs),
+            settings.hash_algorithms,
+            identify=self.capture.identifier(),
+        )
         self.context = Context(
             self.processes,
             self.users,

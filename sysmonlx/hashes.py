@@ -3,149 +3,60 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import signal
-import stat
-import threading
+import resource
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Generic, TypeVar
 
 from sysmonlx.errors import ProcError
+from sysmonlx.fileidentity import FileId, file_id
+from sysmonlx.hashjobs import (
+    CHANGED,
+    GONE,
+    HASHED,
+    HUNG,
+    NO_DESCRIPTOR,
+    OVER_SHARE,
+    QUEUE_FULL,
+    TIMEOUT,
+    TOO_LARGE,
+    UNKNOWN,
+    Job,
+    Waiter,
+)
+from sysmonlx.hashlanes import Lanes
+from sysmonlx.hashreading import Identify, Opener, shortage
+from sysmonlx.hashshare import Share
 
 #: Order of output, whatever the configuration's. IMPHASH is no algorithm for ELF.
 ALGORITHMS = ("SHA1", "MD5", "SHA256")
-UNKNOWN = "-"
-
-#: Outcomes, keys of `Hasher.counts`; all but the first mean "-".
-HASHED = "hashed"
-GONE = "gone"
-CHANGED = "changed"
-TOO_LARGE = "too large"
-QUEUE_FULL = "queue full"
-TIMEOUT = "timeout"
-UNREADABLE = "unreadable"
 
 CACHE_LIMIT = 4096
-WORKERS = 2
-_CHUNK_BYTES = 256 << 10
+QUEUE_LIMIT = 2048
 _DESCRIPTORS_PER_FILE = 2
-#: Coarsest step of file times: two changes within one leave the same time behind.
-_CLOCK_TICK_NS = 20_000_000
-
-#: statfs(2) types of file systems whose stat(2) shows another device than sb->s_dev.
-_BTRFS = 0x9123683E
-_OVERLAYFS = 0x794C7630
+#: A full queue makes room for what costs less, so many at once: one in.
+_ROOM = 8
+#: How often threads are looked at while somebody waits.
+_LOOK_S = 0.05
+#: Everyday reasons: a program that was deleted, or replaced, when it had run. They are
+#: worth telling in number only.
+_EVERYDAY, _MANY = (GONE, CHANGED), 10
 
 Token = TypeVar("Token")
-
-
-class FileId(NamedTuple):
-    """Which content: it changes with every write, so it keys the cache.
-
-    `dev` is the kernel's dev_t of the superblock, major << 20 | minor; times in ns.
-    """
-
-    dev: int
-    ino: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-class Opener(Protocol):
-    """What the hasher asks of /proc; `procfs.Procfs` is one."""
-
-    def open_exe(self, tgid: int) -> int:
-        """Return an O_PATH descriptor of the program file."""
-
-    def open_in_root(self, pid: int, path: bytes) -> int:
-        """Return an O_PATH descriptor of `path` below the root of `pid`."""
-
-    def in_mount_namespace(self, inode: int) -> Iterator[int]:
-        """Yield live processes of a mount namespace."""
-
-
-def kernel_dev(st_dev: int) -> int:
-    """Return a device number of stat(2) as the kernel has it, 12 and 20 bits."""
-    return os.major(st_dev) << 20 | os.minor(st_dev)
-
-
-def file_id(fd: int) -> FileId:
-    """Return the identity of an open file as stat(2) shows it."""
-    st = os.fstat(fd)
-    times = st.st_mtime_ns, st.st_ctime_ns
-    return FileId(kernel_dev(st.st_dev), st.st_ino, st.st_size, *times)
-
-
-def is_same_file(found: FileId, wanted: FileId, fd: int, path: bytes) -> bool:
-    """Tell whether `found`, seen by fstat(2) of `fd`, is what the kernel recorded.
-
-    Size and times must always agree. Where the device agrees the inode must too. It
-    cannot on btrfs, where stat(2) shows a device for each subvolume, nor on overlayfs
-    over several file systems, where it shows the layer's device and inode: there the
-    inode, and the path, stand in.
-    """
-    if found[2:] != wanted[2:]:
-        return False
-    if found.dev == wanted.dev:
-        return found.ino == wanted.ino
-    kind = _filesystem_type(fd)
-    if kind == _BTRFS:
-        return found.ino == wanted.ino
-    return kind == _OVERLAYFS and os.readlink(b"/proc/self/fd/%d" % fd) == path
-
-
-def hash_text(fd: int, algorithms: tuple[str, ...], size_limit: int) -> str | None:
-    """Return `ALGO=<hex>,...` of what can be read from `fd`; None beyond the limit."""
-    import hashlib  # 3.7 MB of libcrypto: only where a hash is wanted
-
-    hashes = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
-    buffer = memoryview(bytearray(_CHUNK_BYTES))
-    total = 0
-    while count := os.readv(fd, [buffer]):
-        total += count
-        if total > size_limit:
-            return None
-        for each in hashes:
-            each.update(buffer[:count])
-    parts = zip(algorithms, hashes, strict=True)
-    return ",".join(f"{name}={each.hexdigest()}" for name, each in parts)
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter(Generic[Token]):
-    token: Token
-    file_id: FileId
-    deadline: float
-    is_answered: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class _Job(Generic[Token]):
-    file_id: FileId
-    path: bytes
-    mnt_ns: int
-    algorithms: tuple[str, ...]
-    fds: list[int] = field(default_factory=list)
-    waiters: list[_Waiter[Token]] = field(default_factory=list)
-    tried_path: bool = False
-    text: str = UNKNOWN
-    reason: str = GONE
-    may_be_kept: bool = False
+#: What was asked with, which file, and the text for `Hashes`.
+Answer = tuple[Token, FileId, str]
 
 
 class Hasher(Generic[Token]):
     """Hashes files in threads, and remembers the hashes.
 
-    The threads start at the first request, so after capabilities were dropped. All
-    methods belong to one thread. Each request that was accepted comes back exactly
-    once from `results`, after `wait_s` at the latest; `fileno` becomes readable when
-    there is something to fetch, but for requests that only ran out of time.
+    `start` starts the threads, after capabilities were dropped; else the first request
+    does. All methods belong to one thread, and none of them waits. Each request that
+    was accepted comes back exactly once from `results`, after `wait_s` at the latest;
+    `fileno` becomes readable when there is something to fetch, but for requests that
+    only ran out of time.
     """
 
     def __init__(
@@ -154,31 +65,42 @@ class Hasher(Generic[Token]):
         algorithms: Iterable[str],
         *,
         size_limit: int = 256 << 20,
-        queue_limit: int = 256,
+        queue_limit: int = QUEUE_LIMIT,
         wait_s: float = 2.0,
+        share_percent: int = 0,
+        identify: Identify | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.size_limit = size_limit
         self.wait_s = wait_s
         self._opener = opener
         self._queue_limit = queue_limit
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._fds_limit = max(16, min(queue_limit, soft // 2))
+        self._share = Share(share_percent, time.monotonic())
+        self._lanes: Lanes[Token] = Lanes(opener, identify, self._share)
         self._cache: OrderedDict[FileId, str] = OrderedDict()
-        self._waiters: deque[_Waiter[Token]] = deque()
-        self._open_requests = self._idle = 0
-        self._condition = threading.Condition()
-        self._jobs: dict[FileId, _Job[Token]] = {}
-        self._queue: deque[_Job[Token]] = deque()
-        self._done: list[_Job[Token]] = []
-        self._threads: list[threading.Thread] = []
-        self._is_closed = False
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waiters: deque[Waiter[Token]] = deque()
+        self._answers: list[Answer[Token]] = []
+        self._told: Counter[str] = Counter()
+        self._open_requests = 0
+        self._next_look_s = 0.0
         self._algorithms: tuple[str, ...] = ()
         self.has_work = False  # whether any algorithm is asked for
         self.set_algorithms(algorithms)
 
+    def start(self) -> None:
+        """Start the threads; one that cannot be started is tried again later."""
+        self._lanes.start()
+
     def fileno(self) -> int:
         """Return the descriptor to poll."""
-        return self._eventfd
+        return self._lanes.eventfd
+
+    def set_share(self, percent: int) -> None:
+        """Let hashing take this part of one core from now on; 0 is no limit."""
+        with self._lanes.lock:
+            self._share.change(percent, time.monotonic())
 
     def set_algorithms(self, algorithms: Iterable[str]) -> None:
         """Use these from now on; what was remembered counts no more.
@@ -191,8 +113,8 @@ class Hasher(Generic[Token]):
             return
         self._algorithms, self.has_work = chosen, bool(chosen)
         self._cache.clear()
-        with self._condition:
-            self._jobs.clear()
+        with self._lanes.lock:
+            self._lanes.jobs.clear()
 
     def cached(self, file_id: FileId) -> str | None:
         """Return the text for `Hashes` if no work is needed for it.
@@ -212,189 +134,144 @@ class Hasher(Generic[Token]):
         return None
 
     def request(
-        self, file_id: FileId, tgid: int, path: bytes, mnt_ns: int, token: Token
+        self,
+        file: FileId,
+        tgid: int,
+        path: bytes,
+        mount_namespace: int,
+        token: Token,
+        uid: int = 0,
     ) -> bool:
         """Ask for the hash of a file that `cached` did not know; False: there is none.
 
-        The file is opened here and now through /proc/TGID/exe: a short process is gone
-        soon. Where that fails, a thread looks for `path` in the root of a live process
-        of the mount namespace `mnt_ns` (0: unknown). `results` answers with `token`.
+        The file is opened here and now, through /proc/TGID/exe or by its path: a short
+        process is gone soon. Where neither can be had at once, a thread looks for
+        `path` in the mount namespace (0: unknown). `results` answers with `token`.
+        `uid` is whose turn the file takes.
         """
-        if self._open_requests >= self._queue_limit or self._is_closed:
-            self.counts[QUEUE_FULL] += 1
-            return False
-        try:
-            fd = self._opener.open_exe(tgid)
-        except ProcError:
-            fd = -1
-        waiter = _Waiter(token, file_id, time.monotonic() + self.wait_s)
+        now_s, lanes = time.monotonic(), self._lanes
+        if lanes.is_closed:
+            return self._refuse(QUEUE_FULL)
+        with lanes.lock:
+            job = lanes.jobs.get(file)
+            if reason := lanes.refusal(file, now_s):
+                return self._refuse(reason)
+            if job is None:
+                where = path, mount_namespace, uid
+                job = Job(file, *where, self._algorithms, now_s)
+            is_full = self._open_requests >= self._queue_limit
+            if is_full and not self._make_room(job, now_s):
+                return self._refuse(QUEUE_FULL)
+            if len(job.fds) < _DESCRIPTORS_PER_FILE and job.read_fd < 0:
+                self._open(job, tgid)
+            waiter = Waiter(token, job, now_s + self.wait_s)
+            job.waiters.append(waiter)
+            job.waiting += 1
+            if job.waiting == 1:
+                lanes.submit(job, now_s)
         self._waiters.append(waiter)
         self._open_requests += 1
-        with self._condition:
-            job = self._jobs.get(file_id)
-            if job is None:
-                job = _Job(file_id, path, mnt_ns, self._algorithms)
-                self._jobs[file_id] = job
-                self._queue.append(job)
-                self._wake_worker()
-            job.waiters.append(waiter)
-            if fd >= 0 and len(job.fds) < _DESCRIPTORS_PER_FILE:
-                job.fds.append(fd)
-                fd = -1
-        if fd >= 0:
-            os.close(fd)
         return True
 
-    def results(self) -> list[tuple[Token, FileId, str]]:
+    def results(self) -> list[Answer[Token]]:
         """Return what is decided since the last call: token, file, text or "-"."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._eventfd)
-        with self._condition:
-            done, self._done = self._done, []
-        answers: list[tuple[Token, FileId, str]] = []
-        for job in done:
+        now_s = time.monotonic()
+        for job in self._lanes.take_done():
             if job.may_be_kept and job.algorithms == self._algorithms:
-                self._remember(job.file_id, job.text)
-            for waiter in job.waiters:
-                self._answer(waiter, job.text, job.reason, answers)
-        now = time.monotonic()
-        while self._waiters:
-            first = self._waiters[0]
-            if not first.is_answered and first.deadline > now:
-                break
-            self._waiters.popleft()
-            self._answer(first, UNKNOWN, TIMEOUT, answers)
+                self._remember(job.file, job.text)
+            self._answer_all(job, job.text, job.reason)
+        if self._waiters and now_s >= self._next_look_s:
+            self._next_look_s = now_s + _LOOK_S
+            for job in self._lanes.look(now_s):
+                self._answer_all(job, UNKNOWN, HUNG)
+        self._expire(now_s)
+        answers, self._answers = self._answers, []
         return answers
+
+    def losses(self) -> dict[str, int]:
+        """Return how many hashes could not be had since the start, by reason.
+
+        What the configuration rules out is none, and everyday reasons count when there
+        are many.
+        """
+        for reason, count in self.counts.items():
+            is_many = count - self._told[reason] >= _MANY
+            if reason not in _EVERYDAY or is_many:
+                self._told[reason] = count
+        return {
+            reason: count
+            for reason, count in self._told.items()
+            if reason not in (HASHED, TOO_LARGE)
+        }
 
     def close(self) -> None:
         """Stop: what is under way is given up. A thread that hangs is left behind."""
-        with self._condition:
-            self._is_closed = True
-            for job in self._queue:
-                _close_all(job.fds)
-            self._queue.clear()
-            self._condition.notify_all()
-        for thread in self._threads:
-            thread.join(0.2)
-        if self._eventfd >= 0:
-            os.close(self._eventfd)
-            self._eventfd = -1
+        if not self._lanes.is_closed:
+            self._lanes.close()
+            self._opener.close()
 
-    def _answer(
-        self,
-        waiter: _Waiter[Token],
-        text: str,
-        reason: str,
-        answers: list[tuple[Token, FileId, str]],
-    ) -> None:
+    def _refuse(self, reason: str) -> bool:
+        self.counts[reason] += 1
+        return False
+
+    def _open(self, job: Job[Token], tgid: int) -> None:
+        """Hold the file, if that can be had at once."""
+        fd, lanes = -1, self._lanes
+        if lanes.held_fds >= self._fds_limit:
+            job.reason = NO_DESCRIPTOR
+            return
+        try:
+            fd = self._opener.exe(tgid)
+        except ProcError as error:
+            job.reason = shortage(error.__cause__) or GONE
+            with suppress(ProcError):
+                fd = self._opener.at_once(job.mount_namespace, job.path)
+        if fd >= 0:
+            job.fds.append(fd)
+            lanes.held_fds += 1
+
+    def _make_room(self, newcomer: Job[Token], now_s: float) -> bool:
+        """Throw out what costs much more; False: the newcomer does."""
+        lanes = self._lanes
+        key = lanes.local.queue.key(newcomer, now_s)
+        queued = [job for job in lanes.jobs.values() if job.ticket and job.key > key]
+        queued.sort(key=lambda job: job.key, reverse=True)
+        for job in queued[: len(queued) // _ROOM + 1]:
+            lanes.drop(job)
+            self._answer_all(job, UNKNOWN, QUEUE_FULL)
+        return self._open_requests < self._queue_limit
+
+    def _expire(self, now_s: float) -> None:
+        """Answer those who have waited long enough."""
+        while self._waiters:
+            first = self._waiters[0]
+            if not first.is_answered:
+                if first.deadline_s > now_s:
+                    return
+                throttled_s = self._lanes.lane_of(first.job).throttled_s
+                was_throttled = throttled_s >= first.deadline_s - self.wait_s
+                reason = OVER_SHARE if was_throttled else TIMEOUT
+                self._answer(first, UNKNOWN, reason)
+                self._lanes.abandon(first.job)
+            self._waiters.popleft()
+
+    def _answer_all(self, job: Job[Token], text: str, reason: str) -> None:
+        for waiter in job.waiters:
+            self._answer(waiter, text, reason)
+
+    def _answer(self, waiter: Waiter[Token], text: str, reason: str) -> None:
         if waiter.is_answered:
             return
         waiter.is_answered = True
+        waiter.job.waiting -= 1
         self._open_requests -= 1
         self.counts[reason] += 1
-        answers.append((waiter.token, waiter.file_id, text))
+        self._answers.append((waiter.token, waiter.job.file, text))
 
-    def _remember(self, file_id: FileId, text: str) -> None:
+    def _remember(self, file: FileId, text: str) -> None:
         if len(self._cache) >= CACHE_LIMIT:
             self._cache.popitem(last=False)
-        self._cache[file_id] = text
-
-    def _wake_worker(self) -> None:
-        if not self._idle and len(self._threads) < WORKERS:
-            self._threads.append(threading.Thread(target=self._work, daemon=True))
-            self._threads[-1].start()
-        self._condition.notify()
-
-    def _work(self) -> None:  # this and all below: in the threads
-        # Signals are for the thread that polls, whose sleep they must end.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        while (job := self._next_job()) is not None:
-            while (fd := self._next_descriptor(job)) >= 0:
-                try:
-                    self._hash(job, fd)
-                finally:
-                    os.close(fd)
-                if job.text != UNKNOWN:
-                    break
-            self._finish(job)
-
-    def _next_job(self) -> _Job[Token] | None:
-        with self._condition:
-            self._idle += 1
-            while not self._queue and not self._is_closed:
-                self._condition.wait()
-            self._idle -= 1
-            return None if self._is_closed else self._queue.popleft()
-
-    def _next_descriptor(self, job: _Job[Token]) -> int:
-        """Return a descriptor to try, -1 when all have been; the job then is over."""
-        with self._condition:
-            if job.fds:
-                return job.fds.pop(0)
-        if not job.tried_path:
-            job.tried_path = True
-            fd = self._open_path(job)
-            if fd >= 0:
-                return fd
-        with self._condition:
-            if job.fds:
-                return job.fds.pop(0)
-            self._forget(job)
-        return -1
-
-    def _open_path(self, job: _Job[Token]) -> int:
-        if not job.mnt_ns or not job.path.startswith(b"/"):
-            return -1
-        with contextlib.suppress(ProcError):
-            for pid in self._opener.in_mount_namespace(job.mnt_ns):
-                return self._opener.open_in_root(pid, job.path)
-        return -1
-
-    def _hash(self, job: _Job[Token], path_fd: int) -> None:
-        start_ns = time.time_ns()
-        job.reason = CHANGED
-        try:
-            if not self._is_wanted(job, path_fd):
-                return
-            # A regular file, so opening it has no effect on anything (no tape rewinds).
-            with open(f"/proc/self/fd/{path_fd}", "rb", buffering=0) as file:
-                text = hash_text(file.fileno(), job.algorithms, job.file_id.size)
-                if text is None or not self._is_wanted(job, file.fileno()):
-                    return
-        except (OSError, ValueError):
-            job.reason = UNREADABLE
-            return
-        job.text, job.reason = text, HASHED
-        # Changed again within the same tick it would look like this content.
-        job.may_be_kept = job.file_id.ctime_ns < start_ns - _CLOCK_TICK_NS
-
-    def _is_wanted(self, job: _Job[Token], fd: int) -> bool:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return False
-        return is_same_file(file_id(fd), job.file_id, fd, job.path)
-
-    def _finish(self, job: _Job[Token]) -> None:
-        with self._condition:
-            self._forget(job)
-            _close_all(job.fds)
-            self._done.append(job)
-            if not self._is_closed:
-                os.eventfd_write(self._eventfd, 1)
-
-    def _forget(self, job: _Job[Token]) -> None:
-        if self._jobs.get(job.file_id) is job:
-            del self._jobs[job.file_id]
+        self._cache[file] = text
 
 
-def _close_all(fds: list[int]) -> None:
-    while fds:
-        os.close(fds.pop())
-
-
-def _filesystem_type(fd: int) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    # struct statfs begins with f_type; 256 bytes hold it on every machine.
-    buffer = (ctypes.c_long * 32)()
-    if libc.fstatfs(ctypes.c_int(fd), buffer) != 0:
-        raise OSError(ctypes.get_errno(), "fstatfs")
-    return int(buffer[0]) & 0xFFFFFFFF
+__all__ = ["ALGORITHMS", "UNKNOWN", "Answer", "FileId", "Hasher", "Identify", "file_id"]

@@ -34,6 +34,7 @@ class Health:
         self._output = output
         self._context = context
         self._ledger = LossLedger(time.time_ns())
+        self._hashes = LossLedger(time.time_ns())
         self._process_losses = 0
         self._floods = capture.floods()
         self._budget = Budget()
@@ -57,6 +58,10 @@ class Health:
         text = self._ledger.report(totals, time.time_ns(), self._context.utc_of_wall)
         if text:
             self._report("LostEvents", text)
+        hashes = self._pipeline.hash_losses()
+        text = self._hashes.report(hashes, time.time_ns(), self._context.utc_of_wall)
+        if text:
+            self._report("LostHashes", text)
         names = {event_names(record) for record in _PROCESS_RECORDS}
         lost = sum(count for (what, _), count in totals.items() if what in names)
         is_new = lost != self._process_losses

@@ -19,3 +19,7 @@ PROCESS_HOOKS: tuple[Hook, ...] = (
 
 #: Iterator over the running tasks; run, not attached.
 SCAN_PROGRAM = "process_scan"
+
+#: Says which file a descriptor leads to; run, not attached. Linux 5.14 or newer has it:
+#: 79a7f8bdb159 ("bpf: Introduce bpf_sys_bpf() helper and program type.").
+IDENTIFY_PROGRAM = "descriptor_identify"

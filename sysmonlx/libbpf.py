@@ -241,11 +241,21 @@ class _TestRunOptions(Structure):
 
 def run_program(fd: int, context: bytes) -> int:
     """Run a `SEC("syscall")` program once with `context`; return its result."""
+    return _run(fd, create_string_buffer(context, len(context)))
+
+
+def answer_of_program(fd: int, context: bytes) -> bytes:
+    """Run a `SEC("syscall")` program; return what it made of its context."""
     buffer = create_string_buffer(context, len(context))
+    _run(fd, buffer)
+    return buffer.raw
+
+
+def _run(fd: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
     options = _TestRunOptions(
         size=ctypes.sizeof(_TestRunOptions),
         context_in=ctypes.addressof(buffer),
-        context_size_in=len(context),
+        context_size_in=len(buffer),
     )
     library().bpf_prog_test_run_opts(fd, byref(options))
     return int(options.result)

@@ -161,6 +161,14 @@ SETTINGS = (
         'Largest file that is hashed; larger ones show "-".',
     ),
     Setting(
+        "HashShare",
+        "hash_share_percent",
+        "number",
+        0,
+        100,
+        "Percent of one core, averaged over 10 s, that hashes may take; 0 is no limit.",
+    ),
+    Setting(
         "RingSize",
         "ring_size_bytes",
         "size",

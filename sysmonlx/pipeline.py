@@ -22,10 +22,12 @@ from sysmonlx.account import Account
 from sysmonlx.books import TOLD_BEFORE
 from sysmonlx.builders import BUILDERS
 from sysmonlx.catalogue import EVENT_BY_ID, PROCESS_CREATE
-from sysmonlx.decode import Layouts, Record
+from sysmonlx.decode import Layouts
 from sysmonlx.enrich import Context, Finish, Make, Maker, Values
 from sysmonlx.errors import LibbpfError, RecordError
-from sysmonlx.hashes import FileId, Hasher
+from sysmonlx.fileidentity import FILE_FIELDS, FILE_ID_FIELDS, FileId
+from sysmonlx.hashes import Hasher
+from sysmonlx.losses import Loss
 from sysmonlx.output import Output
 from sysmonlx.process import NO_LAUNCH, Launch, Process
 from sysmonlx.processes import ProcessTable
@@ -46,12 +48,6 @@ Who = Callable[[bytes], Process | None]
 
 #: Takes the bytes of a struct file_identity.
 MarkKnown = Callable[[bytes], None]
-
-_FILE_FIELDS = (
-    *("file_inode", "file_size", "file_mtime_ns", "file_ctime_ns"),
-    *("file_device", "file_mode"),
-)
-
 
 #: Event id, values, whether they are all plain.
 _Event = tuple[int, Values, bool]
@@ -101,16 +97,6 @@ class Held:
         self.is_decided = is_decided
 
 
-def _file_id(record: Record) -> FileId:
-    return FileId(
-        record.file_device,
-        record.file_inode,
-        record.file_size,
-        record.file_mtime_ns,
-        record.file_ctime_ns,
-    )
-
-
 class Pipeline:
     """The stages in order. `mark_known` tells the kernel that a file needs no haste."""
 
@@ -136,8 +122,10 @@ class Pipeline:
         self._filtered = self.account.filtered
         self.held = 0
         self._waiting: dict[Held, None] = {}
-        self._create_layout = layouts.by_name["process_create"]
-        self._file = self._create_layout.span(*_FILE_FIELDS)
+        create = layouts.by_name["process_create"]
+        self._file = create.span(*FILE_FIELDS)
+        self._read_file = create.reader(*FILE_ID_FIELDS)
+        self._read_program = create.reader("tgid", "uid", "image", "mount_namespace")
         self._judging = Judging({}, False, [_no_such_record] * 256, {})
 
     @property
@@ -346,7 +334,7 @@ class Pipeline:
         file = data[self._file]
         text = self._hashes.get(file)
         if text is None:
-            text = self._hasher.cached(_file_id(self._create_layout.decode(data)))
+            text = self._hasher.cached(FileId(*self._read_file(data)))
             if text is None or (text == UNKNOWN and self._hasher.has_work):
                 return text
             if len(self._hashes) >= _KNOWN_LIMIT:
@@ -358,10 +346,9 @@ class Pipeline:
 
     def _request(self, held: Held, data: bytes) -> bool:
         """Ask for the hash of an image; False: it cannot be had."""
-        record = self._create_layout.decode(data)
-        accepted = self._hasher.request(
-            _file_id(record), record.tgid, record.image, record.mount_namespace, held
-        )
+        tgid, uid, image, namespace = self._read_program(data)
+        file = FileId(*self._read_file(data))
+        accepted = self._hasher.request(file, tgid, image, namespace, held, uid)
         self._hint(data[self._file])
         return accepted
 
@@ -395,6 +382,10 @@ class Pipeline:
         """Let go the events whose hash is known by now, or has taken too long."""
         for held, _, text in self._hasher.results():
             self._release(held, text)
+
+    def hash_losses(self) -> dict[Loss, int]:
+        """Return how many hashes could not be had since the start, by reason."""
+        return {("Hashes", why): n for why, n in self._hasher.losses().items()}
 
     def release_all(self) -> None:
         """Let go everything that waits, its hashes unknown; for the end."""

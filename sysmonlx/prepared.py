@@ -26,8 +26,11 @@ _TO_FUNCTION, _TO_KERNEL = 1, 2
 _FUNCTION = struct.Struct("=II")  # struct bpf_func_info
 _READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
 _SLEEPABLE = 0x10  # BPF_F_SLEEPABLE
-#: Sections of programs that a link alone attaches.
-_KINDS = ("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "iter", "cgroup_skb")
+#: Sections of programs that a link alone attaches, or that are run.
+_KINDS = (
+    *("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "iter", "cgroup_skb"),
+    "syscall",
+)
 _Value = TypeVar("_Value")
 _FORM = 2
 _LARGEST_WORD = (1 << 32) - 1
@@ -216,11 +219,15 @@ def _program_plan(
         kind,
         attach_kind,
         attachment.type_id,
-        _SLEEPABLE if section.partition("/")[0].endswith(".s") else 0,
+        _SLEEPABLE if _is_sleepable(section) else 0,
         tuple((at, names_of_maps[fd]) for at, fd in uses),
         code,
         b"".join(_FUNCTION.pack(*pair) for pair in pairs),
     )
+
+
+def _is_sleepable(section: str) -> bool:
+    return section == "syscall" or section.partition("/")[0].endswith(".s")
 
 
 def _walk(code: bytes) -> tuple[list[tuple[int, int]] | None, list[int]]:

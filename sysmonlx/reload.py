@@ -147,6 +147,7 @@ class Reload:
         self.context.settings = settings
         self.hasher.size_limit = settings.hash_size_limit_bytes
         self.hasher.wait_s = settings.hash_wait_ms / 1000
+        self.hasher.set_share(settings.hash_share_percent)
         self.hasher.set_algorithms(settings.hash_algorithms)
         self.health.use_budget(settings.budget)
 

@@ -75,6 +75,7 @@ class Settings:
     spool_limit_bytes: int = 8 << 20
     hash_wait_ms: int = 2000
     hash_size_limit_bytes: int = 256 << 20
+    hash_share_percent: int = 25
     udp_interval_s: int = 1800
     failed_connects: bool = False
     truncation_as_create: bool = False

@@ -20,7 +20,7 @@ from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.btf import Btf
 from sysmonlx.capture import OBJECT
 from sysmonlx.decode import Layouts
-from sysmonlx.hashes import FileId, file_id
+from sysmonlx.fileidentity import FileId, file_id
 from sysmonlx.libbpf import library, run_program
 from sysmonlx.ringbuffer import RingBuffer
 

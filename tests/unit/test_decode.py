@@ -126,11 +126,11 @@ def test_span_of_a_nested_struct_is_all_of_it(layouts: Layouts) -> None:
     layout = layouts.by_name["process_create"]
     inner = [name for name in layout.fields if name.startswith("file_")]
     span = layout.span(*inner)
-    assert len(inner) == 6
-    assert (span.start, span.stop) == (80, 120)
-    coded = layout.encode(file_inode=1, file_mode=0o644)
+    assert len(inner) == 10
+    assert (span.start, span.stop) == (80, 136)
+    coded = layout.encode(file_inode=1, file_is_layered=258)
     assert coded[span][:8] == (1).to_bytes(8, "little")
-    assert coded[span][-4:] == (0o644).to_bytes(4, "little")
+    assert coded[span][-2:] == (258).to_bytes(2, "little")
 
 
 @pytest.mark.parametrize(

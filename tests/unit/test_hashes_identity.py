@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import hashes
-from sysmonlx.hashes import file_id, is_same_file, kernel_dev
+from sysmonlx import fileidentity
+from sysmonlx.fileidentity import file_id, is_same_file, kernel_dev
 
 
 def test_device_number_is_the_kernels() -> None:
@@ -29,11 +29,11 @@ def test_foreign_device_is_refused_on_an_ordinary_file_system(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("kind", "change", "same_path", "same"),
     [
-        (hashes._BTRFS, {"dev": 9}, False, True),
-        (hashes._BTRFS, {"dev": 9, "ino": 1}, True, False),
-        (hashes._OVERLAYFS, {"dev": 9, "ino": 1}, True, True),
-        (hashes._OVERLAYFS, {"dev": 9, "ino": 1}, False, False),
-        (hashes._OVERLAYFS, {"dev": 9, "ctime_ns": 1}, True, False),
+        (fileidentity._BTRFS, {"dev": 9}, False, True),
+        (fileidentity._BTRFS, {"dev": 9, "ino": 1}, True, False),
+        (fileidentity._OVERLAYFS, {"dev": 9, "ino": 1}, True, True),
+        (fileidentity._OVERLAYFS, {"dev": 9, "ino": 1}, False, False),
+        (fileidentity._OVERLAYFS, {"dev": 9, "ctime_ns": 1}, True, False),
     ],
 )
 def test_file_systems_with_devices_of_their_own(
@@ -44,7 +44,7 @@ def test_file_systems_with_devices_of_their_own(
     same_path: bool,
     same: bool,
 ) -> None:
-    monkeypatch.setattr(hashes, "_filesystem_type", lambda fd: kind)
+    monkeypatch.setattr(fileidentity, "_filesystem_type", lambda fd: kind)
     (tmp_path / "file").touch()
     path = bytes(tmp_path / "file") if same_path else b"/other"
     with open(tmp_path / "file", "rb") as file:
@@ -55,4 +55,4 @@ def test_file_systems_with_devices_of_their_own(
 
 def test_type_of_a_file_system_is_statfs() -> None:
     with open("/proc/self/status", "rb") as file:
-        assert hashes._filesystem_type(file.fileno()) == 0x9FA0  # PROC_SUPER_MAGIC
+        assert fileidentity._filesystem_type(file.fileno()) == 0x9FA0

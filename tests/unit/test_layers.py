@@ -27,9 +27,10 @@ PURE = """
     texts trace traceline validation xmltext xsd
 """
 SYSTEM = """
-    bpfobject capabilities commandlines hashes kept libbpf lock memory prepared
-    preparedobject procfs refusal resolve ringbuffer service services sinks spool
-    state syslog users
+    bpfobject capabilities commandlines fileidentity hashes hashjobs hashlanes
+    hashreading hashshare kept libbpf lock memory prepared preparedobject procfs
+    programopener refusal resolve ringbuffer service services sinks spool state
+    syslog users
 """
 WIRING = """
     __init__ __main__ capture census cli commands control counters daemon floods

@@ -9,7 +9,7 @@ import pytest
 from enrichment import SECOND, Paths, encode, make_context, named
 
 from sysmonlx.decode import Layouts
-from sysmonlx.hashes import FileId
+from sysmonlx.fileidentity import FileId
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
 from sysmonlx.rules import compile_rules
@@ -34,7 +34,13 @@ class Hasher:
         return self.known.get(file_id) if self.has_work else "-"
 
     def request(
-        self, file_id: FileId, tgid: int, path: bytes, mnt_ns: int, token: Held
+        self,
+        file_id: FileId,
+        tgid: int,
+        path: bytes,
+        mnt_ns: int,
+        token: Held,
+        uid: int,
     ) -> bool:
         self.asked.append((token, file_id))
         return self.accepts
@@ -249,11 +255,18 @@ def test_rule_on_the_birth_of_a_file_is_asked_of_its_text(bench: Bench) -> None:
 @pytest.mark.parametrize("rule", [ALL_FILES, include("FileCreate", 11, AT_3_S)])
 def test_what_is_no_regular_file_is_no_event(rule: Element, bench: Bench) -> None:
     bench.use(rule)
-    bench.paths.answer = (stat.S_IFDIR, SECOND)
-    bench.file(10, b"/directory", second=3)
-    assert len(bench.paths.asked) == 1
+    bench.file(10, b"/directory", second=3, mode=stat.S_IFDIR | 0o755)
+    assert bench.paths.asked == []
     assert bench.events == []
     assert bench.pipeline.filtered[11] == 0
+
+
+def test_look_at_a_name_afterwards_proves_nothing(bench: Bench) -> None:
+    bench.use(ALL_FILES)
+    bench.paths.answer = (stat.S_IFDIR, SECOND)
+    bench.file(10, b"/renamed", second=3)
+    ((event_id, *_),) = bench.events
+    assert event_id == 11
 
 
 def test_birth_of_a_file_that_is_left_out_is_not_looked_for(bench: Bench) -> None:

@@ -18,10 +18,12 @@ from sysmonlx.hashes import Hasher
 from sysmonlx.lines import Lines
 from sysmonlx.options import SETTINGS, Setting
 from sysmonlx.output import open_sink
+from sysmonlx.procfs import Procfs
+from sysmonlx.programopener import ProgramOpener
 from sysmonlx.render import Renderer
 from sysmonlx.templates import template_of
 
-NEVER: Any = None  # opens files; no file is asked for here
+NEVER = ProgramOpener(Procfs())  # no file is asked for here
 BOUNDED = [setting for setting in SETTINGS if setting.kind in ("size", "number")]
 
 
@@ -58,6 +60,12 @@ def hash_size_limit(limit_bytes: int, folder: Path) -> None:
     assert 0 <= limit_bytes < 1 << 63  # off_t
 
 
+def hash_share(percent: int, _: Path) -> None:
+    hasher: Hasher[str] = Hasher(NEVER, ["SHA1"])
+    hasher.set_share(percent)
+    hasher.close()
+
+
 def ring_size(size_bytes: int, _: Path) -> None:
     # BPF_MAP_TYPE_RINGBUF: a power of two, whole pages, max_entries is 32 bits wide.
     assert size_bytes & (size_bytes - 1) == 0
@@ -90,6 +98,7 @@ NEEDS: dict[str, Callable[[int, Path], None]] = {
     "LineLimit": line_limit,
     "HashWait": hash_wait,
     "HashSizeLimit": hash_size_limit,
+    "HashShare": hash_share,
     "RingSize": ring_size,
     "SpoolLimit": spool_limit,
     "UdpInterval": udp_interval,

@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: MIT
+"""Threads that hash, in two lanes: files of this machine, and those of others' making.
+
+A lane has its own threads, so that a file system that does not answer keeps only files
+of its own lane waiting. All state is under one lock, which nobody holds while waiting
+for a file.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sysmonlx.errors import ProcError
+from sysmonlx.fileidentity import FileId, answers_at_once
+from sysmonlx.hashjobs import (
+    HASHED,
+    HUNG,
+    NO_THREAD,
+    UNREADABLE,
+    Job,
+    JobQueue,
+    Usage,
+)
+from sysmonlx.hashreading import PIECE_BYTES, Identify, Opener, Reader, close_file
+from sysmonlx.hashshare import Share
+from sysmonlx.programopener import WouldWaitError
+
+Token = TypeVar("Token")
+
+#: A piece of work that takes so long, and was seen so often meanwhile, hangs. Looks are
+#: counted because a process that was stopped has seen nothing.
+HUNG_S, HUNG_LOOKS = 2.0, 20
+#: A thread that could not be started is tried again after so long.
+_AGAIN_S = 1.0
+#: What a thread needs of address space; the default may be 8 MiB.
+_STACK_BYTES = 512 << 10
+#: So many hashes may be ready before the reader is woken.
+_UNTOLD_LIMIT = 16
+_END_S = 0.5
+
+
+class Worker:
+    """One thread: what it works on, and what was seen of it."""
+
+    def __init__(self) -> None:
+        self.job: Job[Any] | None = None
+        self.step = 0
+        self.is_given_up = False
+        self._seen = 0, 0.0, 0
+
+    def begin(self, job: Job[Any]) -> None:
+        """Note that a piece of work begins."""
+        self.job = job
+        self.step += 1
+
+    def hangs(self, now_s: float) -> bool:
+        """Tell, when asked again and again, whether one piece of work does not end."""
+        step, since_s, looks = self._seen
+        if self.job is None or step != self.step:
+            self._seen = self.step, now_s, 0
+            return False
+        self._seen = step, since_s, looks + 1
+        return looks >= HUNG_LOOKS and now_s - since_s >= HUNG_S
+
+
+class Lane(Generic[Token]):
+    """A queue and its threads: `base` of them, and `spares` for those that hang.
+
+    `reserve` is the part of the share that this lane leaves to others.
+    """
+
+    def __init__(
+        self,
+        lock: threading.Lock,
+        usage: Usage,
+        *,
+        base: int,
+        spares: int,
+        reserve: float = 0.0,
+    ) -> None:
+        self.base, self.spares, self.reserve = base, spares, reserve
+        self.condition = threading.Condition(lock)
+        self.queue: JobQueue[Token] = JobQueue(usage)
+        self.live: set[Worker] = set()
+        self.given_up = 0
+        self.silent: Counter[int] = Counter()
+        """Devices that have not answered, and how many threads wait for them."""
+        self.sleeping = 0
+        self.rubbish: list[int] = []
+        """Descriptors to close, which may take time."""
+        self.next_start_s = 0.0
+        self.throttled_s = 0.0
+        """When the share last kept a wanted job waiting."""
+
+
+class _Turn(NamedTuple):
+    job: Job[Any] | None
+    fd: int
+    rubbish: list[int]
+
+
+class Lanes(Generic[Token]):
+    """Both lanes. The methods without underscore are for the thread that asks."""
+
+    def __init__(self, opener: Opener, identify: Identify | None, share: Share) -> None:
+        self.lock = threading.Lock()
+        self._usage = usage = Usage()
+        self.local: Lane[Token] = Lane(self.lock, usage, base=2, spares=4)
+        self.foreign: Lane[Token] = Lane(
+            self.lock, usage, base=1, spares=4, reserve=0.25
+        )
+        self.jobs: dict[FileId, Job[Token]] = {}
+        self.share = share
+        self.held_fds = 0
+        self._opener, self._identify = opener, identify
+        self._done: list[Job[Token]] = []
+        self._running = 0
+        self._is_told = False
+        self.is_closed = False
+        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def start(self) -> None:
+        """Start the threads; one that cannot be started is tried again later."""
+        with self.lock:
+            for lane in (self.local, self.foreign):
+                self._staff(lane, time.monotonic())
+
+    def lane_of(self, job: Job[Token]) -> Lane[Token]:
+        """Return the lane that has a job."""
+        return self.foreign if job.is_foreign else self.local
+
+    def refusal(self, file: FileId, now_s: float) -> str:
+        """Return why no thread can take a file, "" where one can; under the lock."""
+        lane = self.local if answers_at_once(file) else self.foreign
+        if lane.silent[file.dev]:
+            return HUNG
+        if not lane.live:
+            self._staff(lane, now_s)
+        if lane.live:
+            return ""
+        return HUNG if lane.given_up else NO_THREAD
+
+    def submit(self, job: Job[Token], now_s: float) -> None:
+        """Queue a job, a new one or one that is wanted again; under the lock."""
+        if self.jobs.get(job.file) is not job:
+            job.is_foreign = not answers_at_once(job.file)
+            self.jobs[job.file] = job
+        if not job.is_running:
+            self._put(self.lane_of(job), job, now_s)
+
+    def drop(self, job: Job[Token]) -> None:
+        """Give up a job that waits in a queue; under the lock."""
+        lane = self.lane_of(job)
+        lane.queue.remove(job)
+        self._discard(lane, job)
+        self._wake(lane)
+
+    def abandon(self, job: Job[Token]) -> None:
+        """Let a job wait for times when nobody waits, or give it up."""
+        with self.lock:
+            if job.ticket and not job.waiting:
+                self._put(self.lane_of(job), job, time.monotonic())
+
+    def throw_away(self, fd: int) -> None:
+        """Let a thread close a descriptor; under the lock."""
+        self.local.rubbish.append(fd)
+        self._wake(self.local)
+
+    def take_done(self) -> list[Job[Token]]:
+        """Return the jobs that are over since the last call."""
+        with self.lock:
+            if self._is_told:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self.eventfd)
+                self._is_told = False
+            done, self._done = self._done, []
+        return done
+
+    def look(self, now_s: float) -> list[Job[Token]]:
+        """Give up threads that hang, and start others; return what waited for them."""
+        lost: list[Job[Token]] = []
+        with self.lock:
+            for lane in (self.local, self.foreign):
+                for worker in [each for each in lane.live if each.hangs(now_s)]:
+                    lost += self._give_up(lane, worker)
+                if len(lane.live) < lane.base:
+                    self._staff(lane, now_s)
+        return lost
+
+    def close(self) -> None:
+        """End the threads; one that hangs is left behind."""
+        with self.lock:
+            self.is_closed = True
+            for lane in (self.local, self.foreign):
+                lane.condition.notify_all()
+            end_s = time.monotonic() + _END_S
+            while self._running and time.monotonic() < end_s:
+                self.local.condition.wait(_END_S / 10)
+            os.close(self.eventfd)
+            self.eventfd = -1
+
+    def _give_up(self, lane: Lane[Token], worker: Worker) -> list[Job[Token]]:
+        """Count on a thread no more; return the jobs on the same file system."""
+        assert worker.job is not None
+        device = worker.job.file.dev
+        lane.live.discard(worker)
+        lane.given_up += 1
+        lane.silent[device] += 1
+        worker.is_given_up = True
+        lost = [
+            each
+            for each in self.jobs.values()
+            if each.file.dev == device and self.lane_of(each) is lane
+        ]
+        for each in lost:
+            if each.is_running:
+                self._forget(each)
+            else:
+                self.drop(each)
+        return [*lost, worker.job]
+
+    def _comes_back(self, lane: Lane[Token], worker: Worker, device: int) -> bool:
+        """Take a thread back that was given up; False: another has its place."""
+        worker.is_given_up = False
+        lane.given_up -= 1
+        lane.silent[device] -= 1
+        lane.silent += Counter()  # without zeroes
+        if len(lane.live) >= lane.base or self.is_closed:
+            return False
+        lane.live.add(worker)
+        return True
+
+    def _staff(self, lane: Lane[Token], now_s: float) -> None:
+        """Start the threads that a lane lacks."""
+        while (
+            len(lane.live) < lane.base
+            and len(lane.live) + lane.given_up < lane.base + lane.spares
+            and now_s >= lane.next_start_s
+            and not self.is_closed
+        ):
+            worker = Worker()
+            size = threading.stack_size(_STACK_BYTES)
+            try:
+                _thread.start_new_thread(self._run, (lane, worker))
+            except (RuntimeError, MemoryError):
+                lane.next_start_s = now_s + _AGAIN_S
+                return
+            finally:
+                threading.stack_size(size)
+            lane.live.add(worker)
+            self._running += 1
+
+    def _run(self, lane: Lane[Token], worker: Worker) -> None:  # from here: in threads
+        try:
+            # Signals are for the thread that polls, whose sleep they must end.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            self._work(lane, worker)
+        finally:
+            with self.lock:
+                lane.live.discard(worker)
+                self._running -= 1
+                self.local.condition.notify_all()
+
+    def _work(self, lane: Lane[Token], worker: Worker) -> None:
+        reader = Reader(self._opener, self._identify)
+        job: Job[Token] | None = None
+        ended: Lane[Token] | None = lane
+        used_s = time.thread_time()
+        while True:
+            now_used_s = time.thread_time()
+            with self.lock:
+                if job is not None:
+                    self._account(job, now_used_s - used_s)
+                    self._after(lane, worker, job, ended)
+                turn = self._next(lane, worker)
+            used_s, job = now_used_s, turn.job
+            _close_all(turn.rubbish)
+            if job is not None:
+                ended = self._carry_on(lane, reader, job, turn.fd)
+            elif not turn.rubbish:
+                return
+
+    def _carry_on(
+        self, lane: Lane[Token], reader: Reader, job: Job[Token], fd: int
+    ) -> Lane[Token] | None:
+        """Do a piece of a job; return in which lane it goes on, None: it is over."""
+        try:
+            return None if reader.carry_on(job, fd) else lane
+        except WouldWaitError:
+            job.is_foreign, job.tried_path = True, False
+            return self.foreign
+        except ProcError:
+            return None
+        except Exception:  # whatever it is, the thread is needed for other files
+            job.reason = UNREADABLE
+            close_file(job)
+            return None
+
+    def _account(self, job: Job[Token], cpu_s: float) -> None:
+        now_s = time.monotonic()
+        self.share.spend(now_s, cpu_s)
+        self._usage.charge(job.uid, cpu_s, now_s)
+
+    def _after(
+        self,
+        lane: Lane[Token],
+        worker: Worker,
+        job: Job[Token],
+        goes_on: Lane[Token] | None,
+    ) -> None:
+        """Put a job where it belongs after a piece of work."""
+        worker.job = None
+        job.is_running = False
+        can_try = job.fds or (not job.tried_path and job.mount_namespace)
+        if goes_on is not None:
+            self._put(goes_on, job, time.monotonic())
+        elif job.reason != HASHED and can_try:
+            self._put(lane, job, time.monotonic())
+        else:
+            self._finish(lane, job)
+        if worker.is_given_up:
+            back = self._comes_back(lane, worker, job.file.dev)
+            worker.is_given_up = not back
+
+    def _next(self, lane: Lane[Token], worker: Worker) -> _Turn:
+        """Wait for something to do; without a job and without rubbish: end."""
+        while True:
+            rubbish, lane.rubbish = lane.rubbish, []
+            if self.is_closed or worker.is_given_up:
+                if self.is_closed:
+                    for each in lane.queue.take_all():
+                        rubbish += _descriptors(each)
+                return _Turn(None, -1, rubbish)
+            job, wait_s = self._first(lane)
+            if job is not None and not wait_s:
+                fd = self._take(lane, worker, job)
+                return _Turn(job, fd, rubbish)
+            if rubbish:
+                return _Turn(None, -1, rubbish)
+            self._tell()
+            lane.sleeping += 1
+            lane.condition.wait(wait_s if job is not None else None)
+            lane.sleeping -= 1
+
+    def _first(self, lane: Lane[Token]) -> tuple[Job[Token] | None, float]:
+        """Return whose turn it is, and how long the share makes it wait."""
+        now_s = time.monotonic()
+        while True:
+            job, reserve, given_up = lane.queue.first(now_s)
+            for each in given_up:
+                self._discard(lane, each)
+            if job is None or not lane.silent[job.file.dev]:
+                break
+            lane.queue.remove(job)
+            job.reason = HUNG
+            self._finish(lane, job)
+        if job is None:
+            return None, 0.0
+        wait_s = self.share.wait_s(now_s, max(reserve, lane.reserve))
+        if wait_s and job.waiting:
+            lane.throttled_s = now_s
+        return job, wait_s
+
+    def _take(self, lane: Lane[Token], worker: Worker, job: Job[Token]) -> int:
+        lane.queue.remove(job)
+        worker.begin(job)
+        job.is_running = True
+        is_small = job.file.size <= PIECE_BYTES and lane is self.local
+        if not is_small or len(self._done) >= _UNTOLD_LIMIT:
+            self._tell()
+        if job.read_fd >= 0 or not job.fds:
+            return -1
+        self.held_fds -= 1
+        return job.fds.pop(0)
+
+    def _put(self, lane: Lane[Token], job: Job[Token], now_s: float) -> None:
+        for each in lane.queue.put(job, now_s):
+            self._discard(lane, each)
+        self._wake(lane)
+
+    def _wake(self, lane: Lane[Token]) -> None:
+        if lane.sleeping:
+            lane.condition.notify()
+
+    def _finish(self, lane: Lane[Token], job: Job[Token]) -> None:
+        self._discard(lane, job)
+        self._done.append(job)
+
+    def _discard(self, lane: Lane[Token], job: Job[Token]) -> None:
+        """Forget a job, and let its descriptors be closed."""
+        self._forget(job)
+        self.held_fds -= len(job.fds)
+        lane.rubbish += _descriptors(job)
+
+    def _forget(self, job: Job[Token]) -> None:
+        job.ticket = 0
+        if self.jobs.get(job.file) is job:
+            del self.jobs[job.file]
+
+    def _tell(self) -> None:
+        """Wake the thread that asks, once for all that is done."""
+        if self._done and not self._is_told and self.eventfd >= 0:
+            os.eventfd_write(self.eventfd, 1)
+            self._is_told = True
+
+
+def _descriptors(job: Job[Any]) -> list[int]:
+    """Take what a job has open."""
+    fds, job.fds = job.fds, []
+    if job.read_fd >= 0:
+        fds.append(job.read_fd)
+        job.read_fd = -1
+    return fds
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        with suppress(OSError):
+            os.close(fd)
