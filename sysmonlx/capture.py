@@ -27,7 +27,7 @@ from sysmonlx.hook import Hook
 from sysmonlx.hooks_process import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM
 from sysmonlx.kept import Kept
 from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
-from sysmonlx.libbpf import answer_of_program, library, possible_cpus, program_info
+from sysmonlx.libbpf import library, possible_cpus, program_asker, program_info
 from sysmonlx.preparedobject import PreparedObject
 from sysmonlx.refusal import is_trampoline, reason_of
 from sysmonlx.ringbuffer import RingBuffer
@@ -184,9 +184,10 @@ class Capture:
         nothing = bytes(file.stop - file.start)
         before, behind = bytes(file.start), bytes(layout.size - file.stop)
 
+        ask = program_asker(program, len(nothing) + 8)
+
         def identify(fd: int) -> FileId:
-            question = nothing + fd.to_bytes(8, sys.byteorder)
-            found = answer_of_program(program, question)[: len(nothing)]
+            found = ask(nothing + fd.to_bytes(8, sys.byteorder))[:-8]
             return FileId(*read(before + found + behind))
 
         return identify

@@ -7,7 +7,6 @@ import resource
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 from sysmonlx.errors import ProcError
@@ -83,6 +82,7 @@ class Hasher(Generic[Token]):
         self._waiters: deque[Waiter[Token]] = deque()
         self._answers: list[Answer[Token]] = []
         self._told: Counter[str] = Counter()
+        self._early: dict[FileId, tuple[int, str]] = {}
         self._open_requests = 0
         self._next_look_s = 0.0
         self._algorithms: tuple[str, ...] = ()
@@ -133,6 +133,24 @@ class Hasher(Generic[Token]):
             return UNKNOWN
         return None
 
+    def expect(self, file: FileId, tgid: int, path: bytes, namespace: int) -> None:
+        """Hold a file for a request that follows; see `unexpect`."""
+        job = self._lanes.jobs.get(file)
+        if file in self._early or file in self._cache or job is not None:
+            return
+        if not file.ino or file.size > self.size_limit or not self._algorithms:
+            return
+        self._early[file] = self._open(tgid, path, namespace)
+
+    def unexpect(self) -> None:
+        """Let go of the files that no request followed for."""
+        if self._early:
+            with self._lanes.lock:
+                for fd, _ in self._early.values():
+                    if fd >= 0:
+                        self._lanes.throw_away(fd)
+            self._early.clear()
+
     def request(
         self,
         file: FileId,
@@ -153,25 +171,33 @@ class Hasher(Generic[Token]):
         if lanes.is_closed:
             return self._refuse(QUEUE_FULL)
         with lanes.lock:
-            job = lanes.jobs.get(file)
             if reason := lanes.refusal(file, now_s):
                 return self._refuse(reason)
-            if job is None:
-                where = path, mount_namespace, uid
-                job = Job(file, *where, self._algorithms, now_s)
-            is_full = self._open_requests >= self._queue_limit
-            if is_full and not self._make_room(job, now_s):
-                return self._refuse(QUEUE_FULL)
-            if len(job.fds) < _DESCRIPTORS_PER_FILE and job.read_fd < 0:
-                self._open(job, tgid)
-            waiter = Waiter(token, job, now_s + self.wait_s)
-            job.waiters.append(waiter)
-            job.waiting += 1
-            if job.waiting == 1:
-                lanes.submit(job, now_s)
+            job = lanes.jobs.get(file)
+        new: Job[Token] = Job(file, path, mount_namespace, uid, self._algorithms, now_s)
+        is_full = self._open_requests >= self._queue_limit
+        if is_full and not self._make_room(job or new, now_s):
+            return self._refuse(QUEUE_FULL)
+        # Without the lock, as it gives others their turn.
+        fd = self._held(job or new, tgid)
+        waiter = Waiter(token, job or new, now_s + self.wait_s)
+        with lanes.lock:
+            if job is None or job.is_over:  # meanwhile, it may be
+                waiter.job = new
+            lanes.enlist(waiter, fd, now_s)
         self._waiters.append(waiter)
         self._open_requests += 1
         return True
+
+    def _held(self, job: Job[Token], tgid: int) -> int:
+        """Return a descriptor for a job, -1: it has enough, or there is none."""
+        if len(job.fds) >= _DESCRIPTORS_PER_FILE or job.read_fd >= 0:
+            return -1
+        early = self._early.pop(job.file, None)
+        if early is None:
+            early = self._open(tgid, job.path, job.mount_namespace)
+        fd, job.reason = early
+        return fd
 
     def results(self) -> list[Answer[Token]]:
         """Return what is decided since the last call: token, file, text or "-"."""
@@ -214,31 +240,30 @@ class Hasher(Generic[Token]):
         self.counts[reason] += 1
         return False
 
-    def _open(self, job: Job[Token], tgid: int) -> None:
-        """Hold the file, if that can be had at once."""
-        fd, lanes = -1, self._lanes
-        if lanes.held_fds >= self._fds_limit:
-            job.reason = NO_DESCRIPTOR
-            return
+    def _open(self, tgid: int, path: bytes, namespace: int) -> tuple[int, str]:
+        """Return a descriptor of the file, or -1 and why none can be had at once."""
+        if self._lanes.held_fds + len(self._early) >= self._fds_limit:
+            return -1, NO_DESCRIPTOR
         try:
-            fd = self._opener.exe(tgid)
+            return self._opener.exe(tgid), GONE
         except ProcError as error:
-            job.reason = shortage(error.__cause__) or GONE
-            with suppress(ProcError):
-                fd = self._opener.at_once(job.mount_namespace, job.path)
-        if fd >= 0:
-            job.fds.append(fd)
-            lanes.held_fds += 1
+            reason = shortage(error.__cause__) or GONE
+        try:
+            return self._opener.at_once(namespace, path), GONE
+        except ProcError:
+            return -1, reason
 
     def _make_room(self, newcomer: Job[Token], now_s: float) -> bool:
         """Throw out what costs much more; False: the newcomer does."""
         lanes = self._lanes
-        key = lanes.local.queue.key(newcomer, now_s)
-        queued = [job for job in lanes.jobs.values() if job.ticket and job.key > key]
-        queued.sort(key=lambda job: job.key, reverse=True)
-        for job in queued[: len(queued) // _ROOM + 1]:
-            lanes.drop(job)
-            self._answer_all(job, UNKNOWN, QUEUE_FULL)
+        with lanes.lock:
+            key = lanes.local.queue.key(newcomer, now_s)
+            jobs = lanes.jobs.values()
+            queued = [job for job in jobs if job.ticket and job.key > key]
+            queued.sort(key=lambda job: job.key, reverse=True)
+            for job in queued[: len(queued) // _ROOM + 1]:
+                lanes.drop(job)
+                self._answer_all(job, UNKNOWN, QUEUE_FULL)
         return self._open_requests < self._queue_limit
 
     def _expire(self, now_s: float) -> None:

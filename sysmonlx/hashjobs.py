@@ -69,6 +69,7 @@ class Job(Generic[Token]):
     is_foreign: bool = False
     """Which lane has it: that of files which may keep their readers waiting."""
     is_running: bool = False
+    is_over: bool = False
     read_fd: int = -1
     digests: list[Any] = field(default_factory=list)
     read_bytes: int = 0

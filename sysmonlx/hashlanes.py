@@ -27,6 +27,7 @@ from sysmonlx.hashjobs import (
     Job,
     JobQueue,
     Usage,
+    Waiter,
 )
 from sysmonlx.hashreading import PIECE_BYTES, Identify, Opener, Reader, close_file
 from sysmonlx.hashshare import Share
@@ -101,9 +102,12 @@ class Lane(Generic[Token]):
 
 
 class _Turn(NamedTuple):
+    """What a thread does next, without the lock: tell, close, carry a job on."""
+
     job: Job[Any] | None
     fd: int
     rubbish: list[int]
+    tells: bool
 
 
 class Lanes(Generic[Token]):
@@ -122,7 +126,7 @@ class Lanes(Generic[Token]):
         self._opener, self._identify = opener, identify
         self._done: list[Job[Token]] = []
         self._running = 0
-        self._is_told = False
+        self._is_told = self._is_unread = False
         self.is_closed = False
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -147,8 +151,19 @@ class Lanes(Generic[Token]):
             return ""
         return HUNG if lane.given_up else NO_THREAD
 
-    def submit(self, job: Job[Token], now_s: float) -> None:
-        """Queue a job, a new one or one that is wanted again; under the lock."""
+    def enlist(self, waiter: Waiter[Token], fd: int, now_s: float) -> None:
+        """Queue a waiter's job, a new one or one wanted again; under the lock.
+
+        `fd` leads to its file, maybe; -1: there is none.
+        """
+        job = waiter.job
+        if fd >= 0:
+            job.fds.append(fd)
+            self.held_fds += 1
+        job.waiters.append(waiter)
+        job.waiting += 1
+        if job.waiting > 1:
+            return
         if self.jobs.get(job.file) is not job:
             job.is_foreign = not answers_at_once(job.file)
             self.jobs[job.file] = job
@@ -175,11 +190,15 @@ class Lanes(Generic[Token]):
 
     def take_done(self) -> list[Job[Token]]:
         """Return the jobs that are over since the last call."""
+        if not self._done and not self._is_unread:
+            return []
         with self.lock:
-            if self._is_told:
+            self._is_unread |= self._is_told
+            self._is_told = False
+            if self._is_unread:  # or will be: a thread writes without the lock
                 with suppress(BlockingIOError):
                     os.eventfd_read(self.eventfd)
-                self._is_told = False
+                    self._is_unread = False
             done, self._done = self._done, []
         return done
 
@@ -203,8 +222,9 @@ class Lanes(Generic[Token]):
             end_s = time.monotonic() + _END_S
             while self._running and time.monotonic() < end_s:
                 self.local.condition.wait(_END_S / 10)
-            os.close(self.eventfd)
-            self.eventfd = -1
+            if not self._running:  # else it may be written to yet
+                os.close(self.eventfd)
+                self.eventfd = -1
 
     def _give_up(self, lane: Lane[Token], worker: Worker) -> list[Job[Token]]:
         """Count on a thread no more; return the jobs on the same file system."""
@@ -276,15 +296,19 @@ class Lanes(Generic[Token]):
         while True:
             now_used_s = time.thread_time()
             with self.lock:
+                now_s = time.monotonic()
                 if job is not None:
-                    self._account(job, now_used_s - used_s)
-                    self._after(lane, worker, job, ended)
-                turn = self._next(lane, worker)
+                    self._usage.charge(job.uid, now_used_s - used_s, now_s)
+                    self.share.spend(now_s, now_used_s - used_s)
+                    self._after(lane, worker, job, ended, now_s)
+                turn = self._next(lane, worker, now_s)
             used_s, job = now_used_s, turn.job
+            if turn.tells:
+                os.eventfd_write(self.eventfd, 1)
             _close_all(turn.rubbish)
             if job is not None:
                 ended = self._carry_on(lane, reader, job, turn.fd)
-            elif not turn.rubbish:
+            elif not turn.rubbish and not turn.tells:
                 return
 
     def _carry_on(
@@ -303,55 +327,52 @@ class Lanes(Generic[Token]):
             close_file(job)
             return None
 
-    def _account(self, job: Job[Token], cpu_s: float) -> None:
-        now_s = time.monotonic()
-        self.share.spend(now_s, cpu_s)
-        self._usage.charge(job.uid, cpu_s, now_s)
-
     def _after(
         self,
         lane: Lane[Token],
         worker: Worker,
         job: Job[Token],
         goes_on: Lane[Token] | None,
+        now_s: float,
     ) -> None:
         """Put a job where it belongs after a piece of work."""
         worker.job = None
         job.is_running = False
         can_try = job.fds or (not job.tried_path and job.mount_namespace)
         if goes_on is not None:
-            self._put(goes_on, job, time.monotonic())
+            self._put(goes_on, job, now_s)
         elif job.reason != HASHED and can_try:
-            self._put(lane, job, time.monotonic())
+            self._put(lane, job, now_s)
         else:
             self._finish(lane, job)
         if worker.is_given_up:
             back = self._comes_back(lane, worker, job.file.dev)
             worker.is_given_up = not back
 
-    def _next(self, lane: Lane[Token], worker: Worker) -> _Turn:
-        """Wait for something to do; without a job and without rubbish: end."""
+    def _next(self, lane: Lane[Token], worker: Worker, now_s: float) -> _Turn:
+        """Wait for something to do; nothing at all: end."""
         while True:
             rubbish, lane.rubbish = lane.rubbish, []
             if self.is_closed or worker.is_given_up:
                 if self.is_closed:
                     for each in lane.queue.take_all():
                         rubbish += _descriptors(each)
-                return _Turn(None, -1, rubbish)
-            job, wait_s = self._first(lane)
+                return _Turn(None, -1, rubbish, False)
+            job, wait_s = self._first(lane, now_s)
             if job is not None and not wait_s:
-                fd = self._take(lane, worker, job)
-                return _Turn(job, fd, rubbish)
-            if rubbish:
-                return _Turn(None, -1, rubbish)
-            self._tell()
+                return self._take(lane, worker, job, rubbish)
+            tells = self._must_tell()
+            if rubbish or tells:
+                return _Turn(None, -1, rubbish, tells)
             lane.sleeping += 1
             lane.condition.wait(wait_s if job is not None else None)
             lane.sleeping -= 1
+            now_s = time.monotonic()
 
-    def _first(self, lane: Lane[Token]) -> tuple[Job[Token] | None, float]:
+    def _first(
+        self, lane: Lane[Token], now_s: float
+    ) -> tuple[Job[Token] | None, float]:
         """Return whose turn it is, and how long the share makes it wait."""
-        now_s = time.monotonic()
         while True:
             job, reserve, given_up = lane.queue.first(now_s)
             for each in given_up:
@@ -368,17 +389,19 @@ class Lanes(Generic[Token]):
             lane.throttled_s = now_s
         return job, wait_s
 
-    def _take(self, lane: Lane[Token], worker: Worker, job: Job[Token]) -> int:
+    def _take(
+        self, lane: Lane[Token], worker: Worker, job: Job[Token], rubbish: list[int]
+    ) -> _Turn:
         lane.queue.remove(job)
         worker.begin(job)
         job.is_running = True
-        is_small = job.file.size <= PIECE_BYTES and lane is self.local
-        if not is_small or len(self._done) >= _UNTOLD_LIMIT:
-            self._tell()
-        if job.read_fd >= 0 or not job.fds:
-            return -1
-        self.held_fds -= 1
-        return job.fds.pop(0)
+        fd = -1
+        if job.read_fd < 0 and job.fds:
+            self.held_fds -= 1
+            fd = job.fds.pop(0)
+        is_quick = job.file.size <= PIECE_BYTES and lane is self.local
+        may_tell = not is_quick or len(self._done) >= _UNTOLD_LIMIT
+        return _Turn(job, fd, rubbish, may_tell and self._must_tell())
 
     def _put(self, lane: Lane[Token], job: Job[Token], now_s: float) -> None:
         for each in lane.queue.put(job, now_s):
@@ -396,6 +419,7 @@ class Lanes(Generic[Token]):
     def _discard(self, lane: Lane[Token], job: Job[Token]) -> None:
         """Forget a job, and let its descriptors be closed."""
         self._forget(job)
+        job.is_over = True
         self.held_fds -= len(job.fds)
         lane.rubbish += _descriptors(job)
 
@@ -404,11 +428,12 @@ class Lanes(Generic[Token]):
         if self.jobs.get(job.file) is job:
             del self.jobs[job.file]
 
-    def _tell(self) -> None:
-        """Wake the thread that asks, once for all that is done."""
-        if self._done and not self._is_told and self.eventfd >= 0:
-            os.eventfd_write(self.eventfd, 1)
-            self._is_told = True
+    def _must_tell(self) -> bool:
+        """Tell whether to wake the thread that asks: once for all that is done."""
+        if not self._done or self._is_told:
+            return False
+        self._is_told = True
+        return True
 
 
 def _descriptors(job: Job[Any]) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from ctypes import (
@@ -241,24 +242,41 @@ class _TestRunOptions(Structure):
 
 def run_program(fd: int, context: bytes) -> int:
     """Run a `SEC("syscall")` program once with `context`; return its result."""
-    return _run(fd, create_string_buffer(context, len(context)))
-
-
-def answer_of_program(fd: int, context: bytes) -> bytes:
-    """Run a `SEC("syscall")` program; return what it made of its context."""
     buffer = create_string_buffer(context, len(context))
-    _run(fd, buffer)
-    return buffer.raw
-
-
-def _run(fd: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
     options = _TestRunOptions(
         size=ctypes.sizeof(_TestRunOptions),
         context_in=ctypes.addressof(buffer),
-        context_size_in=len(buffer),
+        context_size_in=len(context),
     )
     library().bpf_prog_test_run_opts(fd, byref(options))
     return int(options.result)
+
+
+def program_asker(fd: int, size: int) -> Callable[[bytes], bytes]:
+    """Return what runs a `SEC("syscall")` program that never waits.
+
+    It takes the program's context, `size` bytes, and returns what became of it. The
+    interpreter is not given up meanwhile, which costs more than the call.
+    """
+    typed = ctypes.PYFUNCTYPE(c_int, c_int, c_void_p)
+    entry = ctypes.cast(library().bpf_prog_test_run_opts, c_void_p)
+    run = typed(entry.value or 0)
+    buffer = create_string_buffer(size)
+    options = _TestRunOptions(
+        size=ctypes.sizeof(_TestRunOptions),
+        context_in=ctypes.addressof(buffer),
+        context_size_in=size,
+    )
+    address, lock = ctypes.addressof(options), threading.Lock()
+
+    def ask(context: bytes) -> bytes:
+        with lock:
+            buffer.raw = context
+            if error := run(fd, address):
+                raise _fail("bpf_prog_test_run_opts", -error)
+            return buffer.raw
+
+    return ask
 
 
 def possible_cpus() -> int:

@@ -77,6 +77,7 @@ class Judging(NamedTuple):
     decides_by_hash: bool
     handlers: list[Handler]
     asked: dict[str, list[int]]
+    shows_images: bool
 
 
 class Held:
@@ -123,10 +124,11 @@ class Pipeline:
         self.held = 0
         self._waiting: dict[Held, None] = {}
         create = layouts.by_name["process_create"]
+        self._create, self._create_bytes = layouts.number["process_create"], create.size
         self._file = create.span(*FILE_FIELDS)
         self._read_file = create.reader(*FILE_ID_FIELDS)
         self._read_program = create.reader("tgid", "uid", "image", "mount_namespace")
-        self._judging = Judging({}, False, [_no_such_record] * 256, {})
+        self._judging = Judging({}, False, [_no_such_record] * 256, {}, False)
 
     @property
     def received(self) -> dict[str, int]:
@@ -158,6 +160,7 @@ class Pipeline:
         asked: dict[str, list[int]] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
+        shows_images = False
         for name, layout in self._layouts.by_name.items():
             wanted = tuple(self._wanted(name, rules))
             handler: Handler = layout.decode
@@ -165,13 +168,14 @@ class Pipeline:
                 handler = processes.fork
             elif name == "process_create":
                 handler = self._creating(wanted, by_hash)
+                shows_images = bool(wanted)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 acting = [(each.event_id, self._acting(each, who)) for each in wanted]
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(rules.decide, by_hash, handlers, asked)
+        return Judging(rules.decide, by_hash, handlers, asked, shows_images)
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
@@ -199,13 +203,28 @@ class Pipeline:
     def take(self, records: Sequence[bytes]) -> None:
         """Carry records of the ring buffer as far as they go."""
         handlers = self._judging.handlers
+        if len(records) > 1 and self._judging.shows_images and self._hasher.has_work:
+            with suppress(Exception):  # each record tries again, and is counted
+                self._open_early(records)
         for data in records:
             try:
                 handlers[data[_TYPE]](data)
             except Exception as error:  # one record, whatever it is, ends nobody
                 self.account.lose_record(data, error)
+        self._hasher.unexpect()
         tally(self.account.received, map(_type_of, filter(None, records)))
         self._processes.trim()
+
+    def _open_early(self, records: Sequence[bytes]) -> None:
+        """Hold new program files first of all: what comes before takes its time."""
+        create, file, size = self._create, self._file, self._create_bytes
+        for data in records:
+            if data and data[_TYPE] == create and len(data) >= size:
+                key = data[file]
+                if key not in self._hashes and key not in self._known:
+                    tgid, _, image, namespace = self._read_program(data)
+                    found = FileId(*self._read_file(data))
+                    self._hasher.expect(found, tgid, image, namespace)
 
     def _in_turn(
         self, handlers: Sequence[tuple[int, Handler]], otherwise: Handler

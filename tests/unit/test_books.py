@@ -121,11 +121,19 @@ class Hasher:
         self.asked: list[tuple[Held, FileId]] = []
         self.done: list[tuple[Held, FileId, str]] = []
 
+    has_work = True
+
     def cached(self, file_id: FileId) -> str | None:
         return None
 
+    def expect(self, *_: Any) -> None:
+        """Hold nothing: requests are answered without a file."""
+
+    def unexpect(self) -> None:
+        """Let go of nothing."""
+
     def request(
-        self, file_id: FileId, tgid: int, path: bytes, ns: int, it: Held
+        self, file_id: FileId, tgid: int, path: bytes, ns: int, it: Held, uid: int
     ) -> bool:
         self.asked.append((it, file_id))
         return True
@@ -195,8 +203,7 @@ def test_each_record_has_one_fate(books: Books) -> None:
     books.use(include("FileCreate", 11, name))
     for path in (b"/wanted", b"/other"):
         books.file(10, path, created_ns=1)
-    books.paths.answer = (0o40000, 1)
-    books.file(10, b"/wanted")
+    books.file(10, b"/wanted", mode=0o40755)
     assert books.fates(11) == {"emitted": 1, "filtered": 1, "not a regular file": 1}
     assert books.pipeline.received["file_create"] == 3
 

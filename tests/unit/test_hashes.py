@@ -345,3 +345,35 @@ def test_nothing_stays_open(
     hasher.close()
     assert set(os.listdir("/proc/self/fd")) == before
     assert not hasher.request(wanted, 5, b"/program", 77, "t")
+
+
+def test_file_expected_is_held_until_its_request(
+    make: HasherFactory, proc: FakeOpener, tmp_path: Path
+) -> None:
+    proc.files[5] = tmp_path / "program"
+    wanted = write_old(proc.files[5], b"x")
+    hasher = make()
+    hasher.expect(wanted, 5, b"/program", 0)
+    hasher.expect(wanted, 5, b"/program", 0)
+    del proc.files[5]  # the process ends
+    assert hasher.request(wanted, 5, b"/program", 0, "t")
+    assert wait_for(hasher, 1) == [("t", wanted, sha256(b"x"))]
+    assert proc.opened == 1
+
+
+def test_files_expected_in_vain_are_let_go(
+    make: HasherFactory, proc: FakeOpener, tmp_path: Path
+) -> None:
+    wanted = write_old(tmp_path / "program", b"x")
+    hasher = make()
+    hasher.start()
+    before = set(os.listdir("/proc/self/fd"))
+    for number in range(10):
+        proc.files[number] = tmp_path / "program"
+        hasher.expect(wanted._replace(ino=number + 1), number, b"/program", 0)
+    assert len(set(os.listdir("/proc/self/fd")) - before) == 10
+    hasher.unexpect()
+    deadline = time.monotonic() + 10
+    while set(os.listdir("/proc/self/fd")) != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

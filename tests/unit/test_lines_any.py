@@ -82,6 +82,8 @@ class _KnowsAll:
     def cached(self, file_id: Any) -> str:
         return "SHA256=" + "0" * 64
 
+    def unexpect(self) -> None: ...
+
 
 class _Taken:
     """An output that keeps the events."""

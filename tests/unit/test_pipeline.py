@@ -27,8 +27,16 @@ class Hasher:
         self.asked: list[tuple[Held, FileId]] = []
         self.done: list[tuple[Held, FileId, str]] = []
         self.accepts = True
+        self.expected: list[tuple[FileId, int]] = []
+        self.let_go = 0
 
     has_work = True
+
+    def expect(self, file: FileId, tgid: int, path: bytes, namespace: int) -> None:
+        self.expected.append((file, tgid))
+
+    def unexpect(self) -> None:
+        self.let_go += 1
 
     def cached(self, file_id: FileId) -> str | None:
         return self.known.get(file_id) if self.has_work else "-"
@@ -131,6 +139,36 @@ def test_event_waits_for_its_hash_and_the_process_with_it(bench: Bench) -> None:
     bench.pipeline.take_hashes()
     assert bench.events == [(1, "/a", "SHA256=1"), (5, "/a", "")]
     assert bench.pipeline.held == 0
+
+
+def test_new_files_of_a_batch_are_held_before_anything_else(bench: Bench) -> None:
+    records = [
+        encode(
+            *(bench.layouts, name),
+            **{"tgid": tgid, "boot_ns": SECOND, "start_boot_ns": SECOND, "exec_id": 1},
+            **more,
+        )
+        for tgid in (10, 11)
+        for name, more in (
+            ("process_create", {"image": b"/a", "args": b"a\0", "file_inode": tgid}),
+            ("process_terminate", {}),
+        )
+    ]
+    records[1:1] = [b"", records[0][:20]]
+    bench.pipeline.take(records)
+    assert bench.hasher.expected == [(file_id(10), 10), (file_id(11), 11)]
+    assert [asked[1] for asked in bench.hasher.asked] == [file_id(10), file_id(11)]
+    assert bench.hasher.let_go == 1
+    assert bench.pipeline.bad == 2
+
+
+def test_files_that_need_no_hash_are_not_held(bench: Bench) -> None:
+    bench.use(element("ProcessCreate", 1, "include"))
+    data = encode(
+        *(bench.layouts, "process_create"), tgid=10, boot_ns=SECOND, file_inode=5
+    )
+    bench.pipeline.take([data, data])
+    assert bench.hasher.expected == []
 
 
 def test_other_processes_go_on_meanwhile(bench: Bench) -> None:
