@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sysmonlx import __version__, capabilities, memory, service
+from sysmonlx.aside import Aside
 from sysmonlx.capture import Capture
 from sysmonlx.catalogue import SCHEMA_VERSION
 from sysmonlx.census import Census
@@ -135,6 +136,8 @@ class Daemon:
             self.capture.forget_modules()
         self.census.read_args()
         self.hasher.start()
+        self.aside.begin()
+        self.users.begin({process.uid for process in self.processes})
         self._report_start()
         self.output.flush()
 
@@ -149,7 +152,8 @@ class Daemon:
         self.processes = ProcessTable(identity, self.capture.layouts)
         self.census = Census(self.capture, self.processes, CommandLines())
         self.processes.rescan = self.census.repeat
-        self.users = Users()
+        self.aside = Aside()
+        self.users = Users(aside=self.aside)
         self.hasher: Hasher[Held] = Hasher(
             ProgramOpener(procfs),
             settings.hash_algorithms,
@@ -158,10 +162,10 @@ class Daemon:
         self.context = Context(
             self.processes,
             self.users,
-            Services(),
+            Services(aside=self.aside),
             settings,
             measure_boot_offset(),
-            Resolver(procfs),
+            Resolver(procfs, aside=self.aside),
         )
         ids = RecordIds(paths.record_id_file if options.keeps_state else None)
         self.output = Output(ids, options.watch)
@@ -176,7 +180,9 @@ class Daemon:
         )
         self.pipeline.use_rules(self._in_force.rules)
         self.filter = KernelFilter(self.capture.maps, self.capture.btf)
-        self.health = Health(self.capture, self.pipeline, self.output, self.context)
+        self.health = Health(
+            self.capture, self.pipeline, self.output, self.context, self.aside
+        )
         self.statistics = Statistics(self)
         self.reload = Reload(
             self.capture,
@@ -303,6 +309,7 @@ class Daemon:
 
     def _chores(self) -> None:
         self.context.set_clock(measure_boot_offset())
+        self.aside.renew()
         self.context.renew()
         self._tell_users()
         if self._control is not None:

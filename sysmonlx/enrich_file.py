@@ -41,7 +41,7 @@ class _Paths:
             path = b""
         elif record.flags & context.path_given:
             place = (record.tgid, record.mount_namespace, record.root)
-            path = context.paths.path(place, record.base, path)
+            path = context.paths.path(place, record.base, path, record.uid)
         return path_text(path, bool(record.flags & context.path_truncated))
 
     def birth(self, data: bytes, path: str) -> str | None:

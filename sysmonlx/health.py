@@ -7,6 +7,7 @@ import resource
 import time
 
 from sysmonlx.account import UNKNOWN_RECORD
+from sysmonlx.aside import Aside
 from sysmonlx.budget import Budget, Pair, Sampled
 from sysmonlx.builders import BUILDERS
 from sysmonlx.capture import Capture
@@ -27,12 +28,18 @@ class Health:
     """Looks once a second at what was lost and at what the work costs."""
 
     def __init__(
-        self, capture: Capture, pipeline: Pipeline, output: Output, context: Context
+        self,
+        capture: Capture,
+        pipeline: Pipeline,
+        output: Output,
+        context: Context,
+        aside: Aside,
     ) -> None:
         self._capture = capture
         self._pipeline = pipeline
         self._output = output
         self._context = context
+        self._aside = aside
         self._ledger = LossLedger(time.time_ns())
         self._hashes = LossLedger(time.time_ns())
         self._process_losses = 0
@@ -85,6 +92,7 @@ class Health:
             totals[what, reason] = totals.get((what, reason), 0) + count
         for reason, count in self._output.losses().items():
             totals["Events", f"sink: {reason}"] = count
+        totals.update(self._aside.losses())
         return totals
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sysmonlx.errors import ProcError
@@ -78,6 +79,20 @@ class Procfs:
                     yield pid
             except ProcError:
                 continue
+
+    def by_mount_namespace(self, limit: int) -> dict[int, list[int]]:
+        """Return up to `limit` processes of each mount namespace, the youngest first.
+
+        The time it takes grows with the number of processes on the machine.
+        """
+        found: dict[int, list[int]] = {}
+        with suppress(ProcError):
+            for pid in sorted(self.pids(), reverse=True):
+                with suppress(ProcError):
+                    pids = found.setdefault(self.mount_namespace(pid), [])
+                    if len(pids) < limit and self.root(pid) == b"/":
+                        pids.append(pid)
+        return found
 
     def nspid(self, pid: int) -> tuple[int, ...]:
         """Return the ids of a process in its pid namespaces, outermost first.

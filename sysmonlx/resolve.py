@@ -4,46 +4,31 @@
 Everything goes through openat2(2) with RESOLVE_IN_ROOT, so that links of another root
 directory or mount namespace stay in it, and RESOLVE_CACHED, so that no network or user
 space file system can make us wait. What the cache alone does not answer (a link whose
-access time is due, for one) is asked for again in a thread, which may take a moment.
+access time is due, for one) is asked for again by another thread, see `aside`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_void_p
-from errno import EAGAIN, EINVAL, ESRCH
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from errno import EAGAIN, ESRCH
 from typing import NamedTuple
 
+from sysmonlx import inode
+from sysmonlx.aside import Aside, begun
 from sysmonlx.errors import ProcError
+from sysmonlx.holders import Holders
+from sysmonlx.inode import RESOLVE_IN_ROOT
 from sysmonlx.procfs import Procfs
-
-_OPENAT2 = 437  # the same on every architecture
-_RESOLVE_IN_ROOT = 0x10
-_RESOLVE_CACHED = (
-    0x20  # v5.12, 99668f618062 ("fs: expose LOOKUP_CACHED through openat2()")
-)
-_HOW = struct.Struct("=QQQ")  # struct open_how
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_AT_EMPTY_PATH = 0x1000
-_AT_STATX_DONT_SYNC = 0x4000
-_STATX_TYPE_AND_BIRTH = 0x1 | 0x800
-_STATX_SIZE = 256
-_STATX_BIRTH = 0x800
-_MODE_AT, _BIRTH_AT = 28, 80  # stx_mode, stx_btime of struct statx
 
 #: How long a directory found once is taken to be where it was.
 _REMEMBER_S = 0.1
-#: How long we wait for what is not in the kernel's cache.
-_PATIENCE_S = 0.05
-_CALLS = (("syscall", c_long), ("statx", c_int))
+#: User ids from here on belong to accounts of a directory server, or are handed out by
+#: the block to users for their own user namespaces, subuid(5). Whoever has such a block
+#: is one user to us.
+_BLOCK_BITS = 16
 
 
 class Place(NamedTuple):
@@ -78,40 +63,18 @@ def join(root: bytes, base: bytes, path: bytes) -> bytes:
     return base.rstrip(b"/") + b"/" + path
 
 
-class _Patience:
-    """Runs work that may block; as long as one does not return, no other is begun."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-
-    def run(self, work: Callable[[], bytes | None]) -> bytes | None:
-        """Return what `work` returns, None when that takes too long."""
-        if self._thread is not None and self._thread.is_alive():
-            return None
-        results: list[bytes | None] = []
-        self._thread = threading.Thread(
-            target=lambda: results.append(work()), name="resolve", daemon=True
-        )
-        self._thread.start()
-        self._thread.join(_PATIENCE_S)
-        return results[0] if results else None
-
-
 class Resolver:
     """Resolves names of other processes; `own_root` stands for our mount namespace."""
 
-    def __init__(self, procfs: Procfs, own_root: str = "/") -> None:
+    def __init__(
+        self, procfs: Procfs, own_root: str = "/", aside: Aside | None = None
+    ) -> None:
         self._procfs = procfs
-        self._own = os.open(own_root, _DIRECTORY)
+        self._own_root = own_root
+        self._own = os.open(own_root, inode.DIRECTORY)
         self._namespace = procfs.mount_namespace(os.getpid())
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        for name, restype in _CALLS:
-            getattr(self._libc, name).restype = restype
-        self._libc.syscall.argtypes = [c_long, c_int, c_char_p, c_char_p, c_size_t]
-        self._libc.statx.argtypes = [c_int, c_char_p, c_int, c_uint, c_void_p]
-        self._cached = _RESOLVE_IN_ROOT | _RESOLVE_CACHED
-        self._patience = _Patience()
-        self._buffer = ctypes.create_string_buffer(_STATX_SIZE)
+        self._aside = aside or begun()
+        self._holders = Holders(procfs, self._aside.processes)
         self._remembered: dict[tuple[AnyPlace, bytes, bytes], bytes | None] = {}
         self._since = 0.0
 
@@ -119,11 +82,12 @@ class Resolver:
         """Let go of the root directory."""
         os.close(self._own)
 
-    def path(self, place: AnyPlace, base: bytes, path: bytes) -> bytes:
+    def path(self, place: AnyPlace, base: bytes, path: bytes, uid: int = 0) -> bytes:
         """Return the absolute path of `path`, the directory it is in resolved.
 
         `base` is where a relative path begins, resolved. A directory that has gone, or
-        that only a slow file system knows, leaves the path as given.
+        that only a slow file system knows, leaves the path as given. `uid` is charged
+        for the time that a slow one takes.
         """
         directory, slash, name = path.rstrip(b"/").rpartition(b"/")
         if not slash:
@@ -136,77 +100,88 @@ class Resolver:
         try:
             found = self._remembered[key]
         except KeyError:
-            found = self._remembered[key] = self._find_directory(*key)
+            found = self._remembered[key] = self._find_directory(*key, uid)
         return join(place[2], base, path) if found is None else found + name
 
     def state(self, place: AnyPlace, path: bytes) -> FileState:
         """Return type and time of birth of what a resolved path leads to."""
-        _, namespace, _ = place
+        tgid, namespace, _ = place
         try:
             if namespace == self._namespace:
                 return self._read_state(self._own, path)
-            with self._root(Place(*place)._replace(root=b"")) as root:
+            with self._root(Place(tgid, namespace)) as root:
                 return self._read_state(root, path)
         except OSError:
             return UNKNOWN_STATE
 
     def _read_state(self, root: int, path: bytes) -> FileState:
-        fd = self._open(root, path, _FILE, self._cached)
+        fd = inode.open_cached(path, inode.NAME, root, RESOLVE_IN_ROOT)
         try:
-            return self._statx(fd)
+            return FileState(*inode.kind_and_birth(fd))
         finally:
             os.close(fd)
 
     def _find_directory(
-        self, given: AnyPlace, base: bytes, directory: bytes
+        self, given: AnyPlace, base: bytes, directory: bytes, uid: int
     ) -> bytes | None:
         """Return the absolute path of a directory, with a slash at its end."""
         place = Place(*given)
         if not directory.startswith(b"/"):
             place, directory = _inside(place, base, directory)
+        if not directory.strip(b"/"):
+            return place.root.rstrip(b"/") + b"/"
         try:
-            return self._read_directory(place, directory, self._cached)
+            if not _may_ask_anyway(directory):
+                with self._root(place) as root:
+                    flags, way = inode.DIRECTORY, RESOLVE_IN_ROOT
+                    return _path_of(inode.open_cached(directory, flags, root, way))
+            holder = self._holder(place)
         except OSError as error:
             if error.errno != EAGAIN:
                 return None
-        return self._patience.run(lambda: self._read_slowly(place, directory))
+            holder = self._holder(place)
+        # Root of a container is not the administrator.
+        lane = self._aside.paths if uid or holder else self._aside.root_paths
+        key = uid >> _BLOCK_BITS << _BLOCK_BITS or uid or place.mount_namespace
+        return lane.run(lambda: self._read_slowly(place, holder, directory), key)
 
-    def _read_slowly(self, place: Place, path: bytes) -> bytes | None:
-        with suppress(OSError):
-            return self._read_directory(place, path, _RESOLVE_IN_ROOT)
+    def _holder(self, place: Place) -> int:
+        """Return a live process of a mount namespace, 0 for our own.
+
+        Raises:
+            OSError: there is none.
+        """
+        if place.mount_namespace == self._namespace:
+            return 0
+        for pid in self._holders.of(place.mount_namespace, place.tgid):
+            return pid
+        raise ProcessLookupError(ESRCH, os.strerror(ESRCH))
+
+    def _read_slowly(  # in a lane, which has descriptors of its own
+        self, place: Place, holder: int, path: bytes
+    ) -> bytes | None:
+        with suppress(OSError), ExitStack() as stack:
+            root = self._open_holder(holder, place.mount_namespace)
+            stack.callback(os.close, root)
+            if place.root:
+                flags, way = inode.DIRECTORY, RESOLVE_IN_ROOT
+                root = inode.open_anyhow(place.root, flags, root, way)
+                stack.callback(os.close, root)
+            way = RESOLVE_IN_ROOT
+            return _path_of(inode.open_anyhow(path, inode.DIRECTORY, root, way))
         return None
 
-    def _read_directory(self, place: Place, path: bytes, resolve: int) -> bytes | None:
-        with self._root(place) as root:
-            fd = self._open(root, path, _DIRECTORY, resolve)
+    def _open_holder(self, holder: int, namespace: int) -> int:
+        if not holder:
+            return os.open(self._own_root, inode.DIRECTORY)
         try:
-            if os.fstat(fd).st_nlink == 0:
-                return None
-            return os.readlink(b"/proc/self/fd/%d" % fd).rstrip(b"/") + b"/"
-        finally:
-            os.close(fd)
-
-    def _open(self, root: int, path: bytes, flags: int, resolve: int) -> int:
-        """Open `path` below `root`, without leaving it."""
-        how = _HOW.pack(flags, 0, resolve)
-        fd = int(self._libc.syscall(_OPENAT2, root, path, how, len(how)))
-        if fd >= 0:
-            return fd
-        error = ctypes.get_errno()
-        if error == EINVAL and resolve & _RESOLVE_CACHED:
-            self._cached = _RESOLVE_IN_ROOT
-            return self._open(root, path, flags, _RESOLVE_IN_ROOT)
-        raise OSError(error, os.strerror(error))
-
-    def _statx(self, fd: int) -> FileState:
-        data = self._buffer
-        flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
-        if self._libc.statx(fd, b"", flags, _STATX_TYPE_AND_BIRTH, data) != 0:
-            return UNKNOWN_STATE
-        (known,) = struct.unpack_from("=I", data, 0)
-        (mode,) = struct.unpack_from("=H", data, _MODE_AT)
-        second, ns = struct.unpack_from("=qI", data, _BIRTH_AT)
-        return FileState(mode, second * 10**9 + ns if known & _STATX_BIRTH else 0)
+            root = self._procfs.open_in_root(holder, b"/")
+            if self._procfs.mount_namespace(holder) == namespace:
+                return root
+            os.close(root)
+        except ProcError:
+            pass
+        raise ProcessLookupError(ESRCH, os.strerror(ESRCH))
 
     @contextmanager
     def _root(self, place: Place) -> Iterator[int]:
@@ -225,30 +200,47 @@ class Resolver:
     def _open_root(self, place: Place) -> int:
         if place.root:
             with self._root(place._replace(root=b"")) as root:
-                return self._open(root, place.root, _DIRECTORY, self._cached)
-        if place.mount_namespace == self._namespace:
-            return self._own
-        for pid in self._holders(place):
-            with suppress(ProcError):
-                return self._procfs.open_in_root(pid, b"/")
-        raise ProcessLookupError(ESRCH, os.strerror(ESRCH))
+                flags = inode.DIRECTORY
+                return inode.open_cached(place.root, flags, root, RESOLVE_IN_ROOT)
+        holder = self._holder(place)
+        return self._open_holder(holder, place.mount_namespace) if holder else self._own
 
-    def _holders(self, place: Place) -> Iterator[int]:
-        """Yield processes of a mount namespace whose root directory is its root."""
-        with suppress(ProcError):
-            if (
-                self._procfs.mount_namespace(place.tgid) == place.mount_namespace
-                and self._procfs.root(place.tgid) == b"/"
-            ):
-                yield place.tgid
-        yield from self._procfs.in_mount_namespace(place.mount_namespace)
+
+def _path_of(fd: int) -> bytes | None:
+    """Return the path of an open directory; None: it was removed. Closes `fd`."""
+    try:
+        if not inode.link_count(fd):
+            return None
+        # A thread of a lane has descriptors of its own.
+        return os.readlink(b"/proc/thread-self/fd/%d" % fd).rstrip(b"/") + b"/"
+    finally:
+        os.close(fd)
+
+
+def _may_ask_anyway(directory: bytes) -> bool:
+    """Say whether a lookup may ask a file system in spite of RESOLVE_CACHED.
+
+    A path that ends in ".." is checked again by file systems of the network:
+    d_weak_revalidate in Documentation/filesystems/locking.rst.
+    """
+    parts = [part for part in directory.split(b"/") if part not in (b"", b".")]
+    return parts[-1:] == [b".."]
 
 
 def _inside(place: Place, base: bytes, directory: bytes) -> tuple[Place, bytes]:
     """Return where to look for a directory that is relative to `base`.
 
-    A base outside of the root directory is looked for in the mount namespace.
+    A base outside of the root directory is looked for in the mount namespace. Only ".."
+    in front of all is folded: there are no links in `base`.
     """
     if place.root and not (base + b"/").startswith(place.root + b"/"):
         place = place._replace(root=b"")
-    return place, join(b"", base[len(place.root) :], directory)
+    base, rest = base[len(place.root) :], directory
+    while rest:
+        first, _, following = rest.partition(b"/")
+        if first == b"..":
+            base = base.rstrip(b"/").rpartition(b"/")[0]
+        elif first not in (b"", b"."):
+            break
+        rest = following
+    return place, join(b"", base, rest)

@@ -3,46 +3,44 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from sysmonlx.aside import Aside, begun
+from sysmonlx.watched import WatchedFile
 
 UNKNOWN = "-"
 LIMIT_BYTES = 4 << 20
 
 
 class Services:
-    """Port names by protocol; the file is read at first use and when it changes."""
+    """Port names by protocol; the file is read at first use and when it changes.
 
-    def __init__(self, path: Path = Path("/etc/services")) -> None:
-        self._path = path
-        self._stamp: tuple[int, ...] | None = ()
-        self._names: dict[str, dict[int, str]] = {}
+    Another thread reads it. Until it has, ports have no names.
+    """
+
+    def __init__(
+        self, path: Path = Path("/etc/services"), aside: Aside | None = None
+    ) -> None:
+        lane = (aside or begun()).files
+        empty: dict[str, dict[int, str]] = {}
+        self._file = WatchedFile(path, read_services, empty, lane)
+        self._was_asked = False
 
     def port_name(self, port: int, protocol: str) -> str:
         """Return the name of `port` in `protocol` ("tcp", "udp"), "-" when it has none.
 
         Where several entries share a port the first counts, as in getservbyport(3).
         """
-        if self._stamp == ():
-            self._read()
-        names = self._names.get(protocol)
+        if not self._was_asked:
+            self._was_asked = True
+            self._file.renew()
+        names = self._file.value.get(protocol)
         return names.get(port, UNKNOWN) if names else UNKNOWN
 
     def renew(self) -> None:
         """Read the file again if it has changed and was ever asked for."""
-        if self._stamp != ():
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            stamp = None
-        else:
-            stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._names = read_services(self._path)
+        if self._was_asked:
+            self._file.renew()
 
 
 def read_services(path: Path) -> dict[str, dict[int, str]]:

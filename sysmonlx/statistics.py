@@ -52,6 +52,11 @@ class Statistics:
             "bad_records": daemon.pipeline.bad,
             "waiting_for_hash": daemon.pipeline.held,
             "hashes": dict(daemon.hasher.counts),
+            "unknown_values": {
+                f"{what}: {why}": count
+                for (what, why), count in daemon.aside.losses().items()
+            },
+            "threads_aside": daemon.aside.threads(),
             "left_out": sum(each["left_out"] for each in records.values()),
             "processes": len(daemon.processes),
             "ring_fill": round(daemon.capture.ring.fill(), 4),
@@ -202,6 +207,8 @@ def report(snapshot: Mapping[str, Any]) -> str:
     lines += [f"{name}: {snapshot[name]}" for name in _PLAIN]
     hashes = ", ".join(f"{why} {n}" for why, n in snapshot["hashes"].items())
     lines += [f"hashes: {hashes}"] if hashes else []
+    unknown = snapshot["unknown_values"].items()
+    lines += [f"unknown values: {what} {n}" for what, n in unknown]
     lines += [f"trouble: {each}" for each in snapshot["sinks"]["trouble"]]
     lines += [f"missing: {each}" for each in snapshot["missing"]]
     lines += [f"THE COUNTERS DO NOT ADD UP: {each}" for each in snapshot["gaps"]]

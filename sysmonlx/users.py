@@ -7,20 +7,26 @@ import os
 import pwd
 import re
 import struct
-import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from sysmonlx.aside import Aside, begun
+from sysmonlx.watched import WatchedFile
 
 UNKNOWN = "-"
 
 #: Any process may show us a new uid (user namespaces have 65,536 each).
 NAMES_LIMIT = 4096
-PASSWD_LIMIT_BYTES = 64 << 20
+#: Of a larger file NSS knows the rest.
+PASSWD_LIMIT_BYTES = 4 << 20
 UTMP_LIMIT_BYTES = 4 << 20
 
-#: A file changed this recently may change again within the same time stamp.
-_CLOCK_TICK_NS = 20_000_000
+#: So often, in seconds, a user whom nobody knows makes us look at passwd.
+_LOOK_AGAIN_S = 0.01
+#: Names that begin with "+" or "-" are NIS compat entries, not users.
+_ENTRY = re.compile(rb"^([^:\n+#-][^:\n]*):[^:\n]*:([0-9]{1,12}):", re.MULTILINE)
 _USER_PROCESS = 7
 
 #: type, line, user, seconds; utmp(5). 64-bit machines that also run 32-bit programs
@@ -55,32 +61,13 @@ class Names(dict[int, str]):
         return self._look_up(uid)
 
 
-class _Watched:
-    """Tells whether a file has changed since it was last asked."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: tuple[int, ...] | None = ()
-
-    def has_changed(self) -> bool:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            stamp = None
-        else:
-            stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        changed = stamp != self._stamp
-        is_fresh = stamp and abs(time.time_ns() - stamp[-1]) < _CLOCK_TICK_NS
-        self._stamp = () if is_fresh else stamp
-        return changed
-
-
 class Users:
     """Who a uid is, and when a terminal session began.
 
-    /etc/passwd is read here; uids that it lacks are asked of NSS, in a thread, for at
-    most `nss_wait_s`: a directory server that does not answer must not stop the
-    capture. An answer that comes later serves later events.
+    /etc/passwd and utmp are read, and NSS is asked, by other threads: a directory
+    server or a file system that does not answer must not stop the capture. An answer
+    that comes late serves later events. A name that NSS once gave stays in use until it
+    gives another one.
     """
 
     def __init__(
@@ -89,26 +76,44 @@ class Users:
         utmp: Path = Path("/run/utmp"),
         *,
         nss: Callable[[int], str | None] = ask_nss,
-        nss_wait_s: float = 0.2,
         keep_s: float = 60.0,
         look_interval_s: float = 0.1,
+        aside: Aside | None = None,
     ) -> None:
-        self._passwd = passwd
-        self._utmp = utmp
+        aside = aside or begun()
+        layout = utmp_layout(os.uname().machine)
         self._nss = nss
-        self._nss_wait_s = nss_wait_s
         self._keep_s = keep_s
         self._look_interval_s = look_interval_s
-        self._passwd_watch = _Watched(passwd)
-        self._utmp_watch = _Watched(utmp)
-        self._utmp_layout = utmp_layout(os.uname().machine)
-        self._asking: threading.Thread | None = None
-        self._no_wait_before = 0.0
-        self._next_look = 0.0
+        self._lane = aside.names
+        nobody: dict[int, str] = {}
+        self._local = WatchedFile(passwd, read_names, nobody, aside.files)
+        nowhere: dict[tuple[str, int], int] = {}
+        self._logons = WatchedFile(
+            utmp, lambda path: read_logons(path, layout), nowhere, aside.files
+        )
+        self._answers: deque[tuple[int, str | None]] = deque()
+        self._known: dict[int, tuple[str, float]] = {}  # by NSS, and when to ask again
+        self._next_look = self._next_look_at_passwd = 0.0
         self._expiry = 0.0
-        self._logons: dict[tuple[str, int], int] = {}
         self.names = Names(self._look_up)
         """Name by uid without a look for changes: for loops that call `renew`."""
+
+    def begin(self, uids: Iterable[int] = (), wait_s: float = 0.5) -> None:
+        """Read the files before the first event, and ask for users known to be there.
+
+        Waits `wait_s` at most; what has not come by then serves later events.
+        """
+        deadline = time.monotonic() + wait_s
+        self._next_look = 0.0
+        self.renew()
+        while not self._local.was_read and time.monotonic() < deadline:
+            time.sleep(0.001)
+            self._local.renew()
+        unknown = [uid for uid in uids if self.names[uid] == UNKNOWN]
+        while not self.names.keys() >= {*unknown} and time.monotonic() < deadline:
+            time.sleep(0.001)
+            self._take_answers()
 
     def name(self, uid: int) -> str:
         """Return the user name of `uid`, "-" when there is none."""
@@ -125,7 +130,7 @@ class Users:
         self.renew()
         # utmp(5) keeps 32 bytes of a name.
         name = _encode(self.names[uid])[:32].decode("utf-8", "surrogateescape")
-        return self._logons.get((name, tty_index), 0)
+        return self._logons.value.get((name, tty_index), 0)
 
     def renew(self) -> None:
         """Forget what may have changed; looks at the files every 0.1 s at most."""
@@ -133,49 +138,69 @@ class Users:
         if now < self._next_look:
             return
         self._next_look = now + self._look_interval_s
-        if self._passwd_watch.has_changed() or now >= self._expiry:
+        if self._local.renew() or now >= self._expiry:
             self._expiry = now + self._keep_s
             self.names.clear()
-        if self._utmp_watch.has_changed():
-            self._logons = read_logons(self._utmp, self._utmp_layout)
+        self._logons.renew()
+        self._take_answers()
 
     def _look_up(self, uid: int) -> str:
-        name = passwd_name(self._passwd, uid)
-        if name is not None:
-            self.names[uid] = name
-            return name
-        return self._ask_nss(uid)
+        self._take_answers()
+        name = self._local_name(uid)
+        if name is None:
+            return self._ask_nss(uid)
+        self.names[uid] = name
+        return name
+
+    def _local_name(self, uid: int) -> str | None:
+        """Return the name that passwd has now, though `renew` is not due."""
+        name = self._local.value.get(uid)
+        now = time.monotonic()
+        if name is None and now >= self._next_look_at_passwd:
+            self._next_look_at_passwd = now + min(_LOOK_AGAIN_S, self._look_interval_s)
+            if self._local.renew():
+                self.names.clear()
+                name = self._local.value.get(uid)
+        return name
 
     def _ask_nss(self, uid: int) -> str:
-        if self._asking is not None and self._asking.is_alive():
-            return UNKNOWN
-        self._asking = threading.Thread(
-            target=self._answer, args=(uid, self.names), daemon=True
-        )
-        start = time.monotonic()
-        self._asking.start()
-        if start >= self._no_wait_before:
-            self._asking.join(self._nss_wait_s)
-            # Waiting may take a tenth of the time, whoever makes up new uids.
-            end = time.monotonic()
-            self._no_wait_before = end + 10 * (end - start)
+        known, due = self._known.get(uid, (None, 0.0))
+        if known is not None:
+            self.names[uid] = known
+            if time.monotonic() < due:
+                return known
+        self._lane.post(lambda: self._answer(uid), uid, wait=known is None)
+        self._take_answers()
         return self.names.get(uid, UNKNOWN)
 
-    def _answer(self, uid: int, names: Names) -> None:
-        names[uid] = self._nss(uid) or UNKNOWN
+    def _answer(self, uid: int) -> None:  # in the lane
+        self._answers.append((uid, self._nss(uid)))
+
+    def _take_answers(self) -> None:
+        while self._answers:
+            uid, name = self._answers.popleft()
+            if name is not None:
+                self._known.pop(uid, None)
+                if len(self._known) >= NAMES_LIMIT:
+                    del self._known[next(iter(self._known))]
+                self._known[uid] = (name, time.monotonic() + self._keep_s)
+                self.names[uid] = name
+            elif uid not in self._known:
+                self.names[uid] = UNKNOWN
 
 
-def passwd_name(path: Path, uid: int) -> str | None:
-    """Return the first name with `uid` in a passwd(5) file, None when there is none."""
+def read_names(path: Path) -> dict[int, str]:
+    """Return names by uid of a passwd(5) file; the first entry of a uid counts."""
     try:
         with open(path, "rb") as file:
             text = file.read(PASSWD_LIMIT_BYTES)
     except OSError:
-        return None
-    # Names that begin with "+" or "-" are NIS compat entries, not users.
-    pattern = rb"^([^:\n+#-][^:\n]*):[^:\n]*:0*%d:" % uid
-    found = re.search(pattern, text, re.MULTILINE)
-    return found[1].decode("utf-8", "surrogateescape") if found else None
+        return {}
+    names: dict[int, str] = {}
+    for entry in _ENTRY.finditer(text):
+        name, uid = entry.groups()
+        names.setdefault(int(uid), name.decode("utf-8", "surrogateescape"))
+    return names
 
 
 def read_logons(path: Path, layout: struct.Struct) -> dict[tuple[str, int], int]:

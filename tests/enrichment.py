@@ -47,7 +47,9 @@ class Paths:
         self.answer = (mode, birth_ns)
         self.asked: list[Any] = []
 
-    def path(self, place: tuple[int, int, bytes], base: bytes, path: bytes) -> bytes:
+    def path(
+        self, place: tuple[int, int, bytes], base: bytes, path: bytes, uid: int = 0
+    ) -> bytes:
         self.asked.append((place, base, path))
         return b"/resolved"
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sysmonlx import aside
+from sysmonlx.aside import begun
 from sysmonlx.procfs import Procfs
-from sysmonlx.resolve import Resolver, _Patience, join
+from sysmonlx.resolve import Resolver, join
 
 Place = tuple[int, int, bytes]
 
@@ -109,8 +111,82 @@ def test_links_of_a_changed_root_stay_in_it(
 
 def test_a_namespace_nobody_has_leaves_the_path_as_given(resolver: Resolver) -> None:
     nobody = (0, 1, b"")
-    assert resolver.path(nobody, b"/a", b"../b") == b"/a/../b"
+    assert resolver.path(nobody, b"/a", b"x/../b") == b"/a/x/../b"
     assert resolver.state(nobody, b"/etc/passwd") == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (b"../name", b"/real/name"),
+        (b"../../name", b"/name"),
+        (b"./.././../link/name", b"/real/below/name"),
+        (b"..//name", b"/real/name"),
+    ],
+)
+def test_dots_in_front_lead_up_from_the_base(
+    resolver: Resolver, here: Place, directory: bytes, path: bytes, found: bytes
+) -> None:
+    base = directory + b"/real/below"
+    assert resolver.path(here, base, path) == directory + found
+
+
+def test_dots_do_not_lead_out_of_the_root(
+    resolver: Resolver, here: Place, directory: bytes
+) -> None:
+    jail = directory + b"/real"
+    place = (here[0], here[1], jail)
+    for dots in (b"../", b"../../", b"../../../../../../"):
+        assert resolver.path(place, jail, dots + b"name") == jail + b"/name"
+        assert resolver.path(place, jail + b"/below", dots + b"x") == jail + b"/x"
+    assert resolver.path(here, b"/", b"../../name") == b"/name"
+
+
+def test_a_user_whose_path_hangs_costs_nobody_else_a_path(
+    here: Place, directory: bytes
+) -> None:
+    go = threading.Event()
+    lanes = begun()
+    resolver = Resolver(Procfs(), aside=lanes)
+    slow = resolver._read_slowly
+
+    def read(place: object, holder: int, path: bytes) -> bytes | None:
+        if b"slow" in path:
+            go.wait(30)
+        return slow(place, holder, path)  # type: ignore[arg-type]  # as it came
+
+    resolver._read_slowly = read  # type: ignore[method-assign]
+    as_given = directory + b"/slow/../name"
+    assert resolver.path(here, directory, b"slow/../name", 1000) == as_given
+    for number in range(100):
+        path = b"slow/%d/../name" % number
+        assert resolver.path(here, directory, path, 1000) == directory + b"/" + path
+    assert lanes.losses()["Resolved paths", aside.NO_ANSWER] == 1
+    deadline = time.monotonic() + 10
+    for uid in (0, 2000, 100_000):
+        found = b""
+        while found != directory + b"/real/name":
+            assert time.monotonic() < deadline
+            found = resolver.path(here, directory, b"link/../name", uid)
+    go.set()
+    lanes.end()
+    resolver.close()
+
+
+def test_users_of_one_block_are_one_user(here: Place, directory: bytes) -> None:
+    keys: list[object] = []
+    resolver = Resolver(Procfs())
+    lane = resolver._aside.paths
+
+    def run(work: object, key: object = None) -> None:
+        keys.append(key)
+
+    lane.run = run  # type: ignore[method-assign]
+    uids = (1000, 1001, 100_000, 100_001, 2**32 - 2)
+    for number, uid in enumerate(uids):
+        resolver.path(here, directory, b"%d/../name" % number, uid)
+    assert keys == [1000, 1001, 65536, 65536, 0xFFFF0000]
+    resolver.close()
 
 
 def test_state_is_type_and_birth(
@@ -125,19 +201,3 @@ def test_state_is_type_and_birth(
     assert state.birth_ns == 0 or abs(state.birth_ns - before) < 10**9
     assert stat.S_ISLNK(resolver.state(here, directory + b"/link").mode)
     assert resolver.state(here, directory + b"/missing") == (0, 0)
-
-
-def test_what_does_not_return_is_left_alone() -> None:
-    patience = _Patience()
-    release = threading.Event()
-
-    def block() -> bytes:
-        release.wait()
-        return b"late"
-
-    assert patience.run(block) is None
-    assert patience.run(lambda: b"never begun") is None
-    release.set()
-    assert patience._thread is not None
-    patience._thread.join()
-    assert patience.run(lambda: b"soon") == b"soon"

@@ -6,12 +6,13 @@ import pwd
 import struct
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sysmonlx import users
-from sysmonlx.users import Users, passwd_name, read_logons, utmp_layout
+from sysmonlx.users import Users, read_logons, read_names, utmp_layout
 
 PASSWD = """\
 # local users
@@ -34,6 +35,14 @@ def passwd(tmp_path: Path) -> Path:
     return path
 
 
+def until(done: Callable[[], bool]) -> None:
+    """Wait for what another thread does; on a busy machine it takes a moment."""
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def record(line: str, user: str, second: int, kind: int = 7) -> bytes:
     # struct utmp of x86-64, field by field out of utmp(5).
     return struct.pack(
@@ -50,13 +59,16 @@ def record(line: str, user: str, second: int, kind: int = 7) -> bytes:
 def test_name_is_the_first_entry_with_the_uid(
     passwd: Path, uid: int, name: str
 ) -> None:
-    assert Users(passwd, nss=nobody).name(uid) == name
+    ours = Users(passwd, nss=nobody)
+    ours.begin()
+    assert ours.name(uid) == name
 
 
 def test_names_agree_with_getpwuid_for_every_local_user() -> None:
     known = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
     uids = [int(words[2]) for words in known]
     ours = Users(nss=nobody)
+    ours.begin()
     assert uids
     assert [ours.name(uid) for uid in uids] == [pwd.getpwuid(u).pw_name for u in uids]
 
@@ -76,7 +88,7 @@ def test_changed_passwd_is_seen_at_once(passwd: Path) -> None:
     ours = Users(passwd, nss=nobody, look_interval_s=0)
     assert ours.name(1000) == "alice"
     passwd.write_text(PASSWD.replace("alice:", "bob:"))
-    assert ours.name(1000) == "bob"
+    until(lambda: ours.name(1000) == "bob")
 
 
 def test_name_of_a_directory_is_asked_once_and_again_after_the_keep_time(
@@ -91,8 +103,7 @@ def test_name_of_a_directory_is_asked_once_and_again_after_the_keep_time(
     os.utime(passwd, (1, 1))
     ours = Users(passwd, nss=directory, keep_s=0.05, look_interval_s=0)
     assert [ours.name(5000), ours.name(5000)] == ["ldap1", "ldap1"]
-    time.sleep(0.06)
-    assert ours.name(5000) == "ldap2"
+    until(lambda: ours.name(5000) == "ldap2")
 
 
 def test_directory_that_hangs_costs_the_wait_once_and_its_late_answer_counts(
@@ -105,15 +116,12 @@ def test_directory_that_hangs_costs_the_wait_once_and_its_late_answer_counts(
         return "late"
 
     os.utime(passwd, (1, 1))
-    ours = Users(passwd, nss=directory, nss_wait_s=0.05)
+    ours = Users(passwd, nss=directory)
     start = time.monotonic()
     assert [ours.name(uid) for uid in range(5000, 5100)] == ["-"] * 100
     assert time.monotonic() - start < 1
     go.set()
-    deadline = time.monotonic() + 5
-    while ours.name(5000) == "-" and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert ours.name(5000) == "late"
+    until(lambda: ours.name(5000) == "late")
 
 
 def test_slow_directory_may_take_a_tenth_of_the_time(passwd: Path) -> None:
@@ -121,7 +129,7 @@ def test_slow_directory_may_take_a_tenth_of_the_time(passwd: Path) -> None:
         time.sleep(0.02)
         return f"u{uid}"
 
-    ours = Users(passwd, nss=directory, nss_wait_s=1)
+    ours = Users(passwd, nss=directory)
     start = time.monotonic()
     assert ours.name(5000) == "u5000"
     waited = [ours.name(uid) for uid in range(5001, 5050)]
@@ -129,8 +137,49 @@ def test_slow_directory_may_take_a_tenth_of_the_time(passwd: Path) -> None:
     assert time.monotonic() - start < 0.5
 
 
+def test_a_name_once_given_stays_while_the_directory_hangs(passwd: Path) -> None:
+    go = threading.Event()
+    asked: list[int] = []
+
+    def directory(uid: int) -> str | None:
+        asked.append(uid)
+        if len(asked) > 1:
+            go.wait(10)
+            return None
+        return "alice"
+
+    ours = Users(passwd, nss=directory, keep_s=0, look_interval_s=0)
+    assert {ours.name(5000) for _ in range(100)} == {"alice"}
+    assert len(asked) == 2
+    go.set()
+    assert ours.name(5000) == "alice"
+
+
+def test_any_number_of_unknown_users_costs_local_ones_nothing(passwd: Path) -> None:
+    go = threading.Event()
+
+    def directory(uid: int) -> str | None:
+        go.wait(10)
+        return None
+
+    ours = Users(passwd, nss=directory, look_interval_s=0)
+    ours.begin()
+    start = time.monotonic()
+    for uid in range(100_000, 110_000):
+        assert ours.name(uid) == "-"
+    assert [ours.name(0), ours.name(1000)] == ["root", "alice"]
+    assert time.monotonic() - start < 5
+    go.set()
+
+
+def test_files_are_read_before_the_first_event(passwd: Path) -> None:
+    ours = Users(passwd, nss=lambda uid: "ldap")
+    ours.begin([1000, 5000])
+    assert dict(ours.names) == {1000: "alice", 5000: "ldap"}
+
+
 def test_names_are_bounded(passwd: Path) -> None:
-    ours = Users(passwd, nss=nobody, nss_wait_s=1)
+    ours = Users(passwd, nss=nobody)
     ours.names.update({uid: "x" for uid in range(10_000, 10_000 + users.NAMES_LIMIT)})
     assert ours.names[0] == "root"
     assert len(ours.names) == 1
@@ -159,9 +208,9 @@ def test_new_session_is_seen_at_once(passwd: Path, tmp_path: Path) -> None:
     ours = Users(passwd, utmp, nss=nobody, look_interval_s=0)
     assert ours.logon_second(1000, 1, is_pts=True) == 0
     utmp.write_bytes(record("pts/1", "alice", 10))
-    assert ours.logon_second(1000, 1, is_pts=True) == 10
+    until(lambda: ours.logon_second(1000, 1, is_pts=True) == 10)
     utmp.write_bytes(record("pts/1", "alice", 11))
-    assert ours.logon_second(1000, 1, is_pts=True) == 11
+    until(lambda: ours.logon_second(1000, 1, is_pts=True) == 11)
 
 
 def test_long_names_match_by_the_32_bytes_that_utmp_keeps(tmp_path: Path) -> None:
@@ -191,4 +240,4 @@ def test_arm64_keeps_64_bit_times(tmp_path: Path) -> None:
 
 
 def test_passwd_without_file_knows_nobody(tmp_path: Path) -> None:
-    assert passwd_name(tmp_path / "none", 0) is None
+    assert read_names(tmp_path / "none") == {}
