@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sysmonlx import __version__, foreground
+from sysmonlx import __version__, keeper
 from sysmonlx.errors import (
     CaptureError,
     InstallError,
@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SysmonlxError as error:
         print(f"Error: {error}", file=sys.stderr)
         return BAD_PARAMETERS
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if error.args:  # what is left of what was begun
+            print(f"Interrupted: {error}", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -87,7 +89,16 @@ def _fit_streams() -> None:
 
 def _run(words: list[str]) -> int:
     if words == ["-service"]:  # the daemon must be ready soon, and needs no more
-        return foreground.serve(Paths.from_environment(os.environ))
+        paths = Paths.from_environment(os.environ)
+        if keeper.is_wanted():  # which stays small: it loads nothing else
+            return keeper.keep(paths, lambda: _serve(paths))
+        return _serve(paths)
     from sysmonlx import commands
 
     return commands.run(words)
+
+
+def _serve(paths: Paths) -> int:
+    from sysmonlx import foreground
+
+    return foreground.serve(paths)

@@ -7,10 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from sysmonlx import control, foreground, installation, statistics
+from sysmonlx import control, foreground, installation, instance, statistics
 from sysmonlx.arguments import (
     Action,
     CommandLine,
@@ -26,12 +27,13 @@ from sysmonlx.cli import (
     OK,
     WRITE_ERROR,
 )
-from sysmonlx.errors import ControlError, NoAnswerError, UsageError
+from sysmonlx.errors import ControlError, InstallError, NoAnswerError, UsageError
 from sysmonlx.helptext import config_help, usage
 from sysmonlx.listing import listing, rule_lines
-from sysmonlx.lock import daemon_pid, exclusive
+from sysmonlx.lock import exclusive
 from sysmonlx.reading import EMPTY, Reading, read_file, read_installed, read_options
 from sysmonlx.ruleset import Policy
+from sysmonlx.situation import advice, destinations, why_it_is_silent
 from sysmonlx.state import Paths, command_line_bytes, load_command_line
 
 #: What is in force without a file and without switches.
@@ -211,45 +213,74 @@ def _configure(
     with exclusive(paths.state_dir):
         if not _is_running(paths, sys.stdout, "Error: Sysmon is not installed."):
             return BAD_PARAMETERS
-        if _is_reread(line, paths):
-            kept = load_command_line(paths.command_line_file)
-        else:
+        if not _is_reread(line, paths):
             kept = ("sysmonlx", *words, *_kept_btf(line, paths))
+            return _reload(paths, _installed(reading, kept), _policy(reading))
+        answer = control.request(paths.control_socket, {"do": "reopen"})
+        if _is_in_force(paths, reading, answer["refused"]):
+            print(_in_force(_policy(reading)))
+            return OK
+        kept = load_command_line(paths.command_line_file)
         return _reload(paths, _installed(reading, kept), _policy(reading))
+
+
+def _is_in_force(paths: Paths, reading: Reading, refused: str) -> bool:
+    """Tell whether the daemon runs what was read: then nothing is to be done."""
+    stored = foreground.stored_form(paths)
+    return not refused and stored is not None and _same(stored, _policy(reading))
+
+
+def _same(one: Policy, other: Policy) -> bool:
+    """Tell whether two policies differ in the name of their file at most."""
+    return replace(one, source=other.source) == other
 
 
 def _reload(paths: Paths, new: installation.Installed, policy: Policy) -> int:
     """Put a policy in force and store it, or leave everything as it is."""
     message = {"do": "reload", **new.to_message()}
-    try:
-        answer = control.request(paths.control_socket, message)
-    except NoAnswerError as error:
-        text = "the update may still happen: sysmonlx -c shows what is in force"
-        print(f"Error: {error}; {text}.", file=sys.stderr)
-        return BAD_PARAMETERS
-    except ControlError as error:
-        print(f"Error: {error}; the old rules stay in force.", file=sys.stderr)
-        return BAD_PARAMETERS
-    if not answer.get("stored"):  # a daemon of an earlier version
-        new.write(paths)
-    _tell(answer["missing"])
+    with instance.uninterrupted():  # the daemon does all of it, or nothing
+        try:
+            answer = control.request(paths.control_socket, message)
+        except NoAnswerError as error:
+            text = "the update may still happen: sysmonlx -c shows what is in force"
+            print(f"Error: {error}; {text}.", file=sys.stderr)
+            return BAD_PARAMETERS
+        except ControlError as error:
+            print(f"Error: {error}; the old rules stay in force.", file=sys.stderr)
+            return BAD_PARAMETERS
+        if not answer.get("stored"):
+            _store(new, paths)
+    _tell(instance.Report.of(answer), policy)
     print(_in_force(policy))
     return OK
 
 
-def _tell(missing: Sequence[str]) -> None:
-    for each in missing:
+def _store(new: installation.Installed, paths: Paths) -> None:
+    """Store what a daemon of an earlier version has put in force.
+
+    Raises:
+        InstallError: it cannot be stored, and what that means.
+    """
+    try:
+        new.write(paths)
+    except InstallError as error:
+        text = f"{error}; the new rules are in force until the next start only"
+        raise InstallError(text) from error
+
+
+def _tell(report: instance.Report, policy: Policy) -> None:
+    """Say what is missing, and where the events arrive, or that they do not."""
+    for each in (*report.missing, *map(advice, report.trouble)):
         print(f"Warning: {each}", file=sys.stderr)
+    places = destinations(policy.settings)
+    print(f"Events go to {', '.join(places)}." if places else "Events go nowhere.")
 
 
 def _is_running(paths: Paths, out: TextIO, text: str) -> bool:
-    """Tell whether the daemon answers; print `text` or why it does not."""
+    """Tell whether the daemon answers; print why not, `text` where none is there."""
     if control.is_running(paths.control_socket):
         return True
-    pid = daemon_pid(paths.pid_file)
-    if pid:
-        text = f"Error: The daemon (process {pid}) does not answer: -i replaces it"
-    print(text, file=out)
+    print(why_it_is_silent(paths) or text, file=out)
     return False
 
 
@@ -295,8 +326,8 @@ def _install(
         installation.replace(paths, new)
         is_verbose = bool(line.values["DebugMode"])
         return foreground.serve(paths, watches=True, is_verbose=is_verbose)
-    _tell(installation.install(paths, new))
     policy = _policy(reading)
+    _tell(installation.install(paths, new), policy)
     if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
         print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")

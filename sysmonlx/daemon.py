@@ -26,7 +26,7 @@ from sysmonlx.enrich import Context
 from sysmonlx.errors import ControlError
 from sysmonlx.hashes import Hasher
 from sysmonlx.health import Health
-from sysmonlx.installation import run_again
+from sysmonlx.instance import run_again
 from sysmonlx.kernelfilter import KernelFilter
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
@@ -74,7 +74,8 @@ class Options:
     """How to run. `started_with` is the command line shown by event 16 without a file.
 
     `keeps_state` is off for a foreground run beside an installed daemon: it has its own
-    numbers and no control socket. `watch` sees every event.
+    numbers and no control socket. `watch` sees every event. `refused` says why the
+    policy is not that of the installed file, `ended` how the daemon before this ended.
     """
 
     paths: Paths
@@ -83,6 +84,8 @@ class Options:
     btf_path: str = ""
     watch: Callable[[int, Sequence[str]], None] | None = None
     drops_capabilities: bool = True
+    refused: str = ""
+    ended: str = ""
 
 
 class Daemon:
@@ -105,6 +108,9 @@ class Daemon:
         )
         self._control: ControlServer | None = None
         self._handlers: dict[int, Callable[[], object]] = {}
+        self._manager = service.Reports()
+        self._refused = options.refused
+        self._remarks: list[str] = []
 
     @property
     def policy(self) -> Policy:
@@ -146,7 +152,10 @@ class Daemon:
         paths = options.paths
         procfs = Procfs()
         offset = boot_offset(
-            paths.state_dir, procfs.boot_id(), store=options.keeps_state
+            paths.state_dir,
+            procfs.boot_id(),
+            store=options.keeps_state,
+            tell=self._remarks.append,
         )
         identity = Identity(machine_id(paths.machine_id_file), offset)
         self.processes = ProcessTable(identity, self.capture.layouts)
@@ -168,6 +177,7 @@ class Daemon:
             Resolver(procfs, aside=self.aside),
         )
         ids = RecordIds(paths.record_id_file if options.keeps_state else None)
+        self._remarks += [ids.warning] if ids.warning else []
         self.output = Output(ids, options.watch)
         self.output.configure(settings, partial(self._make_renderer, settings))
         self.pipeline = Pipeline(
@@ -244,6 +254,15 @@ class Daemon:
             _CONFIG, (self.pipeline.utc_now(), name, self.policy.digest_text())
         )
         self._report_state("Started")
+        ended = self.options.ended
+        self._report_error("Restart", ended and f"The service {ended}; started again")
+        self._report_error("Configuration", self._refused)
+        for text in self._remarks:
+            self._report_error("State", text)
+
+    def _report_error(self, what: str, text: str) -> None:
+        if text:
+            self.pipeline.report(_ERROR, (self.pipeline.utc_now(), what, text))
 
     def _report_state(self, state: str) -> None:
         now = self.pipeline.utc_now()
@@ -257,19 +276,14 @@ class Daemon:
         gc.disable()
         next_chores = 0.0
         has_more = False
-        watchdog_s = service.watchdog_interval_s()
-        if watchdog_s is not None:
-            self._next_watchdog = 0.0
         while not self._stopping:
             self._wait(0.0 if has_more else self._pause_s(next_chores))
             has_more = self._work()
+            self._manager.beat()
             now = time.monotonic()
             if now >= next_chores:
                 next_chores = now + _HOUSEKEEPING_S
                 self._chores()
-                if watchdog_s is not None and now >= self._next_watchdog:
-                    self._next_watchdog = now + watchdog_s / 2
-                    service.notify("WATCHDOG=1")
         self._stop()
 
     def _pause_s(self, next_chores: float) -> float:
@@ -329,6 +343,7 @@ class Daemon:
             memory.give_back()  # also cycles: none are meant to be there
         self.statistics.write_metrics()
         self.output.flush()
+        self._manager.status(self.status())
 
     def _tell_users(self) -> None:
         """Let the rules in the kernel know the names learnt since."""
@@ -351,13 +366,17 @@ class Daemon:
         if message.get("do") == "pid":
             return {"pid": os.getpid()}
         if message.get("do") == "missing":
-            return {"missing": self.missing()}
+            return self.report()
+        if message.get("do") == "reopen":
+            self.output.reopen()
+            return self.report()
         raise ControlError("The daemon does not know this request")
 
     def _reload(self, message: Message) -> Message:
         """Put a new policy in force: the programs stay attached meanwhile."""
         policy, files = _new_policy(message, self.options.paths)
         self._work()
+        self._manager.beat()
         self._in_force, troubles = self.reload.put(self._in_force, policy, files)
         now, name = self.pipeline.utc_now(), policy.source or "-"
         self.pipeline.report(_CONFIG, (now, name, policy.digest_text()))
@@ -365,7 +384,23 @@ class Daemon:
             self.pipeline.report(_ERROR, (now, "Configuration", text))
         self.output.flush()
         forget_before()
-        return {"missing": self.missing(), "stored": True}
+        self._refused = ""
+        self._manager.beat()
+        return {**self.report(), "stored": True}
+
+    def report(self) -> Message:
+        """Return what is missing, what is in trouble, and what was refused; see -i."""
+        trouble = [*self._remarks, *self.output.troubles()]
+        if self._refused:
+            trouble.insert(0, self._refused)
+        missing = self.missing()
+        return {"missing": missing, "trouble": trouble, "refused": self._refused}
+
+    def status(self) -> str:
+        """Return what is in force and what is wrong, for `systemctl status`."""
+        count = len(self.policy.ruleset.elements)
+        name = self.policy.source or "the built-in defaults"
+        return "; ".join((f"{name} ({count} event rules)", *self.report()["trouble"]))
 
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""

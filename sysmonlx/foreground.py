@@ -3,30 +3,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sysmonlx import installation, libbpf, service
+from sysmonlx import instance, libbpf, service
 from sysmonlx.catalogue import ERROR, EVENT_BY_ID
 from sysmonlx.daemon import Daemon, Options
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
 from sysmonlx.health import cpu_s
+from sysmonlx.keeper import ENDED_VARIABLE, READY_VARIABLE
 from sysmonlx.lock import PidFile
 from sysmonlx.reading import is_changed, read_data, read_installed
-from sysmonlx.ruleset import Policy
-from sysmonlx.state import Paths, load_command_line
+from sysmonlx.ruleset import FORM, Policy, Settings
+from sysmonlx.state import Paths, load_command_line, read_file
 
 if TYPE_CHECKING:
     from sysmonlx.terminal import TerminalView
 
 _OK = 0
 _FAILED = 12
-_BAD_CONFIGURATION = 87
+#: As LimitNOFILE= and LimitNICE= in the unit.
+_DESCRIPTORS = 16384
+_AUTOGROUP_NICE = "-10"
 _DEFAULT_CONFIGURATION = "default.xml"
 
 
@@ -38,34 +43,50 @@ class _View:
     show: Callable[[int, Sequence[str]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A policy to run, and why it is not that of the installed file; "" when it is."""
+
+    policy: Policy
+    refused: str = ""
+
+
 def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> int:
     """Run the installed configuration until a signal ends it.
 
     Under a service manager, or with `watches`, in this very process; else as a daemon
     of its own, and this process waits until that captures.
     """
+    if not watches and "NOTIFY_SOCKET" not in os.environ:
+        from sysmonlx.situation import advice
+
+        report = instance.start_daemon(paths)
+        for text in (*report.missing, *map(advice, report.trouble)):
+            print(f"Warning: {text}", file=sys.stderr)
+        return _OK
+    if not watches:
+        _have_what_a_service_has()
     try:
         paths.create_private()
-        policy = stored_policy(paths)
-    except SysmonlxError as error:
-        return _failed(str(error), _BAD_CONFIGURATION)
-    if watches:
-        return _run_installed(paths, policy, _view(is_verbose=is_verbose))
-    if "NOTIFY_SOCKET" in os.environ:
-        return _run_installed(paths, policy, None)
-    if installation.READY_VARIABLE in os.environ:
-        return _run_detached(paths, policy)
-    for text in installation.start_daemon():
-        print(f"Warning: {text}", file=sys.stderr)
-    return _OK
+        chosen = stored_policy(paths)
+        view = _view(is_verbose=is_verbose) if watches else None
+    except Exception as error:
+        return _failed(_reason(error), _FAILED)
+    return _run_installed(paths, chosen, view)
 
 
-def _run_detached(paths: Paths, policy: Policy) -> int:
-    import daemon  # type: ignore[import-untyped]  # python-daemon has no types
+def _have_what_a_service_has() -> None:
+    """Have enough descriptors, and a share of the processors that floods leave alone.
 
-    keep = [int(os.environ[installation.READY_VARIABLE])]
-    with daemon.DaemonContext(umask=0o077, files_preserve=keep, detach_process=True):
-        return _run_installed(paths, policy, None)
+    Where no control group weighs processors the scheduler weighs sessions, sched(7),
+    "The autogroup feature". This process has one of its own.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
+        file.write(_AUTOGROUP_NICE)
 
 
 def _view(*, is_verbose: bool) -> _View:
@@ -78,15 +99,17 @@ def _view(*, is_verbose: bool) -> _View:
     return _View(view, view.show_all)
 
 
-def _run_installed(paths: Paths, policy: Policy, view: _View | None) -> int:
+def _run_installed(paths: Paths, chosen: InForce, view: _View | None) -> int:
     command = load_command_line(paths.command_line_file)
     options = Options(
         paths,
         started_with="Defaults" if "--" in command else " ".join(command),
         btf_path=_btf_of(command),
         watch=view.show if view else None,
+        refused=chosen.refused,
+        ended=os.environ.pop(ENDED_VARIABLE, ""),
     )
-    return _run(policy, options, view)
+    return _run(chosen.policy, options, view)
 
 
 def _btf_of(command: tuple[str, ...]) -> str:
@@ -111,17 +134,15 @@ def _run(policy: Policy, options: Options, view: _View | None) -> int:
 
 def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
     started_s = time.monotonic()
-    daemon = Daemon(policy, options)
     try:
-        daemon.start()
-    except (SysmonlxError, OSError) as error:
-        daemon.close()
-        return _failed(str(error), _FAILED)
-    missing = daemon.missing()
+        daemon = _started(policy, options)
+    except Exception as error:
+        return _failed(_reason(error), _FAILED)
+    report = daemon.report()
     service.notify("READY=1")
-    installation.tell_ready(missing)
+    instance.tell_ready(report)
     if view is not None:
-        for text in missing:
+        for text in (*report["missing"], *report["trouble"]):
             print(f"Warning: {text}", file=sys.stderr)
     try:
         daemon.run()
@@ -138,50 +159,109 @@ def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
     return _OK
 
 
+def _started(policy: Policy, options: Options) -> Daemon:
+    """Return a daemon that captures: with this policy, or with what can be had of it.
+
+    Raises:
+        Exception: of the first try, when none works.
+    """
+    first: Exception | None = None
+    for each, chosen in _attempts(policy, options):
+        refused = chosen.refused
+        if first is not None:
+            what = "built-in rules" if each == Policy() else "default settings"
+            refused = f"The start failed: {_reason(first)}; the {what} are in force"
+        try:
+            return _start(each, replace(chosen, refused=refused))
+        except Exception as error:
+            first = first or error
+    assert first is not None, "there is at least one attempt"
+    raise first
+
+
+def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Options]]:
+    """Yield what to try one after the other: less of what may be the reason."""
+    yield policy, options
+    if not options.keeps_state:
+        return
+    plain = replace(options, btf_path="")
+    with_defaults = replace(policy, settings=Settings(sinks=policy.settings.sinks))
+    if with_defaults not in (policy, Policy()):
+        yield with_defaults, plain
+    if (policy, options) != (Policy(), plain):
+        yield Policy(), plain
+
+
+def _start(policy: Policy, options: Options) -> Daemon:
+    daemon = Daemon(policy, options)
+    try:
+        daemon.start()
+    except BaseException:
+        daemon.close()
+        raise
+    return daemon
+
+
+def _reason(error: BaseException) -> str:
+    """Return why something failed, in words: what is not ours needs its kind, too."""
+    if isinstance(error, SysmonlxError | OSError):
+        return str(error)
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
+
+
 def _report_failure(daemon: Daemon, error: Exception) -> None:
     """Say by an event that the daemon ends; a watch that ends must not be silent."""
     text = f"The service ends: {type(error).__name__}: {error}"
-    service.notify(f"STATUS={text}")
+    service.notify(f"STATUS={service.failed_status(' '.join(text.split()))}")
     daemon.pipeline.report(ERROR.id, (daemon.pipeline.utc_now(), "Failure", text))
     daemon.close()
 
 
 def _failed(reason: str, status: int) -> int:
-    service.notify(f"STATUS={reason}")
-    if installation.READY_VARIABLE in os.environ:
-        installation.tell_failure(reason)
+    service.notify(f"STATUS={service.failed_status(' '.join(reason.split()))}")
+    if READY_VARIABLE in os.environ:
+        instance.tell_failure(reason)
     else:
         print(f"Telemetry failed to start: {reason}", file=sys.stderr)
     return status
 
 
-def stored_policy(paths: Paths) -> Policy:
-    """Return the policy in force; read anew when the file is another than before.
+def stored_policy(paths: Paths) -> InForce:
+    """Return the policy to run; read anew when file or program are others than before.
 
-    A file that cannot be used leaves the configuration before it in force.
-
-    Raises:
-        InstallError: there is none, or it cannot be used.
+    A file that cannot be used leaves the configuration before it in force; without
+    one the built-in rules are.
     """
     stored = stored_form(paths)
-    if stored is not None and not is_changed(paths.config_file, stored):
-        return stored
-    reading = read_installed(paths)
-    if reading.policy is not None:
-        paths.write(paths.policy_file, reading.policy.to_json().encode())
-        return reading.policy
-    text = reading.text.strip().replace("\n", "; ")
-    if stored is None:
-        raise InstallError(f"{text}; use -i")
-    print(f"{text}; the configuration before this one is in force", file=sys.stderr)
-    return stored
+    is_same = stored is not None and not is_changed(paths.config_file, stored)
+    if stored is not None and is_same and stored.form == FORM:
+        return InForce(stored)
+    policy, text = _read_anew(paths)
+    if policy is not None:
+        if stored is not None and is_same:  # of another version; names are as given
+            policy = replace(policy, source=stored.source, digests=stored.digests)
+        with contextlib.suppress(InstallError):  # it is read again at the next start
+            paths.write(paths.policy_file, policy.to_json().encode())
+        return InForce(policy)
+    what = "configuration before this one is" if stored else "built-in rules are"
+    text = f"{text}; the {what} in force"
+    print(text, file=sys.stderr)
+    return InForce(stored or Policy(), text)
+
+
+def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
+    try:
+        reading = read_installed(paths)
+    except Exception as error:  # no process, no memory, a reader that died
+        return None, f"{paths.config_file}: {_reason(error)}"
+    return reading.policy, "; ".join(reading.text.split("\n")).strip("; ")
 
 
 def stored_form(paths: Paths) -> Policy | None:
     """Return the configuration as it was last read, None where none is stored."""
     try:
-        return Policy.from_json(paths.policy_file.read_text("utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Policy.from_json(read_file(paths.policy_file).decode())
+    except (OSError, ValueError):
         return None
 
 

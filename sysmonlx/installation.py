@@ -3,71 +3,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
-import select
-import signal
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sysmonlx import control, service
-from sysmonlx.errors import CaptureError, InstallError
+from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
+from sysmonlx.instance import (
+    Report,
+    interrupt,
+    runs,
+    signals_call,
+    start_daemon,
+    stop,
+    uninterrupted,
+)
 from sysmonlx.lock import daemon_pid, exclusive
 from sysmonlx.state import Paths, read_file
 
 if TYPE_CHECKING:
-    import subprocess
-
-READY_VARIABLE = "SYSMONLX_READY_FD"
-#: What a service manager tells a service, which is not meant for one of ours.
-_MANAGER_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS")
-_START_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 3.0
-_PACKAGE_PARENT = Path(__file__).resolve().parent.parent
-
-
-def run_again(*words: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
-    """Start this program once more, with these words and without input."""
-    import subprocess  # the daemon hardly ever needs it
-
-    environment = _own_environment()
-    for fd in pass_fds:
-        environment[READY_VARIABLE] = str(fd)
-    command = _own_command(*words)
-    return subprocess.Popen(
-        command, env=environment, pass_fds=pass_fds, stdin=subprocess.DEVNULL
-    )
-
-
-def _own_command(*words: str) -> list[str]:
-    """Return the command that runs this program again, from whatever directory.
-
-    -P keeps the current directory out of the module path: it may be anybody's. -I
-    does so too, and ignores the environment, where the package is installed.
-    """
-    isolation = "-I" if _is_installed() else "-P"
-    return [sys.executable, isolation, "-m", "sysmonlx", *words]
-
-
-def _own_environment() -> dict[str, str]:
-    """Return an environment in which `_own_command` finds this package."""
-    environment = dict(os.environ)
-    for name in (*_MANAGER_VARIABLES, READY_VARIABLE):
-        environment.pop(name, None)
-    if not _is_installed():
-        environment["PYTHONPATH"] = os.fspath(_PACKAGE_PARENT)
-    return environment
-
-
-def _is_installed() -> bool:
-    import site
-
-    return os.fspath(_PACKAGE_PARENT) in map(os.path.realpath, site.getsitepackages())
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +82,50 @@ def _bytes_of(path: Path) -> bytes | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """All that an installation changes, to put it back."""
+
+    stored: Installed
+    unit: service.Unit
+    was_running: bool
+
+    def put_back(self, paths: Paths) -> str:
+        """Have everything as it was; return what that is, in words.
+
+        Each step is done, whatever comes of those before.
+        """
+        steps = [_make_way, self.stored.write, self._restore_unit]
+        if self.was_running:
+            steps.append(self._start_again)
+        errors = []
+        for step in steps:
+            try:
+                step(paths)
+            except (SysmonlxError, OSError) as error:
+                errors.append(str(error))
+        if errors:
+            state = service.state_text(paths) or _state(paths)
+            errors.append(state)
+            return f"what was before cannot be had again: {'; '.join(errors)}"
+        if self.was_running:
+            return "what ran before runs again"
+        return "everything is as it was before"
+
+    def _restore_unit(self, paths: Paths) -> None:
+        service.restore_unit(paths, self.unit)
+
+    def _start_again(self, paths: Paths) -> None:
+        if self.unit.is_started:
+            service.start_unit(gives_up=False)
+        else:
+            start_daemon(paths)
+
+
+def _state(paths: Paths) -> str:
+    return "sysmonlx runs" if runs(paths) else "sysmonlx does not run"
+
+
 def replace(paths: Paths, new: Installed) -> None:
     """Stop whatever runs and store what is to run next.
 
@@ -131,51 +133,55 @@ def replace(paths: Paths, new: Installed) -> None:
         InstallError: a file cannot be written.
     """
     with exclusive(paths.state_dir):
-        stop(paths, force=True)
+        _stop_all(paths)
         new.write(paths)
 
 
-def install(paths: Paths, new: Installed) -> list[str]:
+def install(paths: Paths, new: Installed) -> Report:
     """Replace whatever runs by a daemon for `new` and wait until that captures.
 
-    When it does not, everything is as before, the instance that ran before included.
-
-    Returns:
-        What is missing on this kernel, a line each.
+    When it does not, or is interrupted, everything is as before, the instance that ran
+    before included; where that cannot be had the error says what is left.
 
     Raises:
         CaptureError, InstallError: it does not start, and why.
+        KeyboardInterrupt: by SIGINT, SIGTERM or SIGHUP; its text says what is left.
     """
-    with exclusive(paths.state_dir):
-        before, had_unit = Installed.at(paths), paths.unit_file.exists()
-        was_running = stop(paths, force=True)
+    with exclusive(paths.state_dir), signals_call(interrupt):
+        stored, unit = Installed.at(paths), service.unit_now(paths)
+        was_running = unit.is_started or runs(paths)
+        before = _Before(stored, unit, was_running)
         try:
+            _make_way(paths)
             new.write(paths)
-            return start(paths)
-        except (CaptureError, InstallError) as error:
-            before.write(paths)
-            if not had_unit:
-                service.remove_unit(paths)
-            if not was_running:
-                raise
-            start(paths)
-            text = f"{error} (what ran before runs again)"
-            raise CaptureError(text) from error
+            report = start(paths)
+            if report.refused:
+                raise CaptureError(report.refused)
+        except BaseException as error:
+            with uninterrupted():
+                outcome = before.put_back(paths)
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(outcome) from error
+            if not isinstance(error, SysmonlxError):
+                error = InstallError(f"{type(error).__name__}: {error}")
+            kind = type(error) if type(error) in _STARTING else CaptureError
+            raise kind(f"{error} ({outcome})") from error
+        return report
 
 
-def start(paths: Paths) -> list[str]:
+_STARTING = (CaptureError, InstallError)
+
+
+def start(paths: Paths) -> Report:
     """Start the installed service and wait until it captures.
-
-    Returns:
-        What is missing on this kernel, a line each.
 
     Raises:
         CaptureError, InstallError: it does not start, and why.
     """
     if service.systemd_is_running(paths):
         service.install_unit(paths, _program())
-        return list(control.request(paths.control_socket, {"do": "missing"})["missing"])
-    return start_daemon()
+        return Report.of(control.request(paths.control_socket, {"do": "missing"}))
+    return start_daemon(paths)
 
 
 def _program() -> str:
@@ -195,91 +201,23 @@ def _program() -> str:
     raise InstallError("sysmonlx is not on PATH: install it first (make install)")
 
 
-def start_daemon() -> list[str]:
-    """Start what is installed as a daemon and wait until it captures.
+def _make_way(paths: Paths) -> None:
+    """Stop what the service manager would not replace.
 
-    Returns:
-        What is missing on this kernel, a line each.
-
-    Raises:
-        CaptureError: it does not start, and why; it has ended then.
+    What it does replace runs until then: nothing is lost if we are killed before.
     """
-    reader, writer = os.pipe()
-    child = run_again("-service", pass_fds=(writer,))
-    os.close(writer)
-    with open(reader, "rb", buffering=0) as pipe:
-        answer = _first_line(pipe.fileno())
-        message = json.loads(answer or b"{}")
-        if "missing" not in message:
-            select.select([pipe], [], [], _STOP_TIMEOUT_S)  # its end closes the pipe
-    child.wait()
-    if "missing" in message:
-        return list(message["missing"])
-    raise CaptureError(message.get("error", "the daemon ended before it was ready"))
+    if service.systemd_is_running(paths) and paths.unit_file.exists():
+        pid, keeper = daemon_pid(paths.pid_file), daemon_pid(paths.keeper_file)
+        if not keeper and pid in (0, service.main_pid()):
+            return
+    stop(paths, force=True)
 
 
-def _first_line(fd: int) -> bytes:
-    data = b""
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not data.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([fd], [], [], left)[0]:
-            raise CaptureError(f"the daemon is not ready after {_START_TIMEOUT_S:g} s")
-        part = os.read(fd, 65536)
-        if not part:
-            break
-        data += part
-    return data
-
-
-def tell_ready(missing: list[str]) -> None:
-    """Tell who started this daemon that it captures."""
-    fd = _tell({"missing": missing})
-    if fd is not None:
-        os.close(fd)
-
-
-def tell_failure(reason: str) -> None:
-    """Tell who started this daemon why it ends, and by closing the pipe that it has."""
-    _tell({"error": reason})
-
-
-def _tell(message: dict[str, object]) -> int | None:
-    """Write to whoever waits; return the pipe, None when nobody does."""
-    name = os.environ.pop(READY_VARIABLE, "")
-    if not name:
-        return None
-    with contextlib.suppress(OSError):  # nobody waits any more
-        os.write(int(name), json.dumps(message).encode() + b"\n")
-    return int(name)
-
-
-def stop(paths: Paths, *, force: bool = False) -> bool:
-    """Stop a running daemon and wait for its end; False when none runs.
-
-    Raises:
-        InstallError: it does not end, and `force` is off.
-    """
-    pid = daemon_pid(paths.pid_file)
-    if not pid:
-        return False
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if daemon_pid(paths.pid_file) != pid:  # ended, the number is another's
-            return False
-        signal.pidfd_send_signal(process, signal.SIGTERM)
-        if select.select([process], [], [], _STOP_TIMEOUT_S)[0]:
-            return True
-        if not force:
-            raise InstallError(f"The daemon (pid {pid}) does not end: use -u force")
-        signal.pidfd_send_signal(process, signal.SIGKILL)
-        select.select([process], [], [], _STOP_TIMEOUT_S)
-        return True
-    finally:
-        os.close(process)
+def _stop_all(paths: Paths) -> None:
+    """Stop the service, and then whatever runs beside it."""
+    if service.systemd_is_running(paths) and paths.unit_file.exists():
+        service.stop_unit()
+    stop(paths, force=True)
 
 
 def uninstall(paths: Paths, *, force: bool = False) -> list[str]:
@@ -298,7 +236,10 @@ def uninstall(paths: Paths, *, force: bool = False) -> list[str]:
         done = service.remove_unit(paths)
         if stop(paths, force=force):
             done.append("Ended the daemon")
-        left_behind = (paths.programs_file, paths.pid_file, paths.control_socket)
+        left_behind = (
+            *(paths.programs_file, paths.pid_file, paths.control_socket),
+            *(paths.keeper_file, paths.notify_socket),
+        )
         for path in (*_stored_files(paths), *left_behind):
             done += _removed(path)
     for directory in (paths.config_dir, paths.run_dir):

@@ -37,10 +37,11 @@ class PidFile:
         self._path = path
         try:
             self._fd = self._locked()
-            os.truncate(self._fd, 0)
-            os.write(self._fd, f"{os.getpid()}\n".encode())
         except OSError as error:
             raise InstallError(f"Cannot write {path}: {error.strerror}") from error
+        with contextlib.suppress(OSError):  # a full disk: the lock alone will do
+            os.truncate(self._fd, 0)
+            os.write(self._fd, f"{os.getpid()}\n".encode())
 
     def _locked(self) -> int:
         while True:

@@ -51,6 +51,7 @@ def _policy(raw: dict[str, Any]) -> Policy:
         _settings(_fields(raw["settings"])),
         _text(raw["source"]),
         tuple(map(_pair, _list(raw["digests"]))),
+        _number(raw.get("form", 0)),
     )
 
 

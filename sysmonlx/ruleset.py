@@ -15,6 +15,10 @@ from typing import Any
 from sysmonlx.lines import DEFAULT_LIMITS_BYTES
 from sysmonlx.options import ALGORITHMS
 
+#: Another one whenever the same file means something else than before: a default has
+#: changed, say. A stored policy of another form is made anew from the file.
+FORM = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -104,13 +108,15 @@ class Policy:
     """What is in force: rules, settings, and where they came from.
 
     `source` is the file name as typed (empty: built-in defaults); `digests` maps SHA1,
-    MD5 and SHA256 to the lower-case hex digest of the very bytes that were read.
+    MD5 and SHA256 to the lower-case hex digest of the very bytes that were read. `form`
+    is another than FORM when another version of this program read the file.
     """
 
     ruleset: Ruleset = field(default_factory=Ruleset)
     settings: Settings = field(default_factory=Settings)
     source: str = ""
     digests: tuple[tuple[str, str], ...] = ()
+    form: int = FORM
 
     def digest_text(self) -> str:
         """Return the digests as Hashes shows them, "-" when there are none."""

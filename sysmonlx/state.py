@@ -91,6 +91,16 @@ class Paths:
         return self.run_dir / "sysmonlx.pid"
 
     @property
+    def keeper_file(self) -> Path:
+        """Process id of who keeps the daemon running without a service manager."""
+        return self.run_dir / "keeper.pid"
+
+    @property
+    def notify_socket(self) -> Path:
+        """Socket on which the keeper hears from the daemon."""
+        return self.run_dir / "notify.sock"
+
+    @property
     def control_socket(self) -> Path:
         """Socket that `-c`, `-u` and `-stats` speak to; mode 0600."""
         return self.run_dir / "control.sock"

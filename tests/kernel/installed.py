@@ -58,6 +58,11 @@ class Installation(Daemon):
         """The daemon's process id, 0 when none runs."""
         return daemon_pid(self.paths.pid_file)
 
+    @property
+    def keeper(self) -> int:
+        """The process id of who starts the daemon again, 0 when there is none."""
+        return daemon_pid(self.paths.keeper_file)
+
     def terminate(self) -> None:
         """Stop the daemon as a service manager would, and wait for its end."""
         pid = self.pid
@@ -117,19 +122,19 @@ def removed_afterwards(made: Installation) -> Iterator[Installation]:
     try:
         yield made
     finally:
-        pid = made.pid
-        if pid:
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGKILL)
-            assert end_of(pid)
+        for pid in (made.keeper, made.pid):  # the keeper would start another
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                assert end_of(pid)
 
 
 def daemons_below(root: Path) -> list[int]:
-    """Return every daemon that has this root, by its environment."""
+    """Return every daemon that has this root, by its environment; no keeper."""
+    keeper = daemon_pid(Paths(root).keeper_file)
     wanted = f"{ROOT_VARIABLE}={root}".encode()
     found = []
     for name in os.listdir("/proc"):
-        if name.isdecimal():
+        if name.isdecimal() and int(name) != keeper:
             try:
                 command = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
                 variables = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")

@@ -271,11 +271,13 @@ def test_terminated_daemon_writes_everything_and_ends_within_two_seconds(
 def test_killed_daemon_leaves_nothing_that_blocks_the_next_start(
     installed: Installation,
 ) -> None:
-    first = installed.pid
-    os.kill(first, signal.SIGKILL)
-    assert end_of(first)
+    for pid in (installed.keeper, installed.pid):
+        os.kill(pid, signal.SIGKILL)
+        assert end_of(pid)
     assert installed.paths.control_socket.exists()
-    assert installed.call("-c").stdout == "Sysmon is not running\n"
+    assert installed.call("-c").stdout == (
+        "Error: Sysmon is installed and does not run: -service starts it\n"
+    )
     installed.install()
     installed.settle()
     assert daemons_below(installed.root) == [installed.pid]
@@ -284,9 +286,9 @@ def test_killed_daemon_leaves_nothing_that_blocks_the_next_start(
 
 
 def test_pid_file_of_the_dead_names_no_stranger(installed: Installation) -> None:
-    pid = installed.pid
-    os.kill(pid, signal.SIGKILL)
-    assert end_of(pid)
+    for pid in (installed.keeper, installed.pid):
+        os.kill(pid, signal.SIGKILL)
+        assert end_of(pid)
     with subprocess.Popen(["/bin/sleep", "60"]) as stranger:
         installed.paths.pid_file.write_text(f"{stranger.pid}\n")
         assert installed.call("-u", "force").returncode == 0

@@ -34,8 +34,8 @@ SYSTEM = """
 """
 WIRING = """
     __init__ __main__ capture census cli commands control counters daemon floods
-    foreground health installation kernel kernelfilter output pipeline reading
-    reload statistics
+    foreground health installation instance keeper kernel kernelfilter output
+    pipeline reading reload situation statistics
 """
 LAYERS = {
     name: number
