@@ -216,12 +216,22 @@ def _configure(
         if not _is_reread(line, paths):
             kept = ("sysmonlx", *words, *_kept_btf(line, paths))
             return _reload(paths, _installed(reading, kept), _policy(reading))
-        answer = control.request(paths.control_socket, {"do": "reopen"})
-        if _is_in_force(paths, reading, answer["refused"]):
+        report = _reopened(paths)
+        if _is_in_force(paths, reading, report.refused):
+            _tell(report, _policy(reading))
             print(_in_force(_policy(reading)))
             return OK
         kept = load_command_line(paths.command_line_file)
         return _reload(paths, _installed(reading, kept), _policy(reading))
+
+
+def _reopened(paths: Paths) -> instance.Report:
+    """Have the daemon open its log files anew; one of version 0.1.0 cannot."""
+    try:
+        answer = control.request(paths.control_socket, {"do": "reopen"})
+    except ControlError:
+        return instance.Report()
+    return instance.Report.of(answer)
 
 
 def _is_in_force(paths: Paths, reading: Reading, refused: str) -> bool:

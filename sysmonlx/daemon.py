@@ -354,7 +354,8 @@ class Daemon:
         """Open the sinks anew; a changed configuration file is read by a child."""
         self.output.reopen()
         path = self.options.paths.config_file
-        if self.options.keeps_state and is_changed(path, self.policy):
+        is_other = bool(self._refused) or is_changed(path, self.policy)
+        if self.options.keeps_state and is_other:
             with contextlib.suppress(OSError):
                 self._children.append(run_again("-c", os.fspath(path)))
 

@@ -253,7 +253,7 @@ def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
     try:
         reading = read_installed(paths)
     except Exception as error:  # no process, no memory, a reader that died
-        return None, f"{paths.config_file}: {_reason(error)}"
+        return None, f"Cannot read {paths.config_file}: {_reason(error)}"
     return reading.policy, "; ".join(reading.text.split("\n")).strip("; ")
 
 
