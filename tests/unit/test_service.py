@@ -17,6 +17,9 @@ from sysmonlx import service
 from sysmonlx.errors import InstallError
 from sysmonlx.state import Paths, write_private
 
+#: As version 0.1.0 wrote it: five starts in 90 s, and no watchdog.
+OLD_UNIT = Path(__file__).parents[1] / "data" / "version-0.1.0" / service.UNIT
+
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$@" >> "$CALLS"
@@ -125,10 +128,12 @@ def test_unit_is_put_back_as_it_was(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, enabled: str, word: str
 ) -> None:
     monkeypatch.setenv("ENABLED", enabled)
-    machine.unit_file.write_text("[Service]\nExecStart=/bin/old\n")
+    machine.unit_file.write_bytes(OLD_UNIT.read_bytes())
     before = service.unit_now(machine)
     assert before.is_started
     service.install_unit(machine, "/usr/bin/sysmonlx")
+    text = machine.unit_file.read_text()
+    assert text == service.unit_text("/usr/bin/sysmonlx", 252)
     machine.calls.unlink()
     service.restore_unit(machine, before)
     assert machine.unit_file.read_bytes() == before.text
