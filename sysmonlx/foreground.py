@@ -213,8 +213,10 @@ def _report_failure(daemon: Daemon, error: Exception) -> None:
     """Say by an event that the daemon ends; a watch that ends must not be silent."""
     text = f"The service ends: {type(error).__name__}: {error}"
     service.notify(f"STATUS={service.failed_status(' '.join(text.split()))}")
-    daemon.pipeline.report(ERROR.id, (daemon.pipeline.utc_now(), "Failure", text))
-    daemon.close()
+    with contextlib.suppress(Exception):  # the first failure is the one to be told
+        daemon.pipeline.report(ERROR.id, (daemon.pipeline.utc_now(), "Failure", text))
+    with contextlib.suppress(Exception):
+        daemon.close()
 
 
 def _failed(reason: str, status: int) -> int:

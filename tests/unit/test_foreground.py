@@ -378,3 +378,20 @@ def test_reason_of_any_failure_is_said_to_the_starter(
     status = foreground._run_alone(CHOSEN, Options(Paths(tmp_path)), None)
     assert status == 12
     assert capsys.readouterr().err == f"Telemetry failed to start: {text}\n"
+
+
+def test_failure_that_cannot_be_reported_still_closes() -> None:
+    class Broken:
+        closed = 0
+
+        @property
+        def pipeline(self) -> object:
+            raise MemoryError
+
+        def close(self) -> None:
+            self.closed += 1
+            raise OSError
+
+    daemon: Any = Broken()
+    foreground._report_failure(daemon, RuntimeError("on purpose"))
+    assert daemon.closed == 1
