@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
+import time
 from collections.abc import Iterable
+from functools import cache
 
 from sysmonlx.errors import CaptureError
 
@@ -31,6 +34,9 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 #: capset(2): the version with two words for each set.
 _VERSION_3 = 0x20080522
 _MOST_CAPABILITIES = 64
+
+#: A thread that was just started gives up its own within this time.
+_THREADS_WAIT_S = 1.0
 
 
 class _Header(ctypes.Structure):
@@ -70,11 +76,9 @@ def drop(keep: frozenset[int] = KEPT) -> frozenset[int]:
     ambient sets are emptied, set-user-ID programs give nothing.
 
     Raises:
-        CaptureError: the kernel refused, or other threads run (they would keep theirs).
+        CaptureError: the kernel refused, or another thread has more: each has its own.
     """
-    threads = len(os.listdir("/proc/self/task"))
-    if threads != 1:
-        raise CaptureError(f"Cannot drop capabilities: {threads} threads run")
+    _await_threads(keep)
     libc = _libc()
     _checked(_prctl(libc, _PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
     _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)  # Linux 4.3 or newer
@@ -85,6 +89,44 @@ def drop(keep: frozenset[int] = KEPT) -> frozenset[int]:
     if left - keep:
         raise CaptureError(f"Cannot drop capabilities: {sorted(left - keep)} stay")
     return left
+
+
+def drop_in_thread() -> None:
+    """Give up every capability of the calling thread, for good; others keep theirs.
+
+    Raises:
+        CaptureError: the kernel refused.
+    """
+    libc = _libc()
+    _checked(_prctl(libc, _PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
+    _capset(libc, ())
+
+
+def _await_threads(keep: frozenset[int]) -> None:
+    deadline = time.monotonic() + _THREADS_WAIT_S
+    while more := _threads_with_more(keep):
+        if time.monotonic() > deadline:
+            text = f"other threads keep theirs ({more})"
+            raise CaptureError(f"Cannot drop capabilities: {text}")
+        time.sleep(0.001)
+
+
+def _threads_with_more(keep: frozenset[int]) -> int:
+    """Return how many other threads have a capability that is not to be kept."""
+    own = str(threading.get_native_id())
+    beyond = ~sum(1 << number for number in keep)
+    found = [_permitted(name) for name in os.listdir("/proc/self/task") if name != own]
+    return sum(1 for each in found if each & beyond)
+
+
+def _permitted(thread: str) -> int:
+    """Return the permitted set of a thread as bits, none when it has ended: proc(5)."""
+    try:
+        with open(f"/proc/self/task/{thread}/status", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(text.partition(b"\nCapPrm:")[2].split(maxsplit=1)[0], 16)
 
 
 def _capget() -> ctypes.Array[_Data]:
@@ -112,6 +154,7 @@ def _prctl(libc: ctypes.CDLL, option: int, argument: int) -> int:
     return int(libc.prctl(option, unsigned(argument), unsigned(0), unsigned(0), 0))
 
 
+@cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 

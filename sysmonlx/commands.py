@@ -32,6 +32,7 @@ from sysmonlx.helptext import config_help, usage
 from sysmonlx.listing import listing, rule_lines
 from sysmonlx.lock import exclusive
 from sysmonlx.reading import EMPTY, Reading, read_file, read_installed, read_options
+from sysmonlx.rootfiles import write_typed
 from sysmonlx.ruleset import Policy
 from sysmonlx.situation import advice, destinations, why_it_is_silent
 from sysmonlx.state import Paths, command_line_bytes, load_command_line
@@ -169,7 +170,7 @@ def _write_developer_files(line: CommandLine, policy: Policy) -> int | None:
 
 def _write(name: str, data: bytes) -> int:
     try:
-        Path(name).write_bytes(data)
+        write_typed(name, data)
     except OSError as error:
         print(f"Error: Cannot write {name}: {error.strerror}", file=sys.stderr)
         return WRITE_ERROR

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sysmonlx.errors import InstallError
+from sysmonlx.rootfiles import open_file
 
 #: struct flock of fcntl(2) with the C library's padding: type, whence, start, length,
 #: pid.
 _FLOCK = struct.Struct("@hhqqi0q")
-_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class PidFile:
@@ -45,7 +45,7 @@ class PidFile:
 
     def _locked(self) -> int:
         while True:
-            fd = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
+            fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -70,7 +70,7 @@ def daemon_pid(path: Path) -> int:
         InstallError: it is in a PID namespace that we do not see.
     """
     try:
-        fd = os.open(path, _FLAGS)
+        fd = open_file(path, os.O_RDWR)
     except OSError:
         return 0
     try:

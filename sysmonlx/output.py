@@ -131,7 +131,7 @@ class Output:
             self._write(events[start : start + _TOGETHER])
         if not events:
             for channel in self._channels:
-                if channel.sink.spooled_bytes:
+                if channel.sink.spooled_bytes or channel.sink.trouble:
                     channel.sink.flush()
 
     def _write(self, events: Sequence[Event]) -> None:

@@ -6,15 +6,18 @@ No sink blocks, and none raises for what happens outside; see `spool`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
 import socket
 import stat
-import time
+from functools import partial
 from typing import Protocol
 
+from sysmonlx.filecall import Call
 from sysmonlx.lines import Lines
+from sysmonlx.rootfiles import open_file
 from sysmonlx.spool import (
     RETRY_S,
     SPOOL_LIMIT_BYTES,
@@ -22,10 +25,8 @@ from sysmonlx.spool import (
     SpoolingSink,
     wait_writable,
 )
+from sysmonlx.streams import CHUNK_BYTES, Stream, StreamSink, examined
 from sysmonlx.syslog import SEND_FLAGS, Datagrams, log_socket, prefix
-
-#: Bytes of one write to a stream or a file.
-CHUNK_BYTES = 256 << 10
 
 #: A reader that is gone for good, as far as standard output goes.
 _CLOSED = {errno.EPIPE, errno.EBADF, errno.EIO}
@@ -166,10 +167,10 @@ class SyslogSink(SpoolingSink):
         return True
 
 
-class FileSink(SpoolingSink):
-    """A file that lines are appended to; a new one is for its owner alone.
+class FileSink(StreamSink):
+    """A file that lines are appended to, or a FIFO; a new file is for its owner alone.
 
-    A full disk is tried again every `retry_s` seconds, and goes on within the line.
+    Where it may be is told in `rootfiles`.
     """
 
     def __init__(
@@ -178,60 +179,23 @@ class FileSink(SpoolingSink):
         spool_limit_bytes: int = SPOOL_LIMIT_BYTES,
         retry_s: float = RETRY_S,
     ) -> None:
-        super().__init__(spool_limit_bytes, retry_s)
         self._path = path
-        self._fd: int | None = None
-        self._stuck = False
-        self._connected()
+        super().__init__(path, spool_limit_bytes, retry_s)
 
-    def fileno(self) -> int | None:
-        """Return a FIFO's descriptor; a regular file cannot be polled."""
-        return None if self._fd is None or _is_regular(self._fd) else self._fd
+    def _opened(self) -> Stream:
+        return examined(_appended(self._path))
 
-    def reopen(self) -> None:
-        """Open the path anew: the file was moved away."""
-        self._disconnect()
-        self._retry_at = 0.0
-        self._connected()  # who rotates waits for the new file
-        self.flush()
-
-    def _connected(self) -> bool:
-        if self._fd is not None and not self._stuck:
-            return True
-        if not self._may_retry():
-            return False
-        self._stuck = False
-        try:
-            self._fd = _appended(self._path) if self._fd is None else self._fd
-            self.trouble = ""
-        except OSError as error:
-            self.trouble = f"{self._path}: {error.strerror}"
-        return self._fd is not None
-
-    def _disconnect(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-        self._spool.restart()
-
-    def _write_some(self) -> bool:
-        if self._fd is None:
-            return False
-        data = self._spool.chunk(b"\n", CHUNK_BYTES)
-        self._spool.written(os.write(self._fd, data), b"\n")
-        return True
+    def _close(self, stream: Stream) -> None:
+        close_aside(stream)
 
     def _failed(self, error: OSError) -> bool:
-        if error.errno not in TRY_LATER:
-            self.trouble = f"{self._path}: {error.strerror}"
-            self._stuck = True
-            self._retry_at = time.monotonic() + self._retry_s
-            if error.errno == errno.EPIPE:
-                self._disconnect()
+        super()._failed(error)
+        if error.errno == errno.EPIPE:
+            self._disconnect()
         return False
 
 
-class StdoutSink(SpoolingSink):
+class StdoutSink(StreamSink):
     """Standard output. Once its reader is gone, everything is lost, and counted.
 
     The descriptor may be shared with other programs, so it stays blocking: it is
@@ -239,50 +203,62 @@ class StdoutSink(SpoolingSink):
     """
 
     def __init__(self, fd: int = 1, spool_limit_bytes: int = SPOOL_LIMIT_BYTES) -> None:
-        super().__init__(spool_limit_bytes, 0)
         self._fd: int | None = fd
-
-    def fileno(self) -> int | None:
-        """Return the descriptor of a pipe or terminal; a file cannot be polled."""
-        return None if self._fd is None or _is_regular(self._fd) else self._fd
+        super().__init__("standard output", spool_limit_bytes, 0)
 
     def reopen(self) -> None:
         """Do nothing: standard output cannot be opened anew."""
 
+    def _opened(self) -> Stream:
+        return examined(-1 if self._fd is None else self._fd)
+
+    def _close(self, stream: Stream) -> None:
+        """Do nothing: it is not ours to close."""
+
     def _connected(self) -> bool:
         if self._fd is None:
             self._spool.drop_all("output closed")
-        return self._fd is not None
+            return False
+        return super()._connected()
 
-    def _disconnect(self) -> None:
-        self._fd = None  # not ours to close
-
-    def _write_some(self) -> bool:
-        if self._fd is None or not wait_writable(self._fd, 0):
+    def _write_here(self, stream: Stream) -> bool:
+        if not wait_writable(stream.fd, 0):
             return False
         data = self._spool.chunk(b"\n", select.PIPE_BUF)
-        self._spool.written(os.write(self._fd, data), b"\n")
+        self._took(os.write(stream.fd, data))
         return True
 
     def _failed(self, error: OSError) -> bool:
-        if error.errno in TRY_LATER:
-            return False
-        self.trouble = f"standard output: {error.strerror}"
-        if error.errno in _CLOSED:
-            self._disconnect()
-        return error.errno in _CLOSED
+        if error.errno not in _CLOSED:
+            return super()._failed(error)
+        self.trouble = f"{self._name}: {error.strerror}"
+        self._disconnect()
+        self._fd = None
+        return True
+
+
+def close_aside(stream: Stream) -> None:
+    """Close a descriptor; in a thread where even that may take any time.
+
+    Where no thread can be started it stays open: better that than to wait.
+    """
+    if not stream.goes_aside:
+        os.close(stream.fd)
+        return
+    with contextlib.suppress(OSError):
+        Call(partial(os.close, stream.fd))
 
 
 def _appended(path: str) -> int:
-    """Open a file to append to, beginning a line; O_NONBLOCK is for a FIFO's sake.
+    """Open a file to append to, beginning a line.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or others have a say in what it is.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    fd = open_file(path, flags, regular_only=False)
     try:
-        if _is_regular(fd) and _ends_within_line(path):
+        if stat.S_ISREG(os.fstat(fd).st_mode) and _ends_within_line(fd):
             os.write(fd, b"\n")
     except OSError:
         os.close(fd)
@@ -290,15 +266,8 @@ def _appended(path: str) -> int:
     return fd
 
 
-def _ends_within_line(path: str) -> bool:
-    with open(path, "rb") as file:
+def _ends_within_line(fd: int) -> bool:
+    with open(f"/proc/self/fd/{fd}", "rb") as file:  # the same file, for reading
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         return file.read(1) not in (b"", b"\n")
-
-
-def _is_regular(fd: int) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(fd).st_mode)
-    except OSError:
-        return False

@@ -34,6 +34,7 @@ class Spool:
         self.delivered = 0
         self.losses: dict[str, int] = {}
         self._written_bytes = 0  # of the first message
+        self._held = 0  # messages that are being written
 
     def add(self, messages: list[bytes]) -> None:
         """Take messages, for the moment beyond the limit."""
@@ -42,9 +43,8 @@ class Spool:
 
     def trim(self) -> None:
         """Give up the newest messages that exceed the limit."""
-        while self.size_bytes > self.limit_bytes and len(self.messages) > (
-            self._written_bytes > 0
-        ):
+        kept = max(self._held, self._written_bytes > 0)
+        while self.size_bytes > self.limit_bytes and len(self.messages) > kept:
             self.size_bytes -= len(self.messages.pop())
             self.lose("spool full", 1)
 
@@ -62,7 +62,7 @@ class Spool:
         if self.messages:
             self.lose(reason, len(self.messages))
         self.messages.clear()
-        self.size_bytes = self._written_bytes = 0
+        self.size_bytes = self._written_bytes = self._held = 0
 
     def sent(self, count: int) -> None:
         """Forget the first `count` messages: they are delivered."""
@@ -73,6 +73,19 @@ class Spool:
 
     def chunk(self, end: bytes, limit_bytes: int) -> bytes:
         """Return the next bytes of a stream in which `end` ends a message."""
+        data, _ = self._next(end, limit_bytes)
+        return data
+
+    def hold(self, end: bytes, limit_bytes: int) -> bytes:
+        """Return `chunk`; its messages are not given up before `release`."""
+        data, self._held = self._next(end, limit_bytes)
+        return data
+
+    def release(self) -> None:
+        """Treat held messages as any others again."""
+        self._held = 0
+
+    def _next(self, end: bytes, limit_bytes: int) -> tuple[bytes, int]:
         size = 0
         taken = []
         for message in self.messages:
@@ -81,7 +94,8 @@ class Spool:
             if size - self._written_bytes >= limit_bytes:
                 break
         data = end.join((*taken, b""))
-        return data[self._written_bytes : self._written_bytes + limit_bytes]
+        start = self._written_bytes
+        return data[start : start + limit_bytes], len(taken)
 
     def written(self, size_bytes: int, end: bytes) -> None:
         """Account for bytes of `chunk` that were written."""

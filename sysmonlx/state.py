@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sysmonlx import rootfiles
 from sysmonlx.errors import InstallError
 
 ROOT_VARIABLE = "SYSMONLX_ROOT"
@@ -136,9 +137,12 @@ def private_directory(path: Path) -> None:
         InstallError: it cannot be made, is a link, or belongs to someone else.
     """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
+        parent = rootfiles.open_directory(path.parent, makes=True)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path.name, 0o700, dir_fd=parent)
+        finally:
+            os.close(parent)
         fd = _open_own_directory(path)
         try:
             if stat.S_IMODE(os.fstat(fd).st_mode) != 0o700:
@@ -191,7 +195,7 @@ class StagedFile:
             raise self._error(error) from error
         try:
             self._had_file = _refuse_what_is_no_file(path.name, self._directory)
-            _write_new(self._new, data, mode, self._directory)
+            rootfiles.write_new(self._directory, self._new, data, mode)
             if self._had_file:
                 self._keep_old(mode)
         except BaseException as error:
@@ -208,7 +212,7 @@ class StagedFile:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
                 raise
-            _write_new(self._old, self._path.read_bytes(), mode, fd)
+            rootfiles.write_new(fd, self._old, self._path.read_bytes(), mode)
 
     def _rename(self, name: str, other: str) -> None:
         fd = self._directory
@@ -259,7 +263,12 @@ class StagedFile:
 
 
 def _open_own_directory(path: Path) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    walked = rootfiles.open_directory(path, follows_last=False)
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        fd = os.open(".", flags, dir_fd=walked)  # fsync(2) needs more than O_PATH
+    finally:
+        os.close(walked)
     found = os.fstat(fd)
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         os.close(fd)
@@ -280,17 +289,6 @@ def _refuse_what_is_no_file(name: str, directory: int) -> bool:
     if not stat.S_ISREG(found.st_mode):
         raise InstallError(f"Cannot write {name}: there is something else, no file")
     return True
-
-
-def _write_new(name: str, data: bytes, mode: int, directory: int) -> None:
-    """Make a file that did not exist; its data is on disk when this returns."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, 0o600, dir_fd=directory)
-    with open(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(fd, mode)
-        os.fsync(fd)
 
 
 def read_file(path: Path, limit_bytes: int = FILE_LIMIT_BYTES) -> bytes:
@@ -332,8 +330,7 @@ class RecordIds:
         self._next = memoryview(memory).cast("Q")
 
     def _open(self, path: Path) -> mmap.mmap:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        fd = rootfiles.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             size = os.fstat(fd).st_size
             if size != _COUNTER_BYTES:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sysmonlx.books import RECORD_OF, by_event, gaps
 from sysmonlx.builders import BUILDERS
-from sysmonlx.catalogue import EVENT_BY_ID
+from sysmonlx.catalogue import ERROR, EVENT_BY_ID
 from sysmonlx.health import cpu_s
+from sysmonlx.metrics import MetricsFile
 
 if TYPE_CHECKING:
     from sysmonlx.daemon import Daemon
@@ -33,6 +33,8 @@ class Statistics:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._started_s = time.time()
+        self._metrics = MetricsFile()
+        self._told = ""
 
     def collect(self) -> Snapshot:
         """Return all counters, as plain data.
@@ -64,7 +66,7 @@ class Statistics:
             "lines": lines,
             "sinks": {
                 "lost": daemon.output.losses(),
-                "trouble": daemon.output.troubles(),
+                "trouble": self.troubles(),
             },
             "programs": {
                 name: {"run_time_ns": time_ns, "runs": runs, "missed": misses}
@@ -142,12 +144,23 @@ class Statistics:
         """Write the Prometheus text file where the configuration asks for one."""
         path = self._daemon.policy.settings.metrics_file
         if not path:
+            self._metrics.trouble = ""
             return
-        with contextlib.suppress(OSError):
-            temporary = f"{path}.{os.getpid()}"
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(prometheus(self.collect()))
-            os.replace(temporary, path)
+        self._metrics.write(path, prometheus(self.collect()).encode())
+        self._tell(self._metrics.trouble)
+
+    def _tell(self, trouble: str) -> None:
+        """Report by an event why there are no metrics; the same reason only once."""
+        if trouble in ("", self._told):
+            return
+        self._told = trouble
+        pipeline = self._daemon.pipeline
+        pipeline.report(ERROR.id, (pipeline.utc_now(), "MetricsFile", trouble))
+
+    def troubles(self) -> list[str]:
+        """Return why sinks and the metrics are not written at present."""
+        metrics = self._metrics.trouble
+        return [*self._daemon.output.troubles(), *([metrics] if metrics else [])]
 
 
 def rss_bytes() -> int:

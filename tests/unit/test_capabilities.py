@@ -120,9 +120,29 @@ def test_threads_that_would_keep_theirs_are_an_error() -> None:
         thread = threading.Thread(target=stop.wait)
         thread.start()
         before = capabilities.effective()
-        with pytest.raises(CaptureError, match="2 threads run"):
+        with pytest.raises(CaptureError, match="other threads keep theirs"):
             capabilities.drop()
         assert capabilities.effective() == before
+        stop.set()
+        thread.join()
+
+    in_child(check)
+
+
+def test_thread_that_gave_up_its_own_is_no_hindrance() -> None:
+    def check() -> None:
+        stop, dropped = threading.Event(), threading.Event()
+
+        def work() -> None:
+            capabilities.drop_in_thread()
+            dropped.set()
+            stop.wait()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        capabilities.drop()
+        assert dropped.is_set()
+        assert capabilities.effective() <= KEPT
         stop.set()
         thread.join()
 

@@ -6,12 +6,14 @@ import resource
 import signal
 import socket
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sysmonlx.metrics import MetricsFile
 from sysmonlx.sinks import FileSink, Sink, StdoutSink, SyslogSink
 
 WALL_S = 1767607205
@@ -354,3 +356,71 @@ def test_output_to_a_file_is_not_polled(path: Path) -> None:
         assert sink.fileno() is None
         sink.close(0)
     assert path.read_bytes().splitlines() == numbered(0, 3)
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let no thread be started, as with pids.max reached."""
+
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    return monkeypatch
+
+
+def test_file_without_a_thread_to_open_it_is_tried_again(
+    path: Path, no_threads: pytest.MonkeyPatch
+) -> None:
+    sink = FileSink(str(path), retry_s=0)
+    sink.write([b"one"], WALL_S)
+    assert sink.trouble == f"{path}: no thread can be started"
+    no_threads.undo()
+    sink.flush()
+    assert (path.read_bytes(), sink.trouble) == (b"one\n", "")
+    sink.close(0)
+
+
+def test_metrics_without_a_thread_are_tried_again(
+    path: Path, no_threads: pytest.MonkeyPatch
+) -> None:
+    metrics = MetricsFile()
+    metrics.write(str(path), b"one")
+    assert metrics.trouble == f"{path}: no thread can be started"
+    no_threads.undo()
+    deadline = time.monotonic() + 5
+    while metrics.trouble and time.monotonic() < deadline:
+        metrics.write(str(path), b"two")
+    assert path.read_bytes() == b"two"
+    assert metrics.trouble == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: changes owners")
+def test_planted_link_is_refused_at_once_and_after_rotation(tmp_path: Path) -> None:
+    victim, log = tmp_path / "victim", tmp_path / "log"
+    victim.write_bytes(b"precious")
+    log.symlink_to(victim)
+    sink = FileSink(str(log), retry_s=0)
+    sink.write([b"one"], WALL_S)
+    assert sink.trouble == f"{log}: the file is a symbolic link"
+    log.unlink()
+    sink.flush()
+    assert (log.read_bytes(), sink.trouble) == (b"one\n", "")
+    os.rename(log, tmp_path / "log.1")
+    log.write_bytes(b"")
+    os.chown(log, 104, 4)  # what "create 640 syslog adm" of logrotate does
+    sink.reopen()
+    sink.write([b"two"], WALL_S)
+    assert sink.trouble == f"{log}: the file belongs to the user 104, not to root"
+    sink.close(0)
+    assert sink.losses == {"not written at stop": 1}
+    assert victim.read_bytes() == b"precious"
+
+
+def test_trouble_ends_with_its_cause_though_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "log"
+    sink = FileSink(str(path), retry_s=0)
+    path.parent.mkdir()
+    sink.flush()
+    assert sink.trouble == ""
+    sink.close(0)

@@ -88,11 +88,26 @@ def test_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 
 @NEEDS_ROOT
+def test_link_of_another_user_on_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir(mode=0o700)
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    (tmp_path / "theirs/link").symlink_to(tmp_path / "victim")
+    for path in (tmp_path / "theirs/link", tmp_path / "theirs"):
+        with pytest.raises(InstallError, match="theirs belongs to the user 12345"):
+            write_private(path / "file", b"x")
+        with pytest.raises(InstallError, match="theirs belongs to the user 12345"):
+            state.private_directory(path / "new")
+    assert "not to root" in RecordIds(tmp_path / "theirs/link/id").warning
+    assert os.listdir(tmp_path / "victim") == []
+
+
+@NEEDS_ROOT
 def test_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "theirs"
     path.mkdir()
     os.chown(path, 12345, 12345)
-    with pytest.raises(InstallError, match="others may write"):
+    with pytest.raises(InstallError, match="theirs belongs to the user 12345"):
         state.private_directory(path)
 
 
@@ -125,8 +140,12 @@ def test_link_in_the_way_is_refused_and_its_target_untouched(home: Path) -> None
 
 def test_directory_that_others_may_write_to_is_refused(home: Path) -> None:
     home.chmod(0o777)
+    with pytest.raises(InstallError, match="state is writable by all"):
+        write_private(home / "file", b"x")
+    home.chmod(0o770)
     with pytest.raises(InstallError, match="others may write"):
         write_private(home / "file", b"x")
+    assert os.listdir(home) == []
 
 
 def test_missing_directory_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""The file of counters that another program collects, written anew again and again."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from sysmonlx.filecall import Call
+from sysmonlx.rootfiles import open_directory, replace
+
+
+class MetricsFile:
+    """Writes in a thread: whatever the file system does, nobody waits for it."""
+
+    def __init__(self) -> None:
+        self.trouble = ""
+        """Why the file is not written at present, with its path; else empty."""
+        self._path = ""
+        self._writing: Call[None] | None = None
+
+    def write(self, path: str, data: bytes) -> None:
+        """Have the file written; skipped while the one before is still under way."""
+        if self._writing is not None and not self._has_ended(self._writing):
+            return
+        self._path = path
+        try:
+            self._writing = Call(partial(_replace, path, data))
+        except OSError as error:
+            self._say(error.strerror)
+
+    def _has_ended(self, call: Call[None]) -> bool:
+        if not call.wait(0):
+            if call.is_late:
+                self._say("does not answer")
+            return False
+        self._writing = None
+        try:
+            call.result()
+            self.trouble = ""
+        except OSError as error:
+            self._say(error.strerror)
+        return True
+
+    def _say(self, reason: str | None) -> None:
+        self.trouble = f"{self._path}: {reason}"
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Replace the file in its directory, which only root may have a say in.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder, name = os.path.split(path)
+    directory = open_directory(folder)
+    try:
+        replace(directory, name, data)
+    finally:
+        os.close(directory)
