@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -25,6 +26,7 @@ KEPT = frozenset(
 )
 
 #: Numbers of prctl(2), from <linux/prctl.h>.
+_PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -34,6 +36,9 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 #: capset(2): the version with two words for each set.
 _VERSION_3 = 0x20080522
 _MOST_CAPABILITIES = 64
+
+#: The user and group that own nothing.
+_NOBODY = 65534
 
 #: A thread that was just started gives up its own within this time.
 _THREADS_WAIT_S = 1.0
@@ -100,6 +105,35 @@ def drop_in_thread() -> None:
     libc = _libc()
     _checked(_prctl(libc, _PR_SET_NO_NEW_PRIVS, 1), "no_new_privs")
     _capset(libc, ())
+
+
+def become_nobody() -> None:
+    """Become the user "nobody", for good, as far as this process may.
+
+    What it has of capabilities is not in force afterwards, and goes with `keep_only`.
+    """
+    libc = _libc()
+    _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    for number in bounding():
+        _prctl(libc, _PR_CAPBSET_DROP, number)
+    _prctl(libc, _PR_SET_KEEPCAPS, 1)
+    with contextlib.suppress(OSError):
+        os.setgroups([])
+    with contextlib.suppress(OSError):
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+    with contextlib.suppress(OSError):
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    _prctl(libc, _PR_SET_KEEPCAPS, 0)
+
+
+def keep_only(keep: frozenset[int]) -> None:
+    """Keep no capability but those of `keep`, in this thread, for good.
+
+    Raises:
+        CaptureError: the kernel refused.
+    """
+    _capset(_libc(), _members(_capget(), "permitted") & keep)
 
 
 def _await_threads(keep: frozenset[int]) -> None:

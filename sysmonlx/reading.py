@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: MIT
 """Configuration files to policies, in a child process.
 
-lxml and xmlschema take 40 MB that the daemon must not keep: a child reads, the parent
-gets the policy as JSON and the remarks as text.
+lxml and xmlschema take 40 MB that the daemon must not keep, and are large programs that
+work on what somebody wrote: a child that gave up all its rights reads, the parent gets
+the policy as JSON and the remarks as text.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+from sysmonlx import apart
+from sysmonlx.confined import CPU_S, MEMORY_BYTES, confine
 from sysmonlx.errors import SysmonlxError, UsageError
 from sysmonlx.ruleset import Policy
 from sysmonlx.state import Paths, load_command_line
@@ -23,6 +28,14 @@ if TYPE_CHECKING:
 
 #: The configuration in which every event type keeps its default.
 EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>\n'
+
+#: The largest file that is read. Published ones of 10,000 lines have 1 MB.
+LIMIT_BYTES = 8 << 20
+#: What the child may answer, and how long that may take on a busy machine.
+_ANSWER_BYTES = 64 << 20
+_TIMEOUT_S = 2.0 * CPU_S
+#: What the child imports when it has given up its rights.
+_LIBRARIES = ("lxml", "xmlschema", "elementpath")
 
 #: Directories that may be links to others; a rule that names them never matches.
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
@@ -46,12 +59,45 @@ def directory_links() -> dict[str, str]:
 
 
 def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> Reading:
-    """Read a configuration file, named in messages as typed."""
+    """Read a configuration file, named in messages as typed.
+
+    Raises:
+        SysmonlxError: the child died.
+    """
     try:
-        data = path.read_bytes()
+        data = _fetched(path)
     except OSError as error:
         return _unopened(path, error)
+    except apart.TooLargeError:
+        return _too_large(path)
     return read_data(data, os.fspath(path), options, lax=lax)
+
+
+def _fetched(path: Path) -> bytes:
+    """Return what a file holds; Ctrl-C ends the wait for a file system that hangs.
+
+    Raises:
+        OSError: it cannot be read.
+        TooLargeError: it has more than `LIMIT_BYTES`.
+    """
+    answer = apart.ask(lambda _: _start_of(path), LIMIT_BYTES)
+    code = apart.errno_of(answer.status)
+    if code is not None:
+        raise OSError(code, os.strerror(code))
+    if answer.status:
+        raise OSError(0, f"its reader ended with {answer.status}")
+    return answer.data
+
+
+def _start_of(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(LIMIT_BYTES + 1)
+
+
+def _too_large(path: Path) -> Reading:
+    most = f"{LIMIT_BYTES >> 20} MiB"
+    text = f"Error: {path} has more than {most}: no configuration is that large\n"
+    return Reading(None, text)
 
 
 def _unopened(path: Path, error: OSError) -> Reading:
@@ -66,22 +112,46 @@ def read_data(
     """Read the bytes of a configuration in a child process.
 
     Raises:
-        SysmonlxError: the child died.
+        SysmonlxError: the child died, and why.
     """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _answer_and_exit(writer, data, name, options, lax)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if status:
-        code = os.waitstatus_to_exitcode(status)
-        raise SysmonlxError(f"{name} could not be read: the reader ended with {code}")
-    policy, text = json.loads(answer)
-    return Reading(Policy.from_json(policy) if policy else None, text, data)
+
+    def work(pipe: int) -> bytes:
+        from sysmonlx import config, schema, xsd  # they have no library yet
+
+        confine(pipe, _LIBRARIES, [os.fspath(schema.schema_data(xsd.MAIN).parent)])
+        return json.dumps(_read(config, data, name, options, lax)).encode()
+
+    try:
+        answer = apart.ask(work, _ANSWER_BYTES, _TIMEOUT_S)
+    except TimeoutError as error:
+        raise SysmonlxError(_reason(name, -signal.SIGXCPU)) from error
+    except apart.TooLargeError as error:
+        raise SysmonlxError(f"{name} is too large: use fewer rules") from error
+    if answer.status:
+        raise SysmonlxError(_reason(name, answer.status))
+    return _reading(name, data, answer.data)
+
+
+def _reading(name: str, data: bytes, answer: bytes) -> Reading:
+    try:
+        policy, text = json.loads(answer)
+        return Reading(Policy.from_json(policy) if policy else None, str(text), data)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        text = f"{name}: its reader answered what cannot be used: try again"
+        raise SysmonlxError(text) from error
+
+
+def _reason(name: str, status: int) -> str:
+    """Return why a child did not answer, and what to do."""
+    if status == apart.NO_MEMORY:
+        most = f"{MEMORY_BYTES >> 20} MiB of memory"
+        return f"{name}: reading it takes more than {most}: use fewer rules"
+    if status == -signal.SIGXCPU:
+        return f"{name}: reading it takes more than {CPU_S} s: use fewer rules"
+    if status < 0:
+        ended = f"was ended by {signal.Signals(-status).name}"
+        return f"{name}: the process that reads it {ended}: try again"
+    return f"{name}: the process that reads it failed ({status}): try another file"
 
 
 def read_options(options: CommandLineOptions, *, lax: bool = False) -> Reading:
@@ -105,7 +175,11 @@ def read_installed(paths: Paths) -> Reading:
         data = read_file_of_ours(path)
     except OSError as error:
         return _unopened(path, error)
-    return read_data(data, os.fspath(path), line.config_options, lax=line.has("Lax"))
+    try:
+        has_lax = line.has("Lax")
+        return read_data(data, os.fspath(path), line.config_options, lax=has_lax)
+    except SysmonlxError as error:
+        return Reading(None, f"Error: {error}\n")
 
 
 def is_changed(path: Path, policy: Policy) -> bool:
@@ -124,23 +198,13 @@ def is_changed(path: Path, policy: Policy) -> bool:
     return digest != known if known else found != EMPTY
 
 
-def _answer_and_exit(
-    writer: int, data: bytes, name: str, options: CommandLineOptions, lax: bool
-) -> None:
-    """In the child: read, write the answer, end."""
-    status = 1
-    try:
-        with open(writer, "wb") as pipe:
-            pipe.write(json.dumps(_read(data, name, options, lax)).encode())
-        status = 0
-    finally:
-        os._exit(status)
-
-
 def _read(
-    data: bytes, name: str, options: CommandLineOptions, lax: bool
+    config: ModuleType,
+    data: bytes,
+    name: str,
+    options: CommandLineOptions,
+    lax: bool,
 ) -> tuple[str, str]:
-    from sysmonlx import config  # here only: see the module's docstring
     from sysmonlx.errors import ConfigError
 
     try:

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from kernel.hungfs import HungFs, mounted
-from kernel.running import EVERYTHING, Daemon, Event, wait_until
+from kernel.running import EVERYTHING, REPOSITORY, Daemon, Event, wait_until
 
 from sysmonlx.metrics import MetricsFile
 from sysmonlx.sinks import FileSink, StdoutSink
@@ -190,6 +192,31 @@ def test_metrics_that_hang_are_told_and_go_on(fs: HungFs) -> None:
     wait_until(lambda: says(""))
     wait_until(lambda: os.listdir("/proc/self/task") == [str(os.getpid())])
     assert Path(path).read_bytes() == b"new\n"
+
+
+def test_interrupt_ends_the_wait_for_a_configuration_that_hangs(fs: HungFs) -> None:
+    (fs.path / "a.xml").write_bytes(b"<Sysmon/>")
+    fs.hang("read")
+    command = [sys.executable, "-P", "-m", "sysmonlx", "-test", f"{fs.path}/a.xml"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: bool(children.read_text()))
+    child = children.read_text().strip()
+    wait_until(lambda: "request_wait" in Path(f"/proc/{child}/wchan").read_text())
+    assert time_of(lambda: interrupt(process)) < 5
+    assert process.returncode == 130
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Do what Ctrl-C on the terminal does."""
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(20)
 
 
 def opened() -> set[str]:

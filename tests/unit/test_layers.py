@@ -27,10 +27,11 @@ PURE = """
     texts trace traceline validation xmltext xsd
 """
 SYSTEM = """
-    aside bpfobject capabilities commandlines filecall fileidentity hashes hashjobs hashlanes
-    hashreading hashshare holders inode kept libbpf lock memory metrics prepared
-    preparedobject procfs programopener refusal resolve ringbuffer rootfiles service
-    services sinks spool state streams syslog users watched
+    apart aside bpfobject capabilities commandlines confined filecall fileidentity
+    hashes hashjobs hashlanes hashreading hashshare holders inode kept libbpf lock
+    memory metrics prepared preparedobject procfs programopener refusal resolve
+    ringbuffer rootfiles service services sinks spool state streams syslog users
+    watched
 """
 WIRING = """
     __init__ __main__ capture census cli commands control counters daemon floods
