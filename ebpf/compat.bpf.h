@@ -339,8 +339,7 @@ struct btrfs_inode___any {
 /* Which tree of a btrfs has the inode; 0: not known. */
 static __always_inline __u64 btrfs_subvolume(struct inode *inode)
 {
-	struct btrfs_inode___any *any =
-		container_of(inode, struct btrfs_inode___any, vfs_inode);
+	struct btrfs_inode___any *any = container_of(inode, struct btrfs_inode___any, vfs_inode);
 
 	if (!bpf_core_field_exists(any->root))
 		return 0;

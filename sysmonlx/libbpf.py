@@ -267,12 +267,13 @@ def program_asker(fd: int, size: int) -> Callable[[bytes], bytes]:
         context_in=ctypes.addressof(buffer),
         context_size_in=size,
     )
-    address, lock = ctypes.addressof(options), threading.Lock()
+    question = byref(options)  # holds them for as long as it is asked
+    lock = threading.Lock()
 
     def ask(context: bytes) -> bytes:
         with lock:
             buffer.raw = context
-            if error := run(fd, address):
+            if error := run(fd, question):
                 raise _fail("bpf_prog_test_run_opts", -error)
             return buffer.raw
 

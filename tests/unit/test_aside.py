@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import _thread
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,6 +184,32 @@ def test_threads_that_cannot_be_started_cost_values_alone(
     assert lane.run(soon) == "soon"
     until(lambda: not lane._pending)
     lane.end()
+
+
+def test_a_limit_of_memory_costs_values_alone() -> None:
+    code = """
+import resource, time
+from sysmonlx.aside import NO_THREAD, Lane, Limits
+
+lane = Lane("Values", Limits(2, 4, 5, 1))
+size = int(open("/proc/self/statm").read().split()[0]) * 4096
+most = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (size + 700_000, most))
+lane.begin()
+assert lane.run(str) is None and lane.counts[NO_THREAD] == 1, lane.counts
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+while lane.run(str) is None:
+    time.sleep(0.05)
+print(lane.threads)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == ("2\n", "")
 
 
 def test_a_posted_call_is_made_once_and_can_come_late(lane: Lane, hang: Hang) -> None:

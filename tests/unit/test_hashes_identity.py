@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from sysmonlx import fileidentity
-from sysmonlx.fileidentity import file_id, is_same_file, kernel_dev
+from sysmonlx.fileidentity import (
+    FileId,
+    answers_at_once,
+    file_id,
+    is_same_file,
+    kernel_dev,
+    names_one_content,
+)
 
 
 def test_device_number_is_the_kernels() -> None:
@@ -56,3 +63,43 @@ def test_file_systems_with_devices_of_their_own(
 def test_type_of_a_file_system_is_statfs() -> None:
     with open("/proc/self/status", "rb") as file:
         assert fileidentity._filesystem_type(file.fileno()) == 0x9FA0
+
+
+EXT4, TMPFS, NFS, FUSE = 0xEF53, 0x01021994, 0x6969, 0x65735546
+OVERLAYFS, P9 = 0x794C7630, 0x01021997
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "in_user_namespace", "is_layered", "at_once", "one_content"),
+    [
+        (EXT4, 0, 0, True, True),
+        (TMPFS, 0, 0, True, True),
+        (TMPFS, 1, 0, False, True),
+        (EXT4, 1, 0, False, True),  # behind an overlay of an unprivileged user
+        (OVERLAYFS, 0, 1, True, True),
+        (OVERLAYFS, 1, 1, False, False),
+        (NFS, 0, 0, False, True),
+        (P9, 0, 0, False, True),
+        (FUSE, 0, 0, False, False),
+        (FUSE, 1, 0, False, False),
+        (0, 0, 0, False, True),  # unknown
+    ],
+)
+def test_kinds_of_file_systems(
+    filesystem: int,
+    in_user_namespace: int,
+    is_layered: int,
+    at_once: bool,
+    one_content: bool,
+) -> None:
+    kind = filesystem, in_user_namespace, is_layered
+    file = FileId(1, 2, 3, 4, 5, 0, *kind)
+    assert answers_at_once(file) is at_once
+    assert names_one_content(file) is one_content
+
+
+@pytest.mark.parametrize("part", FileId._fields)
+def test_every_part_of_the_identity_counts(part: str) -> None:
+    """A number of a device is given anew when its file system is gone, for example."""
+    file = FileId(1, 2, 3, 4, 5, 6, TMPFS)
+    assert file._replace(**{part: 1 - getattr(file, part)}) != file
