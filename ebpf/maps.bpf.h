@@ -77,6 +77,8 @@ const volatile __u32 shared_bytes __weak = 6 << 20; /* beyond: for records of pr
 
 __u32 own_tgid __weak = 0; /* the daemon: what it does is not reported */
 
+__u64 args_shortened __weak = 0; /* records whose command line lost its middle */
+
 __u32 reader_sleeps __weak = 0; /* set by user space before it waits for the next record */
 
 static __always_inline struct scratch *task_scratch_get(void)
@@ -178,6 +180,12 @@ static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, bool urgent)
 		return BPF_RB_FORCE_WAKEUP;
 	return waiting < wake_bytes && waiting + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP
 								    : BPF_RB_NO_WAKEUP;
+}
+
+/* The reader does not keep up: longer records would soon find no room. */
+static __always_inline bool ring_is_filling(void)
+{
+	return ring_waiting() > shared_bytes / 3 * 2;
 }
 
 /* Who acted is told of by these: without them no other record says much. */

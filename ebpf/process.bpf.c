@@ -98,6 +98,27 @@ static __always_inline __u32 args_length(struct process_create *r, struct mm_str
 	return ARGS_SIZE - 1;
 }
 
+/* What is left of a long command line while the ring is filling. */
+#define ARGS_HEAD 512
+#define ARGS_TAIL 512
+#define ARGS_MARK "..."
+#define ARGS_MARK_LENGTH 3
+#define ARGS_SHORT (ARGS_HEAD + ARGS_MARK_LENGTH + ARGS_TAIL)
+
+/* Its two ends at `to`: what a program is told last may matter as much as what comes first. */
+static __always_inline long args_read_ends(struct process_create *r, struct mm_struct *mm, __u8 *to)
+{
+	long error = bpf_probe_read_user(to, ARGS_HEAD, (void *)mm->arg_start);
+
+	__builtin_memcpy(to + ARGS_HEAD, ARGS_MARK, ARGS_MARK_LENGTH);
+	error |= bpf_probe_read_user(to + ARGS_HEAD + ARGS_MARK_LENGTH, ARGS_TAIL,
+				     (void *)mm->arg_end - ARGS_TAIL);
+	r->flags &= ~RECORD_ARGS_TRUNCATED;
+	r->flags |= RECORD_ARGS_SHORTENED;
+	__sync_fetch_and_add(&args_shortened, 1);
+	return error;
+}
+
 static __always_inline void args_appended(struct scratch *scratch, struct process_create *r,
 					  __u32 length, long error)
 {
@@ -231,7 +252,12 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 	keep_image(scratch, r, task);
 	length = args_length(r, mm) & (ARGS_SIZE - 1);
 	used = scratch->used & (STRINGS_SIZE - 1);
-	error = bpf_probe_read_user(&scratch->data[used], length, (void *)mm->arg_start);
+	if (length > ARGS_SHORT && ring_is_filling()) {
+		length = ARGS_SHORT;
+		error = args_read_ends(r, mm, &scratch->data[used]);
+	} else {
+		error = bpf_probe_read_user(&scratch->data[used], length, (void *)mm->arg_start);
+	}
 	args_appended(scratch, r, length, error);
 	record_finish(scratch, RECORD_PROCESS_CREATE, !bpf_map_lookup_elem(&known_files, &r->file));
 	return 0;

@@ -39,6 +39,7 @@ enum record_flag {
 	RECORD_PATH_GIVEN = 1 << 8, /* as the caller wrote it, not resolved */
 	RECORD_PATH_UNREADABLE = 1 << 9,
 	RECORD_FILE_IS_NEW = 1 << 10, /* made by this very call, not only named */
+	RECORD_ARGS_SHORTENED = 1 << 11, /* "..." stands for their middle: the ring was filling */
 };
 
 /* First member of every record; who did it: the current task's process. */

@@ -164,6 +164,11 @@ class Capture:
         memory = kind(value)
         self._bss[offset : offset + ctypes.sizeof(kind)] = bytes(memory)
 
+    def variable(self, name: str) -> Any:
+        """Return a global variable of the programs (scalar, in .bss)."""
+        offset, kind = self._variables[name]
+        return kind.from_buffer_copy(self._bss, offset).value
+
     def mark_known(self, file: bytes) -> None:
         """Tell the kernel that execs of this file need not wake the reader.
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 Snapshot = dict[str, Any]
 
 #: Counters that the report shows as they are.
-_PLAIN = ("waiting_for_hash", "bad_records", "left_out", "spooled_bytes", "ring_fill")
+_PLAIN = (
+    *("waiting_for_hash", "bad_records", "left_out", "shortened"),
+    *("spooled_bytes", "ring_fill"),
+)
 #: Terms that are single numbers, in the order in which they are shown.
 _KERNEL_TERMS = ("seen", "filtered_in_kernel", "left_out", "submitted", "received")
 _EVENT_TERMS = ("received", "emitted", "filtered", "waiting")
@@ -60,6 +63,7 @@ class Statistics:
             },
             "threads_aside": daemon.aside.threads(),
             "left_out": sum(each["left_out"] for each in records.values()),
+            "shortened": daemon.capture.variable("args_shortened"),
             "processes": len(daemon.processes),
             "ring_fill": round(daemon.capture.ring.fill(), 4),
             "spooled_bytes": daemon.output.spooled_bytes(),
