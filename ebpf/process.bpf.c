@@ -44,7 +44,6 @@ static __always_inline void fill_tty(struct process_create *r, struct task_struc
 	if (!tty)
 		return;
 	r->tty_index = BPF_CORE_READ(tty, index);
-	r->flags |= RECORD_HAS_TTY;
 	if (tty_driver_is_pts(BPF_CORE_READ(tty, driver)))
 		r->flags |= RECORD_TTY_IS_PTS;
 }
@@ -59,12 +58,9 @@ static __always_inline void fill_ids(struct process_create *r, struct task_struc
 	r->parent_tgid = BPF_CORE_READ(parent, tgid);
 	r->parent_exec_id = BPF_CORE_READ(parent, self_exec_id);
 	r->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-	r->gid = BPF_CORE_READ(task, cred, gid.val);
 	r->loginuid = task_loginuid(task);
 	r->session_id = task_sessionid(task);
-	r->pid_namespace = task_pid_namespace(task);
 	r->mount_namespace = task_mount_namespace(task);
-	r->namespace_tgid = task_namespace_tgid(task);
 	r->flags |= task_flags(task);
 	bpf_probe_read_kernel_str(r->comm, sizeof(r->comm), task->comm);
 }
@@ -215,9 +211,6 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	r.parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
 	r.parent_tgid = parent->tgid;
 	r.parent_exec_id = parent->self_exec_id;
-	r.pid_namespace = task_pid_namespace(child);
-	r.mount_namespace = task_mount_namespace(child);
-	r.namespace_tgid = task_namespace_tgid(child);
 	r.flags = task_flags(child);
 	image_inherited(parent->group_leader, child);
 	/* Adopted at once (CLONE_PARENT), its forker will not find it; or the map is full. */
@@ -270,10 +263,6 @@ static __always_inline void process_terminated(struct task_struct *task)
 	count_seen(RECORD_PROCESS_TERMINATE);
 	record_header_fill(&r.header, task, RECORD_PROCESS_TERMINATE);
 	r.header.size = sizeof(r);
-	/* exit_group() and fatal signals leave the code in signal, a plain exit in the task */
-	r.exit_code = BPF_CORE_READ(task, signal, group_exit_code);
-	if (!r.exit_code)
-		r.exit_code = BPF_CORE_READ(task, exit_code);
 	r.flags = task_flags(task);
 	record_send(&r, sizeof(r), RECORD_PROCESS_TERMINATE, false);
 }

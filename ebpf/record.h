@@ -34,7 +34,6 @@ enum record_flag {
 	RECORD_CWD_TRUNCATED = 1 << 3,
 	RECORD_ARGS_UNREADABLE = 1 << 4,
 	RECORD_TTY_IS_PTS = 1 << 5,
-	RECORD_HAS_TTY = 1 << 6,
 	RECORD_PATH_TRUNCATED = 1 << 7, /* of the event's own path */
 	RECORD_PATH_GIVEN = 1 << 8, /* as the caller wrote it, not resolved */
 	RECORD_PATH_UNREADABLE = 1 << 9,
@@ -93,16 +92,14 @@ struct process_create {
 	__u32 parent_tgid;
 	__u32 parent_exec_id;
 	__u32 parent_uid; /* when it forked; NO_UID: there is or was a record of the fork */
-	__u32 namespace_tgid; /* tgid inside its own pid namespace */
 	__u32 flags; /* enum record_flag */
 	struct varlen args;
+	__u32 pad;
 	struct file_identity file; /* of the image */
-	__u64 cgroup_id;
-	__u32 gid;
-	__u32 loginuid;
+	__u64 cgroup_id; /* not read yet: for the container of an event */
+	__u32 loginuid; /* not read yet: for the login of an event */
 	__u32 session_id; /* audit session */
 	__u32 tty_index;
-	__u32 pid_namespace;
 	__u32 mount_namespace;
 	struct varlen cwd;
 	struct varlen image;
@@ -121,17 +118,15 @@ struct process_fork {
 	__u64 parent_start_boot_ns;
 	__u32 parent_tgid; /* the process that called fork */
 	__u32 parent_exec_id;
-	__u32 pid_namespace;
-	__u32 mount_namespace;
-	__u32 namespace_tgid;
 	__u32 flags;
+	__u32 pad;
 };
 
 /* The last thread of a process has ended. */
 struct process_terminate {
 	struct record_header header;
-	__u32 exit_code; /* as wait(2) encodes it */
 	__u32 flags;
+	__u32 pad;
 };
 
 /*

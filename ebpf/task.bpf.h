@@ -19,26 +19,6 @@ static __always_inline __u32 task_flags(struct task_struct *task)
 	return KREAD(task, flags) & PF_KTHREAD ? RECORD_KERNEL_THREAD : 0;
 }
 
-static __always_inline __u32 task_pid_namespace(struct task_struct *task)
-{
-	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-	__u32 level = BPF_CORE_READ(pid, level);
-	struct upid upid;
-
-	bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]);
-	return BPF_CORE_READ(upid.ns, ns.inum);
-}
-
-static __always_inline __u32 task_namespace_tgid(struct task_struct *task)
-{
-	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-	__u32 level = BPF_CORE_READ(pid, level);
-	struct upid upid;
-
-	bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]);
-	return upid.nr;
-}
-
 static __always_inline __u32 task_mount_namespace(struct task_struct *task)
 {
 	struct nsproxy *nsproxy = KREAD(task, nsproxy);

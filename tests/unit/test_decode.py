@@ -223,7 +223,7 @@ def test_what_launches_share_is_one_piece_of_a_record(layouts: Layouts) -> None:
     behind = [
         n for n in layout.fields if layout.offset(n) >= layout.offset("file_inode")
     ]
-    own = ("image_id", "namespace_tgid", "flags", "args")
+    own = ("image_id", "flags", "args")
     of_parent = [n for n in layout.fields if n.startswith("parent_")]
     mine = {*layout.fields[:8], *own, *of_parent}
     assert {*layout.fields} - {*behind} == mine

@@ -77,7 +77,6 @@ CREATE = {
     "parent_tgid": 7,
     "parent_start_boot_ns": SECOND,
     "parent_exec_id": 1,
-    "namespace_tgid": 42,
     "session_id": 4294967295,
     "image": b"/bin/a",
     "args": b"a\0b\0",

@@ -30,7 +30,7 @@ def launch(table: Table, tgid: int, **more: Any) -> Launch:
 def test_what_is_started_in_one_way_is_one_launch(table: Table) -> None:
     first = launch(table, 10)
     other = {"args": b"other\0arguments\0", "boot_ns": 51 * SECOND, "tid": 77}
-    assert launch(table, 11, namespace_tgid=5, **other) is first
+    assert launch(table, 11, **other) is first
     assert launch(table, 12, args=b"") is first
     assert (first.image, first.is_plain) == ("/bin/program", True)
 
