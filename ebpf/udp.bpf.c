@@ -237,8 +237,11 @@ int udp_arrived(struct __sk_buff *skb)
 	if (!sk || sk->dst_port) /* connected: the socket knows both ends */
 		return 1;
 	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!inbox)
+	if (!inbox) { /* no memory: whoever reads it will not be known */
+		count_seen(RECORD_NETWORK_CONNECT);
+		count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
 		return 1;
+	}
 	flow_of_packet(&flow, &packet, false);
 	key.run = inbox_add(inbox, &flow, &ended);
 	key.inbox = (__u64)inbox;

@@ -171,7 +171,7 @@ class Pipeline:
                 shows_images = bool(wanted)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
-                acting = [(each.event_id, self._acting(each, who)) for each in wanted]
+                acting = {self._acting(each, who): each.event_id for each in wanted}
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
@@ -226,22 +226,21 @@ class Pipeline:
                     found = FileId(*self._read_file(data))
                     self._hasher.expect(found, tgid, image, namespace)
 
-    def _in_turn(
-        self, handlers: Sequence[tuple[int, Handler]], otherwise: Handler
-    ) -> Handler:
+    def _in_turn(self, events: dict[Handler, int], otherwise: Handler) -> Handler:
         """Return what hands a record to each of these, or to another if there are none.
 
         Each makes one event: where one fails, the others have their turn all the same.
         """
+        handlers = (*events,)
         if len(handlers) < 2:
-            return handlers[0][1] if handlers else otherwise
+            return handlers[0] if handlers else otherwise
 
         def handle(data: bytes) -> None:
-            for event_id, each in handlers:
+            for each in handlers:
                 try:
                     each(data)
                 except Exception as error:
-                    self.account.lose(event_id, error)
+                    self.account.lose(events[each], error)
 
         return handle
 

@@ -8,7 +8,6 @@ the program ends with 1 where anything does not hold.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from sysmonlx.kernel import cgroup2_mount
 SOAK_S = float(os.environ.get("SOAK_S", "1200"))
 SEED = int(os.environ.get("SOAK_SEED", str(time.time_ns() % 1_000_000)))
 _NOBODY = 65534
+_HUNG_FILE_SYSTEM = Path(__file__).parents[1] / "kernel" / "hostile" / "hungfuse.py"
 #: A round: one fault, one look at the counters, one question of judgement.
 _ROUND_S, _ROTATE_S, _STORM_S = 3.0, 20.0, 30.0
 _IDLE_S, _IDLE_SHARE = 20.0, 0.001
@@ -97,7 +97,7 @@ class Soak:
         path.unlink()
 
     def _more_faults(self) -> Iterator[Callable[[], None]]:
-        if importlib.util.find_spec("kernel.hostile.hungfuse"):
+        if _HUNG_FILE_SYSTEM.exists():
             yield self.hang
         else:
             self.unavailable.append("a file system that hangs")
