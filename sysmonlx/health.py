@@ -143,6 +143,7 @@ class Health:
 
     def use_budget(self, budget: int) -> None:
         """Sample floods from now on, or with 0 no more; all is reported again."""
+        self._capture.set_variable("floods_watched", False)  # no number grows now
         self.end_budget()
         self._budget.is_on = budget > 0 and self._floods.is_there
         self._capture.set_variable("floods_watched", self._budget.is_on)
