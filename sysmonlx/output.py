@@ -132,7 +132,14 @@ class Output:
         if not events:
             for channel in self._channels:
                 if channel.sink.spooled_bytes or channel.sink.trouble:
-                    channel.sink.flush()
+                    self._write_on(channel.sink)
+
+    def _write_on(self, sink: Sink) -> None:
+        """Let a sink write what waits; an error leaves it waiting."""
+        try:
+            sink.flush()
+        except Exception as error:
+            self.note(error)
 
     def _write(self, events: Sequence[Event]) -> None:
         first, wall_ns = self._record_ids.take(len(events)), time.time_ns()

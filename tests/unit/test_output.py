@@ -90,6 +90,35 @@ def test_an_error_in_a_sink_loses_what_it_did_not_take(
     assert len((tmp_path / "b").read_text().splitlines()) == 3
 
 
+def test_an_error_while_a_sink_writes_on_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = opened(tmp_path / "missing" / "a")
+    output.emit(event("one"))
+    output.flush()
+    noted: list[Exception] = []
+    output.note = noted.append
+    (channel,) = output._channels
+    with monkeypatch.context() as patch:
+        patch.setattr(channel.sink, "flush", Faulty(MemoryError()))
+        output.flush()
+    assert [type(each) for each in noted] == [MemoryError]
+    assert (output.spooled(), balance(output)) == (1, 0)
+    (tmp_path / "missing").mkdir()
+    output.reopen()
+    assert (output.delivered(), balance(output)) == (1, 0)
+
+
+class Faulty:
+    """Fails whenever it is called."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __call__(self) -> None:
+        raise self.error
+
+
 def test_account_outlives_a_sink(tmp_path: Path) -> None:
     output = opened(tmp_path / "a")
     output.emit(event("one"))
