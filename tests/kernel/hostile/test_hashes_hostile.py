@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: MIT
+"""Who wants hashing to stop, or a hash of another file than the one that ran."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kernel.running import EVERYTHING, Daemon, Event, stopped, wait_until
+
+pytestmark = pytest.mark.kernel
+
+SERVER = Path(__file__).with_name("fuse_server.py")
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    root = tmp_path_factory.mktemp("watch")
+    made = Daemon(root, EVERYTHING, "", "")
+    made.start()
+    yield made
+    made.stop()
+
+
+def let_in(folder: Path) -> None:
+    """Let every user get at what is in a folder of a test."""
+    for each in (folder, *folder.parents[:3]):
+        each.chmod(each.stat().st_mode | 0o711)
+
+
+class Fuse:
+    """A FUSE file system, and programs run from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mountpoint, self.control = folder / "mnt", folder / "control"
+        for each in (self.mountpoint, self.control / "files"):
+            each.mkdir(parents=True)
+        let_in(folder)
+        self._started: list[subprocess.Popen[bytes]] = []
+        where = map(os.fspath, (SERVER, self.mountpoint, self.control))
+        command = [sys.executable, "-P", *where]
+        self._server = subprocess.Popen([*command, str(NOBODY)], stdout=subprocess.PIPE)
+        assert self._server.stdout is not None
+        assert select.select([self._server.stdout], [], [], 20)[0]
+        assert self._server.stdout.readline() == b"ready\n"
+
+    def add(self, name: str, tail: bytes = b"") -> bytes:
+        data = Path("/bin/true").read_bytes() + (tail or uuid.uuid4().bytes)
+        (self.control / "files" / name).write_bytes(data)
+        return data
+
+    def hang(self, *, now: bool, name: str = "hang") -> None:
+        path = self.control / name
+        path.touch() if now else path.unlink()
+
+    def start(self, name: str) -> None:
+        where = ["nsenter", "-m", "-t", str(self._server.pid)]
+        self._started.append(subprocess.Popen([*where, self.mountpoint / name]))
+
+    def run(self, name: str) -> None:
+        self.start(name)
+        self._started[-1].wait(20)
+
+    def close(self) -> None:
+        self._server.send_signal(signal.SIGKILL)
+        self._server.wait()
+        for each in self._started:
+            each.kill()
+            each.wait()
+        assert self._server.stdout is not None
+        self._server.stdout.close()
+
+
+@pytest.fixture
+def fuse(tmp_path: Path) -> Iterator[Fuse]:
+    made = Fuse(tmp_path / "fuse")
+    yield made
+    made.close()
+
+
+def sha256(data: bytes) -> str:
+    return "SHA256=" + hashlib.sha256(data).hexdigest()
+
+
+def program(path: Path) -> str:
+    """Make a program of its own content; return its hash."""
+    data = Path("/bin/true").read_bytes() + uuid.uuid4().bytes
+    path.write_bytes(data)
+    path.chmod(0o755)
+    return sha256(data)
+
+
+def create_of(watch: Daemon, path: Path, number: int = 0) -> Event:
+    """Wait for the event 1 of a path, the first or a later one."""
+    found: list[Event] = []
+
+    def is_there() -> bool:
+        found[:] = [
+            each
+            for each in watch.events()
+            if each["EventID"] == "1" and each["Image"] == str(path)
+        ]
+        return len(found) > number
+
+    wait_until(is_there)
+    return found[number]
+
+
+def test_file_system_that_hangs_keeps_no_other_hash_back(
+    watch: Daemon, fuse: Fuse, tmp_path: Path
+) -> None:
+    names = ("one", "two", "three")
+    since = len(watch.events())
+    for name in names:
+        fuse.add(name, bytes(4 << 20))
+    with stopped(watch):
+        for name in names:
+            fuse.run(name)
+        fuse.hang(now=True)
+    for number in range(6):
+        path = tmp_path / f"local{number}"
+        wanted = program(path)
+        subprocess.run([path], check=True)
+        assert create_of(watch, path)["Hashes"] == wanted, watch.stats()["hashes"]
+    for name in names:
+        assert create_of(watch, fuse.mountpoint / name)["Hashes"] == "-"
+    wait_until(lambda: bool(told(watch, since) & {"timeout", "hung"}))
+    fuse.hang(now=False)
+    data = fuse.add("four")
+    fuse.run("four")
+    assert create_of(watch, fuse.mountpoint / "four")["Hashes"] == sha256(data)
+
+
+def test_program_behind_fuse_is_hashed_anew_each_time(
+    watch: Daemon, fuse: Fuse
+) -> None:
+    """It looks the same each time, and has another content."""
+    (fuse.control / "attributes.json").write_text(
+        '{"liar": {"ino": 7, "mtime_ns": 1000, "ctime_ns": 1000}}'
+    )
+    for number in range(3):
+        data = fuse.add("liar")
+        fuse.run("liar")
+        event = create_of(watch, fuse.mountpoint / "liar", number)
+        assert event["Hashes"] == sha256(data)
+
+
+def told(watch: Daemon, since: int) -> set[str]:
+    """Return the reasons that events 255 gave for hashes that could not be had."""
+    texts = [
+        each["Description"]
+        for each in watch.events()[since:]
+        if each["EventID"] == "255" and each["ID"] == "LostHashes"
+    ]
+    reasons = ("timeout", "hung", "over share", "unreadable", "queue full")
+    return {each for each in reasons for text in texts if f"({each})" in text}
+
+
+def test_lease_on_a_program_keeps_no_thread_waiting(
+    watch: Daemon, tmp_path: Path
+) -> None:
+    """Who opens a file with a lease waits for 45 s until the holder answers."""
+    leased, other = tmp_path / "leased", tmp_path / "other"
+    program(leased)
+    wanted = program(other)
+    with stopped(watch):
+        subprocess.run([leased], check=True)
+        subprocess.run([other], check=True)
+        before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        file = os.open(leased, os.O_RDWR)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    try:
+        assert create_of(watch, leased)["Hashes"] == "-"
+        assert create_of(watch, other)["Hashes"] == wanted
+        assert watch.stats()["hashes"]["unreadable"] >= 1
+    finally:
+        os.close(file)
+        signal.signal(signal.SIGIO, before)
+
+
+OVERLAY = """
+set -e
+mount -t tmpfs tmpfs "$0"
+mkdir "$0/upper" "$0/work" "$0/root"
+options="lowerdir=$1,upperdir=$0/upper,workdir=$0/work"
+mount -t overlay overlay -o "$options$3" "$0/root"
+"$0/root/program"
+eval "$2"
+"""
+
+
+def in_overlay(
+    folder: Path, lower: Path, then: str = "", options: str = "", *own: str
+) -> Path:
+    """Run a program that an overlay shows; return its path."""
+    folder.mkdir()
+    namespaces = own or ("-m",)
+    words = [str(folder), str(lower), then, options]
+    subprocess.run(["unshare", *namespaces, "sh", "-c", OVERLAY, *words], check=True)
+    return folder / "root/program"
+
+
+def test_program_in_many_overlays_is_hashed_once(watch: Daemon, tmp_path: Path) -> None:
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    wanted = program(lower / "program")
+    subprocess.run([lower / "program"], check=True)
+    create_of(watch, lower / "program")
+    time.sleep(0.05)  # what was changed a moment ago is not remembered
+    subprocess.run([lower / "program"], check=True)
+    watch.settle()
+    known = create_of(watch, lower / "program", 1)
+    assert known["Hashes"] == wanted
+    before = watch.stats()["hashes"]["hashed"]
+    for number in range(10):
+        path = in_overlay(tmp_path / f"o{number}", lower)
+        assert create_of(watch, path)["Hashes"] == wanted
+    others = [
+        each
+        for each in watch.events()
+        if each["EventID"] == "1" and "/program" in each["Image"]
+    ]
+    assert len(others) >= 12
+    assert watch.stats()["hashes"]["hashed"] - before < 8
+
+
+def test_program_changed_in_an_overlay_has_its_own_hash(
+    watch: Daemon, tmp_path: Path
+) -> None:
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    wanted = program(lower / "program")
+    change = 'printf changed >>"$0/root/program"; "$0/root/program"'
+    path = in_overlay(tmp_path / "overlay", lower, change)
+    changed = sha256((lower / "program").read_bytes() + b"changed")
+    assert create_of(watch, path)["Hashes"] in (wanted, "-")
+    assert create_of(watch, path, 1)["Hashes"] == changed
+    subprocess.run([lower / "program"], check=True)
+    assert create_of(watch, lower / "program")["Hashes"] == wanted
+
+
+def test_overlay_of_an_unprivileged_user_cannot_forge_a_hash(
+    watch: Daemon, tmp_path: Path
+) -> None:
+    """Two overlays, one path, one size, one time of change: two contents."""
+    shown = []
+    for number in range(2):
+        lower = tmp_path / f"lower{number}"
+        lower.mkdir()
+        wanted = program(lower / "program")
+        os.utime(lower / "program", ns=(10**9, 10**9))
+        path = in_overlay(tmp_path / f"o{number}", lower, "", "", "-rm")
+        shown.append((create_of(watch, path)["Hashes"], wanted))
+    assert all(text in (wanted, "-") for text, wanted in shown)
+
+
+def test_large_files_cost_nobody_else_a_hash(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    root = tmp_path_factory.mktemp("share")
+    watch = Daemon(root, EVERYTHING, "<HashShare>5</HashShare>", "")
+    watch.start()
+    try:
+        let_in(tmp_path)
+        large = tmp_path / "large"
+        program(large)
+        os.truncate(large, 250 << 20)
+        wanted: dict[str, str] = {}
+        stop = time.monotonic() + 6
+        started_s = watch.stats()["cpu_s"], time.monotonic()
+        while time.monotonic() < stop:
+            os.utime(large)
+            subprocess.run([large], user=NOBODY, check=True)
+            path = tmp_path / f"small{len(wanted)}"
+            wanted[str(path)] = program(path)
+            subprocess.run([path], check=True)
+            time.sleep(0.1)
+        events = watch.settle()
+        used_s = watch.stats()["cpu_s"] - started_s[0]
+        hashes = {
+            each["Image"]: each["Hashes"]
+            for each in events
+            if each["EventID"] == "1" and each["Image"] in wanted
+        }
+        assert hashes == wanted
+        assert len(wanted) > 10
+        assert watch.stats()["hashes"]["over share"] > 10
+        # What was saved, the share, and what the events themselves cost.
+        assert used_s < 0.5 + 0.3 * (time.monotonic() - started_s[1])
+    finally:
+        watch.stop()
+
+
+def test_late_hash_leaves_the_daemon_asleep(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    root = tmp_path_factory.mktemp("late")
+    watch = Daemon(root, EVERYTHING, "<HashWait>50</HashWait>", "")
+    watch.start()
+    try:
+        large = tmp_path / "large"
+        program(large)
+        os.truncate(large, 240 << 20)
+        time.sleep(0.05)
+        subprocess.run([large], check=True)
+        assert create_of(watch, large)["Hashes"] == "-"
+        wanted = hash_of(large)
+        wait_until(lambda: "done" in (await_known(watch, large, wanted),))
+        busy = min(busy_s(watch) for _ in range(3))
+        assert busy < 0.1
+    finally:
+        watch.stop()
+
+
+def hash_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return "SHA256=" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def await_known(watch: Daemon, path: Path, wanted: str) -> str:
+    """Run a program again; "done" when its hash is known by now."""
+    subprocess.run([path], check=True)
+    marker = len(watch.settle())
+    last = [e for e in watch.events() if e.get("Image") == str(path) and "Hashes" in e]
+    assert marker
+    assert last[-1]["Hashes"] in ("-", wanted)
+    return "done" if last[-1]["Hashes"] == wanted else ""
+
+
+def busy_s(watch: Daemon) -> float:
+    """Return how much processor time the daemon uses in one second."""
+    path = Path(f"/proc/{watch.process.pid}/schedstat")
+    before = int(path.read_text().split()[0])
+    time.sleep(1)
+    return (int(path.read_text().split()[0]) - before) / 1e9
