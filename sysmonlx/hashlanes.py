@@ -52,19 +52,29 @@ class Worker:
 
     def __init__(self) -> None:
         self.job: Job[Any] | None = None
+        self.device = 0
+        self.is_busy = False
         self.step = 0
         self.is_given_up = False
+        self.is_needless = False
+        """Whether it came back and another had its place."""
         self._seen = 0, 0.0, 0
 
-    def begin(self, job: Job[Any]) -> None:
-        """Note that a piece of work begins."""
+    def begin(self, job: Job[Any] | None) -> None:
+        """Note that a piece of work begins, on a job or on descriptors to close."""
         self.job = job
+        self.device = job.file.dev if job is not None else 0
+        self.is_busy = True
         self.step += 1
+
+    def rest(self) -> None:
+        """Note that it ended."""
+        self.job, self.is_busy = None, False
 
     def hangs(self, now_s: float) -> bool:
         """Tell, when asked again and again, whether one piece of work does not end."""
         step, since_s, looks = self._seen
-        if self.job is None or step != self.step:
+        if not self.is_busy or step != self.step:
             self._seen = self.step, now_s, 0
             return False
         self._seen = step, since_s, looks + 1
@@ -228,8 +238,7 @@ class Lanes(Generic[Token]):
 
     def _give_up(self, lane: Lane[Token], worker: Worker) -> list[Job[Token]]:
         """Count on a thread no more; return the jobs on the same file system."""
-        assert worker.job is not None
-        device = worker.job.file.dev
+        device = worker.device
         lane.live.discard(worker)
         lane.given_up += 1
         lane.silent[device] += 1
@@ -244,18 +253,17 @@ class Lanes(Generic[Token]):
                 self._forget(each)
             else:
                 self.drop(each)
-        return [*lost, worker.job]
+        return [*lost, worker.job] if worker.job is not None else lost
 
-    def _comes_back(self, lane: Lane[Token], worker: Worker, device: int) -> bool:
-        """Take a thread back that was given up; False: another has its place."""
+    def _come_back(self, lane: Lane[Token], worker: Worker) -> None:
+        """Take a thread back that was given up, unless another has its place."""
         worker.is_given_up = False
         lane.given_up -= 1
-        lane.silent[device] -= 1
+        lane.silent[worker.device] -= 1
         lane.silent += Counter()  # without zeroes
-        if len(lane.live) >= lane.base or self.is_closed:
-            return False
-        lane.live.add(worker)
-        return True
+        worker.is_needless = len(lane.live) >= lane.base or self.is_closed
+        if not worker.is_needless:
+            lane.live.add(worker)
 
     def _staff(self, lane: Lane[Token], now_s: float) -> None:
         """Start the threads that a lane lacks."""
@@ -300,7 +308,7 @@ class Lanes(Generic[Token]):
                 if job is not None:
                     self._usage.charge(job.uid, now_used_s - used_s, now_s)
                     self.share.spend(now_s, now_used_s - used_s)
-                    self._after(lane, worker, job, ended, now_s)
+                    self._after(lane, job, ended, now_s)
                 turn = self._next(lane, worker, now_s)
             used_s, job = now_used_s, turn.job
             if turn.tells:
@@ -330,13 +338,11 @@ class Lanes(Generic[Token]):
     def _after(
         self,
         lane: Lane[Token],
-        worker: Worker,
         job: Job[Token],
         goes_on: Lane[Token] | None,
         now_s: float,
     ) -> None:
         """Put a job where it belongs after a piece of work."""
-        worker.job = None
         job.is_running = False
         can_try = job.fds or (not job.tried_path and job.mount_namespace)
         if goes_on is not None:
@@ -345,15 +351,15 @@ class Lanes(Generic[Token]):
             self._put(lane, job, now_s)
         else:
             self._finish(lane, job)
-        if worker.is_given_up:
-            back = self._comes_back(lane, worker, job.file.dev)
-            worker.is_given_up = not back
 
     def _next(self, lane: Lane[Token], worker: Worker, now_s: float) -> _Turn:
         """Wait for something to do; nothing at all: end."""
+        worker.rest()
+        if worker.is_given_up:
+            self._come_back(lane, worker)
         while True:
             rubbish, lane.rubbish = lane.rubbish, []
-            if self.is_closed or worker.is_given_up:
+            if self.is_closed or worker.is_needless:
                 if self.is_closed:
                     for each in lane.queue.take_all():
                         rubbish += _descriptors(each)
@@ -363,6 +369,7 @@ class Lanes(Generic[Token]):
                 return self._take(lane, worker, job, rubbish)
             tells = self._must_tell()
             if rubbish or tells:
+                worker.begin(None)
                 return _Turn(None, -1, rubbish, tells)
             lane.sleeping += 1
             lane.condition.wait(wait_s if job is not None else None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import _thread
 import os
 import select
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +160,45 @@ def test_late_hash_of_a_thread_that_was_given_up_is_remembered(
     select.select([hasher], [], [], 10)
     assert hasher.results() == []
     assert hasher.cached(file) == sha256(b"x")
+
+
+@pytest.mark.usefixtures("quick")
+def test_descriptors_whose_end_takes_long_cost_no_thread_for_good(
+    make: HasherFactory,
+    opener: FakeOpener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last descriptor of a file system that was unmounted may end it."""
+    gate, real = threading.Event(), hashlanes._close_all
+    number = os.open("/dev/null", os.O_RDONLY)
+
+    def close_slowly(fds: list[int]) -> None:
+        if number in fds:
+            gate.wait(20)
+        real(fds)
+
+    monkeypatch.setattr(hashlanes, "_close_all", close_slowly)
+    file = local(tmp_path / "program", b"x")
+    hasher = make()
+    hasher.start()
+    lane = hasher._lanes.local
+    await_that(lambda: lane.sleeping == lane.base)
+    with hasher._lanes.lock:
+        hasher._lanes.throw_away(number)
+    opener.gate.clear()
+    assert hasher.request(on_device(file, 100), 5, b"/program", 77, "waits")
+    deadline = time.monotonic() + 10
+    while not lane.given_up and time.monotonic() < deadline:
+        hasher.results()
+        time.sleep(0.01)
+    opener.files[6] = tmp_path / "program"
+    assert hasher.request(file, 6, b"/program", 77, "t")
+    await_that(lambda: ("t", file, sha256(b"x")) in hasher.results())
+    gate.set()
+    opener.gate.set()
+    await_that(lambda: lane.given_up == 0 and len(lane.live) == lane.base)
+    assert not lane.silent
 
 
 def test_thread_that_cannot_be_started_costs_the_hash_and_is_tried_again(
