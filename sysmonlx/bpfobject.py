@@ -120,13 +120,15 @@ def create_zero(name: str, size_bytes: int) -> int:
 
 
 def create_array(name: str, value: bytes) -> int:
-    """Return the descriptor of a new array map that holds one value.
+    """Return the descriptor of a new array map that holds one value, for good.
 
-    The caller closes it; a map of maps that it was put into keeps the array.
+    No system call changes it any more. The caller closes it; a map of maps that it was
+    put into keeps the array.
     """
     fd = create_zero(name, len(value))
     try:
         library().bpf_map_update_elem(fd, bytes(4), value, 0)
+        library().bpf_map_freeze(fd)
     except LibbpfError:
         os.close(fd)
         raise
@@ -250,8 +252,19 @@ class BpfObject:
         if link is not None:
             self._lib.bpf_link__destroy(link)
 
+    def forget(self, name: str) -> None:
+        """Know nothing of how `name` is attached: its link's descriptor is not ours."""
+        link = self._links.pop(name, None)
+        if link is not None:
+            self._lib.bpf_link__disconnect(link)
+            self._lib.bpf_link__destroy(link)
+
+    def link_fd(self, name: str) -> int:
+        """Return the descriptor of what holds an attached program at its hook."""
+        return int(self._lib.bpf_link__fd(self._links[name]))
+
     def attached(self) -> frozenset[str]:
-        """Return the names of the programs that are attached now."""
+        """Return the names of the programs that were attached."""
         return frozenset(self._links)
 
     def read_iterator(self, name: str) -> bytes:

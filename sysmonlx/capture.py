@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import re
+import stat
 import struct
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import EAGAIN, EINTR, ENOMEM, EPERM
 from itertools import islice
@@ -27,7 +28,15 @@ from sysmonlx.hook import Hook
 from sysmonlx.hooks_process import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM
 from sysmonlx.kept import Kept
 from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
-from sysmonlx.libbpf import library, possible_cpus, program_asker, program_info
+from sysmonlx.libbpf import (
+    LINK_OF_CGROUP,
+    library,
+    link_info,
+    possible_cpus,
+    program_asker,
+    program_id,
+    program_info,
+)
 from sysmonlx.preparedobject import PreparedObject
 from sysmonlx.refusal import is_trampoline, reason_of
 from sysmonlx.ringbuffer import RingBuffer
@@ -42,6 +51,8 @@ _KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 _FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
 #: Errors that the next start need not meet.
 _PASSING = (EAGAIN, EINTR, ENOMEM)
+#: Variables that programs set as well.
+_CHANGED_BY_KERNEL = frozenset({"reader_sleeps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,7 @@ class Capture:
         self._inner_bytes: dict[str, int] = {}
         self._serving: dict[Hook, tuple[str, ...]] = {}
         self._cgroup_fd = -1
+        self._set: dict[str, bytes] = {}
         self.missing: tuple[Missing, ...] = ()
         self.maps: dict[str, BpfMap] = {}
 
@@ -161,8 +173,21 @@ class Capture:
     def set_variable(self, name: str, value: Any) -> None:
         """Set a global variable of the programs (scalar, in .bss)."""
         offset, kind = self._variables[name]
-        memory = kind(value)
-        self._bss[offset : offset + ctypes.sizeof(kind)] = bytes(memory)
+        memory = bytes(kind(value))
+        self._bss[offset : offset + len(memory)] = memory
+        self._set[name] = memory
+
+    def restore_variables(self) -> list[str]:
+        """Set the variables again that others have changed; return their names."""
+        changed = []
+        for name, memory in self._set.items():
+            if name in _CHANGED_BY_KERNEL:
+                continue
+            offset, _ = self._variables[name]
+            if self._bss[offset : offset + len(memory)] != memory:
+                self._bss[offset : offset + len(memory)] = memory
+                changed.append(name)
+        return changed
 
     def variable(self, name: str) -> Any:
         """Return a global variable of the programs (scalar, in .bss)."""
@@ -236,6 +261,62 @@ class Capture:
     def attached(self) -> frozenset[str]:
         """Return the names of all attached programs."""
         return frozenset().union(*(each.attached() for each in self._objects))
+
+    def wanted_programs(self) -> frozenset[str]:
+        """Return the names of all programs that serve a hook, attached or not."""
+        return frozenset().union(*self._serving.values())
+
+    def is_at_hook(self, name: str) -> bool:
+        """Ask the kernel whether an attached program is still where it belongs."""
+        found = self._loaded[name]
+        if name not in found.attached():
+            return False
+        try:
+            link = link_info(found.link_fd(name))
+            number = program_id(found.program_fd(name))
+        except LibbpfError:  # somebody closed a descriptor of this process
+            return False
+        is_detached = link.kind == LINK_OF_CGROUP and not link.cgroup_id
+        return link.program_id == number and not is_detached
+
+    def attach_again(self, name: str) -> None:
+        """Attach a program that others have taken off its hook.
+
+        Raises:
+            LibbpfError, OSError, CaptureError: it stays off, and why.
+        """
+        found = self._loaded[name]
+        if name in found.attached():
+            self._let_go(found, name)
+        hook = next(h for h, names in self._serving.items() if name in names)
+        try:
+            program_id(found.program_fd(name))
+        except LibbpfError:  # the program has gone with its descriptor
+            del self._loaded[name]
+            self._load_for((hook,))
+            found = self._loaded[name]
+        if hook.kind != "cgroup":
+            found.attach(name)
+            return
+        try:
+            found.attach(name, self._cgroup())
+        except (LibbpfError, OSError):  # the cgroup may be another one by now
+            self._leave_cgroup()
+            found.attach(name, self._cgroup())
+
+    def _leave_cgroup(self) -> None:
+        fd, self._cgroup_fd = self._cgroup_fd, -1
+        with suppress(OSError):
+            if stat.S_ISDIR(os.fstat(fd).st_mode):  # else it is another file by now
+                os.close(fd)
+
+    def _let_go(self, found: BpfObject | PreparedObject, name: str) -> None:
+        try:
+            link_info(found.link_fd(name))
+        except LibbpfError:  # the number may belong to another file by now
+            found.forget(name)
+        else:
+            found.detach(name)
 
     def detach_all(self) -> None:
         """Stop seeing anything new; what is in the ring can still be read."""

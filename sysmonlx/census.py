@@ -10,6 +10,7 @@ from functools import partial
 from sysmonlx.capture import Capture
 from sysmonlx.commandlines import LIMIT_BYTES, CommandLines, Job
 from sysmonlx.errors import CaptureError, LibbpfError
+from sysmonlx.losses import Loss
 from sysmonlx.processes import ProcessTable
 
 #: How long the arguments of others may take at the start, and while events wait.
@@ -58,6 +59,13 @@ class Census:
         """Take the arguments that could not be read in time; waits for nothing."""
         if self._processes.has_argless:
             self._try(partial(self._take_args, 0.0))
+
+    def losses(self) -> dict[Loss, int]:
+        """Return what could not be found out since the start, by what and why."""
+        return {
+            ("Command lines", "no answer in time"): self._command_lines.given_up,
+            ("Looks at all processes", "refused"): self.failed,
+        }
 
     def close(self) -> None:
         """Let the reader of arguments end."""

@@ -24,6 +24,7 @@ from sysmonlx.commandlines import CommandLines
 from sysmonlx.control import ControlServer, Message
 from sysmonlx.enrich import Context
 from sysmonlx.errors import ControlError
+from sysmonlx.guard import Guard
 from sysmonlx.hashes import Hasher
 from sysmonlx.health import Health
 from sysmonlx.instance import run_again
@@ -191,8 +192,14 @@ class Daemon:
         self.pipeline.use_rules(self._in_force.rules)
         self.filter = KernelFilter(self.capture.maps, self.capture.btf)
         self.health = Health(
-            self.capture, self.pipeline, self.output, self.context, self.aside
+            self.capture,
+            self.pipeline,
+            self.output,
+            self.context,
+            self.aside,
+            self.census,
         )
+        self.guard = Guard(self.capture, self.filter, self.context.utc_of_wall)
         self.statistics = Statistics(self)
         self.reload = Reload(
             self.capture,
@@ -329,6 +336,7 @@ class Daemon:
         if self._control is not None:
             self._control.expire()
         self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self.health.tell(self.guard.look())
         if self.health.check() or self.processes.unknown:
             self.census.repeat()
         else:
@@ -405,8 +413,8 @@ class Daemon:
 
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""
-        lines = [*map(str, self.capture.missing), *self.filter.remarks()]
-        return lines + self.health.remarks()
+        missing = [*map(str, self.capture.missing), *self.guard.missing()]
+        return [*missing, *self.filter.remarks(), *self.health.remarks()]
 
     def _stop(self) -> None:
         service.notify("STOPPING=1")

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from sysmonlx.account import UNKNOWN_RECORD
-from sysmonlx.aside import Aside
 from sysmonlx.budget import Budget, Pair, Sampled
 from sysmonlx.builders import BUILDERS
 from sysmonlx.capture import Capture
@@ -24,6 +25,14 @@ _ERROR_INTERVAL_S = 60.0
 _PROCESS_RECORDS = ("process_fork", "process_create", "process_terminate")
 
 
+class Losing(Protocol):
+    """A part that counts what it could not find out."""
+
+    def losses(self) -> Mapping[Loss, int]:
+        """Return what was lost since the start, by what and why."""
+        ...
+
+
 class Health:
     """Looks once a second at what was lost and at what the work costs."""
 
@@ -33,13 +42,13 @@ class Health:
         pipeline: Pipeline,
         output: Output,
         context: Context,
-        aside: Aside,
+        *sources: Losing,
     ) -> None:
         self._capture = capture
         self._pipeline = pipeline
         self._output = output
         self._context = context
-        self._aside = aside
+        self._sources = sources
         self._ledger = LossLedger(time.time_ns())
         self._hashes = LossLedger(time.time_ns())
         self._process_losses = 0
@@ -58,6 +67,11 @@ class Health:
             self._check_budget(fill)
         self._report_error()
         return self.report_losses()
+
+    def tell(self, findings: Iterable[tuple[str, str]]) -> None:
+        """Report these by event 255: an id and a description each."""
+        for what, text in findings:
+            self._report(what, text)
 
     def report_losses(self) -> bool:
         """Report new losses; say whether records of processes are among them."""
@@ -92,7 +106,8 @@ class Health:
             totals[what, reason] = totals.get((what, reason), 0) + count
         for reason, count in self._output.losses().items():
             totals["Events", f"sink: {reason}"] = count
-        totals.update(self._aside.losses())
+        for source in self._sources:
+            totals.update(source.losses())
         return totals
 
     @property

@@ -6,10 +6,11 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import ENOENT
+from itertools import islice
 from typing import Any
 
 from sysmonlx.automaton import Table
@@ -24,6 +25,7 @@ from sysmonlx.kernelrules import (
     Term,
     compile_kernel_rules,
 )
+from sysmonlx.libbpf import map_id
 from sysmonlx.rules import Rules
 
 _ENUMS = (
@@ -40,6 +42,8 @@ _PROCESS = (1, 5)
 _FIRST = bytes(4)
 _USER = struct.Struct("=QII")  # struct filter_user
 _BITS = struct.Struct("=Q")
+#: A look at one takes 3 us.
+_CHECKED_AT_ONCE = 64
 
 
 def _nothing(event_id: int) -> bool:
@@ -50,12 +54,14 @@ def _nothing(event_id: int) -> bool:
 class Prepared:
     """Rules that are ready for the kernel: a switch puts them in force.
 
-    `fd` is a map with the packed rules, -1 where the kernel is to discard nothing;
-    `users` are those whose answers the kernel has been told for this `generation`.
+    `fd` is a map with the packed rules, known to the kernel as `map_id`; -1 where the
+    kernel is to discard nothing. `users` are those whose answers the kernel has been
+    told for this `generation`.
     """
 
     generation: int = 0
     fd: int = -1
+    map_id: int = 0
     rules: KernelRules | None = None
     users: dict[int, str] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
@@ -76,6 +82,7 @@ class KernelFilter:
         self._generation = 0
         self._now = Prepared()
         self._may_hold_rules = False
+        self._checked: Iterator[int] = iter(())
 
     @property
     def now(self) -> Prepared:
@@ -132,6 +139,7 @@ class KernelFilter:
         for uid, name in users.items():
             self._tell(made, uid, name)
         made.fd = create_array("filter_rules", self._packed(compiled, made.generation))
+        made.map_id = map_id(made.fd)
 
     def use(self, prepared: Prepared) -> Prepared:
         """Put prepared rules in force; return those that were, which `use` takes back.
@@ -164,6 +172,74 @@ class KernelFilter:
         if prepared.fd >= 0:
             os.close(prepared.fd)
             prepared.fd = -1
+
+    def restore(self) -> str:
+        """Say what others have changed of the rules in force, after undoing it.
+
+        Empty: nothing. The rules themselves cannot be changed, only replaced by others;
+        of the users `_CHECKED_AT_ONCE` are looked at in one call.
+
+        Raises:
+            LibbpfError: the maps are out of reach.
+        """
+        found, now = self._foreign_rules() or self._foreign_user(), self._now
+        if found and now.rules is not None:
+            self.discard(self.use(self._made_again(now, now.rules)))
+        elif found:
+            self._may_hold_rules = True
+            self.use(now)
+        return found
+
+    def _made_again(self, now: Prepared, rules: KernelRules) -> Prepared:
+        """Return the rules in force anew: answers that foreign rules gave are void."""
+        self._generation += 1
+        made = Prepared(
+            self._generation, can_emit=now.can_emit, reasons=dict(now.reasons)
+        )
+        try:
+            self._fill(made, rules, now.users)
+        except BaseException:
+            self.discard(made)
+            raise
+        return made
+
+    def _foreign_rules(self) -> str:
+        if "filter_rules" not in self._maps:
+            return ""
+        has_rules = self._now.fd >= 0
+        try:
+            (number,) = struct.unpack("=I", self._maps["filter_rules"].lookup(_FIRST))
+        except LibbpfError as error:
+            if error.errno != ENOENT:
+                raise
+            return "its rules were removed" if has_rules else ""
+        if has_rules and number == self._now.map_id:
+            return ""
+        return f"foreign rules are in force (map {number})"
+
+    def _foreign_user(self) -> str:
+        """Return which user the kernel was told something else of."""
+        rules, users = self._now.rules, self._now.users
+        if rules is None or not users:
+            return ""
+        uids = [*islice(self._checked, _CHECKED_AT_ONCE)]
+        if len(uids) < _CHECKED_AT_ONCE:
+            self._checked = iter(tuple(users))
+        for uid in uids:
+            if uid in users and self._told(uid) != _BITS.pack(
+                rules.user_bits(users[uid])
+            ):
+                return f"what the rules say of user {uid} was changed"
+        return ""
+
+    def _told(self, uid: int) -> bytes:
+        key = _USER.pack(self._now.generation, uid, 0)
+        try:
+            return self._maps["filter_users"].lookup(key)
+        except LibbpfError as error:
+            if error.errno != ENOENT:
+                raise
+            return b""
 
     def remove(self, reason: str) -> None:
         """Discard nothing in the kernel any more.

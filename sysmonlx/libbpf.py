@@ -87,6 +87,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
     "bpf_program__fd": (c_int, [c_void_p], None),
     "bpf_link__fd": (c_int, [c_void_p], check_not_negative),
     "bpf_link__destroy": (c_int, [c_void_p], None),
+    "bpf_link__disconnect": (None, [c_void_p], None),
     "bpf_map__name": (c_char_p, [c_void_p], None),
     "bpf_map__fd": (c_int, [c_void_p], check_not_negative),
     "bpf_map__max_entries": (c_uint32, [c_void_p], None),
@@ -309,6 +310,42 @@ def program_info(fd: int) -> tuple[int, int, int]:
     return run_time_ns, run_count, misses
 
 
+def program_id(fd: int) -> int:
+    """Return the number that the kernel gave to a loaded program.
+
+    Raises:
+        LibbpfError: there is no program behind `fd`.
+    """
+    (number,) = struct.unpack_from("=I", _info(fd, b"", _PROG_INFO_SIZE), 4)
+    return int(number)
+
+
+class LinkInfo(NamedTuple):
+    """What holds a program at its hook; `cgroup_id` is 0 for other hooks, or none."""
+
+    kind: int
+    number: int
+    program_id: int
+    cgroup_id: int
+
+
+_LINK_INFO_SIZE = 64
+LINK_OF_CGROUP = 3  # BPF_LINK_TYPE_CGROUP
+
+
+def link_info(fd: int) -> LinkInfo:
+    """Return what the kernel tells of a link, from struct bpf_link_info.
+
+    Of a cgroup's link that was detached the cgroup is 0.
+
+    Raises:
+        LibbpfError: there is no link behind `fd`.
+    """
+    raw = _info(fd, b"", _LINK_INFO_SIZE).ljust(_LINK_INFO_SIZE, b"\0")
+    kind, number, program, cgroup = struct.unpack_from("=3I4xQ", raw)
+    return LinkInfo(kind, number, program, cgroup if kind == LINK_OF_CGROUP else 0)
+
+
 class Attachment(NamedTuple):
     """To which type of vmlinux a program belongs, and the types of its functions."""
 
@@ -339,6 +376,16 @@ def program_attachment(fd: int) -> Attachment | None:
 
 #: The kernel's own types come first of all.
 _VMLINUX = 1
+
+
+def map_id(fd: int) -> int:
+    """Return the number that the kernel gave to a map, as maps of maps show it.
+
+    Raises:
+        LibbpfError: there is no map behind `fd`.
+    """
+    (number,) = struct.unpack_from("=I", _info(fd, b"", _MAP_INFO_SIZE), 4)
+    return int(number)
 
 
 class MapInfo(NamedTuple):

@@ -229,8 +229,16 @@ class PreparedObject:
         if link >= 0:
             os.close(link)
 
+    def forget(self, name: str) -> None:
+        """Know nothing of how `name` is attached: its link's descriptor is not ours."""
+        self._links.pop(name, None)
+
+    def link_fd(self, name: str) -> int:
+        """Return the descriptor of what holds an attached program at its hook."""
+        return self._links[name]
+
     def attached(self) -> frozenset[str]:
-        """Return the names of the programs that are attached now."""
+        """Return the names of the programs that were attached."""
         return frozenset(self._links)
 
     def read_iterator(self, name: str) -> bytes:

@@ -40,7 +40,12 @@ class RingBuffer:
         self._producer_map = self._map(page, page)
         self._consumer = memoryview(self._consumer_map).cast("Q")
         self._producer = memoryview(self._producer_map).cast("Q")
-        self._enter(self._consumer[0] & self._mask)
+        self._position = self._consumer[0]
+        self.moves = 0
+        """How often others were found to have moved the consumer position."""
+        self.skipped_bytes = 0
+        """What was never read, since others made room where there was none."""
+        self._enter(self._position & self._mask)
 
     def _map(self, offset: int, size_bytes: int) -> mmap.mmap:
         return mmap.mmap(
@@ -63,7 +68,22 @@ class RingBuffer:
 
     def fill(self) -> float:
         """Return how full the buffer is, 0 to 1."""
-        return (self._producer[0] - self._consumer[0]) / self._size
+        return (self._producer[0] - self._position) / self._size
+
+    def restore(self) -> None:
+        """Put the consumer position back where others have moved it.
+
+        Any process that gets a descriptor of the map may map that page. Too far ahead
+        the kernel takes the buffer for full, or writes over what was not read yet.
+        """
+        if self._consumer[0] == self._position:
+            return
+        self.moves += 1
+        waiting = self._producer[0] - self._position
+        if waiting > self._size:  # where the next record begins is not known
+            self._position += waiting
+            self.skipped_bytes += waiting
+        self._consumer[0] = self._position
 
     def read(self, limit: int = 1024) -> list[bytes]:
         """Return up to `limit` records, and give their space back.
@@ -72,7 +92,9 @@ class RingBuffer:
         the position, the length and the data as written here.
         """
         records: list[bytes] = []
-        start = position = self._consumer[0]
+        if self._consumer[0] != self._position:
+            self.restore()
+        start = position = self._position
         producer = self._producer[0]
         while position < producer and len(records) < limit:
             at = begin = self._place(position & self._mask)
@@ -87,7 +109,7 @@ class RingBuffer:
             if position == producer:
                 producer = self._producer[0]
         if position != start:
-            self._consumer[0] = position
+            self._consumer[0] = self._position = position
         return records
 
     def _place(self, offset: int) -> int:

@@ -59,7 +59,9 @@ class Statistics:
             "hashes": dict(daemon.hasher.counts),
             "unknown_values": {
                 f"{what}: {why}": count
-                for (what, why), count in daemon.aside.losses().items()
+                for source in (daemon.aside, daemon.census)
+                for (what, why), count in source.losses().items()
+                if count
             },
             "threads_aside": daemon.aside.threads(),
             "left_out": sum(each["left_out"] for each in records.values()),
@@ -79,7 +81,12 @@ class Statistics:
                 )
             },
             "attached": sorted(daemon.capture.attached()),
-            "missing": [*map(str, daemon.capture.missing), *daemon.health.remarks()],
+            "put_right": dict(daemon.guard.counts),
+            "missing": [
+                *map(str, daemon.capture.missing),
+                *daemon.guard.missing(),
+                *daemon.health.remarks(),
+            ],
         }
         snapshot["gaps"] = gaps(snapshot)
         return snapshot
@@ -224,6 +231,8 @@ def report(snapshot: Mapping[str, Any]) -> str:
     lines += [f"{name}: {snapshot[name]}" for name in _PLAIN]
     hashes = ", ".join(f"{why} {n}" for why, n in snapshot["hashes"].items())
     lines += [f"hashes: {hashes}"] if hashes else []
+    put_right = ", ".join(f"{what} {n}" for what, n in snapshot["put_right"].items())
+    lines += [f"put right: {put_right}"] if put_right else []
     unknown = snapshot["unknown_values"].items()
     lines += [f"unknown values: {what} {n}" for what, n in unknown]
     lines += [f"trouble: {each}" for each in snapshot["sinks"]["trouble"]]

@@ -61,7 +61,10 @@ class Sensor:
             set_variable=self.variables.__setitem__,
         )
         pipeline: Any = SimpleNamespace(
-            account=self.account, report=self.report, utc_now=lambda: "now"
+            account=self.account,
+            report=self.report,
+            utc_now=lambda: "now",
+            hash_losses=dict,
         )
         output: Any = SimpleNamespace(losses=dict)
         context = make_context(layouts)

@@ -35,7 +35,7 @@ SYSTEM = """
 """
 WIRING = """
     __init__ __main__ capture census cli commands control counters daemon floods
-    foreground health installation instance keeper kernel kernelfilter output
+    foreground guard health installation instance keeper kernel kernelfilter output
     pipeline reading reload situation statistics
 """
 LAYERS = {

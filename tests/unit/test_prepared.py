@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
 from binascii import crc32
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from sysmonlx.kept import Kept
 from sysmonlx.prepared import MapPlan, Plans, ProgramPlan, read_plans, with_maps
+from sysmonlx.preparedobject import PreparedObject
 
 KEY = {"build": "aa", "files": [[1, 2, 3]]}
 LOAD_MAP_5 = struct.pack("=BBhiiI", 0x18, 0x11, 0, 5, 0, 0)
@@ -134,3 +137,22 @@ def test_without_a_file_nothing_is_kept(tmp_path: Path) -> None:
     kept.plans = plans()
     kept.write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_programs_are_loaded_though_no_thread_is_to_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    names = [f"program{number}" for number in range(5)]
+    found = PreparedObject.__new__(PreparedObject)
+    found._plans = SimpleNamespace(  # type: ignore[assignment]  # a part of it
+        programs={name: SimpleNamespace(code=b"") for name in names}
+    )
+    found._programs = {}
+    monkeypatch.setattr(found, "_types", lambda: 0)
+    monkeypatch.setattr(found, "_load", lambda name, plan, fds: names.index(name))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    found.load(names, {})
+    assert found._programs == {name: at for at, name in enumerate(names)}

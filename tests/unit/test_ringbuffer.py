@@ -40,6 +40,10 @@ class Producer:
         self._put(0, struct.pack("<Q", position))
         self._put(mmap.PAGESIZE, struct.pack("<Q", position))
 
+    def move_consumer(self, position: int) -> None:
+        """Do as another process that has mapped the page."""
+        self._put(0, struct.pack("<Q", position))
+
     def write(self, data: bytes, flags: int = 0) -> int:
         """Add a record; return where its header is."""
         start = self.position
@@ -122,14 +126,14 @@ def test_limit_leaves_the_rest_for_the_next_read(
 
 
 @pytest.mark.parametrize("before_end", range(0, 64, 8))
-def test_record_around_the_end_is_whole(
-    before_end: int, producer: Producer, ring: RingBuffer
-) -> None:
+def test_record_around_the_end_is_whole(before_end: int, producer: Producer) -> None:
     producer.set_positions(SIZE - before_end)
+    ring = RingBuffer(producer.fileno(), SIZE)
     data = bytes(range(40))
     producer.write(data)
     producer.write(b"next")
     assert list(ring.read()) == [data, b"next"]
+    ring.close()
 
 
 def test_records_are_whole_wherever_the_window_ends(tmp_path: Path) -> None:
@@ -168,11 +172,42 @@ def mapped_bytes(path: Path) -> int:
     return sum(int(end, 16) - int(begin, 16) for begin, end in ranges)
 
 
-def test_positions_beyond_32_bits(producer: Producer, ring: RingBuffer) -> None:
+def test_positions_beyond_32_bits(producer: Producer) -> None:
     producer.set_positions((1 << 40) + SIZE - 16)
+    ring = RingBuffer(producer.fileno(), SIZE)
     producer.write(b"x" * 100)
     assert list(ring.read()) == [b"x" * 100]
     assert producer.consumed() == (1 << 40) + SIZE - 16 + 112
+    ring.close()
+
+
+def test_a_position_that_others_moved_ahead_is_put_back(
+    producer: Producer, ring: RingBuffer
+) -> None:
+    producer.write(b"one")
+    producer.write(b"two")
+    producer.move_consumer(producer.position)
+    assert list(ring.read()) == [b"one", b"two"]
+    assert (ring.moves, ring.skipped_bytes) == (1, 0)
+    producer.move_consumer(0)
+    assert ring.fill() == 0
+    ring.restore()
+    ring.restore()
+    assert producer.consumed() == producer.position
+    assert ring.moves == 2
+
+
+def test_what_was_written_over_is_counted_and_left(
+    producer: Producer, ring: RingBuffer
+) -> None:
+    for _ in range(3):
+        producer.move_consumer(producer.position)
+        producer.write(bytes(SIZE - 8))
+    assert list(ring.read()) == []
+    assert (ring.moves, ring.skipped_bytes) == (1, 3 * SIZE)
+    producer.write(b"next")
+    assert list(ring.read()) == [b"next"]
+    assert ring.moves == 1
 
 
 Lengths = st.lists(st.tuples(st.integers(0, 600), st.booleans()), max_size=40)

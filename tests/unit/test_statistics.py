@@ -59,6 +59,9 @@ SNAPSHOT: dict[str, Any] = {
     "lines": {"due": 41, "delivered": 30, "spooled": 5, "lost": {"spool full": 6}},
     "sinks": {"lost": {"spool full": 6}, "trouble": ["/x: No space"]},
     "hashes": {"done": 4},
+    "shortened": 0,
+    "unknown_values": {"names of users: no answer in time": 2},
+    "put_right": {"attached again": 1},
     "missing": [],
     "gaps": [],
 }
