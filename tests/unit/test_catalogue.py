@@ -63,9 +63,10 @@ def test_every_setting_has_a_default_in_its_range() -> None:
     defaults = Settings()
     for setting in SETTINGS:
         value = getattr(defaults, setting.attribute)
-        if setting.attribute == "line_limit_bytes":  # each kind of sink has its own
-            for kind in SINK_KINDS:
-                assert setting.low <= defaults.line_limit_of(kind) <= setting.high
+        if setting.default:  # in words: there is one for each kind of sink
+            limits = {defaults.line_limit_of(kind) for kind in SINK_KINDS}
+            assert all(str(limit) in setting.default for limit in limits)
+            assert setting.low <= min(limits) <= max(limits) <= setting.high
         elif setting.kind in ("size", "number"):
             assert setting.low <= value <= setting.high
         else:
