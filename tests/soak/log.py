@@ -48,7 +48,7 @@ class Log:
         if event_id == "255":
             self._note({"EventID": "255", **data})
         elif b"judged-" in line:
-            text = str(data.get("CommandLine", "")) + str(data.get("TargetFilename"))
+            text = f"{data.get('CommandLine', '')} {data.get('TargetFilename', '')}"
             for word in text.replace("/", " ").split():
                 if word.startswith("judged-"):
                     self.judged.setdefault(word, set()).add(str(data["RuleName"]))
