@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -33,10 +34,12 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     made.stop()
 
 
-def let_in(folder: Path) -> None:
-    """Let every user get at what is in a folder of a test."""
-    for each in (folder, *folder.parents[:3]):
-        each.chmod(each.stat().st_mode | 0o711)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user gets at, as pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="sysmonlx-test-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
 class Fuse:
@@ -46,7 +49,6 @@ class Fuse:
         self.mountpoint, self.control = folder / "mnt", folder / "control"
         for each in (self.mountpoint, self.control / "files"):
             each.mkdir(parents=True)
-        let_in(folder)
         self._started: list[subprocess.Popen[bytes]] = []
         where = map(os.fspath, (SERVER, self.mountpoint, self.control))
         command = [sys.executable, "-P", *where]
@@ -83,8 +85,8 @@ class Fuse:
 
 
 @pytest.fixture
-def fuse(tmp_path: Path) -> Iterator[Fuse]:
-    made = Fuse(tmp_path / "fuse")
+def fuse(folder: Path) -> Iterator[Fuse]:
+    made = Fuse(folder)
     yield made
     made.close()
 
@@ -266,14 +268,13 @@ def test_overlay_of_an_unprivileged_user_cannot_forge_a_hash(
 
 
 def test_large_files_cost_nobody_else_a_hash(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+    tmp_path_factory: pytest.TempPathFactory, folder: Path
 ) -> None:
     root = tmp_path_factory.mktemp("share")
     watch = Daemon(root, EVERYTHING, "<HashShare>5</HashShare>", "")
     watch.start()
     try:
-        let_in(tmp_path)
-        large = tmp_path / "large"
+        large = folder / "large"
         program(large)
         os.truncate(large, 250 << 20)
         wanted: dict[str, str] = {}
@@ -282,7 +283,7 @@ def test_large_files_cost_nobody_else_a_hash(
         while time.monotonic() < stop:
             os.utime(large)
             subprocess.run([large], user=NOBODY, check=True)
-            path = tmp_path / f"small{len(wanted)}"
+            path = folder / f"small{len(wanted)}"
             wanted[str(path)] = program(path)
             subprocess.run([path], check=True)
             time.sleep(0.1)
