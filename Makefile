@@ -67,21 +67,24 @@ build/deps-test.stamp: Makefile build/deps.stamp
 	$(Q)$(call need,$(HAS_TEST),$(TEST_PACKAGES))
 	$(Q)touch $@
 
-$(VENV)/run.stamp: setup.py build/deps.stamp
+# Exact versions and hashes: the same checkout installs the same bytes everywhere.
+LOCKED := -m pip install -q --disable-pip-version-check --require-hashes
+
+$(VENV)/run.stamp: requirements.lock requirements-build.lock build/deps.stamp
 	$(call say,VENV,$(VENV))
 	$(Q)test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
-	$(Q)$(PYTHON) -m pip install -q --disable-pip-version-check $(call packages,install_requires)
+	$(Q)$(PYTHON) $(LOCKED) -r requirements.lock -r requirements-build.lock
 	$(Q)touch $@
 
-$(VENV)/test.stamp: setup.py $(VENV)/run.stamp
+$(VENV)/test.stamp: requirements-test.lock $(VENV)/run.stamp
 	$(call say,VENV,$(VENV) for tests)
-	$(Q)$(PYTHON) -m pip install -q --disable-pip-version-check \
-		$(call packages,test) $(call packages,lint)
+	$(Q)$(PYTHON) $(LOCKED) -r requirements-test.lock
 	$(Q)touch $@
 
-# The requirements of one list in setup.py, quoted for the shell.
-packages = $(shell awk '/$(1)/{on=1} on{print} on&&/\]/{exit}' setup.py | \
-	grep -o '"[a-zA-Z-]*>=[0-9.]*"')
+.PHONY: lock
+lock: build/deps.stamp ## choose the newest packages that setup.py allows; writes *.lock
+	$(Q)mkdir -p build && $(SYSTEM_PYTHON) -m venv build/lock
+	$(Q)build/lock/bin/python -P tests/tools/lock.py
 
 .PHONY: run
 run: deps bpf ## watch this machine live, with a built-in configuration
@@ -166,11 +169,13 @@ generate-check: generate
 .PHONY: install
 install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python packages
 	$(call say,INSTALL,$(DESTDIR)$(prefix)/lib/sysmonlx)
-	$(Q)$(SYSTEM_PYTHON) -m venv $(DESTDIR)$(prefix)/lib/sysmonlx
-	$(Q)$(DESTDIR)$(prefix)/lib/sysmonlx/bin/python -m pip install -q \
-		--disable-pip-version-check --force-reinstall --no-deps .
-	$(Q)$(DESTDIR)$(prefix)/lib/sysmonlx/bin/python -m pip install -q \
-		--disable-pip-version-check $(call packages,install_requires)
+	$(Q)rm -rf build/wheel && $(PYTHON) -m pip wheel -q --disable-pip-version-check \
+		--no-build-isolation --no-deps --no-index -w build/wheel .
+	@# What is installed is for everybody to read: the reader of configurations is nobody.
+	$(Q)umask 022 && $(SYSTEM_PYTHON) -m venv $(DESTDIR)$(prefix)/lib/sysmonlx
+	$(Q)umask 022 && $(DESTDIR)$(prefix)/lib/sysmonlx/bin/python $(LOCKED) -r requirements.lock
+	$(Q)umask 022 && $(DESTDIR)$(prefix)/lib/sysmonlx/bin/python -m pip install -q \
+		--disable-pip-version-check --force-reinstall --no-deps --no-index build/wheel/*.whl
 	$(Q)install -d $(DESTDIR)$(prefix)/sbin $(DESTDIR)$(prefix)/share/sysmonlx
 	$(Q)printf '#!/bin/sh\nexec %s -I -m sysmonlx "$$@"\n' \
 		$(prefix)/lib/sysmonlx/bin/python >$(DESTDIR)$(prefix)/sbin/sysmonlx
