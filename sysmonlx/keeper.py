@@ -108,6 +108,7 @@ class _Keeper:
         self._beat_at = 0.0
         self._has_been_ready = False
         self._stopping = False
+        self._hang_up = False
         self._ended = ""
         self._notes = _listener(paths)
         self._wake, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -132,8 +133,7 @@ class _Keeper:
 
     def _on_signal(self, number: int, _: object) -> None:
         if number == signal.SIGHUP:
-            if self._ready_at is not None:  # before, it would end by it
-                self._send(signal.SIGHUP)
+            self._hang_up = True
             return
         self._stopping = True
         self._send(signal.SIGTERM)
@@ -234,6 +234,9 @@ class _Keeper:
             select.select([self._notes.fileno(), self._wake], [], [], timeout_s)
             os.read(self._wake, 4096)
         self._hear()
+        if self._hang_up and self._ready_at is not None:  # before, it would end by it
+            self._hang_up = False
+            self._send(signal.SIGHUP)
 
     def _hear(self) -> None:
         """Take what the daemon says: that it captures, and that it lives."""

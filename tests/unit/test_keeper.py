@@ -58,6 +58,8 @@ def run():
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang at once":
         time.sleep(600)
+    if what == "start slowly":
+        time.sleep(0.3)
     lock = PidFile(Paths(top).pid_file)
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, heard)
@@ -259,6 +261,15 @@ def test_signals_are_passed_on(kept: Kept) -> None:
     os.kill(kept.keeper, signal.SIGTERM)
     wait_until(kept.has_ended)
     assert kept.said("signal") == [["1"], ["15"]]
+
+
+def test_hang_up_waits_for_a_daemon_that_only_starts(kept: Kept) -> None:
+    kept.start("work", "start slowly")
+    os.kill(kept.daemon, signal.SIGKILL)
+    wait_until(lambda: len(kept.said("run")) == 2)
+    os.kill(kept.keeper, signal.SIGHUP)
+    wait_until(lambda: kept.said("signal") == [["1"]])
+    assert len(kept.said("run")) == 2
 
 
 def test_keeper_is_terminated_between_two_starts(kept: Kept) -> None:
