@@ -21,7 +21,10 @@ _END_S = 1.0
 
 
 class Answer(NamedTuple):
-    """What a child wrote, and its exit status: negative is the signal that ended it."""
+    """What a child wrote, and its exit status: negative is the signal that ended it.
+
+    With the status FAILED it wrote the error, as one text.
+    """
 
     data: bytes
     status: int
@@ -99,6 +102,8 @@ def _answer_and_exit(work: Callable[[int], bytes], writer: int) -> NoReturn:
         status = NO_MEMORY
     except OSError as error:
         status = _ERRNO_0 + (error.errno or 0)
+    except Exception as error:
+        os.write(writer, f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
     finally:
         os._exit(status)
 

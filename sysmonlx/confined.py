@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from sysmonlx import capabilities
 from sysmonlx.errors import CaptureError
 
-#: Four times what the largest published configuration needs.
+#: Memory beyond that of the parent: four times what the largest published
+#: configuration needs.
 MEMORY_BYTES = 512 << 20
 CPU_S = 30
 _FILES = 32
@@ -64,7 +65,7 @@ def _close_files(pipe: int) -> None:
 
 def _limit() -> None:
     limits = {
-        resource.RLIMIT_AS: MEMORY_BYTES,
+        resource.RLIMIT_AS: _address_space_bytes() + MEMORY_BYTES,
         resource.RLIMIT_NOFILE: _FILES,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
@@ -73,6 +74,15 @@ def _limit() -> None:
     for kind, most in limits.items():
         _set_limit(kind, most, most)
     _set_limit(resource.RLIMIT_CPU, CPU_S, CPU_S + 1)  # SIGXCPU, not at once SIGKILL
+
+
+def _address_space_bytes() -> int:
+    """Return what this process has of its parent's address space; proc_pid_statm(5)."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _set_limit(kind: int, soft: int, hard: int) -> None:

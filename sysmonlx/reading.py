@@ -33,6 +33,8 @@ EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>\n'
 LIMIT_BYTES = 8 << 20
 #: What the child may answer, and how long that may take on a busy machine.
 _ANSWER_BYTES = 64 << 20
+#: Of an error in the process that reads a configuration, this much is shown.
+_ERROR_CHARACTERS = 200
 _TIMEOUT_S = 2.0 * CPU_S
 #: What the child imports when it has given up its rights.
 _LIBRARIES = ("lxml", "xmlschema", "elementpath")
@@ -128,7 +130,7 @@ def read_data(
     except apart.TooLargeError as error:
         raise SysmonlxError(f"{name} is too large: use fewer rules") from error
     if answer.status:
-        raise SysmonlxError(_reason(name, answer.status))
+        raise SysmonlxError(_reason(name, answer.status, answer.data))
     return _reading(name, data, answer.data)
 
 
@@ -141,7 +143,7 @@ def _reading(name: str, data: bytes, answer: bytes) -> Reading:
         raise SysmonlxError(text) from error
 
 
-def _reason(name: str, status: int) -> str:
+def _reason(name: str, status: int, data: bytes = b"") -> str:
     """Return why a child did not answer, and what to do."""
     if status == apart.NO_MEMORY:
         most = f"{MEMORY_BYTES >> 20} MiB of memory"
@@ -151,7 +153,9 @@ def _reason(name: str, status: int) -> str:
     if status < 0:
         ended = f"was ended by {signal.Signals(-status).name}"
         return f"{name}: the process that reads it {ended}: try again"
-    return f"{name}: the process that reads it failed ({status}): try another file"
+    error = data.decode("utf-8", "replace") if status == apart.FAILED else str(status)
+    error = error.splitlines()[0][:_ERROR_CHARACTERS] if error else "no reason"
+    return f"{name}: the process that reads it failed ({error}): try another file"
 
 
 def read_options(options: CommandLineOptions, *, lax: bool = False) -> Reading:
