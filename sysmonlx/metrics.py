@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from sysmonlx.filecall import Call
+from sysmonlx.filecall import Call, Worker
 from sysmonlx.rootfiles import open_directory, replace
 
 
@@ -17,17 +17,28 @@ class MetricsFile:
         self.trouble = ""
         """Why the file is not written at present, with its path; else empty."""
         self._path = ""
+        self._worker: Worker | None = None
         self._writing: Call[None] | None = None
 
     def write(self, path: str, data: bytes) -> None:
         """Have the file written; skipped while the one before is still under way."""
+        if path != self._path:
+            self.end()
         if self._writing is not None and not self._has_ended(self._writing):
             return
         self._path = path
         try:
-            self._writing = Call(partial(_replace, path, data))
+            self._worker = self._worker or Worker()
         except OSError as error:
             self._say(error.strerror)
+            return
+        self._writing = self._worker.begin(partial(_replace, path, data))
+
+    def end(self) -> None:
+        """Write no more; a thread that hangs is left behind."""
+        if self._worker is not None:
+            self._worker.end()
+        self._worker, self._writing, self.trouble = None, None, ""
 
     def _has_ended(self, call: Call[None]) -> bool:
         if not call.wait(0):

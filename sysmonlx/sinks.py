@@ -6,16 +6,14 @@ No sink blocks, and none raises for what happens outside; see `spool`.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
 import socket
 import stat
-from functools import partial
 from typing import Protocol
 
-from sysmonlx.filecall import Call
+from sysmonlx.filecall import Worker
 from sysmonlx.lines import Lines
 from sysmonlx.rootfiles import open_file
 from sysmonlx.spool import (
@@ -185,9 +183,6 @@ class FileSink(StreamSink):
     def _opened(self) -> Stream:
         return examined(_appended(self._path))
 
-    def _close(self, stream: Stream) -> None:
-        close_aside(stream)
-
     def _failed(self, error: OSError) -> bool:
         super()._failed(error)
         if error.errno == errno.EPIPE:
@@ -209,8 +204,17 @@ class StdoutSink(StreamSink):
     def reopen(self) -> None:
         """Do nothing: standard output cannot be opened anew."""
 
+    def _new_worker(self) -> Worker:
+        return Worker(-1 if self._fd is None else self._fd)
+
     def _opened(self) -> Stream:
         return examined(-1 if self._fd is None else self._fd)
+
+    def _open_for(self, worker: Worker) -> Stream:
+        return self._opened()
+
+    def _taken(self, stream: Stream) -> Stream:
+        return stream
 
     def _close(self, stream: Stream) -> None:
         """Do nothing: it is not ours to close."""
@@ -237,18 +241,6 @@ class StdoutSink(StreamSink):
         return True
 
 
-def close_aside(stream: Stream) -> None:
-    """Close a descriptor; in a thread where even that may take any time.
-
-    Where no thread can be started it stays open: better that than to wait.
-    """
-    if not stream.goes_aside:
-        os.close(stream.fd)
-        return
-    with contextlib.suppress(OSError):
-        Call(partial(os.close, stream.fd))
-
-
 def _appended(path: str) -> int:
     """Open a file to append to, beginning a line.
 
@@ -267,7 +259,8 @@ def _appended(path: str) -> int:
 
 
 def _ends_within_line(fd: int) -> bool:
-    with open(f"/proc/self/fd/{fd}", "rb") as file:  # the same file, for reading
+    # The same file, for reading; the descriptor may be this thread's alone.
+    with open(f"/proc/thread-self/fd/{fd}", "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         return file.read(1) not in (b"", b"\n")

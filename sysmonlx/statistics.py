@@ -155,7 +155,7 @@ class Statistics:
         """Write the Prometheus text file where the configuration asks for one."""
         path = self._daemon.policy.settings.metrics_file
         if not path:
-            self._metrics.trouble = ""
+            self._metrics.end()
             return
         self._metrics.write(path, prometheus(self.collect()).encode())
         self._tell(self._metrics.trouble)

@@ -3,7 +3,7 @@
 
 Writing to a local file, a pipe or a terminal is quick, and happens at once. On any
 other file system a call may wait for another machine or another user's program: each
-goes to a thread, one at a time, and the spool is its queue.
+goes to a thread that has the file for itself, and the spool is its queue.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import os
 import stat
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from sysmonlx.filecall import Call
+from sysmonlx.filecall import Call, Worker
 from sysmonlx.rootfiles import is_local
 from sysmonlx.spool import TRY_LATER, SpoolingSink
 
@@ -60,6 +60,7 @@ class StreamSink(SpoolingSink):
         super().__init__(spool_limit_bytes, retry_s)
         self._name = name
         self._stream: Stream | None = None
+        self._worker: Worker | None = None
         self._opening: Call[Stream] | None = None
         self._writing: Call[int] | None = None
         self._is_stuck = False
@@ -70,9 +71,12 @@ class StreamSink(SpoolingSink):
     def _opened(self) -> Stream:
         """Open the destination; runs in a thread of its own."""
 
-    @abstractmethod
+    def _new_worker(self) -> Worker:
+        return Worker()
+
     def _close(self, stream: Stream) -> None:
-        """Close what was opened, without waiting."""
+        """Close what was opened and is not a thread's."""
+        os.close(stream.fd)
 
     def fileno(self) -> int | None:
         """Return the descriptor; None for a regular file, which cannot be polled."""
@@ -113,20 +117,41 @@ class StreamSink(SpoolingSink):
             if not self._may_retry():
                 return
             try:
-                self._opening = Call(self._opened)
+                self._worker = worker = self._new_worker()
             except OSError as error:
                 self._say(error.strerror)
                 return
+            self._opening = worker.begin(partial(self._open_for, worker))
         if not self._opening.wait(wait_s):
             if self._opening.is_late or wait_s == _FIRST_WAIT_S:
                 self._say("does not answer")
             return
         call, self._opening = self._opening, None
         try:
-            self._stream = call.result()
+            self._stream = self._taken(call.result())
             self.trouble = ""
         except OSError as error:
             self._say(error.strerror)
+        if self._stream is None or not self._stream.goes_aside:
+            self._end_worker()
+
+    def _open_for(self, worker: Worker) -> Stream:
+        """In the thread: open; what may be used without it is handed over."""
+        stream = self._opened()
+        if not stream.goes_aside:
+            worker.hand_over(stream.fd)
+        return stream
+
+    def _taken(self, stream: Stream) -> Stream:
+        """Return what the thread has opened, with a descriptor that is valid here."""
+        if stream.goes_aside or self._worker is None:
+            return stream
+        return replace(stream, fd=self._worker.take_over())
+
+    def _end_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
 
     def _connected(self) -> bool:
         if self._writing is not None and not self._has_written(self._writing):
@@ -164,14 +189,10 @@ class StreamSink(SpoolingSink):
         stream = self._stream
         if stream is None or not self._spool.messages:
             return False
-        if not stream.goes_aside:
+        if self._worker is None:
             return self._write_here(stream)
         data = self._spool.hold(b"\n", ASIDE_BYTES)
-        try:
-            self._writing = Call(partial(os.write, stream.fd, data))
-        except OSError as error:
-            self._spool.release()
-            self._say(error.strerror)
+        self._writing = self._worker.begin(partial(os.write, stream.fd, data))
         return False
 
     def _write_here(self, stream: Stream) -> bool:
@@ -187,14 +208,10 @@ class StreamSink(SpoolingSink):
         return False
 
     def _disconnect(self) -> None:
-        """Let go of the destination; what is under way closes it when it ends."""
-        if self._opening is not None:
-            self._opening.give_up(self._close)
-        elif self._stream is not None and self._writing is not None:
-            stream = self._stream
-            self._writing.give_up(lambda _: self._close(stream))
-        elif self._stream is not None:
+        """Let go of the destination; a thread closes what it has when its calls end."""
+        if self._stream is not None and not self._stream.goes_aside:
             self._close(self._stream)
+        self._end_worker()
         self._opening = self._writing = self._stream = None
         self._is_stuck = False
         self._spool.restart()

@@ -15,6 +15,7 @@ import pytest
 from kernel.hungfs import HungFs, mounted
 from kernel.running import EVERYTHING, REPOSITORY, Daemon, Event, wait_until
 
+from sysmonlx.lock import PidFile, daemon_pid
 from sysmonlx.metrics import MetricsFile
 from sysmonlx.sinks import FileSink, StdoutSink
 
@@ -124,15 +125,54 @@ def test_opening_that_hangs_is_told_and_goes_on_later(
 def test_end_is_bounded_and_what_hangs_closes_the_file_when_it_is_done(
     fs: HungFs,
 ) -> None:
-    path = str(fs.path / "log")
-    sink = FileSink(path)
+    sink = FileSink(str(fs.path / "log"))
     fs.hang("write")
     sink.write(numbered(0, 5), 0)
     assert time_of(lambda: sink.close(0.2)) < 0.2 + QUICK_S
     assert sink.losses == {"not written at stop": 5}
-    assert path in opened()
     fs.answer()
-    wait_until(lambda: path not in opened())
+    wait_until(lambda: os.listdir("/proc/self/task") == [str(os.getpid())])
+    assert lines(fs.path / "log") == numbered(0, 5)
+
+
+@pytest.mark.parametrize("operation", ["write", "lookup", "flush"])
+def test_daemon_that_was_killed_while_a_file_hangs_holds_no_lock(
+    fs: HungFs, tmp_path: Path, operation: str
+) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        hang_with_a_lock(fs, tmp_path / "pid", operation, writer)
+    assert os.read(reader, 1) == b"x"
+    assert daemon_pid(tmp_path / "pid") == child
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: daemon_pid(tmp_path / "pid") == 0)
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)  # its thread hangs still
+    fs.answer()
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.close(writer)
+
+
+def hang_with_a_lock(fs: HungFs, lock: Path, operation: str, writer: int) -> None:
+    try:
+        held = PidFile(lock)
+        sink = FileSink(str(fs.path / "log"))
+        fs.hang(operation)
+        sink.write(numbered(0, 5), 0)
+        if operation != "write":
+            wait_until(lambda: drained(sink))
+            sink.reopen()
+        wait_until(lambda: any(map(hangs, os.listdir("/proc/self/task"))))
+        os.write(writer, b"x")
+        signal.pause()
+        held.close()
+    finally:
+        os._exit(1)
+
+
+def hangs(thread: str) -> bool:
+    return "request_wait" in Path(f"/proc/self/task/{thread}/wchan").read_text()
 
 
 def test_closing_that_hangs_stops_nobody(fs: HungFs) -> None:
@@ -190,6 +230,7 @@ def test_metrics_that_hang_are_told_and_go_on(fs: HungFs) -> None:
     wait_until(lambda: says(f"{path}: does not answer"))
     fs.answer()
     wait_until(lambda: says(""))
+    metrics.end()
     wait_until(lambda: os.listdir("/proc/self/task") == [str(os.getpid())])
     assert Path(path).read_bytes() == b"new\n"
 
@@ -217,17 +258,6 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
     """Do what Ctrl-C on the terminal does."""
     os.killpg(process.pid, signal.SIGINT)
     process.wait(20)
-
-
-def opened() -> set[str]:
-    """Return the files that this process has open, by name."""
-    found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            found.add(os.readlink(f"/proc/self/fd/{fd}"))
-        except FileNotFoundError:
-            continue
-    return found
 
 
 # --- a daemon whose destinations are others' work
