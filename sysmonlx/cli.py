@@ -41,6 +41,7 @@ BANNER = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; `argv` without its name. Returns the exit status."""
     os.umask(0o077)
+    _open_standard()
     words = list(sys.argv[1:] if argv is None else argv)
     _fit_streams()
     try:
@@ -78,6 +79,20 @@ def _run_and_flush(words: list[str]) -> int:
             print(f"Error: {error.strerror}", file=sys.stderr)
         return FILE_ERROR
     return status
+
+
+def _open_standard() -> None:
+    """Open what is closed of standard input, output and error.
+
+    Else the next file or pipe has that number, and what is printed goes there.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - until the end
 
 
 def _fit_streams() -> None:

@@ -33,6 +33,8 @@ WATCHDOG_S, START_S = 30.0, 90.0
 #: As in the unit, see there.
 _OOM_SCORE_ADJUST = "-500"
 _TAKE_OVER_S = 1.0
+#: Descriptors of standard input, output and error.
+_STANDARD = (0, 1, 2)
 _FAILED = 12
 _NAME, _DAEMON_NAME = "sysmonlx-keeper", "sysmonlx"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -62,6 +64,8 @@ def keep(paths: Paths, run: Callable[[], int]) -> int:
 
     ready = int(os.environ[READY_VARIABLE])
     with daemon.DaemonContext(umask=0o077, files_preserve=[ready], detach_process=True):
+        for fd in _STANDARD:  # python-daemon leaves them to be closed by exec
+            os.set_inheritable(fd, True)
         try:
             paths.create_private()
             with _only_keeper(paths), _Keeper(paths, run, ready) as keeper:

@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from calls import Program
 
 from sysmonlx import cli
 from sysmonlx.schema import schema_text
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("words", [("-?",), ("-h",), ("-HELP",), ("-?", "config")])
@@ -61,3 +68,15 @@ def test_refusals_have_the_texts_that_tools_look_for(
 ) -> None:
     said = program(*words)
     assert (said.status, said.err) == (87, text)
+
+
+def test_closed_standard_descriptors_are_given_to_no_file() -> None:
+    """Closed by whoever starts the program: what is printed must not go to a file."""
+    script = (
+        "import os; os.closerange(0, 3)\n"
+        "import sys; from sysmonlx import cli; status = cli.main(['-s'])\n"
+        "pipe = os.pipe(); os._exit(status or min(pipe) < 3)"
+    )
+    command = [sys.executable, "-P", "-c", script]
+    environment = {**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)}
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
