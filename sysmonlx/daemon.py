@@ -296,7 +296,7 @@ class Daemon:
     def _pause_s(self, next_chores: float) -> float:
         """Return how long to wait for the next look at the ring."""
         waits = self.capture.ring.fill() or self.pipeline.held
-        if self._quiet < 1 or waits or self.output.spooled_bytes():
+        if self._quiet < 1 or waits or self.output.is_moving():
             return TICK_S
         self.capture.set_variable("reader_sleeps", 1)
         if self._quiet < _QUIET_TICKS:

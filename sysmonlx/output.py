@@ -228,6 +228,14 @@ class Output:
         """Return how much waits in all sinks."""
         return sum(channel.sink.spooled_bytes for channel in self._channels)
 
+    def is_moving(self) -> bool:
+        """Say whether a sink holds lines that it can write soon.
+
+        A sink in trouble tries again once in a while; there is nothing to look at.
+        """
+        sinks = (channel.sink for channel in self._channels)
+        return any(sink.spooled_bytes and not sink.trouble for sink in sinks)
+
     def troubles(self) -> list[str]:
         """Return why sinks do not write at present."""
         return [each.sink.trouble for each in self._channels if each.sink.trouble]

@@ -174,6 +174,7 @@ def test_start_over_the_state_of_version_0_1_0(place: Installation) -> None:
     assert (place.paths.state_dir / "programs").read_bytes()[:2] != b'{"'
     warned = place.call("-c", os.fspath(place.paths.config_file))
     assert warned.returncode == 0
+    assert "Budget is no share of a core any more: 20 counts as 1" in warned.stdout
 
 
 # --- where the events arrive

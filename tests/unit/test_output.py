@@ -104,6 +104,7 @@ def test_an_error_while_a_sink_writes_on_loses_nothing(
         output.flush()
     assert [type(each) for each in noted] == [MemoryError]
     assert (output.spooled(), balance(output)) == (1, 0)
+    assert not output.is_moving()  # nobody need look before the sink tries again
     (tmp_path / "missing").mkdir()
     output.reopen()
     assert (output.delivered(), balance(output)) == (1, 0)
