@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sysmonlx import __version__, capabilities, memory, service
+from sysmonlx import __version__, capabilities, inode, memory, service
 from sysmonlx.aside import Aside
 from sysmonlx.capture import Capture
 from sysmonlx.catalogue import SCHEMA_VERSION
@@ -414,7 +414,12 @@ class Daemon:
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""
         missing = [*map(str, self.capture.missing), *self.guard.missing()]
-        return [*missing, *self.filter.remarks(), *self.health.remarks()]
+        return [
+            *missing,
+            *self.filter.remarks(),
+            *self.health.remarks(),
+            *_without_openat2(),
+        ]
 
     def _stop(self) -> None:
         service.notify("STOPPING=1")
@@ -441,6 +446,13 @@ class Daemon:
             self.hasher.close()
             self.census.close()
         self.capture.close()
+
+
+def _without_openat2() -> list[str]:
+    """Return what is missing where openat2(2) cannot be used, a line at most."""
+    reason = inode.why_not()
+    what = "paths through links, and hashes of programs that end at once"
+    return [f"{what} (openat2: {reason})"] if reason else []
 
 
 def _nothing() -> None:

@@ -68,6 +68,18 @@ def open_cached(path: bytes, flags: int, root: int = _HERE, resolve: int = 0) ->
     return fd
 
 
+def why_not() -> str:
+    """Return why openat2(2) cannot be used at all, empty where it can.
+
+    Before Linux 5.6 there is none, and a service manager may refuse it.
+    """
+    try:
+        os.close(open_cached(b"/", DIRECTORY))
+    except OSError as error:
+        return "" if error.errno == EAGAIN else os.strerror(error.errno or 0)
+    return ""
+
+
 def open_anyhow(path: bytes, flags: int, root: int, resolve: int) -> int:
     """Return a descriptor of `path` by openat2(2), which may block.
 

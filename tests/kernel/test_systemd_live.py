@@ -46,13 +46,13 @@ def installed(machine: Booted) -> Iterator[Booted]:
     machine.must("sysmonlx", "-u", "force")
 
 
-def configure(machine: Booted, path: str, rules: str = "") -> None:
+def configure(machine: Booted, path: str, rules: str = "", settings: str = "") -> None:
     """Write a configuration in the machine: all processes, and these rules."""
     text = (
         '<Sysmon schemaversion="4.90"><HashAlgorithms>SHA256</HashAlgorithms>'
         '<EventFiltering><ProcessCreate onmatch="exclude"/>'
         f"{rules}</EventFiltering><Settings xmlns="
-        '"urn:sysmonlx:settings"><Budget>0</Budget></Settings></Sysmon>'
+        f'"urn:sysmonlx:settings">{settings}</Settings></Sysmon>'
     )
     machine.must("sh", "-c", 'echo "$1" >"$0"', path, text)
 
@@ -90,6 +90,8 @@ def test_journal_takes_more_events_than_its_limit(installed: Booted) -> None:
 
 
 def test_long_event_is_whole_in_the_journal(installed: Booted) -> None:
+    configure(installed, "/tmp/long.xml", settings="<LineLimit>64K</LineLimit>")
+    installed.must("sysmonlx", "-c", "/tmp/long.xml")
     marker = uuid.uuid4().hex + "x" * 12_000
     installed.must("true", marker)
     installed.wait_for(1, CommandLine=f"true {marker}")

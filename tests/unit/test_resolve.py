@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import aside
+from sysmonlx import aside, inode
 from sysmonlx.aside import begun
 from sysmonlx.procfs import Procfs
 from sysmonlx.resolve import Resolver, join
@@ -201,3 +202,15 @@ def test_state_is_type_and_birth(
     assert state.birth_ns == 0 or abs(state.birth_ns - before) < 10**9
     assert stat.S_ISLNK(resolver.state(here, directory + b"/link").mode)
     assert resolver.state(here, directory + b"/missing") == (0, 0)
+
+
+def test_openat2_can_be_used_here_or_it_is_said_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert inode.why_not() == ""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(inode, "open_cached", refuse)
+    assert inode.why_not() == "Function not implemented"
