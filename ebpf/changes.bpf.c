@@ -30,6 +30,7 @@ static __always_inline struct changes *changes_wanted(struct task_struct *task)
 {
 	struct pt_regs *regs;
 	enum call call;
+	bool compat;
 	__u32 calls;
 
 	if (task->flags & PF_IO_WORKER)
@@ -38,8 +39,9 @@ static __always_inline struct changes *changes_wanted(struct task_struct *task)
 	calls = calls_of(regs);
 	if (!calls)
 		return NULL;
-	call = call_among(calls, task_in_compat_call(task));
-	if (call < CALL_LINK || call > CALL_RENAMEAT2)
+	compat = task_in_compat_call(task);
+	call = call_among(calls, compat);
+	if ((call < CALL_LINK || call > CALL_RENAMEAT2) && !may_make_file(call, regs, compat))
 		return NULL;
 	return bpf_task_storage_get(&changes_of_threads, task, NULL,
 				    BPF_LOCAL_STORAGE_GET_F_CREATE);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What a call that gives names has changed: the type of the file that got one. Kernels that
+ * What a call that gives names has changed: the type of the file that got one, and whether an
+ * open made one though it failed. Kernels that
  * allow no hook with the directory entry tell it by the inodes whose ctime is set in the call.
  */
 #ifndef CHANGES_BPF_H
@@ -76,6 +77,12 @@ static __always_inline __u32 changes_mode(const struct changes *changes, bool by
 	if (kinds)
 		return kinds & KIND(S_IFLNK) ? S_IFLNK : S_IFIFO; /* or any other kind */
 	return changes->kinds && !by_link ? S_IFDIR : 0;
+}
+
+/* Whether a file was made: a file has changed, and so has the directory that it is in. */
+static __always_inline bool changes_made_file(const struct changes *changes)
+{
+	return (changes->kinds & KIND_OF_FILE) && (changes->kinds & KIND_OF_DIRECTORY);
 }
 
 /* When the file that got a name came into being; 0: unknown, or another may be meant. */

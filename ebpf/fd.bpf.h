@@ -10,7 +10,8 @@
 
 #define AT_FDCWD -100
 #define AT_REMOVEDIR 0x200
-#define O_TRUNC 01000 /* the same on x86 and arm64 */
+#define O_CREAT 0100 /* these two are the same on x86 and arm64 */
+#define O_TRUNC 01000
 #define RENAME_EXCHANGE 2
 
 #define S_IFMT 0170000

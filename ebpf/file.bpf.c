@@ -113,6 +113,41 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 
 #define MODE_AND_FLAGS(mode, flags) ((__u64)(mode) << 32 | (flags))
 
+/* Report the file that an open has made, by the path that the caller gave. */
+static __always_inline int file_made_by_open(enum call call, struct pt_regs *regs, bool compat)
+{
+	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
+	bool has_directory = call == CALL_OPENAT || call == CALL_OPENAT2;
+
+	if (is_own())
+		return 0;
+	return file_event_of_string(has_directory ? first : AT_FDCWD,
+				    has_directory ? second : first, RECORD_FILE_CREATE,
+				    MODE_AND_FLAGS(S_IFREG, RECORD_FILE_IS_NEW), 0);
+}
+
+/*
+ * An open may fail once it has made the file: Landlock refuses to open what it lets a process
+ * make, some file systems know no O_DIRECT. And another thread may have put another file in
+ * place of the descriptor by now.
+ */
+static __always_inline int open_call_done(enum call call, struct pt_regs *regs, bool compat,
+					  long result)
+{
+	struct changes changes = {};
+	struct file *file = NULL;
+
+	if (!is_wanted(OPEN_RECORDS))
+		return 0;
+	if (may_make_file(call, regs, compat) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		changes_take(&changes);
+	if (result >= 0)
+		file = task_file((void *)bpf_get_current_task(), result);
+	if (changes_made_file(&changes) && changes.file != (__u64)KREAD(file, f_inode))
+		return file_made_by_open(call, regs, compat);
+	return result < 0 ? 0 : file_opened((__u64)file, is_truncating(call, regs, compat));
+}
+
 /* A name was given to a file; the dentry hooks know which, else the inodes that changed. */
 static __always_inline int name_given(struct name_under_way *name, const struct changes *changes,
 				      __s32 dirfd, __u64 string, bool by_link)
@@ -259,11 +294,7 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	if (compat)
 		result = (int)result;
 	if (call <= CALL_CREAT)
-		return result >= 0 && is_wanted(OPEN_RECORDS)
-			       ? file_opened(
-					 (__u64)task_file((void *)bpf_get_current_task(), result),
-					 is_truncating(call, regs, compat))
-			       : 0;
+		return open_call_done(call, regs, compat, result);
 	if (call <= CALL_MKNODAT)
 		return name_call_done(call, regs, compat, result);
 	if (call >= CALL_ACCEPT)

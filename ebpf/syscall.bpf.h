@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "compat.bpf.h"
+#include "fd.bpf.h"
 #include "record.h"
 
 enum call {
@@ -187,6 +188,16 @@ static __always_inline __u32 calls_of(struct pt_regs *regs)
 static __always_inline enum call call_among(__u32 calls, bool compat)
 {
 	return (compat ? calls >> COMPAT_SHIFT : calls) & CALL_MASK;
+}
+
+/* Whether an open may make a file. Of openat2() the caller's memory knows, now or not any more. */
+static __always_inline bool may_make_file(enum call call, struct pt_regs *regs, bool compat)
+{
+	if (call == CALL_OPEN)
+		return ARGUMENT_1(regs, compat) & O_CREAT;
+	if (call == CALL_OPENAT)
+		return ARGUMENT_2(regs, compat) & O_CREAT;
+	return call == CALL_OPENAT2 || call == CALL_CREAT;
 }
 
 /* Bit 1 << record type of each record that is wanted; set by user space at any time. */

@@ -19,6 +19,7 @@ struct request_name {
 	__u64 name;
 	__s32 dirfd;
 	__u32 type; /* enum record_type; 0: of no interest */
+	bool is_open; /* told by its file, but for one that fails or loses it */
 };
 
 static __always_inline int request_remember(__u64 request, const struct request_name *given)
@@ -37,6 +38,8 @@ static __always_inline int request_remember(__u64 request, const struct request_
 			return 0;
 		}
 	}
+	if (given->is_open)
+		return 0;
 	count_seen(given->type);
 	count_lost(given->type, LOSS_UNREADABLE);
 	return 0;
@@ -47,8 +50,16 @@ static __always_inline void request_read(struct request_name *given, struct io_k
 	struct io_rename *rename = (void *)&request->cmd;
 	struct io_unlink *unlink = (void *)&request->cmd;
 	struct io_link *link = (void *)&request->cmd;
+	struct io_open *open = (void *)&request->cmd;
 
 	switch (request->opcode) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+		given->name = (__u64)KREAD(open, filename);
+		given->dirfd = KREAD(open, dfd);
+		given->type = KREAD(open, how.flags) & O_CREAT ? RECORD_FILE_CREATE : 0;
+		given->is_open = true;
+		return;
 	case IORING_OP_UNLINKAT:
 		given->name = (__u64)KREAD(unlink, filename);
 		given->dirfd = KREAD(unlink, dfd);
@@ -85,6 +96,11 @@ static __always_inline void request_tell_file(struct request_record *record, __u
 
 	if (opcode == IORING_OP_UNLINKAT)
 		return;
+	if (opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2) {
+		r->mode = S_IFREG;
+		r->flags |= RECORD_FILE_IS_NEW;
+		return;
+	}
 	r->mode = changes_mode(&record->changes, opcode == IORING_OP_LINKAT);
 	r->created_ns = changes_birth_ns(&record->changes);
 }
@@ -112,11 +128,35 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 	return 0;
 }
 
+/*
+ * A file was opened; or made by an open that failed, as it does without room for the file in the
+ * ring's table; or another file has taken its place there.
+ */
+static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *request,
+				     __u8 opcode, __s32 result)
+{
+	struct changes *changes = request_changes((__u64)request);
+	struct io_open *open = (void *)&request->cmd;
+	struct file *file = NULL;
+	__u64 key = (__u64)request;
+
+	if (!is_wanted(OPEN_RECORDS))
+		return 0;
+	if (result >= 0)
+		file = ring_made_file(ring, KREAD(open, file_slot), result);
+	if (changes && changes_made_file(changes) && changes->file != (__u64)KREAD(file, f_inode))
+		return request_done(key, opcode, 0, RECORD_FILE_CREATE);
+	if (changes)
+		bpf_map_delete_elem(&requests_under_way, &key);
+	if (result < 0)
+		return 0;
+	return file_opened((__u64)file, truncation_as_create && KREAD(open, how.flags) & O_TRUNC);
+}
+
 /* In the context of the process, whose workers count as its threads. */
 static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *request,
 				     __s32 result)
 {
-	struct io_open *open = (void *)&request->cmd;
 	__u8 opcode;
 
 	if (!request)
@@ -125,10 +165,7 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 	switch (opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2:
-		if (result < 0 || !is_wanted(OPEN_RECORDS))
-			return 0;
-		return file_opened((__u64)ring_made_file(ring, KREAD(open, file_slot), result),
-				   truncation_as_create && KREAD(open, how.flags) & O_TRUNC);
+		return open_done(ring, request, opcode, result);
 	case IORING_OP_UNLINKAT:
 		return request_done((__u64)request, opcode, result, RECORD_FILE_DELETE);
 	case IORING_OP_RENAMEAT:

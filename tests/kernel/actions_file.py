@@ -139,6 +139,47 @@ def fail_to_create() -> None:
         make("missing/new")
 
 
+def fail_to_open(call: Callable[[], int]) -> None:
+    """Make a file that Landlock lets us make, but not open; landlock(7)."""
+    make_regular, write_file = 1 << 8, 1 << 1
+    handled = struct.pack("=Q", make_regular | write_file)
+    rules = checked(LIBC.syscall(444, handled, len(handled), 0))
+    here = struct.pack("=Qi", make_regular, os.open(".", os.O_PATH))
+    checked(LIBC.syscall(445, rules, 1, here, 0))
+    checked(LIBC.prctl(38, 1, 0, 0, 0))  # PR_SET_NO_NEW_PRIVS
+    checked(LIBC.syscall(446, rules, 0))
+    with contextlib.suppress(PermissionError):
+        os.close(checked(call()))
+        raise AssertionError("Landlock let us write")
+    os.close(os.open("old", os.O_RDONLY))
+    os.mknod("next", stat.S_IFREG | 0o600)
+
+
+def fail_to_open_what_open_made() -> None:
+    fail_to_open(lambda: int(LIBC.syscall(2, b"new", NEW, 0o600)))
+
+
+def fail_to_open_what_openat_made() -> None:
+    fail_to_open(lambda: int(LIBC.openat(AT_FDCWD, b"new", NEW, 0o600)))
+
+
+def fail_to_open_what_openat2_made() -> None:
+    how = struct.pack("=QQQ", NEW, 0o600, 0)
+    fail_to_open(lambda: int(LIBC.syscall(OPENAT2, AT_FDCWD, b"new", how, 24)))
+
+
+def fail_to_open_what_ring_made() -> None:
+    """The ring has no table for the file that it has opened."""
+    with Ring() as ring:
+        ring.name(OP_OPENAT, b"new", flags=NEW, slot=1)
+        assert ring.wait()[0] < 0
+    make("next")
+
+
+def fail_to_open_what_creat_made() -> None:
+    fail_to_open(lambda: int(LIBC.creat(b"new", 0o600)))
+
+
 def make_other_kinds() -> None:
     os.mkdir("directory")
     os.mkfifo("pipe")

@@ -56,6 +56,10 @@ CREATIONS: list[tuple[str, list[str]]] = [
 
 #: Names that led to a file for a moment, and what makes them.
 HIDDEN = ["hide_by_rename", "hide_by_link"]
+
+#: What makes files by calls that fail, which others may then write to as they are.
+FAILING = ["openat", "openat2", "creat", "ring"]
+FAILING += ["open"] * (os.uname().machine == "x86_64")
 HIDDEN_BY_RING = ["hide_by_ring_rename", "hide_by_ring_link"]
 
 #: What makes names of other things than files.
@@ -123,6 +127,17 @@ def test_a_file_whose_name_became_something_else(
     assert [each for each in found if each[1].startswith("T")] == [
         ("11", f"T{number}") for number in range(40)
     ]
+
+
+@pytest.mark.parametrize("call", FAILING)
+def test_a_file_made_by_an_open_that_fails(
+    watcher: Daemon, directory: Path, call: str
+) -> None:
+    name = f"fail_to_open_what_{call}_made"
+    _, events = act(watcher, "actions_file.py", name, directory)
+    assert rows(events, directory) == [("11", "new"), ("11", "next")]
+    assert (directory / "new").exists()
+    assert abs(utc(events[0], "CreationUtcTime") - utc(events[0], "UtcTime")) < 1
 
 
 @pytest.mark.parametrize("name", [*NO_FILES, "name_other_kinds_by_ring"])
