@@ -22,6 +22,13 @@ struct request_name {
 	bool is_open; /* told by its file, but for one that fails or loses it */
 };
 
+static __always_inline int request_lost(const struct request_name *given)
+{
+	count_seen(given->type);
+	count_lost(given->type, LOSS_UNREADABLE);
+	return 0;
+}
+
 static __always_inline int request_remember(__u64 request, const struct request_name *given)
 {
 	struct scratch *scratch = task_scratch_get();
@@ -38,10 +45,8 @@ static __always_inline int request_remember(__u64 request, const struct request_
 			return 0;
 		}
 	}
-	if (given->is_open)
-		return 0;
-	count_seen(given->type);
-	count_lost(given->type, LOSS_UNREADABLE);
+	if (!given->is_open)
+		request_lost(given);
 	return 0;
 }
 
@@ -78,6 +83,17 @@ static __always_inline void request_read(struct request_name *given, struct io_k
 	}
 }
 
+/*
+ * Whether no completion entry will tell of success: v5.17, 04c76b41ca97 ("io_uring: add option
+ * to skip CQE posting"). Kernels without this name of the enum cannot be asked.
+ */
+static __always_inline bool request_ends_unseen(struct io_kiocb *request)
+{
+	return bpf_core_enum_value_exists(enum io_uring_sqe_flags_bit,
+					  IOSQE_CQE_SKIP_SUCCESS_BIT) &&
+	       KREAD(request, flags) & REQ_F_CQE_SKIP;
+}
+
 /* The kernel has copied the names of the request; they are gone when it completes. */
 static __always_inline int name_begun(struct io_kiocb *request)
 {
@@ -86,6 +102,9 @@ static __always_inline int name_begun(struct io_kiocb *request)
 	request_read(&given, request);
 	if (!given.type || !is_wanted(RECORD_BIT(given.type)) || is_own())
 		return 0;
+	/* Remembered, it would stay for ever, and others would find no room. */
+	if (request_ends_unseen(request))
+		return request_lost(&given);
 	return request_remember((__u64)request, &given);
 }
 

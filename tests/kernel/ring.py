@@ -19,6 +19,7 @@ OP_ACCEPT, OP_CONNECT = 13, 16
 OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, OP_LINKAT = 18, 35, 36, 39
 AT_FDCWD = -100
 ACCEPT_MULTISHOT = 1
+CQE_SKIP_SUCCESS = 1 << 6
 SQES_AT = 0x10000000
 ENTRIES = 8
 
@@ -93,6 +94,7 @@ class Ring:
         *,
         flags: int = 0,
         slot: int = 0,
+        request_flags: int = 0,
     ) -> None:
         """Begin an operation on a name relative to the working directory.
 
@@ -105,7 +107,8 @@ class Ring:
         )
         mode = 0o644 if operation == OP_OPENAT else 0
         length = (AT_FDCWD & 0xFFFFFFFF) if new else mode
-        head = struct.pack("=BBHiQQ", operation, 0, 0, AT_FDCWD, then if new else 0, at)
+        begin = struct.pack("=BBHi", operation, request_flags, 0, AT_FDCWD)
+        head = begin + struct.pack("=QQ", then if new else 0, at)
         self._submit(head + struct.pack("=IIQHHI", length, flags, 7, 0, 0, slot))
 
     def make_table(self, slots: int) -> None:
