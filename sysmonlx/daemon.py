@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -68,6 +69,8 @@ _BATCH, _BATCHES = 256, 32
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
 _DRAIN_S, _HASH_S, _CLOSE_S = 0.7, 0.3, 0.5
 _STATE, _CONFIG, _ERROR = 4, 16, 255
+#: After so many shortages in a row, `TICK_S` apart, the daemon ends.
+_SHORTAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Daemon:
         self._hang_up = False
         self._quiet = 0
         self._chores_done = 0
+        self._shortages = 0
         self._children: list[Popen[bytes]] = []
         settings = policy.settings
         self.capture = Capture(
@@ -285,7 +289,7 @@ class Daemon:
         has_more = False
         while not self._stopping:
             self._wait(0.0 if has_more else self._pause_s(next_chores))
-            has_more = self._work()
+            has_more = self._work_on()
             self._manager.beat()
             now = time.monotonic()
             if now >= next_chores:
@@ -328,29 +332,72 @@ class Daemon:
                 return False
         return True
 
+    def _work_on(self) -> bool:
+        """Do `_work`; where memory or descriptors are short, pause and go on.
+
+        What was not taken stays in the ring. A shortage that lasts ends the daemon: a
+        new one may do better.
+        """
+        try:
+            has_more = self._work()
+        except (MemoryError, OSError) as error:
+            self._shortages += 1
+            if not _is_shortage(error) or self._shortages > _SHORTAGES:
+                raise
+            self.pipeline.account.note(error)
+            time.sleep(TICK_S)
+            return False
+        self._shortages = 0
+        return has_more
+
     def _chores(self) -> None:
+        """Do what is due every second; a chore that fails keeps no other back."""
+        for chore in (
+            self._renew,
+            self._look_after_hooks,
+            self._look_after_processes,
+            self._act_on_hang_up,
+            self.capture.keep,
+            self._give_memory_back,
+            self.statistics.write_metrics,
+            self._tell_manager,
+        ):
+            try:
+                chore()
+            except Exception as error:  # it is told by event 255, and tried again
+                self.pipeline.account.note(error)
+        self.output.flush()
+
+    def _renew(self) -> None:
         self.context.set_clock(measure_boot_offset())
         self.aside.renew()
         self.context.renew()
         self._tell_users()
         if self._control is not None:
             self._control.expire()
-        self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+    def _look_after_hooks(self) -> None:
         self.health.tell(self.guard.look())
+
+    def _look_after_processes(self) -> None:
+        self.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if self.health.check() or self.processes.unknown:
             self.census.repeat()
         else:
             self.census.follow_up()
+
+    def _act_on_hang_up(self) -> None:
+        self._children = [each for each in self._children if each.poll() is None]
         if self._hang_up:
             self._hang_up = False
             self._on_reload_signal()
-        self._children = [each for each in self._children if each.poll() is None]
-        self.capture.keep()
+
+    def _give_memory_back(self) -> None:
         self._chores_done += 1
         if self._chores_done % _COLLECT_EVERY == _COLLECT_FIRST:
             memory.give_back()  # also cycles: none are meant to be there
-        self.statistics.write_metrics()
-        self.output.flush()
+
+    def _tell_manager(self) -> None:
         self._manager.status(self.status())
 
     def _tell_users(self) -> None:
@@ -453,6 +500,12 @@ def _without_openat2() -> list[str]:
     reason = inode.why_not()
     what = "paths through links, and hashes of programs that end at once"
     return [f"{what} (openat2: {reason})"] if reason else []
+
+
+def _is_shortage(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+    return True
 
 
 def _nothing() -> None:

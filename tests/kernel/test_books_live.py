@@ -60,7 +60,7 @@ def check_the_end(place: Installation) -> None:
     now = place.stats()
     assert in_log(events) <= emitted(now)
     assert told_losses(events) <= counted_losses(now)
-    # It was a storm: something was lost, in the ring or, where that took all, behind it.
+    # It was a storm: something was lost, in the ring or behind it.
     in_ring = sum(sum(each["lost"].values()) for each in stats["records"].values())
     assert in_ring + stats["lines"]["lost"].get("spool full", 0) > 0
 

@@ -177,6 +177,37 @@ def test_daemon_that_fails_says_so_by_an_event(place: Installation) -> None:
     assert not place.paths.control_socket.exists()
 
 
+def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
+    """Chores that always fail, and a ring that cannot be read for a while."""
+    script = (
+        "import sys; from sysmonlx import cli; from sysmonlx.guard import Guard\n"
+        "from sysmonlx.ringbuffer import RingBuffer; read = RingBuffer.read\n"
+        "def fail(self): raise ValueError('on purpose')\n"
+        "Guard.look = fail; count = 0\n"
+        "def short(self, limit=1024):\n"
+        "    global count; count += 1\n"
+        "    if 3 < count < 9: raise MemoryError\n"
+        "    if count == 9: raise OSError(12, 'Cannot allocate memory')\n"
+        "    return read(self, limit)\n"
+        "RingBuffer.read = short; sys.exit(cli.main())"
+    )
+    command = [sys.executable, "-P", "-c", script, "-t", "-i", os.fspath(place.config)]
+    place.process = subprocess.Popen(
+        command,
+        env=place.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    place.wait_for(lambda event: event.get("State") == "Started")
+    told = place.wait_for(lambda event: event.get("ID") == "Error")
+    assert "ValueError: on purpose" in told["Description"] or (
+        "MemoryError" in told["Description"]
+    )
+    assert [each["EventID"] for each in place.run(["/bin/true", "on"])[1]] == ["1", "5"]
+    place.stop()
+    assert place.process.returncode == 0
+
+
 # --- the control socket
 
 
