@@ -51,8 +51,8 @@ _SWITCHES = (
     ),
     (
         "-u",
-        "Stop the service and remove what was installed; force goes on when a part"
-        " cannot be stopped or is missing.",
+        "Stop the service and remove what was installed; with force, a process that"
+        " does not end when asked is killed.",
     ),
     (
         "-t",
@@ -79,8 +79,10 @@ _SWITCHES = (
 _AFTER = (
     "Events go to syslog, with the identifier sysmon, unless the configuration names"
     " other sinks; most systems keep them in /var/log/syslog or the journal.",
-    "The exit status is 0 for success, 87 for a wrong command line or configuration,"
-    " 228 without root.",
+    "The exit status is 0 for success, 1 when a file or the service cannot be installed"
+    " or removed, 12 when capture cannot be started, 87 for a wrong command line or"
+    " configuration or a service that does not run, 130 when interrupted, 228 without"
+    " root.",
     "'-? config' explains the configuration file; the manual pages sysmonlx(8) and"
     " sysmonlx(5) have everything.",
     "Neither installing nor removing needs a restart of the machine.",

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from sysmonlx.catalogue import CONDITIONS, EVENTS
 from sysmonlx.config import read_policy
 from sysmonlx.helptext import config_help, usage
 from sysmonlx.options import OPTIONS, SETTINGS
+
+MANUAL = Path(__file__).parents[2] / "man/sysmonlx.8"
 
 
 def test_usage_names_the_program_in_column_26() -> None:
@@ -29,6 +34,14 @@ def test_usage_explains_each_switch_from_column_8(switch: str) -> None:
     text = lines[index + 1] if line.strip() == switch else line
     assert text[7] != " "
     assert text[6] == " "
+
+
+def test_usage_and_manual_have_the_same_exit_statuses() -> None:
+    section = MANUAL.read_text().partition(".Sh EXIT STATUS\n")[2].partition(".Ss")[0]
+    wanted = re.findall(r"^\.It (\d+)$", section, re.MULTILINE)
+    assert len(wanted) > 1
+    sentence = usage(width=1000).partition("The exit status is ")[2].partition("\n")[0]
+    assert re.findall(r"\b\d+\b", sentence) == wanted
 
 
 def test_configuration_help_starts_with_the_schema_version() -> None:

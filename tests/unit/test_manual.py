@@ -13,6 +13,10 @@ from sysmonlx.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS
 from sysmonlx.state import Paths
 
 MANUAL = Path(__file__).parents[2] / "man/sysmonlx.8"
+#: Every macro that the pages mean. "In" at the begin of a sentence is another one.
+MACROS = re.compile(
+    "Dd|Dt|Os|Sh|Ss|Pp|Bl|It|Bd|Nm|Nd|Fl|Ar|Op|Cm|Ql|Li|Pa|Xr|Sx|Sy|Em|Ev|Dv|Pq|Po|Dq|Sq"
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +30,17 @@ def test_manual_has_no_warning() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.stdout == ""
     assert result.returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="needs mandoc")
+@pytest.mark.parametrize("section", [5, 8])
+def test_no_word_of_the_text_is_taken_for_a_macro(section: int) -> None:
+    page = MANUAL.with_suffix(f".{section}")
+    command = ["mandoc", "-T", "tree", str(page)]
+    tree = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = set(re.findall(r"^ *([A-Z][a-z]) \((?:elem|block)\)", tree, re.MULTILINE))
+    assert "Sh" in found
+    assert [name for name in found if not MACROS.fullmatch(name)] == []
 
 
 @pytest.mark.parametrize(
