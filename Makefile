@@ -166,30 +166,34 @@ generate: deps ## rewrite the XSD and the tables of the manual
 generate-check: generate
 	$(Q)git diff --exit-code --stat -- config_schema man
 
+# Where things go; quoted, since DESTDIR may hold blanks.
+TO = '$(DESTDIR)$(prefix)'
+OWN_PYTHON = $(TO)/lib/sysmonlx/bin/python
+
 .PHONY: install
 install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python packages
 	$(call say,INSTALL,$(DESTDIR)$(prefix)/lib/sysmonlx)
 	$(Q)rm -rf build/wheel && $(PYTHON) -m pip wheel -q --disable-pip-version-check \
 		--no-build-isolation --no-deps --no-index -w build/wheel .
 	@# What is installed is for everybody to read: the reader of configurations is nobody.
-	$(Q)umask 022 && $(SYSTEM_PYTHON) -m venv $(DESTDIR)$(prefix)/lib/sysmonlx
-	$(Q)umask 022 && $(DESTDIR)$(prefix)/lib/sysmonlx/bin/python $(LOCKED) -r requirements.lock
-	$(Q)umask 022 && $(DESTDIR)$(prefix)/lib/sysmonlx/bin/python -m pip install -q \
+	$(Q)umask 022 && $(SYSTEM_PYTHON) -m venv $(TO)/lib/sysmonlx
+	$(Q)umask 022 && $(OWN_PYTHON) $(LOCKED) -r requirements.lock
+	$(Q)umask 022 && $(OWN_PYTHON) -m pip install -q \
 		--disable-pip-version-check --force-reinstall --no-deps --no-index build/wheel/*.whl
-	$(Q)install -d $(DESTDIR)$(prefix)/sbin $(DESTDIR)$(prefix)/share/sysmonlx
-	$(Q)printf '#!/bin/sh\nexec %s -I -m sysmonlx "$$@"\n' \
-		$(prefix)/lib/sysmonlx/bin/python >$(DESTDIR)$(prefix)/sbin/sysmonlx
-	$(Q)chmod 755 $(DESTDIR)$(prefix)/sbin/sysmonlx
-	$(Q)install -Dm644 man/sysmonlx.8 $(DESTDIR)$(prefix)/share/man/man8/sysmonlx.8
-	$(Q)install -Dm644 man/sysmonlx.5 $(DESTDIR)$(prefix)/share/man/man5/sysmonlx.5
+	$(Q)install -d $(TO)/sbin $(TO)/share/sysmonlx
+	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx "$$@"\n' \
+		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/sbin/sysmonlx
+	$(Q)chmod 755 $(TO)/sbin/sysmonlx
+	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
+	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
 	$(Q)install -m644 sysmonlx/data/rsyslog-sysmonlx.conf config_schema/*.xml \
-		$(DESTDIR)$(prefix)/share/sysmonlx/
+		$(TO)/share/sysmonlx/
 
 .PHONY: uninstall
 uninstall: ## remove what install wrote; "sysmonlx -u" first
-	$(Q)rm -rf $(DESTDIR)$(prefix)/lib/sysmonlx $(DESTDIR)$(prefix)/share/sysmonlx
-	$(Q)rm -f $(DESTDIR)$(prefix)/sbin/sysmonlx $(DESTDIR)$(prefix)/share/man/man8/sysmonlx.8 \
-		$(DESTDIR)$(prefix)/share/man/man5/sysmonlx.5
+	$(Q)rm -rf $(TO)/lib/sysmonlx $(TO)/share/sysmonlx
+	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
+		$(TO)/share/man/man5/sysmonlx.5
 
 .PHONY: clean
 clean: ## remove what was built
