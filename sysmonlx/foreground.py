@@ -22,7 +22,7 @@ from sysmonlx.keeper import ENDED_VARIABLE, READY_VARIABLE
 from sysmonlx.lock import PidFile
 from sysmonlx.reading import is_changed, read_data, read_installed
 from sysmonlx.ruleset import FORM, Policy, Settings
-from sysmonlx.state import Paths, load_command_line, read_file
+from sysmonlx.state import Paths, load_command_line, read_file, remove_unfinished
 
 if TYPE_CHECKING:
     from sysmonlx.terminal import TerminalView
@@ -32,6 +32,8 @@ _FAILED = 12
 #: As LimitNOFILE= and LimitNICE= in the unit.
 _DESCRIPTORS = 16384
 _AUTOGROUP_NICE = "-10"
+#: Longer than anybody writes a file.
+_UNFINISHED_S = 600.0
 _DEFAULT_CONFIGURATION = "default.xml"
 
 
@@ -126,6 +128,8 @@ def _run(policy: Policy, options: Options, view: _View | None) -> int:
         pid_file = PidFile(options.paths.pid_file)
     except InstallError as error:
         return _failed(str(error), _FAILED)
+    for directory in (options.paths.config_dir, options.paths.state_dir):
+        remove_unfinished(directory, _UNFINISHED_S)
     try:
         return _run_alone(policy, options, view)
     finally:

@@ -22,7 +22,7 @@ from sysmonlx.instance import (
     uninterrupted,
 )
 from sysmonlx.lock import daemon_pid, exclusive
-from sysmonlx.state import Paths, read_file
+from sysmonlx.state import Paths, read_file, remove_unfinished
 
 if TYPE_CHECKING:
     pass
@@ -242,6 +242,8 @@ def uninstall(paths: Paths, *, force: bool = False) -> list[str]:
         )
         for path in (*_stored_files(paths), *left_behind):
             done += _removed(path)
+        for directory in (paths.config_dir, paths.state_dir):
+            done += [f"Removed {each}" for each in remove_unfinished(directory)]
     for directory in (paths.config_dir, paths.run_dir):
         done += _removed_directory(directory)
     if paths.record_id_file.exists():

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import mmap
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ _COUNTER_MASK = (1 << 64) - 1
 FILE_LIMIT_BYTES = 64 << 20
 _COMMAND_LINE_BYTES = 4 << 20
 _SMALL_FILE_BYTES = 4096
+#: The other names of files that a `StagedFile` writes.
+_UNFINISHED = re.compile(r"\.\w[\w.]*\.[0-9a-f]{16}(\.old)?")
 #: Farther from 1970 than this, in ns, no clock is: 146 years.
 _OFFSET_LIMIT_NS = 1 << 62
 
@@ -260,6 +263,34 @@ class StagedFile:
                 os.unlink(name, dir_fd=self._directory)
         os.close(self._directory)
         self._directory = -1
+
+
+def remove_unfinished(directory: Path, unchanged_s: float = 0.0) -> list[Path]:
+    """Remove what a process that was killed while it wrote has left in a directory.
+
+    Args:
+        directory: One of our own; nothing is done where it is none.
+        unchanged_s: Files that were changed within so many seconds stay: somebody may
+            be writing them just now.
+
+    Returns:
+        The files that were removed.
+    """
+    removed = []
+    try:
+        fd = _open_own_directory(directory)
+    except (OSError, InstallError):
+        return []
+    try:
+        for name in filter(_UNFINISHED.fullmatch, os.listdir(fd)):
+            with contextlib.suppress(OSError):
+                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if abs(time.time() - found.st_ctime) >= unchanged_s:
+                    os.unlink(name, dir_fd=fd)
+                    removed.append(directory / name)
+    finally:
+        os.close(fd)
+    return removed
 
 
 def _open_own_directory(path: Path) -> int:

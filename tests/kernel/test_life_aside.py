@@ -29,6 +29,8 @@ pytestmark = pytest.mark.kernel
 
 def test_uninstall_stops_and_removes_and_says_so(installed: Installation) -> None:
     pid, paths = installed.pid, installed.paths
+    for directory in (paths.config_dir, paths.state_dir):  # of a writer that was killed
+        (directory / f".config.xml.{'0f' * 8}").touch()
     result = installed.call("-u")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[:2] == ["Sysmon stopped.", "Ended the daemon"]

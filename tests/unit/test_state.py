@@ -178,6 +178,40 @@ def _write_at_a_file_size_limit(path: Path) -> int:
 # --- record ids
 
 
+def killed_while_writing(path: Path, at: str) -> None:
+    """Have a process write to `path` and end by SIGKILL where `os.<at>` is called."""
+    pid = os.fork()
+    if pid == 0:
+        setattr(os, at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        write_private(path, b"new")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("at", ["fchmod", "link", "rename", "unlink"])
+def test_what_a_killed_writer_left_is_removed(home: Path, at: str) -> None:
+    path = home / "policy.json"
+    write_private(path, b"old")
+    others = home / ".policy.json.swp"
+    others.touch()
+    killed_while_writing(path, at)
+    left = set(home.iterdir()) - {path, others}
+    assert left
+    assert state.remove_unfinished(home, unchanged_s=60.0) == []
+    assert set(state.remove_unfinished(home)) == left
+    assert set(home.iterdir()) == {path, others}
+    assert path.read_bytes() == (b"new" if at == "unlink" else b"old")
+
+
+def test_unfinished_files_of_a_directory_that_others_write_to_stay(home: Path) -> None:
+    left = home / f".config.xml.{'0' * 16}"
+    left.touch()
+    home.chmod(0o777)
+    assert state.remove_unfinished(home) == []
+    assert left.exists()
+    assert state.remove_unfinished(home / "absent") == []
+
+
 def test_first_record_id_is_0_and_each_is_the_next(home: Path) -> None:
     ids = RecordIds(home / "record_id")
     assert [ids.take() for _ in range(3)] == [0, 1, 2]
