@@ -23,6 +23,7 @@ from sysmonlx.cli import (
     BAD_PARAMETERS,
     BANNER,
     DIFFERENT,
+    FILE_ERROR,
     NOT_ROOT,
     OK,
     WRITE_ERROR,
@@ -196,11 +197,14 @@ def _act(
 
 def _uninstall(line: CommandLine, paths: Paths) -> int:
     force = line.values["UnInstall"] is not None
-    done = installation.uninstall(paths, force=force)
+    removal = installation.uninstall(paths, force=force)
     print("Sysmon stopped.")
-    for text in done:
+    for text in removal.done:
         print(text)
-    return OK
+    sys.stdout.flush()
+    for text in removal.errors:
+        print(f"Error: {text}", file=sys.stderr)
+    return FILE_ERROR if removal.errors else OK
 
 
 def _configure(

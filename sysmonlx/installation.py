@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +68,16 @@ class Installed:
         values = (self.config, self.policy, self.command_line)
         for path, data in zip(_stored_files(paths), values, strict=True):
             if data is None:
-                path.unlink(missing_ok=True)
+                _unlink_file(path)
             elif data != _bytes_of(path):
                 paths.write(path, data)
+
+
+def _unlink_file(path: Path) -> None:
+    """Remove a file that may be there; what is no file is not ours, and stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
 
 
 def _stored_files(paths: Paths) -> tuple[Path, Path, Path]:
@@ -220,18 +229,24 @@ def _stop_all(paths: Paths) -> None:
     stop(paths, force=True)
 
 
-def uninstall(paths: Paths, *, force: bool = False) -> list[str]:
-    """Stop the service and remove what the installation wrote.
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What an uninstallation has done, and what it could not remove; a line each."""
+
+    done: list[str]
+    errors: list[str]
+
+
+def uninstall(paths: Paths, *, force: bool = False) -> Removal:
+    """Stop the service and remove what the installation wrote, as far as that goes.
 
     The counter of event records and the clock of the GUIDs stay: numbers and GUIDs
     are never given twice.
 
-    Returns:
-        What was done, a line each.
-
     Raises:
-        InstallError: a part of it failed.
+        InstallError: the service cannot be stopped; nothing is removed then.
     """
+    errors: list[str] = []
     with exclusive(paths.state_dir):
         done = service.remove_unit(paths)
         if stop(paths, force=force):
@@ -241,27 +256,28 @@ def uninstall(paths: Paths, *, force: bool = False) -> list[str]:
             *(paths.keeper_file, paths.notify_socket),
         )
         for path in (*_stored_files(paths), *left_behind):
-            done += _removed(path)
+            done += _removed(path, errors)
         for directory in (paths.config_dir, paths.state_dir):
             done += [f"Removed {each}" for each in remove_unfinished(directory)]
     for directory in (paths.config_dir, paths.run_dir):
-        done += _removed_directory(directory)
+        done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
         done.append(f"Kept {paths.state_dir}: the number of the next event record")
-    return done
+    return Removal(done, errors)
 
 
-def _removed(path: Path) -> list[str]:
+def _removed(path: Path, errors: list[str]) -> list[str]:
     try:
         path.unlink()
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InstallError(f"Cannot remove {path}: {error.strerror}") from error
+        errors.append(f"Cannot remove {path}: {error.strerror}")
+        return []
     return [f"Removed {path}"]
 
 
-def _removed_directory(path: Path) -> list[str]:
+def _removed_directory(path: Path, errors: list[str]) -> list[str]:
     try:
         path.rmdir()
     except FileNotFoundError:
@@ -269,5 +285,6 @@ def _removed_directory(path: Path) -> list[str]:
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
             return [f"Kept {path}: it holds files of others"]
-        raise InstallError(f"Cannot remove {path}: {error.strerror}") from error
+        errors.append(f"Cannot remove {path}: {error.strerror}")
+        return []
     return [f"Removed {path}"]

@@ -26,6 +26,7 @@ _COMMAND_LINE_BYTES = 4 << 20
 _SMALL_FILE_BYTES = 4096
 #: The other names of files that a `StagedFile` writes.
 _UNFINISHED = re.compile(r"\.\w[\w.]*\.[0-9a-f]{16}(\.old)?")
+_KINDS = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link"}
 #: Farther from 1970 than this, in ns, no clock is: 146 years.
 _OFFSET_LIMIT_NS = 1 << 62
 
@@ -197,7 +198,7 @@ class StagedFile:
         except OSError as error:
             raise self._error(error) from error
         try:
-            self._had_file = _refuse_what_is_no_file(path.name, self._directory)
+            self._had_file = _refuse_what_is_no_file(path, self._directory)
             rootfiles.write_new(self._directory, self._new, data, mode)
             if self._had_file:
                 self._keep_old(mode)
@@ -307,18 +308,21 @@ def _open_own_directory(path: Path) -> int:
     return fd
 
 
-def _refuse_what_is_no_file(name: str, directory: int) -> bool:
-    """Return whether there is a file of that name.
+def _refuse_what_is_no_file(path: Path, directory: int) -> bool:
+    """Return whether there is a file at a path, whose directory is open.
 
     Raises:
         InstallError: there is something else.
     """
     try:
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(found.st_mode):
-        raise InstallError(f"Cannot write {name}: there is something else, no file")
+        what = _KINDS.get(stat.S_IFMT(found.st_mode), "something that is no file")
+        raise InstallError(
+            f"Cannot write {path}: {what} is in its place, remove it first"
+        )
     return True
 
 

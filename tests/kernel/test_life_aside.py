@@ -64,6 +64,42 @@ def test_uninstall_keeps_files_of_others(installed: Installation) -> None:
     assert mine.exists()
 
 
+def test_uninstall_goes_on_after_what_it_cannot_remove(
+    installed: Installation,
+) -> None:
+    paths = installed.paths
+    paths.policy_file.unlink()
+    paths.policy_file.mkdir()
+    result = installed.call("-u")
+    told = f"Error: Cannot remove {paths.policy_file}: Is a directory\n"
+    assert (result.returncode, result.stderr) == (1, told)
+    assert "Ended the daemon\n" in result.stdout
+    assert not paths.config_dir.exists()
+    assert not paths.run_dir.exists()
+    paths.policy_file.rmdir()
+    assert installed.call("-u").returncode == 0
+
+
+@pytest.mark.parametrize("what", ["directory", "symbolic link"])
+def test_install_names_what_is_in_its_way_and_leaves_it(
+    installed: Installation, what: str
+) -> None:
+    path = installed.paths.policy_file
+    path.unlink()
+    if what == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/absent")
+    for _ in range(2):
+        result = installed.call("-i", os.fspath(installed.config))
+        assert result.returncode == 1
+        assert f"{path}: a {what} is in its place, remove it first (what ran" in (
+            result.stderr
+        )
+        assert os.path.lexists(path)
+        assert installed.pid
+
+
 def test_numbers_go_on_after_uninstall(installed: Installation) -> None:
     installed.call("-u")
     last = int(installed.events()[-1]["EventRecordID"])

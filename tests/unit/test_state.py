@@ -7,6 +7,7 @@ import socket
 import stat
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,26 @@ def test_link_in_the_way_is_refused_and_its_target_untouched(home: Path) -> None
         write_private(home / "file", b"x")
     assert (home / "victim").read_bytes() == b"precious"
     assert sorted(os.listdir(home)) == ["file", "victim"]
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (Path.mkdir, "a directory"),
+        (lambda path: path.symlink_to("/absent"), "a symbolic link"),
+        (os.mkfifo, "something that is no file"),
+    ],
+)
+def test_what_is_in_the_way_is_named_with_its_path(
+    home: Path, make: Callable[[Path], object], what: str
+) -> None:
+    path = home / "policy.json"
+    make(path)
+    with pytest.raises(InstallError) as caught:
+        write_private(path, b"x")
+    told = f"Cannot write {path}: {what} is in its place, remove it first"
+    assert str(caught.value) == told
+    assert os.listdir(home) == ["policy.json"]
 
 
 def test_directory_that_others_may_write_to_is_refused(home: Path) -> None:
