@@ -142,6 +142,7 @@ def replace(paths: Paths, new: Installed) -> None:
         InstallError: a file cannot be written.
     """
     with exclusive(paths.state_dir):
+        paths.create_private()  # again: who had the lock may have removed them
         _stop_all(paths)
         new.write(paths)
 
@@ -161,6 +162,7 @@ def install(paths: Paths, new: Installed) -> Report:
         was_running = unit.is_started or runs(paths)
         before = _Before(stored, unit, was_running)
         try:
+            paths.create_private()  # again: who had the lock may have removed them
             _make_way(paths)
             new.write(paths)
             report = start(paths)
@@ -259,8 +261,8 @@ def uninstall(paths: Paths, *, force: bool = False) -> Removal:
             done += _removed(path, errors)
         for directory in (paths.config_dir, paths.state_dir):
             done += [f"Removed {each}" for each in remove_unfinished(directory)]
-    for directory in (paths.config_dir, paths.run_dir):
-        done += _removed_directory(directory, errors)
+        for directory in (paths.config_dir, paths.run_dir):
+            done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
         done.append(f"Kept {paths.state_dir}: the number of the next event record")
     return Removal(done, errors)

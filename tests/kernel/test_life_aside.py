@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from kernel.installed import (
@@ -20,6 +21,7 @@ from kernel.running import DEADLINE_S, wait_until
 
 from sysmonlx import control
 from sysmonlx.errors import ControlError
+from sysmonlx.lock import exclusive
 
 pytestmark = pytest.mark.kernel
 
@@ -78,6 +80,28 @@ def test_uninstall_goes_on_after_what_it_cannot_remove(
     assert not paths.run_dir.exists()
     paths.policy_file.rmdir()
     assert installed.call("-u").returncode == 0
+
+
+def test_install_that_waits_for_a_removal_makes_its_directories_again(
+    installed: Installation,
+) -> None:
+    installed.call("-u")
+    paths = installed.paths
+    paths.create_private()
+    command = installed.command("-i", os.fspath(installed.config))
+    with exclusive(paths.state_dir):
+        process = subprocess.Popen(command, env=installed.environment)
+        wait_until(lambda: waits_for_a_lock(process.pid) or process.poll() is not None)
+        paths.config_dir.rmdir()
+        paths.run_dir.rmdir()
+    assert process.wait(DEADLINE_S) == 0
+    assert installed.pid
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    """Tell whether a process is among those that wait in /proc/locks."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and str(pid) in line.split() for line in lines)
 
 
 @pytest.mark.parametrize("what", ["directory", "symbolic link"])
