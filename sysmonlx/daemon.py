@@ -79,7 +79,8 @@ class Options:
 
     `keeps_state` is off for a foreground run beside an installed daemon: it has its own
     numbers and no control socket. `watch` sees every event. `refused` says why the
-    policy is not that of the installed file, `ended` how the daemon before this ended.
+    policy is not that of the installed file, `warnings` what was found in that file
+    when it was read anew, `ended` how the daemon before this ended.
     """
 
     paths: Paths
@@ -89,6 +90,7 @@ class Options:
     watch: Callable[[int, Sequence[str]], None] | None = None
     drops_capabilities: bool = True
     refused: str = ""
+    warnings: str = ""
     ended: str = ""
 
 
@@ -268,6 +270,7 @@ class Daemon:
         ended = self.options.ended
         self._report_error("Restart", ended and f"The service {ended}; started again")
         self._report_error("Configuration", self._refused)
+        self._report_error("Configuration", self.options.warnings)
         for text in self._remarks:
             self._report_error("State", text)
 

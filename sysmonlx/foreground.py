@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ _DESCRIPTORS = 16384
 _AUTOGROUP_NICE = "-10"
 #: Longer than anybody writes a file.
 _UNFINISHED_S = 600.0
+#: What stands around the findings in the text of a reading.
+_NO_FINDINGS = ("Loading ", "Sysmon schema version", "Configuration file validated")
 _DEFAULT_CONFIGURATION = "default.xml"
 
 
@@ -47,10 +49,14 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A policy to run, and why it is not that of the installed file; "" when it is."""
+    """A policy to run, and why it is not that of the installed file; "" when it is.
+
+    `warnings` are those of a file that was read anew, in one line.
+    """
 
     policy: Policy
     refused: str = ""
+    warnings: str = field(default="", compare=False)
 
 
 def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> int:
@@ -109,6 +115,7 @@ def _run_installed(paths: Paths, chosen: InForce, view: _View | None) -> int:
         btf_path=_btf_of(command),
         watch=view.show if view else None,
         refused=chosen.refused,
+        warnings=chosen.warnings,
         ended=os.environ.pop(ENDED_VARIABLE, ""),
     )
     return _run(chosen.policy, options, view)
@@ -248,7 +255,9 @@ def stored_policy(paths: Paths) -> InForce:
             policy = replace(policy, source=stored.source, digests=stored.digests)
         with contextlib.suppress(InstallError):  # it is read again at the next start
             paths.write(paths.policy_file, policy.to_json().encode())
-        return InForce(policy)
+        if text:
+            print(text, file=sys.stderr)
+        return InForce(policy, warnings=text)
     what = "configuration before this one is" if stored else "built-in rules are"
     text = f"{text}; the {what} in force"
     print(text, file=sys.stderr)
@@ -260,7 +269,9 @@ def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
         reading = read_installed(paths)
     except Exception as error:  # no process, no memory, a reader that died
         return None, f"Cannot read {paths.config_file}: {_reason(error)}"
-    return reading.policy, "; ".join(reading.text.split("\n")).strip("; ")
+    lines = (line.strip() for line in reading.text.split("\n"))
+    findings = [line for line in lines if line and not line.startswith(_NO_FINDINGS)]
+    return reading.policy, "; ".join(findings)
 
 
 def stored_form(paths: Paths) -> Policy | None:

@@ -170,6 +170,9 @@ def test_start_over_the_state_of_version_0_1_0(place: Installation) -> None:
     ours = place.run(["/bin/true", "kept"])[1]
     assert [each["RuleName"] for each in ours] == ["upgraded"]
     assert int(place.events()[0]["EventRecordID"]) == 123456
+    (told,) = [each for each in place.events() if each.get("ID") == "Configuration"]
+    warning = "Warning: Budget is no share of a core any more: 20 counts as 1"
+    assert told["Description"].startswith(warning)
     assert place.paths.policy_file.read_text() != (OLD / "policy.json").read_text()
     assert (place.paths.state_dir / "programs").read_bytes()[:2] != b'{"'
     warned = place.call("-c", os.fspath(place.paths.config_file))

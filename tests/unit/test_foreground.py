@@ -127,6 +127,7 @@ def test_without_file_and_policy_the_built_in_rules_are_run_and_told(
     assert found.policy == Policy()
     assert found.refused.endswith("; the built-in rules are in force")
     assert str(paths.config_file) in found.refused
+    assert "  " not in found.refused
     assert capsys.readouterr().err == f"{found.refused}\n"
 
 
@@ -231,9 +232,14 @@ def test_policy_of_version_0_1_0_is_made_anew_and_keeps_its_name(
     assert found.refused == ""
     assert found.policy.form == FORM
     assert found.policy.source == "rules.xml"
+    first, place, *_ = found.warnings.split("; ")
+    assert first == "Warning: Budget is no share of a core any more: 20 counts as 1"
+    assert place.startswith(f"{paths.config_file}:27:5: 1 lets a flood be sampled")
+    assert "validated" not in found.warnings
     fresh = policy_of((OLD / "config.xml").read_bytes())
     assert found.policy == replace(fresh, source="rules.xml")
     assert stored_policy(paths) == found
+    assert stored_policy(paths).warnings == ""  # told once
 
 
 def test_default_of_an_older_version_is_no_setting(paths: Paths) -> None:
