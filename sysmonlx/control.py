@@ -195,22 +195,24 @@ def request(path: Path, message: Message) -> Message:
     """Return the daemon's answer to `message`.
 
     Raises:
-        NoAnswerError: the daemon has the request, and has not answered in time.
-        ControlError: the daemon does not run, ends, or says no.
+        NoAnswerError: the daemon has the request, and has not answered in time, or
+            ended before it had.
+        ControlError: the daemon does not run, or says no.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             _connect(connection, path, _ANSWER_TIMEOUT_S)
             connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError as error:
+            reason = error.strerror or "it takes no request"
+            raise ControlError(f"The daemon cannot be reached: {reason}") from error
+        try:
             answer = _receive_whole(connection, _ANSWER_TIMEOUT_S)
         except TimeoutError as error:
             text = f"The daemon has not answered within {_ANSWER_TIMEOUT_S:g} s"
             raise NoAnswerError(text) from error
-        except OSError as error:
-            reason = error.strerror or "no answer"
-            raise ControlError(f"The daemon cannot be reached: {reason}") from error
-        except ValueError as error:
-            raise ControlError("The daemon's answer is cut short") from error
+        except (OSError, ValueError) as error:
+            raise NoAnswerError("The daemon ended before it answered") from error
     if not answer.pop("ok"):
         raise ControlError(str(answer["error"]))
     return answer

@@ -14,7 +14,7 @@ import pytest
 
 from sysmonlx import control
 from sysmonlx.control import ControlServer
-from sysmonlx.errors import ControlError, SysmonlxError
+from sysmonlx.errors import ControlError, NoAnswerError, SysmonlxError
 
 
 def answer(message: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +80,29 @@ def test_nobody_listening_is_an_error(tmp_path: Path) -> None:
     assert not control.is_running(path)
     with pytest.raises(ControlError, match="cannot be reached: No such file"):
         control.request(path, {})
+
+
+@pytest.mark.parametrize("taken_bytes", [1, 100])
+@pytest.mark.parametrize("answered", [b"", b'{"ok": tr'])
+def test_daemon_that_ends_before_it_answers_may_have_done_what_was_asked(
+    tmp_path: Path, taken_bytes: int, answered: bytes
+) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(path))
+        listener.listen()
+
+        def end_early() -> None:
+            peer, _ = listener.accept()
+            with peer:  # what was not read resets the connection
+                peer.recv(taken_bytes)
+                peer.sendall(answered)
+
+        thread = threading.Thread(target=end_early)
+        thread.start()
+        with pytest.raises(NoAnswerError, match=r"^The daemon ended before it answ"):
+            control.request(path, {"do": "reload"})
+        thread.join()
 
 
 def test_socket_is_for_its_owner_and_goes_with_the_server(served: Served) -> None:
