@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -34,6 +35,15 @@ class TooLargeError(Exception):
     """The answer has more bytes than it may have."""
 
 
+def _above_standard(fd: int) -> int:
+    """Return a descriptor that is none of the standard streams, whose number it had."""
+    if fd > 2:
+        return fd
+    other = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return other
+
+
 def ask(
     work: Callable[[int], bytes], limit_bytes: int, timeout_s: float | None = None
 ) -> Answer:
@@ -46,7 +56,7 @@ def ask(
         TimeoutError: that takes too long.
         TooLargeError: that is too much.
     """
-    reader, writer = os.pipe()
+    reader, writer = map(_above_standard, os.pipe())
     child = os.fork()
     if child == 0:
         os.close(reader)

@@ -317,3 +317,18 @@ def test_answer_of_a_child_is_whole_and_its_error_has_a_number() -> None:
     assert (answer.data, apart.errno_of(answer.status)) == (b"", 2)
     with pytest.raises(apart.TooLargeError):
         apart.ask(lambda _: data, 1 << 20)
+
+
+def test_configuration_is_read_without_standard_streams(tmp_path: Path) -> None:
+    """A child of the daemon may have none: its pipe must not be taken for one."""
+    path = tmp_path / "c.xml"
+    path.write_text('<Sysmon schemaversion="4.90"/>')
+    code = (
+        "import os, pathlib; os.closerange(0, 3); from sysmonlx import reading;"
+        "from sysmonlx.arguments import CommandLineOptions;"
+        f"found = reading.read_file(pathlib.Path({str(path)!r}), CommandLineOptions());"
+        "os._exit(0 if found.policy else 9)"
+    )
+    command = [sys.executable, "-P", "-c", code]
+    place = {"PYTHONPATH": os.fspath(Path(__file__).parents[2])}
+    assert subprocess.run(command, check=False, env=place).returncode == 0
