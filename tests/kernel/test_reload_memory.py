@@ -45,6 +45,7 @@ def rss_bytes(place: Installation) -> int:
 
 
 def test_memory_after_many_updates_is_that_after_one(installed: Installation) -> None:
+    at_start = rss_bytes(installed)
     large = [policy(installed, many_conditions(seed)) for seed in (1, 2)]
     small = policy(installed, EVERYTHING)
     for each in large:
@@ -54,5 +55,6 @@ def test_memory_after_many_updates_is_that_after_one(installed: Installation) ->
         installed.request(do="reload", policy=large[number % 2])
     assert rss_bytes(installed) < first + 4 * MIB
     installed.request(do="reload", policy=small)
-    assert rss_bytes(installed) < 30 * MIB
+    # Python keeps pages of which any part is in use: not all of it comes back.
+    assert rss_bytes(installed) < at_start + 14 * MIB
     assert installed.run(["/bin/true"])[1]
