@@ -169,7 +169,7 @@ def hang_with_a_lock(fs: HungFs, lock: Path, operation: str, writer: int) -> Non
         if operation != "write":
             wait_until(lambda: drained(sink))
             sink.reopen()
-        wait_until(lambda: any(map(hangs, os.listdir("/proc/self/task"))))
+        wait_until(is_stuck)
         os.write(writer, b"x")
         signal.pause()
         held.close()
@@ -177,8 +177,21 @@ def hang_with_a_lock(fs: HungFs, lock: Path, operation: str, writer: int) -> Non
         os._exit(1)
 
 
+def is_stuck() -> bool:
+    """Tell whether one thread waits for the file system all the time.
+
+    A request that is not held is answered within some 20 ms.
+    """
+    waiting = [thread for thread in threads() if hangs(thread)]
+    time.sleep(0.3)
+    return any(map(hangs, waiting))
+
+
 def hangs(thread: str) -> bool:
-    return "request_wait" in Path(f"/proc/self/task/{thread}/wchan").read_text()
+    try:
+        return "request_wait" in Path(f"/proc/self/task/{thread}/wchan").read_text()
+    except OSError:  # it has ended
+        return False
 
 
 def test_closing_that_hangs_stops_nobody(fs: HungFs) -> None:
