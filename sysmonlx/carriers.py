@@ -230,7 +230,8 @@ def _byte_text(value: Sequence[object]) -> str | None:
     """Return the text of an array of bytes, which journalctl prints, else None."""
     if not value or not all(type(item) is int and 0 <= item < 256 for item in value):
         return None
-    return bytes(value).decode("utf-8", "surrogateescape")  # type: ignore[arg-type]
+    data = bytes(value)  # type: ignore[arg-type]  # each item is a byte, see above
+    return data.decode("utf-8", "surrogateescape")
 
 
 @dataclass(slots=True)
