@@ -35,8 +35,6 @@ ALGORITHMS = ("SHA1", "MD5", "SHA256")
 CACHE_LIMIT = 4096
 QUEUE_LIMIT = 2048
 _DESCRIPTORS_PER_FILE = 2
-#: A full queue makes room for what costs less, so many at once: one in.
-_ROOM = 8
 #: How often threads are looked at while somebody waits.
 _LOOK_S = 0.05
 #: Everyday reasons: a program that was deleted, or replaced, when it had run. They are
@@ -214,6 +212,13 @@ class Hasher(Generic[Token]):
         answers, self._answers = self._answers, []
         return answers
 
+    def take_error(self) -> Exception | None:
+        """Return an error of a thread that nobody expected, once; None: there is none.
+
+        It has cost hashes, counted as "error".
+        """
+        return self._lanes.take_error()
+
     def losses(self) -> dict[str, int]:
         """Return how many hashes could not be had since the start, by reason.
 
@@ -257,11 +262,8 @@ class Hasher(Generic[Token]):
         """Throw out what costs much more; False: the newcomer does."""
         lanes = self._lanes
         with lanes.lock:
-            key = lanes.local.queue.key(newcomer, now_s)
             jobs = lanes.jobs.values()
-            queued = [job for job in jobs if job.ticket and job.key > key]
-            queued.sort(key=lambda job: job.key, reverse=True)
-            for job in queued[: len(queued) // _ROOM + 1]:
+            for job in lanes.local.queue.dearer(newcomer, jobs, now_s):
                 lanes.drop(job)
                 self._answer_all(job, UNKNOWN, QUEUE_FULL)
         return self._open_requests < self._queue_limit

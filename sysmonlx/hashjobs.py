@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +22,7 @@ TOO_LARGE = "too large"
 QUEUE_FULL = "queue full"
 TIMEOUT = "timeout"
 UNREADABLE = "unreadable"
+ERROR = "error"
 OVER_SHARE = "over share"
 HUNG = "hung"
 NO_THREAD = "no thread"
@@ -30,11 +31,19 @@ NO_MEMORY = "no memory"
 
 #: About what hashing costs: to tell small work from large no more is needed.
 _S_PER_BYTE, _S_PER_FILE = 3e-9, 1e-4
+#: A file is small up to this size.
+SMALL_BYTES = 64 << 10
 #: Of what a user's files have cost, so much is forgotten in so long: half.
 _HALF_LIFE_S = 5.0
 _USERS_LIMIT = 4096
 #: Jobs that were taken out leave their places in the heap, up to so many in all.
 _HEAP_LIMIT = 8192
+#: A job takes a later place when it is so many times what it was when it was queued.
+_STALE = 2.0
+#: A full queue makes room for what costs less, so many at once: one in.
+_ROOM = 8
+#: What cost too much for a full queue does so for so long.
+_NO_ROOM_S = 0.05
 #: So many files are worked on that nobody waits for, for so long.
 _ABANDONED_LIMIT, _ABANDONED_S = 8, 30.0
 #: Work that nobody waits for leaves this part of the share to others.
@@ -68,6 +77,8 @@ class Job(Generic[Token]):
     tried_path: bool = False
     is_foreign: bool = False
     """Which lane has it: that of files which may keep their readers waiting."""
+    is_light: bool = False
+    """Whether it is small, and its user had used little when it was taken."""
     is_running: bool = False
     is_over: bool = False
     read_fd: int = -1
@@ -108,7 +119,8 @@ class JobQueue(Generic[Token]):
     """Least first: what a user's files have cost lately, and what this one still will.
 
     A small file so goes before a large one, and a user who has used little before one
-    who has used much, however many files or users somebody brings.
+    who has used much, however many files or users somebody brings, and however many of
+    them were queued before they had cost anything.
     """
 
     def __init__(self, usage: Usage) -> None:
@@ -116,6 +128,8 @@ class JobQueue(Generic[Token]):
         self._heap: list[tuple[float, int, Job[Token]]] = []
         self._abandoned: list[Job[Token]] = []
         self._tickets = 0
+        self._no_room = 0.0, 0.0
+        """What is refused by a full queue, from which key on and until when."""
 
     def __len__(self) -> int:
         return len(self._heap) + len(self._abandoned)
@@ -148,7 +162,12 @@ class JobQueue(Generic[Token]):
         while self._heap:
             _, ticket, job = self._heap[0]
             if ticket == job.ticket and job.waiting:
-                return job, 0.0, given_up
+                key = self.key(job, now_s)
+                if key <= job.key * _STALE:
+                    return job, 0.0, given_up
+                job.key = key
+                heapq.heapreplace(self._heap, (key, ticket, job))
+                continue
             heapq.heappop(self._heap)
             if ticket == job.ticket:  # nobody waits for it any more
                 given_up += self.put(job, now_s)
@@ -165,6 +184,21 @@ class JobQueue(Generic[Token]):
         job.ticket = 0
         if job in self._abandoned:
             self._abandoned.remove(job)
+
+    def dearer(
+        self, newcomer: Job[Token], jobs: Collection[Job[Token]], now_s: float
+    ) -> list[Job[Token]]:
+        """Return those of `jobs`, the dearest, that make room for a newcomer."""
+        key, (refused_key, until_s) = self.key(newcomer, now_s), self._no_room
+        if now_s < until_s and key >= refused_key:
+            return []
+        used_s = {uid: self._usage.of(uid, now_s) for uid in {job.uid for job in jobs}}
+        keys = {job: used_s[job.uid] + job.cost_s for job in jobs if job.ticket}
+        dearer = [job for job in keys if keys[job] > key]
+        if not dearer:
+            self._no_room = key, now_s + _NO_ROOM_S
+        dearer.sort(key=keys.__getitem__, reverse=True)
+        return dearer[: len(dearer) // _ROOM + 1]
 
     def _tidy(self) -> None:
         """Leave out the places of jobs that were taken out."""

@@ -20,16 +20,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sysmonlx.errors import ProcError
 from sysmonlx.fileidentity import FileId, answers_at_once
 from sysmonlx.hashjobs import (
+    ERROR,
     HASHED,
     HUNG,
     NO_THREAD,
-    UNREADABLE,
+    SMALL_BYTES,
     Job,
     JobQueue,
     Usage,
     Waiter,
 )
-from sysmonlx.hashreading import PIECE_BYTES, Identify, Opener, Reader, close_file
+from sysmonlx.hashreading import PIECE_BYTES, Identify, Opener, Reader, fail
 from sysmonlx.hashshare import Share
 from sysmonlx.programopener import WouldWaitError
 
@@ -38,6 +39,9 @@ Token = TypeVar("Token")
 #: A piece of work that takes so long, and was seen so often meanwhile, hangs. Looks are
 #: counted because a process that was stopped has seen nothing.
 HUNG_S, HUNG_LOOKS = 2.0, 20
+#: A file system that has not answered is left alone for so long, if only one thread
+#: waits for it: it may be one of its files that hangs.
+_LEFT_ALONE_S = 10.0
 #: A thread that could not be started is tried again after so long.
 _AGAIN_S = 1.0
 #: What a thread needs of address space; the default may be 8 MiB.
@@ -103,12 +107,38 @@ class Lane(Generic[Token]):
         self.given_up = 0
         self.silent: Counter[int] = Counter()
         """Devices that have not answered, and how many threads wait for them."""
+        self.left_alone: dict[int, float] = {}
+        """Until when nothing is asked of those that have answered nothing since."""
         self.sleeping = 0
         self.rubbish: list[int] = []
         """Descriptors to close, which may take time."""
         self.next_start_s = 0.0
         self.throttled_s = 0.0
         """When the share last kept a wanted job waiting."""
+
+    def leaves_alone(self, device: int, now_s: float) -> bool:
+        """Tell whether a file system is asked for nothing now."""
+        until_s = self.left_alone.get(device)
+        return until_s is not None and (now_s < until_s or self.silent[device] > 1)
+
+    def give_up(self, worker: Worker, now_s: float) -> None:
+        """Count on a thread no more."""
+        self.live.discard(worker)
+        self.given_up += 1
+        self.silent[worker.device] += 1
+        self.left_alone[worker.device] = now_s + _LEFT_ALONE_S
+        worker.is_given_up = True
+
+    def take_back(self, worker: Worker) -> None:
+        """Count on a thread again, unless another has its place."""
+        worker.is_given_up = False
+        self.given_up -= 1
+        self.silent[worker.device] -= 1
+        self.silent += Counter()  # without zeroes
+        self.left_alone.pop(worker.device, None)
+        worker.is_needless = len(self.live) >= self.base
+        if not worker.is_needless:
+            self.live.add(worker)
 
 
 class _Turn(NamedTuple):
@@ -138,6 +168,7 @@ class Lanes(Generic[Token]):
         self._running = 0
         self._is_told = self._is_unread = False
         self.is_closed = False
+        self._error: Exception | None = None
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def start(self) -> None:
@@ -153,7 +184,7 @@ class Lanes(Generic[Token]):
     def refusal(self, file: FileId, now_s: float) -> str:
         """Return why no thread can take a file, "" where one can; under the lock."""
         lane = self.local if answers_at_once(file) else self.foreign
-        if lane.silent[file.dev]:
+        if lane.leaves_alone(file.dev, now_s):
             return HUNG
         if not lane.live:
             self._staff(lane, now_s)
@@ -212,13 +243,21 @@ class Lanes(Generic[Token]):
             done, self._done = self._done, []
         return done
 
+    def take_error(self) -> Exception | None:
+        """Return the first error that nobody expected since the last call."""
+        if self._error is None:
+            return None
+        with self.lock:
+            error, self._error = self._error, None
+        return error
+
     def look(self, now_s: float) -> list[Job[Token]]:
         """Give up threads that hang, and start others; return what waited for them."""
         lost: list[Job[Token]] = []
         with self.lock:
             for lane in (self.local, self.foreign):
                 for worker in [each for each in lane.live if each.hangs(now_s)]:
-                    lost += self._give_up(lane, worker)
+                    lost += self._give_up(lane, worker, now_s)
                 if len(lane.live) < lane.base:
                     self._staff(lane, now_s)
         return lost
@@ -236,13 +275,12 @@ class Lanes(Generic[Token]):
                 os.close(self.eventfd)
                 self.eventfd = -1
 
-    def _give_up(self, lane: Lane[Token], worker: Worker) -> list[Job[Token]]:
+    def _give_up(
+        self, lane: Lane[Token], worker: Worker, now_s: float
+    ) -> list[Job[Token]]:
         """Count on a thread no more; return the jobs on the same file system."""
         device = worker.device
-        lane.live.discard(worker)
-        lane.given_up += 1
-        lane.silent[device] += 1
-        worker.is_given_up = True
+        lane.give_up(worker, now_s)
         lost = [
             each
             for each in self.jobs.values()
@@ -254,16 +292,6 @@ class Lanes(Generic[Token]):
             else:
                 self.drop(each)
         return [*lost, worker.job] if worker.job is not None else lost
-
-    def _come_back(self, lane: Lane[Token], worker: Worker) -> None:
-        """Take a thread back that was given up, unless another has its place."""
-        worker.is_given_up = False
-        lane.given_up -= 1
-        lane.silent[worker.device] -= 1
-        lane.silent += Counter()  # without zeroes
-        worker.is_needless = len(lane.live) >= lane.base or self.is_closed
-        if not worker.is_needless:
-            lane.live.add(worker)
 
     def _staff(self, lane: Lane[Token], now_s: float) -> None:
         """Start the threads that a lane lacks."""
@@ -290,6 +318,8 @@ class Lanes(Generic[Token]):
             # Signals are for the thread that polls, whose sleep they must end.
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             self._work(lane, worker)
+        except Exception as error:  # another thread takes its place, see `look`
+            self._break_off(lane, worker, error)
         finally:
             with self.lock:
                 lane.live.discard(worker)
@@ -300,24 +330,31 @@ class Lanes(Generic[Token]):
         reader = Reader(self._opener, self._identify)
         job: Job[Token] | None = None
         ended: Lane[Token] | None = lane
-        used_s = time.thread_time()
+        began_s = ended_s = time.thread_time()
         while True:
-            now_used_s = time.thread_time()
+            aside_s = began_s - ended_s
+            ended_s = time.thread_time()
             with self.lock:
                 now_s = time.monotonic()
                 if job is not None:
-                    self._usage.charge(job.uid, now_used_s - used_s, now_s)
-                    self.share.spend(now_s, now_used_s - used_s)
+                    self._pay(job, ended_s - began_s - reader.take_loading_s(), now_s)
+                    self.share.spend(now_s, aside_s)
                     self._after(lane, job, ended, now_s)
                 turn = self._next(lane, worker, now_s)
-            used_s, job = now_used_s, turn.job
+            job = turn.job
             if turn.tells:
                 os.eventfd_write(self.eventfd, 1)
             _close_all(turn.rubbish)
+            began_s = time.thread_time()
             if job is not None:
                 ended = self._carry_on(lane, reader, job, turn.fd)
             elif not turn.rubbish and not turn.tells:
                 return
+
+    def _pay(self, job: Job[Token], cpu_s: float, now_s: float) -> None:
+        """Charge a user, and the share, for a piece of a job."""
+        self._usage.charge(job.uid, cpu_s, now_s)
+        self.share.spend(now_s, cpu_s, is_light=job.is_light)
 
     def _carry_on(
         self, lane: Lane[Token], reader: Reader, job: Job[Token], fd: int
@@ -330,10 +367,28 @@ class Lanes(Generic[Token]):
             return self.foreign
         except ProcError:
             return None
-        except Exception:  # whatever it is, the thread is needed for other files
-            job.reason = UNREADABLE
-            close_file(job)
+        except Exception as error:  # a mistake here costs one file its hash
+            with self.lock:
+                self._note(error)
+            fail(job, ERROR)
             return None
+
+    def _note(self, error: Exception) -> None:
+        self._error = self._error or error
+
+    def _break_off(self, lane: Lane[Token], worker: Worker, error: Exception) -> None:
+        """Note why a thread ends that should not; its job has no hash."""
+        with self.lock:
+            self._note(error)
+            job: Job[Token] | None = worker.job
+            if worker.is_given_up:
+                lane.take_back(worker)
+            if job is not None and not job.is_over:
+                fail(job, ERROR)
+                self._finish(lane, job)
+            is_untold = self._must_tell()
+        if is_untold:
+            os.eventfd_write(self.eventfd, 1)
 
     def _after(
         self,
@@ -344,6 +399,8 @@ class Lanes(Generic[Token]):
     ) -> None:
         """Put a job where it belongs after a piece of work."""
         job.is_running = False
+        if job.read_bytes or job.reason == HASHED:
+            lane.left_alone.pop(job.file.dev, None)
         can_try = job.fds or (not job.tried_path and job.mount_namespace)
         if goes_on is not None:
             self._put(goes_on, job, now_s)
@@ -356,7 +413,7 @@ class Lanes(Generic[Token]):
         """Wait for something to do; nothing at all: end."""
         worker.rest()
         if worker.is_given_up:
-            self._come_back(lane, worker)
+            lane.take_back(worker)
         while True:
             rubbish, lane.rubbish = lane.rubbish, []
             if self.is_closed or worker.is_needless:
@@ -384,17 +441,28 @@ class Lanes(Generic[Token]):
             job, reserve, given_up = lane.queue.first(now_s)
             for each in given_up:
                 self._discard(lane, each)
-            if job is None or not lane.silent[job.file.dev]:
+            if job is None or not lane.leaves_alone(job.file.dev, now_s):
                 break
             lane.queue.remove(job)
             job.reason = HUNG
             self._finish(lane, job)
         if job is None:
             return None, 0.0
-        wait_s = self.share.wait_s(now_s, max(reserve, lane.reserve))
+        is_light = self._is_light(job, now_s)
+        reserve = max(reserve, lane.reserve)
+        wait_s = self.share.wait_s(now_s, reserve, is_light=is_light)
         if wait_s and job.waiting:
             lane.throttled_s = now_s
         return job, wait_s
+
+    def _is_light(self, job: Job[Token], now_s: float) -> bool:
+        """Tell whether a job may use what the share keeps; note it there."""
+        job.is_light = (
+            job.file.size <= SMALL_BYTES
+            and job.waiting > 0
+            and self._usage.of(job.uid, now_s) <= self.share.little_s
+        )
+        return job.is_light
 
     def _take(
         self, lane: Lane[Token], worker: Worker, job: Job[Token], rubbish: list[int]

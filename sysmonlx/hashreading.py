@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EMFILE, ENFILE, ENOMEM
+from errno import EMFILE, ENFILE, ENOMEM, EOPNOTSUPP
 from typing import Any, Protocol
 
 from sysmonlx.errors import LibbpfError, ProcError
@@ -17,6 +17,7 @@ from sysmonlx.hashjobs import (
     HASHED,
     NO_DESCRIPTOR,
     NO_MEMORY,
+    UNKNOWN,
     UNREADABLE,
     Job,
 )
@@ -55,6 +56,7 @@ class Reader:
         self._opener = opener
         self._identify = identify
         self._buffer: memoryview | None = None
+        self._loading_s = 0.0
 
     def carry_on(self, job: Job[Any], fd: int) -> bool:
         """Do the next piece of a job; True: it is over, with `text` or `reason`.
@@ -72,11 +74,16 @@ class Reader:
                 self._begin(job, fd)
             return self._read_piece(job)
         except OSError as error:
-            return _fail(job, _reason_of(error))
-        except (ValueError, LibbpfError):
-            return _fail(job, UNREADABLE)
+            return fail(job, _reason_of(error))
+        except LibbpfError:
+            return fail(job, UNREADABLE)
         except MemoryError:
-            return _fail(job, NO_MEMORY)
+            return fail(job, NO_MEMORY)
+
+    def take_loading_s(self) -> float:
+        """Return the processor time that went into code, not into a file."""
+        loading_s, self._loading_s = self._loading_s, 0.0
+        return loading_s
 
     def _find(self, job: Job[Any]) -> int:
         """Return a descriptor by the job's path; ProcError: there is none."""
@@ -91,17 +98,23 @@ class Reader:
 
     def _begin(self, job: Job[Any], fd: int) -> None:
         try:
-            import hashlib  # 3.7 MB of libcrypto: only where a hash is wanted
-
             if not self._is_wanted(job, fd):
                 raise _OtherFileError
             # The file that was executed, so opening it has no effect on anything.
             job.read_fd = os.open(b"/proc/self/fd/%d" % fd, _READ)
         finally:
             os.close(fd)
-        job.digests = [
-            hashlib.new(name, usedforsecurity=False) for name in job.algorithms
-        ]
+        job.digests = self._new_digests(job.algorithms)
+
+    def _new_digests(self, algorithms: tuple[str, ...]) -> list[Any]:
+        begin_s = time.thread_time()
+        import hashlib  # 3.7 MB of libcrypto: only where a hash is wanted
+
+        self._loading_s += time.thread_time() - begin_s
+        try:
+            return [hashlib.new(name, usedforsecurity=False) for name in algorithms]
+        except ValueError as error:  # this libcrypto lacks one
+            raise OSError(EOPNOTSUPP, str(error)) from error
 
     def _read_piece(self, job: Job[Any]) -> bool:
         if self._buffer is None:
@@ -120,7 +133,7 @@ class Reader:
             return False
         is_whole = job.read_bytes == job.file.size
         if not is_whole or not self._is_wanted(job, job.read_fd):
-            return _fail(job, CHANGED)
+            return fail(job, CHANGED)
         pairs = zip(job.algorithms, job.digests, strict=True)
         job.text = ",".join(f"{name}={each.hexdigest()}" for name, each in pairs)
         job.reason = HASHED
@@ -147,8 +160,9 @@ class _OtherFileError(OSError):
     """Another file is there now."""
 
 
-def _fail(job: Job[Any], reason: str) -> bool:
-    job.reason = reason
+def fail(job: Job[Any], reason: str) -> bool:
+    """End an attempt at a job without a hash; True."""
+    job.text, job.reason = UNKNOWN, reason
     job.may_be_kept = False
     close_file(job)
     return True

@@ -400,6 +400,8 @@ class Pipeline:
         """Let go the events whose hash is known by now, or has taken too long."""
         for held, _, text in self._hasher.results():
             self._release(held, text)
+        if (error := self._hasher.take_error()) is not None:
+            self.account.note(error)
 
     def hash_losses(self) -> dict[Loss, int]:
         """Return how many hashes could not be had since the start, by reason."""

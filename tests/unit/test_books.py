@@ -145,6 +145,9 @@ class Hasher:
         done, self.done = self.done, []
         return done
 
+    def take_error(self) -> Exception | None:
+        return None
+
 
 class Books:
     """A pipeline whose account is compared with what was put into it."""

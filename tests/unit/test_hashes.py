@@ -25,6 +25,7 @@ class LateClock:
     """Shows a time at which what was just written was changed long ago."""
 
     monotonic = staticmethod(time.monotonic)
+    thread_time = staticmethod(time.thread_time)
 
     @staticmethod
     def time_ns() -> int:

@@ -124,6 +124,54 @@ def test_file_system_that_hangs_gets_no_second_thread_until_it_answers(
 
 
 @pytest.mark.usefixtures("quick", "same")
+def test_file_that_hangs_costs_others_of_its_file_system_a_while_only(
+    make: HasherFactory,
+    opener: FakeOpener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hashlanes, "_LEFT_ALONE_S", 0.2)
+    hasher = make(wait_s=20.0)
+    file = on_device(local(tmp_path / "program", b"x"), 100)
+    second = file._replace(ino=file.ino + 1)
+    opener.gate.clear()
+    opener.files[6] = tmp_path / "program"
+    assert hasher.request(file, 5, b"/program", 77, "hangs")
+    assert wait_for(hasher, 1) == [("hangs", file, "-")]
+    assert not hasher.request(second, 6, b"/program", 77, "too soon")
+    await_that(lambda: hasher.request(second, 6, b"/program", 77, "second"))
+    assert wait_for(hasher, 1) == [("second", second, sha256(b"x"))]
+    assert hasher.request(second, 6, b"/program", 77, "third")
+    assert wait_for(hasher, 1) == [("third", second, sha256(b"x"))]
+    lane = hasher._lanes.foreign
+    assert lane.given_up == 1
+
+
+@pytest.mark.usefixtures("quick", "same")
+def test_file_system_that_hangs_costs_two_threads_at_most(
+    make: HasherFactory,
+    opener: FakeOpener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hashlanes, "_LEFT_ALONE_S", 0.1)
+    hasher = make(wait_s=20.0)
+    file = on_device(local(tmp_path / "program", b"x"), 100)
+    opener.gate.clear()
+    for _ in range(10):
+        if hasher.request(file, 5, b"/program", 77, "hangs"):
+            assert wait_for(hasher, 1) == [("hangs", file, "-")]
+        time.sleep(0.11)
+    lane = hasher._lanes.foreign
+    assert lane.given_up == 2
+    assert hasher.counts == {"hung": 10}
+    opener.gate.set()
+    await_that(lambda: lane.given_up == 0)
+    assert not lane.silent
+    assert not lane.left_alone
+
+
+@pytest.mark.usefixtures("quick", "same")
 def test_threads_are_bounded_whatever_hangs(
     make: HasherFactory, opener: FakeOpener, tmp_path: Path
 ) -> None:
@@ -272,9 +320,51 @@ def test_thread_survives_whatever_goes_wrong(
         for _ in range(5):
             assert hasher.request(file, 5, b"/program", 0, "t")
             assert wait_for(hasher, 1) == [("t", file, "-")]
-    assert hasher.counts == {"unreadable": 5}
+    assert hasher.counts == {"error": 5}
+    assert hasher.losses() == {"error": 5}
+    assert isinstance(hasher.take_error(), ZeroDivisionError)
+    assert hasher.take_error() is None
     assert hasher.request(file, 5, b"/program", 0, "t")
     assert wait_for(hasher, 1) == [("t", file, sha256(b"x"))]
+
+
+def test_mistake_of_a_lane_costs_one_hash_and_is_told(
+    make: HasherFactory,
+    opener: FakeOpener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two threads serve the lane; each of five mistakes ends one."""
+    file = local(tmp_path / "program", b"x")
+    opener.files[5] = tmp_path / "program"
+    hasher = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlanes.Lanes, "_after", lambda *_: 1 // 0)
+        for _ in range(5):
+            await_that(lambda: hasher.request(file, 5, b"/program", 0, "t"))
+            assert wait_for(hasher, 1) == [("t", file, "-")]
+    assert hasher.counts == {"error": 5}
+    assert isinstance(hasher.take_error(), ZeroDivisionError)
+    assert hasher.request(file, 5, b"/program", 0, "t")
+    assert wait_for(hasher, 1) == [("t", file, sha256(b"x"))]
+
+
+def test_no_mistake_is_remembered_as_a_hash(
+    make: HasherFactory,
+    opener: FakeOpener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = local(tmp_path / "program", b"x")
+    opener.files[5] = tmp_path / "program"
+    await_that(lambda: time.time_ns() - file.ctime_ns > 30_000_000)
+    divisors = iter((1, 0))
+    monkeypatch.setattr("sysmonlx.hashreading.leads_to", lambda *_: 1 // next(divisors))
+    hasher = make()
+    assert hasher.request(file, 5, b"/program", 0, "t")
+    assert wait_for(hasher, 1) == [("t", file, "-")]
+    assert hasher.counts == {"error": 1}
+    assert hasher.cached(file) is None
 
 
 def test_nobody_woken_for_a_hash_that_was_fetched(
@@ -322,12 +412,13 @@ def switches(tasks: set[str]) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("percent", [1, 5])
 @pytest.mark.usefixtures("same")
 def test_large_files_of_one_user_do_not_cost_others_their_hashes(
-    make: HasherFactory, opener: FakeOpener, tmp_path: Path
+    make: HasherFactory, opener: FakeOpener, tmp_path: Path, percent: int
 ) -> None:
-    """The share is used up, and still a small file has its turn before they end."""
-    hasher = make(share_percent=5, wait_s=5.0)
+    """The share is used up, and still a small file has its turn at once."""
+    hasher = make(share_percent=percent, wait_s=5.0)
     with open(tmp_path / "large", "wb") as large:
         large.truncate(200 << 20)
     for number in range(20):
@@ -348,6 +439,7 @@ def test_large_files_of_one_user_do_not_cost_others_their_hashes(
         while not answers and time.monotonic() < started_s + 5:
             answers = [each for each in wait_for(hasher, 1) if each[0] == "small"]
         assert answers == [("small", file, sha256(b"%d" % number))]
+        assert time.monotonic() - started_s < 1
 
 
 def test_full_queue_throws_out_what_costs_most(

@@ -100,6 +100,36 @@ def test_thousand_users_with_large_files_do_not_keep_a_small_one_waiting(
     assert queue.first(0.0)[0] is small
 
 
+def test_many_files_of_one_user_queued_at_once_do_not_keep_others_waiting(
+    queue: JobQueue[str], usage: Usage, job: Jobs
+) -> None:
+    """None of them has cost anything when it is queued."""
+    for _ in range(2000):
+        queue.put(job(1000, uid=1000), 0.0)
+    other = job(60_000, uid=1001)
+    queue.put(other, 0.0)
+    served = 0
+    while (first := queue.first(0.0)[0]) is not other:
+        assert first is not None
+        queue.remove(first)
+        usage.charge(1000, 2e-4, 0.0)
+        served += 1
+    assert served < 5
+
+
+def test_full_queue_makes_room_by_what_users_have_used_since(
+    queue: JobQueue[str], usage: Usage, job: Jobs
+) -> None:
+    jobs = [job(1000, uid=1000) for _ in range(40)]
+    for each in jobs:
+        queue.put(each, 0.0)
+    newcomer = job(60_000, uid=1001)
+    assert queue.dearer(newcomer, jobs, 0.0) == []
+    usage.charge(1000, 0.1, 0.0)
+    assert queue.dearer(newcomer, jobs, 0.0) == []  # looked a moment ago
+    assert len(queue.dearer(newcomer, jobs, 0.1)) == 6
+
+
 def test_what_nobody_waits_for_comes_last_and_leaves_some_of_the_share(
     queue: JobQueue[str], job: Jobs
 ) -> None:

@@ -65,3 +65,50 @@ def test_a_limit_after_none_begins_with_all_of_it() -> None:
     share.change(10, 50.0)
     share.spend(50.0, 0.9)
     assert share.wait_s(50.0) == 0
+
+
+def test_light_work_does_not_wait_for_what_other_work_owes() -> None:
+    share = Share(1, 0.0)
+    share.spend(0.0, 0.15)
+    assert share.wait_s(0.0) == pytest.approx(5.1)
+    assert share.wait_s(0.0, is_light=True) == 0
+
+
+def test_light_work_waits_for_what_it_owes_itself_and_not_long() -> None:
+    share = Share(1, 0.0)
+    share.spend(0.0, 0.1)
+    share.spend(0.0, 0.05, is_light=True)
+    wait_s = share.wait_s(0.0, is_light=True)
+    assert wait_s == pytest.approx(0.6)
+    share.spend(wait_s, 0.0)
+    assert share.wait_s(wait_s, is_light=True) == 0
+
+
+def test_light_work_that_costs_much_waits_like_any_other() -> None:
+    share = Share(1, 0.0)
+    share.spend(0.0, 0.1)
+    share.spend(0.0, 10.0, is_light=True)
+    assert share.wait_s(0.0, is_light=True) > 900
+
+
+@pytest.mark.parametrize("cost_s", [0.0003, 0.004, 0.1])
+def test_light_and_other_work_together_keep_to_the_share(cost_s: float) -> None:
+    share, now_s, spent_s = Share(5, 0.0), 0.0, 0.0
+    while now_s < 200:
+        waits_s = [share.wait_s(now_s, is_light=light) for light in (True, False)]
+        for is_light, wait_s in zip((True, False), waits_s, strict=True):
+            if not wait_s:
+                share.spend(now_s, cost_s, is_light=is_light)
+                spent_s += cost_s
+                now_s += cost_s
+        now_s += min(waits_s)
+    assert spent_s == pytest.approx(0.05 * 200, abs=0.05 * 22 + 0.2)
+
+
+def test_who_waits_for_what_grows_last_need_not_wait_again() -> None:
+    share = Share(5, 0.0)
+    share.spend(0.0, 0.6)
+    share.spend(0.0, 0.03, is_light=True)
+    now_s = share.wait_s(0.0)
+    assert share.wait_s(now_s) == 0
+    assert now_s > 2.6

@@ -26,6 +26,7 @@ class Hasher:
         self.known: dict[FileId, str] = {}
         self.asked: list[tuple[Held, FileId]] = []
         self.done: list[tuple[Held, FileId, str]] = []
+        self.error: Exception | None = None
         self.accepts = True
         self.expected: list[tuple[FileId, int]] = []
         self.let_go = 0
@@ -59,6 +60,10 @@ class Hasher:
     def results(self) -> list[tuple[Held, FileId, str]]:
         done, self.done = self.done, []
         return done
+
+    def take_error(self) -> Exception | None:
+        error, self.error = self.error, None
+        return error
 
 
 class Bench:
@@ -177,6 +182,15 @@ def test_other_processes_go_on_meanwhile(bench: Bench) -> None:
     bench.exec(11, "/b", inode=6)
     bench.exit(11)
     assert bench.events == [(1, "/b", "SHA256=6"), (5, "/b", "")]
+
+
+def test_mistake_of_a_hash_thread_is_told_once(bench: Bench) -> None:
+    bench.hasher.error = KeyError("x")
+    bench.pipeline.take_hashes()
+    assert bench.pipeline.account.trouble.startswith("KeyError: 'x'")
+    bench.pipeline.account.trouble = ""
+    bench.pipeline.take_hashes()
+    assert bench.pipeline.account.trouble == ""
 
 
 def test_order_within_a_process_is_kept_over_its_images(bench: Bench) -> None:

@@ -148,14 +148,17 @@ def test_file_system_that_hangs_keeps_no_other_hash_back(
     data, runs = fuse.add("four"), itertools.count()
 
     def is_hashed_again() -> bool:
-        """Say whether the file system is asked again: it was left alone meanwhile."""
+        """Say whether the file system is asked again.
+
+        It is left alone until the read that hung has ended: a moment after it answers.
+        """
         fuse.run("four")
         path = fuse.mountpoint / "four"
         shown = create_of(watch, path, next(runs))["Hashes"]
         assert shown in (sha256(data), "-")
         return shown != "-"
 
-    wait_until(is_hashed_again)
+    wait_until(is_hashed_again, 5)
 
 
 def test_program_behind_fuse_is_hashed_anew_each_time(
