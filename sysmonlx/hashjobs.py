@@ -193,7 +193,11 @@ class JobQueue(Generic[Token]):
         if now_s < until_s and key >= refused_key:
             return []
         used_s = {uid: self._usage.of(uid, now_s) for uid in {job.uid for job in jobs}}
-        keys = {job: used_s[job.uid] + job.cost_s for job in jobs if job.ticket}
+        keys = {
+            job: used_s[job.uid] + job.cost_s
+            for job in jobs
+            if job.waiting and not job.is_running
+        }
         dearer = [job for job in keys if keys[job] > key]
         if not dearer:
             self._no_room = key, now_s + _NO_ROOM_S

@@ -39,6 +39,8 @@ Token = TypeVar("Token")
 #: A piece of work that takes so long, and was seen so often meanwhile, hangs. Looks are
 #: counted because a process that was stopped has seen nothing.
 HUNG_S, HUNG_LOOKS = 2.0, 20
+#: From then on another thread takes the place of one that does not come back.
+_SLOW_S = 0.1
 #: A file system that has not answered is left alone for so long, if only one thread
 #: waits for it: it may be one of its files that hangs.
 _LEFT_ALONE_S = 10.0
@@ -62,6 +64,7 @@ class Worker:
         self.is_given_up = False
         self.is_needless = False
         """Whether it came back and another had its place."""
+        self._since_s = 0.0
         self._seen = 0, 0.0, 0
 
     def begin(self, job: Job[Any] | None) -> None:
@@ -70,10 +73,15 @@ class Worker:
         self.device = job.file.dev if job is not None else 0
         self.is_busy = True
         self.step += 1
+        self._since_s = time.monotonic()
 
     def rest(self) -> None:
         """Note that it ended."""
         self.job, self.is_busy = None, False
+
+    def is_slow(self, now_s: float) -> bool:
+        """Tell whether its piece of work takes long; it may end nevertheless."""
+        return self.is_busy and now_s - self._since_s > _SLOW_S
 
     def hangs(self, now_s: float) -> bool:
         """Tell, when asked again and again, whether one piece of work does not end."""
@@ -109,12 +117,23 @@ class Lane(Generic[Token]):
         """Devices that have not answered, and how many threads wait for them."""
         self.left_alone: dict[int, float] = {}
         """Until when nothing is asked of those that have answered nothing since."""
+        self.put_off: list[Job[Token]] = []
+        """Jobs on file systems that keep `base` threads busy for long already."""
         self.sleeping = 0
         self.rubbish: list[int] = []
         """Descriptors to close, which may take time."""
         self.next_start_s = 0.0
         self.throttled_s = 0.0
         """When the share last kept a wanted job waiting."""
+
+    def quick(self, now_s: float) -> int:
+        """Return how many threads can be counted on."""
+        return sum(not each.is_slow(now_s) for each in self.live)
+
+    def puts_off(self, device: int, now_s: float) -> bool:
+        """Tell whether enough threads are busy with a file system for long."""
+        slow = [each for each in self.live if each.device == device and each.job]
+        return sum(each.is_slow(now_s) for each in slow) >= self.base
 
     def leaves_alone(self, device: int, now_s: float) -> bool:
         """Tell whether a file system is asked for nothing now."""
@@ -258,7 +277,7 @@ class Lanes(Generic[Token]):
             for lane in (self.local, self.foreign):
                 for worker in [each for each in lane.live if each.hangs(now_s)]:
                     lost += self._give_up(lane, worker, now_s)
-                if len(lane.live) < lane.base:
+                if lane.quick(now_s) < lane.base:
                     self._staff(lane, now_s)
         return lost
 
@@ -296,7 +315,7 @@ class Lanes(Generic[Token]):
     def _staff(self, lane: Lane[Token], now_s: float) -> None:
         """Start the threads that a lane lacks."""
         while (
-            len(lane.live) < lane.base
+            lane.quick(now_s) < lane.base
             and len(lane.live) + lane.given_up < lane.base + lane.spares
             and now_s >= lane.next_start_s
             and not self.is_closed
@@ -414,11 +433,15 @@ class Lanes(Generic[Token]):
         worker.rest()
         if worker.is_given_up:
             lane.take_back(worker)
+        elif lane.quick(now_s) > lane.base:
+            lane.live.discard(worker)
+            worker.is_needless = True
+        self._resume(lane, now_s)
         while True:
             rubbish, lane.rubbish = lane.rubbish, []
             if self.is_closed or worker.is_needless:
                 if self.is_closed:
-                    for each in lane.queue.take_all():
+                    for each in (*lane.queue.take_all(), *lane.put_off):
                         rubbish += _descriptors(each)
                 return _Turn(None, -1, rubbish, False)
             job, wait_s = self._first(lane, now_s)
@@ -441,6 +464,10 @@ class Lanes(Generic[Token]):
             job, reserve, given_up = lane.queue.first(now_s)
             for each in given_up:
                 self._discard(lane, each)
+            if job is not None and lane.puts_off(job.file.dev, now_s):
+                lane.queue.remove(job)
+                lane.put_off.append(job)
+                continue
             if job is None or not lane.leaves_alone(job.file.dev, now_s):
                 break
             lane.queue.remove(job)
@@ -454,6 +481,13 @@ class Lanes(Generic[Token]):
         if wait_s and job.waiting:
             lane.throttled_s = now_s
         return job, wait_s
+
+    def _resume(self, lane: Lane[Token], now_s: float) -> None:
+        """Queue again what was put off for a thread that has come back."""
+        jobs, lane.put_off = lane.put_off, []
+        for each in jobs:
+            if not (each.is_over or each.is_running or each.ticket):
+                self._put(lane, each, now_s)
 
     def _is_light(self, job: Job[Token], now_s: float) -> bool:
         """Tell whether a job may use what the share keeps; note it there."""

@@ -87,6 +87,35 @@ def test_file_systems_that_hang_cost_only_files_of_their_lane(
     assert wait_for(hasher, 1) == [("mine", mine, sha256(b"mine"))]
 
 
+@pytest.mark.parametrize("kind", [TMPFS, FUSE])
+@pytest.mark.usefixtures("same")
+def test_file_system_that_is_slow_keeps_no_others_of_its_lane_waiting(
+    make: HasherFactory, opener: FakeOpener, tmp_path: Path, kind: int
+) -> None:
+    """Nobody has to be given up for it, and the slow ones have their hashes."""
+    hasher = make(wait_s=20.0)
+    file = local(tmp_path / "program", b"x")._replace(filesystem=kind)
+    opener.files[6] = tmp_path / "program"
+    opener.gate.clear()
+    lane = hasher._lanes.local if kind == TMPFS else hasher._lanes.foreign
+    for number in range(30):
+        slow = file._replace(dev=100, ino=number + 1)
+        assert hasher.request(slow, 5, b"/program", 77, "slow")
+    started_s = time.monotonic()
+    for number in range(5):
+        other = file._replace(dev=101, ino=number + 1)
+        assert hasher.request(other, 6, b"/program", 77, f"other{number}")
+    answers = wait_for(hasher, 5)
+    assert {token for token, _, _ in answers} == {f"other{n}" for n in range(5)}
+    assert time.monotonic() - started_s < 1
+    assert lane.given_up == 0
+    assert len(lane.live) <= 2 * lane.base
+    opener.gate.set()
+    assert {text for _, _, text in wait_for(hasher, 30)} == {sha256(b"x")}
+    await_that(lambda: len(lane.live) == lane.base)
+    assert hasher.counts == {"hashed": 35}
+
+
 @pytest.mark.usefixtures("quick", "same")
 def test_thread_that_hangs_is_given_up_counted_and_replaced(
     make: HasherFactory, opener: FakeOpener, tmp_path: Path
@@ -458,6 +487,25 @@ def test_full_queue_throws_out_what_costs_most(
     assert {text for _, _, text in answers} == {"-"}
     assert 0 < len(answers) < 10
     assert hasher.counts == {"queue full": len(answers) + 1}
+
+
+@pytest.mark.usefixtures("same")
+def test_jobs_that_are_put_off_make_room_as_well(
+    make: HasherFactory, opener: FakeOpener, tmp_path: Path
+) -> None:
+    hasher = make(queue_limit=40, wait_s=10.0)
+    opener.gate.clear()
+    large = local(tmp_path / "program", b"x")._replace(size=100 << 20, dev=100)
+    for number in range(40):
+        assert hasher.request(large._replace(ino=number + 1), 5, b"/program", 77, "l")
+    lane = hasher._lanes.local
+    await_that(lambda: hasher.results() == [] and len(lane.put_off) == 38)
+    small = large._replace(size=1, dev=101)
+    opener.files[6] = tmp_path / "program"
+    assert hasher.request(small, 6, b"/program", 77, "small")
+    answers = wait_for(hasher, 2)
+    assert ("small", small, sha256(b"x")) in answers
+    assert hasher.counts["queue full"] == len(answers) - 1
 
 
 def test_over_the_share_is_told_apart_from_too_slow(
