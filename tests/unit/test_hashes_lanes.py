@@ -424,6 +424,31 @@ def test_idle_threads_do_not_wake_up(
     await_that(lambda: are_asleep(tasks))
 
 
+@pytest.mark.usefixtures("quick", "same")
+def test_idle_threads_do_not_wake_up_after_trouble_either(
+    make: HasherFactory,
+    opener: FakeOpener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """File systems hang for good, others are put off, a thread made a mistake."""
+    hasher = make(wait_s=0.5)
+    file = local(tmp_path / "program", b"x")
+    opener.files[6] = tmp_path / "program"
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlanes.Lanes, "_after", lambda *_: 1 // 0)
+        assert hasher.request(file, 6, b"/program", 77, "mistake")
+        assert len(wait_for(hasher, 1)) == 1
+    opener.gate.clear()
+    for number in range(20):
+        for each in (file._replace(dev=100), on_device(file, 101)):
+            numbered = each._replace(ino=number + 1)
+            assert hasher.request(numbered, 5, b"/program", 77, "hangs")
+    assert len(wait_for(hasher, 40)) == 40
+    tasks = set(os.listdir("/proc/self/task")) - {str(os.getpid())}
+    await_that(lambda: are_asleep(tasks))
+
+
 def are_asleep(tasks: set[str]) -> bool:
     """Tell whether none of these threads wakes up within a while."""
     before = switches(tasks)
