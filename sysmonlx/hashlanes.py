@@ -148,6 +148,15 @@ class Lane(Generic[Token]):
         self.left_alone[worker.device] = now_s + _LEFT_ALONE_S
         worker.is_given_up = True
 
+    def rest(self, worker: Worker, now_s: float) -> None:
+        """Note that a thread is back; too many, since it was slow: it is needless."""
+        worker.rest()
+        if worker.is_given_up:
+            self.take_back(worker)
+        elif self.quick(now_s) > self.base:
+            self.live.discard(worker)
+            worker.is_needless = True
+
     def take_back(self, worker: Worker) -> None:
         """Count on a thread again, unless another has its place."""
         worker.is_given_up = False
@@ -430,20 +439,12 @@ class Lanes(Generic[Token]):
 
     def _next(self, lane: Lane[Token], worker: Worker, now_s: float) -> _Turn:
         """Wait for something to do; nothing at all: end."""
-        worker.rest()
-        if worker.is_given_up:
-            lane.take_back(worker)
-        elif lane.quick(now_s) > lane.base:
-            lane.live.discard(worker)
-            worker.is_needless = True
+        lane.rest(worker, now_s)
         self._resume(lane, now_s)
         while True:
             rubbish, lane.rubbish = lane.rubbish, []
             if self.is_closed or worker.is_needless:
-                if self.is_closed:
-                    for each in (*lane.queue.take_all(), *lane.put_off):
-                        rubbish += _descriptors(each)
-                return _Turn(None, -1, rubbish, False)
+                return self._last(lane, rubbish)
             job, wait_s = self._first(lane, now_s)
             if job is not None and not wait_s:
                 return self._take(lane, worker, job, rubbish)
@@ -455,6 +456,13 @@ class Lanes(Generic[Token]):
             lane.condition.wait(wait_s if job is not None else None)
             lane.sleeping -= 1
             now_s = time.monotonic()
+
+    def _last(self, lane: Lane[Token], rubbish: list[int]) -> _Turn:
+        """Return what a thread does before it ends: nothing, in the end."""
+        if self.is_closed:
+            for each in (*lane.queue.take_all(), *lane.put_off):
+                rubbish += _descriptors(each)
+        return _Turn(None, -1, rubbish, self._must_tell())
 
     def _first(
         self, lane: Lane[Token], now_s: float

@@ -116,6 +116,24 @@ def test_file_system_that_is_slow_keeps_no_others_of_its_lane_waiting(
     assert hasher.counts == {"hashed": 35}
 
 
+@pytest.mark.usefixtures("same")
+def test_hash_of_a_thread_that_was_slow_and_is_needless_is_told(
+    make: HasherFactory, opener: FakeOpener, tmp_path: Path
+) -> None:
+    hasher = make(wait_s=20.0)
+    file = local(tmp_path / "program", b"x")
+    opener.gate.clear()
+    slow = on_device(file, 100)
+    assert hasher.request(slow, 5, b"/program", 77, "slow")
+    lane = hasher._lanes.foreign
+    await_that(lambda: hasher.results() == [] and len(lane.live) == 2)
+    await_that(lambda: lane.sleeping == 1)
+    opener.gate.set()
+    assert select.select([hasher], [], [], 10)[0]
+    assert hasher.results() == [("slow", slow, sha256(b"x"))]
+    assert len(lane.live) == lane.base
+
+
 @pytest.mark.usefixtures("quick", "same")
 def test_thread_that_hangs_is_given_up_counted_and_replaced(
     make: HasherFactory, opener: FakeOpener, tmp_path: Path
