@@ -365,9 +365,12 @@ class Lanes(Generic[Token]):
             with self.lock:
                 now_s = time.monotonic()
                 if job is not None:
-                    self._pay(job, ended_s - began_s - reader.take_loading_s(), now_s)
-                    self.share.spend(now_s, aside_s)
+                    cpu_s = ended_s - began_s - reader.take_loading_s()
+                    self._usage.charge(job.uid, cpu_s, now_s)
+                    self.share.spend(now_s, cpu_s + aside_s, is_light=job.is_light)
                     self._after(lane, job, ended, now_s)
+                else:
+                    self.share.spend(now_s, aside_s)
                 turn = self._next(lane, worker, now_s)
             job = turn.job
             if turn.tells:
@@ -378,11 +381,6 @@ class Lanes(Generic[Token]):
                 ended = self._carry_on(lane, reader, job, turn.fd)
             elif not turn.rubbish and not turn.tells:
                 return
-
-    def _pay(self, job: Job[Token], cpu_s: float, now_s: float) -> None:
-        """Charge a user, and the share, for a piece of a job."""
-        self._usage.charge(job.uid, cpu_s, now_s)
-        self.share.spend(now_s, cpu_s, is_light=job.is_light)
 
     def _carry_on(
         self, lane: Lane[Token], reader: Reader, job: Job[Token], fd: int

@@ -66,6 +66,8 @@ class Share:
         missing_s += self.little_s - self._kept_s
         if may_use_kept:
             missing_s = min(missing_s, -self._kept_s)
+        elif is_light:
+            missing_s -= (1 + reserve) * self._limit_s
         return (missing_s + _LEAST_S) * 100 / self._percent
 
     def spend(self, now_s: float, cpu_s: float, *, is_light: bool = False) -> None:
