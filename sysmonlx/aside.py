@@ -181,6 +181,8 @@ class Lane:
 
     def renew(self) -> None:
         """Replace threads that are missing; call it every second or so."""
+        if not self._pending and self._live >= self._limits.workers:
+            return  # none is missing, and only what was posted can be stuck unseen
         with self._lock:
             self._give_up_stuck()
             self._fill()

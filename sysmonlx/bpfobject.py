@@ -40,11 +40,15 @@ class BpfMap:
     def __init__(self, pointer: int) -> None:
         self._pointer = pointer
         self._lib = library()
+        self._fd = -1
+        self._value_bytes = 0
 
     @property
     def fd(self) -> int:
-        """The map's file descriptor; it exists after load."""
-        return int(self._lib.bpf_map__fd(self._pointer))
+        """The map's file descriptor; it exists after load, and stays the same."""
+        if self._fd < 0:
+            self._fd = int(self._lib.bpf_map__fd(self._pointer))
+        return self._fd
 
     @property
     def max_entries(self) -> int:
@@ -54,7 +58,9 @@ class BpfMap:
     @property
     def value_bytes(self) -> int:
         """Size of one value, on one processor."""
-        return int(self._lib.bpf_map__value_size(self._pointer))
+        if not self._value_bytes:
+            self._value_bytes = int(self._lib.bpf_map__value_size(self._pointer))
+        return self._value_bytes
 
     def resize(self, max_entries: int) -> None:
         """Change `max_entries` before load."""
@@ -141,6 +147,7 @@ class BpfObject:
     def __init__(self, path: str, btf_path: str = "") -> None:
         self._lib = library()
         self._links: dict[str, int] = {}
+        self._program_fds: dict[str, int] = {}
         take_log()
         options = _OpenOptions(size=ctypes.sizeof(_OpenOptions))
         if btf_path:
@@ -219,7 +226,11 @@ class BpfObject:
 
     def program_fd(self, name: str) -> int:
         """Return the descriptor of a loaded program, -1 when it is not loaded."""
-        return int(self._lib.bpf_program__fd(self._program(name)))
+        fd = self._program_fds.get(name, -1)
+        if fd < 0:
+            fd = int(self._lib.bpf_program__fd(self._program(name)))
+            self._program_fds[name] = fd
+        return fd
 
     def code(self, name: str) -> bytes:
         """Return the instructions of a loaded program, as the kernel got them."""

@@ -103,6 +103,8 @@ class Capture:
         self._cgroup_fd = -1
         self._set: dict[str, bytes] = {}
         self.missing: tuple[Missing, ...] = ()
+        self.misses: dict[str, int] = {}
+        """How often programs were kept from running, as `is_at_hook` saw it last."""
         self.maps: dict[str, BpfMap] = {}
 
     def load(self, wanted: Iterable[Hook] = ()) -> None:
@@ -248,13 +250,20 @@ class Capture:
 
     def counts(self) -> dict[str, RecordCounts]:
         """Return the kernel's counters by record name."""
+        return self._counters.sum(self._raw_counters())
+
+    def losses(self) -> bytes:
+        """Return what is another as soon as a counter of losses is."""
+        return self._counters.losses(self._raw_counters())
+
+    def _raw_counters(self) -> bytes:
         size = self._counters.size_bytes * possible_cpus()
-        return self._counters.sum(self.maps["counters"].lookup(bytes(4), size))
+        return self.maps["counters"].lookup(bytes(4), size)
 
     def program_times(self) -> dict[str, tuple[int, int, int]]:
         """Return (run_time_ns, run_count, recursion_misses) of each loaded program."""
         return {
-            name: program_info(found.program_fd(name))
+            name: program_info(found.program_fd(name))[1:]
             for name, found in self._loaded.items()
         }
 
@@ -269,15 +278,16 @@ class Capture:
     def is_at_hook(self, name: str) -> bool:
         """Ask the kernel whether an attached program is still where it belongs."""
         found = self._loaded[name]
-        if name not in found.attached():
-            return False
         try:
             link = link_info(found.link_fd(name))
-            number = program_id(found.program_fd(name))
+            program = program_info(found.program_fd(name))
+        except KeyError:  # it is not attached
+            return False
         except LibbpfError:  # somebody closed a descriptor of this process
             return False
+        self.misses[name] = program.misses
         is_detached = link.kind == LINK_OF_CGROUP and not link.cgroup_id
-        return link.program_id == number and not is_detached
+        return link.program_id == program.number and not is_detached
 
     def attach_again(self, name: str) -> None:
         """Attach a program that others have taken off its hook.

@@ -33,8 +33,16 @@ class Counters:
             getattr(counters, name).offset // 8
             for name in ("seen", "filtered", "submitted", "left_out", "lost")
         ]
+        self._lost_end = counters.lost.offset + counters.lost.size
         self.size_bytes = (ctypes.sizeof(counters) + 7) & ~7
         """What the counters of one processor take in a lookup."""
+
+    def losses(self, data: bytes) -> bytes:
+        """Return what says how much was lost, of the counters of all processors."""
+        return b"".join(
+            data[at + 8 * self._starts[-1] : at + self._lost_end]
+            for at in range(0, len(data), self.size_bytes)
+        )
 
     def sum(self, data: bytes) -> dict[str, RecordCounts]:
         """Return the counts by record name, from those of all processors."""

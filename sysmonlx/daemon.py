@@ -64,6 +64,9 @@ _QUIET_TICKS = 2
 _HOUSEKEEPING_S = 1.0
 #: So often, in seconds, memory is given back; first when the first files are hashed.
 _COLLECT_EVERY, _COLLECT_FIRST = 60, 5
+#: Files of names are looked at every second, and where no record comes so much later
+#: at most, for rules that ask the kernel about users; or before the next record.
+_REST_S = 4
 #: Records that are written together, and batches before other work has its turn.
 _BATCH, _BATCHES = 256, 32
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
@@ -103,6 +106,7 @@ class Daemon:
         self._stopping = False
         self._hang_up = False
         self._quiet = 0
+        self._rested_s = 0
         self._chores_done = 0
         self._shortages = 0
         self._children: list[Popen[bytes]] = []
@@ -326,6 +330,8 @@ class Daemon:
         self.health.peak_fill = max(self.health.peak_fill, ring.fill())
         for _ in range(_BATCHES):
             records = ring.read(_BATCH)
+            if records and self._rested_s:
+                self._renew_names()
             self._quiet = 0 if records else self._quiet + 1
             take(records)
             if self.pipeline.held:
@@ -374,10 +380,21 @@ class Daemon:
     def _renew(self) -> None:
         self.context.set_clock(measure_boot_offset())
         self.aside.renew()
-        self.context.renew()
+        if self._quiet < _QUIET_TICKS or self._rested_s >= _REST_S:
+            self._renew_names()
+        else:
+            self._rested_s += 1
         self._tell_users()
         if self._control is not None:
             self._control.expire()
+
+    def _renew_names(self) -> None:
+        """Look at the files of names; while nothing happens that can wait a little."""
+        self._rested_s = 0
+        try:
+            self.context.renew()
+        except Exception as error:  # no record waits for this
+            self.pipeline.account.note(error)
 
     def _look_after_hooks(self) -> None:
         self.health.tell(self.guard.look())
@@ -405,7 +422,7 @@ class Daemon:
 
     def _tell_users(self) -> None:
         """Let the rules in the kernel know the names learnt since."""
-        for uid, name in tuple(self.users.names.items()):
+        for uid, name in self.users.names.take_learnt().items():
             self.filter.add_user(uid, name)
 
     def _on_reload_signal(self) -> None:
@@ -449,17 +466,18 @@ class Daemon:
 
     def report(self) -> Message:
         """Return what is missing, what is in trouble, and what was refused; see -i."""
-        trouble = [*self._remarks, *self.output.troubles()]
-        if self._refused:
-            trouble.insert(0, self._refused)
-        missing = self.missing()
-        return {"missing": missing, "trouble": trouble, "refused": self._refused}
+        trouble, refused = self._trouble(), self._refused
+        return {"missing": self.missing(), "trouble": trouble, "refused": refused}
+
+    def _trouble(self) -> list[str]:
+        refused = [self._refused] if self._refused else []
+        return [*refused, *self._remarks, *self.output.troubles()]
 
     def status(self) -> str:
         """Return what is in force and what is wrong, for `systemctl status`."""
         count = len(self.policy.ruleset.elements)
         name = self.policy.source or "the built-in defaults"
-        return "; ".join((f"{name} ({count} event rules)", *self.report()["trouble"]))
+        return "; ".join((f"{name} ({count} event rules)", *self._trouble()))
 
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""

@@ -52,6 +52,8 @@ class Health:
         self._ledger = LossLedger(time.time_ns())
         self._hashes = LossLedger(time.time_ns())
         self._process_losses = 0
+        self._seen: object = None
+        self._looked_ns = time.time_ns()
         self._floods = capture.floods()
         self._budget = Budget()
         self._has_budget = False
@@ -66,7 +68,32 @@ class Health:
         if self._budget.is_on:
             self._check_budget(fill)
         self._report_error()
+        seen = self._signs()
+        if seen == self._seen:
+            before_ns, self._looked_ns = self._looked_ns, time.time_ns()
+            self._ledger.nothing_new(before_ns)
+            self._hashes.nothing_new(before_ns)
+            return False
+        self._seen = seen
         return self.report_losses()
+
+    def _signs(self) -> object:
+        """Return what is another as soon as anything more is lost.
+
+        Of the programs it is so a look later, for `Guard` looks at them every other
+        time. To look at each counter takes ten times as long.
+        """
+        capture, pipeline = self._capture, self._pipeline
+        account = pipeline.account
+        return (
+            capture.losses(),
+            capture.misses.copy(),
+            account.lost.total(),
+            account.lost_records.total(),
+            self._output.losses(),
+            pipeline.hash_losses(),
+            [source.losses() for source in self._sources],
+        )
 
     def tell(self, findings: Iterable[tuple[str, str]]) -> None:
         """Report these by event 255: an id and a description each."""
@@ -75,6 +102,7 @@ class Health:
 
     def report_losses(self) -> bool:
         """Report new losses; say whether records of processes are among them."""
+        self._looked_ns = time.time_ns()
         totals = self.losses()
         text = self._ledger.report(totals, time.time_ns(), self._context.utc_of_wall)
         if text:

@@ -24,6 +24,7 @@ RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 NAME = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_ANY = os.O_PATH | os.O_CLOEXEC
 _HOW = struct.Struct("=QQQ")  # struct open_how
 _HERE = -100  # AT_FDCWD
 
@@ -34,6 +35,9 @@ _TYPE, _LINKS, _BASIC, _BIRTH = 0x1, 0x4, 0x7FF, 0x800  # STATX_TYPE, _NLINK, ..
 _STATX_BYTES = 256
 #: stx_mask, stx_nlink, stx_mode, stx_ino, stx_size, and the times, of struct statx.
 _FIELDS = struct.Struct("=I12xI8xH2xQQ32xqI4xqI4xqI4x8xII")
+
+#: stx_ino, stx_size, stx_mtime and stx_dev.
+_STAMP = struct.Struct("=32xQQ64xqI12xII")
 
 _LINKS_AT, _NUMBER = 16, struct.Struct("=I")
 _KIND_AND_BIRTH = struct.Struct("=I24xH50xqI")  # stx_mask, stx_mode, stx_btime
@@ -59,13 +63,38 @@ def open_cached(path: bytes, flags: int, root: int = _HERE, resolve: int = 0) ->
         OSError: with EAGAIN where only the file system knows. Linux before v5.12 never
             tells what it knows by itself.
     """
+    fd = _opened_cached(path, flags, root, resolve)
+    if fd < 0:
+        raise OSError(-fd, os.strerror(-fd))
+    return fd
+
+
+def _opened_cached(path: bytes, flags: int, root: int, resolve: int) -> int:
+    """Return a descriptor, or an error as a negative number."""
     how = _HOW.pack(flags, 0, resolve | RESOLVE_CACHED)
     fd: int = _libc().syscall(_OPENAT2, root, path, how, _HOW.size)
     if fd < 0:
         error = ctypes.get_errno()
-        error = EAGAIN if error == EINVAL else error
-        raise OSError(error, os.strerror(error))
+        return -EAGAIN if error == EINVAL else -error
     return fd
+
+
+def stamp(path: bytes) -> tuple[int, ...] | None:
+    """Return what changes with the content of a file, last when that was, in ns.
+
+    Empty: there is no such file. None: only the file system knows.
+    """
+    fd = _opened_cached(path, _ANY, _HERE, 0)
+    if fd == -EAGAIN:
+        return None
+    if fd < 0:
+        return ()
+    data = _asked(fd, _BASIC)
+    os.close(fd)
+    if data is None:
+        return None
+    *what, second, ns, major, minor = _STAMP.unpack_from(data)
+    return *what, major, minor, second * 10**9 + ns
 
 
 def why_not() -> str:

@@ -42,7 +42,7 @@ _PROCESS = (1, 5)
 _FIRST = bytes(4)
 _USER = struct.Struct("=QII")  # struct filter_user
 _BITS = struct.Struct("=Q")
-#: A look at one takes 5 us.
+#: A look at one takes 3 us.
 _CHECKED_AT_ONCE = 32
 
 
@@ -56,7 +56,7 @@ class Prepared:
 
     `fd` is a map with the packed rules, known to the kernel as `map_id`; -1 where the
     kernel is to discard nothing. `users` are those whose answers the kernel has been
-    told for this `generation`.
+    told for this `generation`, `answers` what it has been told.
     """
 
     generation: int = 0
@@ -64,6 +64,7 @@ class Prepared:
     map_id: int = 0
     rules: KernelRules | None = None
     users: dict[int, str] = field(default_factory=dict)
+    answers: dict[int, bytes] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
     can_emit: Callable[[int], bool] = _nothing
 
@@ -168,7 +169,7 @@ class KernelFilter:
             with suppress(LibbpfError):
                 key = _USER.pack(prepared.generation, uid, 0)
                 self._maps["filter_users"].delete(key)
-        prepared.users, prepared.rules = {}, None
+        prepared.users, prepared.answers, prepared.rules = {}, {}, None
         if prepared.fd >= 0:
             os.close(prepared.fd)
             prepared.fd = -1
@@ -219,16 +220,14 @@ class KernelFilter:
 
     def _foreign_user(self) -> str:
         """Return which user the kernel was told something else of."""
-        rules, users = self._now.rules, self._now.users
-        if rules is None or not users:
+        answers = self._now.answers
+        if self._now.rules is None or not answers:
             return ""
         uids = [*islice(self._checked, _CHECKED_AT_ONCE)]
         if len(uids) < _CHECKED_AT_ONCE:
-            self._checked = iter(tuple(users))
+            self._checked = iter(tuple(answers))
         for uid in uids:
-            if uid in users and self._told(uid) != _BITS.pack(
-                rules.user_bits(users[uid])
-            ):
+            if uid in answers and self._told(uid) != answers[uid]:
                 return f"what the rules say of user {uid} was changed"
         return ""
 
@@ -291,7 +290,7 @@ class KernelFilter:
         key = _USER.pack(rules.generation, uid, 0)
         bits = _BITS.pack(rules.rules.user_bits(name))
         self._maps["filter_users"].update(key, bits)
-        rules.users[uid] = name
+        rules.users[uid], rules.answers[uid] = name, bits
 
     def _packed(self, rules: KernelRules, generation: int) -> bytes:
         packed = self._layout()

@@ -27,6 +27,7 @@ from ctypes import (
     c_void_p,
     create_string_buffer,
 )
+from functools import cache
 from typing import Any, NamedTuple
 
 from sysmonlx.errors import LibbpfError
@@ -281,33 +282,76 @@ def program_asker(fd: int, size: int) -> Callable[[bytes], bytes]:
     return ask
 
 
+@cache
 def possible_cpus() -> int:
     """Return how many processors per-CPU maps have values for."""
     return int(library().libbpf_num_possible_cpus())
 
 
 _PROG_INFO_SIZE = 232
+_PROG_INFO = struct.Struct("=4xI184x3Q")
 _MAP_INFO_SIZE = 88
 
 
 def _info(fd: int, begin: bytes, size: int) -> bytes:
     """Return what the kernel tells of a program or map, as far as it knows it."""
-    info = create_string_buffer(begin, size)
-    known = c_uint32(size)
-    library().bpf_obj_get_info_by_fd(fd, info, byref(known))  # cast() makes cycles
-    return info.raw[: known.value]
+    ask = _own.askers.get(size)
+    if ask is None:
+        ask = _own.askers[size] = _asker(size)
+    return ask(fd, begin)
 
 
-def program_info(fd: int) -> tuple[int, int, int]:
-    """Return (run_time_ns, run_count, recursion_misses) of a loaded program.
+class _Own(threading.local):
+    """What each thread has for itself: what asks for so many bytes."""
+
+    def __init__(self) -> None:
+        self.askers: dict[int, Callable[[int, bytes], bytes]] = {}
+
+
+_own = _Own()
+
+
+def _asker(size: int) -> Callable[[int, bytes], bytes]:
+    """Return what asks for so many bytes, with memory of its own for all its calls.
+
+    The programs and links are looked at every second, for as long as the machine runs.
+    """
+    typed = CFUNCTYPE(c_int, c_int, c_void_p, c_void_p)
+    entry = ctypes.cast(library().bpf_obj_get_info_by_fd, c_void_p)
+    get = typed(entry.value or 0)
+    info, known = create_string_buffer(size), c_uint32()
+    info_at, known_at = ctypes.addressof(info), ctypes.addressof(known)
+
+    def ask(fd: int, begin: bytes) -> bytes:
+        info.raw, known.value = begin.ljust(size, b"\0"), size
+        if error := get(fd, info_at, known_at):
+            raise _fail("bpf_obj_get_info_by_fd", -error)
+        return info.raw[: known.value]
+
+    return ask
+
+
+class ProgramInfo(NamedTuple):
+    """The number of a loaded program, its run time, its runs, and runs kept back."""
+
+    number: int
+    run_time_ns: int
+    runs: int
+    misses: int
+
+
+def program_info(fd: int) -> ProgramInfo:
+    """Return what the kernel tells of a loaded program.
 
     Bytes 192 to 215 of struct bpf_prog_info, <linux/bpf.h>; the first two are zero
     unless kernel.bpf_stats_enabled is set, the last before v5.12: Linux commit
     9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented").
+
+    Raises:
+        LibbpfError: there is no program behind `fd`.
     """
     raw = _info(fd, b"", _PROG_INFO_SIZE).ljust(_PROG_INFO_SIZE, b"\0")
-    run_time_ns, run_count, misses = struct.unpack_from("=3Q", raw, 192)
-    return run_time_ns, run_count, misses
+    return ProgramInfo._make(_PROG_INFO.unpack_from(raw))
 
 
 def program_id(fd: int) -> int:

@@ -37,6 +37,10 @@ class LossLedger:
             self._totals[loss] = total
         return "; ".join(parts)
 
+    def nothing_new(self, wall_ns: int) -> None:
+        """Take note that nothing was lost since the last check."""
+        self._checked_ns = wall_ns
+
     def total(self) -> int:
         """Return how much was lost in all."""
         return sum(self._totals.values())

@@ -19,6 +19,8 @@ SPOOL_LIMIT_BYTES = 8 << 20
 
 #: A destination that went away is looked for again this often.
 RETRY_S = 1.0
+#: Where nothing new waits, each pause is twice as long as that before, up to so many.
+_LONGEST_PAUSES = 8
 
 #: Errors of a destination that is there but takes nothing right now.
 TRY_LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR}
@@ -119,6 +121,7 @@ class SpoolingSink(ABC):
     def __init__(self, spool_limit_bytes: int, retry_s: float) -> None:
         self._spool = Spool(spool_limit_bytes)
         self._retry_s = retry_s
+        self._pause_s = retry_s
         self._retry_at = 0.0
         self.trouble = ""
 
@@ -161,6 +164,8 @@ class SpoolingSink(ABC):
             if taken == len(lines):
                 return
         spool.add(lines.split(taken))
+        if self._pause_s > self._retry_s:
+            self._hasten()
         self.flush()
         spool.trim()
 
@@ -221,11 +226,20 @@ class SpoolingSink(ABC):
         """Act on a failed write; False when writing must wait."""
 
     def _may_retry(self) -> bool:
-        now = time.monotonic()
-        if now < self._retry_at:
+        if time.monotonic() < self._retry_at:
             return False
-        self._retry_at = now + self._retry_s
+        self._put_off()
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSES * self._retry_s)
         return True
+
+    def _put_off(self) -> None:
+        """Let the next try wait."""
+        self._retry_at = time.monotonic() + self._pause_s
+
+    def _hasten(self) -> None:
+        """Let the next try wait no longer than the first: there is more to write."""
+        self._pause_s = self._retry_s
+        self._retry_at = min(self._retry_at, time.monotonic() + self._retry_s)
 
 
 def wait_writable(fd: int | None, timeout_s: float) -> bool:

@@ -53,7 +53,7 @@ class StreamSink(SpoolingSink):
     """What sinks with a descriptor share; `name` stands before what troubles them.
 
     A destination that takes nothing (a full disk) is tried again every `retry_s`
-    seconds, and goes on within the line.
+    seconds, more seldom where nothing new waits, and goes on within the line.
     """
 
     def __init__(self, name: str, spool_limit_bytes: int, retry_s: float) -> None:
@@ -204,7 +204,7 @@ class StreamSink(SpoolingSink):
         if error.errno not in TRY_LATER:
             self._say(error.strerror)
             self._is_stuck = True
-            self._retry_at = time.monotonic() + self._retry_s
+            self._put_off()
         return False
 
     def _disconnect(self) -> None:

@@ -54,6 +54,18 @@ class Names(dict[int, str]):
     def __init__(self, look_up: Callable[[int], str]) -> None:
         super().__init__()
         self._look_up = look_up
+        self._learnt: dict[int, str] = {}
+
+    def __setitem__(self, uid: int, name: str) -> None:
+        super().__setitem__(uid, name)
+        if len(self._learnt) >= NAMES_LIMIT:
+            self._learnt.clear()
+        self._learnt[uid] = name
+
+    def take_learnt(self) -> dict[int, str]:
+        """Return the names found since the last call, the oldest first."""
+        learnt, self._learnt = self._learnt, {}
+        return learnt
 
     def __missing__(self, uid: int) -> str:
         if len(self) >= NAMES_LIMIT:

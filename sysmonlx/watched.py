@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EAGAIN
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -75,17 +74,8 @@ class WatchedFile(Generic[T]):
 
 def stamp_of(path: Path) -> Stamp:
     """Return what changes with the content of a file, as the kernel knows it."""
-    try:
-        fd = inode.open_cached(os.fsencode(path), os.O_PATH | os.O_CLOEXEC)
-    except OSError as error:
-        return UNSURE if error.errno == EAGAIN else ABSENT
-    try:
-        known = inode.known(fd)
-    finally:
-        os.close(fd)
-    if known is None:
-        return UNSURE
-    return known.device, known.inode, known.size_bytes, known.modified_ns
+    found = inode.stamp(os.fsencode(path))
+    return UNSURE if found is None else found or ABSENT
 
 
 def _is_fresh(stamp: Stamp) -> bool:

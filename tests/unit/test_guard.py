@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from sysmonlx.errors import CaptureError, LibbpfError
-from sysmonlx.guard import HOOKS, RING, RULES, VARIABLES, Guard
+from sysmonlx.guard import HOOKS, HOOKS_EVERY, RING, RULES, VARIABLES, Finding, Guard
 
 
 class FakeRing:
@@ -54,6 +55,11 @@ class FakeRules:
         return found
 
 
+def looks(guard: Guard) -> list[Finding]:
+    """Look until every program was looked at."""
+    return [finding for _ in range(HOOKS_EVERY) for finding in guard.look()]
+
+
 @pytest.fixture
 def capture() -> FakeCapture:
     return FakeCapture()
@@ -79,12 +85,12 @@ def test_a_program_that_was_taken_off_is_attached_again(
     guard: Guard, capture: FakeCapture
 ) -> None:
     capture.off.add("two")
-    [(what, text)] = guard.look()
+    [(what, text)] = looks(guard)
     assert what == HOOKS
     assert text.startswith("two is attached to its hook again")
     assert text.endswith("since then")
     assert guard.counts == {"attached again": 1}
-    assert guard.look() == []
+    assert looks(guard) == []
 
 
 @pytest.mark.parametrize(
@@ -100,15 +106,15 @@ def test_one_that_stays_off_is_told_once_and_tried_again(
 ) -> None:
     capture.off.add("two")
     capture.refusal = error
-    [(what, text)] = guard.look()
+    [(what, text)] = looks(guard)
     assert (what, text) == (
         HOOKS,
         f"two was taken off its hook since then and stays off: {error}",
     )
-    assert guard.look() == []
+    assert looks(guard) == []
     assert guard.missing() == [f"two is off its hook: {error}"]
     capture.refusal = None
-    assert guard.look() == [(HOOKS, "two is attached to its hook again")]
+    assert looks(guard) == [(HOOKS, "two is attached to its hook again")]
     assert guard.missing() == []
 
 
@@ -117,10 +123,22 @@ def test_a_program_that_is_wanted_no_more_is_not_missing(
 ) -> None:
     capture.off.add("two")
     capture.refusal = CaptureError("no")
-    guard.look()
+    looks(guard)
     capture.programs.discard("two")
-    assert guard.look() == []
+    assert looks(guard) == []
     assert guard.missing() == []
+
+
+def test_a_program_is_off_its_hook_since_the_programs_were_looked_at(
+    capture: Any, rules: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(1, 100))
+    monkeypatch.setattr(time, "time_ns", lambda: next(now))
+    guard = Guard(capture, rules, lambda wall_ns: f"<{wall_ns}>")
+    looks(guard)  # at 2 and at 3
+    capture.off = {"one", "two"}
+    texts = {text for _, text in looks(guard)}
+    assert {text.rpartition(" ")[2] for text in texts} == {"<3>"}
 
 
 def test_changed_rules_and_variables_are_told(

@@ -52,11 +52,14 @@ class Sensor:
         self.told: list[tuple[str, str]] = []
         self.variables: dict[str, Any] = {}
         self.records: dict[str, RecordCounts] = {}
+        self.misses: dict[str, int] = {}
         self.account = Account(layouts)
         capture: Any = SimpleNamespace(
             layouts=layouts,
             counts=lambda: self.records,
-            program_times=dict,
+            losses=lambda: repr(self.records).encode(),
+            misses=self.misses,
+            program_times=lambda: {n: (0, 0, c) for n, c in self.misses.items()},
             floods=lambda: floods,
             set_variable=self.variables.__setitem__,
         )
@@ -123,6 +126,20 @@ def test_errors_are_losses_and_their_place_is_told_once_a_minute(
     clock.now_s += 60
     sensor.health.check()
     assert [what for what, _ in sensor.told].count("Error") == 2
+
+
+def test_a_look_that_finds_nothing_new_looks_at_no_counter(sensor: Sensor) -> None:
+    sensor.health.check()
+    records, looks = sensor.records, []
+    sensor.health._capture.counts = lambda: looks.append(1) or records  # type: ignore[method-assign,func-returns-value]  # a namespace
+    assert not sensor.health.check()
+    assert looks == []
+    sensor.misses["process_fork"] = 3
+    sensor.health.check()
+    assert looks == [1]
+    [(what, text)] = sensor.told
+    assert what == "LostEvents"
+    assert text.startswith("process_fork: 3 lost (missed) since ")
 
 
 def test_records_that_are_none_are_told_as_records(

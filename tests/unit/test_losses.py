@@ -33,3 +33,10 @@ def test_later_loss_is_since_the_check_before_and_told_once() -> None:
         "Records: 1 lost (bad record) since <3>"
     )
     assert ledger.total() == 131
+
+
+def test_a_check_that_found_nothing_moves_the_time_of_the_next_loss() -> None:
+    ledger = LossLedger(1)
+    ledger.nothing_new(5)
+    text = ledger.report({FULL: 1}, 6, clock)
+    assert text == "ProcessCreate: 1 lost (ring full) since <5>"

@@ -157,6 +157,34 @@ def test_absent_log_is_not_tried_at_every_write(path: Path) -> None:
     sink.close(0)
 
 
+def test_absent_log_is_tried_more_seldom_while_nothing_new_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    tries: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    sink = SyslogSink(str(path), retry_s=1)
+
+    def absent(path: str) -> socket.socket:
+        tries.append(now[0])
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("sysmonlx.sinks.log_socket", absent)
+
+    def tries_within(seconds: int) -> int:
+        tries.clear()
+        for _ in range(10 * seconds):
+            now[0] += 0.1
+            sink.flush()
+        return len(tries)
+
+    sink.write(numbered(0, 1), WALL_S)
+    assert 4 <= tries_within(32) <= 8
+    sink.write(numbered(1, 2), WALL_S)
+    assert tries_within(2) >= 1
+    sink.close(0)
+
+
 def test_longest_line_fits_and_an_impossible_one_is_counted(
     path: Path, daemon: LogDaemon
 ) -> None:

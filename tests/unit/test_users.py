@@ -73,6 +73,26 @@ def test_names_agree_with_getpwuid_for_every_local_user() -> None:
     assert [ours.name(uid) for uid in uids] == [pwd.getpwuid(u).pw_name for u in uids]
 
 
+def test_names_that_are_new_are_told_once(passwd: Path) -> None:
+    ours = Users(passwd, nss=nobody, look_interval_s=0)
+    ours.begin([0])
+    assert ours.names.take_learnt() == {0: "root"}
+    assert ours.name(1000) == "alice"
+    assert ours.names.take_learnt() == {1000: "alice"}
+    assert ours.name(1000) == "alice"
+    assert ours.names.take_learnt() == {}
+    passwd.write_text(PASSWD.replace("alice:", "bob:"))
+    until(lambda: ours.name(1000) == "bob")
+    assert ours.names.take_learnt()[1000] == "bob"
+
+
+def test_names_that_nobody_takes_are_bounded() -> None:
+    names = users.Names(str)
+    for uid in range(2 * users.NAMES_LIMIT + 1):
+        names[uid] = str(uid)
+    assert len(names.take_learnt()) <= users.NAMES_LIMIT
+
+
 def test_uid_that_nobody_has_is_a_hyphen() -> None:
     assert Users().name(4294967294) == "-"
 
