@@ -30,11 +30,11 @@ from sysmonlx.kept import Kept
 from sysmonlx.kernel import cgroup2_mount, facts_of_kernel
 from sysmonlx.libbpf import (
     LINK_OF_CGROUP,
+    ProgramInfo,
     library,
     link_info,
     possible_cpus,
     program_asker,
-    program_id,
     program_info,
 )
 from sysmonlx.preparedobject import PreparedObject
@@ -102,6 +102,7 @@ class Capture:
         self._serving: dict[Hook, tuple[str, ...]] = {}
         self._cgroup_fd = -1
         self._set: dict[str, bytes] = {}
+        self._told: dict[str, ProgramInfo] = {}
         self.missing: tuple[Missing, ...] = ()
         self.maps: dict[str, BpfMap] = {}
 
@@ -252,11 +253,15 @@ class Capture:
         return self._counters.sum(self.maps["counters"].lookup(bytes(4), size))
 
     def program_times(self) -> dict[str, tuple[int, int, int]]:
-        """Return (run_time_ns, run_count, recursion_misses) of each loaded program."""
-        return {
-            name: program_info(found.program_fd(name))
-            for name, found in self._loaded.items()
-        }
+        """Return (run_time_ns, run_count, recursion_misses) of each loaded program.
+
+        What `is_at_hook` was told since the last call is not asked again.
+        """
+        told, self._told = self._told, {}
+        for name, found in self._loaded.items():
+            if name not in told:
+                told[name] = program_info(found.program_fd(name))
+        return {name: told[name].times for name in self._loaded}
 
     def attached(self) -> frozenset[str]:
         """Return the names of all attached programs."""
@@ -273,11 +278,13 @@ class Capture:
             return False
         try:
             link = link_info(found.link_fd(name))
-            number = program_id(found.program_fd(name))
+            program = program_info(found.program_fd(name))
         except LibbpfError:  # somebody closed a descriptor of this process
             return False
-        is_detached = link.kind == LINK_OF_CGROUP and not link.cgroup_id
-        return link.program_id == number and not is_detached
+        if link.program_id != program.number:
+            return False
+        self._told[name] = program
+        return link.kind != LINK_OF_CGROUP or link.cgroup_id != 0
 
     def attach_again(self, name: str) -> None:
         """Attach a program that others have taken off its hook.
@@ -290,7 +297,7 @@ class Capture:
             self._let_go(found, name)
         hook = next(h for h, names in self._serving.items() if name in names)
         try:
-            program_id(found.program_fd(name))
+            program_info(found.program_fd(name))
         except LibbpfError:  # the program has gone with its descriptor
             del self._loaded[name]
             self._load_for((hook,))

@@ -298,26 +298,27 @@ def _info(fd: int, begin: bytes, size: int) -> bytes:
     return info.raw[: known.value]
 
 
-def program_info(fd: int) -> tuple[int, int, int]:
-    """Return (run_time_ns, run_count, recursion_misses) of a loaded program.
+class ProgramInfo(NamedTuple):
+    """A loaded program: its number, and (run_time_ns, run_count, recursion_misses)."""
+
+    number: int
+    times: tuple[int, int, int]
+
+
+def program_info(fd: int) -> ProgramInfo:
+    """Return what the kernel tells of a loaded program.
 
     Bytes 192 to 215 of struct bpf_prog_info, <linux/bpf.h>; the first two are zero
     unless kernel.bpf_stats_enabled is set, the last before v5.12: Linux commit
     9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented").
-    """
-    raw = _info(fd, b"", _PROG_INFO_SIZE).ljust(_PROG_INFO_SIZE, b"\0")
-    run_time_ns, run_count, misses = struct.unpack_from("=3Q", raw, 192)
-    return run_time_ns, run_count, misses
-
-
-def program_id(fd: int) -> int:
-    """Return the number that the kernel gave to a loaded program.
 
     Raises:
         LibbpfError: there is no program behind `fd`.
     """
-    (number,) = struct.unpack_from("=I", _info(fd, b"", _PROG_INFO_SIZE), 4)
-    return int(number)
+    raw = _info(fd, b"", _PROG_INFO_SIZE).ljust(_PROG_INFO_SIZE, b"\0")
+    (number,) = struct.unpack_from("=I", raw, 4)
+    run_time_ns, run_count, misses = struct.unpack_from("=3Q", raw, 192)
+    return ProgramInfo(number, (run_time_ns, run_count, misses))
 
 
 class LinkInfo(NamedTuple):

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from kernel.running import Daemon, Event, wait_until
 
+from sysmonlx import capture as capture_module
 from sysmonlx.bpfobject import create_zero
 from sysmonlx.capture import Capture
 from sysmonlx.errors import LibbpfError
@@ -300,3 +301,18 @@ def test_a_look_costs_next_to_nothing(capture: Capture) -> None:
     for _ in range(100):
         assert all(map(capture.is_at_hook, names))
     assert (time.process_time() - start) / 100 < 0.001  # once a second: 0.1 %
+
+
+def test_what_a_look_was_told_is_not_asked_again(
+    capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = capture_module.program_info
+    monkeypatch.setattr(
+        capture_module, "program_info", lambda fd: asked.append(fd) or ask(fd)
+    )
+    assert all(map(capture.is_at_hook, capture.wanted_programs()))
+    times = capture.program_times()
+    assert len(asked) == len(times)  # each program once, for both
+    assert capture.program_times().keys() == times.keys()
+    assert len(asked) == 2 * len(times)  # nothing is told twice that may have changed
