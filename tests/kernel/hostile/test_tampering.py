@@ -17,12 +17,18 @@ from pathlib import Path
 import pytest
 from kernel.running import Daemon, Event, wait_until
 
-from sysmonlx import capture as capture_module
 from sysmonlx.bpfobject import create_zero
 from sysmonlx.capture import Capture
 from sysmonlx.errors import LibbpfError
 from sysmonlx.hooks_network import NETWORK_HOOKS
-from sysmonlx.libbpf import LINK_OF_CGROUP, library, link_info, map_info
+from sysmonlx.libbpf import (
+    LINK_OF_CGROUP,
+    ProgramInfo,
+    library,
+    link_info,
+    map_info,
+    program_info,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -307,10 +313,12 @@ def test_what_a_look_was_told_is_not_asked_again(
     capture: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    ask = capture_module.program_info
-    monkeypatch.setattr(
-        capture_module, "program_info", lambda fd: asked.append(fd) or ask(fd)
-    )
+
+    def ask(fd: int) -> ProgramInfo:
+        asked.append(fd)
+        return program_info(fd)
+
+    monkeypatch.setattr("sysmonlx.capture.program_info", ask)
     assert all(map(capture.is_at_hook, capture.wanted_programs()))
     times = capture.program_times()
     assert len(asked) == len(times)  # each program once, for both
