@@ -25,22 +25,13 @@ static __always_inline struct changes *changes_of_worker(struct task_struct *tas
 	return work ? request_changes((__u64)container_of(work, struct io_kiocb, work)) : NULL;
 }
 
-/* Where to note what the current thread changes; NULL: of no interest, as in most calls. */
-static __always_inline struct changes *changes_wanted(struct task_struct *task)
+/* Where to note what a call changes; NULL: it is of no interest. */
+static __always_inline struct changes *changes_of_call(struct task_struct *task,
+						       struct pt_regs *regs)
 {
-	struct pt_regs *regs;
-	enum call call;
-	bool compat;
-	__u32 calls;
+	bool compat = task_in_compat_call(task);
+	enum call call = call_among(calls_of(regs), compat);
 
-	if (task->flags & PF_IO_WORKER)
-		return changes_of_worker(task);
-	regs = (void *)bpf_task_pt_regs(task);
-	calls = calls_of(regs);
-	if (!calls)
-		return NULL;
-	compat = task_in_compat_call(task);
-	call = call_among(calls, compat);
 	if ((call < CALL_LINK || call > CALL_RENAMEAT2) && !may_make_file(call, regs, compat))
 		return NULL;
 	return bpf_task_storage_get(&changes_of_threads, task, NULL,
@@ -50,14 +41,20 @@ static __always_inline struct changes *changes_wanted(struct task_struct *task)
 static __always_inline int inode_changed(struct inode *inode)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	__u64 magic = inode->i_sb->s_magic;
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	bool is_worker = task->flags & PF_IO_WORKER;
 	struct changes *changes;
+	__u64 magic;
 
-	if (!tells_changes(magic) || !is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+	/* First of all what most changes are refused by: writes, chmod(2), mkdir(2). */
+	if ((!is_worker && !calls_of(regs)) || !is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		return 0;
+	magic = inode->i_sb->s_magic;
+	if (!tells_changes(magic))
 		return 0;
 	if (magic != OVERLAYFS_MAGIC && acts_for_a_file_system(task))
 		return 0;
-	changes = changes_wanted(task);
+	changes = is_worker ? changes_of_worker(task) : changes_of_call(task, regs);
 	if (changes)
 		changes_add(changes, inode, magic);
 	return 0;

@@ -21,7 +21,12 @@ from sysmonlx.bpfobject import create_zero
 from sysmonlx.capture import Capture
 from sysmonlx.errors import LibbpfError
 from sysmonlx.hooks_network import NETWORK_HOOKS
-from sysmonlx.libbpf import LINK_OF_CGROUP, library, link_info, map_info
+from sysmonlx.libbpf import (
+    LINK_OF_CGROUP,
+    library,
+    link_info,
+    map_info,
+)
 
 pytestmark = pytest.mark.kernel
 
