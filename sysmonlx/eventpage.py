@@ -65,7 +65,8 @@ def _event(event: EventType, before: str) -> Iterator[str]:
     sources = dict(_ROW.findall(before))
     yield f"## {title_of(event)}"
     yield ""
-    yield f"{event.template}. Version {event.version}; without a rule: {_default_of(event)}."
+    default = f"without a rule: {_default_of(event)}"
+    yield f"{event.template}. Version {event.version}; {default}."
     yield ""
     yield "| field | type | where it comes from |"
     yield "| --- | --- | --- |"

@@ -22,9 +22,9 @@ PURE = """
     account arguments automaton books btf budget builders carriers clauses
     conditions config decode enrich enrich_file enrich_network escape eventlines
     eventpage eventtext filtering helptext hooks kernelbits kernelfields kernelrules
-    launches lint listing literals losses manual offline optionreader optionvalues process
-    processes pysource remarks render rules schema sieve tally templates terminal
-    texts trace traceline validation xmltext xsd
+    launches lint listing literals losses manual offline optionreader optionvalues
+    process processes pysource remarks render rules schema sieve tally templates
+    terminal texts trace traceline validation xmltext xsd
 """
 SYSTEM = """
     apart aside bpfobject capabilities commandlines confined filecall fileidentity
