@@ -32,11 +32,21 @@ BUILD_PACKAGES := clang llvm libbpf-dev bpftool python3-venv make
 TEST_PACKAGES := rsyslog mandoc iproute2 procps strace clang-format systemd util-linux
 
 .PHONY: all
-all: bpf
+all: bpf ## build; what make does without a target
 
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z].*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\n%s\n' 'Variables, with their defaults:'
+	@printf '  %-22s %s\n' 'V=0' '1: show the commands' \
+	'prefix=$(prefix)' 'where to install' \
+	'DESTDIR=' 'directory before prefix, for packagers' \
+	'PYTEST_ARGS=' 'more arguments for pytest: a file, -k WORD, -x' \
+	'VMLINUX_BTF=' 'types of another kernel to build with; found, unless given' \
+	'SYSTEM_PYTHON=' 'Python of build/venv and of what is installed; found likewise' \
+	'VM_KERNELS=' 'of test-vm: $(VM_KERNELS)' \
+	'EXAMPLES=$(EXAMPLES)' 'of fuzz: examples for each property' \
+	'SOAK_S=$(SOAK_S)' 'of soak: seconds'
 
 # $(call need,test,packages): install Debian packages unless the shell test holds
 define need
@@ -144,10 +154,14 @@ bench: deps-test bpf build/producer_test.bpf.o ## measure all costs in 5 minutes
 check: lint types generate-check test ## the gate before every commit
 
 .PHONY: lint
-lint: deps-test ## style of Python, C and manuals
+lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check .
 	$(Q)clang-format --dry-run -Werror $(filter-out ebpf/vmlinux.h,$(wildcard ebpf/*.[ch]))
 	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5
+	@# Each file alone: none leans on what another, joined before it, has declared.
+	$(Q)for file in $(BPF_SOURCES); do $(CLANG) -fsyntax-only $(BPF_FLAGS) $$file || exit 1; done
+	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
+	$(Q)test ! -x $(VENV)/bin/reuse || $(VENV)/bin/reuse lint -q || $(VENV)/bin/reuse lint
 
 .PHONY: format
 format: deps-test ## rewrite the sources in the project's style
@@ -159,12 +173,12 @@ types: deps-test ## mypy --strict
 	$(Q)$(VENV)/bin/mypy
 
 .PHONY: generate
-generate: deps ## rewrite the XSD and the tables of the manual
+generate: deps ## rewrite the XSD, the tables of the manual, the frame of docs/events.md
 	$(Q)$(FROM_HERE) $(PYTHON) -P -m sysmonlx.schema generate
 
 .PHONY: generate-check
-generate-check: generate
-	$(Q)git diff --exit-code --stat -- config_schema man
+generate-check: generate ## fail where generated files are not as they are committed
+	$(Q)git diff --exit-code --stat -- config_schema man docs/events.md
 
 # Where things go; quoted, since DESTDIR may hold blanks.
 TO = '$(DESTDIR)$(prefix)'
@@ -213,6 +227,7 @@ build/%.bpf.o: ebpf/%.bpf.c $(BPF_HEADERS)
 	$(Q)mkdir -p build && $(CLANG) $(BPF_FLAGS) -c $< -o $@
 
 # One translation unit: libbpf 1.1 cannot link objects that call the same kernel function.
+# The files are joined in the order of their names, which does not matter: see `lint`.
 # The older one is for kernels before v5.17; ebpf/compat.bpf.h says what differs.
 build/sysmonlx_older.bpf.o: BPF_FLAGS += -DWITHOUT_BPF_LOOP
 build/sysmonlx.bpf.o build/sysmonlx_older.bpf.o: $(BPF_PROGRAM_SOURCES) $(BPF_HEADERS)
@@ -225,4 +240,4 @@ sysmonlx/%.bpf.o: build/%.bpf.o
 	$(Q)$(STRIP) -g $< -o $@.new && mv $@.new $@
 
 .PHONY: bpf-test
-bpf-test: $(BPF_TEST_OBJECTS)
+bpf-test: $(BPF_TEST_OBJECTS) ## build the eBPF objects of the tests

@@ -46,6 +46,8 @@ setup(
             "mypy>=1.11",
             "lxml-stubs>=0.5",
             "types-setuptools>=65",
+            # Wheels of reuse are of one Python each; 4.0.3 is that of 3.11.
+            "reuse>=4,<4.1; python_version < '3.12'",
         ],
     },
     entry_points={"console_scripts": ["sysmonlx=sysmonlx.cli:main"]},

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* Processes that reach into others: ptrace, process_vm_*, pidfd_getfd, /proc/PID/mem. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,5 +1,8 @@
-/* SPDX-License-Identifier: GPL-2.0 */
-/* What one file hands on to another: scalars only. */
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Functions of access.bpf.c, file.bpf.c and bpf.bpf.c that other files call. Scalars alone
+ * are handed on: the verifier walks each of these functions once, whoever calls it.
+ */
 #ifndef ACCESS_BPF_H
 #define ACCESS_BPF_H
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* eBPF programs that are loaded, as the kernel keeps them. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Inodes whose ctime is set in a call that gives a name. Of the three tracepoints one fires
  * for each change: v6.13, 4e40eff0b573 ("fs: add infrastructure for multigrain timestamps").

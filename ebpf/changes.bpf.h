@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a call that gives names has changed: the type of the file that got one, and whether an
  * open made one though it failed. Kernels that

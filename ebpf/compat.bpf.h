@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Every difference between kernels, one inline function each. */
 #ifndef COMPAT_BPF_H
 #define COMPAT_BPF_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* Names that are about to be given or taken, where a hook has the dentry in hand. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

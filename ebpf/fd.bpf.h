@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Files: behind a descriptor, and what is told from a struct file. */
 #ifndef FD_BPF_H
 #define FD_BPF_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* Files: created, deleted; and the one program that sees system calls end. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The rules in the kernel: an event that they exclude for certain is not sent.
  *
@@ -13,9 +13,9 @@
  *	}
  *
  * What the caller does not tell is unknown, and what is unknown never discards. User space
- * compiles the rules into one struct filter_rules and swaps it as a whole; an event sees
- * the one that it began with, and is not discarded when that is there no more. See
- * automaton.py, which fills it.
+ * compiles the rules (kernelrules.py), fills one struct filter_rules with them
+ * (kernelfilter.py) and swaps it as a whole; an event sees the one that it began with, and
+ * is not discarded when that is there no more.
  */
 
 #ifndef FILTER_BPF_H

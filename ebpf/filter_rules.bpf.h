@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Layout of the rules in the kernel: all that user space fills, and the maps. */
 #ifndef FILTER_RULES_BPF_H
 #define FILTER_RULES_BPF_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* The in-kernel rules asked from user space: one event a run. For tests only. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Texts made of numbers: written as they would be printed, then walked. Digits are put without a
  * branch, for which the verifier would go through all the rest twice.

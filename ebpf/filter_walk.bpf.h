@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* One automaton for all strings: texts are walked eight bytes at a step. */
 #ifndef FILTER_WALK_BPF_H
 #define FILTER_WALK_BPF_H

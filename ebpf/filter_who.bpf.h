@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Who did it: answers about images, kept with each process, and about users. */
 #ifndef FILTER_WHO_BPF_H
 #define FILTER_WHO_BPF_H

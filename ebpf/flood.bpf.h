@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Floods: records that repeat others while the ring buffer is nearly full. Only where the
  * administrator has asked for it, and user space has found whose flood it is: one of

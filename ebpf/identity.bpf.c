@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* Tells user space which file one of its descriptors leads to. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

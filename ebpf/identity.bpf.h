@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Which file an inode is, so that no two files are taken for one another. */
 #ifndef IDENTITY_BPF_H
 #define IDENTITY_BPF_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* The ring buffer, scratch space to build a record in, and the counters. */
 #ifndef MAPS_BPF_H
 #define MAPS_BPF_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* From a dentry to a mount that the current task sees it through. */
 #ifndef MOUNT_BPF_H
 #define MOUNT_BPF_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Records of files, by the file in hand, by a stored name, or by the caller's string. */
 #ifndef NAME_BPF_H
 #define NAME_BPF_H

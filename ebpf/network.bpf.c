@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* TCP connections: connected, and accepted. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -112,13 +112,6 @@ int BPF_PROG(tcp_connect_by_address, struct sock *sk, int old_state, int new_sta
 		bpf_map_delete_elem(&connecting_by_address, &address);
 	}
 	return 0;
-}
-
-static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
-{
-	__u16 family = KREAD(sk, __sk_common.skc_family);
-
-	return (family == AF_INET || family == AF_INET6) && KREAD(sk, sk_protocol) == wanted;
 }
 
 /* The current task has accepted a connection. */

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Reporting a connection; what the files of the network family share. */
 #ifndef NETWORK_BPF_H
 #define NETWORK_BPF_H
@@ -16,6 +16,14 @@
 
 /* network.bpf.c: accept() has returned this descriptor to the current task. */
 int connection_accepted(__u32 fd);
+
+/* Whether a socket is one of IPv4 or IPv6, and of this protocol. */
+static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
+{
+	__u16 family = KREAD(sk, __sk_common.skc_family);
+
+	return (family == AF_INET || family == AF_INET6) && KREAD(sk, sk_protocol) == wanted;
+}
 
 /* What stands for the peer and the port at the destination, whoever began. */
 static __always_inline __u64 network_subject(const struct network_connect *r)

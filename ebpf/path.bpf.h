@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Absolute paths: from a dentry and its mount up to the root of the mount namespace. */
 #ifndef PATH_BPF_H
 #define PATH_BPF_H

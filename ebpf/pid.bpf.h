@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* From a process id, or what stands for one, to its task. */
 #ifndef PID_BPF_H
 #define PID_BPF_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* Processes: created by fork, given an image by exec, ended. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* Fills the ring buffer with recorded records, as fast as one core can. For benchmarks only. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Layout of everything that the kernel side sends: the only statement of it. */
 #ifndef RECORD_H
 #define RECORD_H
@@ -221,7 +221,8 @@ struct record_counters {
 
 /*
  * The low 30 bits of the nanosecond in which the process was forked, of which no second has
- * two alike; its tgid; the low 12 bits of its exec id. User space prints it.
+ * two alike; its tgid; the low 12 bits of its exec id. User space prints it. Where it has no
+ * such record, Identity.process_guid() makes the same key: change both or none.
  */
 static inline __u64 image_id_of(const struct record_header *header)
 {

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Records that wait for their io_uring request to succeed, and what it has changed so far. */
 #ifndef REQUEST_BPF_H
 #define REQUEST_BPF_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Readers of io_uring's requests and of the files that they made. */
 #ifndef RING_BPF_H
 #define RING_BPF_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Inline readers of sockets and packets: both ends, and who owns them. */
 #ifndef SOCK_BPF_H
 #define SOCK_BPF_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* System calls: which ones matter, by any of their numbers, and their arguments. */
 #ifndef SYSCALL_BPF_H
 #define SYSCALL_BPF_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Inline readers of struct task_struct. */
 #ifndef TASK_BPF_H
 #define TASK_BPF_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* UDP flows: whoever sends or receives the first datagram, with both true ends. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

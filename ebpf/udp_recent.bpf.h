@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Flows that threads had part in lately, by processor. */
 #ifndef UDP_RECENT_BPF_H
 #define UDP_RECENT_BPF_H

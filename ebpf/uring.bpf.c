@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /* Files opened, named and removed through io_uring, where no system call says so. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

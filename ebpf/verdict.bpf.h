@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Whether the rules exclude a record that is about to be sent: what each event tells
  * filter.bpf.h. Kernels without bpf_loop() leave all to user space. The functions are

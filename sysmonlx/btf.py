@@ -149,11 +149,6 @@ class Btf:
         values = (_Enumerator * found.length).from_address(found.tail)
         return {self._string(each.name): each.value for each in values}
 
-    def argument_count(self, typedef: str) -> int:
-        """Return how many arguments the function behind a pointer typedef takes."""
-        pointer = self.type(self.find(typedef, Kind.TYPEDEF)).size
-        return self.type(self.type(pointer).size).length
-
     def resolve(self, type_id: int) -> tuple[Type, str]:
         """Return what is behind typedefs and qualifiers, and the last typedef name."""
         found, alias = self.type(type_id), ""

@@ -304,6 +304,16 @@ PRODUCED = frozenset({1, 3, 4, 5, 9, 10, 11, 16, 23, 26, 100, 255})
 #: Tags of Windows releases that schema 4.90 does not have: ignored with a warning.
 FOREIGN_TAGS = ("FileBlockExecutable", "FileBlockShredding", "FileExecutableDetected")
 
+#: Values of BpfProgramType: names of enum bpf_prog_type, <linux/bpf.h>, by number.
+PROGRAM_TYPES = (
+    *("UNSPEC", "SOCKET_FILTER", "KPROBE", "SCHED_CLS", "SCHED_ACT", "TRACEPOINT"),
+    *("XDP", "PERF_EVENT", "CGROUP_SKB", "CGROUP_SOCK", "LWT_IN", "LWT_OUT"),
+    *("LWT_XMIT", "SOCK_OPS", "SK_SKB", "CGROUP_DEVICE", "SK_MSG", "RAW_TRACEPOINT"),
+    *("CGROUP_SOCK_ADDR", "LWT_SEG6LOCAL", "LIRC_MODE2", "SK_REUSEPORT"),
+    *("FLOW_DISSECTOR", "CGROUP_SYSCTL", "RAW_TRACEPOINT_WRITABLE", "CGROUP_SOCKOPT"),
+    *("TRACING", "STRUCT_OPS", "EXT", "LSM", "SK_LOOKUP", "SYSCALL", "NETFILTER"),
+)
+
 DEFAULT_CONDITION = "is"
 
 #: Conditions in schema order. F is the field as printed, V the text of the rule.

@@ -3,7 +3,7 @@
 
 The first clause that is true decides; none: the default. Negation lives inside the
 tests, so an expression never turns from true to false when more tests come true. Both
-compiled forms start here: Python's (`rules`) and the kernel's (`automaton`).
+compiled forms start here: Python's (`rules`) and the kernel's (`kernelrules`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 """A configuration file to a `Policy`: everything in it checked, every remark kept.
 
 Sysmon's reading decides what a configuration means (`xmltext`, `filtering`); what
-`config_schema/sysmonlx.xsd` finds beyond that are warnings. Nothing but this module
-loads lxml and xmlschema, and only while it validates.
+`config_schema/sysmonlx.xsd` finds beyond that are warnings. `validation` asks the XSD;
+no other module loads lxml and xmlschema.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ from sysmonlx.catalogue import SCHEMA_VERSION
 from sysmonlx.errors import ConfigError, Finding
 from sysmonlx.filtering import Filtering
 from sysmonlx.optionreader import OptionReader
+from sysmonlx.options import ALGORITHMS
 from sysmonlx.remarks import Remarks
 from sysmonlx.ruleset import Policy, Ruleset
 from sysmonlx.validation import validate
 from sysmonlx.xmltext import Node, Places, XmlError, decode, scan
 
-#: The configuration of a service that was given none.
-EMPTY = b'<Sysmon schemaversion="4.90"><EventFiltering/></Sysmon>'
 _OLDEST_VERSION = 4.0
 _NUMBER = re.compile(r"[ \t\r\n]*\+?([0-9]{1,9})(\.[0-9]*)?")
-_DIGESTS = ("SHA1", "MD5", "SHA256")
 
 
 def read_policy(
@@ -98,19 +96,13 @@ def _read(
         validate(text, sysmon, remarks)
     if refused:
         raise ConfigError(name, remarks.sorted(), version)
-    digests = tuple((each, _digest(each, data)) for each in _DIGESTS)
+    digests = tuple((each, _digest(each, data)) for each in ALGORITHMS)
     policy = Policy(Ruleset(version, elements), settings, name, digests)
     return policy, remarks.sorted()
 
 
 def _digest(algorithm: str, data: bytes) -> str:
     return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
-
-
-def unreadable(name: str, reason: str) -> ConfigError:
-    """Return the error for a file that cannot be opened; `reason` is errno's text."""
-    text = f"Error: Failed to open xml configuration: {name} ({reason})"
-    return ConfigError(name, (Finding(text),))
 
 
 def accepted_text(policy: Policy, warnings: tuple[Finding, ...]) -> str:

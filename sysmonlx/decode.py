@@ -150,7 +150,7 @@ _VALUE = {
 
 
 class Layouts:
-    """Every record type of an object, by number and by name.
+    """Every record type of an object, by name.
 
     Raises:
         LayoutError: enum record_type and union record do not pair up.
@@ -162,14 +162,13 @@ class Layouts:
             m.name: m.type_id for m in btf.members(btf.find("record", Kind.UNION))
         }
         numbers = btf.enumerators("record_type")
-        self.type_max = numbers.pop("RECORD_TYPE_MAX")
+        del numbers["RECORD_TYPE_MAX"]
         types = {n.removeprefix("RECORD_").lower(): v for n, v in numbers.items()}
         if members.keys() != types.keys():
             odd = ", ".join(sorted(members.keys() ^ types.keys()))
             raise LayoutError(f"enum record_type and union record differ in {odd}")
         self.number = types
         self.by_name = {name: self._layout(name, members[name]) for name in types}
-        self.by_number = {types[name]: layout for name, layout in self.by_name.items()}
         self.name = {number: name for name, number in types.items()}
         self.flags = {
             name.removeprefix("RECORD_"): value
@@ -183,11 +182,9 @@ class Layouts:
         )
 
     def _layout(self, name: str, type_id: int) -> Layout:
-        checked = self._btf.ctype(type_id)  # refuses what ctypes lays out otherwise
+        self._btf.ctype(type_id)  # refuses what ctypes lays out otherwise
         fields = self._flatten(type_id, 0, "")
-        size = int(struct.calcsize("=") + self._btf.resolve(type_id)[0].size)
-        assert checked is not None
-        return Layout(name, fields, size)
+        return Layout(name, fields, self._btf.resolve(type_id)[0].size)
 
     def _flatten(self, type_id: int, base: int, prefix: str) -> list[_Field]:
         fields: list[_Field] = []

@@ -6,22 +6,13 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 
+from sysmonlx.catalogue import PROGRAM_TYPES
 from sysmonlx.decode import Layout
 from sysmonlx.enrich import UTC_TIME, Builder, Context, Maker, Values, timed
 from sysmonlx.process import NO_GUID, Process
 from sysmonlx.texts import UNKNOWN, is_plain_text, path_bytes, path_text, text
 
 _ANY_EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
-
-_PROGRAM_TYPES = (
-    "UNSPEC SOCKET_FILTER KPROBE SCHED_CLS SCHED_ACT TRACEPOINT XDP PERF_EVENT "
-    "CGROUP_SKB CGROUP_SOCK LWT_IN LWT_OUT LWT_XMIT SOCK_OPS SK_SKB CGROUP_DEVICE "
-    "SK_MSG RAW_TRACEPOINT CGROUP_SOCK_ADDR LWT_SEG6LOCAL LIRC_MODE2 SK_REUSEPORT "
-    "FLOW_DISSECTOR CGROUP_SYSCTL RAW_TRACEPOINT_WRITABLE CGROUP_SOCKOPT TRACING "
-    "STRUCT_OPS EXT LSM SK_LOOKUP SYSCALL NETFILTER"
-)
-#: Names of enum bpf_prog_type, <linux/bpf.h>, by number.
-PROGRAM_TYPES = tuple(_PROGRAM_TYPES.split())
 
 
 class _Paths:

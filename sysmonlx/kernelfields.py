@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sysmonlx.catalogue import PROGRAM_TYPES
+
 
 class Kind(Enum):
     """How the kernel answers what is asked of a field."""
@@ -54,15 +56,6 @@ def _choice(name: str, *values: str) -> Place:
 
 _PROCESS_ID = _text("PROCESS_ID")
 _PROCESS = {"Image": _IMAGE, "User": _USER, "ProcessId": _PROCESS_ID}
-
-#: Numbers of enum bpf_prog_type, as the event prints them.
-_PROGRAM_TYPES = """
-    UNSPEC SOCKET_FILTER KPROBE SCHED_CLS SCHED_ACT TRACEPOINT XDP PERF_EVENT CGROUP_SKB
-    CGROUP_SOCK LWT_IN LWT_OUT LWT_XMIT SOCK_OPS SK_SKB CGROUP_DEVICE SK_MSG
-    RAW_TRACEPOINT CGROUP_SOCK_ADDR LWT_SEG6LOCAL LIRC_MODE2 SK_REUSEPORT FLOW_DISSECTOR
-    CGROUP_SYSCTL RAW_TRACEPOINT_WRITABLE CGROUP_SOCKOPT TRACING STRUCT_OPS EXT LSM
-    SK_LOOKUP SYSCALL NETFILTER
-"""
 
 #: The name of each event in `enum filter_event`, by its id.
 EVENTS = {
@@ -110,7 +103,7 @@ FIELDS: Mapping[int, Mapping[str, Place]] = {
     100: {
         **_PROCESS,
         "BpfCommand": _choice("BPF_COMMAND", "BPF_PROG_LOAD"),
-        "BpfProgramType": _choice("BPF_PROGRAM_TYPE", *_PROGRAM_TYPES.split()),
+        "BpfProgramType": _choice("BPF_PROGRAM_TYPE", *PROGRAM_TYPES),
         "BpfProgramName": _text("BPF_PROGRAM_NAME"),
         "BpfProgramId": _text("BPF_PROGRAM_ID"),
     },

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from textwrap import wrap
 
-from sysmonlx.catalogue import CONDITIONS, EVENTS, PRODUCED, FieldType
+from sysmonlx.catalogue import CONDITIONS, EVENTS, PRODUCED, Field, FieldType
 from sysmonlx.options import OLD_OPTIONS, OPTIONS, SETTINGS
 from sysmonlx.ruleset import Settings
 
@@ -28,6 +28,11 @@ def with_tables(page: str) -> str:
         lambda found: found[1] + "".join(f"{line}\n" for line in _TABLES[found[2]]()),
         page,
     )
+
+
+def kind_of(field: Field) -> str:
+    """Return what a reader is told of the type of a field."""
+    return _KINDS.get(field.type, field.type.name.lower())
 
 
 def _options() -> Iterator[str]:
@@ -71,8 +76,7 @@ def _events() -> Iterator[str]:
             yield "Does not occur on Linux."
         yield '.Bl -column "DestinationPortName" "HEX_INT32" -compact'
         for field in event.fields:
-            kind = _KINDS.get(field.type, field.type.name.lower())
-            yield f".It {field.name} Ta {kind}"
+            yield f".It {field.name} Ta {kind_of(field)}"
         yield ".El"
 
 

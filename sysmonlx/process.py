@@ -31,7 +31,10 @@ class Identity:
         self._turn_to(0)
 
     def process_guid(self, tgid: int, start_boot_ns: int, exec_id: int) -> str:
-        """Return the ProcessGuid of one image of one process."""
+        """Return the ProcessGuid of one image of one process.
+
+        image_id_of() in ebpf/record.h makes the same key: change both or none.
+        """
         key = ((start_boot_ns & 0x3FFFFFFF) << 22 | tgid & 0x3FFFFF) << 12
         key |= exec_id & 0xFFF
         return self.guid_of_image(start_boot_ns, key.to_bytes(8, "little"))

@@ -35,14 +35,6 @@ class Procfs:
         """Return the arguments, each followed by NUL; empty for kernel threads."""
         return self._read(b"%d/cmdline" % tgid, CMDLINE_LIMIT_BYTES)
 
-    def exe(self, tgid: int) -> bytes:
-        """Return the path of the program file, with " (deleted)" where it is."""
-        return self._link(b"%d/exe" % tgid)
-
-    def cwd(self, tgid: int) -> bytes:
-        """Return the path of the working directory."""
-        return self._link(b"%d/cwd" % tgid)
-
     def root(self, pid: int) -> bytes:
         """Return the path of the root directory; "/" but in a chroot."""
         return self._link(b"%d/root" % pid)
@@ -67,10 +59,6 @@ class Procfs:
         """Return the inode number of the mount namespace, namespaces(7)."""
         return self._inode(b"%d/ns/mnt" % pid)
 
-    def pid_namespace(self, pid: int) -> int:
-        """Return the inode number of the pid namespace, namespaces(7)."""
-        return self._inode(b"%d/ns/pid" % pid)
-
     def in_mount_namespace(self, inode: int) -> Iterator[int]:
         """Yield live processes of a mount namespace that are in no chroot."""
         for pid in self.pids():
@@ -93,17 +81,6 @@ class Procfs:
                     if len(pids) < limit and self.root(pid) == b"/":
                         pids.append(pid)
         return found
-
-    def nspid(self, pid: int) -> tuple[int, ...]:
-        """Return the ids of a process in its pid namespaces, outermost first.
-
-        Line NSpid of /proc/PID/status.
-        """
-        for line in self._read(b"%d/status" % pid, _SMALL_FILE_BYTES).splitlines():
-            key, _, value = line.partition(b":")
-            if key == b"NSpid":
-                return tuple(map(int, value.split()))
-        raise ProcError(f"{pid}/status: no NSpid")
 
     def boot_id(self) -> str:
         """Return the id that the kernel made for this boot, random(4)."""

@@ -2,7 +2,7 @@
 """A configuration after reading: what the rules say, as plain data.
 
 Made by `config.py` from XML, kept as JSON in the state directory, compiled by
-`rules.py` for the daemon and by `automaton.py` for the kernel. No lxml here, so the
+`rules.py` for the daemon and by `kernelrules.py` for the kernel. No lxml here, so the
 daemon can load a stored configuration without it.
 """
 

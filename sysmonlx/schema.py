@@ -3,8 +3,8 @@
 
 The newest version is the catalogue; each older one is kept in
 `config_schema/versions.json` as its differences from the next newer one.
-`python -m sysmonlx.schema generate` writes what follows from the catalogue: the XSD
-and the tables of the manual.
+`python -m sysmonlx.schema generate` writes what follows from the catalogue: the XSD,
+the tables of the manual and the frame of docs/events.md.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sysmonlx.catalogue import (
     event_type,
     fields,
 )
+from sysmonlx.eventpage import with_frame
 from sysmonlx.manual import with_tables
 from sysmonlx.options import OPTIONS, Option, option
 
@@ -206,11 +207,12 @@ def _attributes(attributes: dict[str, str | None]) -> str:
 
 def generated_files(root: Path) -> dict[Path, str]:
     """Return the files of a checkout that are generated, and their contents."""
-    page = root / "man" / "sysmonlx.5"
+    page, events = root / "man" / "sysmonlx.5", root / "docs" / "events.md"
     return {
         root / "config_schema" / xsd.MAIN: xsd.main_schema(),
         root / "config_schema" / xsd.OWN: xsd.own_schema(),
         page: with_tables(page.read_text("utf-8")),
+        events: with_frame(events.read_text("utf-8")),
     }
 
 

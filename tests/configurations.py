@@ -10,6 +10,8 @@ from sysmonlx.config import read_policy
 from sysmonlx.errors import ConfigError, Finding
 from sysmonlx.ruleset import Element, Filter, Policy
 
+EMPTY = b'<Sysmon schemaversion="4.90"><EventFiltering/></Sysmon>'
+
 
 def document(event_filtering: str, options: str = "", version: str = "4.90") -> bytes:
     return (

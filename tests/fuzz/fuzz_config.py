@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sysmonlx.catalogue import CONDITIONS, EVENTS
-from sysmonlx.config import EMPTY, accepted_text, read_policy, refused_text
+from sysmonlx.config import accepted_text, read_policy, refused_text
 from sysmonlx.errors import ConfigError
 from sysmonlx.listing import listing
 from sysmonlx.options import OPTIONS, SETTINGS
@@ -67,7 +67,8 @@ def seeds() -> list[bytes]:
     """Return the configurations to start from."""
     small = sorted((ROOT / "tests/data/listings").glob("*.xml"))
     texts = [path.read_bytes() for path in small]
-    texts += [EMPTY, (ROOT / "config_schema/default.xml").read_bytes()]
+    empty = b'<Sysmon schemaversion="4.90"><EventFiltering/></Sysmon>'
+    texts += [empty, (ROOT / "config_schema/default.xml").read_bytes()]
     return texts + [text.decode().encode("utf-16-le") for text in texts[:3]]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -51,14 +52,26 @@ def requirements() -> dict[str, list[str]]:
 def pinned(wanted: Sequence[str], known: dict[str, str]) -> dict[str, str]:
     """Return name and version of each package, also of those that others need.
 
-    The oldest Python decides on versions; the others may only add packages. `known`
-    are pinned by other lock files.
+    The oldest Python decides on versions; the others may only add packages. What has a
+    marker is for the oldest Python alone. `known` are pinned by other lock files.
     """
     found: dict[str, str] = {}
+    everywhere = [each for each in wanted if ";" not in each]
     for python in PYTHONS:
-        for name, version in _resolved(wanted, python, {**known, **found}):
+        asked = wanted if python == PYTHONS[0] else everywhere
+        for name, version in _resolved(asked, python, {**known, **found}):
             found.setdefault(name, version)
     return found
+
+
+def conditions(wanted: Sequence[str]) -> dict[str, str]:
+    """Return the marker behind ";" of each requirement that has one, by its name."""
+    pairs = (each.partition(";") for each in wanted)
+    return {
+        _canonical(re.split("[^A-Za-z0-9._-]", name)[0]): marker.strip()
+        for name, _, marker in pairs
+        if marker
+    }
 
 
 def _resolved(
@@ -130,14 +143,15 @@ def _canonical(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def locked(packages: dict[str, str]) -> str:
+def locked(packages: dict[str, str], markers: dict[str, str]) -> str:
     """Return the text of a lock file."""
     lines = []
     for name, version in sorted(packages.items()):
         files = hashes(name, version)
         if not files:
             raise SystemExit(f"lock: no index has {name} {version} with a hash")
-        lines.append(f"{name}=={version}")
+        marker = f" ; {markers[name]}" if name in markers else ""
+        lines.append(f"{name}=={version}{marker}")
         lines += [f"    --hash=sha256:{each}" for each in sorted({*files.values()})]
     return _HEAD + "\n".join(lines).replace("\n    --", " \\\n    --") + "\n"
 
@@ -147,7 +161,7 @@ def main() -> None:
     known: dict[str, str] = {}
     for name, wanted in requirements().items():
         packages = pinned(wanted, known)
-        (REPOSITORY / name).write_text(locked(packages), "utf-8")
+        (REPOSITORY / name).write_text(locked(packages, conditions(wanted)), "utf-8")
         print(f"  LOCK     {name}: {len(packages)} packages", flush=True)
         known |= packages
 

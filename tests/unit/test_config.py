@@ -6,15 +6,9 @@ from __future__ import annotations
 import socket
 
 import pytest
-from configurations import document, read, refusal, texts
+from configurations import EMPTY, document, read, refusal, texts
 
-from sysmonlx.config import (
-    EMPTY,
-    accepted_text,
-    read_policy,
-    refused_text,
-    unreadable,
-)
+from sysmonlx.config import accepted_text, read_policy, refused_text
 from sysmonlx.ruleset import Compound, Filter
 
 CONDITIONS = (
@@ -39,12 +33,6 @@ def test_current_version_is_not_repeated() -> None:
     assert accepted_text(*read(document(""))) == (
         "Loading configuration file with schema version 4.90\n"
         "Configuration file validated.\n"
-    )
-
-
-def test_unreadable_file() -> None:
-    assert refused_text(unreadable("/no.xml", "No such file or directory")) == (
-        "Error: Failed to open xml configuration: /no.xml (No such file or directory)\n"
     )
 
 

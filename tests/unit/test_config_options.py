@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from configurations import document, read, refusal, texts
+from configurations import EMPTY, document, read, refusal, texts
 
-from sysmonlx.config import (
-    EMPTY,
-)
 from sysmonlx.ruleset import Filter, Settings
 
 # Options

@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from configurations import document, elements, read, refusal, texts, value_of
+from configurations import EMPTY, document, elements, read, refusal, texts, value_of
 
-from sysmonlx.config import (
-    EMPTY,
-    read_policy,
-)
+from sysmonlx.config import read_policy
 from sysmonlx.ruleset import Compound, Filter, Policy, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -292,8 +289,8 @@ def test_our_examples_load_without_a_remark(name: str) -> None:
 
 def test_reading_loads_no_xml_library_when_lax() -> None:
     code = (
-        "import sys; from sysmonlx.config import read_policy, EMPTY;"
-        "read_policy(EMPTY, 'x', lax=True);"
+        "import sys; from sysmonlx.config import read_policy;"
+        f"read_policy({EMPTY!r}, 'x', lax=True);"
         "sys.exit(any(name in sys.modules for name in ('lxml', 'xmlschema')))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

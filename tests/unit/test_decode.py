@@ -18,10 +18,8 @@ NAMES = ("process_create", "process_fork", "process_terminate", "network_connect
 def test_every_record_has_a_number_and_a_layout(layouts: Layouts) -> None:
     assert set(NAMES) < layouts.by_name.keys()
     assert layouts.number.keys() == layouts.by_name.keys()
-    assert {layouts.name[number] for number in layouts.by_number} == set(
-        layouts.name.values()
-    )
-    assert all(0 < number < layouts.type_max for number in layouts.by_number)
+    assert {name: number for number, name in layouts.name.items()} == layouts.number
+    assert all(0 < number < 256 for number in layouts.name)
 
 
 def test_reasons_of_losses_are_words_in_order(layouts: Layouts) -> None:

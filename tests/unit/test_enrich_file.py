@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from enrichment import SECOND, Paths, complete, encode, make_context, make_maker, named
 
+from sysmonlx.catalogue import PROGRAM_TYPES
 from sysmonlx.decode import Layouts
-from sysmonlx.enrich_file import PROGRAM_TYPES
 from sysmonlx.process import NO_GUID
 
 #: Builds an event of a record, and returns its fields by name.

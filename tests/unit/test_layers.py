@@ -21,10 +21,10 @@ FACTS = """
 PURE = """
     account arguments automaton books btf budget builders carriers clauses
     conditions config decode enrich enrich_file enrich_network escape eventlines
-    eventtext filtering helptext hooks kernelbits kernelfields kernelrules launches
-    lint listing literals losses manual offline optionreader optionvalues process
-    processes pysource remarks render rules schema sieve tally templates terminal
-    texts trace traceline validation xmltext xsd
+    eventpage eventtext filtering helptext hooks kernelbits kernelfields kernelrules
+    launches lint listing literals losses manual offline optionreader optionvalues
+    process processes pysource remarks render rules schema sieve tally templates
+    terminal texts trace traceline validation xmltext xsd
 """
 SYSTEM = """
     apart aside bpfobject capabilities commandlines confined filecall fileidentity

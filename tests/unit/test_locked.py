@@ -18,7 +18,8 @@ WANTED = {
     for name, wanted in lock.requirements().items()
 }
 PIN = re.compile(
-    r"([a-z0-9-]+)==([0-9a-z.]+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)"
+    r"([a-z0-9-]+)==([0-9a-z.]+)(?: ; [^\\\n]+)?"
+    r"((?: \\\n    --hash=sha256:[0-9a-f]{64})+)"
 )
 
 
