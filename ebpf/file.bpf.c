@@ -41,7 +41,7 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 	r->device = KREAD(inode, i_rdev);
 	if (!scratch->path.whole)
 		r->flags |= RECORD_PATH_TRUNCATED;
-	record_append_path(scratch, &r->path, &scratch->path);
+	record_append_path(scratch, &r->path, &scratch->path, &r->flags, RECORD_PATH_SHORTENED);
 	record_finish(scratch, RECORD_RAW_ACCESS_READ, false);
 	return 0;
 }

@@ -85,7 +85,7 @@ file_event_begin(struct scratch *scratch, enum record_type type, struct path_buf
 		r->flags = RECORD_PATH_GIVEN;
 	else if (!path->whole)
 		r->flags = RECORD_PATH_TRUNCATED;
-	record_append_path(scratch, &r->path, path);
+	record_append_path(scratch, &r->path, path, &r->flags, RECORD_PATH_SHORTENED);
 	return r;
 }
 
@@ -173,7 +173,7 @@ static __always_inline void append_base(struct scratch *scratch, struct file_eve
 		dentry = KREAD(file, f_path.dentry);
 		mnt = KREAD(file, f_path.mnt);
 	}
-	record_append_dentry(scratch, &r->base, dentry, mnt);
+	record_append_dentry(scratch, &r->base, dentry, mnt, &r->flags, 0, RECORD_PATH_SHORTENED);
 }
 
 /* The root of the process. */
@@ -184,7 +184,8 @@ static __always_inline void append_root(struct scratch *scratch, struct file_eve
 
 	path_build_name(&scratch->path, KREAD(fs, root.dentry), KREAD(fs, root.mnt));
 	if (scratch->path.at != PATH_SIZE - 1) /* not just "/" */
-		record_append_path(scratch, &r->root, &scratch->path);
+		record_append_path(scratch, &r->root, &scratch->path, &r->flags,
+				   RECORD_PATH_SHORTENED);
 }
 
 /*

@@ -157,28 +157,63 @@ static __always_inline bool path_build(struct path_buffer *path, struct dentry *
 	return path_climb(path);
 }
 
-/* Append a path to the record; not more than STRINGS_SIZE holds. */
+/* What is left of a long path while the ring is filling. */
+#define PATH_ENDS 512
+#define PATH_MARK "..."
+#define PATH_MARK_LENGTH 3
+#define PATH_SHORT (PATH_ENDS + PATH_MARK_LENGTH + PATH_ENDS)
+
+/* Its two ends at `to`. Returns how many bytes that are; 0: it is none of our paths. */
+static __always_inline __u32 path_copy_ends(__u8 *to, const struct path_buffer *path, __u32 at)
+{
+	const __u32 most = PATH_SIZE + NAME_SIZE - PATH_ENDS;
+	__u32 tail = path->end - PATH_ENDS;
+
+	barrier_var(at); /* keep what the verifier wants to see */
+	barrier_var(tail);
+	if (at > most || tail > most)
+		return 0;
+	bpf_probe_read_kernel(to, PATH_ENDS, &path->bytes[at]);
+	__builtin_memcpy(to + PATH_ENDS, PATH_MARK, PATH_MARK_LENGTH);
+	bpf_probe_read_kernel(to + PATH_ENDS + PATH_MARK_LENGTH, PATH_ENDS, &path->bytes[tail]);
+	__sync_fetch_and_add(&paths_shortened, 1);
+	return PATH_SHORT;
+}
+
+/*
+ * Append a path to the record; not more than STRINGS_SIZE holds. A long one loses its middle
+ * while the ring is filling, which `shortened` in `flags` says then; 0: it may not.
+ */
 static __always_inline void record_append_path(struct scratch *scratch, struct varlen *string,
-					       struct path_buffer *path)
+					       struct path_buffer *path, __u32 *flags,
+					       __u32 shortened)
 {
 	__u32 at = path->at & (PATH_SIZE - 1);
 	__u32 length = (path->end - at) & (PATH_SIZE - 1);
 	__u32 used = scratch->used & (STRINGS_SIZE - 1);
+	__u32 ends = 0;
 
-	bpf_probe_read_kernel(&scratch->data[used], length, &path->bytes[at]);
+	if (shortened && length > PATH_SHORT && ring_is_filling())
+		ends = path_copy_ends(&scratch->data[used], path, at);
+	if (ends) {
+		*flags |= shortened;
+		length = ends;
+	} else {
+		bpf_probe_read_kernel(&scratch->data[used], length, &path->bytes[at]);
+	}
 	string->offset = used;
 	string->length = length;
 	scratch->used = used + length;
 }
 
-/* Append the path of (mnt, dentry). Returns false when its front is missing. */
-static __always_inline bool record_append_dentry(struct scratch *scratch, struct varlen *string,
-						 struct dentry *dentry, struct vfsmount *mnt)
+/* Append the path of (mnt, dentry). `truncated` in `flags` says that its front is missing. */
+static __always_inline void record_append_dentry(struct scratch *scratch, struct varlen *string,
+						 struct dentry *dentry, struct vfsmount *mnt,
+						 __u32 *flags, __u32 truncated, __u32 shortened)
 {
-	bool whole = path_build(&scratch->path, dentry, mnt);
-
-	record_append_path(scratch, string, &scratch->path);
-	return whole;
+	if (!path_build(&scratch->path, dentry, mnt))
+		*flags |= truncated;
+	record_append_path(scratch, string, &scratch->path, flags, shortened);
 }
 
 #endif /* PATH_BPF_H */

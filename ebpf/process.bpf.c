@@ -73,13 +73,14 @@ static __always_inline void append_paths(struct scratch *scratch, struct process
 
 	if (exe) {
 		file_identify(&r->file, BPF_CORE_READ(exe, f_inode));
-		if (!record_append_dentry(scratch, &r->image, BPF_CORE_READ(exe, f_path.dentry),
-					  BPF_CORE_READ(exe, f_path.mnt)))
-			r->flags |= RECORD_IMAGE_TRUNCATED;
+		record_append_dentry(scratch, &r->image, BPF_CORE_READ(exe, f_path.dentry),
+				     BPF_CORE_READ(exe, f_path.mnt), &r->flags,
+				     RECORD_IMAGE_TRUNCATED, 0);
 	}
-	if (fs && !record_append_dentry(scratch, &r->cwd, BPF_CORE_READ(fs, pwd.dentry),
-					BPF_CORE_READ(fs, pwd.mnt)))
-		r->flags |= RECORD_CWD_TRUNCATED;
+	if (fs)
+		record_append_dentry(scratch, &r->cwd, BPF_CORE_READ(fs, pwd.dentry),
+				     BPF_CORE_READ(fs, pwd.mnt), &r->flags, RECORD_CWD_TRUNCATED,
+				     RECORD_CWD_SHORTENED);
 }
 
 /* Where the arguments are and how many bytes of them are taken. */

@@ -24,6 +24,7 @@ enum record_type {
 enum loss_reason {
 	LOSS_RING_FULL,
 	LOSS_UNREADABLE,
+	LOSS_OVER_SHARE, /* its user had enough of what all users share */
 	LOSS_REASON_MAX,
 };
 
@@ -38,7 +39,10 @@ enum record_flag {
 	RECORD_PATH_GIVEN = 1 << 8, /* as the caller wrote it, not resolved */
 	RECORD_PATH_UNREADABLE = 1 << 9,
 	RECORD_FILE_IS_NEW = 1 << 10, /* made by this very call, not only named */
-	RECORD_ARGS_SHORTENED = 1 << 11, /* "..." stands for their middle: the ring was filling */
+	/* "..." stands for the middle: the ring was filling */
+	RECORD_ARGS_SHORTENED = 1 << 11,
+	RECORD_PATH_SHORTENED = 1 << 12, /* path, base or root of the event */
+	RECORD_CWD_SHORTENED = 1 << 13,
 };
 
 /* First member of every record; who did it: the current task's process. */

@@ -22,31 +22,46 @@ struct request_name {
 	bool is_open; /* told by its file, but for one that fails or loses it */
 };
 
-static __always_inline int request_lost(const struct request_name *given)
+static __always_inline int request_lost(const struct request_name *given, enum loss_reason reason)
 {
 	count_seen(given->type);
-	count_lost(given->type, LOSS_UNREADABLE);
+	count_lost(given->type, reason);
 	return 0;
+}
+
+/* An open that is not remembered is told by its file, or is counted once it fails. */
+static __always_inline int request_refused(__u64 request, const struct request_name *given,
+					   enum loss_reason reason)
+{
+	__u32 why = reason;
+
+	if (!given->is_open)
+		return request_lost(given, reason);
+	opens_were_refused = true;
+	return bpf_map_update_elem(&opens_refused, &request, &why, BPF_ANY)
+		       ? request_lost(given, reason)
+		       : 0;
 }
 
 static __always_inline int request_remember(__u64 request, const struct request_name *given)
 {
 	struct scratch *scratch = task_scratch_get();
 	struct filename *filename = (void *)given->name;
-	__u32 flags = 0;
+	__u32 uid = bpf_get_current_uid_gid(), flags = 0;
 
-	if (scratch) {
-		if (!path_read(&scratch->path, KREAD(filename, name), true))
-			flags = RECORD_PATH_UNREADABLE;
-		file_event_begin_given(scratch, given->type, given->dirfd, flags);
-		if (scratch->used <= REQUEST_RECORD_SIZE &&
-		    !bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY)) {
-			request_changes_forget(request);
-			return 0;
-		}
-	}
-	if (!given->is_open)
-		request_lost(given);
+	request_forget(request); /* one that ended unseen had this address */
+	if (has_requests_enough(uid))
+		return request_refused(request, given, LOSS_OVER_SHARE);
+	if (!scratch)
+		return request_refused(request, given, LOSS_UNREADABLE);
+	if (!path_read(&scratch->path, KREAD(filename, name), true))
+		flags = RECORD_PATH_UNREADABLE;
+	file_event_begin_given(scratch, given->type, given->dirfd, flags);
+	if (scratch->used > REQUEST_RECORD_SIZE ||
+	    bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY))
+		return request_refused(request, given, LOSS_UNREADABLE);
+	requests_count(uid, 1);
+	request_changes_forget(request);
 	return 0;
 }
 
@@ -104,7 +119,7 @@ static __always_inline int name_begun(struct io_kiocb *request)
 		return 0;
 	/* Remembered, it would stay for ever, and others would find no room. */
 	if (request_ends_unseen(request))
-		return request_lost(&given);
+		return request_lost(&given, LOSS_UNREADABLE);
 	return request_remember((__u64)request, &given);
 }
 
@@ -143,8 +158,23 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 		header->size = used;
 		record_send(record->data, used, type, false);
 	}
-	bpf_map_delete_elem(&requests_under_way, &request);
+	request_forget(request);
 	return 0;
+}
+
+/* An open has ended that was not remembered. One that has failed may have made a file. */
+static __always_inline void refused_open_done(__u64 request, bool failed)
+{
+	__u32 *why = bpf_map_lookup_elem(&opens_refused, &request);
+	__u32 reason;
+
+	if (!why)
+		return;
+	reason = *why == LOSS_OVER_SHARE ? LOSS_OVER_SHARE : LOSS_UNREADABLE;
+	if (bpf_map_delete_elem(&opens_refused, &request) || !failed)
+		return;
+	count_seen(RECORD_FILE_CREATE);
+	count_lost(RECORD_FILE_CREATE, reason);
 }
 
 /*
@@ -166,7 +196,9 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 	if (changes && changes_made_file(changes) && changes->file != (__u64)KREAD(file, f_inode))
 		return request_done(key, opcode, 0, RECORD_FILE_CREATE);
 	if (changes)
-		bpf_map_delete_elem(&requests_under_way, &key);
+		request_forget(key);
+	else if (opens_were_refused)
+		refused_open_done(key, result < 0);
 	if (result < 0)
 		return 0;
 	return file_opened((__u64)file, truncation_as_create && KREAD(open, how.flags) & O_TRUNC);

@@ -95,6 +95,7 @@ class Context:
         self.path_truncated = flags["PATH_TRUNCATED"]
         self.path_given = flags["PATH_GIVEN"]
         self.path_unreadable = flags["PATH_UNREADABLE"]
+        self.path_shortened = flags["PATH_SHORTENED"]
         self.path_to_resolve = self.path_given | self.path_unreadable
         self.file_is_new = flags["FILE_IS_NEW"]
 
@@ -177,13 +178,16 @@ Finish = Callable[[Values, bytes, Process], bool | None]
 class Maker(NamedTuple):
     """How a record makes an event; `late` are positions of values.
 
-    `no_event` says what the record is where `finish` returns None.
+    `no_event` says what the record is where `finish` returns None. `is_cut` says that
+    the record lacks a part of a value, so that rules cannot exclude it for sure; what
+    the kernel side excludes it has judged by the whole.
     """
 
     make: Make
     finish: Finish
     late: tuple[int, ...] = (UTC_TIME,)
     no_event: str = ""
+    is_cut: Callable[[bytes], bool] | None = None
 
 
 #: Returns the maker of one event, from records that are laid out like this.

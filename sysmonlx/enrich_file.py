@@ -21,8 +21,14 @@ class _Paths:
     def __init__(self, layout: Layout, context: Context) -> None:
         self._decode = layout.decode
         self._context = context
+        self._flags, self._shortened = layout.reader("flags"), context.path_shortened
         #: Flags of a path that is not just the bytes of the record.
         self.is_unusual = context.path_to_resolve | context.path_truncated
+
+    def is_cut(self, data: bytes) -> bool:
+        """Say whether the middle of the path is missing."""
+        (flags,) = self._flags(data)
+        return bool(flags & self._shortened)
 
     def text(self, data: bytes) -> str:
         """Return the path of such a record."""
@@ -30,6 +36,9 @@ class _Paths:
         path: bytes = record.path
         if record.flags & context.path_unreadable:
             path = b""
+        elif record.flags & context.path_given and record.flags & self._shortened:
+            place = (record.tgid, record.mount_namespace, record.root)
+            path = context.paths.as_given(place, record.base, path)
         elif record.flags & context.path_given:
             place = (record.tgid, record.mount_namespace, record.root)
             path = context.paths.path(place, record.base, path, record.uid)
@@ -44,10 +53,11 @@ class _Paths:
         context, record = self._context, self._decode(data)
         if record.mode and not stat.S_ISREG(record.mode):
             return None
-        place = (record.tgid, record.mount_namespace, b"")
-        mode, birth_ns = context.paths.state(place, path_bytes(path))
-        if birth_ns and stat.S_ISREG(mode):
-            return context.utc_of_wall(birth_ns)
+        if not record.flags & self._shortened:  # else it leads elsewhere, if anywhere
+            place = (record.tgid, record.mount_namespace, b"")
+            mode, birth_ns = context.paths.state(place, path_bytes(path))
+            if birth_ns and stat.S_ISREG(mode):
+                return context.utc_of_wall(birth_ns)
         is_new = record.flags & context.file_is_new
         return context.utc(record.boot_ns) if is_new else UNKNOWN
 
@@ -91,7 +101,8 @@ def file_create(layout: Layout, context: Context) -> Maker:
                 return None
         return process.is_plain and is_plain_name[values[7]] and is_plain_text(path)
 
-    return Maker(make, finish, (UTC_TIME, 6), "not a regular file")
+    late = (UTC_TIME, 6)
+    return Maker(make, finish, late, "not a regular file", paths.is_cut)
 
 
 def _users(context: Context) -> tuple[Mapping[int, str], Mapping[str, bool]]:
@@ -129,7 +140,7 @@ def file_delete_detected(layout: Layout, context: Context) -> Maker:
         is_plain_user = is_plain_name[values[4]]
         return process.is_plain and is_plain_user and is_plain_text(values[6])
 
-    return Maker(make, finish)
+    return Maker(make, finish, is_cut=paths.is_cut)
 
 
 def file_delete(layout: Layout, context: Context) -> Maker:
@@ -139,12 +150,13 @@ def file_delete(layout: Layout, context: Context) -> Maker:
     def make(data: bytes, process: Process) -> Values:
         return [*detected.make(data, process), UNKNOWN]
 
-    return Maker(make, detected.finish)
+    return Maker(make, detected.finish, is_cut=detected.is_cut)
 
 
 def raw_access_read(layout: Layout, context: Context) -> Maker:
     """Event 9."""
     read = layout.reader("boot_ns", "uid", "flags", "path")
+    paths = _Paths(layout, context)
 
     def make(data: bytes, process: Process) -> Values:
         boot_ns, uid, flags, path = read(data)
@@ -158,7 +170,7 @@ def raw_access_read(layout: Layout, context: Context) -> Maker:
             context.user(uid),
         ]
 
-    return Maker(make, timed(context))
+    return Maker(make, timed(context), is_cut=paths.is_cut)
 
 
 def process_access(layout: Layout, context: Context) -> Maker:

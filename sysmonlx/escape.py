@@ -11,7 +11,7 @@ TAB, LF and CR are left for XML and JSON, which have references of their own for
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 #: One escape of ours, as it stands in printed text.
 ESCAPE = re.compile(r"\\x(?:[01][0-9a-f]|5c|7f|[89a-f][0-9a-f])")
@@ -33,6 +33,27 @@ _CONTROLS = {*range(0x20), *range(0x7F, 0xA0), 0xFFFE, 0xFFFF} - {0x09, 0x0A, 0x
 _SPELLING = {code: _spelt(chr(code).encode()) for code in _CONTROLS} | {
     0xDC00 + byte: _spelt(bytes([byte])) for byte in range(0x80, 0x100)
 }
+
+#: No text has it; stands for nothing in the four columns below.
+_NOTHING = 0xFF
+
+
+def _columns() -> Iterator[bytes]:
+    r"""Yield tables from a byte to each of the four of its `\xNN`.
+
+    The first has a byte that stands for itself, the others nothing then.
+    """
+    spelt = {byte for byte in range(256) if byte in _CONTROLS or byte >= 0x80}
+    for column in range(4):
+        yield bytes(
+            ord(_spelt(bytes([byte]))[column])
+            if byte in spelt
+            else (byte if column == 0 else _NOTHING)
+            for byte in range(256)
+        )
+
+
+_COLUMNS = tuple(_columns())
 
 #: Characters that some reader takes for the end of a line.
 _XML_BREAKS = (
@@ -65,7 +86,19 @@ def spelt_out(text: str) -> str:
     """Return `text` with escapes; each character's is the same wherever it stands."""
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    return _as_bytes(text).translate(_SPELLING)
+    text = _as_bytes(text)
+    try:
+        return _spelt_columns(text.encode("ascii", "surrogateescape"))
+    except UnicodeEncodeError:  # there are other characters
+        return text.translate(_SPELLING)
+
+
+def _spelt_columns(data: bytes) -> str:
+    """Return ASCII, and bytes that are no character, with escapes: all at once."""
+    columns = bytearray(4 * len(data))
+    for at, table in enumerate(_COLUMNS):
+        columns[at::4] = data.translate(table)
+    return columns.translate(None, bytes([_NOTHING])).decode("ascii")
 
 
 def xml_text(text: str) -> str:

@@ -68,6 +68,7 @@ class _Wanted(NamedTuple):
     decide: Decide
     finish: Finish
     no_event: str
+    is_cut: Callable[[bytes], bool] | None
 
 
 class Judging(NamedTuple):
@@ -197,7 +198,12 @@ class Pipeline:
                     maker = _at_once(maker)
                 decide = rules.decide[event_id]
                 yield _Wanted(
-                    event_id, maker.make, decide, maker.finish, maker.no_event
+                    event_id,
+                    maker.make,
+                    decide,
+                    maker.finish,
+                    maker.no_event,
+                    maker.is_cut,
                 )
 
     def take(self, records: Sequence[bytes]) -> None:
@@ -246,7 +252,7 @@ class Pipeline:
 
     def _acting(self, wanted: _Wanted, who: Who) -> Handler:
         """Return what makes an event of records in which a process did something."""
-        event_id, make, decide, finish, no_event = wanted
+        event_id, make, decide, finish, no_event, is_cut = wanted
         filtered, none = self._filtered, self.account.no_event
         emit, set_aside = self._emit, self._set_aside
         is_plain_name = self._is_plain_name
@@ -259,8 +265,10 @@ class Pipeline:
             values = make(data, process)
             rule = decide(values)
             if rule is None:
-                filtered[event_id] += 1
-                return
+                if is_cut is None or not is_cut(data):
+                    filtered[event_id] += 1
+                    return
+                rule = UNKNOWN
             is_plain = finish(values, data, process)
             if rule != UNKNOWN:
                 values[0] = rule
@@ -456,4 +464,4 @@ def _at_once(maker: Maker) -> Maker:
         is_plain = finish(values, data, process)
         return values
 
-    return Maker(make_whole, lambda *_: is_plain, (), maker.no_event)
+    return maker._replace(make=make_whole, finish=lambda *_: is_plain, late=())

@@ -23,6 +23,7 @@ Snapshot = dict[str, Any]
 #: Counters that the report shows as they are.
 _PLAIN = (
     *("waiting_for_hash", "bad_records", "left_out", "shortened"),
+    "shortened_paths",
     *("spooled_bytes", "ring_fill"),
 )
 #: Terms that are single numbers, in the order in which they are shown.
@@ -66,6 +67,7 @@ class Statistics:
             "threads_aside": daemon.aside.threads(),
             "left_out": sum(each["left_out"] for each in records.values()),
             "shortened": daemon.capture.variable("args_shortened"),
+            "shortened_paths": daemon.capture.variable("paths_shortened"),
             "processes": len(daemon.processes),
             "ring_fill": round(daemon.capture.ring.fill(), 4),
             "spooled_bytes": daemon.output.spooled_bytes(),

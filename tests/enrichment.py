@@ -53,6 +53,11 @@ class Paths:
         self.asked.append((place, base, path))
         return b"/resolved"
 
+    def as_given(
+        self, place: tuple[int, int, bytes], base: bytes, path: bytes
+    ) -> bytes:
+        return place[2] + path if path.startswith(b"/") else base + b"/" + path
+
     def state(self, place: tuple[int, int, bytes], path: bytes) -> tuple[int, int]:
         self.asked.append((place, path))
         return self.answer

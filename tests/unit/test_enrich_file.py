@@ -133,6 +133,31 @@ def test_a_truncated_path_is_marked(build: Build) -> None:
     assert event["TargetFilename"] == "+/a/file"
 
 
+CUT = b"/a/..." + b"z/file"
+
+
+@pytest.mark.parametrize(
+    ("flags", "path", "shown"),
+    [
+        ("PATH_SHORTENED", CUT, "/a/...z/file"),
+        ("PATH_SHORTENED PATH_TRUNCATED", CUT, "+/a/...z/file"),
+        ("PATH_SHORTENED PATH_GIVEN", CUT, "/root/a/...z/file"),
+        ("PATH_SHORTENED PATH_GIVEN", b"a/...z/file", "/base/a/...z/file"),
+    ],
+)
+def test_nothing_is_looked_up_by_a_path_without_its_middle(
+    flags: str, path: bytes, shown: str, build: Build
+) -> None:
+    paths = Paths(stat.S_IFREG | 0o644, 2 * SECOND)
+    event = build("file_create", 11, paths, flags=flags, path=path, root=b"/root")
+    assert event is not None
+    assert event["TargetFilename"] == shown
+    assert event["CreationUtcTime"] == "-"
+    kind = NO_FILES[0]
+    assert build("file_create", 11, paths, flags=flags, path=path, mode=kind) is None
+    assert paths.asked == []
+
+
 @pytest.mark.parametrize(
     ("flags", "path", "asked"),
     [

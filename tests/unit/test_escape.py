@@ -3,7 +3,14 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.escape import json_text, limited, shortened, visible, xml_text
+from sysmonlx.escape import (
+    json_text,
+    limited,
+    shortened,
+    spelt_out,
+    visible,
+    xml_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +31,18 @@ from sysmonlx.escape import json_text, limited, shortened, visible, xml_text
 )
 def test_what_a_line_cannot_carry_is_spelt(text: str, printed: str) -> None:
     assert visible(text) == printed
+
+
+@pytest.mark.parametrize("other", ["", "é", "\u4e00"])
+def test_each_byte_is_spelt_the_same_whatever_stands_beside_it(other: str) -> None:
+    r"""Text of ASCII and stray bytes, which takes a way of its own, and any other."""
+    data = bytes(range(256)) * 2 + b"\xff" * 40 + b"a\xffb\x00" * 3
+    expected = "".join(
+        chr(byte) if byte in b"\t\n\r" or 0x20 <= byte < 0x7F else f"\\x{byte:02x}"
+        for byte in data
+    )
+    text = data.decode("ascii", "surrogateescape")
+    assert spelt_out(other + text + other) == other + expected + other
 
 
 def test_xml_text() -> None:

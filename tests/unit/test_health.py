@@ -54,6 +54,7 @@ class Sensor:
         self.records: dict[str, RecordCounts] = {}
         self.misses: dict[str, int] = {}
         self.account = Account(layouts)
+        self._reasons = layouts.reasons
         capture: Any = SimpleNamespace(
             layouts=layouts,
             counts=lambda: self.records,
@@ -78,7 +79,8 @@ class Sensor:
         self.told.append(values[1:])
 
     def file_creates(self, submitted: int) -> None:
-        self.records = {"file_create": RecordCounts(submitted, 0, submitted, 0, (0, 0))}
+        lost = (0,) * len(self._reasons)
+        self.records = {"file_create": RecordCounts(submitted, 0, submitted, 0, lost)}
 
 
 @pytest.fixture

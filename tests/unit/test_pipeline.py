@@ -321,6 +321,18 @@ def test_look_at_a_name_afterwards_proves_nothing(bench: Bench) -> None:
     assert event_id == 11
 
 
+def test_a_path_without_its_middle_is_never_excluded_here(bench: Bench) -> None:
+    """The kernel side has judged the whole; what rules ask for may be in the middle."""
+    middle = Filter("TargetFilename", "contains", "middle")
+    bench.use(include("FileCreate", 11, middle))
+    bench.file(10, b"/a...b")
+    assert bench.events == []
+    bench.file(10, b"/a...b", flags="PATH_SHORTENED")
+    bench.file(10, b"/a/middle...b", flags="PATH_SHORTENED")
+    assert [event_id for event_id, *_ in bench.events] == [11, 11]
+    assert bench.pipeline.filtered[11] == 1
+
+
 def test_birth_of_a_file_that_is_left_out_is_not_looked_for(bench: Bench) -> None:
     name = Filter("TargetFilename", "is", "/wanted")
     bench.use(include("FileCreate", 11, name))

@@ -60,6 +60,7 @@ SNAPSHOT: dict[str, Any] = {
     "sinks": {"lost": {"spool full": 6}, "trouble": ["/x: No space"]},
     "hashes": {"done": 4},
     "shortened": 0,
+    "shortened_paths": 0,
     "unknown_values": {"names of users: no answer in time": 2},
     "put_right": {"attached again": 1},
     "missing": [],
