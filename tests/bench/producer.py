@@ -20,7 +20,7 @@ from sysmonlx.bpfobject import BpfMap, BpfObject
 from sysmonlx.btf import Btf
 from sysmonlx.capture import OBJECT
 from sysmonlx.decode import Layouts
-from sysmonlx.fileidentity import FileId, file_id
+from sysmonlx.fileidentity import FileId, _filesystem_type, file_id
 from sysmonlx.libbpf import library, run_program
 from sysmonlx.ringbuffer import RingBuffer
 
@@ -163,6 +163,7 @@ class Producer:
 def _identity_of(path: bytes) -> dict[str, int]:
     fd = os.open(path, os.O_PATH)
     found: FileId = file_id(fd)
+    filesystem = _filesystem_type(fd)
     os.close(fd)
     return {
         "file_device": found.dev,
@@ -170,6 +171,7 @@ def _identity_of(path: bytes) -> dict[str, int]:
         "file_size": found.size,
         "file_mtime_ns": found.mtime_ns,
         "file_ctime_ns": found.ctime_ns,
+        "file_filesystem": filesystem,
     }
 
 
