@@ -14,10 +14,11 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from sysmonlx.errors import InstallError, SysmonlxError
 from sysmonlx.lock import PidFile, daemon_pid
+from sysmonlx.rootfiles import make_way
 from sysmonlx.state import Paths
 
 #: The descriptor over which the starter is told that events are captured, or why not.
@@ -46,6 +47,26 @@ def is_wanted() -> bool:
     Who runs under a service manager needs no keeper.
     """
     return READY_VARIABLE in os.environ and "NOTIFY_SOCKET" not in os.environ
+
+
+class KeeperWatch:
+    """Tells, in the daemon, whether the process still lives that would start it again.
+
+    Under a service manager, or on a terminal, nobody of ours would.
+    """
+
+    def __init__(
+        self, paths: Paths, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        is_kept = environment.get("NOTIFY_SOCKET") == os.fspath(paths.notify_socket)
+        self._is_kept = is_kept
+        self._pid = daemon_pid(paths.keeper_file) if is_kept else 0
+
+    def trouble(self) -> str:
+        """Return what is wrong, in words; empty when nothing is."""
+        if not self._is_kept or self._pid == os.getppid():
+            return ""
+        return "sysmonlx-keeper has ended: nobody starts the service again; -i does"
 
 
 def keep(paths: Paths, run: Callable[[], int]) -> int:
@@ -267,8 +288,7 @@ class _Keeper:
 
 def _listener(paths: Paths) -> socket.socket:
     """Return the socket of sd_notify(3), in a directory of root's."""
-    with contextlib.suppress(OSError):
-        paths.notify_socket.unlink()
+    make_way(paths.notify_socket)
     flags = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     listener = socket.socket(socket.AF_UNIX, flags)
     before = os.umask(0o177)
