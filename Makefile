@@ -69,8 +69,7 @@ build/deps-test.stamp: Makefile build/deps.stamp
 	$(Q)touch $@
 
 # Exact versions and hashes: the same checkout installs the same bytes everywhere.
-HASHED := -q --disable-pip-version-check --require-hashes
-LOCKED := -m pip install $(HASHED)
+LOCKED := -m pip install -q --disable-pip-version-check --require-hashes
 
 $(VENV)/run.stamp: requirements.lock requirements-build.lock build/deps.stamp
 	$(call say,VENV,$(VENV))
@@ -82,7 +81,8 @@ $(VENV)/run.stamp: requirements.lock requirements-build.lock build/deps.stamp
 $(WHEELS)/run.stamp: requirements.lock | $(VENV)/run.stamp
 	$(call say,WHEELS,$(WHEELS))
 	$(Q)rm -rf $(WHEELS) && mkdir -p $(WHEELS)
-	$(Q)$(PYTHON) -m pip download $(HASHED) -d $(WHEELS) -r requirements.lock
+	$(Q)$(PYTHON) -m pip download -q --disable-pip-version-check --require-hashes \
+		-d $(WHEELS) -r requirements.lock
 	$(Q)touch $@
 
 $(VENV)/test.stamp: requirements-test.lock $(VENV)/run.stamp
