@@ -215,13 +215,15 @@ def test_constants_cannot_be_written(running: Daemon) -> None:
 
 
 def values_of(fd: int) -> list[int]:
-    """Return all values of a map of users."""
-    found, key = [], None
+    """Return the values of a map of users; others may change it meanwhile."""
+    found: list[int] = []
+    key: bytes | None = None
     following, value = ctypes.create_string_buffer(16), ctypes.create_string_buffer(8)
-    with suppress(LibbpfError):  # there is no further key
-        while True:
-            library().bpf_map_get_next_key(fd, key, following)
-            key = following.raw
+    for _ in range(1000):
+        if library().bpf_map_get_next_key(fd, key, following) != 0:
+            break
+        key = following.raw
+        with suppress(LibbpfError):  # removed meanwhile
             library().bpf_map_lookup_elem(fd, key, value)
             found.append(struct.unpack("=Q", value.raw)[0])
     return found
