@@ -9,6 +9,7 @@ SYSTEM_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 FROM_HERE := PYTHONPATH='$(CURDIR)'
 VENV := build/venv
 PYTHON := $(VENV)/bin/python
+WHEELS := build/wheels
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 STRIP ?= $(firstword $(shell command -v llvm-strip) $(wildcard /usr/bin/llvm-strip-*) llvm-strip)
@@ -64,7 +65,7 @@ HAS_TEST := test -x /usr/sbin/rsyslogd && test -x /bin/kill && command -v mandoc
 	command -v systemd-analyze && command -v unshare
 
 .PHONY: deps
-deps: build/deps.stamp $(VENV)/run.stamp ## install what building and running need
+deps: build/deps.stamp $(VENV)/run.stamp $(WHEELS)/run.stamp ## install what building and running need
 
 .PHONY: deps-test
 deps-test: deps build/deps-test.stamp $(VENV)/test.stamp ## install what the tests need
@@ -84,6 +85,14 @@ $(VENV)/run.stamp: requirements.lock requirements-build.lock build/deps.stamp
 	$(call say,VENV,$(VENV))
 	$(Q)test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
 	$(Q)$(PYTHON) $(LOCKED) -r requirements.lock -r requirements-build.lock
+	$(Q)touch $@
+
+# What "make install" puts beside the package, kept: it needs no network then.
+$(WHEELS)/run.stamp: requirements.lock | $(VENV)/run.stamp
+	$(call say,WHEELS,$(WHEELS))
+	$(Q)rm -rf $(WHEELS) && mkdir -p $(WHEELS)
+	$(Q)$(PYTHON) -m pip download -q --disable-pip-version-check --require-hashes \
+		-d $(WHEELS) -r requirements.lock
 	$(Q)touch $@
 
 $(VENV)/test.stamp: requirements-test.lock $(VENV)/run.stamp
@@ -131,6 +140,10 @@ test-vm: deps-test bpf bpf-test build/deps-vm.stamp ## boot other kernels, run s
 build/deps-vm.stamp: Makefile build/deps.stamp
 	$(Q)$(call need,$(HAS_VM),$(VM_PACKAGES))
 	$(Q)touch $@
+
+.PHONY: test-upgrade
+test-upgrade: deps-test bpf ## install over a running version 0.1.0 (needs git history)
+	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/upgrade
 
 EXAMPLES ?= 50
 
@@ -182,7 +195,11 @@ generate-check: generate ## fail where generated files are not as they are commi
 
 # Where things go; quoted, since DESTDIR may hold blanks.
 TO = '$(DESTDIR)$(prefix)'
-OWN_PYTHON = $(TO)/lib/sysmonlx/bin/python
+# Filled beside what is installed, which is whole until the very end, and replaced then:
+# nothing of another version, or of another Python, is left among it.
+NEW = $(TO)/lib/sysmonlx.new
+OLD = $(TO)/lib/sysmonlx.old
+OWN_PYTHON = $(NEW)/bin/python
 
 .PHONY: install
 install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python packages
@@ -190,10 +207,15 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)rm -rf build/wheel && $(PYTHON) -m pip wheel -q --disable-pip-version-check \
 		--no-build-isolation --no-deps --no-index -w build/wheel .
 	@# What is installed is for everybody to read: the reader of configurations is nobody.
-	$(Q)umask 022 && $(SYSTEM_PYTHON) -m venv $(TO)/lib/sysmonlx
-	$(Q)umask 022 && $(OWN_PYTHON) $(LOCKED) -r requirements.lock
+	$(Q)rm -rf $(NEW) $(OLD) && umask 022 && $(SYSTEM_PYTHON) -m venv $(NEW)
+	@# From the index only what no wheel is for, such as lxml where it has to be compiled.
+	$(Q)umask 022 && { $(OWN_PYTHON) $(LOCKED) --no-index --find-links $(WHEELS) \
+		-r requirements.lock 2>build/wheels.log || \
+		$(OWN_PYTHON) $(LOCKED) -r requirements.lock; }
 	$(Q)umask 022 && $(OWN_PYTHON) -m pip install -q \
-		--disable-pip-version-check --force-reinstall --no-deps --no-index build/wheel/*.whl
+		--disable-pip-version-check --no-deps --no-index build/wheel/*.whl
+	$(Q)test ! -e $(TO)/lib/sysmonlx || mv $(TO)/lib/sysmonlx $(OLD)
+	$(Q)mv $(NEW) $(TO)/lib/sysmonlx && rm -rf $(OLD)
 	$(Q)install -d $(TO)/sbin $(TO)/share/sysmonlx
 	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx "$$@"\n' \
 		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/sbin/sysmonlx
@@ -205,7 +227,7 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 
 .PHONY: uninstall
 uninstall: ## remove what install wrote; "sysmonlx -u" first
-	$(Q)rm -rf $(TO)/lib/sysmonlx $(TO)/share/sysmonlx
+	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
 		$(TO)/share/man/man5/sysmonlx.5
 

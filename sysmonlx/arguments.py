@@ -52,6 +52,12 @@ _ACTIONS = {
     "Manifest": Action.USAGE,
     "DebugMode": Action.WATCH,
 }
+#: Switches that are no action, and with which actions they make sense.
+_COMPANY = {
+    "DebugMode": ({"Install"}, "-t goes with -i, or stands alone."),
+    "Service": ({"Install"}, "-service goes with no other action than -i."),
+    "Lax": ({"Install", "Configuration", "Test"}, "-lax goes with -i, -c and -test."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +196,18 @@ def _check_values(values: dict[str, str | None]) -> None:
         raise UsageError("-v goes with -test only.")
     if (values.get("Verbose") or "source").lower() != "source":
         raise UsageError("Possible options for -v: source")
+
+
+def check_company(line: CommandLine) -> None:
+    """Refuse switches that contradict each other; the grammar allows them.
+
+    Raises:
+        UsageError: which one, and what it goes with.
+    """
+    for name, (friends, text) in _COMPANY.items():
+        strangers = {*_ACTIONS, "Service"} - friends - {name}
+        if line.has(name) and not strangers.isdisjoint(line.values):
+            raise UsageError(text)
 
 
 def check_before_root(line: CommandLine) -> None:

@@ -17,6 +17,7 @@ from sysmonlx.arguments import (
     CommandLine,
     check_before_action,
     check_before_root,
+    check_company,
     parse,
 )
 from sysmonlx.cli import (
@@ -28,14 +29,19 @@ from sysmonlx.cli import (
     OK,
     WRITE_ERROR,
 )
-from sysmonlx.errors import ControlError, InstallError, NoAnswerError, UsageError
+from sysmonlx.errors import ControlError, NoAnswerError, UsageError
 from sysmonlx.helptext import config_help, usage
 from sysmonlx.listing import listing, rule_lines
 from sysmonlx.lock import exclusive
 from sysmonlx.reading import EMPTY, Reading, read_file, read_installed, read_options
 from sysmonlx.rootfiles import write_typed
 from sysmonlx.ruleset import Policy
-from sysmonlx.situation import advice, destinations, why_it_is_silent
+from sysmonlx.situation import (
+    advice,
+    destinations,
+    why_it_is_silent,
+    why_it_is_strange,
+)
 from sysmonlx.state import Paths, command_line_bytes, load_command_line
 
 #: What is in force without a file and without switches.
@@ -50,6 +56,7 @@ def run(words: list[str]) -> int:
     """Do what the command line says; return the exit status."""
     try:
         line = parse(words)
+        check_company(line)
     except UsageError:
         _print_banner(to_stderr=False)
         raise
@@ -218,6 +225,9 @@ def _configure(
     with exclusive(paths.state_dir):
         if not _is_running(paths, sys.stdout, "Error: Sysmon is not installed."):
             return BAD_PARAMETERS
+        if text := why_it_is_strange(paths):
+            print(f"Error: {text}; the old rules stay in force.", file=sys.stderr)
+            return BAD_PARAMETERS
         if not _is_reread(line, paths):
             kept = ("sysmonlx", *words, *_kept_btf(line, paths))
             return _reload(paths, _installed(reading, kept), _policy(reading))
@@ -231,12 +241,8 @@ def _configure(
 
 
 def _reopened(paths: Paths) -> instance.Report:
-    """Have the daemon open its log files anew; one of version 0.1.0 cannot."""
-    try:
-        answer = control.request(paths.control_socket, {"do": "reopen"})
-    except ControlError:
-        return instance.Report()
-    return instance.Report.of(answer)
+    """Have the daemon open its log files anew."""
+    return instance.Report.of(control.request(paths.control_socket, {"do": "reopen"}))
 
 
 def _is_in_force(paths: Paths, reading: Reading, refused: str) -> bool:
@@ -263,24 +269,9 @@ def _reload(paths: Paths, new: installation.Installed, policy: Policy) -> int:
         except ControlError as error:
             print(f"Error: {error}; the old rules stay in force.", file=sys.stderr)
             return BAD_PARAMETERS
-        if not answer.get("stored"):
-            _store(new, paths)
     _tell(instance.Report.of(answer), policy)
     print(_in_force(policy))
     return OK
-
-
-def _store(new: installation.Installed, paths: Paths) -> None:
-    """Store what a daemon of an earlier version has put in force.
-
-    Raises:
-        InstallError: it cannot be stored, and what that means.
-    """
-    try:
-        new.write(paths)
-    except InstallError as error:
-        text = f"{error}; the new rules are in force until the next start only"
-        raise InstallError(text) from error
 
 
 def _tell(report: instance.Report, policy: Policy) -> None:
@@ -355,14 +346,18 @@ def _stats(line: CommandLine, paths: Paths) -> int:
     snapshot = control.request(paths.control_socket, {"do": "stats"})["stats"]
     if line.values["Statistics"] is not None:
         print(json.dumps(snapshot))
-    else:
-        print(statistics.report(snapshot), end="")
+        return OK
+    if text := why_it_is_strange(paths):  # its counters are others than ours
+        print(f"Error: {text}, -stats json shows its counters.", file=sys.stderr)
+        return BAD_PARAMETERS
+    print(statistics.report(snapshot), end="")
     return OK
 
 
 def _test(line: CommandLine) -> int:
     """Try events on a configuration; no root, no daemon."""
     from sysmonlx import offline  # what only this action needs
+    from sysmonlx.eventlines import bounded_lines
 
     name = str(line.values["Test"])
     reading = read_file(Path(name), line.config_options, lax=line.has("Lax"))
@@ -382,7 +377,7 @@ def _test(line: CommandLine) -> int:
         return offline.run(
             reading.policy,
             name,
-            lines,
+            bounded_lines(lines),
             sys.stdout,
             verbose=line.has("Verbose"),
             source=line.values.get("Verbose") is not None,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmonlx.errors import ControlError, NoAnswerError, SysmonlxError
+from sysmonlx.rootfiles import make_way
 
 Message = dict[str, Any]
 
@@ -44,7 +45,7 @@ class _Peer:
 
 
 class ControlServer:
-    """Listens at `path` (mode 0600, replaced when a dead daemon left it).
+    """Listens at `path` (mode 0600), in the place of whatever is there.
 
     No peer is waited for: `fileno` is readable when one of them, or a new one, can be
     served without waiting, and `serve` does that. `expire` ends those that are slow.
@@ -53,7 +54,8 @@ class ControlServer:
     def __init__(self, path: Path, answer: Callable[[Message], Message]) -> None:
         self._path = path
         self._answer = answer
-        self._socket = _listening_at(path)
+        self._socket, self.moved = _listening_at(path)
+        """What was in the place of the socket, in words; empty when nothing was."""
         self._peers: dict[int, _Peer] = {}
         self._epoll = select.epoll()
         self._epoll.register(self._socket.fileno(), select.EPOLLIN)
@@ -163,17 +165,16 @@ class ControlServer:
             self._path.unlink()
 
 
-def _listening_at(path: Path) -> socket.socket:
-    """Return a socket that listens at `path`, for its owner alone.
+def _listening_at(path: Path) -> tuple[socket.socket, str]:
+    """Return a socket that listens at `path`, for its owner alone, and what was moved.
 
     Raises:
         ControlError: it cannot be made.
     """
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
     before = os.umask(0o177)
     try:
+        moved = make_way(path)
         listening.bind(os.fspath(path))
     except OSError as error:
         listening.close()
@@ -183,7 +184,7 @@ def _listening_at(path: Path) -> socket.socket:
         os.umask(before)
     listening.listen(_PEERS_LIMIT)
     listening.setblocking(False)
-    return listening
+    return listening, moved
 
 
 def _by_patience(peer: _Peer) -> tuple[bool, float]:

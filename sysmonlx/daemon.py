@@ -29,6 +29,7 @@ from sysmonlx.guard import Guard
 from sysmonlx.hashes import Hasher
 from sysmonlx.health import Health
 from sysmonlx.instance import run_again
+from sysmonlx.keeper import KeeperWatch
 from sysmonlx.kernelfilter import KernelFilter
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
@@ -41,7 +42,8 @@ from sysmonlx.reload import InForce, Reload, forget_before
 from sysmonlx.render import Renderer
 from sysmonlx.resolve import Resolver
 from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Policy, Settings
+from sysmonlx.ruleset import FORM, Policy, Settings
+from sysmonlx.secondtry import SecondTry
 from sysmonlx.services import Services
 from sysmonlx.state import (
     Paths,
@@ -121,12 +123,19 @@ class Daemon:
         self._handlers: dict[int, Callable[[], object]] = {}
         self._manager = service.Reports()
         self._refused = options.refused
+        self._again = SecondTry(options.paths.config_file)
+        self.keeper = KeeperWatch(options.paths)
         self._remarks: list[str] = []
 
     @property
     def policy(self) -> Policy:
         """The policy in force."""
         return self._in_force.policy
+
+    @property
+    def refused(self) -> str:
+        """Why the installed configuration is not in force; empty when it is."""
+        return self._refused
 
     def start(self) -> None:
         """Load, scan, attach; afterwards every event is seen.
@@ -245,9 +254,18 @@ class Daemon:
         self._handle(self.hasher.fileno(), self.pipeline.take_hashes)
         self._handle(self._wake_read, self._drain_signals)
         if self.options.keeps_state:
+            self._listen_to_commands()
+
+    def _listen_to_commands(self) -> None:
+        """Have the control socket; events are captured without it, too."""
+        try:
             path = self.options.paths.control_socket
-            self._control = ControlServer(path, self._answer)
-            self._handle(self._control.fileno(), self._control.serve)
+            self._control = control = ControlServer(path, self._answer)
+        except ControlError as error:
+            self._remarks.append(f"{error}: -c and -stats cannot reach this service")
+            return
+        self._remarks += [control.moved] if control.moved else []
+        self._handle(control.fileno(), control.serve)
 
     def _handle(self, fd: int, handler: Callable[[], object]) -> None:
         """Call `handler` whenever `fd` is readable; it reads all that is there."""
@@ -411,6 +429,8 @@ class Daemon:
         if self._hang_up:
             self._hang_up = False
             self._on_reload_signal()
+        elif self._refused and not self._children and self._again.is_due():
+            self._read_again()
 
     def _give_memory_back(self) -> None:
         self._chores_done += 1
@@ -429,10 +449,15 @@ class Daemon:
         """Open the sinks anew; a changed configuration file is read by a child."""
         self.output.reopen()
         path = self.options.paths.config_file
-        is_other = bool(self._refused) or is_changed(path, self.policy)
-        if self.options.keeps_state and is_other:
+        if self._refused or is_changed(path, self.policy):
+            self._read_again()
+
+    def _read_again(self) -> None:
+        """Have a child put the installed file in force."""
+        if self.options.keeps_state:
+            path = os.fspath(self.options.paths.config_file)
             with contextlib.suppress(OSError):
-                self._children.append(run_again("-c", os.fspath(path)))
+                self._children.append(run_again("-c", path))
 
     def _answer(self, message: Message) -> Message:
         if message.get("do") == "reload":
@@ -440,7 +465,7 @@ class Daemon:
         if message.get("do") == "stats":
             return {"stats": self.statistics.collect()}
         if message.get("do") == "pid":
-            return {"pid": os.getpid()}
+            return {"pid": os.getpid(), "form": FORM}
         if message.get("do") == "missing":
             return self.report()
         if message.get("do") == "reopen":
@@ -462,7 +487,7 @@ class Daemon:
         forget_before()
         self._refused = ""
         self._manager.beat()
-        return {**self.report(), "stored": True}
+        return self.report()
 
     def report(self) -> Message:
         """Return what is missing, what is in trouble, and what was refused; see -i."""
@@ -471,7 +496,8 @@ class Daemon:
 
     def _trouble(self) -> list[str]:
         refused = [self._refused] if self._refused else []
-        return [*refused, *self._remarks, *self.output.troubles()]
+        keeper = filter(None, (self.keeper.trouble(),))
+        return [*refused, *self._remarks, *self.output.troubles(), *keeper]
 
     def status(self) -> str:
         """Return what is in force and what is wrong, for `systemctl status`."""
@@ -503,6 +529,7 @@ class Daemon:
         self.health.end_budget()
         self.health.report_losses()
         self._report_state("Stopped")
+        self.statistics.close()
         self.close()
 
     def close(self) -> None:

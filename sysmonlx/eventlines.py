@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import BinaryIO
 
 from sysmonlx.carriers import events_in
 from sysmonlx.catalogue import EVENT_BY_ID
@@ -19,6 +20,16 @@ from sysmonlx.eventtext import Event
 #: Lines that one event may be split over, and what they may hold together.
 _LINES_LIMIT = 10_000
 _SIZE_LIMIT = 4 << 20
+
+#: A longer line is not read, in bytes; an event that is split has some room to grow.
+LINE_LIMIT = 16 << 20
+#: A line that has not ended after so many bytes ends the input: it may have no end.
+_ENDLESS = 1 << 30
+_PART = 1 << 20
+_TOO_LONG = (
+    "longer than 16 MiB: not read (split it, for example with jq -c '.[]');"
+    " behind 1 GiB of one line nothing is read"
+)
 
 _XML_TAG = re.compile(rb"<Event(?=[\s>])")
 _XML_OR_JSON = re.compile(rb'<Event(?=[\s>])|\{(?=\s*\\*")')
@@ -66,6 +77,20 @@ class BadLine:
     is_event: bool = True
 
 
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file; of one that is too long only the beginning."""
+    while line := file.readline(LINE_LIMIT + 1):
+        yield line
+        left = _ENDLESS
+        while len(line) > LINE_LIMIT and not line.endswith(b"\n"):
+            part = file.readline(_PART)
+            left -= len(part)
+            if not part or left < 0:
+                return
+            if part.endswith(b"\n"):
+                break
+
+
 def read_events(lines: Iterable[bytes]) -> Iterator[EventLine | BadLine]:
     """Yield each event of each line; lines without any text yield nothing."""
     lines = iter(lines)
@@ -87,6 +112,9 @@ class _Joined:
 
     def read(self) -> Iterator[EventLine | BadLine]:
         """Yield what is in it."""
+        if any(len(part) > LINE_LIMIT for part in self.parts):
+            yield BadLine(self.number, _TOO_LONG)
+            return
         data = b"\n".join(self.parts)
         found = events_in(data.decode("utf-8", "surrogateescape"))
         for each in found:
@@ -148,6 +176,8 @@ def _goes_on(parts: list[bytes], data: bytes, size: int) -> bool:
 
 def _is_open(parts: list[bytes], data: bytes) -> bool:
     """Return whether more must follow the last line, `data`."""
+    if len(data) > LINE_LIMIT:
+        return False
     if _opens_json(parts[0]):
         return len(parts) == 1 or data[:1] not in (b"}", b"]")
     return _opens_xml(parts[0]) and (len(parts) == 1 or _XML_END not in data)

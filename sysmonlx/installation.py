@@ -10,10 +10,10 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sysmonlx import control, service
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
+from sysmonlx.foreground import stored_form
 from sysmonlx.instance import (
     Report,
     interrupt,
@@ -24,10 +24,11 @@ from sysmonlx.instance import (
     uninterrupted,
 )
 from sysmonlx.lock import daemon_pid, exclusive
+from sysmonlx.metrics import remove
 from sysmonlx.state import Paths, read_file, remove_unfinished
 
-if TYPE_CHECKING:
-    pass
+#: So long the removal of a file may take where its file system may hang, in seconds.
+_REMOVAL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,7 @@ def uninstall(paths: Paths, *, force: bool = False) -> Removal:
             *(paths.programs_file, paths.pid_file, paths.control_socket),
             *(paths.keeper_file, paths.notify_socket),
         )
+        done += _removed_metrics(paths, errors)
         for path in (*_stored_files(paths), *left_behind):
             done += _removed(path, errors)
         for directory in (paths.config_dir, paths.state_dir):
@@ -264,8 +266,22 @@ def uninstall(paths: Paths, *, force: bool = False) -> Removal:
         for directory in (paths.config_dir, paths.run_dir):
             done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
-        done.append(f"Kept {paths.state_dir}: the number of the next event record")
+        what = "the number of the next event record, and the clock of this boot's GUIDs"
+        done.append(f"Kept {paths.state_dir}: {what}")
     return Removal(done, errors)
+
+
+def _removed_metrics(paths: Paths, errors: list[str]) -> list[str]:
+    """Remove what a daemon that was killed has left of its metrics."""
+    policy = stored_form(paths)
+    path = policy.settings.metrics_file if policy else ""
+    try:
+        return [f"Removed {path}"] if path and remove(path, _REMOVAL_S) else []
+    except FileNotFoundError:  # its directory
+        return []
+    except OSError as error:
+        errors.append(f"Cannot remove {path}: {error.strerror}")
+        return []
 
 
 def _removed(path: Path, errors: list[str]) -> list[str]:

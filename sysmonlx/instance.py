@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sysmonlx.errors import CaptureError, InstallError
-from sysmonlx.keeper import READY_VARIABLE
+from sysmonlx.keeper import READY_VARIABLE, leader_is_dead
 from sysmonlx.lock import daemon_pid
 from sysmonlx.state import Paths
 
@@ -30,6 +30,9 @@ _START_TIMEOUT_S = 60.0
 #: So long a daemon may take to show that it is starting.
 _ABANDON_S = 10.0
 _STOP_TIMEOUT_S = 3.0
+#: Pause between two looks at a process that is to end, and how long its last threads
+#: may take to end after its first one.
+_LOOK_S, _GRACE_S = 0.05, 0.3
 _PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
@@ -198,7 +201,7 @@ def stop(paths: Paths, *, force: bool = False) -> bool:
             if pid:
                 stack.callback(os.close, fd)
                 found.append((pid, fd))
-        fds = [fd for _, fd in found]
+        fds = {fd: pid for pid, fd in found}
         for fd in fds:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(fd, signal.SIGTERM)
@@ -222,16 +225,29 @@ def _opened(pid_file: Path) -> tuple[int, int]:
     return 0, -1
 
 
-def _all_end(processes: list[int]) -> bool:
-    """Wait for the end of processes, for so long as a stop may take."""
+def _all_end(processes: dict[int, int]) -> bool:
+    """Wait for the end of processes, descriptor to pid, for as long as a stop may take.
+
+    A process of which nothing is left but threads that hang in the kernel has ended: it
+    holds no lock and does nothing more. Its descriptor does not become readable.
+    """
     deadline = time.monotonic() + _STOP_TIMEOUT_S
-    return all(
-        select.select([each], [], [], max(0.0, deadline - time.monotonic()))[0]
-        for each in processes
-    )
+    left, dead_since = dict(processes), dict[int, float]()
+    while left:
+        ended = select.select([*left], [], [], _LOOK_S)[0]
+        now = time.monotonic()
+        for fd, pid in [*left.items()]:
+            is_dead = fd in ended or (
+                leader_is_dead(pid) and now - dead_since.setdefault(fd, now) > _GRACE_S
+            )
+            if is_dead:
+                del left[fd]
+        if left and now > deadline:
+            return False
+    return True
 
 
-def _kill(paths: Paths, processes: list[int]) -> None:
+def _kill(paths: Paths, processes: dict[int, int]) -> None:
     """Kill processes; with a keeper all of its group: one may be starting just now."""
     keeper = daemon_pid(paths.keeper_file)
     with contextlib.suppress(ProcessLookupError):

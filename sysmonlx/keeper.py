@@ -14,10 +14,11 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from sysmonlx.errors import InstallError, SysmonlxError
 from sysmonlx.lock import PidFile, daemon_pid
+from sysmonlx.rootfiles import make_way
 from sysmonlx.state import Paths
 
 #: The descriptor over which the starter is told that events are captured, or why not.
@@ -33,8 +34,13 @@ WATCHDOG_S, START_S = 30.0, 90.0
 #: As in the unit, see there.
 _OOM_SCORE_ADJUST = "-500"
 _TAKE_OVER_S = 1.0
+#: Pause between two looks at a daemon that is to end, and how long its last threads may
+#: take to end after its first one: they hang in the kernel then, and are left behind.
+_LOOK_S, _GRACE_S = 0.05, 0.3
 #: Descriptors of standard input, output and error.
 _STANDARD = (0, 1, 2)
+#: Field 52 of /proc/PID/stat, counted from the third on.
+_EXIT_CODE = 49
 _FAILED = 12
 _NAME, _DAEMON_NAME = "sysmonlx-keeper", "sysmonlx"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -46,6 +52,47 @@ def is_wanted() -> bool:
     Who runs under a service manager needs no keeper.
     """
     return READY_VARIABLE in os.environ and "NOTIFY_SOCKET" not in os.environ
+
+
+def leader_is_dead(pid: int) -> bool:
+    """Tell whether the first thread of a process has ended, proc_pid_stat(5)."""
+    return _stat_of(pid)[:1] == [b"Z"]
+
+
+def _status_of_dead(pid: int) -> int:
+    """Return the wait status of a process whose first thread has ended."""
+    with contextlib.suppress(IndexError, ValueError):
+        return int(_stat_of(pid)[_EXIT_CODE])
+    return 0
+
+
+def _stat_of(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat from the state on, none without a process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return []
+
+
+class KeeperWatch:
+    """Tells, in the daemon, whether the process still lives that would start it again.
+
+    Under a service manager, or on a terminal, nobody of ours would.
+    """
+
+    def __init__(
+        self, paths: Paths, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        is_kept = environment.get("NOTIFY_SOCKET") == os.fspath(paths.notify_socket)
+        self._is_kept = is_kept
+        self._pid = daemon_pid(paths.keeper_file) if is_kept else 0
+
+    def trouble(self) -> str:
+        """Return what is wrong, in words; empty when nothing is."""
+        if not self._is_kept or self._pid == os.getppid():
+            return ""
+        return "sysmonlx-keeper has ended: nobody starts the service again; -i does"
 
 
 def keep(paths: Paths, run: Callable[[], int]) -> int:
@@ -170,20 +217,35 @@ class _Keeper:
         except OSError as error:
             self._ended = f"could not be started ({error.strerror})"
             return 1, 0.0
-        ended = 0
-        while not ended:
-            self._look(max(0.0, self._beat_at + self._limit_s() - time.monotonic()))
-            if self._hangs():
-                self._send(signal.SIGKILL)
-            ended, raw = os.waitpid(self._child, os.WNOHANG)
+        status = self._wait_for_end()
         self._child = 0
-        status = os.waitstatus_to_exitcode(raw)
         kind = f"by signal {-status}" if status < 0 else f"with status {status}"
         self._ended = f"ended {kind}"
         since = self._ready_at
         return status, 0.0 if since is None else time.monotonic() - since
 
+    def _wait_for_end(self) -> int:
+        """Hear the daemon until it ends; return its status, or minus its signal."""
+        dead_since: float | None = None
+        while True:
+            left_s = self._beat_at + self._limit_s() - time.monotonic()
+            looks_often = self._stopping or dead_since is not None
+            self._look(max(0.0, min(left_s, _LOOK_S) if looks_often else left_s))
+            if self._hangs():
+                self._send(signal.SIGKILL)
+            ended, raw = os.waitpid(self._child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(raw)
+            if not leader_is_dead(self._child):
+                continue
+            dead_since = dead_since or time.monotonic()
+            if time.monotonic() - dead_since > _GRACE_S:
+                return os.waitstatus_to_exitcode(_status_of_dead(self._child))
+
     def _start(self) -> None:
+        with contextlib.suppress(ChildProcessError):  # whose threads hung for long
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         pid = os.fork()
         if pid == 0:
             self._be_the_daemon()
@@ -267,8 +329,7 @@ class _Keeper:
 
 def _listener(paths: Paths) -> socket.socket:
     """Return the socket of sd_notify(3), in a directory of root's."""
-    with contextlib.suppress(OSError):
-        paths.notify_socket.unlink()
+    make_way(paths.notify_socket)
     flags = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     listener = socket.socket(socket.AF_UNIX, flags)
     before = os.umask(0o177)

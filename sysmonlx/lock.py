@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sysmonlx.errors import InstallError
-from sysmonlx.rootfiles import open_file
+from sysmonlx.rootfiles import make_way, open_file
 
 #: struct flock of fcntl(2) with the C library's padding: type, whence, start, length,
 #: pid.
@@ -45,7 +45,11 @@ class PidFile:
 
     def _locked(self) -> int:
         while True:
-            fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
+            try:
+                fd = open_file(self._path, os.O_RDWR | os.O_CREAT)
+            except IsADirectoryError:
+                make_way(self._path)
+                continue
             try:
                 fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

@@ -11,7 +11,10 @@ from sysmonlx.rootfiles import open_directory, replace
 
 
 class MetricsFile:
-    """Writes in a thread: whatever the file system does, nobody waits for it."""
+    """Writes in a thread: whatever the file system does, nobody waits for it.
+
+    The file is there as long as somebody writes it: old counters would look like new.
+    """
 
     def __init__(self) -> None:
         self.trouble = ""
@@ -34,10 +37,15 @@ class MetricsFile:
             return
         self._writing = self._worker.begin(partial(_replace, path, data))
 
-    def end(self) -> None:
-        """Write no more; a thread that hangs is left behind."""
+    def end(self, wait_s: float = 0.0) -> None:
+        """Write no more, and remove the file; a thread that hangs is left behind.
+
+        The removal is waited for, `wait_s` seconds at most.
+        """
         if self._worker is not None:
+            removing = self._worker.begin(partial(_remove, self._path))
             self._worker.end()
+            removing.wait(wait_s)
         self._worker, self._writing, self.trouble = None, None, ""
 
     def _has_ended(self, call: Call[None]) -> bool:
@@ -55,6 +63,33 @@ class MetricsFile:
 
     def _say(self, reason: str | None) -> None:
         self.trouble = f"{self._path}: {reason}"
+
+
+def remove(path: str, wait_s: float) -> bool:
+    """Remove a file that nobody writes any more; return whether it is gone by now."""
+    worker = Worker()
+    removing = worker.begin(partial(_remove, path))
+    worker.end()
+    if not removing.wait(wait_s):
+        return False
+    return removing.result()
+
+
+def _remove(path: str) -> bool:
+    """Remove the file, which lies as in `_replace`; return whether it was there.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    folder, name = os.path.split(path)
+    directory = open_directory(folder)
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(directory)
+    return True
 
 
 def _replace(path: str, data: bytes) -> None:

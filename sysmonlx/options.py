@@ -223,6 +223,7 @@ SETTINGS = (
         "path",
         0,
         0,
-        "File for counters as Prometheus text; empty is none.",
+        "File for counters as Prometheus text, there while the service runs; empty is"
+        " none.",
     ),
 )

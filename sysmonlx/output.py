@@ -13,7 +13,6 @@ from sysmonlx.render import Event, Renderer
 from sysmonlx.ruleset import Settings
 from sysmonlx.sinks import FileSink, Sink, StdoutSink, SyslogSink
 from sysmonlx.state import RecordIds
-from sysmonlx.tally import tally
 
 Watcher = Callable[[int, Sequence[str]], None]
 
@@ -126,7 +125,7 @@ class Output:
             raise error
         events = self._batch.copy()
         self._batch.clear()
-        tally(self.counts, map(_event_id, events))
+        self.counts.update(map(_event_id, events))
         for start in range(0, len(events), _TOGETHER):
             self._write(events[start : start + _TOGETHER])
         if not events:

@@ -32,7 +32,6 @@ from sysmonlx.output import Output
 from sysmonlx.process import NO_LAUNCH, Launch, Process
 from sysmonlx.processes import ProcessTable
 from sysmonlx.rules import Decide, Rules
-from sysmonlx.tally import tally
 from sysmonlx.texts import UNKNOWN
 
 _HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
@@ -218,7 +217,7 @@ class Pipeline:
             except Exception as error:  # one record, whatever it is, ends nobody
                 self.account.lose_record(data, error)
         self._hasher.unexpect()
-        tally(self.account.received, map(_type_of, filter(None, records)))
+        self.account.received.update(map(_type_of, filter(None, records)))
         self._processes.trim()
 
     def _open_early(self, records: Sequence[bytes]) -> None:

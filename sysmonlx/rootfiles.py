@@ -325,6 +325,36 @@ def replace(directory: int, name: str, data: bytes, mode: int = 0o600) -> None:
         raise
 
 
+def make_way(path: str | os.PathLike[str]) -> str:
+    """Free a name in a directory of root's; what is no directory is removed.
+
+    A directory that holds something gets another name beside it.
+
+    Returns:
+        What was moved, and where to, in words; empty when nothing was.
+
+    Raises:
+        OSError: the name cannot be had.
+    """
+    directory, name = os.path.split(os.fspath(path))
+    parent = open_directory(directory)
+    try:
+        try:
+            os.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            return ""
+        except IsADirectoryError:
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=parent)
+                return ""
+            moved = f"{name}.moved-{os.urandom(4).hex()}"
+            os.rename(name, moved, src_dir_fd=parent, dst_dir_fd=parent)
+            return f"{path} was a directory: moved to {moved}"
+    finally:
+        os.close(parent)
+    return ""
+
+
 def write_typed(path: str, data: bytes) -> None:
     """Write a file that the administrator named on the command line.
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from sysmonlx import service
+from sysmonlx import control, service
 from sysmonlx.lock import daemon_pid
-from sysmonlx.ruleset import Settings
+from sysmonlx.ruleset import FORM, Settings
 from sysmonlx.state import Paths
 
 _LOG_SOCKET = "/dev/log"
@@ -24,6 +24,20 @@ def why_it_is_silent(paths: Paths) -> str:
     if paths.config_file.exists() or paths.policy_file.exists():
         return "Error: Sysmon is installed and does not run: -service starts it"
     return ""
+
+
+def why_it_is_strange(paths: Paths) -> str:
+    """Return why a daemon that answers cannot be told what we mean; "" when it can.
+
+    After an upgrade the daemon of the version before runs until it is replaced.
+
+    Raises:
+        ControlError: it does not answer.
+    """
+    form = control.request(paths.control_socket, {"do": "pid"}).get("form")
+    if form == FORM:
+        return ""
+    return "The daemon that runs is of another version: -i replaces it"
 
 
 def destinations(settings: Settings) -> list[str]:

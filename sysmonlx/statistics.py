@@ -28,6 +28,8 @@ _PLAIN = (
 )
 #: Terms that are single numbers, in the order in which they are shown.
 _KERNEL_TERMS = ("seen", "filtered_in_kernel", "left_out", "submitted", "received")
+#: So long the removal of the metrics may take, in seconds, before it is given up.
+_REMOVAL_S = 0.5
 _EVENT_TERMS = ("received", "emitted", "filtered", "waiting")
 
 
@@ -162,6 +164,10 @@ class Statistics:
         self._metrics.write(path, prometheus(self.collect()).encode())
         self._tell(self._metrics.trouble)
 
+    def close(self) -> None:
+        """Remove the metrics: what ends counts no more."""
+        self._metrics.end(_REMOVAL_S)
+
     def _tell(self, trouble: str) -> None:
         """Report by an event why there are no metrics; the same reason only once."""
         if trouble in ("", self._told):
@@ -171,9 +177,10 @@ class Statistics:
         pipeline.report(ERROR.id, (pipeline.utc_now(), "MetricsFile", trouble))
 
     def troubles(self) -> list[str]:
-        """Return why sinks and the metrics are not written at present."""
-        metrics = self._metrics.trouble
-        return [*self._daemon.output.troubles(), *([metrics] if metrics else [])]
+        """Return why sinks and the metrics are not written at present, and the like."""
+        daemon = self._daemon
+        others = (daemon.refused, self._metrics.trouble, daemon.keeper.trouble())
+        return [*daemon.output.troubles(), *filter(None, others)]
 
 
 def rss_bytes() -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from kernel.hungfs import HungFs, mounted
+from kernel.installed import Installation
 from kernel.running import EVERYTHING, REPOSITORY, Daemon, Event, wait_until
 
 from sysmonlx.lock import PidFile, daemon_pid
@@ -194,6 +195,50 @@ def hangs(thread: str) -> bool:
         return False
 
 
+@pytest.fixture
+def on_hung_file(fs: HungFs, place: Installation) -> Installation:
+    """An installation that writes to a file which hangs."""
+    log = fs.path / "log"
+    place.config.write_text(place.config.read_text().replace(f"{place.log}", f"{log}"))
+    assert place.call("-i", os.fspath(place.config)).returncode == 0
+    fs.hang("write")
+    subprocess.run(["/bin/true"], check=True)
+    wait_until(lambda: thread_hangs_in(place.pid))
+    return place
+
+
+def thread_hangs_in(pid: int) -> bool:
+    files = Path(f"/proc/{pid}/task").glob("*/wchan")
+    return any("request_wait" in each.read_text() for each in files)
+
+
+def test_file_that_hangs_delays_no_removal(
+    fs: HungFs, on_hung_file: Installation
+) -> None:
+    pid = on_hung_file.pid
+    removed = on_hung_file.call("-u")
+    assert (removed.returncode, removed.stderr) == (0, "")
+    assert not on_hung_file.keeper
+    assert thread_hangs_in(pid)  # that alone is left
+    fs.answer()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_daemon_whose_thread_hangs_is_replaced(
+    fs: HungFs, on_hung_file: Installation, number: signal.Signals
+) -> None:
+    place, pid = on_hung_file, on_hung_file.pid
+    if number == signal.SIGKILL:
+        os.kill(pid, number)
+        wait_until(lambda: place.pid != pid)
+    place.write_config(EVERYTHING)
+    place.install()
+    assert place.pid != pid
+    assert thread_hangs_in(pid)
+    assert place.run(["/bin/true", "again"])[1]
+    fs.answer()
+
+
 def test_closing_that_hangs_stops_nobody(fs: HungFs) -> None:
     sink = FileSink(str(fs.path / "log"))
     sink.write(numbered(0, 5), 0)
@@ -250,9 +295,10 @@ def test_metrics_that_hang_are_told_and_go_on(fs: HungFs) -> None:
     wait_until(lambda: says(f"{path}: does not answer"))
     fs.answer()
     wait_until(lambda: says(""))
+    assert Path(path).read_bytes() == b"new\n"
     metrics.end()
     wait_until(lambda: threads() <= before)
-    assert Path(path).read_bytes() == b"new\n"
+    assert not Path(path).exists()
 
 
 def test_interrupt_ends_the_wait_for_a_configuration_that_hangs(fs: HungFs) -> None:

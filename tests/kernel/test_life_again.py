@@ -83,6 +83,8 @@ def test_daemon_whose_keeper_was_killed_goes_on_and_can_be_replaced(
     wait_until(lambda: not installed.keeper)
     assert installed.run(["/bin/true", "alone"])[1]
     assert installed.pid == first
+    told = "trouble: sysmonlx-keeper has ended: nobody starts the service again"
+    assert told in installed.call("-stats").stdout
     installed.install()
     assert installed.keeper
     assert daemons_below(installed.root) == [installed.pid]
@@ -178,6 +180,36 @@ def test_start_over_the_state_of_version_0_1_0(place: Installation) -> None:
     warned = place.call("-c", os.fspath(place.paths.config_file))
     assert warned.returncode == 0
     assert "Budget is no share of a core any more: 20 counts as 1" in warned.stdout
+
+
+def test_configuration_that_was_mended_is_taken_without_being_told(
+    installed: Installation,
+) -> None:
+    installed.terminate()
+    good = installed.paths.config_file.read_bytes()
+    installed.paths.config_file.write_bytes(b"<Sysmon")
+    assert installed.call("-service").returncode == 0
+    installed.follow()
+    assert "before this one is in force" in installed.call("-stats").stdout
+    count = len(installed.configurations())
+    installed.paths.config_file.write_bytes(good + b"\n")
+    wait_until(lambda: len(installed.configurations()) > count)
+    digest = hashlib.sha256(good + b"\n").hexdigest()
+    assert digest in installed.configurations()[-1][1]
+    assert "in force" not in installed.call("-stats").stdout
+
+
+@pytest.mark.parametrize("name", ["control.sock", "notify.sock", "sysmonlx.pid"])
+def test_directories_in_the_place_of_runtime_files_hinder_no_start(
+    installed: Installation, name: str
+) -> None:
+    installed.terminate()
+    wait_until(lambda: not installed.keeper)
+    (installed.paths.run_dir / name / "inner").mkdir(parents=True)
+    assert installed.call("-service").returncode == 0
+    installed.follow()
+    assert installed.run(["/bin/true", "all-the-same"])[1]
+    assert installed.call("-u").returncode == 0
 
 
 # --- where the events arrive

@@ -7,6 +7,7 @@ from sysmonlx.arguments import (
     Action,
     check_before_action,
     check_before_root,
+    check_company,
     parse,
 )
 from sysmonlx.errors import UsageError
@@ -211,3 +212,37 @@ def test_refused_before_the_action(words: str, text: str, show_usage: bool) -> N
 @pytest.mark.parametrize("words", ["-u", "-u FORCE", "-c --", "-c f", "-i -h md5"])
 def test_not_refused_before_the_action(words: str) -> None:
     check_before_action(parse(words.split()))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-t", "-u"], "-t goes with -i, or stands alone."),
+        (["-c", "a.xml", "-t", "verbose"], "-t goes with -i, or stands alone."),
+        (["-t", "-stats"], "-t goes with -i, or stands alone."),
+        (["-service", "-u"], "-service goes with no other action than -i."),
+        (["-c", "-service"], "-service goes with no other action than -i."),
+        (["-test", "a.xml", "-service"], "-service goes with no other action than -i."),
+        (["-u", "-lax"], "-lax goes with -i, -c and -test."),
+        (["-lax", "-stats"], "-lax goes with -i, -c and -test."),
+    ],
+)
+def test_switches_that_contradict_each_other_are_refused(
+    words: list[str], text: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_company(parse(words))
+    assert str(refused.value) == text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-t"],
+        ["-t", "-i", "a.xml"],
+        ["-i", "a.xml", "-service"],
+        ["-test", "a.xml", "-lax"],
+    ],
+)
+def test_switches_that_go_together_are_taken(words: list[str]) -> None:
+    check_company(parse(words))

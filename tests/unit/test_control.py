@@ -198,3 +198,20 @@ def test_path_that_is_too_long_is_an_error_with_its_reason(tmp_path: Path) -> No
     path = tmp_path / ("x" * 120)
     with pytest.raises(ControlError, match="too long"):
         ControlServer(path, answer)
+
+
+@pytest.mark.parametrize("holds", [(), ("something",)])
+def test_directory_in_the_place_of_the_socket_makes_way(
+    tmp_path: Path, holds: tuple[str, ...]
+) -> None:
+    path = tmp_path / "control.sock"
+    path.mkdir()
+    for name in holds:
+        (path / name).touch()
+    server = ControlServer(path, answer)
+    assert stat.S_ISSOCK(path.stat().st_mode)
+    server.close()
+    moved = [*tmp_path.iterdir()]
+    assert [each.name for each in moved for each in each.iterdir()] == [*holds]
+    told = f"{path} was a directory: moved to {moved[0].name}" if moved else ""
+    assert server.moved == told

@@ -19,7 +19,7 @@ import pytest
 
 from sysmonlx import instance
 from sysmonlx.errors import InstallError
-from sysmonlx.keeper import PAUSES_S, READY_VARIABLE
+from sysmonlx.keeper import PAUSES_S, READY_VARIABLE, KeeperWatch
 from sysmonlx.lock import daemon_pid
 from sysmonlx.state import Paths
 
@@ -367,3 +367,11 @@ def test_keeper_leaves_to_another_daemon(kept: Kept) -> None:
 
 def test_pauses_are_bounded() -> None:
     assert all(after > before for before, after in itertools.pairwise(PAUSES_S))
+
+
+def test_daemon_tells_that_its_keeper_has_ended(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    kept = {"NOTIFY_SOCKET": f"{paths.notify_socket}"}
+    assert "sysmonlx-keeper has ended" in KeeperWatch(paths, kept).trouble()
+    assert KeeperWatch(paths, {"NOTIFY_SOCKET": "/run/systemd/notify"}).trouble() == ""
+    assert KeeperWatch(paths, {}).trouble() == ""

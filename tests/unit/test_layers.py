@@ -23,7 +23,7 @@ PURE = """
     conditions config decode enrich enrich_file enrich_network escape eventlines
     eventpage eventtext filtering helptext hooks kernelbits kernelfields kernelrules
     launches lint listing literals losses manual offline optionreader optionvalues
-    process processes pysource remarks render rules schema sieve tally templates
+    process processes pysource remarks render rules schema sieve templates
     terminal texts trace traceline validation xmltext xsd
 """
 SYSTEM = """
@@ -36,7 +36,7 @@ SYSTEM = """
 WIRING = """
     __init__ __main__ capture census cli commands control counters daemon floods
     foreground guard health installation instance keeper kernel kernelfilter output
-    pipeline reading reload situation statistics
+    pipeline reading reload secondtry situation statistics
 """
 LAYERS = {
     name: number

@@ -114,3 +114,11 @@ def test_without_a_directory_nobody_is_kept_out(tmp_path: Path) -> None:
     with exclusive(tmp_path / "none"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_directory_in_the_place_of_the_file_makes_way(tmp_path: Path) -> None:
+    path = tmp_path / "a.pid"
+    (path / "inner").mkdir(parents=True)
+    lock = PidFile(path)
+    assert path.read_text() == f"{os.getpid()}\n"
+    lock.close()

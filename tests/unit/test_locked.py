@@ -62,7 +62,7 @@ def test_every_run_time_requirement_has_an_upper_bound() -> None:
 
 def test_makefile_installs_packages_with_hashes_only() -> None:
     text = (REPOSITORY / "Makefile").read_text().replace("\\\n", " ")
-    calls = re.findall(r"-m pip (?:install|wheel).*", text)
+    calls = re.findall(r"-m pip (?:install|wheel|download).*", text)
     assert calls
     for call in calls:
         assert "--require-hashes" in call or "--no-index" in call, call

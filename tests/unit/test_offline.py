@@ -3,16 +3,26 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reference
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sysmonlx import eventlines
 from sysmonlx.catalogue import EVENT_BY_ID, EVENTS
 from sysmonlx.config import read_policy
-from sysmonlx.eventlines import BadLine, EventLine, read_events
+from sysmonlx.eventlines import (
+    LINE_LIMIT,
+    BadLine,
+    EventLine,
+    bounded_lines,
+    read_events,
+)
 from sysmonlx.offline import run
 from sysmonlx.render import Renderer
 from sysmonlx.ruleset import Policy
@@ -300,3 +310,52 @@ def test_the_generated_functions_can_be_printed() -> None:
     assert summary.endswith("\tdefault\n")
     lines = (begin + functions).splitlines()
     compile("\n".join(line.removeprefix("# ") for line in lines), "source", "exec")
+
+
+class Endless(io.RawIOBase):
+    """A file of zeroes without end, as /dev/zero is; counts what is read."""
+
+    taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:] = bytes(len(buffer))
+        self.taken += len(buffer)
+        return len(buffer)
+
+
+def test_line_without_end_ends_the_input_in_bounded_memory() -> None:
+    endless, out = Endless(), io.StringIO()
+    tracemalloc.start()
+    try:
+        lines = bounded_lines(io.BufferedReader(endless))
+        assert run(policy(), "c.xml", lines, out) == 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    (told,) = (each for each in out.getvalue().splitlines() if "input line" in each)
+    assert told.startswith("# input line 1: longer than 16 MiB: not read")
+    assert peak < 4 * LINE_LIMIT
+    assert endless.taken < 2 << 30
+
+
+def test_lines_around_one_that_is_too_long_are_read() -> None:
+    event = RECORDED[0]
+    data = event + b"x" * (LINE_LIMIT + 1) + b"\n" + event
+    found = [*read_events(bounded_lines(io.BytesIO(data)))]
+    assert [each.line for each in found] == [1, 2, 3]
+    assert [isinstance(each, EventLine) for each in found] == [True, False, True]
+
+
+@given(st.lists(st.binary(max_size=9)), st.integers(1, 6), st.integers(1, 3))
+def test_lines_of_a_file_are_as_they_are_or_longer_than_the_limit(
+    parts: list[bytes], limit: int, part: int
+) -> None:
+    data = b"\n".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eventlines, "LINE_LIMIT", limit)
+        patch.setattr(eventlines, "_PART", part)
+        found = [*bounded_lines(io.BytesIO(data))]
+    assert found == [line[: limit + 1] for line in io.BytesIO(data)]

@@ -423,6 +423,26 @@ def test_metrics_without_a_thread_are_tried_again(
     assert metrics.trouble == ""
 
 
+def test_metrics_go_with_who_writes_them(path: Path) -> None:
+    metrics = MetricsFile()
+    metrics.write(str(path), b"one")
+    wait_until_is_file(path)
+    other = path.with_name("other")
+    metrics.write(str(other), b"two")
+    wait_until_is_file(other)
+    assert not path.exists()
+    metrics.end(5)
+    assert not other.exists()
+    MetricsFile().end(5)
+
+
+def wait_until_is_file(path: Path) -> None:
+    deadline = time.monotonic() + 5
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert path.is_file()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: changes owners")
 def test_planted_link_is_refused_at_once_and_after_rotation(tmp_path: Path) -> None:
     victim, log = tmp_path / "victim", tmp_path / "log"

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from sysmonlx import control
 from sysmonlx.lock import PidFile
-from sysmonlx.ruleset import Settings
-from sysmonlx.situation import advice, destinations, why_it_is_silent
+from sysmonlx.ruleset import FORM, Settings
+from sysmonlx.situation import (
+    advice,
+    destinations,
+    why_it_is_silent,
+    why_it_is_strange,
+)
 from sysmonlx.state import Paths
 
 
@@ -91,3 +97,22 @@ def test_sink_in_trouble_is_said_to_get_nothing(trouble: str) -> None:
 def test_other_trouble_is_told_as_it_is() -> None:
     for text in ("the built-in rules are in force", "Cannot keep the record id: x"):
         assert advice(text) == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"pid": 1, "form": FORM}, ""),
+        ({"pid": 1}, "The daemon that runs is of another version: -i replaces it"),
+        (
+            {"pid": 1, "form": FORM + 1},
+            "The daemon that runs is of another version: -i replaces it",
+        ),
+    ],
+    ids=["same", "0.1.0", "later"],
+)
+def test_daemon_of_another_version_is_told(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, answer: dict[str, int], text: str
+) -> None:
+    monkeypatch.setattr(control, "request", lambda *_: answer)
+    assert why_it_is_strange(paths) == text

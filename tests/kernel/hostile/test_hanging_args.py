@@ -44,6 +44,20 @@ def hanging(form: str, mount_point: Path) -> Iterator[int]:
         process.stdout.close()
 
 
+def hangs_who_reads(pid: int) -> bool:
+    """Tell whether a reader of a process's arguments waits, whoever that is."""
+    command = ["/bin/cat", f"/proc/{pid}/cmdline"]
+    reader = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        reader.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        reader.kill()
+        reader.wait()
+    return False
+
+
 def started(daemon: Callable[..., Daemon]) -> tuple[Daemon, float]:
     """Start a daemon; how long it took, in seconds."""
     begin_s = time.monotonic()
@@ -70,7 +84,9 @@ def test_start_and_scan_take_as_long_as_ever(
     daemon: Callable[..., Daemon], tmp_path: Path, form: str
 ) -> None:
     _, usual_s = started(daemon)
-    with hanging(form, tmp_path / "mnt"), hanging(form, tmp_path / "other"):
+    first, second = tmp_path / "mnt", tmp_path / "other"
+    with hanging(form, first) as pid, hanging(form, second) as other:
+        assert hangs_who_reads(pid) == hangs_who_reads(other) == (form == "lock")
         watch, took_s = started(daemon)
         assert took_s < usual_s + 1
         lose_records(watch)
@@ -79,9 +95,12 @@ def test_start_and_scan_take_as_long_as_ever(
         os.waitpid(os.posix_spawn("/bin/true", ["true", marker], {}), 0)
         watch.wait_for(lambda event: event.get("CommandLine") == f"true {marker}")
         assert time.monotonic() - begin_s < SOON_S
+        unknown = watch.stats()["unknown_values"]
+        assert form == "page" or unknown["Command lines: no answer in time"] > 0
         begin_s = time.monotonic()
         watch.stop()
         assert time.monotonic() - begin_s < SOON_S
+        assert hangs_who_reads(pid) == (form == "lock")  # and did so all the time
 
 
 def test_arguments_show_as_far_as_they_can_be_read(

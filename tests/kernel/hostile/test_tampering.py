@@ -178,11 +178,28 @@ def test_foreign_rules_do_not_stay(running: Daemon, tmp_path: Path) -> None:
     assert event["filtered_in"] == "kernel"
 
 
-def test_rules_that_were_removed_come_back(running: Daemon) -> None:
+def discarded_files(daemon: Daemon) -> int:
+    """Return how many new files the rules in the kernel have discarded so far."""
+    stats = daemon.stats()
+    record = stats["events"]["11"]["record"]
+    return int(stats["records"][record]["filtered_in_kernel"])
+
+
+def test_rules_that_were_removed_come_back(running: Daemon, tmp_path: Path) -> None:
     begin = last(running)
+    before = put_right(running).get("rules put in force again", 0)
     with map_of(running, "filter_rules") as outer:
         library().bpf_map_delete_elem(outer, bytes(4))
-    assert "were removed" in told(running, "Rules", begin)["Description"]
+        assert "were removed" in told(running, "Rules", begin)["Description"]
+        value = ctypes.create_string_buffer(4)
+        library().bpf_map_lookup_elem(outer, bytes(4), value)  # raises where none is
+    assert put_right(running)["rules put in force again"] == before + 1
+    discarded = discarded_files(running)
+    touch(tmp_path / "other-2")
+    touch(tmp_path / "wanted-2")
+    names = {e.get("TargetFilename", "") for e in running.settle()}
+    assert os.fspath(tmp_path / "wanted-2") in names
+    assert discarded_files(running) > discarded
 
 
 def test_rules_in_force_cannot_be_written(running: Daemon) -> None:
@@ -202,13 +219,33 @@ def test_constants_cannot_be_written(running: Daemon) -> None:
             library().bpf_map_update_elem(fd, bytes(4), nothing, 0)
 
 
+def values_of(fd: int) -> list[int]:
+    """Return the values of a map of users; others may change it meanwhile."""
+    found: list[int] = []
+    key: bytes | None = None
+    following, value = ctypes.create_string_buffer(16), ctypes.create_string_buffer(8)
+    for _ in range(1000):
+        if library().bpf_map_get_next_key(fd, key, following) != 0:
+            break
+        key = following.raw
+        with suppress(LibbpfError):  # removed meanwhile
+            library().bpf_map_lookup_elem(fd, key, value)
+            found.append(struct.unpack("=Q", value.raw)[0])
+    return found
+
+
 def test_what_the_rules_say_of_a_user_is_put_right(running: Daemon) -> None:
     begin = last(running)
     with map_of(running, "filter_users") as fd:
+        before = values_of(fd)
         key = ctypes.create_string_buffer(16)
         library().bpf_map_get_next_key(fd, None, key)
         library().bpf_map_update_elem(fd, key.raw, struct.pack("=Q", 0xDEAD), 0)
-    assert "of user" in told(running, "Rules", begin)["Description"]
+        assert 0xDEAD in values_of(fd)
+        assert "of user" in told(running, "Rules", begin)["Description"]
+        after = values_of(fd)
+    assert 0xDEAD not in after
+    assert {*before} == {*after}
 
 
 def test_a_process_that_names_itself_the_daemon_is_seen(running: Daemon) -> None:

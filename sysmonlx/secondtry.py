@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""When a configuration that was refused at the start is tried once more, by itself.
+
+The daemon runs with less then: the configuration before, defaults or built-in rules.
+Somebody who mends the file need not think of telling it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+#: Seconds between two tries at least, and between the start and the first.
+LEAST_S = 10.0
+
+#: Device, inode, size, and times of change of a file.
+_Signature = tuple[int, int, int, int, int]
+
+
+class SecondTry:
+    """Watches one file; a look costs one stat(2)."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._tried: _Signature | None = None
+        self._next_s = clock() + LEAST_S
+
+    def is_due(self) -> bool:
+        """Tell whether to try the file now: once as it is, then when it has changed.
+
+        A caller that is told so tries it; the answer is no for a while then.
+        """
+        now_s = self._clock()
+        if now_s < self._next_s:
+            return False
+        found = _signature(self._path)
+        if found in (None, self._tried):
+            return False
+        self._tried, self._next_s = found, now_s + LEAST_S
+        return True
+
+
+def _signature(path: Path) -> _Signature | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return (found.st_dev, found.st_ino, found.st_size, *times)
