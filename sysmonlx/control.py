@@ -34,6 +34,22 @@ _CONNECT_RETRY_S = 0.01
 _NONSENSE = (ValueError, RecursionError, MemoryError)
 
 
+class Later:
+    """The answer to a request that is not known yet; nobody waits for it here."""
+
+    def __init__(self) -> None:
+        self._reply: Callable[[Callable[[], Message]], None] | None = None
+
+    def bind(self, reply: Callable[[Callable[[], Message]], None]) -> None:
+        """Have `reply` called with what makes the answer, once."""
+        self._reply = reply
+
+    def settle(self, make: Callable[[], Message]) -> None:
+        """Let `make` return the answer, or raise why there is none."""
+        if self._reply is not None:
+            self._reply(make)
+
+
 @dataclass(eq=False, slots=True)
 class _Peer:
     """One connection: what it has sent, then what is left of its answer."""
@@ -42,6 +58,7 @@ class _Peer:
     deadline_s: float
     received: bytearray = field(default_factory=bytearray)
     answer: memoryview | None = None
+    waits: bool = False
 
 
 class ControlServer:
@@ -51,7 +68,9 @@ class ControlServer:
     served without waiting, and `serve` does that. `expire` ends those that are slow.
     """
 
-    def __init__(self, path: Path, answer: Callable[[Message], Message]) -> None:
+    def __init__(
+        self, path: Path, answer: Callable[[Message], Message | Later]
+    ) -> None:
         self._path = path
         self._answer = answer
         self._socket, self.moved = _listening_at(path)
@@ -125,7 +144,34 @@ class ControlServer:
         except _NONSENSE as error:
             raise ConnectionError("not a request") from error
         peer.received = bytearray()
-        data = json.dumps(self._answered(message)).encode() + b"\n"
+        answer = _made(lambda: self._answer(message))
+        if isinstance(answer, Later):
+            self._let_wait(peer, answer)
+        else:
+            self._begin_answer(peer, answer)
+
+    def _let_wait(self, peer: _Peer, later: Later) -> None:
+        """Leave a peer alone until its answer is known; it may hang up meanwhile."""
+        peer.waits, peer.deadline_s = True, float("inf")
+        fd = peer.connection.fileno()
+
+        def reply(make: Callable[[], Message]) -> None:
+            answer = _made(make)
+            if self._peers.get(fd) is not peer:
+                return
+            try:
+                self._epoll.register(fd, select.EPOLLOUT)
+                self._begin_answer(peer, answer)
+            except OSError:
+                self._drop(peer)
+            else:
+                self._serve_peer(peer)  # the daemon may be about to end
+
+        later.bind(reply)
+        self._epoll.unregister(fd)
+
+    def _begin_answer(self, peer: _Peer, answer: Message | Later) -> None:
+        data = json.dumps(answer).encode() + b"\n"
         peer.answer = memoryview(data)
         peer.deadline_s = time.monotonic() + _PEER_TIMEOUT_S
         self._epoll.modify(peer.connection.fileno(), select.EPOLLOUT)
@@ -145,16 +191,6 @@ class ControlServer:
             self._epoll.unregister(fd)
         peer.connection.close()
 
-    def _answered(self, message: Message) -> Message:
-        try:
-            return {"ok": True, **self._answer(message)}
-        except SysmonlxError as error:
-            return {"ok": False, "error": str(error)}
-        except Exception as error:
-            # Whatever goes wrong with a request is no reason to stop the capture.
-            text = f"The daemon failed: {type(error).__name__}: {error}"
-            return {"ok": False, "error": text}
-
     def close(self) -> None:
         """Stop listening, drop all peers and remove the socket."""
         for peer in tuple(self._peers.values()):
@@ -163,6 +199,19 @@ class ControlServer:
         self._socket.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
+
+
+def _made(make: Callable[[], Message | Later]) -> Message | Later:
+    """Return the answer, or that there is none and why."""
+    try:
+        answer = make()
+        return answer if isinstance(answer, Later) else {"ok": True, **answer}
+    except SysmonlxError as error:
+        return {"ok": False, "error": str(error)}
+    except Exception as error:
+        # Whatever goes wrong with a request is no reason to stop the capture.
+        text = f"The daemon failed: {type(error).__name__}: {error}"
+        return {"ok": False, "error": text}
 
 
 def _listening_at(path: Path) -> tuple[socket.socket, str]:
@@ -189,7 +238,7 @@ def _listening_at(path: Path) -> tuple[socket.socket, str]:
 
 def _by_patience(peer: _Peer) -> tuple[bool, float]:
     """Order peers: first those that are not being answered, the oldest of them."""
-    return peer.answer is not None, peer.deadline_s
+    return peer.waits or peer.answer is not None, peer.deadline_s
 
 
 def request(path: Path, message: Message) -> Message:

@@ -16,13 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sysmonlx import __version__, capabilities, inode, memory, service
+from sysmonlx import __version__, capabilities, compilation, inode, memory, service
 from sysmonlx.aside import Aside
 from sysmonlx.capture import Capture
 from sysmonlx.catalogue import SCHEMA_VERSION
 from sysmonlx.census import Census
 from sysmonlx.commandlines import CommandLines
-from sysmonlx.control import ControlServer, Message
+from sysmonlx.compilation import Compiled, compile_at_start
+from sysmonlx.control import ControlServer, Later, Message
 from sysmonlx.enrich import Context
 from sysmonlx.errors import ControlError
 from sysmonlx.guard import Guard
@@ -53,6 +54,7 @@ from sysmonlx.state import (
     measure_boot_offset,
 )
 from sysmonlx.statistics import Statistics
+from sysmonlx.updates import Files, Updates
 from sysmonlx.users import Users
 
 if TYPE_CHECKING:
@@ -104,7 +106,8 @@ class Daemon:
 
     def __init__(self, policy: Policy, options: Options) -> None:
         self.options = options
-        self._in_force = InForce(policy, compile_rules(policy.ruleset))
+        elements = policy.ruleset.elements
+        self._in_force = InForce(policy, compile_rules(policy.ruleset), len(elements))
         self._stopping = False
         self._hang_up = False
         self._quiet = 0
@@ -147,14 +150,17 @@ class Daemon:
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_hang_up)
-        hooks, rules = self._in_force.hooks(), self._in_force.rules
+        hooks = self._in_force.hooks()
         self.capture.load(hooks)
+        self.filter = KernelFilter(self.capture.maps, self.capture.btf)
+        made = compile_at_start(self.policy, self.filter.form)
+        self._in_force = InForce(made.policy, made.rules, made.elements)
         self._make_pipeline()
         self.census.look()
         self.capture.attach_processes()
         self.census.look()
-        self.reload.tell_kernel(self.policy.settings, rules)
-        self.filter.install(rules, self.users.names)
+        self.reload.tell_kernel(self.policy.settings, made.rules)
+        self.filter.begin(made.kernel, made.rules.can_emit, self.users.names)
         self.capture.want(hooks)
         self._listen()
         if self.options.drops_capabilities:
@@ -209,7 +215,6 @@ class Daemon:
             self.capture.mark_known,
         )
         self.pipeline.use_rules(self._in_force.rules)
-        self.filter = KernelFilter(self.capture.maps, self.capture.btf)
         self.health = Health(
             self.capture,
             self.pipeline,
@@ -253,6 +258,7 @@ class Daemon:
         self._handle(self.capture.ring.fileno(), _nothing)  # `_work` reads it
         self._handle(self.hasher.fileno(), self.pipeline.take_hashes)
         self._handle(self._wake_read, self._drain_signals)
+        self.updates = Updates(self._handle, self._forget, self._put)
         if self.options.keeps_state:
             self._listen_to_commands()
 
@@ -271,6 +277,10 @@ class Daemon:
         """Call `handler` whenever `fd` is readable; it reads all that is there."""
         self._handlers[fd] = handler
         self._epoll.register(fd, select.EPOLLIN)
+
+    def _forget(self, fd: int) -> None:
+        del self._handlers[fd]
+        self._epoll.unregister(fd)
 
     def _drain_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -307,8 +317,7 @@ class Daemon:
     def run(self) -> None:
         """Work until a signal says stop; then drain, report and close."""
         self.capture.keep()
-        memory.give_back()
-        gc.freeze()
+        forget_before()  # the start took more than what is left of it
         gc.disable()
         next_chores = 0.0
         has_more = False
@@ -405,6 +414,7 @@ class Daemon:
         self._tell_users()
         if self._control is not None:
             self._control.expire()
+        self.updates.expire()
 
     def _renew_names(self) -> None:
         """Look at the files of names; while nothing happens that can wait a little."""
@@ -459,9 +469,12 @@ class Daemon:
             with contextlib.suppress(OSError):
                 self._children.append(run_again("-c", path))
 
-    def _answer(self, message: Message) -> Message:
+    def _answer(self, message: Message) -> Message | Later:
         if message.get("do") == "reload":
-            return self._reload(message)
+            text, files = _new_policy(message, self.options.paths)
+            return self.updates.begin(
+                partial(compilation.begin, text, self.filter.form), files
+            )
         if message.get("do") == "stats":
             return {"stats": self.statistics.collect()}
         if message.get("do") == "pid":
@@ -473,12 +486,12 @@ class Daemon:
             return self.report()
         raise ControlError("The daemon does not know this request")
 
-    def _reload(self, message: Message) -> Message:
+    def _put(self, made: Compiled, files: Files) -> Message:
         """Put a new policy in force: the programs stay attached meanwhile."""
-        policy, files = _new_policy(message, self.options.paths)
+        policy = made.policy
         self._work()
         self._manager.beat()
-        self._in_force, troubles = self.reload.put(self._in_force, policy, files)
+        self._in_force, troubles = self.reload.put(self._in_force, made, files)
         now, name = self.pipeline.utc_now(), policy.source or "-"
         self.pipeline.report(_CONFIG, (now, name, policy.digest_text()))
         for text in troubles:
@@ -501,7 +514,7 @@ class Daemon:
 
     def status(self) -> str:
         """Return what is in force and what is wrong, for `systemctl status`."""
-        count = len(self.policy.ruleset.elements)
+        count = self._in_force.elements
         name = self.policy.source or "the built-in defaults"
         return "; ".join((f"{name} ({count} event rules)", *self._trouble()))
 
@@ -517,6 +530,7 @@ class Daemon:
 
     def _stop(self) -> None:
         service.notify("STOPPING=1")
+        self.updates.end("The daemon is being stopped")
         self.capture.detach_all()
         deadline = time.monotonic() + _DRAIN_S
         while self.capture.ring.fill() > 0 and time.monotonic() < deadline:
@@ -560,22 +574,21 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-def _new_policy(message: Message, paths: Paths) -> tuple[Policy, dict[Path, bytes]]:
+def _new_policy(message: Message, paths: Paths) -> tuple[str, dict[Path, bytes]]:
     """Return the policy of a request, and what is to be stored, by file.
 
     The configuration file comes last. A start that finds it older than the policy
     reads it again: an update that a power failure cuts short has not happened.
 
     Raises:
-        ControlError: the request has no policy that can be used.
+        ControlError: the request has no policy.
     """
     try:
         text = str(message["policy"])
-        policy = Policy.from_json(text)
-    except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+        files = {paths.policy_file: text.encode()}
+    except (KeyError, UnicodeEncodeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ControlError(f"The request is malformed: {reason}") from error
-    files = {paths.policy_file: text.encode()}
     for name, path in (
         ("command_line", paths.command_line_file),
         ("config", paths.config_file),
@@ -583,4 +596,4 @@ def _new_policy(message: Message, paths: Paths) -> tuple[Policy, dict[Path, byte
         data = message.get(name)
         if isinstance(data, str):
             files[path] = data.encode("latin-1", "replace")
-    return policy, files
+    return text, files

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -11,32 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import ENOENT
 from itertools import islice
-from typing import Any
 
-from sysmonlx.automaton import Table
 from sysmonlx.bpfobject import BpfMap, create_array
-from sysmonlx.btf import Btf, Kind
+from sysmonlx.btf import Btf
 from sysmonlx.errors import LibbpfError
 from sysmonlx.kernelfields import EVENTS
-from sysmonlx.kernelrules import (
-    ALL_REPORTED,
-    EventRules,
-    KernelRules,
-    Term,
-    compile_kernel_rules,
-)
+from sysmonlx.kernelform import KernelForm, Packer, left_to_user_space
+from sysmonlx.kernelrules import ALL_REPORTED
 from sysmonlx.libbpf import map_id
-from sysmonlx.rules import Rules
+from sysmonlx.rules import CompiledRules
 
-_ENUMS = (
-    "filter_limit",
-    "filter_word",
-    "filter_event",
-    "filter_choice",
-    "filter_text",
-    "filter_flag",
-    "filter_term_flag",
-)
 #: Their records keep the process table true: they are never discarded.
 _PROCESS = (1, 5)
 _FIRST = bytes(4)
@@ -62,7 +45,7 @@ class Prepared:
     generation: int = 0
     fd: int = -1
     map_id: int = 0
-    rules: KernelRules | None = None
+    rules: KernelForm | None = None
     users: dict[int, str] = field(default_factory=dict)
     answers: dict[int, bytes] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
@@ -74,12 +57,7 @@ class KernelFilter:
 
     def __init__(self, maps: Mapping[str, BpfMap], btf: Btf) -> None:
         self._maps = maps
-        self._numbers = {
-            name: value
-            for enum in _ENUMS
-            for name, value in btf.enumerators(enum).items()
-        }
-        self._layout = btf.ctype(btf.find("filter_rules", Kind.STRUCT))
+        self._packer = Packer(btf)
         self._generation = 0
         self._now = Prepared()
         self._may_hold_rules = False
@@ -95,7 +73,7 @@ class KernelFilter:
         """Why user space filters an event, by its id; "" for the kernel."""
         return self._now.reasons
 
-    def install(self, rules: Rules, users: Mapping[int, str]) -> None:
+    def install(self, rules: CompiledRules, users: Mapping[int, str]) -> None:
         """Put rules in force, at once for every event that begins from now on.
 
         What the kernel refuses is left to user space; `reasons` has its error.
@@ -104,27 +82,43 @@ class KernelFilter:
             rules: The compiled rules.
             users: Names of the users that are known, by number; see `add_user`.
         """
-        self.discard(self.use(self.prepare(rules, users)))
+        self.begin(self.form(rules), rules.can_emit, users)
 
-    def prepare(self, rules: Rules, users: Mapping[int, str]) -> Prepared:
+    def begin(
+        self,
+        form: KernelForm,
+        can_emit: Callable[[int], bool],
+        users: Mapping[int, str],
+    ) -> None:
+        """Put compiled rules in force, as `install` does."""
+        self.discard(self.use(self.prepare(form, can_emit, users)))
+
+    def form(self, rules: CompiledRules) -> KernelForm:
+        """Return rules as the kernel takes them; nothing changes, and no map is made.
+
+        Rules that do not fit are left to user space: the form says why.
+        """
+        if "filter_rules" not in self._maps:
+            return left_to_user_space("this kernel has no bpf_loop()")
+        return self._packer.form({each: rules.decision(each) for each in EVENTS})
+
+    def prepare(
+        self,
+        form: KernelForm,
+        can_emit: Callable[[int], bool],
+        users: Mapping[int, str],
+    ) -> Prepared:
         """Return rules ready for `use`; `discard` gives back what they hold.
 
         The rules in force stay in force. Rules that the kernel does not take are left
         to user space: what is returned has the kernel discard nothing.
         """
         self._generation += 1
-        made = Prepared(self._generation, can_emit=rules.can_emit)
-        if "filter_rules" not in self._maps:
-            return _left(made, "this kernel has no bpf_loop()")
-        decisions = {event_id: rules.decision(event_id) for event_id in EVENTS}
-        compiled = compile_kernel_rules(decisions, self._numbers)
-        if compiled is None:
-            return _left(made, "its rules are too many for the kernel's tables")
-        made.reasons = {event.event_id: event.reason for event in compiled.events}
-        if all(made.reasons.values()):  # nothing to ask; to swap takes milliseconds
+        made = Prepared(self._generation, can_emit=can_emit, reasons=form.reasons)
+        if not form.packed:  # nothing to ask; to swap takes milliseconds
             return made
         try:
-            self._fill(made, compiled, users)
+            self._fill(made, form, users)
         except LibbpfError as error:
             self.discard(made)
             return _left(made, f"the kernel refuses the rules: {error}")
@@ -133,13 +127,12 @@ class KernelFilter:
             raise
         return made
 
-    def _fill(
-        self, made: Prepared, compiled: KernelRules, users: Mapping[int, str]
-    ) -> None:
-        made.rules = compiled
+    def _fill(self, made: Prepared, form: KernelForm, users: Mapping[int, str]) -> None:
+        made.rules = form
         for uid, name in users.items():
             self._tell(made, uid, name)
-        made.fd = create_array("filter_rules", self._packed(compiled, made.generation))
+        packed = self._packer.packed(form, made.generation)
+        made.fd = create_array("filter_rules", packed)
         made.map_id = map_id(made.fd)
 
     def use(self, prepared: Prepared) -> Prepared:
@@ -191,7 +184,7 @@ class KernelFilter:
             self.use(now)
         return found
 
-    def _made_again(self, now: Prepared, rules: KernelRules) -> Prepared:
+    def _made_again(self, now: Prepared, rules: KernelForm) -> Prepared:
         """Return the rules in force anew: answers that foreign rules gave are void."""
         self._generation += 1
         made = Prepared(
@@ -285,80 +278,15 @@ class KernelFilter:
     def _tell(self, rules: Prepared, uid: int, name: str) -> None:
         if rules.rules is None or rules.users.get(uid) == name:
             return
-        if len(rules.users) * 2 >= self._numbers["FILTER_USERS"]:
+        if len(rules.users) * 2 >= self._packer.users_limit:
             return
         key = _USER.pack(rules.generation, uid, 0)
         bits = _BITS.pack(rules.rules.user_bits(name))
         self._maps["filter_users"].update(key, bits)
         rules.users[uid], rules.answers[uid] = name, bits
 
-    def _packed(self, rules: KernelRules, generation: int) -> bytes:
-        packed = self._layout()
-        packed.generation = generation
-        packed.image = rules.starts.get("image", 0)
-        packed.path = rules.starts.get("path", 0)
-        packed.path_tail = rules.starts.get("path tail", 0)
-        _set_words(packed.tail_doubt, rules.tail_doubt)
-        self._pack_table(packed, rules.table)
-        for event in rules.events:
-            index = self._numbers[EVENTS[event.event_id]]
-            self._pack_event(packed.events[index], event, rules)
-        for index, term in enumerate(rules.terms):
-            self._pack_term(packed.terms[index], term)
-        return bytes(packed)
-
-    def _pack_table(self, packed: Any, table: Table) -> None:
-        ctypes.memmove(packed.classes, table.byte_classes, len(table.byte_classes))
-        ctypes.memmove(packed.output_of, *_buffer(table.output_of.tobytes()))
-        ctypes.memmove(packed.next, *_buffer(table.transitions.tobytes()))
-        for index, bits in enumerate(table.outputs):
-            _set_words(packed.outputs[index], bits)
-
-    def _pack_event(self, packed: Any, event: EventRules, rules: KernelRules) -> None:
-        flags = {
-            "FILTER_IN_USER_SPACE": bool(event.reason),
-            "FILTER_NEVER": event.never,
-            "FILTER_DEFAULT_INCLUDE": event.default_include,
-            "FILTER_QUIET_DISCARD": event.quiet_discard,
-            "FILTER_BY_IMAGE": event.by_image,
-        }
-        packed.flags = sum(self._numbers[name] for name, on in flags.items() if on)
-        packed.exclude_begin = event.exclude
-        packed.include_begin = event.include
-        packed.include_end = event.end
-        for word, bits in rules.used(event).items():
-            packed.used[word] = bits
-        for name, (decides, values) in (event.choices or {}).items():
-            choice = self._numbers[name]
-            packed.choice_bits[choice] = decides
-            for value, bits in enumerate(values):
-                packed.choices[choice][value] = bits
-        for space, state in rules.starts.items():
-            if isinstance(space, tuple) and space[0] == event.event_id:
-                packed.texts[self._numbers[space[1]]] = state
-
-    def _pack_term(self, packed: Any, term: Term) -> None:
-        flags = {
-            "FILTER_NEGATED": term.negated,
-            "FILTER_END_OF_GROUP": term.ends_group,
-            "FILTER_END_OF_CLAUSE": term.ends_clause,
-        }
-        packed.mask = term.mask
-        packed.word = term.word
-        packed.flags = sum(self._numbers[name] for name, on in flags.items() if on)
-        packed.next_clause = term.next_clause
-
 
 def _left(prepared: Prepared, reason: str) -> Prepared:
     """Return the same with all events left to user space, for that reason."""
-    prepared.reasons = dict.fromkeys(EVENTS, reason)
+    prepared.reasons = left_to_user_space(reason).reasons
     return prepared
-
-
-def _buffer(data: bytes) -> tuple[bytes, int]:
-    return data, len(data)
-
-
-def _set_words(words: Any, bits: int) -> None:
-    for index in range(len(words)):
-        words[index] = bits >> (64 * index) & 0xFFFFFFFFFFFFFFFF

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from sysmonlx.automaton import Table
 from sysmonlx.clauses import Decision, expressions_of, tests_of
-from sysmonlx.kernelbits import Atoms, Bits, askable, true_of
+from sysmonlx.kernelbits import Atoms, Bits, askable
 from sysmonlx.kernelfields import EVENTS, FIELDS, Kind, Place
 from sysmonlx.literals import ALWAYS, Group, Groups, Literal, Reducer
 
@@ -70,10 +70,6 @@ class KernelRules:
     terms: tuple[Term, ...]
     events: tuple[EventRules, ...]
     users: tuple[tuple[int, Atoms], ...]
-
-    def user_bits(self, name: str) -> int:
-        """Return what the rules say about a user's name, for `filter_users`."""
-        return true_of(iter(self.users), name)
 
     def used(self, event: EventRules) -> dict[int, int]:
         """Return the bits that an event's terms ask, by word."""

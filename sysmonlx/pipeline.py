@@ -31,8 +31,8 @@ from sysmonlx.losses import Loss
 from sysmonlx.output import Output
 from sysmonlx.process import NO_LAUNCH, Launch, Process
 from sysmonlx.processes import ProcessTable
-from sysmonlx.rules import Decide, Rules
 from sysmonlx.texts import UNKNOWN
+from sysmonlx.verdicts import Decide, Rules
 
 _HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
 _KNOWN_LIMIT = 4096

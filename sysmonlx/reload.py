@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sysmonlx import memory
 from sysmonlx.capture import Capture
+from sysmonlx.compilation import Compiled
 from sysmonlx.conditions import make_test
 from sysmonlx.enrich import Context
 from sysmonlx.errors import ControlError
@@ -26,13 +27,14 @@ from sysmonlx.health import Health
 from sysmonlx.hook import Hook
 from sysmonlx.hooks import hooks_for, wanted_records
 from sysmonlx.kernelfilter import KernelFilter
+from sysmonlx.kernelform import KernelForm
 from sysmonlx.output import Output
 from sysmonlx.pipeline import Held, Pipeline
 from sysmonlx.render import Renderer
-from sysmonlx.rules import Rules, compile_rules
 from sysmonlx.ruleset import Policy, Settings
 from sysmonlx.state import StagedFile
 from sysmonlx.users import Users
+from sysmonlx.verdicts import Rules
 
 #: Makes a renderer: settings, form ("xml", "json"), longest line in bytes.
 MakeRenderer = Callable[[Settings, str, int], Renderer]
@@ -43,10 +45,11 @@ Leftover = tuple[str, Callable[[], object]]
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A policy, and what was made of it."""
+    """A policy, what was made of it, and how many event elements it has."""
 
     policy: Policy
     rules: Rules
+    elements: int = 0
 
     def hooks(self) -> tuple[Hook, ...]:
         """Return the hooks that this policy needs."""
@@ -68,9 +71,9 @@ class Reload:
     make_renderer: MakeRenderer
 
     def put(
-        self, before: InForce, policy: Policy, files: Mapping[Path, bytes]
+        self, before: InForce, made: Compiled, files: Mapping[Path, bytes]
     ) -> tuple[InForce, list[str]]:
-        """Put `policy` in force instead of `before`, and store `files` with it.
+        """Put what was made in force instead of `before`, and store `files` with it.
 
         Records that are in the ring already must have been taken before.
 
@@ -81,10 +84,10 @@ class Reload:
             ControlError: the policy wants what only a start can do.
             Exception: anything else that failed; `before` is in force.
         """
-        _refuse_what_needs_a_start(before.policy.settings, policy.settings)
-        new = InForce(policy, compile_rules(policy.ruleset))
+        _refuse_what_needs_a_start(before.policy.settings, made.policy.settings)
+        new = InForce(made.policy, made.rules, made.elements)
         with ExitStack() as undo:
-            leftovers = self._swap(undo, before, new, files)
+            leftovers = self._swap(undo, before, new, made.kernel, files)
             undo.pop_all()
         troubles = []
         for what, clear_away in leftovers:
@@ -99,13 +102,14 @@ class Reload:
         undo: ExitStack,
         before: InForce,
         new: InForce,
+        kernel: KernelForm,
         files: Mapping[Path, bytes],
     ) -> list[Leftover]:
         """Swap two policies; return what is then to be cleared away."""
         settings, is_before = new.policy.settings, self.filter.now
         staged = [self._staged(undo, path, data) for path, data in files.items()]
         judging = self.pipeline.prepare(new.rules)
-        filtering = self.filter.prepare(new.rules, self.users.names)
+        filtering = self.filter.prepare(kernel, new.rules.can_emit, self.users.names)
         undo.callback(self.filter.discard, filtering)
         channels = self.output.prepare(settings, partial(self.make_renderer, settings))
         undo.callback(self.output.retire, channels)
@@ -172,10 +176,10 @@ def _refuse_what_needs_a_start(before: Settings, settings: Settings) -> None:
 def forget_before() -> None:
     """Give back the memory of a policy that is in force no more.
 
-    Compiled rules refer to each other in circles. `gc.freeze` has put the first of them
-    out of the collector's reach, hence `gc.unfreeze`.
+    Nothing of it refers to itself in a circle. So the collector need not go through all
+    that the daemon has, which would take longer than the whole update: only through
+    what is new, and it empties the lists of free objects.
     """
-    gc.unfreeze()
     make_test.cache_clear()  # tests of policies that are in force no more
     memory.give_back()
     gc.freeze()

@@ -10,10 +10,13 @@ that can occur (of at least 5 bytes: every second). Those few are then asked for
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 
 from sysmonlx.conditions import Atom, Operation, ask, fold
+from sysmonlx.plaindecision import Plain, atom_of, plain_atom
 
 _WORD = 4
 
@@ -35,33 +38,83 @@ def pays(atoms: Iterable[Atom]) -> bool:
     return len(set(atoms)) >= _PAYS_FROM
 
 
+def form_of(bits: Mapping[Atom, int]) -> Plain:
+    """Return a sieve as plain data: what is asked, and the number of its bit."""
+    needles = _of(bits, Operation.CONTAINS)
+    stride = min(_PASS_US, key=lambda stride: _cost_us(needles, stride))
+    window = _WORD + stride - 1
+    return (
+        _of(bits, Operation.IS),
+        tuple(_of(bits, Operation.BEGIN)),
+        tuple(_of(bits, Operation.END)),
+        _chosen_by(bits, Operation.BEGIN, Operation.END),
+        _chosen_by(bits, Operation.LESS, Operation.MORE),
+        tuple((n, bit) for n, bit in needles.items() if _size(n) < window),
+        stride,
+        *_long_form(needles, stride),
+    )
+
+
+def _long_form(needles: Mapping[str, int], stride: int) -> Plain:
+    """Return what the words of long needles lead to, as a few large pieces.
+
+    Thousands of small ones would keep more memory from the system than they take.
+
+    Returns:
+        The words, sorted. For each of them where its needles begin in the next, and the
+        end of that. The numbers of needles. All needles as one text. Where each of them
+        begins, and the end of that. The bit of each.
+    """
+    by_word: dict[int, list[int]] = {}
+    long: list[str] = []
+    for needle, words in _words_of(needles, stride):
+        for word in words:
+            by_word.setdefault(word, []).append(len(long))
+        long.append(needle)
+    order = sorted(by_word)
+    return (
+        array("I", order).tobytes(),
+        _steps(len(by_word[word]) for word in order),
+        array("I", [number for word in order for number in by_word[word]]).tobytes(),
+        "".join(long),
+        _steps(map(len, long)),
+        array("I", [needles[needle] for needle in long]).tobytes(),
+    )
+
+
+def _steps(sizes: Iterable[int]) -> bytes:
+    return array("I", accumulate(sizes, initial=0)).tobytes()
+
+
 class Sieve:
     """Answers atoms: calling it with a folded text returns the true ones' bits."""
 
-    def __init__(self, bits: Mapping[Atom, int]) -> None:
-        self._whole = _of(bits, Operation.IS)
-        self._beginnings = tuple(_of(bits, Operation.BEGIN))
-        self._endings = tuple(_of(bits, Operation.END))
-        self._edges = _chosen_by(bits, Operation.BEGIN, Operation.END)
-        self._others = _chosen_by(bits, Operation.LESS, Operation.MORE)
-        needles = _of(bits, Operation.CONTAINS)
-        self._stride = min(_PASS_US, key=lambda stride: _cost_us(needles, stride))
-        window = _WORD + self._stride - 1
-        self._short = [(n, bit) for n, bit in needles.items() if _size(n) < window]
-        self._by_word: dict[int, list[tuple[str, int]]] = {}
-        for needle, words in _words_of(needles, self._stride):
-            for word in words:
-                self._by_word.setdefault(word, []).append((needle, needles[needle]))
-        self._words = frozenset(self._by_word)
+    def __init__(self, form: Plain) -> None:
+        """Take what `form_of` made plain."""
+        whole, beginnings, endings, edges, others, short, stride, *long = form
+        self._whole: dict[str, int] = whole
+        self._beginnings: tuple[str, ...] = beginnings
+        self._endings: tuple[str, ...] = endings
+        self._edges = [(atom_of(atom), bit) for atom, bit in edges]
+        self._others = [(atom_of(atom), bit) for atom, bit in others]
+        self._short: tuple[tuple[str, int], ...] = short
+        self._stride: int = stride
+        words, first, numbers, self._needles, begins, bits = long
+        self._sorted = array("I", words)
+        self._first = array("I", first)
+        self._numbers = array("I", numbers)
+        self._begins = array("I", begins)
+        self._bits = array("I", bits)
+        self._words = frozenset(self._sorted)
 
     def __call__(self, text: str) -> int:
         """Return the bits of all that is true of a folded text, joined."""
-        found = self._whole.get(text, 0)
+        found = 1 << self._whole[text] if text in self._whole else 0
         if text.startswith(self._beginnings) or text.endswith(self._endings):
             found |= _ask_each(self._edges, text)
         for needle, bit in self._short:
             if needle in text:
-                found |= bit
+                found |= 1 << bit
         if self._others:
             found |= _ask_each(self._others, text)
         return found | self._long(text) if self._words else found
@@ -71,20 +124,21 @@ class Sieve:
         raw = text.encode("utf-8", "surrogatepass")
         for offset in range(0, _WORD, self._stride):
             for word in self._words.intersection(_words(raw, offset)):
-                for needle, bit in self._by_word[word]:
-                    if needle in text:
-                        found |= bit
+                at = bisect_left(self._sorted, word)
+                for number in self._numbers[self._first[at] : self._first[at + 1]]:
+                    begin, end = self._begins[number : number + 2]
+                    if self._needles[begin:end] in text:
+                        found |= 1 << self._bits[number]
         return found
 
 
 def _ask_each(bits: Iterable[tuple[Atom, int]], text: str) -> int:
-    return sum(bit for atom, bit in bits if ask(atom, text))
+    return sum(1 << bit for atom, bit in bits if ask(atom, text))
 
 
-def _chosen_by(
-    bits: Mapping[Atom, int], *operations: Operation
-) -> list[tuple[Atom, int]]:
-    return [(atom, bit) for atom, bit in bits.items() if atom.operation in operations]
+def _chosen_by(bits: Mapping[Atom, int], *operations: Operation) -> Plain:
+    chosen = (each for each in bits.items() if each[0].operation in operations)
+    return tuple((plain_atom(atom), bit) for atom, bit in chosen)
 
 
 def _of(bits: Mapping[Atom, int], operation: Operation) -> dict[str, int]:
@@ -134,9 +188,9 @@ class RememberedSieve(dict[str, int]):
     Hostile programs choose the texts: long ones are not kept, others up to a limit.
     """
 
-    def __init__(self, bits: Mapping[Atom, int]) -> None:
+    def __init__(self, form: Plain) -> None:
         super().__init__()
-        self._sieve = Sieve(bits)
+        self._sieve = Sieve(form)
 
     def __missing__(self, text: str) -> int:
         answers = self._sieve(fold(text))

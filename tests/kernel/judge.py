@@ -16,7 +16,7 @@ from sysmonlx.kernelfields import EVENTS, FIELDS, Place
 from sysmonlx.kernelfields import Kind as FieldKind
 from sysmonlx.kernelfilter import KernelFilter
 from sysmonlx.libbpf import library, run_program
-from sysmonlx.rules import Rules
+from sysmonlx.rules import CompiledRules
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "filter_test.bpf.o"
 
@@ -68,7 +68,7 @@ class Judge:
     def close(self) -> None:
         self._object.close()
 
-    def install(self, rules: Rules, users: Mapping[int, str] = USERS) -> None:
+    def install(self, rules: CompiledRules, users: Mapping[int, str] = USERS) -> None:
         self.filter.install(rules, users)
         self._uids = {name: uid for uid, name in users.items()}
 

@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from kernel.manyrules import many_conditions
 from kernel.running import wait_until
 
 from sysmonlx.arguments import CommandLineOptions
+from sysmonlx.control import Later
 from sysmonlx.daemon import Daemon, Options
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.libbpf import map_info
@@ -37,6 +40,8 @@ pytestmark = pytest.mark.kernel
 LIMIT = '"line_limit_bytes":0'
 #: Calls made by `Reload.put` and by what it calls are failed, one at a time.
 DEPTH = 3
+#: What an update may take of the main loop at a time, in seconds.
+AWAY_S = 0.1
 RULES = """
     <ProcessCreate onmatch="include">
       <Image name="{name}" condition="end with">/true</Image>
@@ -61,6 +66,8 @@ class Running:
         self.paths = Paths(root)
         self.paths.create_private()
         self.log = root / "before.json"
+        self.away_s = 0.0
+        """Processor time of the last update at most without a look at the ring."""
         self.before = self.policy("before", "")
         self.after = self.policy("after", FILES.format(name="after"))
         self.paths.write(self.paths.policy_file, self.before["policy"].encode())
@@ -87,7 +94,17 @@ class Running:
         return {"policy": policy.to_json(), "config": name, "command_line": f"{name}\0"}
 
     def put(self, request: dict[str, str]) -> dict[str, Any]:
-        return self.daemon._answer({"do": "reload", **request})
+        start_s = time.thread_time()
+        later = self.daemon._answer({"do": "reload", **request})
+        assert isinstance(later, Later)
+        answers: list[dict[str, Any]] = []
+        later.bind(lambda make: answers.append(make()))
+        self.away_s = time.thread_time() - start_s
+        while not answers:
+            start_s = time.thread_time()
+            self.daemon._wait(1)
+            self.away_s = max(self.away_s, time.thread_time() - start_s)
+        return answers[0]
 
     def names(self, log: Path) -> list[str]:
         """Return the rules that reported a program which runs now."""
@@ -274,6 +291,19 @@ def test_file_system_that_fails_at_the_end_undoes_all(
     assert len(renamed) == 3
     assert running.state() == before
     assert running.names(running.log) == ["before"]
+
+
+def test_large_update_does_not_keep_the_reader_away(running: Running) -> None:
+    """Its time counts, not that of others who have the processor meanwhile."""
+    large = [running.policy("before", many_conditions(seed)) for seed in (1, 2)]
+    running.put(large[0])
+    away_s = []
+    for number in range(1, 6):
+        running.put(large[number % 2])
+        away_s.append(running.away_s)
+        running.daemon._work()
+    running.put(running.before)
+    assert min(away_s) < AWAY_S, away_s
 
 
 def test_map_is_known_by_its_id(running: Running) -> None:

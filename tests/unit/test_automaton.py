@@ -16,7 +16,7 @@ from sysmonlx.automaton import FOUND, Automata, Limits, Pattern, Table
 from sysmonlx.catalogue import CONDITIONS, EVENT_BY_ID
 from sysmonlx.clauses import make_decision
 from sysmonlx.conditions import Atom, Operation, make_test
-from sysmonlx.kernelbits import Bits, askable
+from sysmonlx.kernelbits import Bits, askable, true_of
 from sysmonlx.kernelfields import EVENTS, FIELDS, Kind
 from sysmonlx.kernelrules import KernelRules, compile_kernel_rules
 from sysmonlx.literals import Askable, Literal
@@ -242,11 +242,8 @@ def test_users_are_asked_by_name() -> None:
         file_create(Filter("User", "is", "ROOT")),
         Element("FileDelete", (23,), "include", "or", (Filter("User", "is", "x"),)),
     )
-    assert (rules.user_bits("root"), rules.user_bits("X"), rules.user_bits("y")) == (
-        1,
-        2,
-        0,
-    )
+    bits = [true_of(iter(rules.users), name) for name in ("root", "X", "y")]
+    assert bits == [1, 2, 0]
 
 
 def test_every_field_that_the_kernel_knows_is_one_of_its_event() -> None:

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import json
 import os
+import select
 import socket
 import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sysmonlx import control
-from sysmonlx.control import ControlServer
+from sysmonlx.control import ControlServer, Later
 from sysmonlx.errors import ControlError, NoAnswerError, SysmonlxError
 
 
@@ -55,6 +58,86 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def test_request_gets_its_answer(served: Served) -> None:
     assert control.request(served.path, {"text": "hé"}) == {"echo": "hé"}
     assert control.is_running(served.path)
+
+
+class Deferring:
+    """A server that is told later what to answer, by whoever goes round with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.later: list[Later] = []
+        self.server = ControlServer(path, self._answer)
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any] | Later:
+        if message.get("do") != "wait":
+            return {"now": True}
+        self.later.append(Later())
+        return self.later[-1]
+
+
+@pytest.fixture
+def deferring(tmp_path: Path) -> Iterator[Deferring]:
+    made = Deferring(tmp_path / "control.sock")
+    yield made
+    made.server.close()
+
+
+def asking(served: Deferring, message: dict[str, Any]) -> socket.socket:
+    """Return a connection whose request was served."""
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peer.connect(os.fspath(served.server._path))
+    peer.sendall(json.dumps(message).encode() + b"\n")
+    served.server.serve()
+    served.server.serve()
+    return peer
+
+
+def test_answer_that_comes_later_keeps_nobody_waiting(
+    deferring: Deferring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_PEER_TIMEOUT_S", 0.0)
+    with asking(deferring, {"do": "wait"}) as peer:
+        for _ in range(2):
+            deferring.server.expire()
+            with asking(deferring, {}) as other:
+                assert other.recv(99) == b'{"ok": true, "now": true}\n'
+        deferring.later[0].settle(lambda: {"then": 1})
+        assert peer.recv(99) == b'{"ok": true, "then": 1}\n'
+        assert peer.recv(99) == b""
+
+
+def test_failure_that_comes_later_is_told(deferring: Deferring) -> None:
+    def fail() -> dict[str, Any]:
+        raise SysmonlxError("not today")
+
+    with asking(deferring, {"do": "wait"}) as peer:
+        deferring.later[0].settle(fail)
+        assert peer.recv(99) == b'{"ok": false, "error": "not today"}\n'
+
+
+def test_peer_that_hung_up_costs_nothing_and_what_it_asked_is_done(
+    deferring: Deferring,
+) -> None:
+    asking(deferring, {"do": "wait"}).close()
+    assert not select.select([deferring.server], [], [], 0)[0]
+    done = []
+
+    def make() -> dict[str, Any]:
+        done.append(1)
+        return {}
+
+    deferring.later[0].settle(make)
+    assert done == [1]
+    assert not select.select([deferring.server], [], [], 0)[0]
+
+
+def test_peer_that_waits_is_not_dropped_for_others(deferring: Deferring) -> None:
+    with asking(deferring, {"do": "wait"}) as peer, ExitStack() as others:
+        for _ in range(control._PEERS_LIMIT + 3):
+            other = others.enter_context(socket.socket(socket.AF_UNIX))
+            other.connect(os.fspath(deferring.server._path))
+            deferring.server.serve()
+        deferring.later[0].settle(dict)
+        assert peer.recv(99) == b'{"ok": true}\n'
 
 
 def test_answer_may_be_long(served: Served) -> None:

@@ -23,8 +23,8 @@ PURE = """
     conditions config decode enrich enrich_file enrich_network escape eventlines
     eventpage eventtext filtering helptext hooks kernelbits kernelfields kernelrules
     launches lint listing literals losses manual offline optionreader optionvalues
-    process processes pysource remarks render rules schema sieve templates
-    terminal texts trace traceline validation xmltext xsd
+    plaindecision process processes pysource remarks render rules schema sieve
+    templates terminal texts trace traceline validation verdicts xmltext xsd
 """
 SYSTEM = """
     apart aside bpfobject capabilities commandlines confined filecall fileidentity
@@ -34,9 +34,10 @@ SYSTEM = """
     watched
 """
 WIRING = """
-    __init__ __main__ capture census cli commands control counters daemon floods
-    foreground guard health installation instance keeper kernel kernelfilter output
-    pipeline reading reload secondtry situation statistics
+    __init__ __main__ capture census cli commands compilation control counters
+    daemon floods foreground guard health installation instance keeper kernel
+    kernelfilter kernelform output pipeline reading reload secondtry situation
+    statistics updates
 """
 LAYERS = {
     name: number

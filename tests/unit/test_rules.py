@@ -13,7 +13,7 @@ import strategies
 from hypothesis import given
 from strategies import TAGS, examples, randoms
 
-from sysmonlx import rules, sieve
+from sysmonlx import sieve, verdicts
 from sysmonlx.catalogue import (
     CONDITIONS,
     EVENT_BY_ID,
@@ -206,7 +206,7 @@ def test_many_questions_about_one_field_are_answered_alike(chance: Random) -> No
 def test_beyond_the_limits_rules_still_decide_alike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rules, "FUNCTIONS_LIMIT", 2)
+    monkeypatch.setattr(verdicts, "FUNCTIONS_LIMIT", 2)
     monkeypatch.setattr(sieve, "TEXTS_LIMIT", 2)
     monkeypatch.setattr(sieve, "LENGTH_LIMIT", 12)
     items = tuple(Filter("Image", "end with", str(n), f"n{n}") for n in range(10))
