@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +33,7 @@ setup(
     version=VERSION,
     description="Sysmon for Linux in Python and eBPF",
     license="MIT AND GPL-2.0-only",
-    packages=["sysmonlx"],
+    packages=find_packages(include=["sysmonlx", "sysmonlx.*"]),
     package_data={"sysmonlx": ["data/*", "py.typed"]},
     python_requires=">=3.11",
     # Ranges for who installs us beside other packages; `make` installs what is in
@@ -50,7 +50,7 @@ setup(
             "reuse>=4,<4.1; python_version < '3.12'",
         ],
     },
-    entry_points={"console_scripts": ["sysmonlx=sysmonlx.cli:main"]},
+    entry_points={"console_scripts": ["sysmonlx=sysmonlx.cli.main:main"]},
     cmdclass={"build_py": BuildWithObject},
     zip_safe=False,
 )

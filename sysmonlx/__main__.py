@@ -3,6 +3,6 @@
 
 import sys
 
-from sysmonlx.cli import main
+from sysmonlx.cli.main import main
 
 sys.exit(main())

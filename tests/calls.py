@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx import cli
+from sysmonlx.cli import main
 
 
 class Said:
@@ -22,5 +22,5 @@ class Program:
         self._capsys = capsys
 
     def __call__(self, *words: str) -> Said:
-        status = cli.main(words)
+        status = main.main(words)
         return Said(status, *self._capsys.readouterr())

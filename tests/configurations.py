@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.config import read_policy
+from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.config.reader import read_policy
 from sysmonlx.errors import ConfigError, Finding
-from sysmonlx.ruleset import Element, Filter, Policy
+from sysmonlx.policy import Element, Filter, Policy
 
 EMPTY = b'<Sysmon schemaversion="4.90"><EventFiltering/></Sysmon>'
 

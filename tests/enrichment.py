@@ -7,13 +7,13 @@ from typing import Any
 
 from recordtable import NO_UID, image_id
 
-from sysmonlx.builders import BUILDERS
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.decode import Layouts
-from sysmonlx.enrich import Context, Maker
-from sysmonlx.process import Identity, Process
-from sysmonlx.processes import ProcessTable
-from sysmonlx.ruleset import Settings
+from sysmonlx.capture.records import Layouts
+from sysmonlx.enrich.builders import BUILDERS
+from sysmonlx.enrich.process import Context, Maker
+from sysmonlx.policy import Settings
+from sysmonlx.processes.process import Identity, Process
+from sysmonlx.processes.table import ProcessTable
+from sysmonlx.schema.events import EVENT_BY_ID
 
 SECOND = 1_000_000_000
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sysmonlx.errors import ProcError
-from sysmonlx.fileidentity import FileId, file_id
-from sysmonlx.hashes import Hasher
+from sysmonlx.hashing.hasher import Hasher
+from sysmonlx.host.file_identity import FileId, file_id
 
 HasherFactory = Callable[..., Hasher[str]]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from sysmonlx.decode import Layouts
-from sysmonlx.process import Identity, Process
-from sysmonlx.processes import ProcessTable
+from sysmonlx.capture.records import Layouts
+from sysmonlx.processes.process import Identity, Process
+from sysmonlx.processes.table import ProcessTable
 
 SECOND = 1_000_000_000
 NO_UID = 0xFFFFFFFF  # of ebpf/record.h

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
+from sysmonlx.policy import Compound, Element, Filter, Ruleset
+from sysmonlx.schema.events import EVENT_BY_ID
 
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)

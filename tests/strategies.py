@@ -17,8 +17,8 @@ from random import Random
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from sysmonlx.catalogue import CONDITIONS, EVENT_BY_ID, EVENTS
-from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
+from sysmonlx.policy import Compound, Element, Filter, Ruleset
+from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID, EVENTS
 
 #: Pieces of which both texts and values are made, so that conditions often hold.
 WORDS = [

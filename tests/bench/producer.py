@@ -16,13 +16,13 @@ from typing import Any
 
 from bench.sensor import REPOSITORY, Sensor
 
-from sysmonlx.bpfobject import BpfMap, BpfObject
-from sysmonlx.btf import Btf
-from sysmonlx.capture import OBJECT
-from sysmonlx.decode import Layouts
-from sysmonlx.fileidentity import FileId, _filesystem_type, file_id
-from sysmonlx.libbpf import library, run_program
-from sysmonlx.ringbuffer import RingBuffer
+from sysmonlx.bpf.btf import Btf
+from sysmonlx.bpf.libbpf import library, run_program
+from sysmonlx.bpf.object import BpfMap, BpfObject
+from sysmonlx.bpf.ringbuffer import RingBuffer
+from sysmonlx.capture.records import Layouts
+from sysmonlx.capture.sensor import OBJECT
+from sysmonlx.host.file_identity import FileId, _filesystem_type, file_id
 
 PRODUCER = REPOSITORY / "build/producer_test.bpf.o"
 _ROUNDS = 64

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sysmonlx import control
-from sysmonlx.catalogue import EVENTS
-from sysmonlx.config import read_policy
-from sysmonlx.state import ROOT_VARIABLE, Paths
+from sysmonlx.config.reader import read_policy
+from sysmonlx.schema.events import EVENTS
+from sysmonlx.service import control
+from sysmonlx.service.installed import ROOT_VARIABLE, Paths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAIN_XML = REPOSITORY / "tests/data/configs/main.xml"

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sysmonlx.catalogue import CONDITIONS, EVENTS
-from sysmonlx.config import accepted_text, read_policy, refused_text
+from sysmonlx.cli.listing import listing
+from sysmonlx.config.reader import accepted_text, read_policy, refused_text
 from sysmonlx.errors import ConfigError
-from sysmonlx.listing import listing
-from sysmonlx.options import OPTIONS, SETTINGS
-from sysmonlx.ruleset import Policy
+from sysmonlx.policy import Policy
+from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.schema.options import OPTIONS, SETTINGS
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 1.0

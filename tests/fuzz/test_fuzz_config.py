@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.config import read_policy
+from sysmonlx.config.reader import read_policy
 from sysmonlx.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parent))

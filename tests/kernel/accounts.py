@@ -9,7 +9,7 @@ from typing import Any
 
 from kernel.running import DEADLINE_S, Daemon
 
-from sysmonlx.books import gaps
+from sysmonlx.pipeline.books import gaps
 
 Stats = dict[str, Any]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from kernel.running import DEADLINE_S, REPOSITORY, wait_until
 from lxml import etree
 
-from sysmonlx.kernel import cgroup2_mount
+from sysmonlx.capture.kernel_facts import cgroup2_mount
 
 Event = dict[str, str]
 

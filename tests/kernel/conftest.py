@@ -11,7 +11,7 @@ import pytest
 from kernel.installed import Installation, removed_afterwards
 from kernel.running import EVERYTHING, Daemon
 
-from sysmonlx.capture import OBJECT
+from sysmonlx.capture.sensor import OBJECT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

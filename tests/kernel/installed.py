@@ -15,8 +15,8 @@ from pathlib import Path
 
 from kernel.running import DEADLINE_S, EVERYTHING, Daemon
 
-from sysmonlx.lock import daemon_pid
-from sysmonlx.state import ROOT_VARIABLE, Paths
+from sysmonlx.host.lock import daemon_pid
+from sysmonlx.service.installed import ROOT_VARIABLE, Paths
 
 
 class Installation(Daemon):

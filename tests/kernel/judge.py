@@ -10,13 +10,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sysmonlx.bpfobject import BpfObject
-from sysmonlx.btf import Btf, Kind
-from sysmonlx.kernelfields import EVENTS, FIELDS, Place
-from sysmonlx.kernelfields import Kind as FieldKind
-from sysmonlx.kernelfilter import KernelFilter
-from sysmonlx.libbpf import library, run_program
-from sysmonlx.rules import CompiledRules
+from sysmonlx.bpf.btf import Btf, Kind
+from sysmonlx.bpf.libbpf import library, run_program
+from sysmonlx.bpf.object import BpfObject
+from sysmonlx.capture.kernel_filter import KernelFilter
+from sysmonlx.rules.compiler import CompiledRules
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Place
+from sysmonlx.rules.kernel.fields import Kind as FieldKind
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "filter_test.bpf.o"
 

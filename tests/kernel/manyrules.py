@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import random
 
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.reading import read_data
+from sysmonlx.config.child import read_data
+from sysmonlx.config.command_line import CommandLineOptions
 
 CONDITIONS = 3000
 _CONFIG = """<Sysmon schemaversion="4.90"><EventFiltering>{rules}</EventFiltering>

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sysmonlx import control
-from sysmonlx.state import ROOT_VARIABLE, Paths
+from sysmonlx.service import control
+from sysmonlx.service.installed import ROOT_VARIABLE, Paths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: How often the end is marked anew within the deadline.

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from sysmonlx.libbpf import library
-from sysmonlx.options import SETTINGS
-from sysmonlx.ringbuffer import RingBuffer
+from sysmonlx.bpf.libbpf import library
+from sysmonlx.bpf.ringbuffer import RingBuffer
+from sysmonlx.schema.options import SETTINGS
 
 _MAP_TYPE_RINGBUF = 27
 RING = next(setting for setting in SETTINGS if setting.element == "RingSize")

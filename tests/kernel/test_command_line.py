@@ -13,7 +13,7 @@ import pytest
 from calls import Program
 from kernel.running import REPOSITORY
 
-from sysmonlx import cli
+from sysmonlx.cli import main
 
 GOOD = """<Sysmon schemaversion="4.90"><EventFiltering>
 <ProcessCreate onmatch="include"><Image name="shells">/bin/sh</Image></ProcessCreate>
@@ -84,7 +84,7 @@ def test_events_are_tried_on_a_configuration(program: Program, tmp_path: Path) -
     lines = said.out.splitlines()
     assert said.status == 0
     assert lines[:2] == ["include\tshells\tgood.xml:2", "exclude\t-\tdefault"]
-    assert cli.BANNER in said.err
+    assert main.BANNER in said.err
 
 
 def test_events_may_come_from_standard_input(
@@ -134,10 +134,11 @@ def test_root_is_needed_to_act_and_for_nothing_else(
     (tmp_path / "good.xml").write_text(GOOD)
     (tmp_path / "events").write_text(EVENT)
     script = (
-        "import os, sys; sys.path.append(sys.argv.pop(1)); from sysmonlx import cli;"
-        "from sysmonlx import config, offline, schema;"
+        "import os, sys; sys.path.append(sys.argv.pop(1)); "
+        "from sysmonlx.cli import main, replay;"
+        "from sysmonlx.config import reader; from sysmonlx.schema import versions;"
         "os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534);"
-        "sys.exit(cli.main())"
+        "sys.exit(main.main())"
     )
     # In the directory already: those above may be closed to others, as pytest's are.
     tmp_path.chmod(0o755)

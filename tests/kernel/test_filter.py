@@ -21,11 +21,11 @@ from kernel import judge
 from kernel.judge import Judge, random_text
 from strategies import examples, randoms
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.config import read_policy
-from sysmonlx.kernelfields import EVENTS, FIELDS, Kind
-from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
+from sysmonlx.config.reader import read_policy
+from sysmonlx.policy import Compound, Element, Filter, Ruleset
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Kind
+from sysmonlx.schema.events import EVENT_BY_ID
 
 pytestmark = pytest.mark.kernel
 

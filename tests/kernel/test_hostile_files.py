@@ -16,9 +16,9 @@ from kernel.hungfs import HungFs, mounted
 from kernel.installed import Installation
 from kernel.running import EVERYTHING, REPOSITORY, Daemon, Event, wait_until
 
-from sysmonlx.lock import PidFile, daemon_pid
-from sysmonlx.metrics import MetricsFile
-from sysmonlx.sinks import FileSink, StdoutSink
+from sysmonlx.host.lock import PidFile, daemon_pid
+from sysmonlx.output.sinks.kinds import FileSink, StdoutSink
+from sysmonlx.service.metrics import MetricsFile
 
 pytestmark = pytest.mark.kernel
 

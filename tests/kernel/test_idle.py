@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 from kernel.running import UNLIMITED, Daemon, wait_until
 
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.daemon import Daemon as InProcess
-from sysmonlx.daemon import Options
-from sysmonlx.reading import read_data
-from sysmonlx.state import Paths
+from sysmonlx.config.child import read_data
+from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.service.daemon import Daemon as InProcess
+from sysmonlx.service.daemon import Options
+from sysmonlx.service.installed import Paths
 
 pytestmark = pytest.mark.kernel
 

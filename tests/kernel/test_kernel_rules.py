@@ -18,9 +18,9 @@ import reference
 from kernel.accounts import adds_up, steady
 from kernel.running import Daemon, Event, tree
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.config import read_policy
-from sysmonlx.ruleset import Policy
+from sysmonlx.config.reader import read_policy
+from sysmonlx.policy import Policy
+from sysmonlx.schema.events import EVENT_BY_ID
 
 pytestmark = pytest.mark.kernel
 

@@ -22,8 +22,8 @@ from kernel.installed import (
 )
 from kernel.running import DEADLINE_S, wait_until
 
-from sysmonlx import capabilities
-from sysmonlx.catalogue import SCHEMA_VERSION
+from sysmonlx.host import capabilities
+from sysmonlx.schema.events import SCHEMA_VERSION
 
 pytestmark = pytest.mark.kernel
 
@@ -228,7 +228,9 @@ def test_configuration_may_come_from_a_pipe(
     assert installed.configurations()[-1] == ("/dev/stdin", f"SHA256={digest}")
 
 
-@pytest.mark.parametrize("name", ["json.py", "sysmonlx/__init__.py", "daemon.py"])
+@pytest.mark.parametrize(
+    "name", ["json.py", "sysmonlx/__init__.py", "daemon.py", "host.py"]
+)
 def test_modules_in_the_current_directory_are_never_loaded(
     place: Installation, tmp_path: Path, name: str
 ) -> None:

@@ -19,9 +19,9 @@ from kernel.installed import (
 )
 from kernel.running import DEADLINE_S, wait_until
 
-from sysmonlx import control
 from sysmonlx.errors import ControlError
-from sysmonlx.lock import exclusive
+from sysmonlx.host.lock import exclusive
+from sysmonlx.service import control
 
 pytestmark = pytest.mark.kernel
 
@@ -222,9 +222,10 @@ def test_installed_instance_in_the_foreground_is_replaced_by_a_daemon(
 
 def test_daemon_that_fails_says_so_by_an_event(place: Installation) -> None:
     script = (
-        "import sys; from sysmonlx import cli; from sysmonlx.daemon import Daemon\n"
+        "import sys; from sysmonlx.cli import main\n"
+        "from sysmonlx.service.daemon import Daemon\n"
         "def fail(self): raise RuntimeError('on purpose')\n"
-        "Daemon._chores = fail; sys.exit(cli.main())"
+        "Daemon._chores = fail; sys.exit(main.main())"
     )
     command = [sys.executable, "-P", "-c", script, "-t", "-i", os.fspath(place.config)]
     result = subprocess.run(
@@ -242,8 +243,9 @@ def test_daemon_that_fails_says_so_by_an_event(place: Installation) -> None:
 def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
     """Chores that always fail, and a ring that cannot be read for a while."""
     script = (
-        "import sys; from sysmonlx import cli; from sysmonlx.guard import Guard\n"
-        "from sysmonlx.ringbuffer import RingBuffer; read = RingBuffer.read\n"
+        "import sys; from sysmonlx.cli import main\n"
+        "from sysmonlx.service.guard import Guard\n"
+        "from sysmonlx.bpf.ringbuffer import RingBuffer; read = RingBuffer.read\n"
         "def fail(self): raise ValueError('on purpose')\n"
         "Guard.look = fail; count = 0\n"
         "def short(self, limit=1024):\n"
@@ -251,7 +253,7 @@ def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
         "    if 3 < count < 9: raise MemoryError\n"
         "    if count == 9: raise OSError(12, 'Cannot allocate memory')\n"
         "    return read(self, limit)\n"
-        "RingBuffer.read = short; sys.exit(cli.main())"
+        "RingBuffer.read = short; sys.exit(main.main())"
     )
     command = [sys.executable, "-P", "-c", script, "-t", "-i", os.fspath(place.config)]
     place.process = subprocess.Popen(

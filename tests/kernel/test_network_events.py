@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from kernel.running import Daemon, Event
 
-from sysmonlx.services import Services
+from sysmonlx.host.ports import Services
 
 pytestmark = pytest.mark.kernel
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture import OLDER_OBJECT, Capture
-from sysmonlx.decode import Record
+from sysmonlx.capture.records import Record
+from sysmonlx.capture.sensor import OLDER_OBJECT, Capture
 
 pytestmark = pytest.mark.kernel
 

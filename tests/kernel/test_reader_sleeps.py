@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kernel.running import DEADLINE_S, Daemon, wait_until
 
-from sysmonlx.capture import Capture
+from sysmonlx.capture.sensor import Capture
 
 pytestmark = pytest.mark.kernel
 

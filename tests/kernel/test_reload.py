@@ -19,9 +19,9 @@ import pytest
 from kernel.installed import Installation, stored
 from kernel.running import DEADLINE_S, EVERYTHING, wait_until
 
-from sysmonlx import capabilities
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.reading import read_data
+from sysmonlx.config.child import read_data
+from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.host import capabilities
 
 pytestmark = pytest.mark.kernel
 
@@ -76,8 +76,8 @@ class Shown:
     """
 
     def __init__(self, place: Installation, *words: str) -> None:
-        script = "import sys; from sysmonlx import foreground, state; "
-        script += "foreground.serve(state.Paths.from_environment(__import__('os')"
+        script = "from sysmonlx.service import foreground, installed; "
+        script += "foreground.serve(installed.Paths.from_environment(__import__('os')"
         script += ".environ), watches=True, is_verbose=True)"
         self._process = subprocess.Popen(
             place.command(*words) if words else [sys.executable, "-P", "-c", script],

@@ -24,15 +24,15 @@ import pytest
 from kernel.manyrules import many_conditions
 from kernel.running import wait_until
 
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.control import Later
-from sysmonlx.daemon import Daemon, Options
+from sysmonlx.bpf.libbpf import map_info
+from sysmonlx.config.child import read_data
+from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.errors import SysmonlxError
-from sysmonlx.libbpf import map_info
-from sysmonlx.reading import read_data
-from sysmonlx.reload import Reload
-from sysmonlx.ruleset import Policy
-from sysmonlx.state import Paths
+from sysmonlx.policy import Policy
+from sysmonlx.service.control import Later
+from sysmonlx.service.daemon import Daemon, Options
+from sysmonlx.service.installed import Paths
+from sysmonlx.service.reload import Reload
 
 pytestmark = pytest.mark.kernel
 

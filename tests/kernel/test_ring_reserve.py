@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture import Capture
-from sysmonlx.counters import RecordCounts
-from sysmonlx.hooks_file import FILE_HOOKS
+from sysmonlx.capture.counters import RecordCounts
+from sysmonlx.capture.sensor import Capture
+from sysmonlx.enrich.file_hooks import FILE_HOOKS
 
 pytestmark = pytest.mark.kernel
 

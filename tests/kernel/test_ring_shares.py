@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture import Capture
-from sysmonlx.hooks_file import FILE_HOOKS
+from sysmonlx.capture.sensor import Capture
+from sysmonlx.enrich.file_hooks import FILE_HOOKS
 
 pytestmark = pytest.mark.kernel
 

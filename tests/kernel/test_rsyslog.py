@@ -17,9 +17,9 @@ import pytest
 from kernel.running import DEADLINE_S, wait_until
 from lxml import etree
 
-from sysmonlx.lines import DEFAULT_LIMITS_BYTES
-from sysmonlx.render import Renderer
-from sysmonlx.sinks import SyslogSink
+from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES
+from sysmonlx.output.render import Renderer
+from sysmonlx.output.sinks.kinds import SyslogSink
 
 WALL_S = 1767607205
 RSYSLOGD = shutil.which("rsyslogd", path="/usr/sbin:/sbin:/usr/bin")

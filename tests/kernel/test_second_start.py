@@ -17,10 +17,10 @@ import pytest
 from kernel.running import Daemon
 from kernel.watch import ENVIRONMENT, HERE, PYTHON
 
-from sysmonlx.capture import Capture
-from sysmonlx.hooks import ALL_HOOKS
-from sysmonlx.libbpf import program_attachment
-from sysmonlx.preparedobject import PreparedObject
+from sysmonlx.bpf.cached_object import PreparedObject
+from sysmonlx.bpf.libbpf import program_attachment
+from sysmonlx.capture.sensor import Capture
+from sysmonlx.enrich.registry import ALL_HOOKS
 
 pytestmark = pytest.mark.kernel
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import capabilities, service
+from sysmonlx.host import capabilities
+from sysmonlx.service import systemd
 
 #: Tenths, as systemd-analyze(1) takes them. RestrictSUIDSGID would make it 32, but it
 #: refuses openat2(2), without which programs that end at once have no hash.
@@ -27,8 +28,8 @@ def unit(tmp_path: Path) -> Path:
     program = tmp_path / "a program%h$x"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    path = tmp_path / service.UNIT
-    path.write_text(service.unit_text(str(program)))
+    path = tmp_path / systemd.UNIT
+    path.write_text(systemd.unit_text(str(program)))
     return path
 
 

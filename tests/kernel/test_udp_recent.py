@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from sysmonlx.btf import Kind
-from sysmonlx.capture import Capture
-from sysmonlx.hooks import ALL_HOOKS
-from sysmonlx.libbpf import possible_cpus
+from sysmonlx.bpf.btf import Kind
+from sysmonlx.bpf.libbpf import possible_cpus
+from sysmonlx.capture.sensor import Capture
+from sysmonlx.enrich.registry import ALL_HOOKS
 
 pytestmark = pytest.mark.kernel
 

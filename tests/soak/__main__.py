@@ -24,8 +24,8 @@ from kernel.running import wait_until
 from kernel.storms import Weather, check, counted_losses, emitted
 from soak.log import Log
 
+from sysmonlx.capture.kernel_facts import cgroup2_mount
 from sysmonlx.errors import CaptureError
-from sysmonlx.kernel import cgroup2_mount
 
 SOAK_S = float(os.environ.get("SOAK_S", "1200"))
 SEED = int(os.environ.get("SOAK_SEED", str(time.time_ns() % 1_000_000)))

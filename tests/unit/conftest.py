@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import pytest
 from recordtable import INIT, SECOND, Table
 
-from sysmonlx.btf import Btf
-from sysmonlx.capture import OBJECT
-from sysmonlx.decode import Layouts
-from sysmonlx.libbpf import library
-from sysmonlx.process import Identity
+from sysmonlx.bpf.btf import Btf
+from sysmonlx.bpf.libbpf import library
+from sysmonlx.capture.records import Layouts
+from sysmonlx.capture.sensor import OBJECT
+from sysmonlx.processes.process import Identity
 
 
 def pytest_collection_finish() -> None:

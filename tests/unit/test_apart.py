@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from sysmonlx import apart
-from sysmonlx.apart import Child, TooLargeError
+from sysmonlx.host import child_process
+from sysmonlx.host.child_process import Child, TooLargeError
 
 LIMIT = 1 << 20
 DEADLINE_S = 20.0
@@ -131,7 +131,10 @@ def test_without_a_process_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(MemoryError(), apart.NO_MEMORY), (ValueError("no"), apart.FAILED)],
+    [
+        (MemoryError(), child_process.NO_MEMORY),
+        (ValueError("no"), child_process.FAILED),
+    ],
 )
 def test_failure_of_the_work_is_a_status(error: Exception, status: int) -> None:
     def fail() -> bytes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.arguments import (
+from sysmonlx.config.command_line import (
     Action,
     check_before_action,
     check_before_root,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sysmonlx import aside
-from sysmonlx.aside import Aside, Lane, Limits, WaitBudget
+from sysmonlx.host import aside
+from sysmonlx.host.aside import Aside, Lane, Limits, WaitBudget
 
 LIMITS = Limits(workers=2, threads=4, burst_s=0.05, share=0.05)
 
@@ -189,7 +189,7 @@ def test_threads_that_cannot_be_started_cost_values_alone(
 def test_a_limit_of_memory_costs_values_alone() -> None:
     code = """
 import resource, time
-from sysmonlx.aside import NO_THREAD, Lane, Limits
+from sysmonlx.host.aside import NO_THREAD, Lane, Limits
 
 lane = Lane("Values", Limits(2, 4, 5, 1))
 size = int(open("/proc/self/statm").read().split()[0]) * 4096

@@ -12,15 +12,15 @@ import strategies
 from hypothesis import given
 from strategies import examples, randoms
 
-from sysmonlx.automaton import FOUND, Automata, Limits, Pattern, Table
-from sysmonlx.catalogue import CONDITIONS, EVENT_BY_ID
-from sysmonlx.clauses import make_decision
-from sysmonlx.conditions import Atom, Operation, make_test
-from sysmonlx.kernelbits import Bits, askable, true_of
-from sysmonlx.kernelfields import EVENTS, FIELDS, Kind
-from sysmonlx.kernelrules import KernelRules, compile_kernel_rules
-from sysmonlx.literals import Askable, Literal
-from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
+from sysmonlx.policy import Compound, Element, Filter, Ruleset
+from sysmonlx.rules.clauses import make_decision
+from sysmonlx.rules.conditions import Atom, Operation, make_test
+from sysmonlx.rules.kernel.automaton import FOUND, Automata, Limits, Pattern, Table
+from sysmonlx.rules.kernel.bits import Bits, askable, true_of
+from sysmonlx.rules.kernel.compiler import KernelRules, compile_kernel_rules
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Kind
+from sysmonlx.rules.kernel.literals import Askable, Literal
+from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
 
 HEADER = Path(__file__).parents[2] / "ebpf" / "filter_rules.bpf.h"
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from enrichment import SECOND, Paths, encode, make_context
 
-from sysmonlx.books import NOT_ASKED, TOLD_BEFORE, Unasked, gaps
-from sysmonlx.decode import Layouts
-from sysmonlx.hashes import FileId
-from sysmonlx.output import Output
-from sysmonlx.pipeline import Held, Pipeline
-from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Element, Filter, Ruleset
-from sysmonlx.state import RecordIds
-from sysmonlx.traceline import trace_line
+from sysmonlx.capture.records import Layouts
+from sysmonlx.hashing.hasher import FileId
+from sysmonlx.output.dispatch import Output
+from sysmonlx.pipeline.books import NOT_ASKED, TOLD_BEFORE, Unasked, gaps
+from sysmonlx.pipeline.flow import Held, Pipeline
+from sysmonlx.pipeline.trace_line import trace_line
+from sysmonlx.policy import Element, Filter, Ruleset
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.service.installed import RecordIds
 
 SNAPSHOT: dict[str, Any] = {
     "records": {
@@ -286,7 +286,7 @@ def test_any_error_within_a_record_costs_that_record_alone(
     reason = f"error: {type(error).__name__}"
     assert books.fates(10) == {"emitted": 1, reason: 1}
     assert books.pipeline.account.trouble.startswith(f"{type(error).__name__}: ")
-    assert "enrich_file.py:" in books.pipeline.account.trouble
+    assert "enrich/file.py:" in books.pipeline.account.trouble
     assert "/sysmonlx/" not in books.pipeline.account.trouble
 
 
@@ -300,7 +300,7 @@ def test_an_error_in_one_event_of_a_record_spares_the_other(
             raise error
         return value.decode()
 
-    monkeypatch.setattr("sysmonlx.enrich_file.text", text)
+    monkeypatch.setattr("sysmonlx.enrich.file.text", text)
     books.put("file_delete", 10, 1, path=b"/a")
     assert books.fates(23) == {"error: KeyError": 1}
     assert books.fates(26) == {"emitted": 1}

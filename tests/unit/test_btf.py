@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.btf import Btf, Kind
-from sysmonlx.decode import Layouts
+from sysmonlx.bpf.btf import Btf, Kind
+from sysmonlx.bpf.libbpf import library
+from sysmonlx.capture.records import Layouts
 from sysmonlx.errors import LayoutError
-from sysmonlx.libbpf import library
 
 CLANG = shutil.which("clang") or "clang"
 BASE = """

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from enrichment import SECOND, Paths, complete, encode, make_context, make_maker, named
 
-from sysmonlx.builders import BUILDERS
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.decode import Layouts
-from sysmonlx.enrich import Context
-from sysmonlx.process import Process
+from sysmonlx.capture.records import Layouts
+from sysmonlx.enrich.builders import BUILDERS
+from sysmonlx.enrich.process import Context
+from sysmonlx.processes.process import Process
+from sysmonlx.schema.events import EVENT_BY_ID
 
 PAIRS = [(name, event) for name, pairs in BUILDERS.items() for event, _ in pairs]
 WHO = {"boot_ns": 5 * SECOND, "start_boot_ns": SECOND, "tgid": 42, "exec_id": 1}

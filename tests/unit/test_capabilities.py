@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import capabilities
-from sysmonlx.capabilities import CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, KEPT
 from sysmonlx.errors import CaptureError
+from sysmonlx.host import capabilities
+from sysmonlx.host.capabilities import CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, KEPT
 
 CAP_SETPCAP = 8
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.eventlines import BadLine, EventLine, read_events
-from sysmonlx.render import Renderer
+from sysmonlx.output.render import Renderer
+from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.viewer.read import BadLine, EventLine, read_events
 
 FIELDS = [field.name for field in EVENT_BY_ID[1].fields]
 AT = FIELDS.index("CommandLine")

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx import catalogue
-from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, FieldType
-from sysmonlx.options import OPTIONS, SETTINGS, SINK_KINDS
-from sysmonlx.ruleset import Settings
+from sysmonlx.policy import Settings
+from sysmonlx.schema import events
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, FieldType
+from sysmonlx.schema.options import OPTIONS, SETTINGS, SINK_KINDS
 
 
 def test_events_are_in_schema_order() -> None:
@@ -42,7 +42,7 @@ def test_event_has_the_fields_of_its_schema(
 
 
 def test_types_go_without_saying_when_they_are_strings() -> None:
-    notation = catalogue.fields("Image ProcessId:PID")
+    notation = events.fields("Image ProcessId:PID")
     assert [field.type for field in notation] == [FieldType.STRING, FieldType.PID]
 
 
@@ -53,9 +53,9 @@ def test_only_filterable_events_start_with_rule_name() -> None:
 
 
 def test_conditions_in_messages_end_with_the_newest_two() -> None:
-    shown = catalogue.CONDITIONS_IN_MESSAGES
+    shown = events.CONDITIONS_IN_MESSAGES
     assert shown[-2:] == ("not begin with", "not end with")
-    assert set(shown) == set(catalogue.CONDITIONS)
+    assert set(shown) == set(events.CONDITIONS)
     assert len(shown) == 16
 
 

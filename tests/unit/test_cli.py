@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from calls import Program
 
-from sysmonlx import cli
-from sysmonlx.schema import schema_text
+from sysmonlx.cli import main
+from sysmonlx.schema.versions import schema_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("words", [("-?",), ("-h",), ("-HELP",), ("-?", "config")])
 def test_help_goes_to_standard_error(program: Program, words: tuple[str, ...]) -> None:
     said = program(*words)
-    assert (said.status, said.out) == (0, cli.BANNER)
+    assert (said.status, said.out) == (0, main.BANNER)
     assert "Usage:" in said.err or "schema is version: 4.90" in said.err
 
 
@@ -42,12 +42,12 @@ def test_nothing_to_do_is_bad_parameters_with_usage(
 ) -> None:
     said = program(*words)
     assert (said.status, "Usage:\n" in said.err) == (87, True)
-    assert said.out == cli.BANNER
+    assert said.out == main.BANNER
 
 
 def test_banner_can_be_left_out(program: Program) -> None:
     assert program("-nologo", "-s").out == schema_text(None)
-    assert program("-s").out == cli.BANNER + schema_text(None)
+    assert program("-s").out == main.BANNER + schema_text(None)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_closed_standard_descriptors_are_given_to_no_file() -> None:
     """Closed by whoever starts the program: what is printed must not go to a file."""
     script = (
         "import os; os.closerange(0, 3)\n"
-        "import sys; from sysmonlx import cli; status = cli.main(['-s'])\n"
+        "from sysmonlx.cli import main; status = main.main(['-s'])\n"
         "pipe = os.pipe(); os._exit(status or min(pipe) < 3)"
     )
     command = [sys.executable, "-P", "-c", script]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.commandlines import (
+from sysmonlx.host.process_arguments import (
     HUNG_LIMIT,
     HUNG_LIMIT_OF_USER,
     LIMIT_BYTES,

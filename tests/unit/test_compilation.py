@@ -14,20 +14,21 @@ import strategies
 from hypothesis import given
 from strategies import examples, randoms
 
-from sysmonlx import apart, compilation
-from sysmonlx.apart import Answer, Child
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.compilation import (
+from sysmonlx.capture.kernel_form import KernelForm
+from sysmonlx.errors import ControlError
+from sysmonlx.host import child_process
+from sysmonlx.host.child_process import Answer, Child
+from sysmonlx.policy import Policy, Settings
+from sysmonlx.rules.compiler import CompiledRules, compile_rules
+from sysmonlx.rules.conditions import Atom, Operation
+from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.service import compilation
+from sysmonlx.service.compilation import (
     compile_at_start,
     compile_policy,
     compile_text,
     compiled_of,
 )
-from sysmonlx.conditions import Atom, Operation
-from sysmonlx.errors import ControlError
-from sysmonlx.kernelform import KernelForm
-from sysmonlx.rules import CompiledRules, compile_rules
-from sysmonlx.ruleset import Policy, Settings
 
 FORM = KernelForm(
     {11: "", 23: "its rules ask Hashes"},
@@ -81,8 +82,8 @@ def test_policy_that_cannot_be_used_is_refused(text: str) -> None:
     ("answer", "reason"),
     [
         (Answer(b"", -signal.SIGKILL), "was ended by SIGKILL: try again"),
-        (Answer(b"", apart.NO_MEMORY), "is short of memory: use fewer rules"),
-        (Answer(b"KeyError: 'x'", apart.FAILED), "failed: KeyError: 'x'"),
+        (Answer(b"", child_process.NO_MEMORY), "is short of memory: use fewer rules"),
+        (Answer(b"KeyError: 'x'", child_process.FAILED), "failed: KeyError: 'x'"),
         (Answer(b"", 1), "failed: status 1"),
     ],
 )

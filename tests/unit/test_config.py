@@ -8,8 +8,8 @@ import socket
 import pytest
 from configurations import EMPTY, document, read, refusal, texts
 
-from sysmonlx.config import accepted_text, read_policy, refused_text
-from sysmonlx.ruleset import Compound, Filter
+from sysmonlx.config.reader import accepted_text, read_policy, refused_text
+from sysmonlx.policy import Compound, Filter
 
 CONDITIONS = (
     "is, is not, contains, contains any, is any, contains all, excludes, excludes any,"

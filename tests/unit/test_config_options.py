@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from configurations import EMPTY, document, read, refusal, texts
 
-from sysmonlx.ruleset import Filter, Settings
+from sysmonlx.policy import Filter, Settings
 
 # Options
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from configurations import EMPTY, document, elements, read, refusal, texts, value_of
 
-from sysmonlx.config import read_policy
-from sysmonlx.ruleset import Compound, Filter, Policy, Settings
+from sysmonlx.config.reader import read_policy
+from sysmonlx.policy import Compound, Filter, Policy, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -289,7 +289,7 @@ def test_our_examples_load_without_a_remark(name: str) -> None:
 
 def test_reading_loads_no_xml_library_when_lax() -> None:
     code = (
-        "import sys; from sysmonlx.config import read_policy;"
+        "import sys; from sysmonlx.config.reader import read_policy;"
         f"read_policy({EMPTY!r}, 'x', lax=True);"
         "sys.exit(any(name in sys.modules for name in ('lxml', 'xmlschema')))"
     )

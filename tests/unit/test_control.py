@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from sysmonlx import control
-from sysmonlx.control import ControlServer, Later
 from sysmonlx.errors import ControlError, NoAnswerError, SysmonlxError
+from sysmonlx.service import control
+from sysmonlx.service.control import ControlServer, Later
 
 
 def answer(message: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from strategies import examples, randoms, some_bytes
 
-from sysmonlx.decode import Layout, Layouts
+from sysmonlx.capture.records import Layout, Layouts
 from sysmonlx.errors import LayoutError
 
 NAMES = ("process_create", "process_fork", "process_terminate", "network_connect")

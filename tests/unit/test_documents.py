@@ -13,13 +13,13 @@ import pytest
 from configurations import read
 from lxml import etree
 
-from sysmonlx.catalogue import EVENT_BY_ID, PRODUCED
-from sysmonlx.clauses import Clause
-from sysmonlx.eventpage import UNEXPLAINED, title_of
-from sysmonlx.hooks import ALL_HOOKS
-from sysmonlx.hooks_process import PROCESS_HOOKS
-from sysmonlx.kernelfields import FIELDS, Kind
-from sysmonlx.rules import compile_rules
+from sysmonlx.capture.process_hooks import PROCESS_HOOKS
+from sysmonlx.enrich.registry import ALL_HOOKS
+from sysmonlx.rules.clauses import Clause
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.rules.kernel.fields import FIELDS, Kind
+from sysmonlx.schema.event_page import UNEXPLAINED, title_of
+from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "sysmonlx"

@@ -10,12 +10,12 @@ from enrichment import SECOND, Built, complete, encode, make_context, make_maker
 from hypothesis import given
 from strategies import examples, randoms
 
-from sysmonlx.builders import BUILDERS
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.decode import Layouts
-from sysmonlx.enrich import Context
-from sysmonlx.launches import LIMIT
-from sysmonlx.process import NO_GUID
+from sysmonlx.capture.records import Layouts
+from sysmonlx.enrich.builders import BUILDERS
+from sysmonlx.enrich.process import Context
+from sysmonlx.processes.launches import LIMIT
+from sysmonlx.processes.process import NO_GUID
+from sysmonlx.schema.events import EVENT_BY_ID
 
 BOOT_WALL_NS = 1_700_000_000 * SECOND
 

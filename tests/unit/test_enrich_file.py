@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from enrichment import SECOND, Paths, complete, encode, make_context, make_maker, named
 
-from sysmonlx.catalogue import PROGRAM_TYPES
-from sysmonlx.decode import Layouts
-from sysmonlx.process import NO_GUID
+from sysmonlx.capture.records import Layouts
+from sysmonlx.processes.process import NO_GUID
+from sysmonlx.schema.events import PROGRAM_TYPES
 
 #: Builds an event of a record, and returns its fields by name.
 Build = Callable[..., dict[str, str] | None]

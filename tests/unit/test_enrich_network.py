@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import pytest
 from enrichment import complete, encode, make_maker, named
 
-from sysmonlx.decode import Layouts
-from sysmonlx.enrich_network import NETWORK_BUILDERS, address_text
-from sysmonlx.hooks_network import NETWORK_HOOKS
-from sysmonlx.process import Process, image_key
-from sysmonlx.texts import PlainTexts
+from sysmonlx.capture.records import Layouts
+from sysmonlx.enrich.network import NETWORK_BUILDERS, address_text
+from sysmonlx.enrich.network_hooks import NETWORK_HOOKS
+from sysmonlx.kernel_text import PlainTexts
+from sysmonlx.processes.process import Process, image_key
 
 #: Makes event 3 of a usual record with some changes; returns also whether it is plain.
 Make = Callable[..., tuple[dict[str, str], bool]]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.escape import (
+from sysmonlx.output.escape import (
     json_text,
     limited,
     shortened,

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.catalogue import EVENT_BY_ID, PRODUCED
-from sysmonlx.eventpage import UNEXPLAINED, with_frame
+from sysmonlx.schema.event_page import UNEXPLAINED, with_frame
+from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
 
 PAGE = """\
 text

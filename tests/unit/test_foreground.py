@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sysmonlx import foreground
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.daemon import Options
+from sysmonlx.config.child import EMPTY, read_data
+from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.errors import CaptureError
-from sysmonlx.foreground import InForce, stored_policy
-from sysmonlx.reading import EMPTY, read_data
-from sysmonlx.ruleset import FORM, Policy, Settings
-from sysmonlx.state import Paths, command_line_bytes
+from sysmonlx.policy import FORM, Policy, Settings
+from sysmonlx.service import foreground
+from sysmonlx.service.daemon import Options
+from sysmonlx.service.foreground import InForce, stored_policy
+from sysmonlx.service.installed import Paths, command_line_bytes
 
 CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>
 <ProcessCreate onmatch="include"><Image condition="end with">/true</Image>

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.render import Renderer
+from sysmonlx.output.render import Renderer
+from sysmonlx.schema.events import EVENT_BY_ID
 
 CASES = sorted((Path(__file__).parent.parent / "golden").glob("*.json"))
 

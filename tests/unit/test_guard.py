@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from sysmonlx.errors import CaptureError, LibbpfError
-from sysmonlx.guard import HOOKS, HOOKS_EVERY, RING, RULES, VARIABLES, Finding, Guard
+from sysmonlx.service.guard import (
+    HOOKS,
+    HOOKS_EVERY,
+    RING,
+    RULES,
+    VARIABLES,
+    Finding,
+    Guard,
+)
 
 
 class FakeRing:

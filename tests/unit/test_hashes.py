@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from hashing import FakeOpener, HasherFactory, identity, sha256, wait_for
 
-from sysmonlx import hashes, hashreading
-from sysmonlx.fileidentity import FileId, file_id
-from sysmonlx.hashes import Hasher
-from sysmonlx.procfs import Procfs
-from sysmonlx.programopener import ProgramOpener
+from sysmonlx.hashing import file_reading
+from sysmonlx.hashing import hasher as hashes
+from sysmonlx.hashing.hasher import Hasher
+from sysmonlx.hashing.program_opener import ProgramOpener
+from sysmonlx.host.file_identity import FileId, file_id
+from sysmonlx.host.procfs import Procfs
 
 GONE_PID = (1 << 22) + 1
 
@@ -34,7 +35,7 @@ class LateClock:
 
 @pytest.fixture(autouse=True)
 def late_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashreading, "time", LateClock)
+    monkeypatch.setattr(file_reading, "time", LateClock)
 
 
 def write_old(path: Path, data: bytes) -> FileId:
@@ -212,7 +213,7 @@ def test_file_changed_a_moment_ago_is_hashed_but_not_remembered(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hashreading, "time", time)
+    monkeypatch.setattr(file_reading, "time", time)
     proc.files[5] = tmp_path / "program"
     hasher = make()
     proc.files[5].write_bytes(b"x")

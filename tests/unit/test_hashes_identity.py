@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import fileidentity
-from sysmonlx.fileidentity import (
+from sysmonlx.host import file_identity
+from sysmonlx.host.file_identity import (
     FileId,
     answers_at_once,
     file_id,
@@ -36,11 +36,11 @@ def test_foreign_device_is_refused_on_an_ordinary_file_system(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("kind", "change", "same_path", "same"),
     [
-        (fileidentity._BTRFS, {"dev": 9}, False, True),
-        (fileidentity._BTRFS, {"dev": 9, "ino": 1}, True, False),
-        (fileidentity._OVERLAYFS, {"dev": 9, "ino": 1}, True, True),
-        (fileidentity._OVERLAYFS, {"dev": 9, "ino": 1}, False, False),
-        (fileidentity._OVERLAYFS, {"dev": 9, "ctime_ns": 1}, True, False),
+        (file_identity._BTRFS, {"dev": 9}, False, True),
+        (file_identity._BTRFS, {"dev": 9, "ino": 1}, True, False),
+        (file_identity._OVERLAYFS, {"dev": 9, "ino": 1}, True, True),
+        (file_identity._OVERLAYFS, {"dev": 9, "ino": 1}, False, False),
+        (file_identity._OVERLAYFS, {"dev": 9, "ctime_ns": 1}, True, False),
     ],
 )
 def test_file_systems_with_devices_of_their_own(
@@ -51,7 +51,7 @@ def test_file_systems_with_devices_of_their_own(
     same_path: bool,
     same: bool,
 ) -> None:
-    monkeypatch.setattr(fileidentity, "_filesystem_type", lambda fd: kind)
+    monkeypatch.setattr(file_identity, "_filesystem_type", lambda fd: kind)
     (tmp_path / "file").touch()
     path = bytes(tmp_path / "file") if same_path else b"/other"
     with open(tmp_path / "file", "rb") as file:
@@ -62,7 +62,7 @@ def test_file_systems_with_devices_of_their_own(
 
 def test_type_of_a_file_system_is_statfs() -> None:
     with open("/proc/self/status", "rb") as file:
-        assert fileidentity._filesystem_type(file.fileno()) == 0x9FA0
+        assert file_identity._filesystem_type(file.fileno()) == 0x9FA0
 
 
 EXT4, TMPFS, NFS, FUSE = 0xEF53, 0x01021994, 0x6969, 0x65735546

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from hashing import FakeOpener, HasherFactory, identity, sha256, wait_for
 
-from sysmonlx import hashlanes
-from sysmonlx.fileidentity import FileId
-from sysmonlx.hashes import Hasher
+from sysmonlx.hashing import lanes
+from sysmonlx.hashing.hasher import Hasher
+from sysmonlx.host.file_identity import FileId
 
 FUSE = 0x65735546
 TMPFS = 0x01021994
@@ -45,8 +45,8 @@ def make(opener: FakeOpener) -> Iterator[HasherFactory]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are given up soon."""
-    monkeypatch.setattr(hashlanes, "HUNG_S", 0.1)
-    monkeypatch.setattr(hashlanes, "HUNG_LOOKS", 2)
+    monkeypatch.setattr(lanes, "HUNG_S", 0.1)
+    monkeypatch.setattr(lanes, "HUNG_LOOKS", 2)
 
 
 def local(path: Path, data: bytes) -> FileId:
@@ -69,7 +69,7 @@ def await_that(done: Callable[[], bool]) -> None:
 @pytest.fixture
 def same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let descriptors lead to whatever is asked for, on the devices of the tests."""
-    monkeypatch.setattr("sysmonlx.hashreading.leads_to", lambda *_: True)
+    monkeypatch.setattr("sysmonlx.hashing.file_reading.leads_to", lambda *_: True)
 
 
 @pytest.mark.usefixtures("quick", "same")
@@ -177,7 +177,7 @@ def test_file_that_hangs_costs_others_of_its_file_system_a_while_only(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hashlanes, "_LEFT_ALONE_S", 0.2)
+    monkeypatch.setattr(lanes, "_LEFT_ALONE_S", 0.2)
     hasher = make(wait_s=20.0)
     file = on_device(local(tmp_path / "program", b"x"), 100)
     second = file._replace(ino=file.ino + 1)
@@ -201,7 +201,7 @@ def test_file_system_that_hangs_costs_two_threads_at_most(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hashlanes, "_LEFT_ALONE_S", 0.1)
+    monkeypatch.setattr(lanes, "_LEFT_ALONE_S", 0.1)
     hasher = make(wait_s=20.0)
     file = on_device(local(tmp_path / "program", b"x"), 100)
     opener.gate.clear()
@@ -265,7 +265,7 @@ def test_descriptors_whose_end_takes_long_cost_no_thread_for_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The last descriptor of a file system that was unmounted may end it."""
-    gate, real = threading.Event(), hashlanes._close_all
+    gate, real = threading.Event(), lanes._close_all
     number = os.open("/dev/null", os.O_RDONLY)
 
     def close_slowly(fds: list[int]) -> None:
@@ -273,7 +273,7 @@ def test_descriptors_whose_end_takes_long_cost_no_thread_for_good(
             gate.wait(20)
         real(fds)
 
-    monkeypatch.setattr(hashlanes, "_close_all", close_slowly)
+    monkeypatch.setattr(lanes, "_close_all", close_slowly)
     file = local(tmp_path / "program", b"x")
     hasher = make()
     hasher.start()
@@ -363,7 +363,7 @@ def test_thread_survives_whatever_goes_wrong(
     opener.files[5] = tmp_path / "program"
     hasher = make()
     with monkeypatch.context() as patch:
-        patch.setattr("sysmonlx.hashreading.leads_to", lambda *_: 1 // 0)
+        patch.setattr("sysmonlx.hashing.file_reading.leads_to", lambda *_: 1 // 0)
         for _ in range(5):
             assert hasher.request(file, 5, b"/program", 0, "t")
             assert wait_for(hasher, 1) == [("t", file, "-")]
@@ -386,7 +386,7 @@ def test_mistake_of_a_lane_costs_one_hash_and_is_told(
     opener.files[5] = tmp_path / "program"
     hasher = make()
     with monkeypatch.context() as patch:
-        patch.setattr(hashlanes.Lanes, "_after", lambda *_: 1 // 0)
+        patch.setattr(lanes.Lanes, "_after", lambda *_: 1 // 0)
         for _ in range(5):
             await_that(lambda: hasher.request(file, 5, b"/program", 0, "t"))
             assert wait_for(hasher, 1) == [("t", file, "-")]
@@ -406,7 +406,9 @@ def test_no_mistake_is_remembered_as_a_hash(
     opener.files[5] = tmp_path / "program"
     await_that(lambda: time.time_ns() - file.ctime_ns > 30_000_000)
     divisors = iter((1, 0))
-    monkeypatch.setattr("sysmonlx.hashreading.leads_to", lambda *_: 1 // next(divisors))
+    monkeypatch.setattr(
+        "sysmonlx.hashing.file_reading.leads_to", lambda *_: 1 // next(divisors)
+    )
     hasher = make()
     assert hasher.request(file, 5, b"/program", 0, "t")
     assert wait_for(hasher, 1) == [("t", file, "-")]
@@ -454,7 +456,7 @@ def test_idle_threads_do_not_wake_up_after_trouble_either(
     file = local(tmp_path / "program", b"x")
     opener.files[6] = tmp_path / "program"
     with monkeypatch.context() as patch:
-        patch.setattr(hashlanes.Lanes, "_after", lambda *_: 1 // 0)
+        patch.setattr(lanes.Lanes, "_after", lambda *_: 1 // 0)
         assert hasher.request(file, 6, b"/program", 77, "mistake")
         assert len(wait_for(hasher, 1)) == 1
     opener.gate.clear()

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from sysmonlx import hashjobs
-from sysmonlx.fileidentity import FileId
-from sysmonlx.hashjobs import Job, JobQueue, Usage
+from sysmonlx.hashing import jobs as hashjobs
+from sysmonlx.hashing.jobs import Job, JobQueue, Usage
+from sysmonlx.host.file_identity import FileId
 
 MIB = 1 << 20
 

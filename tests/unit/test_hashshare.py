@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.hashshare import Share
+from sysmonlx.hashing.share import Share
 
 
 def test_no_limit_never_waits() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from enrichment import make_context
 
-from sysmonlx.account import Account
-from sysmonlx.budget import Pair, Sampled
-from sysmonlx.counters import RecordCounts
-from sysmonlx.decode import Layouts
-from sysmonlx.floods import Doer
-from sysmonlx.health import Health
+from sysmonlx.capture.counters import RecordCounts
+from sysmonlx.capture.floods import Doer
+from sysmonlx.capture.records import Layouts
+from sysmonlx.pipeline.account import Account
+from sysmonlx.pipeline.budget import Pair, Sampled
+from sysmonlx.service.health import Health
 
 SECOND = 1_000_000_000
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.catalogue import CONDITIONS, EVENTS
-from sysmonlx.config import read_policy
-from sysmonlx.helptext import config_help, usage
-from sysmonlx.options import OPTIONS, SETTINGS
+from sysmonlx.cli.usage import config_help, usage
+from sysmonlx.config.reader import read_policy
+from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.schema.options import OPTIONS, SETTINGS
 
 MANUAL = Path(__file__).parents[2] / "man/sysmonlx.8"
 

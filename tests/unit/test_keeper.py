@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from sysmonlx import instance
 from sysmonlx.errors import InstallError
-from sysmonlx.keeper import PAUSES_S, READY_VARIABLE, KeeperWatch
-from sysmonlx.lock import daemon_pid
-from sysmonlx.state import Paths
+from sysmonlx.host.lock import daemon_pid
+from sysmonlx.service import spawn
+from sysmonlx.service.installed import Paths
+from sysmonlx.service.keeper import PAUSES_S, READY_VARIABLE, KeeperWatch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEADLINE_S = 30
@@ -30,9 +30,9 @@ DEADLINE_S = 30
 DAEMON = """
 import os, signal, sys, time
 from pathlib import Path
-from sysmonlx import instance, keeper, service
-from sysmonlx.lock import PidFile
-from sysmonlx.state import Paths
+from sysmonlx.service import keeper, spawn, systemd
+from sysmonlx.host.lock import PidFile
+from sysmonlx.service.installed import Paths
 
 top = Path(sys.argv[1])
 keeper.PAUSES_S, keeper.WATCHDOG_S, keeper.START_S = (0.1, 0.2), 0.6, 1.0
@@ -52,7 +52,7 @@ def run():
     (top / "todo").write_text("".join(line + "\\n" for line in todo[1:]))
     what = todo[0] if todo else "work"
     if what == "fail at once":
-        instance.tell_failure("no luck")
+        spawn.tell_failure("no luck")
         return 12
     if what == "die at once":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -64,9 +64,9 @@ def run():
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, heard)
     say("ready", os.getpid())
-    service.notify("READY=1")
-    instance.tell_ready({"missing": ["something"]})
-    reports = service.Reports()
+    systemd.notify("READY=1")
+    spawn.tell_ready({"missing": ["something"]})
+    reports = systemd.Reports()
     started = time.monotonic()
     while time.monotonic() - started < 600:
         if what == "end":
@@ -148,7 +148,7 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
         yield made
     finally:
         os.umask(before)
-        instance.stop(made.paths, force=True)
+        spawn.stop(made.paths, force=True)
         wait_until(made.has_ended)
 
 
@@ -276,17 +276,17 @@ def test_keeper_is_terminated_between_two_starts(kept: Kept) -> None:
     kept.start("work", "fail at once", "fail at once", "fail at once")
     os.kill(kept.daemon, signal.SIGKILL)
     wait_until(lambda: len(kept.said("run")) >= 2 and not kept.daemon)
-    assert instance.runs(kept.paths)
-    assert instance.stop(kept.paths)
+    assert spawn.runs(kept.paths)
+    assert spawn.stop(kept.paths)
     runs = len(kept.said("run"))
     assert kept.has_ended()
-    assert not instance.stop(kept.paths)
+    assert not spawn.stop(kept.paths)
     assert len(kept.said("run")) == runs
 
 
 def test_stop_ends_both(kept: Kept) -> None:
     kept.start()
-    assert instance.stop(kept.paths)
+    assert spawn.stop(kept.paths)
     assert kept.has_ended()
     assert len(kept.said("run")) == 1
 
@@ -294,12 +294,12 @@ def test_stop_ends_both(kept: Kept) -> None:
 def test_stop_by_force_leaves_nobody_that_starts(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "_STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(spawn, "_STOP_TIMEOUT_S", 0.2)
     kept.start()
     os.kill(kept.daemon, signal.SIGSTOP)
     with pytest.raises(InstallError, match="does not end: use -u force"):
-        instance.stop(kept.paths)
-    assert instance.stop(kept.paths, force=True)
+        spawn.stop(kept.paths)
+    assert spawn.stop(kept.paths, force=True)
     assert kept.has_ended()
     assert len(kept.said("run")) == 1
 
@@ -307,12 +307,12 @@ def test_stop_by_force_leaves_nobody_that_starts(
 def test_stop_by_force_ends_a_daemon_that_only_starts(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance, "_STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(spawn, "_STOP_TIMEOUT_S", 0.2)
     kept.start("work", "hang at once")
     os.kill(kept.daemon, signal.SIGKILL)
     wait_until(lambda: len(kept.said("run")) == 2)
     starting = int(kept.said("run")[1][0])
-    assert instance.stop(kept.paths, force=True)
+    assert spawn.stop(kept.paths, force=True)
     wait_until(lambda: not Path(f"/proc/{starting}").exists())
     assert kept.has_ended()
 
@@ -348,7 +348,7 @@ def test_keeper_leaves_to_another_daemon(kept: Kept) -> None:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        from sysmonlx.lock import PidFile
+        from sysmonlx.host.lock import PidFile
 
         PidFile(kept.paths.pid_file)
         os.write(writer, b"x")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.kernel import cgroup2_mount
+from sysmonlx.capture.kernel_facts import cgroup2_mount
 
 
 @pytest.fixture

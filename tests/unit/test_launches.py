@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from recordtable import SECOND, Table, record
 from strategies import randoms, some_bytes
 
-from sysmonlx.decode import Layouts
-from sysmonlx.launches import LIMIT, Launches
-from sysmonlx.process import Launch, Process
-from sysmonlx.texts import UNKNOWN, Texts, are_plain, args_text
+from sysmonlx.capture.records import Layouts
+from sysmonlx.kernel_text import UNKNOWN, Texts, are_plain, args_text
+from sysmonlx.processes.launches import LIMIT, Launches
+from sysmonlx.processes.process import Launch, Process
 
 
 def started(table: Table, tgid: int, **more: Any) -> Process:

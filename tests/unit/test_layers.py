@@ -141,7 +141,7 @@ def test_only_configuration_needs_an_xml_library() -> None:
 
 
 def test_daemon_loads_no_xml_library_and_no_configuration_reader() -> None:
-    code = "import sys, sysmonlx.daemon; print(*sys.modules)"
+    code = "import sys, sysmonlx.service.daemon; print(*sys.modules)"
     output = subprocess.run(
         [sys.executable, "-c", code],
         cwd=PACKAGE.parent,
@@ -150,7 +150,13 @@ def test_daemon_loads_no_xml_library_and_no_configuration_reader() -> None:
         text=True,
     ).stdout
     loaded = set(output.split())
-    assert "sysmonlx.pipeline" in loaded
-    unwanted = {"lxml", "xmlschema", "xml", "sysmonlx.config", "sysmonlx.schema"}
+    assert "sysmonlx.pipeline.flow" in loaded
+    unwanted = {
+        "lxml",
+        "xmlschema",
+        "xml",
+        "sysmonlx.config.reader",
+        "sysmonlx.schema.versions",
+    }
     assert loaded & unwanted == set()
     assert loaded & {"logging", "datetime", "decimal", "unittest"} == set()

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from sysmonlx.decode import Layouts
-from sysmonlx.pipeline import Pipeline
-from sysmonlx.render import Event, Renderer
-from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Element, Filter, Ruleset
+from sysmonlx.capture.records import Layouts
+from sysmonlx.output.render import Event, Renderer
+from sysmonlx.pipeline.flow import Pipeline
+from sysmonlx.policy import Element, Filter, Ruleset
+from sysmonlx.rules.compiler import compile_rules
 
 WALL_NS = 1767607205_204811123
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.config import read_policy
-from sysmonlx.listing import listing, rule_lines
+from sysmonlx.cli.listing import listing, rule_lines
+from sysmonlx.config.reader import read_policy
 
 DATA = Path(__file__).parents[1] / "data" / "listings"
 CASES = sorted(path.stem for path in DATA.glob("*.xml"))

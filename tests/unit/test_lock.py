@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.errors import InstallError
-from sysmonlx.lock import PidFile, daemon_pid, exclusive
+from sysmonlx.host.lock import PidFile, daemon_pid, exclusive
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sysmonlx.lock import PidFile, exclusive
+from sysmonlx.host.lock import PidFile, exclusive
 if sys.argv[1] == "pid":
     held = PidFile(Path(sys.argv[2]))
     print("held", flush=True)

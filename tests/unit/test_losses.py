@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from sysmonlx.losses import LossLedger
+from sysmonlx.pipeline.losses import LossLedger
 
 FULL = ("ProcessCreate", "ring full")
 BAD = ("Records", "bad record")

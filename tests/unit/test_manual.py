@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import catalogue
-from sysmonlx.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS
-from sysmonlx.state import Paths
+from sysmonlx.schema import events
+from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS
+from sysmonlx.service.installed import Paths
 
 MANUAL = Path(__file__).parents[2] / "man/sysmonlx.8"
 #: Every macro that the pages mean. "In" at the begin of a sentence is another one.
@@ -54,11 +54,11 @@ def test_every_switch_is_described(text: str, switch: str) -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [catalogue.EVENT_BY_ID[number] for number in sorted(catalogue.PRODUCED)],
+    [events.EVENT_BY_ID[number] for number in sorted(events.PRODUCED)],
     ids=lambda event: event.name,
 )
 def test_every_field_of_an_event_is_described(
-    text: str, event: catalogue.EventType
+    text: str, event: events.EventType
 ) -> None:
     section = re.search(rf"^\.Ss {event.id}: (.*?)^\.S[sh]", text, re.M | re.S)
     assert section

@@ -4,7 +4,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from sysmonlx import memory
+from sysmonlx.host import memory
 
 
 class Node:

@@ -13,19 +13,19 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysmonlx import eventlines
-from sysmonlx.catalogue import EVENT_BY_ID, EVENTS
-from sysmonlx.config import read_policy
-from sysmonlx.eventlines import (
+from sysmonlx.cli.replay import run
+from sysmonlx.config.reader import read_policy
+from sysmonlx.output.render import Renderer
+from sysmonlx.policy import Policy
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
+from sysmonlx.viewer import read as eventlines
+from sysmonlx.viewer.read import (
     LINE_LIMIT,
     BadLine,
     EventLine,
     bounded_lines,
     read_events,
 )
-from sysmonlx.offline import run
-from sysmonlx.render import Renderer
-from sysmonlx.ruleset import Policy
 
 DATA = Path(__file__).parent.parent / "data"
 VECTORS = json.loads((DATA / "rule_vectors.json").read_text())["cases"]

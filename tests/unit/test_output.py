@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sysmonlx.catalogue import ERROR
-from sysmonlx.lines import Lines
-from sysmonlx.output import Output
-from sysmonlx.render import Event, Renderer
-from sysmonlx.ruleset import Settings
-from sysmonlx.state import RecordIds
+from sysmonlx.output.dispatch import Output
+from sysmonlx.output.lines import Lines
+from sysmonlx.output.render import Event, Renderer
+from sysmonlx.policy import Settings
+from sysmonlx.schema.events import ERROR
+from sysmonlx.service.installed import RecordIds
 
 
 def event(text: str) -> Event:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from enrichment import SECOND, Paths, encode, make_context, named
 
-from sysmonlx.decode import Layouts
-from sysmonlx.fileidentity import FileId
-from sysmonlx.output import Output
-from sysmonlx.pipeline import Held, Pipeline
-from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Element, Filter, Ruleset
-from sysmonlx.state import RecordIds
+from sysmonlx.capture.records import Layouts
+from sysmonlx.host.file_identity import FileId
+from sysmonlx.output.dispatch import Output
+from sysmonlx.pipeline.flow import Held, Pipeline
+from sysmonlx.policy import Element, Filter, Ruleset
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.service.installed import RecordIds
 
 HASHES, HASHES_SHOWN = 17, 2
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.hooks import hooks_for
-from sysmonlx.options import SETTINGS
-from sysmonlx.policyform import CHECKS
-from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Compound, Element, Filter, Policy, Ruleset, Settings
+from sysmonlx.config.stored_policy import CHECKS
+from sysmonlx.enrich.registry import hooks_for
+from sysmonlx.policy import Compound, Element, Filter, Policy, Ruleset, Settings
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.schema.options import SETTINGS
 
 RULES = (
     Element(

@@ -12,9 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysmonlx.kept import Kept
-from sysmonlx.prepared import MapPlan, Plans, ProgramPlan, read_plans, with_maps
-from sysmonlx.preparedobject import PreparedObject
+from sysmonlx.bpf.cache_file import Kept
+from sysmonlx.bpf.cached_object import PreparedObject
+from sysmonlx.bpf.program_cache import (
+    MapPlan,
+    Plans,
+    ProgramPlan,
+    read_plans,
+    with_maps,
+)
 
 KEY = {"build": "aa", "files": [[1, 2, 3]]}
 LOAD_MAP_5 = struct.pack("=BBhiiI", 0x18, 0x11, 0, 5, 0, 0)

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordtable import image_id
 
-from sysmonlx.decode import Layouts
-from sysmonlx.process import (
+from sysmonlx.capture.records import Layouts
+from sysmonlx.kernel_text import UNKNOWN
+from sysmonlx.processes.process import (
     NO_GUID,
     NO_LAUNCH,
     Identity,
     Process,
     image_key,
 )
-from sysmonlx.texts import UNKNOWN
 
 SECOND = 1_000_000_000
 

@@ -7,10 +7,10 @@ import weakref
 import pytest
 from recordtable import INIT, SECOND, Table, record
 
-from sysmonlx.decode import Layouts
-from sysmonlx.process import Process
-from sysmonlx.processes import ENDED_LIMIT, GRACE_NS
-from sysmonlx.texts import UNKNOWN
+from sysmonlx.capture.records import Layouts
+from sysmonlx.kernel_text import UNKNOWN
+from sysmonlx.processes.process import Process
+from sysmonlx.processes.table import ENDED_LIMIT, GRACE_NS
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_superseded_images_do_not_keep_their_ancestors(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each generation forks the next, then runs another program and ends."""
-    monkeypatch.setattr("sysmonlx.processes.Process", _Watched)
+    monkeypatch.setattr("sysmonlx.processes.table.Process", _Watched)
     kept = []
     before = {"parent_tgid": 1, "parent_start_boot_ns": SECOND}
     for number in range(50):

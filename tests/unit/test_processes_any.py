@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordtable import INIT, NO_UID, SECOND, Table, record
 
-from sysmonlx.decode import Layouts
-from sysmonlx.process import Identity, Process
+from sysmonlx.capture.records import Layouts
+from sysmonlx.processes.process import Identity, Process
 
 
 class Step(NamedTuple):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from recordtable import INIT, SECOND, Table, record
 
-from sysmonlx.process import Process
+from sysmonlx.processes.process import Process
 
 SCANNED = 1 << 4  # ARGS_UNREADABLE
 NO_ARGS = {"flags": SCANNED, "args": b""}

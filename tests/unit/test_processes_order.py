@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from recordtable import INIT, SECOND, Table, record
 
-from sysmonlx.processes import GRACE_NS
-from sysmonlx.texts import UNKNOWN
+from sysmonlx.kernel_text import UNKNOWN
+from sysmonlx.processes.table import GRACE_NS
 
 CHILD = {
     "tgid": 11,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.errors import ProcError
-from sysmonlx.procfs import Procfs
+from sysmonlx.host.procfs import Procfs
 
 NO_SUCH_PID = (1 << 22) + 1
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import programopener
 from sysmonlx.errors import ProcError
-from sysmonlx.fileidentity import file_id
-from sysmonlx.procfs import Procfs
-from sysmonlx.programopener import ProgramOpener, WouldWaitError
+from sysmonlx.hashing import program_opener
+from sysmonlx.hashing.program_opener import ProgramOpener, WouldWaitError
+from sysmonlx.host.file_identity import file_id
+from sysmonlx.host.procfs import Procfs
 
 NAMESPACE = Procfs().mount_namespace(os.getpid())
 
@@ -95,7 +95,7 @@ def test_what_the_cache_does_not_know_would_wait(
             return -1
 
     libc = Libc()
-    monkeypatch.setattr(programopener, "_libc", lambda: libc)
+    monkeypatch.setattr(program_opener, "_libc", lambda: libc)
     with pytest.raises(WouldWaitError):
         opener.by_path(NAMESPACE, b"/bin/true", may_wait=False)
     assert libc.calls == (3 if error == "EAGAIN" else 1)

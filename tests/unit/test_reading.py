@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.arguments import CommandLineOptions
-from sysmonlx.reading import (
+from sysmonlx.config.child import (
     EMPTY,
     is_changed,
     read_data,
@@ -16,8 +15,9 @@ from sysmonlx.reading import (
     read_installed,
     read_options,
 )
-from sysmonlx.ruleset import Policy
-from sysmonlx.state import Paths, command_line_bytes
+from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.policy import Policy
+from sysmonlx.service.installed import Paths, command_line_bytes
 
 CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>
 <ProcessCreate onmatch="exclude"/></EventFiltering></Sysmon>"""

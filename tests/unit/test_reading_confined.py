@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 
-from sysmonlx import apart, capabilities, confined, reading
-from sysmonlx.arguments import CommandLineOptions
+from sysmonlx.config import child as reading
+from sysmonlx.config import confinement
+from sysmonlx.config.child import LIMIT_BYTES, read_data, read_file
+from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.errors import SysmonlxError
-from sysmonlx.reading import LIMIT_BYTES, read_data, read_file
-from sysmonlx.state import Paths
+from sysmonlx.host import capabilities, child_process
+from sysmonlx.service.installed import Paths
 
 CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>
 <ProcessCreate onmatch="exclude"/></EventFiltering></Sysmon>"""
@@ -117,7 +119,7 @@ def test_where_nobody_can_read_the_program_only_that_right_is_kept(
     monkeypatch.setattr(
         reading,
         "confine",
-        lambda pipe, names, _: confined.confine(pipe, names, [os.fspath(private)]),
+        lambda pipe, names, _: confinement.confine(pipe, names, [os.fspath(private)]),
     )
     found = in_reader(monkeypatch, rights)
     read_only = 1 << capabilities.CAP_DAC_READ_SEARCH
@@ -131,8 +133,9 @@ def test_where_the_user_cannot_be_given_up_all_else_is() -> None:
     code = """
 import sys
 sys.path[:0] = sys.argv[1:]
-from sysmonlx import capabilities, reading
-from sysmonlx.arguments import CommandLineOptions
+from sysmonlx.config import child as reading
+from sysmonlx.host import capabilities
+from sysmonlx.config.command_line import CommandLineOptions
 import json, pytest
 from unit.test_reading_confined import CONFIG, in_reader, rights
 capabilities.drop()
@@ -166,7 +169,7 @@ def starve() -> None:
         (hang, "a.xml: reading it takes more than 1 s: use fewer rules"),
         (spin, "a.xml: reading it takes more than 1 s: use fewer rules"),
         (
-            lambda: len(bytes(2 * confined.MEMORY_BYTES)),
+            lambda: len(bytes(2 * confinement.MEMORY_BYTES)),
             "a.xml: reading it takes more than 512 MiB of memory: use fewer rules",
         ),
         (
@@ -189,7 +192,7 @@ def test_end_of_the_reader_is_one_line_with_what_to_do(
     monkeypatch: Patch, work: Callable[[], Any], reason: str
 ) -> None:
     monkeypatch.setattr(reading, "CPU_S", 1)
-    monkeypatch.setattr(confined, "CPU_S", 1)
+    monkeypatch.setattr(confinement, "CPU_S", 1)
     monkeypatch.setattr(reading, "_TIMEOUT_S", 5 if work is spin else 1)
     monkeypatch.setattr(reading, "_ANSWER_BYTES", 1 << 19)
     started = time.monotonic()
@@ -312,11 +315,11 @@ def test_hostile_text_takes_neither_time_nor_memory(text: str, tmp_path: Path) -
 
 def test_answer_of_a_child_is_whole_and_its_error_has_a_number() -> None:
     data = os.urandom(3 << 20)
-    assert apart.ask(lambda _: data, 4 << 20) == (data, 0)
-    answer = apart.ask(lambda _: os.fsencode(os.readlink("/none")), 99)
-    assert (answer.data, apart.errno_of(answer.status)) == (b"", 2)
-    with pytest.raises(apart.TooLargeError):
-        apart.ask(lambda _: data, 1 << 20)
+    assert child_process.ask(lambda _: data, 4 << 20) == (data, 0)
+    answer = child_process.ask(lambda _: os.fsencode(os.readlink("/none")), 99)
+    assert (answer.data, child_process.errno_of(answer.status)) == (b"", 2)
+    with pytest.raises(child_process.TooLargeError):
+        child_process.ask(lambda _: data, 1 << 20)
 
 
 def test_configuration_is_read_without_standard_streams(tmp_path: Path) -> None:
@@ -324,9 +327,9 @@ def test_configuration_is_read_without_standard_streams(tmp_path: Path) -> None:
     path = tmp_path / "c.xml"
     path.write_text('<Sysmon schemaversion="4.90"/>')
     code = (
-        "import os, pathlib; os.closerange(0, 3); from sysmonlx import reading;"
-        "from sysmonlx.arguments import CommandLineOptions;"
-        f"found = reading.read_file(pathlib.Path({str(path)!r}), CommandLineOptions());"
+        "import os, pathlib; os.closerange(0, 3); from sysmonlx.config import child;"
+        "from sysmonlx.config.command_line import CommandLineOptions;"
+        f"found = child.read_file(pathlib.Path({str(path)!r}), CommandLineOptions());"
         "os._exit(0 if found.policy else 9)"
     )
     command = [sys.executable, "-P", "-c", code]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.btf import Btf
-from sysmonlx.capture import OBJECT, OLDER_OBJECT
-from sysmonlx.libbpf import library
+from sysmonlx.bpf.btf import Btf
+from sysmonlx.bpf.libbpf import library
+from sysmonlx.capture.sensor import OBJECT, OLDER_OBJECT
 
 SOURCES = Path(__file__).parents[2] / "ebpf"
 

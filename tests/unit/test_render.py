@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from lxml import etree
 from strategies import examples, randoms
 
-from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, EventType, FieldType
-from sysmonlx.launches import own_of_process, own_of_sibling
-from sysmonlx.lines import LEAST_LIMIT_BYTES
-from sysmonlx.process import Shape
-from sysmonlx.render import Renderer
-from sysmonlx.texts import is_plain, is_plain_text
+from sysmonlx.kernel_text import is_plain, is_plain_text
+from sysmonlx.output.lines import LEAST_LIMIT_BYTES
+from sysmonlx.output.render import Renderer
+from sysmonlx.processes.launches import own_of_process, own_of_sibling
+from sysmonlx.processes.process import Shape
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, EventType, FieldType
 
 WALL_NS = 1767607205_204811123
 GUID = "{c30c9345-8ba5-695b-b805-bfc8d8550000}"
@@ -303,7 +303,7 @@ def test_events_of_one_shape_are_printed_like_any(
 
 
 def test_more_shapes_than_templates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sysmonlx.render._TEMPLATES_LIMIT", 4)
+    monkeypatch.setattr("sysmonlx.output.render._TEMPLATES_LIMIT", 4)
     made = Renderer("xml", "host1", 1, 1, 0)
     shapes = [Shape(own_of_process, False) for _ in range(10)]
     values = values_with(EVENT_BY_ID[1], "<a>")

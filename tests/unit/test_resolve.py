@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import aside, inode
-from sysmonlx.aside import begun
-from sysmonlx.procfs import Procfs
-from sysmonlx.resolve import Resolver, join
+from sysmonlx.host import aside, inode
+from sysmonlx.host.aside import begun
+from sysmonlx.host.paths import Resolver, join
+from sysmonlx.host.procfs import Procfs
 
 Place = tuple[int, int, bytes]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from sysmonlx.ringbuffer import RingBuffer
+from sysmonlx.bpf.ringbuffer import RingBuffer
 
 SIZE = mmap.PAGESIZE
 BUSY = 1 << 31

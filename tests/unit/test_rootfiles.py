@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sysmonlx import rootfiles
-from sysmonlx.rootfiles import (
+from sysmonlx.host import root_files
+from sysmonlx.host.root_files import (
     UntrustedError,
     is_local,
     open_directory,
@@ -333,7 +333,7 @@ def test_second_name_that_is_gone_before_names_are_counted_does_not_help(
     monkeypatch.setattr(os, "stat", late_look)
     monkeypatch.setattr(os, "open", quick_open)
     with pytest.raises(UntrustedError, match="changes all the time"):
-        rootfiles.open_in(directory, "log", APPEND)
+        root_files.open_in(directory, "log", APPEND)
     monkeypatch.undo()
     os.close(directory)
     assert victim.read_bytes() == b"precious"
@@ -383,4 +383,4 @@ def test_typed_file_is_relative_to_the_current_directory(
 
 
 def test_every_constant_of_a_file_system_is_32_bits() -> None:
-    assert all(0 < each < 1 << 32 for each in rootfiles._LOCAL)
+    assert all(0 < each < 1 << 32 for each in root_files._LOCAL)

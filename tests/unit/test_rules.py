@@ -13,18 +13,18 @@ import strategies
 from hypothesis import given
 from strategies import TAGS, examples, randoms
 
-from sysmonlx import sieve, verdicts
-from sysmonlx.catalogue import (
+from sysmonlx.config.reader import read_policy
+from sysmonlx.policy import Compound, Element, Filter, Ruleset
+from sysmonlx.rules import text_index, verdicts
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.rules.conditions import fold, make_test, order_key, passes, split_items
+from sysmonlx.rules.explain import trace
+from sysmonlx.schema.events import (
     CONDITIONS,
     EVENT_BY_ID,
     EVENTS,
     FILE_CREATE,
 )
-from sysmonlx.conditions import fold, make_test, order_key, passes, split_items
-from sysmonlx.config import read_policy
-from sysmonlx.rules import compile_rules
-from sysmonlx.ruleset import Compound, Element, Filter, Ruleset
-from sysmonlx.trace import trace
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -207,8 +207,8 @@ def test_beyond_the_limits_rules_still_decide_alike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(verdicts, "FUNCTIONS_LIMIT", 2)
-    monkeypatch.setattr(sieve, "TEXTS_LIMIT", 2)
-    monkeypatch.setattr(sieve, "LENGTH_LIMIT", 12)
+    monkeypatch.setattr(text_index, "TEXTS_LIMIT", 2)
+    monkeypatch.setattr(text_index, "LENGTH_LIMIT", 12)
     items = tuple(Filter("Image", "end with", str(n), f"n{n}") for n in range(10))
     ruleset = file_create(element("include", "or", *items))
     compiled = compile_rules(ruleset)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.ruleset import Compound, Element, Filter, Policy, Ruleset, Settings
+from sysmonlx.policy import Compound, Element, Filter, Policy, Ruleset, Settings
 
 POLICY = Policy(
     Ruleset(

@@ -9,8 +9,9 @@ import pytest
 import xmlschema
 from lxml import etree
 
-from sysmonlx import xsd
-from sysmonlx.schema import generated_files, schema_data, schema_text, schemas
+from sysmonlx.schema import xsd
+from sysmonlx.schema.__main__ import generated_files
+from sysmonlx.schema.versions import schema_data, schema_text, schemas
 
 ROOT = Path(__file__).parents[2]
 DIGESTS: dict[str, str] = json.loads(

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sysmonlx.secondtry import LEAST_S, SecondTry
+from sysmonlx.service.second_try import LEAST_S, SecondTry
 
 
 class Clock:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import service
 from sysmonlx.errors import InstallError
-from sysmonlx.state import Paths, write_private
+from sysmonlx.service import systemd
+from sysmonlx.service.installed import Paths, write_private
 
 #: As version 0.1.0 wrote it: five starts in 90 s, and no watchdog.
-OLD_UNIT = Path(__file__).parents[1] / "data" / "version-0.1.0" / service.UNIT
+OLD_UNIT = Path(__file__).parents[1] / "data" / "version-0.1.0" / systemd.UNIT
 
 SYSTEMCTL = """\
 #!/bin/sh
@@ -73,7 +73,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_installed_unit_is_enabled_and_started_in_this_order(machine: Machine) -> None:
-    done = service.install_unit(machine, "/usr/local/bin/sysmonlx")
+    done = systemd.install_unit(machine, "/usr/local/bin/sysmonlx")
     assert machine.called() == [
         "daemon-reload",
         "enable sysmonlx.service",
@@ -97,24 +97,24 @@ def test_start_that_fails_is_an_error_with_the_services_reason_and_is_not_retrie
     monkeypatch.setenv("FAIL", "restart")
     wanted = r"Job for sysmonlx.service failed. \(no BTF in this kernel\)"
     with pytest.raises(InstallError, match=wanted):
-        service.install_unit(machine, "/usr/local/bin/sysmonlx")
+        systemd.install_unit(machine, "/usr/local/bin/sysmonlx")
     assert machine.called()[-1] == "stop sysmonlx.service"
 
 
 def test_unit_has_growing_pauses_where_systemd_knows_them(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.install_unit(machine, "/usr/bin/sysmonlx")
+    systemd.install_unit(machine, "/usr/bin/sysmonlx")
     assert "RestartSteps" not in machine.unit_file.read_text()
     monkeypatch.setenv("VERSION", "254")
-    service.install_unit(machine, "/usr/bin/sysmonlx")
+    systemd.install_unit(machine, "/usr/bin/sysmonlx")
     text = machine.unit_file.read_text()
     assert "\nRestartSec=2\nRestartSteps=4\nRestartMaxDelaySec=30\n" in text
     assert "@PAUSES@" not in text
 
 
 def test_unit_sets_no_limit_to_starts(machine: Machine) -> None:
-    service.install_unit(machine, "/usr/bin/sysmonlx")
+    systemd.install_unit(machine, "/usr/bin/sysmonlx")
     lines = machine.unit_file.read_text().splitlines()
     assert "StartLimitIntervalSec=0" in lines
     assert "Restart=always" in lines
@@ -129,13 +129,13 @@ def test_unit_is_put_back_as_it_was(
 ) -> None:
     monkeypatch.setenv("ENABLED", enabled)
     machine.unit_file.write_bytes(OLD_UNIT.read_bytes())
-    before = service.unit_now(machine)
+    before = systemd.unit_now(machine)
     assert before.is_started
-    service.install_unit(machine, "/usr/bin/sysmonlx")
+    systemd.install_unit(machine, "/usr/bin/sysmonlx")
     text = machine.unit_file.read_text()
-    assert text == service.unit_text("/usr/bin/sysmonlx", 252)
+    assert text == systemd.unit_text("/usr/bin/sysmonlx", 252)
     machine.calls.unlink()
-    service.restore_unit(machine, before)
+    systemd.restore_unit(machine, before)
     assert machine.unit_file.read_bytes() == before.text
     assert machine.called() == [
         "stop sysmonlx.service",
@@ -154,10 +154,10 @@ def test_unit_is_put_back_as_it_was(
 def test_unit_that_systemd_starts_again_counts_as_started(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, state: str, is_started: bool
 ) -> None:
-    assert service.unit_now(machine) == service.Unit()
+    assert systemd.unit_now(machine) == systemd.Unit()
     machine.unit_file.write_text("x")
     monkeypatch.setenv("STATE", state)
-    assert service.unit_now(machine).is_started is is_started
+    assert systemd.unit_now(machine).is_started is is_started
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_state_is_told_as_it_is(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, state: str, text: str
 ) -> None:
     monkeypatch.setenv("STATE", state)
-    assert service.state_text(machine) == text
+    assert systemd.state_text(machine) == text
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_how_a_service_ended_is_told(
     for name, value in (("STATUS", status), ("CODE", code), ("EXIT", exit_status)):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("STATE", "failed")
-    assert service.state_text(machine) == (
+    assert systemd.state_text(machine) == (
         f"The service has failed{text}: -i starts it again"
     )
 
@@ -209,30 +209,30 @@ def test_systemctl_that_is_missing_is_an_error(
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(InstallError, match=r"systemctl daemon-reload: .*No such file"):
-        service.install_unit(machine, "/usr/local/bin/sysmonlx")
+        systemd.install_unit(machine, "/usr/local/bin/sysmonlx")
 
 
 def test_another_root_gets_the_unit_and_systemd_is_left_alone(
     machine: Machine,
 ) -> None:
     paths = Paths(machine.root)
-    assert not service.systemd_is_running(paths)
-    done = service.install_unit(paths, "/usr/bin/sysmonlx")
+    assert not systemd.systemd_is_running(paths)
+    done = systemd.install_unit(paths, "/usr/bin/sysmonlx")
     assert done == [f"Wrote {paths.unit_file}"]
-    assert service.remove_unit(paths) == [f"Removed {paths.unit_file}"]
-    assert service.remove_unit(paths) == []
+    assert systemd.remove_unit(paths) == [f"Removed {paths.unit_file}"]
+    assert systemd.remove_unit(paths) == []
     assert machine.called() == []
 
 
 def test_machine_without_systemd_gets_nothing(tmp_path: Path) -> None:
-    assert service.install_unit(Paths(tmp_path), "/usr/bin/sysmonlx") == []
+    assert systemd.install_unit(Paths(tmp_path), "/usr/bin/sysmonlx") == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_removal_undoes_the_installation_and_says_so(machine: Machine) -> None:
-    service.install_unit(machine, "/usr/local/bin/sysmonlx")
+    systemd.install_unit(machine, "/usr/local/bin/sysmonlx")
     machine.calls.unlink()
-    assert service.remove_unit(machine) == [
+    assert systemd.remove_unit(machine) == [
         "Stopped sysmonlx.service",
         "Disabled sysmonlx.service",
         f"Removed {machine.unit_file}",
@@ -249,17 +249,17 @@ def test_removal_undoes_the_installation_and_says_so(machine: Machine) -> None:
 def test_removal_that_fails_keeps_the_unit(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.install_unit(machine, "/usr/local/bin/sysmonlx")
+    systemd.install_unit(machine, "/usr/local/bin/sysmonlx")
     monkeypatch.setenv("FAIL", "stop")
     with pytest.raises(InstallError, match="systemctl stop"):
-        service.remove_unit(machine)
+        systemd.remove_unit(machine)
     assert machine.unit_file.exists()
 
 
 @pytest.mark.parametrize("path", ["sysmonlx", "", "/a\nExecStart=/bin/sh", "/\udcff"])
 def test_program_that_systemd_could_not_start_is_refused(path: str) -> None:
     with pytest.raises(InstallError, match="as a service"):
-        service.unit_text(path)
+        systemd.unit_text(path)
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -269,14 +269,14 @@ def test_notification_reaches_the_manager(tmp_path: Path, abstract: bool) -> Non
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name)
         manager.settimeout(5)
-        assert service.notify("READY=1\nSTATUS=on", environment)
+        assert systemd.notify("READY=1\nSTATUS=on", environment)
         assert manager.recv(100) == b"READY=1\nSTATUS=on"
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "/nonexistent/socket"])
 def test_manager_that_does_not_listen_is_no_error(address: str) -> None:
-    assert not service.notify("READY=1", {"NOTIFY_SOCKET": address})
-    assert not service.notify("READY=1", {})
+    assert not systemd.notify("READY=1", {"NOTIFY_SOCKET": address})
+    assert not systemd.notify("READY=1", {})
 
 
 def received(manager: socket.socket) -> list[bytes]:
@@ -294,7 +294,7 @@ def test_beats_are_sent_at_half_of_what_is_allowed(tmp_path: Path) -> None:
         manager.bind(name)
         allowed_us = 400_000
         environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": str(allowed_us)}
-        reports = service.Reports(environment)
+        reports = systemd.Reports(environment)
         times = []
         deadline = time.monotonic() + 1.1
         while time.monotonic() < deadline:
@@ -313,7 +313,7 @@ def test_nobody_hears_beats_who_wants_none(tmp_path: Path) -> None:
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name)
-        service.Reports({"NOTIFY_SOCKET": name}).beat()
+        systemd.Reports({"NOTIFY_SOCKET": name}).beat()
         assert received(manager) == []
 
 
@@ -321,7 +321,7 @@ def test_manager_that_stalls_does_not_stall_us(tmp_path: Path) -> None:
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(environment["NOTIFY_SOCKET"])
-        sent = [service.notify("WATCHDOG=1", environment) for _ in range(2000)]
+        sent = [systemd.notify("WATCHDOG=1", environment) for _ in range(2000)]
     assert sent[0]
     assert not sent[-1]
 
@@ -340,4 +340,4 @@ def test_manager_that_stalls_does_not_stall_us(tmp_path: Path) -> None:
 def test_watchdog_interval_is_half_of_what_is_allowed(
     environment: dict[str, str], interval_s: float | None
 ) -> None:
-    assert service.watchdog_interval_s(environment) == interval_s
+    assert systemd.watchdog_interval_s(environment) == interval_s

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.services import Services
+from sysmonlx.host.ports import Services
 
 TEXT = """\
 # comment

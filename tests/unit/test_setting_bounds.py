@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from configurations import document, read
 
-from sysmonlx.catalogue import EVENT_BY_ID
-from sysmonlx.hashes import Hasher
-from sysmonlx.lines import Lines
-from sysmonlx.options import SETTINGS, Setting
-from sysmonlx.output import open_sink
-from sysmonlx.procfs import Procfs
-from sysmonlx.programopener import ProgramOpener
-from sysmonlx.render import Renderer
-from sysmonlx.templates import template_of
+from sysmonlx.hashing.hasher import Hasher
+from sysmonlx.hashing.program_opener import ProgramOpener
+from sysmonlx.host.procfs import Procfs
+from sysmonlx.output.dispatch import open_sink
+from sysmonlx.output.lines import Lines
+from sysmonlx.output.render import Renderer
+from sysmonlx.output.templates import template_of
+from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.schema.options import SETTINGS, Setting
 
 NEVER = ProgramOpener(Procfs())  # no file is asked for here
 BOUNDED = [setting for setting in SETTINGS if setting.kind in ("size", "number")]

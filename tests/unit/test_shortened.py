@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from lxml import etree
 from strategies import examples
 
-from sysmonlx.catalogue import EVENT_BY_ID, EVENTS, EventType, FieldType
-from sysmonlx.escape import json_text, printed_within, shortened, xml_text
-from sysmonlx.eventlines import EventLine, read_events
-from sysmonlx.lines import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
-from sysmonlx.render import Renderer
-from sysmonlx.ruleset import Settings
-from sysmonlx.templates import template_of
+from sysmonlx.output.escape import json_text, printed_within, shortened, xml_text
+from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
+from sysmonlx.output.render import Renderer
+from sysmonlx.output.templates import template_of
+from sysmonlx.policy import Settings
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, EventType, FieldType
+from sysmonlx.viewer.read import EventLine, read_events
 
 GUID = "{c30c9345-8ba5-695b-b805-bfc8d8550000}"
 #: All algorithms: nothing of this may ever be cut.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.metrics import MetricsFile
-from sysmonlx.sinks import FileSink, Sink, StdoutSink, SyslogSink
+from sysmonlx.output.sinks.kinds import FileSink, Sink, StdoutSink, SyslogSink
+from sysmonlx.service.metrics import MetricsFile
 
 WALL_S = 1767607205
 #: More messages than any socket here takes unread: unix(7); systemd sets 512.
@@ -169,7 +169,7 @@ def test_absent_log_is_tried_more_seldom_while_nothing_new_waits(
         tries.append(now[0])
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr("sysmonlx.sinks.log_socket", absent)
+    monkeypatch.setattr("sysmonlx.output.sinks.kinds.log_socket", absent)
 
     def tries_within(seconds: int) -> int:
         tries.clear()

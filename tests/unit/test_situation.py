@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import control
-from sysmonlx.lock import PidFile
-from sysmonlx.ruleset import FORM, Settings
-from sysmonlx.situation import (
+from sysmonlx.host.lock import PidFile
+from sysmonlx.policy import FORM, Settings
+from sysmonlx.service import control
+from sysmonlx.service.installed import Paths
+from sysmonlx.service.situation import (
     advice,
     destinations,
     why_it_is_silent,
     why_it_is_strange,
 )
-from sysmonlx.state import Paths
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.spool import Spool
+from sysmonlx.output.sinks.spool import Spool
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 100])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from sysmonlx.statistics import prometheus, report
+from sysmonlx.service.statistics import prometheus, report
 
 SNAPSHOT: dict[str, Any] = {
     "uptime_s": 5.0,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.syslog import BATCH, Datagrams, log_socket, prefix
+from sysmonlx.output.sinks.datagrams import BATCH, Datagrams, log_socket, prefix
 
 
 @pytest.mark.parametrize(

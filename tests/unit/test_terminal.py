@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import examples
 
-from sysmonlx.catalogue import EVENTS
-from sysmonlx.terminal import TerminalView, safe, word
+from sysmonlx.schema.events import EVENTS
+from sysmonlx.viewer.terminal import TerminalView, safe, word
 
 CREATE = {
     "RuleName": "-",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import randoms, some_bytes
 
-from sysmonlx.texts import (
+from sysmonlx.kernel_text import (
     BLANKED,
     UNKNOWN,
     PlainTexts,

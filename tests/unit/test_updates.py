@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import compilation, updates
-from sysmonlx.apart import Child
-from sysmonlx.compilation import Compiled
-from sysmonlx.control import Message
+from sysmonlx.capture.kernel_form import KernelForm
 from sysmonlx.errors import ControlError
-from sysmonlx.kernelform import KernelForm
-from sysmonlx.rules import CompiledRules
-from sysmonlx.ruleset import Policy
-from sysmonlx.updates import Files, Updates
+from sysmonlx.host.child_process import Child
+from sysmonlx.policy import Policy
+from sysmonlx.rules.compiler import CompiledRules
+from sysmonlx.service import compilation, updates
+from sysmonlx.service.compilation import Compiled
+from sysmonlx.service.control import Message
+from sysmonlx.service.updates import Files, Updates
 
 DEADLINE_S = 20.0
 FILES = {Path("/x"): b"y"}

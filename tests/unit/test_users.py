@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import users
-from sysmonlx.users import Users, read_logons, read_names, utmp_layout
+from sysmonlx.host import users
+from sysmonlx.host.users import Users, read_logons, read_names, utmp_layout
 
 PASSWD = """\
 # local users

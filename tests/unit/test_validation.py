@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from sysmonlx import validation
+from sysmonlx.config import xsd_check
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -54,7 +54,7 @@ INVALID = [
 def findings(text: bytes) -> tuple[bool, bool]:
     """Return whether libxml2 and xmlschema find a file valid."""
     root = etree.fromstring(text)
-    return validation._is_valid(root), validation._schema().is_valid(root)
+    return xsd_check._is_valid(root), xsd_check._schema().is_valid(root)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.name))
@@ -83,7 +83,7 @@ def test_file_that_names_schemas_is_not_for_libxml2(hyphen: str) -> None:
 
 def test_valid_file_is_read_without_the_slow_library() -> None:
     code = (
-        "import sys; from sysmonlx.config import read_policy;"
+        "import sys; from sysmonlx.config.reader import read_policy;"
         f"read_policy({VALID[3].encode()!r}, 'x');"
         "print(*(name in sys.modules for name in ('lxml', 'xmlschema')))"
     )

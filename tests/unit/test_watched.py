@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx import inode, watched
-from sysmonlx.aside import Lane, Limits
-from sysmonlx.holders import Holders
-from sysmonlx.procfs import Procfs
-from sysmonlx.watched import WatchedFile
+from sysmonlx.host import inode, watched_file
+from sysmonlx.host.aside import Lane, Limits
+from sysmonlx.host.namespace_holders import Holders
+from sysmonlx.host.procfs import Procfs
+from sysmonlx.host.watched_file import WatchedFile
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_file_that_only_its_file_system_knows_is_asked_for_aside(
     path = tmp_path / "file"
     path.write_text("one")
     os.utime(path, (1, 1))
-    monkeypatch.setattr(watched, "stamp_of", lambda path: watched.UNSURE)
+    monkeypatch.setattr(watched_file, "stamp_of", lambda path: watched_file.UNSURE)
     file = WatchedFile(path, text_of, "", lane)
     assert file.renew()
     assert file.value == "one"

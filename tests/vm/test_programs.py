@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture import OBJECT, OLDER_OBJECT, Capture
-from sysmonlx.hooks import ALL_HOOKS
+from sysmonlx.capture.sensor import OBJECT, OLDER_OBJECT, Capture
+from sysmonlx.enrich.registry import ALL_HOOKS
 
 pytestmark = pytest.mark.kernel
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kernel.watch import watching
 
-from sysmonlx.kernel import facts_of_kernel
+from sysmonlx.capture.kernel_facts import facts_of_kernel
 
 pytestmark = pytest.mark.kernel
 

@@ -195,7 +195,7 @@ HANGING_NSS = """
 import pwd, sys, time
 pwd.getpwuid = lambda uid: time.sleep(3600)
 sys.argv[0] = "sysmonlx"
-from sysmonlx.cli import main
+from sysmonlx.cli.main import main
 sys.exit(main())
 """
 

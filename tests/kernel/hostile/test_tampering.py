@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 from kernel.running import Daemon, Event, wait_until
 
-from sysmonlx.bpfobject import create_zero
-from sysmonlx.capture import Capture
-from sysmonlx.errors import LibbpfError
-from sysmonlx.hooks_network import NETWORK_HOOKS
-from sysmonlx.libbpf import (
+from sysmonlx.bpf.libbpf import (
     LINK_OF_CGROUP,
     library,
     link_info,
     map_info,
 )
+from sysmonlx.bpf.object import create_zero
+from sysmonlx.capture.sensor import Capture
+from sysmonlx.enrich.network_hooks import NETWORK_HOOKS
+from sysmonlx.errors import LibbpfError
 
 pytestmark = pytest.mark.kernel
 

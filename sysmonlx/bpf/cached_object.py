@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""An object made of `prepared.Plans`: used as a `BpfObject` is, loaded without it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+
+from sysmonlx.bpf.libbpf import library
+from sysmonlx.bpf.object import BpfMap, create_zero
+from sysmonlx.bpf.program_cache import MapPlan, Plans, ProgramPlan, with_maps
+
+
+class _MapOptions(Structure):
+    """struct bpf_map_create_opts of libbpf 1.0, as far as we set it."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("btf_fd", c_uint32),
+        ("btf_key_type_id", c_uint32),
+        ("btf_value_type_id", c_uint32),
+        ("btf_vmlinux_value_type_id", c_uint32),
+        ("inner_map_fd", c_uint32),
+        ("map_flags", c_uint32),
+    )
+
+
+class _LoadOptions(Structure):
+    """struct bpf_prog_load_opts of libbpf 1.0, as far as we set it."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("attempts", c_int),
+        ("expected_attach_type", c_uint32),
+        ("prog_btf_fd", c_uint32),
+        ("prog_flags", c_uint32),
+        ("prog_ifindex", c_uint32),
+        ("kern_version", c_uint32),
+        ("attach_btf_id", c_uint32),
+        ("attach_prog_fd", c_uint32),
+        ("attach_btf_obj_fd", c_uint32),
+        ("fd_array", c_void_p),
+        ("func_info", c_char_p),
+        ("func_info_cnt", c_uint32),
+        ("func_info_rec_size", c_uint32),
+    )
+
+
+class PreparedMap(BpfMap):
+    """A map made by its plan."""
+
+    def __init__(self, fd: int, plan: MapPlan, max_entries: int) -> None:
+        super().__init__(0)
+        self._fd = fd
+        self._plan = plan
+        self._max_entries = max_entries
+
+    @property
+    def fd(self) -> int:
+        """The map's file descriptor."""
+        return self._fd
+
+    @property
+    def max_entries(self) -> int:
+        """Number of entries, or the ring buffer's size in bytes."""
+        return self._max_entries
+
+    @property
+    def value_bytes(self) -> int:
+        """Size of one value, on one processor."""
+        return self._plan.value_bytes
+
+
+class PreparedObject:
+    """Maps and programs by plans; `maps` of another object may be shared."""
+
+    def __init__(self, plans: Plans) -> None:
+        self._lib = library()
+        self._plans = plans
+        self._programs: dict[str, int] = {}
+        self._links: dict[str, int] = {}
+        self._made: list[int] = []
+        self._types_fd = -1
+        self.btf: int = self._lib.btf__new(plans.types, len(plans.types))
+        """Pointer to the object's own BTF, for `btf.Btf`; valid until close."""
+
+    def close(self) -> None:
+        """Detach and unload everything."""
+        for name in list(self._links):
+            self.detach(name)
+        for fd in (*self._programs.values(), *self._made):
+            os.close(fd)
+        self._programs.clear()
+        self._made.clear()
+        if self.btf:
+            self._lib.btf__free(self.btf)
+            self.btf = 0
+
+    def make_maps(
+        self, sizes: Mapping[str, int], constants: bytes
+    ) -> dict[str, PreparedMap]:
+        """Make all maps; `sizes` are other numbers of entries, `constants` .rodata.
+
+        Raises:
+            LibbpfError: the kernel refuses one.
+        """
+        types = self._types()
+        found = {}
+        for name, plan in self._plans.maps.items():
+            entries = sizes.get(name, plan.max_entries)
+            fd = self._make_map(plan, entries, types)
+            self._made.append(fd)
+            data = constants if name == ".rodata" else plan.data
+            if data:
+                self._lib.bpf_map_update_elem(fd, bytes(4), data, 0)
+                self._lib.bpf_map_freeze(fd)
+            found[name] = PreparedMap(fd, plan, entries)
+        return found
+
+    def _types(self) -> int:
+        if self._types_fd < 0:
+            types = self._plans.types
+            self._types_fd = self._lib.bpf_btf_load(types, len(types), None)
+            self._made.append(self._types_fd)
+        return self._types_fd
+
+    def _make_map(self, plan: MapPlan, entries: int, types: int) -> int:
+        has_types = plan.key_type or plan.value_type
+        options = _MapOptions(
+            size=ctypes.sizeof(_MapOptions),
+            btf_fd=types if has_types else 0,
+            btf_key_type_id=plan.key_type,
+            btf_value_type_id=plan.value_type,
+            map_flags=plan.flags,
+        )
+        inner = -1
+        if plan.inner_bytes:
+            inner = create_zero("inner", plan.inner_bytes)
+            options.inner_map_fd = inner
+        try:
+            return int(
+                self._lib.bpf_map_create(
+                    plan.kind,
+                    plan.kernel_name.encode(),
+                    plan.key_bytes,
+                    plan.value_bytes,
+                    entries,
+                    byref(options),
+                )
+            )
+        finally:
+            if inner >= 0:
+                os.close(inner)
+
+    def load(self, names: Iterable[str], maps: Mapping[str, BpfMap]) -> None:
+        """Load programs, on all processors at once: the verifier takes most time.
+
+        Raises:
+            LibbpfError: the kernel refuses one.
+            KeyError, struct.error: a plan is damaged.
+        """
+        plans = {name: self._plans.programs[name] for name in names}
+        waiting = sorted(plans, key=lambda name: len(plans[name].code))
+        fds = {name: each.fd for name, each in maps.items()}
+        loaded: dict[str, int] = {}
+        errors: list[Exception] = []
+        self._types()
+
+        def work() -> None:
+            with suppress(IndexError):  # nothing waits any more
+                while not errors:
+                    name = waiting.pop()
+                    try:
+                        loaded[name] = self._load(name, plans[name], fds)
+                    except Exception as error:
+                        errors.append(error)  # raised below, where it is heard
+
+        threads = _started(work, min(len(os.sched_getaffinity(0)), len(waiting)) - 1)
+        work()
+        for each in threads:
+            _wait_for_end(each)
+        self._programs.update(loaded)
+        if errors:
+            raise errors[0]
+
+    def _load(self, name: str, plan: ProgramPlan, fds: Mapping[str, int]) -> int:
+        options = _LoadOptions(
+            size=ctypes.sizeof(_LoadOptions),
+            expected_attach_type=plan.attach_kind,
+            prog_btf_fd=self._types_fd,
+            prog_flags=plan.flags,
+            attach_btf_id=plan.attach_type,
+            func_info=plan.functions,
+            func_info_cnt=len(plan.functions) // 8,
+            func_info_rec_size=8,
+        )
+        code = with_maps(plan, fds)
+        return int(
+            self._lib.bpf_prog_load(
+                plan.kind, name.encode(), b"GPL", code, len(code) // 8, byref(options)
+            )
+        )
+
+    def program_fd(self, name: str) -> int:
+        """Return the descriptor of a loaded program, -1 when it is not loaded."""
+        return self._programs.get(name, -1)
+
+    def attach(self, name: str, cgroup_fd: int = -1) -> None:
+        """Attach `name` where its plan says, or to the cgroup given.
+
+        Raises:
+            LibbpfError: the kernel refuses.
+        """
+        self._links[name] = self._link(name, max(cgroup_fd, 0))
+
+    def _link(self, name: str, target: int) -> int:
+        kind = self._plans.programs[name].attach_kind
+        fd = self._programs[name]
+        return int(self._lib.bpf_link_create(fd, target, kind, None))
+
+    def detach(self, name: str) -> None:
+        """Detach `name`; nothing happens when it is not attached."""
+        link = self._links.pop(name, -1)
+        if link >= 0:
+            os.close(link)
+
+    def forget(self, name: str) -> None:
+        """Know nothing of how `name` is attached: its link's descriptor is not ours."""
+        self._links.pop(name, None)
+
+    def link_fd(self, name: str) -> int:
+        """Return the descriptor of what holds an attached program at its hook."""
+        return self._links[name]
+
+    def attached(self) -> frozenset[str]:
+        """Return the names of the programs that were attached."""
+        return frozenset(self._links)
+
+    def read_iterator(self, name: str) -> bytes:
+        """Run the iterator program `name` once and return what it wrote."""
+        link = self._link(name, 0)
+        try:
+            fd = self._lib.bpf_iter_create(link)
+            with os.fdopen(fd, "rb", buffering=0) as iterator:
+                return iterator.readall()
+        finally:
+            os.close(link)
+
+
+def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
+    """Return threads that work, so many or as many as can be had."""
+    threads: list[threading.Thread] = []
+    with suppress(RuntimeError):  # the kernel gives no thread
+        for _ in range(count):
+            thread = threading.Thread(target=work)
+            thread.start()
+            threads.append(thread)
+    return threads
+
+
+def _wait_for_end(thread: threading.Thread) -> None:
+    """Wait until the kernel knows a thread no more: join() returns a moment before.
+
+    Who drops capabilities next must be alone.
+    """
+    thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
+        time.sleep(0.0005)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What does the kernel tell? Programs, hooks, records, counters."""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""What the kernel side counts for each kind of record."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+from sysmonlx.bpf.btf import Btf, Kind
+from sysmonlx.capture.records import Layouts
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCounts:
+    """What the kernel side counted for one record type, summed over processors."""
+
+    seen: int
+    filtered: int
+    submitted: int
+    left_out: int
+    lost: tuple[int, ...]
+
+
+class Counters:
+    """Reads the map `counters`: a struct record_counters for each processor."""
+
+    def __init__(self, btf: Btf, layouts: Layouts) -> None:
+        counters: Any = btf.ctype(btf.find("record_counters", Kind.STRUCT))
+        self._layouts = layouts
+        #: Where each array of 64-bit words begins, in words.
+        self._starts = [
+            getattr(counters, name).offset // 8
+            for name in ("seen", "filtered", "submitted", "left_out", "lost")
+        ]
+        self._lost_end = counters.lost.offset + counters.lost.size
+        self.size_bytes = (ctypes.sizeof(counters) + 7) & ~7
+        """What the counters of one processor take in a lookup."""
+
+    def losses(self, data: bytes) -> bytes:
+        """Return what says how much was lost, of the counters of all processors."""
+        return b"".join(
+            data[at + 8 * self._starts[-1] : at + self._lost_end]
+            for at in range(0, len(data), self.size_bytes)
+        )
+
+    def sum(self, data: bytes) -> dict[str, RecordCounts]:
+        """Return the counts by record name, from those of all processors."""
+        words, step = memoryview(data).cast("Q"), self.size_bytes // 8
+        reasons = range(len(self._layouts.reasons))
+        seen, filtered, submitted, left_out, lost = self._starts
+
+        def total(at: int) -> int:
+            return sum(words[at::step])
+
+        return {
+            name: RecordCounts(
+                total(seen + number),
+                total(filtered + number),
+                total(submitted + number),
+                total(left_out + number),
+                tuple(total(lost + number * len(reasons) + each) for each in reasons),
+            )
+            for name, number in self._layouts.number.items()
+        }

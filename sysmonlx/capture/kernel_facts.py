@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""What the running kernel offers, asked of its BTF and of /proc."""
+
+from __future__ import annotations
+
+import os
+
+from sysmonlx.bpf.btf import Btf, Kind
+from sysmonlx.bpf.libbpf import library
+from sysmonlx.errors import CaptureError, LibbpfError
+
+
+def facts_of_kernel(btf_path: str) -> dict[str, bool]:
+    """Return the switches of compat.bpf.h that the running kernel's BTF decides.
+
+    Raises:
+        CaptureError: there is none.
+    """
+    lib = library()
+    try:
+        if btf_path:
+            pointer = lib.btf__parse(os.fsencode(btf_path), None)
+        else:
+            pointer = lib.btf__load_vmlinux_btf()
+    except LibbpfError as error:
+        raise CaptureError(
+            "this kernel gives no BTF (/sys/kernel/btf/vmlinux): "
+            "name a file that has it with -btf FILE"
+        ) from error
+    btf = Btf(lib, pointer)
+    try:
+        return {
+            "has_bpf_loop": "BPF_FUNC_loop" in btf.enumerators("bpf_func_id"),
+            "has_rdonly_cast": btf.has("bpf_rdonly_cast", Kind.FUNC),
+        }
+    finally:
+        lib.btf__free(pointer)
+
+
+def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:
+    """Return where the cgroup2 hierarchy is mounted, from proc_pid_mountinfo(5).
+
+    As a whole if it is somewhere; where something else covers it, it is not reached.
+
+    Raises:
+        FileNotFoundError: nowhere.
+    """
+    with open(mounts, encoding="utf-8", errors="replace") as file:
+        found = [line.split() for line in file if " - cgroup2 " in line]
+    reached = [
+        (root != "/", path.encode().decode("unicode_escape"))
+        for _, _, device, root, path, *_ in found
+        if _device_at(path) == device
+    ]
+    if not reached:
+        raise FileNotFoundError(2, "no cgroup2 file system is mounted")
+    return min(reached)[1]
+
+
+def _device_at(path: str) -> str:
+    """Return "major:minor" of what is there, "" for nothing; spelt as in mountinfo."""
+    try:
+        device = os.stat(path.encode().decode("unicode_escape")).st_dev
+    except OSError:
+        return ""
+    return f"{os.major(device)}:{os.minor(device)}"

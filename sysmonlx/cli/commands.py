@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: MIT
+"""All actions of the command line but the service itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from sysmonlx.cli.listing import listing, rule_lines
+from sysmonlx.cli.main import (
+    BAD_PARAMETERS,
+    BANNER,
+    DIFFERENT,
+    FILE_ERROR,
+    NOT_ROOT,
+    OK,
+    WRITE_ERROR,
+)
+from sysmonlx.cli.usage import config_help, usage
+from sysmonlx.config.child import (
+    EMPTY,
+    Reading,
+    read_file,
+    read_installed,
+    read_options,
+)
+from sysmonlx.config.command_line import (
+    Action,
+    CommandLine,
+    check_before_action,
+    check_before_root,
+    check_company,
+    parse,
+)
+from sysmonlx.errors import ControlError, NoAnswerError, UsageError
+from sysmonlx.host.lock import exclusive
+from sysmonlx.host.root_files import write_typed
+from sysmonlx.policy import Policy
+from sysmonlx.service import control, foreground, install, spawn, statistics
+from sysmonlx.service.installed import Paths, command_line_bytes, load_command_line
+from sysmonlx.service.situation import (
+    advice,
+    destinations,
+    why_it_is_silent,
+    why_it_is_strange,
+)
+
+#: What is in force without a file and without switches.
+_DEFAULTS = Reading(Policy(), "", EMPTY)
+
+_NO_TERMINAL_WIDTH = 80
+#: Actions whose standard output is for other programs: the banner goes to stderr.
+_QUIET = (Action.TEST, Action.STATS)
+
+
+def run(words: list[str]) -> int:
+    """Do what the command line says; return the exit status."""
+    try:
+        line = parse(words)
+        check_company(line)
+    except UsageError:
+        _print_banner(to_stderr=False)
+        raise
+    if line.has("Service"):
+        return foreground.serve(Paths.from_environment(os.environ))
+    if not line.has("NoLogo"):
+        _print_banner(to_stderr=line.action in _QUIET or _is_listing(line))
+    if line.action is Action.HELP:
+        print_usage()
+        return OK
+    if line.action is Action.HELP_CONFIG:
+        width = _width()
+        print(config_help(width), end="", file=sys.stderr)
+        return OK
+    if line.action is Action.TEST:
+        return _test(line)
+    return _run_checked(line, words)
+
+
+def _width() -> int:
+    """Return the columns of the terminal, 80 where there is none."""
+    try:
+        return os.get_terminal_size().columns or _NO_TERMINAL_WIDTH
+    except OSError:
+        return _NO_TERMINAL_WIDTH
+
+
+def print_usage() -> None:
+    """Print all switches."""
+    width = _width()
+    name = os.path.basename(sys.argv[0])
+    program = "sysmonlx" if name == "__main__.py" else name
+    print(usage(program, width), end="", file=sys.stderr)
+
+
+def _print_banner(*, to_stderr: bool) -> None:
+    print(BANNER, end="", file=sys.stderr if to_stderr else sys.stdout, flush=True)
+
+
+def _is_listing(line: CommandLine) -> bool:
+    return (
+        line.action is Action.CONFIGURE
+        and line.config_file is None
+        and not line.has("ConfigDefault")
+        and not line.config_options
+    )
+
+
+def _run_checked(line: CommandLine, words: list[str]) -> int:
+    """Everything that has Sysmon's order of checks: file, parameters, root, action."""
+    paths = Paths.from_environment(os.environ)
+    reading = _read(line, paths)
+    if reading is not None:
+        print(reading.text, end="", flush=True)
+        if reading.policy is None:
+            print_usage()
+            return BAD_PARAMETERS
+        written = _write_developer_files(line, reading.policy)
+        if written is not None:
+            return written
+    if line.action is Action.SCHEMA:
+        from sysmonlx.schema.versions import (
+            schema_text,  # needs the data of old versions
+        )
+
+        print(schema_text(line.values["PrintSchema"]), end="")
+        return OK
+    check_before_root(line)
+    if os.geteuid() != 0:
+        print("You need to run Sysmon as root.\n")
+        return NOT_ROOT
+    check_before_action(line)
+    return _act(line, words, paths, reading)
+
+
+def _read(line: CommandLine, paths: Paths) -> Reading | None:
+    """Read the configuration that the command line names or makes."""
+    if line.action not in (Action.INSTALL, Action.CONFIGURE):
+        return None
+    lax = line.has("Lax")
+    if _is_reread(line, paths):
+        return read_installed(paths)
+    if line.config_file is not None:
+        return read_file(Path(line.config_file), line.config_options, lax=lax)
+    if line.config_options:
+        return read_options(line.config_options, lax=lax)
+    return None
+
+
+def _is_reread(line: CommandLine, paths: Paths) -> bool:
+    """Tell whether what is installed is to be read anew, with its own switches."""
+    if line.action is not Action.CONFIGURE or line.config_file is None:
+        return False
+    if line.config_options or line.has("Lax"):
+        return False
+    try:
+        return os.path.samefile(line.config_file, paths.config_file)
+    except OSError:
+        return False
+
+
+def _write_developer_files(line: CommandLine, policy: Policy) -> int | None:
+    """Serve -y and -x, which end the program; None when neither was given."""
+    name = line.values.get("OutputRules")
+    if name is not None:
+        if not policy.ruleset.elements:
+            return WRITE_ERROR
+        text = rule_lines(policy, show_names=False)
+        return _write(name, text.encode("utf-8", "surrogateescape"))
+    name = line.values.get("InternalRepresentation")
+    if name is None:
+        return None
+    data = policy.to_json().encode()
+    if not os.path.exists(name):
+        return _write(name, data)
+    try:
+        return OK if Path(name).read_bytes() == data else DIFFERENT
+    except OSError:
+        return WRITE_ERROR
+
+
+def _write(name: str, data: bytes) -> int:
+    try:
+        write_typed(name, data)
+    except OSError as error:
+        print(f"Error: Cannot write {name}: {error.strerror}", file=sys.stderr)
+        return WRITE_ERROR
+    return OK
+
+
+def _act(
+    line: CommandLine, words: list[str], paths: Paths, reading: Reading | None
+) -> int:
+    if line.action is Action.UNINSTALL:
+        return _uninstall(line, paths)
+    if line.action is Action.CONFIGURE:
+        return _configure(line, words, paths, reading)
+    if line.action is Action.INSTALL:
+        return _install(line, words, paths, reading or _DEFAULTS)
+    if line.action is Action.STATS:
+        return _stats(line, paths)
+    if line.action is Action.WATCH:
+        return foreground.watch(paths, is_verbose=bool(line.values["DebugMode"]))
+    print_usage()
+    return BAD_PARAMETERS
+
+
+def _uninstall(line: CommandLine, paths: Paths) -> int:
+    force = line.values["UnInstall"] is not None
+    removal = install.uninstall(paths, force=force)
+    print("Sysmon stopped.")
+    for text in removal.done:
+        print(text)
+    sys.stdout.flush()
+    for text in removal.errors:
+        print(f"Error: {text}", file=sys.stderr)
+    return FILE_ERROR if removal.errors else OK
+
+
+def _configure(
+    line: CommandLine, words: list[str], paths: Paths, reading: Reading | None
+) -> int:
+    if line.has("ConfigDefault"):
+        print("Updating configuration to use all defaults.", flush=True)
+        reading = _DEFAULTS
+    if reading is None:
+        return _list_rules(paths)
+    with exclusive(paths.state_dir):
+        if not _is_running(paths, sys.stdout, "Error: Sysmon is not installed."):
+            return BAD_PARAMETERS
+        if text := why_it_is_strange(paths):
+            print(f"Error: {text}; the old rules stay in force.", file=sys.stderr)
+            return BAD_PARAMETERS
+        if not _is_reread(line, paths):
+            kept = ("sysmonlx", *words, *_kept_btf(line, paths))
+            return _reload(paths, _installed(reading, kept), _policy(reading))
+        report = _reopened(paths)
+        if _is_in_force(paths, reading, report.refused):
+            _tell(report, _policy(reading))
+            print(_in_force(_policy(reading)))
+            return OK
+        kept = load_command_line(paths.command_line_file)
+        return _reload(paths, _installed(reading, kept), _policy(reading))
+
+
+def _reopened(paths: Paths) -> spawn.Report:
+    """Have the daemon open its log files anew."""
+    return spawn.Report.of(control.request(paths.control_socket, {"do": "reopen"}))
+
+
+def _is_in_force(paths: Paths, reading: Reading, refused: str) -> bool:
+    """Tell whether the daemon runs what was read: then nothing is to be done."""
+    stored = foreground.stored_form(paths)
+    return not refused and stored is not None and _same(stored, _policy(reading))
+
+
+def _same(one: Policy, other: Policy) -> bool:
+    """Tell whether two policies differ in the name of their file at most."""
+    return replace(one, source=other.source) == other
+
+
+def _reload(paths: Paths, new: install.Installed, policy: Policy) -> int:
+    """Put a policy in force and store it, or leave everything as it is."""
+    message = {"do": "reload", **new.to_message()}
+    with spawn.uninterrupted():  # the daemon does all of it, or nothing
+        try:
+            answer = control.request(paths.control_socket, message)
+        except NoAnswerError as error:
+            text = "the update may still happen: sysmonlx -c shows what is in force"
+            print(f"Error: {error}; {text}.", file=sys.stderr)
+            return BAD_PARAMETERS
+        except ControlError as error:
+            print(f"Error: {error}; the old rules stay in force.", file=sys.stderr)
+            return BAD_PARAMETERS
+    _tell(spawn.Report.of(answer), policy)
+    print(_in_force(policy))
+    return OK
+
+
+def _tell(report: spawn.Report, policy: Policy) -> None:
+    """Say what is missing, and where the events arrive, or that they do not."""
+    for each in (*report.missing, *map(advice, report.trouble)):
+        print(f"Warning: {each}", file=sys.stderr)
+    places = destinations(policy.settings)
+    print(f"Events go to {', '.join(places)}." if places else "Events go nowhere.")
+
+
+def _is_running(paths: Paths, out: TextIO, text: str) -> bool:
+    """Tell whether the daemon answers; print why not, `text` where none is there."""
+    if control.is_running(paths.control_socket):
+        return True
+    print(why_it_is_silent(paths) or text, file=out)
+    return False
+
+
+def _in_force(policy: Policy) -> str:
+    count = len(policy.ruleset.elements)
+    name = policy.source or "the built-in defaults"
+    return f"Now in force: {name} ({count} event {'rule' if count == 1 else 'rules'})."
+
+
+def _list_rules(paths: Paths) -> int:
+    if not _is_running(paths, sys.stdout, "Sysmon is not running"):
+        return BAD_PARAMETERS
+    policy = foreground.stored_form(paths)
+    print(listing(policy) if policy else "No config to display\n", end="")
+    return OK
+
+
+def _policy(reading: Reading) -> Policy:
+    assert reading.policy is not None, "a refused configuration ends the program"
+    return reading.policy
+
+
+def _kept_btf(line: CommandLine, paths: Paths) -> tuple[str, ...]:
+    """Return the -btf of the installation, which outlives an update."""
+    kept = () if line.has("BTF") else load_command_line(paths.command_line_file)
+    for at, word in enumerate(kept):
+        if word.lower() == "-btf":
+            return kept[at : at + 2]
+    return ()
+
+
+def _installed(reading: Reading, words: Sequence[str]) -> install.Installed:
+    policy = _policy(reading).to_json().encode()
+    return install.Installed(reading.data, policy, command_line_bytes(words))
+
+
+def _install(
+    line: CommandLine, words: list[str], paths: Paths, reading: Reading
+) -> int:
+    paths.create_private()
+    new = _installed(reading, ("sysmonlx", *words))
+    if line.has("DebugMode"):
+        install.replace(paths, new)
+        is_verbose = bool(line.values["DebugMode"])
+        return foreground.serve(paths, watches=True, is_verbose=is_verbose)
+    policy = _policy(reading)
+    _tell(install.install(paths, new), policy)
+    if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
+        print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
+    print(f"sysmonlx started. {_in_force(policy)}")
+    return OK
+
+
+def _stats(line: CommandLine, paths: Paths) -> int:
+    if not _is_running(paths, sys.stderr, "Sysmon is not running"):
+        return BAD_PARAMETERS
+    snapshot = control.request(paths.control_socket, {"do": "stats"})["stats"]
+    if line.values["Statistics"] is not None:
+        print(json.dumps(snapshot))
+        return OK
+    if text := why_it_is_strange(paths):  # its counters are others than ours
+        print(f"Error: {text}, -stats json shows its counters.", file=sys.stderr)
+        return BAD_PARAMETERS
+    print(statistics.report(snapshot), end="")
+    return OK
+
+
+def _test(line: CommandLine) -> int:
+    """Try events on a configuration; no root, no daemon."""
+    from sysmonlx.cli import replay  # what only this action needs
+    from sysmonlx.viewer.read import bounded_lines
+
+    name = str(line.values["Test"])
+    reading = read_file(Path(name), line.config_options, lax=line.has("Lax"))
+    print(reading.text, end="", file=sys.stderr, flush=True)
+    if reading.policy is None:
+        return BAD_PARAMETERS
+    try:
+        lines = (
+            sys.stdin.buffer
+            if line.events in (None, "-")
+            else open(str(line.events), "rb")  # noqa: SIM115 - until the end
+        )
+    except OSError as error:
+        print(f"Error: Cannot read {line.events}: {error.strerror}", file=sys.stderr)
+        return BAD_PARAMETERS
+    with lines:
+        return replay.run(
+            reading.policy,
+            name,
+            bounded_lines(lines),
+            sys.stdout,
+            verbose=line.has("Verbose"),
+            source=line.values.get("Verbose") is not None,
+        )

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Arguments to one action, and its exit status; errors are printed here, one line each.
+
+Exit status: 0 done; 1 a file could not be installed; 12 capture could not start; 87 bad
+parameters or configuration; 130 interrupted; 228 not root; 254, 255 of -x and -y.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from sysmonlx import __version__
+from sysmonlx.errors import (
+    CaptureError,
+    InstallError,
+    LibbpfError,
+    SysmonlxError,
+    UsageError,
+)
+from sysmonlx.service import keeper
+from sysmonlx.service.installed import Paths
+
+OK = 0
+FILE_ERROR = 1
+CAPTURE_ERROR = 12
+BAD_PARAMETERS = 87
+NOT_ROOT = 228
+DIFFERENT = 254
+WRITE_ERROR = 255
+INTERRUPTED = 130
+
+BANNER = (
+    f"\nsysmonlx v{__version__} - Monitors system events\n"
+    "Sysmon for Linux in Python and eBPF\n"
+    "Licensed under MIT (programs) and GPL-2.0 (eBPF)\n\n"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; `argv` without its name. Returns the exit status."""
+    os.umask(0o077)
+    _open_standard()
+    words = list(sys.argv[1:] if argv is None else argv)
+    _fit_streams()
+    try:
+        return _run_and_flush(words)
+    except UsageError as error:
+        print(str(error), file=sys.stderr)
+        if error.show_usage:
+            from sysmonlx.cli.commands import print_usage
+
+            print_usage()
+        return BAD_PARAMETERS
+    except InstallError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return FILE_ERROR
+    except (CaptureError, LibbpfError) as error:
+        print(f"Telemetry failed to start: {error}", file=sys.stderr)
+        return CAPTURE_ERROR
+    except SysmonlxError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return BAD_PARAMETERS
+    except KeyboardInterrupt as error:
+        if error.args:  # what is left of what was begun
+            print(f"Interrupted: {error}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run_and_flush(words: list[str]) -> int:
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+    except OSError as error:
+        # Nothing more at exit: the same would happen again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            print(f"Error: {error.strerror}", file=sys.stderr)
+        return FILE_ERROR
+    return status
+
+
+def _open_standard() -> None:
+    """Open what is closed of standard input, output and error.
+
+    Else the next file or pipe has that number, and what is printed goes there.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - until the end
+
+
+def _fit_streams() -> None:
+    """Let any bytes of a configuration through, whatever the locale says."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def _run(words: list[str]) -> int:
+    if words == ["-service"]:  # the daemon must be ready soon, and needs no more
+        paths = Paths.from_environment(os.environ)
+        if keeper.is_wanted():  # which stays small: it loads nothing else
+            return keeper.keep(paths, lambda: _serve(paths))
+        return _serve(paths)
+    from sysmonlx.cli import commands
+
+    return commands.run(words)
+
+
+def _serve(paths: Paths) -> int:
+    from sysmonlx.service import foreground
+
+    return foreground.serve(paths)

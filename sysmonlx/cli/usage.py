@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""The usage text and the configuration help, out of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import fill
+
+from sysmonlx.policy import Settings
+from sysmonlx.schema.events import (
+    CONDITIONS,
+    DEFAULT_CONDITION,
+    EVENTS,
+    PRODUCED,
+    SCHEMA_VERSION,
+)
+from sysmonlx.schema.options import (
+    CONTAINER,
+    NAMESPACE,
+    OLD_OPTIONS,
+    OPTIONS,
+    SETTINGS,
+    Setting,
+)
+
+_FORMS = (
+    ("Install:", "-i [<configfile>]"),
+    ("Update configuration:", "-c [<configfile>]"),
+    ("Back to defaults:", "-c --"),
+    ("Print schema:", "-s [<version>|all]"),
+    ("Uninstall:", "-u [force]"),
+    ("Watch in the foreground:", "-t"),
+    ("Test a configuration:", "-test <configfile> [<events>|-] [-v [source]]"),
+    ("Counters:", "-stats [json]"),
+)
+_SWITCHES = (
+    (
+        "-c",
+        "Give a running service another configuration and wait until it is in force;"
+        " without a file, show the rules in force. -- returns to the defaults.",
+    ),
+    (
+        "-i",
+        "Install, start, and return when events are captured; with a configuration"
+        " file if one is named. A service that runs is replaced.",
+    ),
+    (
+        "-s",
+        "Print the schema of a version, of all versions, or the newest one: options,"
+        " conditions, events and their fields.",
+    ),
+    (
+        "-u",
+        "Stop the service and remove what was installed; with force, a process that"
+        " does not end when asked is killed.",
+    ),
+    (
+        "-t",
+        "Stay in the foreground and show events in the terminal: with -i in place of"
+        " the service, alone with built-in rules and without installing anything.",
+    ),
+    (
+        "-test",
+        "Judge recorded events (a file, or - for standard input) by a configuration,"
+        " without root; -v adds the reasons, -v source the functions that judge.",
+    ),
+    ("-stats", "Show what the running service saw, dropped, wrote and lost."),
+    (
+        "-lax",
+        "With -i, -c and -test: lose rules with unknown fields or conditions, as"
+        " Sysmon does, where they are refused otherwise.",
+    ),
+    ("-h", "Hash algorithms, when it is not the first switch: sha1, md5, sha256, *."),
+    ("-n", "Comma-separated images whose network connections are included."),
+    ("-l", "Comma-separated images whose library loads are included."),
+    ("-y", "With -c or -i and a file: write its rule listing to this file, and end."),
+    ("-btf", "Take kernel types from this BTF file."),
+)
+_AFTER = (
+    "Events go to syslog, with the identifier sysmon, unless the configuration names"
+    " other sinks; most systems keep them in /var/log/syslog or the journal.",
+    "The exit status is 0 for success, 1 when a file or the service cannot be installed"
+    " or removed, 12 when capture cannot be started, 87 for a wrong command line or"
+    " configuration or a service that does not run, 130 when interrupted, 228 without"
+    " root.",
+    "'-? config' explains the configuration file; the manual pages sysmonlx(8) and"
+    " sysmonlx(5) have everything.",
+    "Neither installing nor removing needs a restart of the machine.",
+)
+_SAMPLE = f"""\
+  <Sysmon schemaversion="{SCHEMA_VERSION}">
+    <HashAlgorithms>sha256</HashAlgorithms>
+    <EventFiltering>
+      <!-- every process but those of one job -->
+      <ProcessCreate onmatch="exclude">
+        <ParentImage condition="is">/usr/sbin/cron</ParentImage>
+      </ProcessCreate>
+      <!-- files below /etc or named like a key -->
+      <RuleGroup name="Files" groupRelation="or">
+        <FileCreate onmatch="include">
+          <TargetFilename condition="begin with">/etc/</TargetFilename>
+          <TargetFilename condition="end with" name="Key">.pem</TargetFilename>
+        </FileCreate>
+      </RuleGroup>
+    </EventFiltering>
+  </Sysmon>
+"""
+_RULE_SAMPLE = """\
+  <ProcessCreate onmatch="include">
+    <Rule name="Download by a web server" groupRelation="and">
+      <User condition="is">www-data</User>
+      <Image condition="is any">/usr/bin/curl;/usr/bin/wget</Image>
+    </Rule>
+    <Image condition="image" name="Netcat">nc</Image>
+  </ProcessCreate>
+"""
+_FILTERING = (
+    "An event element with onmatch=include keeps the events that match, one with"
+    " onmatch=exclude drops them; exclude wins. With one exclude element, what does not"
+    " match is kept; with one include element, or with two elements or more, it is"
+    " dropped. Events without an element keep their default: 1 and 5 are reported, all"
+    " others that can be filtered are not.",
+    "In an element, conditions on the same field are alternatives. Different fields"
+    " must all match, or any with groupRelation=or of a RuleGroup around the element"
+    " (up to schema version 4.10 any is the default). A Rule joins conditions: any of"
+    " them, or all with groupRelation=and. The name of the condition, Rule or RuleGroup"
+    " that matched is the RuleName of the event.",
+)
+
+
+def usage(program: str = "sysmonlx", width: int = 80) -> str:
+    """Return the usage text, wrapped at `width` columns."""
+    lines = ["Usage:"]
+    lines += [f"{label:<25}{program} {words}" for label, words in _FORMS]
+    for switch, text in _SWITCHES:
+        lines.append(_item(f"  {switch}", 7, text, width))
+    for text in _AFTER:
+        lines += ["", _wrap(text, width)]
+    return "\n".join(lines) + "\n\n"
+
+
+def config_help(width: int = 80) -> str:
+    """Return the configuration help, wrapped at `width` columns."""
+    return "\n".join(_config_lines(width)) + "\n"
+
+
+def _config_lines(width: int) -> Iterator[str]:
+    yield f"Configuration usage (current schema is version: {SCHEMA_VERSION}):"
+    yield ""
+    yield _wrap(
+        "A configuration is an XML file, named after -i at installation and after -c"
+        " later. It has options and, in EventFiltering, the rules which events are"
+        " reported:",
+        width,
+    )
+    yield ""
+    yield _SAMPLE
+    yield "Options:"
+    yield ""
+    for option in (*OPTIONS, *OLD_OPTIONS):
+        if not option.command_line_only and option.target == "all":
+            yield _item(f"  {option.name}", 27, option.effect, width)
+    yield ""
+    yield f"Own settings, in <{CONTAINER} xmlns='{NAMESPACE}'> as last element:"
+    yield ""
+    for setting in SETTINGS:
+        yield _item(f"  {setting.element}", 27, _setting_text(setting), width)
+    yield _item("  Sink", 27, "Where events go; repeatable. See sysmonlx(5).", width)
+    yield ""
+    yield "Events:"
+    yield ""
+    yield f"{'Id':<6} {'Tag':<20} Event"
+    for event in EVENTS:
+        if event.tag:
+            yield f"{event.id:<6} {event.tag:<20} {event.template}"
+    yield ""
+    produced = ", ".join(str(event.id) for event in EVENTS if event.id in PRODUCED)
+    yield _wrap(
+        f"On Linux these occur: {produced}. Rules for others are kept and never match."
+        " Fields are in the schema ('-s') and in the manual sysmonlx(5).",
+        width,
+    )
+    yield ""
+    yield _wrap(
+        f"Conditions (F is the field, V the text; without one: {DEFAULT_CONDITION}):",
+        width,
+    )
+    yield ""
+    for name, meaning in CONDITIONS.items():
+        yield _item(f"  {name}", 27, meaning, width)
+    yield ""
+    yield _wrap(
+        "Letters A to Z match in either case. Items are separated by semicolons and"
+        " nothing is trimmed. Less and more compare text, not numbers.",
+        width,
+    )
+    for text in _FILTERING:
+        yield ""
+        yield _wrap(text, width)
+    yield ""
+    yield _RULE_SAMPLE
+
+
+def _setting_text(setting: Setting) -> str:
+    default = getattr(Settings(), setting.attribute)
+    text = str(default).lower() if setting.kind == "boolean" else str(default)
+    return f"{setting.meaning} Default: {text or 'none'}."
+
+
+def _wrap(text: str, width: int) -> str:
+    return fill(text, max(width - 1, 40), break_long_words=False)
+
+
+def _item(label: str, indent: int, text: str, width: int) -> str:
+    """Return a label and its text from column `indent` + 1, below if it is long."""
+    blank = " " * indent
+    body = fill(
+        text,
+        max(width - 1, indent + 30),
+        initial_indent=blank,
+        subsequent_indent=blank,
+        break_long_words=False,
+    )
+    if len(label) >= indent:
+        return f"{label}\n{body}"
+    return label + body[len(label) :]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What did the user write? Configuration files and command lines, read."""

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""Configuration files to policies, in a child process.
+
+lxml and xmlschema take 40 MB that the daemon must not keep, and are large programs that
+work on what somebody wrote: a child that gave up all its rights reads, the parent gets
+the policy as JSON and the remarks as text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from sysmonlx.config.confinement import CPU_S, MEMORY_BYTES, confine
+from sysmonlx.errors import SysmonlxError, UsageError
+from sysmonlx.host import child_process
+from sysmonlx.policy import Policy
+from sysmonlx.service.installed import Paths, load_command_line
+from sysmonlx.service.installed import read_file as read_file_of_ours
+
+if TYPE_CHECKING:
+    from sysmonlx.config.command_line import CommandLineOptions
+
+#: The configuration in which every event type keeps its default.
+EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>\n'
+
+#: The largest file that is read. Published ones of 10,000 lines have 1 MB.
+LIMIT_BYTES = 8 << 20
+#: What the child may answer, and how long that may take on a busy machine.
+_ANSWER_BYTES = 64 << 20
+#: Of an error in the process that reads a configuration, this much is shown.
+_ERROR_CHARACTERS = 200
+_TIMEOUT_S = 2.0 * CPU_S
+#: What the child imports when it has given up its rights.
+_LIBRARIES = ("lxml", "xmlschema", "elementpath")
+
+#: Directories that may be links to others; a rule that names them never matches.
+_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of a file: no policy when it is refused; `text` is for people.
+
+    `data` is what was read: a pipe cannot be read twice.
+    """
+
+    policy: Policy | None
+    text: str
+    data: bytes = b""
+
+
+def directory_links() -> dict[str, str]:
+    """Return where the well-known directories that are symbolic links lead."""
+    return {name: os.path.realpath(name) for name in _LINKS if os.path.islink(name)}
+
+
+def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> Reading:
+    """Read a configuration file, named in messages as typed.
+
+    Raises:
+        SysmonlxError: the child died.
+    """
+    try:
+        data = _fetched(path)
+    except OSError as error:
+        return _unopened(path, error)
+    except child_process.TooLargeError:
+        return _too_large(path)
+    return read_data(data, os.fspath(path), options, lax=lax)
+
+
+def _fetched(path: Path) -> bytes:
+    """Return what a file holds; Ctrl-C ends the wait for a file system that hangs.
+
+    Raises:
+        OSError: it cannot be read.
+        TooLargeError: it has more than `LIMIT_BYTES`.
+    """
+    answer = child_process.ask(lambda _: _start_of(path), LIMIT_BYTES)
+    code = child_process.errno_of(answer.status)
+    if code is not None:
+        raise OSError(code, os.strerror(code))
+    if answer.status:
+        raise OSError(0, f"its reader ended with {answer.status}")
+    return answer.data
+
+
+def _start_of(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(LIMIT_BYTES + 1)
+
+
+def _too_large(path: Path) -> Reading:
+    most = f"{LIMIT_BYTES >> 20} MiB"
+    text = f"Error: {path} has more than {most}: no configuration is that large\n"
+    return Reading(None, text)
+
+
+def _unopened(path: Path, error: OSError) -> Reading:
+    reason = error.strerror or "unreadable"
+    text = f"Error: Failed to open xml configuration: {path} ({reason})\n"
+    return Reading(None, text)
+
+
+def read_data(
+    data: bytes, name: str, options: CommandLineOptions, *, lax: bool = False
+) -> Reading:
+    """Read the bytes of a configuration in a child process.
+
+    Raises:
+        SysmonlxError: the child died, and why.
+    """
+
+    def work(pipe: int) -> bytes:
+        from sysmonlx.config import reader as config
+        from sysmonlx.schema import (
+            versions,
+            xsd,  # they have no library yet
+        )
+
+        confine(pipe, _LIBRARIES, [os.fspath(versions.schema_data(xsd.MAIN).parent)])
+        return json.dumps(_read(config, data, name, options, lax)).encode()
+
+    try:
+        answer = child_process.ask(work, _ANSWER_BYTES, _TIMEOUT_S)
+    except TimeoutError as error:
+        raise SysmonlxError(_reason(name, -signal.SIGXCPU)) from error
+    except child_process.TooLargeError as error:
+        raise SysmonlxError(f"{name} is too large: use fewer rules") from error
+    if answer.status:
+        raise SysmonlxError(_reason(name, answer.status, answer.data))
+    return _reading(name, data, answer.data)
+
+
+def _reading(name: str, data: bytes, answer: bytes) -> Reading:
+    try:
+        policy, text = json.loads(answer)
+        return Reading(Policy.from_json(policy) if policy else None, str(text), data)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        text = f"{name}: its reader answered what cannot be used: try again"
+        raise SysmonlxError(text) from error
+
+
+def _reason(name: str, status: int, data: bytes = b"") -> str:
+    """Return why a child did not answer, and what to do."""
+    if status == child_process.NO_MEMORY:
+        most = f"{MEMORY_BYTES >> 20} MiB of memory"
+        return f"{name}: reading it takes more than {most}: use fewer rules"
+    if status == -signal.SIGXCPU:
+        return f"{name}: reading it takes more than {CPU_S} s: use fewer rules"
+    if status < 0:
+        ended = f"was ended by {signal.Signals(-status).name}"
+        return f"{name}: the process that reads it {ended}: try again"
+    error = (
+        data.decode("utf-8", "replace")
+        if status == child_process.FAILED
+        else str(status)
+    )
+    error = error.splitlines()[0][:_ERROR_CHARACTERS] if error else "no reason"
+    return f"{name}: the process that reads it failed ({error}): try another file"
+
+
+def read_options(options: CommandLineOptions, *, lax: bool = False) -> Reading:
+    """Read switches that stand for a configuration, without a file."""
+    made = read_data(EMPTY, "", options, lax=lax)
+    if made.policy is None:
+        return made
+    return Reading(replace(made.policy, digests=()), "", EMPTY)
+
+
+def read_installed(paths: Paths) -> Reading:
+    """Read what is installed, with the switches that it was installed with."""
+    from sysmonlx.config.command_line import (  # not for a stored policy
+        Action,
+        CommandLine,
+        parse,
+    )
+
+    try:
+        line = parse(load_command_line(paths.command_line_file)[1:])
+    except UsageError:
+        line = CommandLine(Action.CONFIGURE)
+    path = paths.config_file
+    try:
+        data = read_file_of_ours(path)
+    except OSError as error:
+        return _unopened(path, error)
+    try:
+        has_lax = line.has("Lax")
+        return read_data(data, os.fspath(path), line.config_options, lax=has_lax)
+    except SysmonlxError as error:
+        return Reading(None, f"Error: {error}\n")
+
+
+def is_changed(path: Path, policy: Policy) -> bool:
+    """Tell whether the stored file is another than the policy was made from.
+
+    A file that is gone changes nothing.
+    """
+    try:
+        found = read_file_of_ours(path)
+    except OSError:
+        return False
+    import hashlib  # 3.7 MB of libcrypto, which the daemon may not need
+
+    digest = hashlib.sha256(found).hexdigest()
+    known = dict(policy.digests).get("SHA256")
+    return digest != known if known else found != EMPTY
+
+
+def _read(
+    config: ModuleType,
+    data: bytes,
+    name: str,
+    options: CommandLineOptions,
+    lax: bool,
+) -> tuple[str, str]:
+    from sysmonlx.errors import ConfigError
+
+    try:
+        policy, warnings = config.read_policy(
+            data, name, lax=lax, command_line=options, links=directory_links()
+        )
+    except ConfigError as error:
+        return "", config.refused_text(error)
+    return policy.to_json(), config.accepted_text(policy, warnings)

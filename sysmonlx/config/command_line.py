@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""The command line, from words to a `CommandLine`; no action is taken here.
+
+The grammar is Sysmon's: only "-" introduces a switch, matching ignores case, one-letter
+switches may share a word in the order of the option table, long ones stand alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from sysmonlx.config.option_values import hash_algorithms
+from sysmonlx.errors import UsageError
+from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS, Option
+
+NOT_IMPLEMENTED = "Option not implemented on Linux."
+_HELP_WORDS = ("-h", "-help")
+_CONFIG_WORDS = ("config", "configuration")
+_REFUSED = ("ClipboardInstance", "DriverName", "ArchiveDirectory", "CheckRevocation")
+#: First match wins, so ours stand first: no valid word of Sysmon's starts like them.
+_TABLE = tuple(
+    option for option in (*OWN_OPTIONS, *OPTIONS, *OLD_OPTIONS) if option.switch
+)
+
+
+class Action(Enum):
+    """What the program is asked to do."""
+
+    HELP = auto()
+    HELP_CONFIG = auto()
+    SCHEMA = auto()
+    TEST = auto()
+    STATS = auto()
+    UNINSTALL = auto()
+    CONFIGURE = auto()
+    INSTALL = auto()
+    WATCH = auto()
+    USAGE = auto()
+    """Nothing was asked for: the usage text, exit status 87."""
+
+
+#: Actions by the option that asks for them; the first one given wins.
+_ACTIONS = {
+    "PrintSchema": Action.SCHEMA,
+    "Test": Action.TEST,
+    "Statistics": Action.STATS,
+    "UnInstall": Action.UNINSTALL,
+    "Configuration": Action.CONFIGURE,
+    "Install": Action.INSTALL,
+    "Manifest": Action.USAGE,
+    "DebugMode": Action.WATCH,
+}
+#: Switches that are no action, and with which actions they make sense.
+_COMPANY = {
+    "DebugMode": ({"Install"}, "-t goes with -i, or stands alone."),
+    "Service": ({"Install"}, "-service goes with no other action than -i."),
+    "Lax": ({"Install", "Configuration", "Test"}, "-lax goes with -i, -c and -test."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLineOptions:
+    """Options of the configuration that were given as switches: name to value.
+
+    None is a switch without value. They also say which switches a stored command line
+    has to repeat.
+    """
+
+    values: dict[str, str | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
+    def text(self, name: str) -> str:
+        """Return the value of an option, empty when absent or without value."""
+        return self.values.get(name) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A parsed command line; `values` maps the name of each option given to its value.
+
+    `events` is the second argument of -test, "-" is standard input.
+    """
+
+    action: Action
+    values: dict[str, str | None] = field(default_factory=dict)
+    events: str | None = None
+
+    @property
+    def config_file(self) -> str | None:
+        """The configuration named with -i, -c or -test."""
+        for name in ("Install", "Configuration", "Test"):
+            if self.values.get(name) is not None:
+                return self.values[name]
+        return None
+
+    @property
+    def config_options(self) -> CommandLineOptions:
+        """The switches that stand for options of the configuration."""
+        names = {
+            each.name for each in (*OPTIONS, *OLD_OPTIONS) if not each.command_line_only
+        }
+        return CommandLineOptions(
+            {name: value for name, value in self.values.items() if name in names}
+        )
+
+    def has(self, name: str) -> bool:
+        """Return whether the option of this name was given, with a value or without."""
+        return name in self.values
+
+
+def parse(argv: Sequence[str]) -> CommandLine:
+    """Return what the words after the program's name ask for.
+
+    Raises:
+        UsageError: the words do not fit the grammar.
+    """
+    if argv and (argv[0].startswith("-?") or argv[0].lower() in _HELP_WORDS):
+        about_config = len(argv) > 1 and argv[1].lower() in _CONFIG_WORDS
+        return CommandLine(Action.HELP_CONFIG if about_config else Action.HELP)
+    words = _Words(argv)
+    while words.left:
+        _take_word(words)
+    if words.exclusive > 1:
+        raise UsageError(
+            "Only one of -i, -c, -u, -m, -z, -s, -test, -stats may be given."
+        )
+    action = next((_ACTIONS[name] for name in _ACTIONS if name in words.values), None)
+    _check_values(words.values)
+    return CommandLine(action or Action.USAGE, words.values, words.events)
+
+
+class _Words:
+    """The words still to be read, and what was found so far."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.left = list(argv)
+        self.values: dict[str, str | None] = {}
+        self.events: str | None = None
+        self.exclusive = 0
+
+    def is_value_next(self) -> bool:
+        return bool(self.left) and not self.left[0].startswith("-")
+
+    def add(self, option: Option, value: str | None) -> None:
+        """Note an option; a second value for the same one is an error."""
+        if value is not None and self.values.get(option.name) is not None:
+            raise UsageError(f"-{option.switch} was given two values.")
+        self.exclusive += option.exclusive
+        if value is not None or option.name not in self.values:
+            self.values[option.name] = value
+
+
+def _take_word(words: _Words) -> None:
+    word = words.left.pop(0)
+    if not word.startswith("-"):
+        raise UsageError(f"Not a switch: {word}")
+    position = 1
+    for option in _TABLE:
+        if position == len(word):
+            break
+        switch = option.switch or ""
+        if len(switch) > 1 and position > 1:
+            continue
+        if word[position:].lower().startswith(switch):
+            position += len(switch)
+            words.add(option, _value(option, words, is_last=position == len(word)))
+    if position < len(word):
+        raise UsageError(f"Unknown switch: {word}")
+
+
+def _value(option: Option, words: _Words, *, is_last: bool) -> str | None:
+    if option.argument == "required":
+        if not is_last or not words.left:
+            raise UsageError(f"-{option.switch} needs a value.")
+        value = words.left.pop(0)
+        if option.name == "Test" and (words.is_value_next() or words.left[:1] == ["-"]):
+            words.events = words.left.pop(0)
+        return value
+    if option.argument == "optional" and is_last and words.is_value_next():
+        return words.left.pop(0)
+    return None
+
+
+def _check_values(values: dict[str, str | None]) -> None:
+    try:
+        hash_algorithms(values.get("HashAlgorithms") or "*")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if (values.get("Statistics") or "json").lower() != "json":
+        raise UsageError("Possible options for -stats: json")
+    if "Verbose" in values and "Test" not in values:
+        raise UsageError("-v goes with -test only.")
+    if (values.get("Verbose") or "source").lower() != "source":
+        raise UsageError("Possible options for -v: source")
+
+
+def check_company(line: CommandLine) -> None:
+    """Refuse switches that contradict each other; the grammar allows them.
+
+    Raises:
+        UsageError: which one, and what it goes with.
+    """
+    for name, (friends, text) in _COMPANY.items():
+        strangers = {*_ACTIONS, "Service"} - friends - {name}
+        if line.has(name) and not strangers.isdisjoint(line.values):
+            raise UsageError(text)
+
+
+def check_before_root(line: CommandLine) -> None:
+    """Refuse what Sysmon refuses after reading the configuration, root or not.
+
+    Raises:
+        UsageError: without the usage text; the text has Sysmon's blank lines.
+    """
+    if line.has("ConfigDefault") and not line.has("Configuration"):
+        raise UsageError(
+            "The '--' switch must be used with -c switch (config update) to set"
+            " defaults.\n",
+            show_usage=False,
+        )
+    if any(line.has(name) for name in _REFUSED):
+        raise UsageError(f"\n{NOT_IMPLEMENTED}\n", show_usage=False)
+    if (line.values.get("DebugMode") or "verbose").lower() != "verbose":
+        raise UsageError("Possible options for DebugMode: verbose\n", show_usage=False)
+
+
+def check_before_action(line: CommandLine) -> None:
+    """Refuse what Sysmon refuses only when it acts, as root.
+
+    Raises:
+        UsageError: of -u with another word than "force", or of -c -- with settings.
+    """
+    if line.action is Action.UNINSTALL:
+        if (line.values["UnInstall"] or "force").lower() != "force":
+            raise UsageError("Invalid option for -u.\n")
+        return
+    settings = bool(line.config_options) or line.config_file is not None
+    if line.has("ConfigDefault") and settings:
+        raise UsageError(
+            "Cannot use specific settings with enforcing defaults.\n", show_usage=False
+        )

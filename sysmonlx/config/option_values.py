@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""What the text of an option or setting means; the same in a file and on a switch."""
+
+from __future__ import annotations
+
+import re
+
+from sysmonlx.schema.events import EVENTS
+from sysmonlx.schema.options import (
+    ALGORITHMS,
+    KIB,
+    MIB,
+    SINK_FORMS,
+    SINK_KINDS,
+    Setting,
+)
+
+#: IMPHASH is accepted and never computed.
+_KNOWN_ALGORITHMS = (*ALGORITHMS, "IMPHASH")
+_ALGORITHM_NAMES = {
+    spelling: name
+    for name in _KNOWN_ALGORITHMS
+    for spelling in (name.lower(), re.sub("(sha|md|imp)", r"\1-", name.lower()))
+}
+_FIELD_NAMES = frozenset(field.name for event in EVENTS for field in event.fields)
+_NOT_IN_FIELD_SIZES = re.compile("[^A-Za-z0-9,:]")
+_LARGEST_FIELD_SIZE = (1 << 31) - 1
+_OFF_WORDS = frozenset({"false", "0", "NULL", "disabled"})
+_ON_WORDS = frozenset({"true", "1", "enabled", ""})
+_UNITS = {"": 1, "K": KIB, "M": MIB, "G": 1 << 30}
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def list_items(text: str) -> tuple[str, ...]:
+    """Split at commas as Sysmon does: two adjacent ones are one literal comma."""
+    pieces = re.split("(,,|,)", text)
+    items = [pieces[0]]
+    for comma, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        if comma == ",":
+            items.append(piece)
+        else:
+            items[-1] += "," + piece
+    return tuple(items)
+
+
+def hash_algorithms(text: str) -> tuple[str, ...]:
+    """Return the algorithms to compute, in the order in which they are printed.
+
+    Raises:
+        ValueError: with Sysmon's message, for an unknown item.
+    """
+    if text.lower() in ("*", "all"):
+        return ALGORITHMS
+    wanted = set()
+    for item in list_items(text):
+        name = _ALGORITHM_NAMES.get(item.lower())
+        if name is None:
+            raise ValueError(f"Invalid hashing algorithm: {item}")
+        wanted.add(name)
+    return tuple(name for name in ALGORITHMS if name in wanted)
+
+
+def field_sizes(text: str) -> tuple[tuple[str, int], ...]:
+    """Return (field, bytes) pairs out of "CommandLine:100,Image:20".
+
+    Raises:
+        ValueError: with Sysmon's message.
+    """
+    if bad := _NOT_IN_FIELD_SIZES.search(text):
+        raise ValueError(
+            f"FieldSizes option ('{text}') has invalid character: '{bad.group()}'."
+        )
+    sizes: dict[str, int] = {}
+    for item in text.split(","):
+        name, colon, number = item.partition(":")
+        if not colon:
+            continue
+        if name not in _FIELD_NAMES:
+            raise ValueError(f"FieldSizes field '{name}' is invalid.")
+        sizes[name] = _leading_number(number)
+        if not sizes[name]:
+            raise ValueError(f"FieldSizes field '{name}' has max size of 0.")
+    return tuple(sizes.items())
+
+
+def _leading_number(text: str) -> int:
+    digits = re.match("[0-9]{0,10}", text)
+    return min(int(digits.group() or "0"), _LARGEST_FIELD_SIZE) if digits else 0
+
+
+def switch_word(text: str) -> bool | None:
+    """Return what a word says that switches an option; None for any other text."""
+    if text in _ON_WORDS:
+        return True
+    return False if text in _OFF_WORDS else None
+
+
+def setting_value(setting: Setting, text: str) -> int | bool | str:
+    """Return the value of one of our own settings.
+
+    Raises:
+        ValueError: says what is allowed.
+    """
+    text = text.strip()
+    if setting.kind == "boolean":
+        if text.lower() not in _BOOLEANS:
+            raise ValueError("true or false is expected")
+        return _BOOLEANS[text.lower()]
+    if setting.kind == "path":
+        return _path(text)
+    return _number(setting, text)
+
+
+def _path(text: str) -> str:
+    if text and (not text.startswith("/") or not text.isprintable()):
+        raise ValueError("an absolute path is expected")
+    return text
+
+
+def _number(setting: Setting, text: str) -> int:
+    is_size = setting.kind == "size"
+    found = re.fullmatch("([0-9]{1,15})([KMG]?)", text)
+    if found is None or (found[2] and not is_size):
+        value = -1
+    else:
+        value = int(found[1]) * _UNITS[found[2]]
+    if not setting.low <= value <= setting.high:
+        example = ", also with K, M or G" if is_size else ""
+        raise ValueError(
+            f"a whole number from {setting.low} to {setting.high} is expected{example}"
+        )
+    if setting.element == "RingSize" and value & (value - 1):
+        raise ValueError("a power of two is expected")
+    return value
+
+
+def sink_value(kind: str, form: str, target: str) -> tuple[str, str, str]:
+    """Return a sink as in `ruleset.Settings.sinks`; empty `form` means xml.
+
+    Raises:
+        ValueError: says what is allowed.
+    """
+    target = target.strip()
+    if kind not in SINK_KINDS:
+        raise ValueError(f"kind must be one of {', '.join(SINK_KINDS)}")
+    if form not in ("", *SINK_FORMS):
+        raise ValueError(f"form must be one of {', '.join(SINK_FORMS)}")
+    if kind == "file" and not target:
+        raise ValueError("a file sink needs an absolute path")
+    if kind == "stdout" and target:
+        raise ValueError("a stdout sink takes no path")
+    return kind, form or "xml", _path(target)

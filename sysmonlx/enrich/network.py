@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Event 3 from records: addresses, ports and their names."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+
+from sysmonlx.capture.records import Layout
+from sysmonlx.enrich.process import UTC_TIME, Builder, Context, Maker, Values
+from sysmonlx.kernel_text import UNKNOWN
+from sysmonlx.processes.process import Process
+
+_INET6 = 10  # AF_INET6
+_PROTOCOLS = {6: "tcp", 17: "udp"}
+_GROUPS = struct.Struct(">8H")
+
+
+@lru_cache(maxsize=4096)
+def address_text(address: bytes, is_ipv6: bool) -> str:
+    """Return an address as Sysmon for Linux prints it.
+
+    IPv4 is dotted decimal, in the first four bytes; IPv6 is eight groups without
+    leading zeroes and never shortened with "::".
+    """
+    if is_ipv6:
+        return ":".join([f"{group:x}" for group in _GROUPS.unpack(address)])
+    return ".".join(map(str, address[:4]))
+
+
+def network_connect(layout: Layout, context: Context) -> Maker:
+    """Event 3; the source is the side that began."""
+    read, utc = layout.reader("boot_ns", "uid", *_CONNECTION), context.utc
+    users, is_plain = context.users.names, context.is_plain_name
+    hosts, port_name = context.host_names.get, context.ports.port_name
+
+    def make(data: bytes, process: Process) -> Values:
+        boot_ns, uid, from_bytes, to_bytes, *rest = read(data)
+        from_port, to_port, family, number, began = rest
+        is_ipv6 = family == _INET6
+        is_ipv6_text = "true" if is_ipv6 else "false"
+        source = address_text(from_bytes, is_ipv6)
+        destination = address_text(to_bytes, is_ipv6)
+        protocol = _PROTOCOLS[number]
+        return [
+            UNKNOWN,
+            boot_ns,
+            process.guid,
+            process.pid,
+            process.image,
+            users[uid],
+            protocol,
+            "true" if began else "false",
+            is_ipv6_text,
+            source,
+            hosts(source, UNKNOWN),
+            str(from_port),
+            port_name(from_port, protocol),
+            is_ipv6_text,
+            destination,
+            hosts(destination, UNKNOWN),
+            str(to_port),
+            port_name(to_port, protocol),
+        ]
+
+    def finish(values: Values, data: bytes, process: Process) -> bool | None:
+        values[UTC_TIME] = utc(values[UTC_TIME])
+        names = is_plain[values[5]] and is_plain[values[12]] and is_plain[values[17]]
+        return process.is_plain and names
+
+    return Maker(make, finish)
+
+
+_CONNECTION = (
+    "source_address",
+    "destination_address",
+    "source_port",
+    "destination_port",
+    "family",
+    "protocol",
+    "initiated",
+)
+
+#: Record name to (event id, builder) pairs.
+NETWORK_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
+    "network_connect": ((3, network_connect),),
+}

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Descriptors of program files that ran a moment ago, without waiting for anybody.
+
+All descriptors are O_PATH: they hold a file and ask its file system nothing. Who closes
+one may wait: for the end of a file, or of a mount, that nothing else holds any more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from errno import EAGAIN, EINVAL, ENOSYS
+from functools import cache
+
+from sysmonlx.errors import ProcError
+from sysmonlx.host.procfs import Procfs
+
+_OPENAT2 = 437  # the same on every architecture
+_RESOLVE_IN_ROOT = 0x10
+#: v5.12, 99668f618062 ("fs: expose LOOKUP_CACHED through openat2()")
+_RESOLVE_CACHED = 0x20
+_HOW = struct.Struct("=QQQ")  # struct open_how
+_FILE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_HOLDERS_LIMIT = 256
+#: A rename anywhere can spoil one look into the kernel's cache of names.
+_TRIES = 3
+
+
+class WouldWaitError(ProcError):
+    """A path leads where only a file system can tell on; it may take its time."""
+
+
+class ProgramOpener:
+    """Opens program files through /proc and by path.
+
+    `at_once` and `exe` are for one thread, `by_path` for all others.
+    """
+
+    def __init__(self, procfs: Procfs) -> None:
+        self._procfs = procfs
+        self._root, self._namespace = -1, 0
+        with suppress(ProcError):
+            self._namespace = procfs.mount_namespace(1)
+            self._root = procfs.open_in_root(1, b"/")
+        self._holders: OrderedDict[int, int] = OrderedDict()
+
+    def close(self) -> None:
+        """Let go of the root directory."""
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def exe(self, tgid: int) -> int:
+        """Return a descriptor of the program that a process runs now.
+
+        Raises:
+            ProcError: the process has ended; its cause is the OSError.
+        """
+        return self._procfs.open_exe(tgid)
+
+    def at_once(self, mount_namespace: int, path: bytes) -> int:
+        """Return a descriptor of a path in the mount namespace of process 1.
+
+        Raises:
+            ProcError: it is another namespace, or the kernel's cache does not know.
+        """
+        if self._root < 0 or mount_namespace != self._namespace:
+            raise ProcError("another mount namespace")
+        return _open_below(self._root, path, may_wait=False)
+
+    def by_path(self, mount_namespace: int, path: bytes, *, may_wait: bool) -> int:
+        """Return a descriptor of a path in a mount namespace that a process is in.
+
+        Raises:
+            WouldWaitError: the kernel's cache does not know, and it may not wait.
+            ProcError: there is no such file, or nobody is in the namespace.
+        """
+        for pid in self._in_namespace(mount_namespace):
+            root = self._procfs.open_in_root(pid, b"/")
+            try:
+                return _open_below(root, path, may_wait=may_wait)
+            finally:
+                os.close(root)
+        raise ProcError("nobody is in the mount namespace")
+
+    def _in_namespace(self, mount_namespace: int) -> Iterator[int]:
+        """Yield a process of the namespace: the last one found, if it lives."""
+        pid = self._holders.get(mount_namespace, 1)
+        with suppress(ProcError):
+            if (
+                self._procfs.mount_namespace(pid) == mount_namespace
+                and self._procfs.root(pid) == b"/"
+            ):
+                yield pid
+                return
+        for pid in self._procfs.in_mount_namespace(mount_namespace):
+            self._holders[mount_namespace] = pid
+            while len(self._holders) > _HOLDERS_LIMIT:
+                with suppress(KeyError):  # another thread was faster
+                    self._holders.popitem(last=False)
+            yield pid
+            return
+
+
+def _open_below(root: int, path: bytes, *, may_wait: bool) -> int:
+    if not path.startswith(b"/"):
+        raise ProcError("no path")
+    resolve = _RESOLVE_IN_ROOT | (0 if may_wait else _RESOLVE_CACHED)
+    how = _HOW.pack(_FILE, 0, resolve)
+    error = 0
+    for _ in range(_TRIES):
+        fd = int(_libc().syscall(_OPENAT2, root, path, how, len(how)))
+        if fd >= 0:
+            return fd
+        error = ctypes.get_errno()
+        if error != EAGAIN:
+            break
+    if error in (EAGAIN, EINVAL, ENOSYS) and not may_wait:
+        raise WouldWaitError(os.strerror(error))
+    cause = OSError(error, os.strerror(error))
+    raise ProcError(cause.strerror or "") from cause
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    libc.syscall.argtypes = [
+        *(ctypes.c_long, ctypes.c_int, ctypes.c_char_p),
+        *(ctypes.c_char_p, ctypes.c_size_t),
+    ]
+    return libc

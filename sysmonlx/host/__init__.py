@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What do we ask the operating system, and how, without waiting for anybody?"""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""How and where is an event written?"""

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: MIT
+"""Events to lines: Sysmon's XML, or JSON with the same values.
+
+For each event type a template is made once, on first use, and for event 1 one for each
+shape; see `templates`. A line is one join.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from sysmonlx.output.escape import (
+    json_text,
+    json_value,
+    limited,
+    printed_within,
+    shortened,
+    xml_text,
+    xml_value,
+)
+from sysmonlx.output.lines import LEAST_LIMIT_BYTES, Lines
+from sysmonlx.output.templates import Template, template_of, template_with
+from sysmonlx.processes.process import Shape
+from sysmonlx.schema.events import EVENT_BY_ID
+
+_SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
+
+#: Event id, the fields' texts in catalogue order, whether all are `texts.is_plain`, and
+#: some the shape: then that is said of its own values alone.
+Event = tuple[int, Sequence[str], bool, Shape | None]
+
+#: Before the lines of a batch are made; it may add one for each of them.
+_TEMPLATES_LIMIT = 128
+_THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
+
+
+class Renderer:
+    """Makes one line of each event, in one form, for one sink.
+
+    `computer` is the host name; `pid`, `tid` and `uid` are the daemon's own.
+    `field_sizes` are (field, bytes) pairs of the FieldSizes option; later ones win.
+
+    Raises:
+        ValueError: `form` is unknown or `limit_bytes` is below LEAST_LIMIT_BYTES.
+    """
+
+    def __init__(
+        self,
+        form: str,
+        computer: str,
+        pid: int,
+        tid: int,
+        uid: int,
+        limit_bytes: int = 65535,
+        field_sizes: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        if form not in ("xml", "json"):
+            raise ValueError(f"no such form: {form!r}")
+        if limit_bytes < LEAST_LIMIT_BYTES:
+            raise ValueError(f"a line needs {LEAST_LIMIT_BYTES} bytes at least")
+        self._form = form
+        self._system = (computer, pid, tid, uid)
+        self._limit_bytes = limit_bytes
+        self._sizes = _sizes_by_event(dict(field_sizes))
+        self._form_text = xml_text if form == "xml" else json_text
+        self._spelt = _Spelt(form, limit_bytes)
+        self._takes_plain = form == "xml" and not self._sizes
+        self._templates: dict[int | Shape, Template] = {}
+        self._second = -1
+        self._date = ""
+
+    def line(
+        self, event_id: int, values: Sequence[str], record_id: int, wall_ns: int
+    ) -> bytes:
+        """Return the event as one line of UTF-8, without the newline.
+
+        `values` are the fields' texts in catalogue order; `wall_ns` is the time of
+        formatting, in nanoseconds since the epoch.
+        """
+        return self.lines([(event_id, values, False, None)], record_id, wall_ns).data
+
+    def lines(
+        self,
+        events: Sequence[Event],
+        first_record_id: int,
+        wall_ns: int,
+        before: str = "",
+    ) -> Lines:
+        """Return the lines of events that are numbered in sequence.
+
+        Each begins with `before`, which does not count for the limit.
+        """
+        if len(self._templates) >= _TEMPLATES_LIMIT:
+            self._templates.clear()
+        thousands, numbers = _numbers(first_record_id, len(events))
+        stamp = self._stamp(wall_ns)
+        begun: dict[int | Shape, list[str]] = {}
+        join, ready = "".join, self._ready
+        texts: list[str] = []
+        append, places = texts.append, slice(3, None, 2)
+        what: int | Shape
+        prepared = events if self._takes_plain else map(self._prepared, events)
+        for event, number in zip(prepared, numbers, strict=True):
+            what, values, is_plain, shape = event
+            if shape is not None:
+                what, own = shape, shape.own
+                values = own(values)
+            try:
+                pieces = begun[what]
+            except KeyError:
+                pieces = self._begin(what, event, before, stamp)
+                pieces[0] += thousands
+                begun[what] = pieces
+            if not is_plain:
+                values = ready(what, values)
+            pieces[1] = number
+            pieces[places] = values
+            append(join(pieces))
+        lines = Lines.of_texts(texts)
+        if texts and max(lines.sizes) > self._limit_bytes + len(before):
+            room = self._limit_bytes + len(before)
+            for at in (at for at, size in enumerate(lines.sizes) if size > room):
+                texts[at] = self._shortened(events[at], begun, numbers[at], room)
+            return Lines.of_texts(texts)
+        return lines
+
+    def _begin(
+        self, what: int | Shape, event: Event, before: str, stamp: str
+    ) -> list[str]:
+        """Return the pieces of a line of now."""
+        template = self._templates.get(what) or self._made_template(what, event)
+        pieces = template.pieces
+        pieces[0] = f"{before}{template.start}{stamp}{template.after_time}"
+        return pieces
+
+    def _made_template(self, what: int | Shape, event: Event) -> Template:
+        event_id, values, _, shape = event
+        template = self._templates.get(event_id)
+        if template is None:
+            template = template_of(EVENT_BY_ID[event_id], self._form, self._system)
+            self._templates[event_id] = template
+        if shape is not None and what is shape:
+            ready, own = self._ready(event_id, values), shape.own(range(len(values)))
+            template = self._templates[what] = template_with(template, ready, own)
+        return template
+
+    def _prepared(self, event: Event) -> Event:
+        """Return an event whose values are as they are printed."""
+        event_id, values, is_plain, shape = event
+        if event_id not in self._templates:
+            self._made_template(event_id, event)
+        if shape is not None:
+            is_plain = is_plain and shape.has_plain_rest
+        return event_id, self._ready(event_id, values, is_plain), True, None
+
+    def _ready(
+        self, what: int | Shape, values: Sequence[str], is_plain: bool = False
+    ) -> Sequence[str]:
+        """Return the values as they are printed."""
+        template, ready = self._templates[what], list(values)
+        if what in self._sizes:
+            _cut(ready, self._sizes[what])
+        if not is_plain:
+            spelt = self._spelt
+            for at in template.foreign:
+                ready[at] = spelt[ready[at]]
+        return _bare(template, ready) if self._form == "json" else ready
+
+    def _shortened(
+        self, event: Event, begun: dict[int | Shape, list[str]], number: str, room: int
+    ) -> str:
+        """Return the line of an event, its longest values cut to one common size."""
+        event_id, values, _, shape = event
+        values = list(values)
+        _cut(values, self._sizes.get(event_id, ()))
+        template = self._templates[event_id]
+        pieces = template.pieces
+        what = event_id if shape is None or shape not in begun else shape
+        pieces[:2] = begun[what][0], number
+        foreign = [values[at] for at in template.foreign]
+        for at in template.foreign:
+            values[at] = ""
+        if self._form == "json":
+            _bare(template, values)
+        pieces[3::2] = values
+        room -= len("".join(pieces).encode())
+        for at, text in zip(template.foreign, self._fitted(foreign, room), strict=True):
+            pieces[3 + 2 * at] = text
+        return "".join(pieces)
+
+    def _stamp(self, wall_ns: int) -> str:
+        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._date}.{fraction_ns:09d}Z"
+
+    def _fitted(self, texts: Sequence[str], room: int) -> list[str]:
+        """Return the texts as they are printed, in so many bytes together."""
+        printed = [self._spelt[text] for text in texts]
+        sizes = [len(text.encode()) for text in printed]
+        cap = _common_cap(sorted(sizes), room)
+        form = self._form_text
+        return [
+            shortened(text, cap, form) if size > cap else whole
+            for text, size, whole in zip(texts, sizes, printed, strict=True)
+        ]
+
+
+class _Spelt(dict[str, str]):
+    """Values as they are printed, made once for those that recur.
+
+    Long ones, which a hostile program may make many of, are not kept. One that is
+    longer than a line may be is not printed at all: its line will be made again.
+    """
+
+    def __init__(self, form: str, limit_bytes: int) -> None:
+        super().__init__()
+        self._spell = xml_value if form == "xml" else json_value
+        self._form_text = xml_text if form == "xml" else json_text
+        self._limit_bytes = limit_bytes
+        self._too_long = " " * (limit_bytes + 1)
+
+    def __missing__(self, text: str) -> str:
+        if len(text) > _SPELT_CHARACTERS:
+            spelt = printed_within(text, self._limit_bytes, self._form_text)
+            return self._too_long if spelt is None else spelt
+        if len(self) >= _SPELT_LIMIT:
+            self.clear()
+        spelt = self[text] = self._spell(text)
+        return spelt
+
+
+def _numbers(first: int, size: int) -> tuple[str, Sequence[str]]:
+    """Return what numbers in sequence begin with, and how each goes on."""
+    thousands, rest = divmod(first, 1000)
+    if thousands and rest + size <= 1000:
+        return str(thousands), _THREE_DIGITS[rest : rest + size]
+    return "", [*map(str, range(first, first + size))]
+
+
+def _sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], ...]]:
+    found = {
+        event.id: tuple(
+            (at, sizes[field.name])
+            for at, field in enumerate(event.fields)
+            if field.name in sizes
+        )
+        for event in EVENT_BY_ID.values()
+    }
+    return {event_id: limits for event_id, limits in found.items() if limits}
+
+
+def _cut(values: list[str], limits: tuple[tuple[int, int], ...]) -> None:
+    for at, size_bytes in limits:
+        values[at] = limited(values[at], size_bytes)
+
+
+def _common_cap(sizes: list[int], room: int) -> int:
+    """Return the size to which the longest must shrink; `sizes` ascend."""
+    for at, size in enumerate(sizes):
+        share = room // (len(sizes) - at)
+        if size > share:
+            return max(share, 3)
+        room -= size
+    return sizes[-1]
+
+
+def _number(text: str) -> str:
+    """Return a JSON number where `text` is one, else a string; escaped already."""
+    if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
+        return text
+    return f'"{text}"'
+
+
+def _boolean(text: str) -> str:
+    return text if text in ("true", "false") else f'"{text}"'
+
+
+def _bare(template: Template, values: list[str]) -> list[str]:
+    """Put JSON numbers and booleans without quotes into `values`."""
+    for at in template.numbers:
+        values[at] = _number(values[at])
+    for at in template.booleans:
+        values[at] = _boolean(values[at])
+    return values

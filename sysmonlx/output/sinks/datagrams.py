@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""The log daemon's socket, spoken to as syslog(3) does, many messages a call."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import time
+from array import array
+from collections.abc import Iterable
+from itertools import accumulate, islice
+
+from sysmonlx.output.lines import Lines
+
+#: Datagrams handed to the kernel by one sendmmsg().
+BATCH = 64
+
+SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+#: Room for a few of the longest lines; the kernel grants net.core.wmem_max at most.
+SEND_BUFFER_BYTES = 1 << 20
+
+_PRIORITY = 1 << 3 | 6  # LOG_USER | LOG_INFO
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+
+def prefix(wall_s: int) -> bytes:
+    """Return what syslog(3) puts before a message of "sysmon" in the C locale."""
+    at = time.localtime(wall_s)
+    clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+    date = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2}"
+    return f"<{_PRIORITY}>{date} {clock} sysmon: ".encode()
+
+
+def log_socket(path: str) -> socket.socket:
+    """Return a non-blocking socket connected to `path`: datagram, else stream.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    try:
+        return _connect(path, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno != errno.EPROTOTYPE:
+            raise
+    return _connect(path, socket.SOCK_STREAM)
+
+
+def _connect(path: str, kind: socket.SocketKind) -> socket.socket:
+    log = socket.socket(socket.AF_UNIX, kind)
+    try:
+        log.setblocking(False)
+        log.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        log.connect(path)
+    except OSError:
+        log.close()
+        raise
+    return log
+
+
+class _Msghdr(ctypes.Structure):
+    """struct msghdr, recvmsg(2)."""
+
+    _fields_ = [
+        ("name", ctypes.c_void_p),
+        ("name_size", ctypes.c_uint),
+        ("iovecs", ctypes.c_void_p),
+        ("iovec_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_size", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    ]
+
+
+class _Mmsghdr(ctypes.Structure):
+    """struct mmsghdr, sendmmsg(2)."""
+
+    _fields_ = [("message", _Msghdr), ("sent_bytes", ctypes.c_uint)]
+
+
+class Datagrams:
+    """Datagrams of one sendmmsg(), in arrays that are made once."""
+
+    def __init__(self) -> None:
+        # Addresses and sizes by turns: BATCH times struct iovec, readv(2). A long has
+        # the size of a pointer wherever Linux runs.
+        self._iovecs = (ctypes.c_ulong * (2 * BATCH))()
+        self._words = memoryview(self._iovecs).cast("B").cast("L")
+        self._headers = (_Mmsghdr * BATCH)()
+        start, size = ctypes.addressof(self._iovecs), 2 * ctypes.sizeof(ctypes.c_ulong)
+        for number, header in enumerate(self._headers):
+            header.message.iovecs = start + number * size
+            header.message.iovec_count = 1
+        self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
+        self._sendmmsg.argtypes = [
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_uint,
+            ctypes.c_int,
+        ]
+
+    def send(self, fd: int, messages: Iterable[bytes]) -> int:
+        """Send the first messages; return how many the kernel took, one at least.
+
+        Raises:
+            OSError: it took none.
+        """
+        lines = Lines.of(list(islice(messages, BATCH)))
+        sent = self._send(fd, _address(lines.data), lines.sizes)
+        if sent < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return sent
+
+    def send_all(self, fd: int, lines: Lines) -> int:
+        """Send lines until the kernel takes no more; return how many it took."""
+        address, at = _address(lines.data), 0
+        while at < len(lines):
+            sizes = lines.sizes[at : at + BATCH]
+            sent = self._send(fd, address, sizes)
+            if sent < 0:
+                break
+            at += sent
+            address += sum(sizes[:sent])
+        return at
+
+    def _send(self, fd: int, address: int, sizes: list[int]) -> int:
+        """Send what lies from `address` on, in pieces of these sizes, BATCH at most."""
+        count = len(sizes)
+        addresses = array("L", [*accumulate(sizes, initial=address)])
+        self._words[0 : 2 * count : 2] = memoryview(addresses)[:-1]
+        self._words[1 : 2 * count : 2] = memoryview(array("L", sizes))
+        return int(self._sendmmsg(fd, self._headers, count, SEND_FLAGS))
+
+
+def _address(data: bytes) -> int:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""What every sink does with lines that cannot be written yet.
+
+They wait in memory, in order, up to a limit; what comes on top of that is counted as
+lost. The oldest are kept: who floods a stalled log cannot push out what it held.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+
+from sysmonlx.output.lines import Lines
+
+SPOOL_LIMIT_BYTES = 8 << 20
+
+#: A destination that went away is looked for again this often.
+RETRY_S = 1.0
+#: Where nothing new waits, each pause is twice as long as that before, up to so many.
+_LONGEST_PAUSES = 8
+
+#: Errors of a destination that is there but takes nothing right now.
+TRY_LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR}
+
+
+class Spool:
+    """Messages that wait, oldest first, and the account of what became of them."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.messages: deque[bytes] = deque()
+        self.size_bytes = 0
+        self.delivered = 0
+        self.losses: dict[str, int] = {}
+        self._written_bytes = 0  # of the first message
+        self._held = 0  # messages that are being written
+
+    def add(self, messages: list[bytes]) -> None:
+        """Take messages, for the moment beyond the limit."""
+        self.messages.extend(messages)
+        self.size_bytes += sum(map(len, messages))
+
+    def trim(self) -> None:
+        """Give up the newest messages that exceed the limit."""
+        kept = max(self._held, self._written_bytes > 0)
+        while self.size_bytes > self.limit_bytes and len(self.messages) > kept:
+            self.size_bytes -= len(self.messages.pop())
+            self.lose("spool full", 1)
+
+    def lose(self, reason: str, count: int) -> None:
+        """Count messages as lost."""
+        self.losses[reason] = self.losses.get(reason, 0) + count
+
+    def drop_first(self, reason: str) -> None:
+        """Give up the oldest message."""
+        self.size_bytes -= len(self.messages.popleft())
+        self.lose(reason, 1)
+
+    def drop_all(self, reason: str) -> None:
+        """Give up everything that waits."""
+        if self.messages:
+            self.lose(reason, len(self.messages))
+        self.messages.clear()
+        self.size_bytes = self._written_bytes = self._held = 0
+
+    def sent(self, count: int) -> None:
+        """Forget the first `count` messages: they are delivered."""
+        popleft = self.messages.popleft
+        gone = [popleft() for _ in range(count)]
+        self.size_bytes -= sum(map(len, gone))
+        self.delivered += count
+
+    def chunk(self, end: bytes, limit_bytes: int) -> bytes:
+        """Return the next bytes of a stream in which `end` ends a message."""
+        data, _ = self._next(end, limit_bytes)
+        return data
+
+    def hold(self, end: bytes, limit_bytes: int) -> bytes:
+        """Return `chunk`; its messages are not given up before `release`."""
+        data, self._held = self._next(end, limit_bytes)
+        return data
+
+    def release(self) -> None:
+        """Treat held messages as any others again."""
+        self._held = 0
+
+    def _next(self, end: bytes, limit_bytes: int) -> tuple[bytes, int]:
+        size = 0
+        taken = []
+        for message in self.messages:
+            taken.append(message)
+            size += len(message)
+            if size - self._written_bytes >= limit_bytes:
+                break
+        data = end.join((*taken, b""))
+        start = self._written_bytes
+        return data[start : start + limit_bytes], len(taken)
+
+    def written(self, size_bytes: int, end: bytes) -> None:
+        """Account for bytes of `chunk` that were written."""
+        size_bytes += self._written_bytes
+        while self.messages:
+            whole = len(self.messages[0]) + len(end)
+            if size_bytes < whole:
+                break
+            size_bytes -= whole
+            self.sent(1)
+        self._written_bytes = size_bytes
+
+    def restart(self) -> None:
+        """Begin the first message again: its stream is gone."""
+        self._written_bytes = 0
+
+
+class SpoolingSink(ABC):
+    """What the sinks share: a spool, its account, and an end that is bounded."""
+
+    def __init__(self, spool_limit_bytes: int, retry_s: float) -> None:
+        self._spool = Spool(spool_limit_bytes)
+        self._retry_s = retry_s
+        self._pause_s = retry_s
+        self._retry_at = 0.0
+        self.trouble = ""
+
+    @property
+    def delivered(self) -> int:
+        """Lines that the kernel took."""
+        return self._spool.delivered
+
+    @property
+    def lost(self) -> int:
+        """Lines given up, for all reasons."""
+        return sum(self._spool.losses.values())
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """Lines given up by reason."""
+        return dict(self._spool.losses)
+
+    @property
+    def spooled(self) -> int:
+        """Lines that wait."""
+        return len(self._spool.messages)
+
+    @property
+    def spooled_bytes(self) -> int:
+        """Size of what waits."""
+        return self._spool.size_bytes
+
+    def write(self, lines: list[bytes], wall_s: int) -> None:
+        """Take `lines`, without newline, at `wall_s` seconds since the epoch."""
+        before = self.before(wall_s).encode()
+        self.write_framed(Lines.of([before + line for line in lines]))
+
+    def write_framed(self, lines: Lines) -> None:
+        """Take lines that begin with what `before` returned."""
+        spool, taken = self._spool, 0
+        if not spool.messages:
+            taken = self._write_at_once(lines)
+            spool.delivered += taken
+            if taken == len(lines):
+                return
+        spool.add(lines.split(taken))
+        if self._pause_s > self._retry_s:
+            self._hasten()
+        self.flush()
+        spool.trim()
+
+    def before(self, wall_s: int) -> str:
+        """Return what each line begins with at that second since the epoch; ASCII."""
+        return ""
+
+    def wants_writable(self) -> bool:
+        """Whether flush() should be called once fileno() is writable."""
+        return bool(self._spool.messages) and self.fileno() is not None
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits for so long at most, count the rest as lost, close."""
+        deadline = time.monotonic() + timeout_s
+        self._retry_at = 0.0
+        self.flush()
+        while self.wants_writable() and (left_s := deadline - time.monotonic()) > 0:
+            before = self.delivered
+            wait_writable(self.fileno(), left_s)
+            self.flush()
+            if self.delivered == before:
+                time.sleep(min(0.01, left_s))
+        self._spool.drop_all("not written at stop")
+        self._disconnect()
+
+    def _write_at_once(self, lines: Lines) -> int:
+        """Write lines while nothing waits; return how many went: the others wait."""
+        return 0
+
+    def flush(self) -> None:
+        """Write what waits, as far as that goes without blocking."""
+        while self._spool.messages and self._connected():
+            try:
+                progress = self._write_some()
+            except OSError as error:
+                progress = self._failed(error)
+            if not progress:
+                return
+
+    @abstractmethod
+    def fileno(self) -> int | None:
+        """Return what to poll; None: call flush() on a timer."""
+
+    @abstractmethod
+    def _connected(self) -> bool:
+        """Whether there is something to write to; connects once in a while."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Close what is written to."""
+
+    @abstractmethod
+    def _write_some(self) -> bool:
+        """Write some of the spool; False when that must wait."""
+
+    @abstractmethod
+    def _failed(self, error: OSError) -> bool:
+        """Act on a failed write; False when writing must wait."""
+
+    def _may_retry(self) -> bool:
+        if time.monotonic() < self._retry_at:
+            return False
+        self._put_off()
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSES * self._retry_s)
+        return True
+
+    def _put_off(self) -> None:
+        """Let the next try wait."""
+        self._retry_at = time.monotonic() + self._pause_s
+
+    def _hasten(self) -> None:
+        """Let the next try wait no longer than the first: there is more to write."""
+        self._pause_s = self._retry_s
+        self._retry_at = min(self._retry_at, time.monotonic() + self._retry_s)
+
+
+def wait_writable(fd: int | None, timeout_s: float) -> bool:
+    """Return whether a write to `fd` would not block, after so long at most."""
+    if fd is None:
+        return False
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(timeout_s * 1000))

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""Lines to a descriptor, on whatever file system it is.
+
+Writing to a local file, a pipe or a terminal is quick, and happens at once. On any
+other file system a call may wait for another machine or another user's program: each
+goes to a thread that has the file for itself, and the spool is its queue.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sysmonlx.host.file_calls import Call, Worker
+from sysmonlx.host.root_files import is_local
+from sysmonlx.output.sinks.spool import TRY_LATER, SpoolingSink
+
+#: Bytes of one write to a stream or a file; of one that a thread does.
+CHUNK_BYTES = 256 << 10
+ASIDE_BYTES = 2 << 20
+
+#: An opening is waited for so long, in seconds: when the sink is made or reopened, and
+#: when that is tried again.
+_FIRST_WAIT_S, _NEXT_WAIT_S = 0.5, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An open descriptor; `goes_aside` where writing to it may take any time."""
+
+    fd: int
+    is_regular: bool
+    goes_aside: bool
+
+
+def examined(fd: int) -> Stream:
+    """Return what an open descriptor leads to; asking may take any time."""
+    try:
+        is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return Stream(fd, is_regular=False, goes_aside=False)
+    try:
+        return Stream(fd, is_regular, goes_aside=is_regular and not is_local(fd))
+    except OSError:
+        return Stream(fd, is_regular, goes_aside=True)
+
+
+class StreamSink(SpoolingSink):
+    """What sinks with a descriptor share; `name` stands before what troubles them.
+
+    A destination that takes nothing (a full disk) is tried again every `retry_s`
+    seconds, more seldom where nothing new waits, and goes on within the line.
+    """
+
+    def __init__(self, name: str, spool_limit_bytes: int, retry_s: float) -> None:
+        super().__init__(spool_limit_bytes, retry_s)
+        self._name = name
+        self._stream: Stream | None = None
+        self._worker: Worker | None = None
+        self._opening: Call[Stream] | None = None
+        self._writing: Call[int] | None = None
+        self._is_stuck = False
+        self._shall_reopen = False
+        self._open(_FIRST_WAIT_S)
+
+    @abstractmethod
+    def _opened(self) -> Stream:
+        """Open the destination; runs in a thread of its own."""
+
+    def _new_worker(self) -> Worker:
+        return Worker()
+
+    def _close(self, stream: Stream) -> None:
+        """Close what was opened and is not a thread's."""
+        os.close(stream.fd)
+
+    def fileno(self) -> int | None:
+        """Return the descriptor; None for a regular file, which cannot be polled."""
+        stream = self._stream
+        return None if stream is None or stream.is_regular else stream.fd
+
+    def reopen(self) -> None:
+        """Open the destination anew: the file was moved away."""
+        self._retry_at = 0.0
+        if self._writing is not None or self._opening is not None:
+            self._shall_reopen = True
+            self.flush()
+            return
+        self._disconnect()
+        self._open(_FIRST_WAIT_S)  # who rotates waits for the new file
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; without that, look after what is in trouble."""
+        if self.trouble and not self._spool.messages:
+            self._connected()
+        super().flush()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits for so long at most, count the rest as lost, close."""
+        deadline = time.monotonic() + timeout_s
+        self._retry_at = 0.0
+        self.flush()
+        while self._spool.messages and (call := self._writing or self._opening):
+            if not call.wait(max(0.0, deadline - time.monotonic())):
+                break
+            self.flush()
+        super().close(max(0.0, deadline - time.monotonic()))
+
+    def _open(self, wait_s: float) -> None:
+        """Begin to open, or go on with it."""
+        if self._opening is None:
+            if not self._may_retry():
+                return
+            try:
+                self._worker = worker = self._new_worker()
+            except OSError as error:
+                self._say(error.strerror)
+                return
+            self._opening = worker.begin(partial(self._open_for, worker))
+        if not self._opening.wait(wait_s):
+            if self._opening.is_late or wait_s == _FIRST_WAIT_S:
+                self._say("does not answer")
+            return
+        call, self._opening = self._opening, None
+        try:
+            self._stream = self._taken(call.result())
+            self.trouble = ""
+        except OSError as error:
+            self._say(error.strerror)
+        if self._stream is None or not self._stream.goes_aside:
+            self._end_worker()
+
+    def _open_for(self, worker: Worker) -> Stream:
+        """In the thread: open; what may be used without it is handed over."""
+        stream = self._opened()
+        if not stream.goes_aside:
+            worker.hand_over(stream.fd)
+        return stream
+
+    def _taken(self, stream: Stream) -> Stream:
+        """Return what the thread has opened, with a descriptor that is valid here."""
+        if stream.goes_aside or self._worker is None:
+            return stream
+        return replace(stream, fd=self._worker.take_over())
+
+    def _end_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    def _connected(self) -> bool:
+        if self._writing is not None and not self._has_written(self._writing):
+            return False
+        if self._shall_reopen and self._opening is None:
+            self._shall_reopen = False
+            self._disconnect()
+        if self._stream is None:
+            self._open(_NEXT_WAIT_S)
+        elif self._is_stuck:
+            self._is_stuck = not self._may_retry()
+        if self._shall_reopen and self._stream is not None:
+            return self._connected()
+        return self._stream is not None and not self._is_stuck
+
+    def _has_written(self, call: Call[int]) -> bool:
+        """Return whether a write of a thread has ended well; account for it."""
+        if not call.wait(0):
+            if call.is_late:
+                self._say("does not answer")
+            return False
+        self._writing = None
+        self._spool.release()
+        try:
+            self._took(call.result())
+        except OSError as error:
+            return self._failed(error)
+        return True
+
+    def _took(self, size_bytes: int) -> None:
+        self._spool.written(size_bytes, b"\n")
+        self.trouble = ""
+
+    def _write_some(self) -> bool:
+        stream = self._stream
+        if stream is None or not self._spool.messages:
+            return False
+        if self._worker is None:
+            return self._write_here(stream)
+        data = self._spool.hold(b"\n", ASIDE_BYTES)
+        self._writing = self._worker.begin(partial(os.write, stream.fd, data))
+        return False
+
+    def _write_here(self, stream: Stream) -> bool:
+        data = self._spool.chunk(b"\n", CHUNK_BYTES)
+        self._took(os.write(stream.fd, data))
+        return True
+
+    def _failed(self, error: OSError) -> bool:
+        if error.errno not in TRY_LATER:
+            self._say(error.strerror)
+            self._is_stuck = True
+            self._put_off()
+        return False
+
+    def _disconnect(self) -> None:
+        """Let go of the destination; a thread closes what it has when its calls end."""
+        if self._stream is not None and not self._stream.goes_aside:
+            self._close(self._stream)
+        self._end_worker()
+        self._opening = self._writing = self._stream = None
+        self._is_stuck = False
+        self._spool.restart()
+
+    def _say(self, reason: str | None) -> None:
+        self.trouble = f"{self._name}: {reason}"

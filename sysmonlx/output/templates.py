@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Lines without their values: what stands before, between and after them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sysmonlx.output.escape import json_value, xml_value
+from sysmonlx.schema.events import EventType, Field, FieldType
+
+PROVIDER = "Linux-Sysmon"
+PROVIDER_GUID = "{ff032593-a8d3-4f13-b0d6-01fc615a0f97}"
+CHANNEL = "Linux-Sysmon/Operational"
+KEYWORDS = "0x8000000000000000"
+
+_LEVELS = {"Informational": 4, "Error": 2}
+
+_NUMBERS = (FieldType.UINT16, FieldType.UINT32, FieldType.PID)
+
+#: String fields whose text is made by this program alone: nothing in them to escape.
+_OURS = {
+    "UtcTime",
+    "CreationUtcTime",
+    "PreviousCreationUtcTime",
+    "Hashes",
+    "ConfigurationFileHash",
+    "IntegrityLevel",
+}
+
+
+class Template(NamedTuple):
+    """A line in pieces: `pieces[1]` is the record id, `pieces[3::2]` are the values.
+
+    `start` comes before the time, `after_time` behind it; they make up `pieces[0]`.
+    `foreign` are the places of values that someone else may have chosen, `numbers` and
+    `booleans` of those that JSON shows without quotes.
+    """
+
+    start: str
+    after_time: str
+    pieces: list[str]
+    foreign: tuple[int, ...]
+    numbers: tuple[int, ...]
+    booleans: tuple[int, ...]
+
+
+def template_of(
+    event: EventType, form: str, system: tuple[str, int, int, int]
+) -> Template:
+    """Return the template of an event in a form; `system`: computer, pid, tid, uid."""
+    literals = (_xml_literals if form == "xml" else _json_literals)(event, *system)
+    start, after_time, *between = literals
+    pieces = [""]
+    for literal in between:
+        pieces += ("", literal)
+
+    def places(*types: FieldType) -> tuple[int, ...]:
+        return tuple(at for at, each in enumerate(event.fields) if each.type in types)
+
+    foreign = tuple(
+        at for at in places(FieldType.STRING) if event.fields[at].name not in _OURS
+    )
+    return Template(
+        start,
+        after_time,
+        pieces,
+        foreign,
+        places(*_NUMBERS),
+        places(FieldType.BOOLEAN),
+    )
+
+
+def template_with(
+    template: Template, values: Sequence[str], own: Sequence[int]
+) -> Template:
+    """Return a template in which all values stand already, but those at `own`."""
+    pieces = template.pieces[:2]
+    text = ""
+    for at, value in enumerate(values):
+        text += template.pieces[2 + 2 * at]
+        if at in own:
+            pieces += (text, "")
+            text = ""
+        else:
+            text += value
+    foreign = tuple(n for n, at in enumerate(own) if at in template.foreign)
+    pieces.append(text + template.pieces[-1])
+    return template._replace(pieces=pieces, foreign=foreign)
+
+
+def _xml_literals(
+    event: EventType, computer: str, pid: int, tid: int, uid: int
+) -> list[str]:
+    """Return what stands before, between and after time, record id and values."""
+    return [
+        f'<Event><System><Provider Name="{PROVIDER}" Guid="{PROVIDER_GUID}"/>'
+        f"<EventID>{event.id}</EventID><Version>{event.version}</Version>"
+        f"<Level>{_LEVELS[event.level]}</Level><Task>{event.id}</Task><Opcode>0</Opcode>"
+        f'<Keywords>{KEYWORDS}</Keywords><TimeCreated SystemTime="',
+        '"/><EventRecordID>',
+        "</EventRecordID><Correlation/>"
+        f'<Execution ProcessID="{pid}" ThreadID="{tid}"/><Channel>{CHANNEL}</Channel>'
+        f"<Computer>{xml_value(computer)}</Computer>"
+        f'<Security UserId="{uid}"/></System><EventData>'
+        f'<Data Name="{event.fields[0].name}">',
+        *(f'</Data><Data Name="{field.name}">' for field in event.fields[1:]),
+        "</Data></EventData></Event>",
+    ]
+
+
+def _json_literals(
+    event: EventType, computer: str, pid: int, tid: int, uid: int
+) -> list[str]:
+    """Return what stands before, between and after time, record id and values."""
+    system = (
+        ',"Correlation":null,"Execution":{"#attributes":'
+        f'{{"ProcessID":{pid},"ThreadID":{tid}}}}},'
+        f'"Channel":"{CHANNEL}","Computer":"{json_value(computer)}",'
+        f'"Security":{{"#attributes":{{"UserId":"{uid}"}}}}}},"EventData":{{'
+    )
+    quotes = [_json_quote(field) for field in event.fields]
+    names = [
+        f'"{field.name}":{quote}'
+        for field, quote in zip(event.fields, quotes, strict=True)
+    ]
+    return [
+        '{"Event":{"System":{"Provider":{"#attributes":'
+        f'{{"Name":"{PROVIDER}","Guid":"{PROVIDER_GUID}"}}}},'
+        f'"EventID":{event.id},"Version":{event.version},"Level":{_LEVELS[event.level]},'
+        f'"Task":{event.id},"Opcode":0,"Keywords":"{KEYWORDS}",'
+        '"TimeCreated":{"#attributes":{"SystemTime":"',
+        '"}},"EventRecordID":',
+        system + names[0],
+        *(f"{quote},{name}" for quote, name in zip(quotes, names[1:], strict=False)),
+        quotes[-1] + "}}}",
+    ]
+
+
+def _json_quote(field: Field) -> str:
+    is_bare = field.type in (*_NUMBERS, FieldType.BOOLEAN)
+    return "" if is_bare else '"'

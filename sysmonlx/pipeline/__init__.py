@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""How do these meet? A record in, a line out; and the books."""

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""A configuration after reading: what the rules say, as plain data.
+
+Made by `config.py` from XML, kept as JSON in the state directory, compiled by
+`rules.py` for the daemon and by `kernelrules.py` for the kernel. No lxml here, so the
+daemon can load a stored configuration without it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES
+from sysmonlx.schema.options import ALGORITHMS
+
+#: Another one whenever the same file means something else than before: a default has
+#: changed, say. A stored policy of another form is made anew from the file.
+FORM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One field test: `<Image condition="end with" name="x">value</Image>`.
+
+    `name` is the effective rule name: its own, else its Rule's, else its RuleGroup's.
+    `condition` is the canonical lower-case name out of `catalogue.CONDITIONS`.
+    """
+
+    field: str
+    condition: str
+    value: str
+    name: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Compound:
+    """A `Rule` element. `number` counts over the whole file, for the listing."""
+
+    filters: tuple[Filter, ...]
+    relation: str
+    number: int
+    name: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One event element: `<ProcessCreate onmatch="include">...</ProcessCreate>`.
+
+    `event_ids` are the events that it judges (several for PipeEvent and its like).
+    Its fields stand for the positions they have in event `bound_id`: a field that
+    another of the events has elsewhere, or lacks, does not match there.
+    """
+
+    tag: str
+    event_ids: tuple[int, ...]
+    onmatch: str
+    relation: str
+    items: tuple[Filter | Compound, ...]
+    line: int = 0
+    bound_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Options of the configuration, Sysmon's and ours, with the defaults of ours."""
+
+    hash_algorithms: tuple[str, ...] = ("SHA256",)
+    field_sizes: tuple[tuple[str, int], ...] = ()
+    field_sizes_text: str = ""
+    sinks: tuple[tuple[str, str, str], ...] = (("syslog", "xml", ""),)
+    """(kind, form, target): kind is syslog, file or stdout; target a path or empty."""
+    line_limit_bytes: int = 0
+    """0 is the default of each sink, see `line_limit_of`."""
+    ring_size_bytes: int = 8 << 20
+    spool_limit_bytes: int = 8 << 20
+    hash_wait_ms: int = 2000
+    hash_size_limit_bytes: int = 256 << 20
+    hash_share_percent: int = 25
+    udp_interval_s: int = 1800
+    failed_connects: bool = False
+    truncation_as_create: bool = False
+    budget: int = 0
+    metrics_file: str = ""
+
+    def line_limit_of(self, kind: str) -> int:
+        """Return how many bytes a line may have in a sink of this kind."""
+        return self.line_limit_bytes or DEFAULT_LIMITS_BYTES[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """All event elements, in schema order and then document order.
+
+    `schema_version` is the declared one with two decimals. An empty `elements` means
+    that every event type keeps its default.
+    """
+
+    schema_version: str = "4.90"
+    elements: tuple[Element, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is in force: rules, settings, and where they came from.
+
+    `source` is the file name as typed (empty: built-in defaults); `digests` maps SHA1,
+    MD5 and SHA256 to the lower-case hex digest of the very bytes that were read. `form`
+    is another than FORM when another version of this program read the file.
+    """
+
+    ruleset: Ruleset = field(default_factory=Ruleset)
+    settings: Settings = field(default_factory=Settings)
+    source: str = ""
+    digests: tuple[tuple[str, str], ...] = ()
+    form: int = FORM
+
+    def digest_text(self) -> str:
+        """Return the digests as Hashes shows them, "-" when there are none."""
+        digests = dict(self.digests)
+        texts = [
+            f"{name}={digests[name]}"
+            for name in ALGORITHMS
+            if name in self.settings.hash_algorithms and name in digests
+        ]
+        return ",".join(texts) or "-"
+
+    def without_sinks(self) -> Policy:
+        """Return the same policy with nowhere to write to."""
+        return replace(self, settings=replace(self.settings, sinks=()))
+
+    def to_json(self) -> str:
+        """Return this policy as JSON text that `from_json` reads back unchanged."""
+        return json.dumps(self, default=_plain, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Policy:
+        """Return the policy that `to_json` wrote.
+
+        Raises:
+            ValueError: the text is not one of ours, or holds what cannot be run.
+        """
+        from sysmonlx.config.stored_policy import policy_of  # it knows these classes
+
+        return policy_of(text)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Return the fields of one dataclass; `dataclasses.asdict` is five times slower."""
+    return {name: getattr(value, name) for name in value.__slots__}

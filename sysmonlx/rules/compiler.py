@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Rulesets to rules that judge events fastest, as plain data: see `verdicts`."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+
+from sysmonlx.policy import Ruleset
+from sysmonlx.rules.clauses import (
+    Clause,
+    Decision,
+    Expression,
+    Junction,
+    elements_of,
+    expressions_of,
+    filters_of,
+    make_decision,
+    tests_of,
+)
+from sysmonlx.rules.conditions import Atom, Test
+from sysmonlx.rules.plain_form import Plain, plain_decision
+from sysmonlx.rules.python_source import function_source
+from sysmonlx.rules.text_index import form_of, pays
+from sysmonlx.rules.verdicts import (
+    ByEvent,
+    Rules,
+    Summary,
+    bits_of,
+    by_trace,
+    compiled,
+    in_two_steps,
+    one_function,
+)
+from sysmonlx.schema.events import EVENT_BY_ID
+
+#: Fields whose texts recur: constant for a program, or one of a few words.
+_RECURRING = """
+    Image User ParentImage ParentUser SourceImage SourceUser TargetImage TargetUser
+    FileVersion Description Product Company OriginalFileName LogonId TerminalSessionId
+    IntegrityLevel Protocol Initiated SourceIsIpv6 DestinationIsIpv6 EventType Type
+    GrantedAccess CallTrace IsExecutable Archived BpfCommand BpfProgramType
+    Signed Signature SignatureStatus
+"""
+RECURRING_FIELDS = frozenset(_RECURRING.split())
+
+#: An event type with more tests than this keeps one function: making many is slow.
+TESTS_LIMIT = 4096
+
+
+class CompiledRules(Rules):
+    """Rules with what they were made from; each event type when it is asked for."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._decisions = ByEvent(partial(make_decision, ruleset))
+        summaries = ByEvent(partial(_summary, ruleset, self._decisions))
+        self._judges = ByEvent(partial(_judge, ruleset, self._decisions))
+        super().__init__(summaries, self._judges.__getitem__)
+
+    def decision(self, event_id: int) -> Decision:
+        """Return the intermediate form of one event's rules."""
+        return self._decisions[event_id]
+
+    def source(self, event_id: int) -> str:
+        """Return the generated function of one event, before any field is known."""
+        return function_source(self._decisions[event_id])
+
+    def plain(self) -> Plain:
+        """Return all of it as plain data, for `rules_of`."""
+        return {
+            event_id: (tuple(self._summaries[event_id]), self._judges[event_id])
+            for event_id in EVENT_BY_ID
+        }
+
+
+def compile_rules(ruleset: Ruleset) -> CompiledRules:
+    """Return the rules in the form that judges events fastest."""
+    return CompiledRules(ruleset)
+
+
+def _summary(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> Summary:
+    decision = decisions[event_id]
+    asked = _asked_by(ruleset, event_id)
+    if "RuleName" in asked:  # all of them are asked, in order
+        return Summary(decision.can_include, asked)
+    tests = tests_of(expressions_of(decision))
+    return Summary(decision.can_include, frozenset(test.field for test in tests))
+
+
+def _judge(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> bytes:
+    decision = decisions[event_id]
+    if "RuleName" in _asked_by(ruleset, event_id):
+        # The order of questions can be seen.
+        mine = (each for each in ruleset.elements if event_id in each.event_ids)
+        return by_trace(event_id, mine)
+    tests = list(dict.fromkeys(tests_of(expressions_of(decision))))
+    if len(tests) > TESTS_LIMIT:
+        return one_function(compiled(decision), event_id)
+    early = _early_fields(tests)
+    if not early:
+        return one_function(compiled(decision), event_id)
+    return _two_steps(_joined(decision), early)
+
+
+def _asked_by(ruleset: Ruleset, event_id: int) -> frozenset[str]:
+    """Return the fields that rules ask, also where the answer makes no difference."""
+    return frozenset(
+        part.field
+        for element in elements_of(ruleset, event_id)
+        for item in element.items
+        for part in filters_of(item)
+    )
+
+
+def _early_fields(tests: Iterable[Test]) -> list[str]:
+    """Return the fields that recur, or are asked so much that a sieve pays."""
+    asked: dict[str, list[Atom]] = {}
+    for test in tests:
+        asked.setdefault(test.field, []).extend(test.atoms)
+    return [
+        field
+        for field, atoms in asked.items()
+        if field in RECURRING_FIELDS or pays(atoms)
+    ]
+
+
+def _joined(decision: Decision) -> Decision:
+    """Return an equal decision with neighbours of one outcome as one clause.
+
+    Thousands of conditions on one field so are one test, which weighs less.
+    """
+    runs = groupby(decision.clauses, key=_outcome)
+    clauses = tuple(_clause_of(list(run)) for _, run in runs)
+    return replace(decision, clauses=clauses)
+
+
+def _outcome(clause: Clause) -> tuple[object, ...]:
+    return clause.include, clause.name, clause.choices, clause.line
+
+
+def _clause_of(run: Sequence[Clause]) -> Clause:
+    """Return one clause for some of one outcome: any of their conditions is enough."""
+    if len(run) == 1 or run[0].choices:
+        return run[0]
+    alike: dict[str, dict[Atom, None]] = {}
+    others: dict[Expression, None] = {}
+    for clause in run:
+        test = clause.condition
+        is_any = isinstance(test, Test) and (not test.need_all or len(test.atoms) == 1)
+        if isinstance(test, Test) and is_any and test.atoms and not test.negated:
+            alike.setdefault(test.field, {}).update(dict.fromkeys(test.atoms))
+        else:
+            others[test] = None
+    parts = (*(Test(name, tuple(atoms)) for name, atoms in alike.items()), *others)
+    condition = parts[0] if len(parts) == 1 else Junction(False, parts)
+    return replace(run[0], condition=condition)
+
+
+def _two_steps(decision: Decision, early: Sequence[str]) -> bytes:
+    """Return the judge for which the tests of some fields are answered beforehand."""
+    fields = EVENT_BY_ID[decision.event_id].fields
+    positions = {field.name: at for at, field in enumerate(fields)}
+    return in_two_steps(
+        compiled(decision),
+        decision.event_id,
+        marshal.dumps(plain_decision(decision)),
+        [
+            (name, positions[name], form_of(bits))
+            for name, bits in bits_of(decision, early).items()
+        ],
+    )

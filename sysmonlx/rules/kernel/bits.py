@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""A bit for each literal on a field that the kernel knows, and how it is answered.
+
+Images and paths are answered by automata, numbers by automata of what they print as,
+users and fields with few values by tables. What finds no room has no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sysmonlx.rules.conditions import Atom, Operation, ask, fold, order_key
+from sysmonlx.rules.kernel.automaton import Automata, Limits, Pattern, Table
+from sysmonlx.rules.kernel.fields import FIELDS, Kind, Place
+from sysmonlx.rules.kernel.literals import Askable, Literal
+
+WORD_BITS = 64
+
+Atoms = frozenset[Atom]
+
+#: The automaton of a kind of fields; a TEXT has one for each event and enumerator.
+_AUTOMATA = {Kind.IMAGE: "image", Kind.TARGET_IMAGE: "image", Kind.PATH: "path"}
+
+_ORDER = (Operation.LESS, Operation.MORE)
+
+
+def askable(place: Place | None, atom: Atom) -> Askable:
+    """Return whether the kernel can answer; no text that it knows is empty."""
+    if place is None:
+        return Askable.NO
+    if atom == Atom(Operation.MORE, ""):
+        return Askable.IS_TRUE
+    if place.kind in (Kind.CHOICE, Kind.USER, Kind.TARGET_USER):
+        return Askable.YES
+    operand = atom.operand
+    if atom.operation in _ORDER:
+        return Askable.YES if operand.isascii() else Askable.NO
+    strange = any(c == "\0" or "\ud800" <= c <= "\udfff" for c in operand)
+    return Askable.NO if strange else Askable.YES
+
+
+class Bits:
+    """Gives out bits and states, literal by literal, as long as there is room."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        self._numbers = numbers
+        self._automata = Automata(
+            Limits(
+                numbers["FILTER_CLASSES"],
+                numbers["FILTER_STATES"],
+                numbers["FILTER_OUTPUTS"],
+            )
+        )
+        self._fields: dict[object, int] = {}
+        self._given: dict[object, dict[tuple[str, Atoms], int | None]] = {}
+
+    def place_of(self, event_id: int, literal: Literal) -> tuple[int, int] | None:
+        """Return the word and the bit of a literal, None if it has found no room."""
+        place = FIELDS[event_id][literal.field]
+        space = _space(event_id, place)
+        given = self._given.setdefault(space, {})
+        key = (place.name, literal.atoms)
+        if key not in given:
+            given[key] = self._give(space, place, literal.atoms)
+        bit = given[key]
+        if bit is None:
+            return None
+        return self._word(place) + bit // WORD_BITS, 1 << bit % WORD_BITS
+
+    def _give(self, space: object, place: Place, atoms: Atoms) -> int | None:
+        bit = sum(number is not None for number in self._given[space].values())
+        words = self._numbers["FILTER_SET_WORDS"] if space in ("image", "path") else 1
+        if bit >= words * WORD_BITS:
+            return None
+        if place.kind in (Kind.CHOICE, Kind.USER, Kind.TARGET_USER):
+            return bit
+        if space not in self._fields:
+            self._fields[space] = self._automata.add_field()
+        patterns = [p for atom in atoms for p in _patterns(atom)]
+        added = self._automata.add(self._fields[space], patterns, 1 << bit)
+        return bit if added else None
+
+    def _word(self, place: Place) -> int:
+        name = {
+            Kind.IMAGE: "FILTER_WORD_IMAGE",
+            Kind.TARGET_IMAGE: "FILTER_WORD_PATH",
+            Kind.USER: "FILTER_WORD_USER",
+            Kind.TARGET_USER: "FILTER_WORD_TARGET_USER",
+            Kind.PATH: "FILTER_WORD_PATH",
+            Kind.CHOICE: "FILTER_WORD_CHOICES",
+            Kind.TEXT: "FILTER_WORD_TEXTS",
+        }[place.kind]
+        index = self._numbers[place.name] if place.kind is Kind.TEXT else 0
+        return self._numbers[name] + index
+
+    def table(self) -> Table | None:
+        """Return all automata as one table, None if it cannot hold what they find."""
+        return self._automata.build()
+
+    def starts(self) -> dict[object, int]:
+        """Return the states to begin a text with, by space, and for a path's tail."""
+        found = {space: self._automata.start(n) for space, n in self._fields.items()}
+        if "path" in self._fields:
+            found["path tail"] = self._automata.inside(self._fields["path"])
+        return found
+
+    def _sets(self, space: object) -> Iterator[tuple[int, str, Atoms]]:
+        for (name, atoms), bit in self._given.get(space, {}).items():
+            if bit is not None:
+                yield 1 << bit, name, atoms
+
+    def users(self) -> tuple[tuple[int, Atoms], ...]:
+        """Return what is asked of users' names, with its bit."""
+        return tuple((bit, atoms) for bit, _, atoms in self._sets("user"))
+
+    def choices(self, event_id: int) -> dict[str, tuple[int, ...]]:
+        """Return for each field with few values the bits that each of them gives."""
+        sets = list(self._sets(("choice", event_id)))
+        places = [p for p in FIELDS[event_id].values() if p.kind is Kind.CHOICE]
+        return {
+            place.name: tuple(
+                true_of(((b, s) for b, name, s in sets if name == place.name), value)
+                for value in place.values
+            )
+            for place in places
+        }
+
+    def choice_bits(self, event_id: int, name: str) -> int:
+        """Return all bits that one field with few values decides."""
+        return sum(
+            b for b, other, _ in self._sets(("choice", event_id)) if other == name
+        )
+
+    def tail_doubt(self) -> int:
+        """Return the bits of paths that may be true though the last name shows none."""
+        return sum(
+            bit
+            for bit, _, atoms in self._sets("path")
+            if not all(_shows_in_last_name(atom) for atom in atoms)
+        )
+
+
+def true_of(sets: Iterator[tuple[int, Atoms]], text: str) -> int:
+    """Return the bits of the sets of which some atom is true of a text."""
+    folded = fold(text)
+    return sum(bit for bit, atoms in sets if any(ask(a, folded) for a in atoms))
+
+
+def _space(event_id: int, place: Place) -> object:
+    """Return what numbers its bits by itself."""
+    if place.kind in (Kind.USER, Kind.TARGET_USER):
+        return "user"
+    if place.kind is Kind.CHOICE:
+        return ("choice", event_id)
+    return _AUTOMATA.get(place.kind, (event_id, place.name))
+
+
+def _shows_in_last_name(atom: Atom) -> bool:
+    return atom.operation is Operation.END and "/" not in atom.operand[1:]
+
+
+def _patterns(atom: Atom) -> Iterator[Pattern]:
+    """Yield the patterns of which one is found when the atom is true."""
+    operation, operand = atom.operation, atom.operand
+    if operation in _ORDER:
+        yield from _order_patterns(operand, less=operation is Operation.LESS)
+        return
+    at_start = operation in (Operation.IS, Operation.BEGIN)
+    at_end = operation in (Operation.IS, Operation.END)
+    yield Pattern(operand.encode(), at_start, at_end)
+
+
+#: What each byte of a folded text sorts as; those above ASCII sort last.
+_KEYS = {byte: order_key(chr(byte)) for byte in range(1, 128)}
+_KEYS |= dict.fromkeys(range(128, 256), order_key("\uffff"))
+
+
+def _order_patterns(operand: str, *, less: bool) -> Iterator[Pattern]:
+    """Yield the beginnings of all texts that sort before or after an ASCII operand.
+
+    Texts sort as at the first character that differs; a shorter one sorts first.
+    """
+    for index, char in enumerate(operand):
+        head = operand[:index].encode()
+        if less:
+            yield Pattern(head, at_start=True, at_end=True)
+        bound = order_key(char)
+        then = frozenset(
+            b for b, key in _KEYS.items() if key != bound and (key < bound) == less
+        )
+        if then:
+            yield Pattern(head, at_start=True, at_end=False, then=then)
+    if not less:
+        yield Pattern(operand.encode(), True, False, frozenset(_KEYS))

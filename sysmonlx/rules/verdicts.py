@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: MIT
+"""The rules as the daemon runs them: one generated function for each event type.
+
+Many fields of an event stay the same while one program runs, and most events come from
+few programs. What the rules ask of such a field is asked once for each text; the
+answers together choose a function that is left with the other fields only. Where much
+is asked of one other field, a sieve answers it all beforehand.
+
+All of it is made of plain data that `rules` compiled, most often in another process.
+Code is run that stands in these data: they may come from this program only.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from types import CodeType
+from typing import NamedTuple, TypeVar
+
+from sysmonlx.policy import Element, Ruleset
+from sysmonlx.rules.clauses import Decision, expressions_of, specialise, tests_of
+from sysmonlx.rules.conditions import Atom, Test, fold, order_key
+from sysmonlx.rules.explain import trace
+from sysmonlx.rules.plain_form import (
+    Plain,
+    decision_of,
+    element_of,
+    plain_element,
+)
+from sysmonlx.rules.python_source import function_name, function_source
+from sysmonlx.rules.text_index import RememberedSieve
+
+Decide = Callable[[Sequence[str]], str | None]
+Made = TypeVar("Made")
+
+#: The number of the bit that answers an atom, by field and atom.
+Bits = dict[str, dict[Atom, int]]
+
+#: Functions made for one event type. Hostile programs can choose what is asked for,
+#: so there is a limit; beyond it the function for all cases serves.
+FUNCTIONS_LIMIT = 512
+
+
+class Summary(NamedTuple):
+    """What is to be known of one event type before any event is judged.
+
+    `can_emit`: any event of this type could be reported. `reads`: the fields whose text
+    the rules look at.
+    """
+
+    can_emit: bool
+    reads: frozenset[str]
+
+
+class ByEvent(dict[int, Made]):
+    """What is made of the rules for one event type, when it is first asked for."""
+
+    def __init__(self, make: Callable[[int], Made]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, event_id: int) -> Made:
+        self[event_id] = made = self._make(event_id)
+        return made
+
+
+class Rules:
+    """Compiled rules; `decide` maps an event id to the function that judges its values.
+
+    The function returns the RuleName to print ("-" when there is none) for an event
+    that is reported, None for one that is not.
+    """
+
+    def __init__(
+        self, summaries: Mapping[int, Summary], judge: Callable[[int], bytes]
+    ) -> None:
+        """Take what is known of each event type.
+
+        Args:
+            summaries: By event id.
+            judge: Returns what `one_function` and its like made for an event id; it is
+                asked for each of them once at most.
+        """
+        self._summaries = summaries
+        self.decide: ByEvent[Decide] = ByEvent(partial(_made_of, judge))
+
+    def match(self, event_id: int, values: Sequence[str]) -> str | None:
+        """Return the RuleName of an event's values, or None: not reported."""
+        return self.decide[event_id](values)
+
+    def can_emit(self, event_id: int) -> bool:
+        """Return whether any event of this type could be reported."""
+        return self._summaries[event_id].can_emit
+
+    def reads(self, event_id: int) -> frozenset[str]:
+        """Return the fields whose text these rules look at."""
+        return self._summaries[event_id].reads
+
+
+def rules_of(plain: Plain) -> Rules:
+    """Return rules out of plain data, by event id a pair: the summary, the judge."""
+    summaries = {event_id: Summary(*pair[0]) for event_id, pair in plain.items()}
+    judges = {event_id: pair[1] for event_id, pair in plain.items()}
+    rules = Rules(summaries, judges.pop)
+    for event_id in plain:  # what fails does so now, not when an event is judged
+        rules.decide[event_id]
+    return rules
+
+
+def one_function(code: CodeType, event_id: int) -> bytes:
+    """Return the judge that is one function."""
+    return marshal.dumps((code, event_id, "function"))
+
+
+def by_trace(event_id: int, elements: Iterable[Element]) -> bytes:
+    """Return the judge that goes through the rules step by step."""
+    return marshal.dumps((event_id, tuple(map(plain_element, elements)), "trace"))
+
+
+def in_two_steps(
+    code: CodeType, event_id: int, decision: bytes, fields: Sequence[Plain]
+) -> bytes:
+    """Return the judge that collects answers and lets what they leave decide.
+
+    Args:
+        code: Defines the function for all cases.
+        event_id: Whose events it judges.
+        decision: What `plain_decision` returned, marshalled.
+        fields: Names of fields, their positions and the form of the sieve of each, with
+            bits as `bits_of` gives them.
+    """
+    whole = marshal.dumps(code)
+    return marshal.dumps((whole, event_id, decision, tuple(fields), "steps"))
+
+
+def _made_of(judge: Callable[[int], bytes], event_id: int) -> Decide:
+    """Return the function that judges events of one type."""
+    *parts, kind = marshal.loads(judge(event_id))
+    return _KINDS[kind](*parts)
+
+
+def _one_function(code: CodeType, event_id: int) -> Decide:
+    space: dict[str, Decide] = {}
+    exec(code, {"fold": fold, "order_key": order_key}, space)
+    return space[function_name(event_id)]
+
+
+def _by_trace(event_id: int, elements: Plain) -> Decide:
+    ruleset = Ruleset(elements=tuple(map(element_of, elements)))
+    # What no rule asks may not be a text yet.
+    return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
+
+
+def _in_two_steps(
+    code: bytes, event_id: int, decision: bytes, fields: Sequence[Plain]
+) -> Decide:
+    names = tuple(name for name, _, _ in fields)
+    functions = _Functions(event_id, code, decision, names)
+    space: dict[str, object] = {"functions": functions}
+    terms = []
+    for field, position, form in fields:
+        name = f"of_{field}"
+        space[name] = RememberedSieve(form)
+        terms.append(f"{name}[values[{position}]]")
+    source = f"lambda values: functions[{' | '.join(terms)}](values)"
+    decide: Decide = eval(source, space)
+    return decide
+
+
+_KINDS: dict[str, Callable[..., Decide]] = {
+    "function": _one_function,
+    "trace": _by_trace,
+    "steps": _in_two_steps,
+}
+
+
+class _Functions(dict[int, Decide]):
+    """The functions that are left, by the answers known before."""
+
+    def __init__(
+        self, event_id: int, code: bytes, decision: bytes, fields: Sequence[str]
+    ) -> None:
+        super().__init__()
+        self._event_id = event_id
+        self._code = code
+        self._packed = decision
+        self._fields = fields
+
+    @cached_property
+    def _whole(self) -> Decide:
+        """The function for all cases: large, and hardly ever needed."""
+        return _one_function(marshal.loads(self._code), self._event_id)
+
+    def __missing__(self, answers: int) -> Decide:
+        if len(self) >= FUNCTIONS_LIMIT:
+            return self._whole
+        decision, bits = self._opened
+        left = specialise(decision, _known(bits, answers))
+        self[answers] = function = _one_function(compiled(left), left.event_id)
+        return function
+
+    @cached_property
+    def _opened(self) -> tuple[Decision, Bits]:
+        """The decision and its bits: large, and many rules are never asked."""
+        decision = decision_of(marshal.loads(self._packed))
+        self._packed = b""
+        return decision, bits_of(decision, self._fields)
+
+
+def bits_of(decision: Decision, fields: Iterable[str]) -> Bits:
+    """Give each question about some fields a bit of a number of answers."""
+    bits: Bits = {field: {} for field in fields}
+    count = 0
+    for test in tests_of(expressions_of(decision)):
+        for atom in test.atoms if test.field in bits else ():
+            count += bits[test.field].setdefault(atom, count) == count
+    return bits
+
+
+def compiled(decision: Decision) -> CodeType:
+    """Return the code that defines a decision's function."""
+    where = f"<rules of event {decision.event_id}>"
+    return compile(function_source(decision), where, "exec")
+
+
+def _known(bits: Bits, answers: int) -> Callable[[Test], bool | None]:
+    """Return what the answers say about a test, None if they do not."""
+
+    def answer(test: Test) -> bool | None:
+        if test.field not in bits:
+            return None
+        of_field = bits[test.field]
+        found = (bool(answers >> of_field[atom] & 1) for atom in test.atoms)
+        return (all(found) if test.need_all else any(found)) != test.negated
+
+    return answer

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What does Sysmon define? Events, fields, conditions, options; and ours."""

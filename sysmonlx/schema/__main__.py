@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Write what is generated from the schema: `python -m sysmonlx.schema generate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sysmonlx.schema import xsd
+from sysmonlx.schema.event_page import with_frame
+from sysmonlx.schema.manual import with_tables
+
+
+def generated_files(root: Path) -> dict[Path, str]:
+    """Return the files of a checkout that are generated, and their contents."""
+    page, events = root / "man" / "sysmonlx.5", root / "docs" / "events.md"
+    return {
+        root / "config_schema" / xsd.MAIN: xsd.main_schema(),
+        root / "config_schema" / xsd.OWN: xsd.own_schema(),
+        page: with_tables(page.read_text("utf-8")),
+        events: with_frame(events.read_text("utf-8")),
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Write the generated files of this checkout."""
+    if arguments != ["generate"]:
+        sys.exit("usage: python -m sysmonlx.schema generate")
+    for path, text in generated_files(Path(__file__).resolve().parents[2]).items():
+        path.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

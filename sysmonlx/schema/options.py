@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""Every option of schema 4.90 and every setting of our own, stated once.
+
+An option is a switch of the command line, an element of the configuration, or both. A
+setting is an element of our namespace in one container, the last child of Sysmon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: a switch, an element of the configuration, or both.
+
+    `argument` is none, optional or required; `target` is all or internal. Options that
+    are `command_line_only` are no elements. `effect` is what it does here.
+    """
+
+    name: str
+    switch: str | None
+    argument: str
+    target: str
+    command_line_only: bool
+    exclusive: bool
+    is_rule: bool
+    force_config: bool
+    effect: str
+
+
+def option(head: str, effect: str) -> Option:
+    """Return an option; `head` is "name switch argument [flags]", "." is none."""
+    name, switch, argument, *flags = head.split()
+    return Option(
+        name=name,
+        switch=None if switch == "." else switch,
+        argument=argument,
+        target="internal" if "internal" in flags else "all",
+        command_line_only="only" in flags or "exclusive" in flags,
+        exclusive="exclusive" in flags,
+        is_rule="rule" in flags,
+        force_config="forced" in flags,
+        effect=effect,
+    )
+
+
+NO_EFFECT = "accepted, no effect"
+WINDOWS = "Windows only, ignored with a warning"
+
+#: In schema order, which is also the order in which switches may share a word.
+OPTIONS = (
+    option("Install i optional exclusive", "install and start"),
+    option("Configuration c optional exclusive", "update or show the configuration"),
+    option("UnInstall u optional exclusive", "stop and remove"),
+    option("Manifest m none exclusive", "accepted, prints the usage"),
+    option("ClipboardInstance z required exclusive", "Windows only, refused"),
+    option("DebugMode t optional only", "foreground, events to the terminal"),
+    option("BTF btf optional only", "use this BTF file"),
+    option("Service service none only", "started by the service manager"),
+    option("PrintSchema s optional exclusive", "print the schema"),
+    option("NoLogo nologo none only", "no banner"),
+    option("AcceptEula accepteula none only", "accepted, there is none"),
+    option("ConfigDefault - none only", "with -c: back to the defaults"),
+    option("ArchiveDirectory a required", WINDOWS),
+    option("CaptureClipboard . none", WINDOWS),
+    option("DriverName d required", WINDOWS),
+    option("DnsQuery dns optional rule", NO_EFFECT),
+    option("PipeMonitoring g required rule forced", NO_EFFECT),
+    option("HashAlgorithms h required", "hashes to compute: sha1, md5, sha256 or *"),
+    option("DnsLookup . required", "accepted, names are never looked up"),
+    option("ProcessAccess k required rule forced", NO_EFFECT),
+    option("ImageLoad l optional rule", "images whose library loads to include"),
+    option("NetworkConnect n optional rule", "images whose connections to include"),
+    option("CheckRevocation r optional", WINDOWS),
+    option("ServiceArchiveDirectory s required internal", NO_EFFECT),
+    option("InternalRepresentation x required internal", "write or compare the rules"),
+    option("OutputRules y required internal", "write the rule listing to a file"),
+    option("TraceEvents . required internal", NO_EFFECT),
+    option("FieldSizes . required", "Field:N,...: cut these fields to N bytes"),
+)
+
+#: Options of schemas 2.0 to 4.23; still recognised, after all others.
+OLD_OPTIONS = (
+    option("CopyOnDelete_PE e none", WINDOWS),
+    option("CopyOnDelete_SIDs f required", WINDOWS),
+    option("CopyOnDelete_Extensions j required", WINDOWS),
+    option("CopyOnDelete_Processes p required", WINDOWS),
+)
+
+#: Documented spellings of the same.
+OLD_SPELLINGS = tuple(old.name.replace("_", "") for old in OLD_OPTIONS)
+
+#: Switches that Sysmon does not have.
+OWN_OPTIONS = (
+    option("Test test required exclusive", "try events on a configuration"),
+    option("Statistics stats optional exclusive", "counters of the running service"),
+    option("Lax lax none only", "read a configuration as tolerantly as Sysmon"),
+    option("Verbose v optional only", "with -test: reasons, or the source"),
+)
+
+NAMESPACE = "urn:sysmonlx:settings"
+CONTAINER = "Settings"
+SINK = "Sink"
+SINK_KINDS = ("syslog", "file", "stdout")
+SINK_FORMS = ("xml", "json")
+
+#: In the order in which Sysmon prints hashes.
+ALGORITHMS = ("SHA1", "MD5", "SHA256")
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of our own.
+
+    `attribute` names it in `ruleset.Settings`, which holds its default. `kind` is size
+    (bytes, also as 64K or 8M), number, boolean or path; `low` and `high` are inclusive.
+    `default` says in words what holds without it, where that is more than one value.
+    """
+
+    element: str
+    attribute: str
+    kind: str
+    low: int
+    high: int
+    meaning: str
+    default: str = ""
+
+
+SETTINGS = (
+    Setting(
+        "LineLimit",
+        "line_limit_bytes",
+        "size",
+        LEAST_LIMIT_BYTES,
+        MIB,
+        "Longest line written, in bytes, to any sink; the longest values of a longer"
+        " one are shortened in the middle.",
+        f"{DEFAULT_LIMITS_BYTES['syslog']} for syslog,"
+        f" {DEFAULT_LIMITS_BYTES['file']} for other sinks",
+    ),
+    Setting(
+        "HashWait",
+        "hash_wait_ms",
+        "number",
+        0,
+        60_000,
+        "Milliseconds that an event waits for the hashes of its file.",
+    ),
+    Setting(
+        "HashSizeLimit",
+        "hash_size_limit_bytes",
+        "size",
+        0,
+        1 << 40,
+        'Largest file that is hashed; larger ones show "-".',
+    ),
+    Setting(
+        "HashShare",
+        "hash_share_percent",
+        "number",
+        0,
+        100,
+        "Percent of one core, averaged over 10 s, that hashes may take; 0 is no limit.",
+    ),
+    Setting(
+        "RingSize",
+        "ring_size_bytes",
+        "size",
+        64 * KIB,
+        256 * MIB,
+        "Ring buffer between kernel and daemon, a power of two.",
+    ),
+    Setting(
+        "SpoolLimit",
+        "spool_limit_bytes",
+        "size",
+        0,
+        1 << 30,
+        "Lines kept in memory while a sink does not accept them.",
+    ),
+    Setting(
+        "UdpInterval",
+        "udp_interval_s",
+        "number",
+        0,
+        86_400,
+        "Seconds after which a UDP flow is reported again; 0 reports every packet.",
+    ),
+    Setting(
+        "FailedConnects",
+        "failed_connects",
+        "boolean",
+        0,
+        0,
+        "Whether NetworkConnect also reports connections that failed.",
+    ),
+    Setting(
+        "TruncationAsCreate",
+        "truncation_as_create",
+        "boolean",
+        0,
+        0,
+        "Whether FileCreate also reports an existing file that open(2) emptied.",
+    ),
+    Setting(
+        "Budget",
+        "budget",
+        "number",
+        0,
+        100,
+        "Whether a flood may be sampled while the ring buffer is nearly full: 0 never,"
+        " 1 yes; larger numbers count as 1, with a warning.",
+    ),
+    Setting(
+        "MetricsFile",
+        "metrics_file",
+        "path",
+        0,
+        0,
+        "File for counters as Prometheus text, there while the service runs; empty is"
+        " none.",
+    ),
+)

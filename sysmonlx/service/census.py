@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Which processes there are: the iterator over all tasks, and their arguments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from sysmonlx.capture.sensor import Capture
+from sysmonlx.errors import CaptureError, LibbpfError
+from sysmonlx.host.process_arguments import LIMIT_BYTES, CommandLines, Job
+from sysmonlx.pipeline.losses import Loss
+from sysmonlx.processes.table import ProcessTable
+
+#: How long the arguments of others may take at the start, and while events wait.
+_START_S, _RUNNING_S = 0.5, 0.02
+
+
+class Census:
+    """Puts those processes into the table whose records were not seen.
+
+    The arguments of a process are taken when it still runs the same image after they
+    were read, which another look with the iterator says.
+    """
+
+    def __init__(
+        self, capture: Capture, processes: ProcessTable, command_lines: CommandLines
+    ) -> None:
+        self._capture = capture
+        self._processes = processes
+        self._command_lines = command_lines
+        self.failed = 0
+        """Looks that the kernel refused, for want of memory or of descriptors."""
+
+    def look(self) -> None:
+        """Take all processes, without arguments.
+
+        Raises:
+            CaptureError, LibbpfError, OSError: the kernel refuses.
+        """
+        boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._processes.scan(self._capture.scan(), boot_ns)
+        self._processes.unknown = 0
+
+    def read_args(self) -> None:
+        """Take the arguments of all processes, before the first event is made.
+
+        That begins a thread, which must not be there when capabilities are dropped.
+        """
+        self._try(partial(self._take_args, _START_S))
+
+    def repeat(self) -> None:
+        """Take the processes that are new to the table, in a bounded time."""
+        self._try(self.look)
+        self._try(partial(self._take_args, _RUNNING_S))
+
+    def follow_up(self) -> None:
+        """Take the arguments that could not be read in time; waits for nothing."""
+        if self._processes.has_argless:
+            self._try(partial(self._take_args, 0.0))
+
+    def losses(self) -> dict[Loss, int]:
+        """Return what could not be found out since the start, by what and why."""
+        return {
+            ("Command lines", "no answer in time"): self._command_lines.given_up,
+            ("Looks at all processes", "refused"): self.failed,
+        }
+
+    def close(self) -> None:
+        """Let the reader of arguments end."""
+        self._command_lines.close()
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """Do without what the kernel refuses now; it is asked again."""
+        try:
+            step()
+        except (CaptureError, LibbpfError, OSError):
+            self.failed += 1
+
+    def _take_args(self, patience_s: float) -> None:
+        lines = self._command_lines
+        lines.ask(
+            [
+                Job(process.key, process.tgid, process.uid)
+                for process in self._processes.without_args()
+            ]
+        )
+        lines.wait(patience_s)
+        answers = lines.answers()
+        if answers:
+            self.look()
+        for key, args in answers:
+            self._processes.take_args(key, args, LIMIT_BYTES)

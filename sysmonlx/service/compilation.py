@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""A policy to what the daemon runs, made by a child of the daemon.
+
+To compile thousands of conditions takes a second and some 20 MB in small pieces. In the
+child neither keeps events waiting; the daemon gets plain data that it puts together in
+milliseconds. They hold code, so they come from nobody but a copy of the daemon itself.
+"""
+
+from __future__ import annotations
+
+import marshal
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sysmonlx.capture.kernel_form import KernelForm, kernel_form_of
+from sysmonlx.errors import ControlError
+from sysmonlx.host import child_process
+from sysmonlx.host.child_process import Answer, Child
+from sysmonlx.policy import Policy, Ruleset
+from sysmonlx.rules.compiler import CompiledRules, compile_rules
+from sysmonlx.rules.verdicts import Rules, rules_of
+
+#: Time for a policy, in seconds: who asked has its answer before it gives up.
+LIMIT_S = 25.0
+#: Much more than a policy makes that the control socket takes.
+_ANSWER_BYTES = 256 << 20
+
+MakeForm = Callable[[CompiledRules], KernelForm]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A policy and what was made of it.
+
+    `policy` has no event rules any more, of which there were so many `elements`.
+    """
+
+    policy: Policy
+    elements: int
+    rules: Rules
+    kernel: KernelForm
+
+
+def compile_policy(policy: Policy, form: MakeForm) -> bytes:
+    """Return all that `compiled_of` needs, as one piece."""
+    rules = compile_rules(policy.ruleset)
+    rest, count = _without_rules(policy).to_json(), len(policy.ruleset.elements)
+    plain = (rest, count, rules.plain(), form(rules).plain())
+    return marshal.dumps(plain)
+
+
+def compile_text(text: str, form: MakeForm) -> bytes:
+    """Return the same of a policy as JSON, or as one text why it is refused."""
+    try:
+        policy = Policy.from_json(text)
+    except (TypeError, ValueError, RecursionError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        return marshal.dumps(f"The request is malformed: {reason}")
+    return compile_policy(policy, form)
+
+
+def begin(text: str, form: MakeForm) -> Child:
+    """Begin to compile a policy that is given as JSON.
+
+    Raises:
+        ControlError: there is no process to be had.
+    """
+    try:
+        return Child(lambda: compile_text(text, form), _ANSWER_BYTES)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ControlError(f"No process can be had to compile in: {reason}") from error
+
+
+def compile_at_start(policy: Policy, form: MakeForm) -> Compiled:
+    """Return a policy compiled by a child; where there is none to be had, without.
+
+    Nobody waits for events yet, and a start may not fail for that.
+    """
+    rest = _without_rules(policy)
+    try:
+        child = Child(lambda: compile_policy(policy, form), _ANSWER_BYTES)
+    except OSError:
+        return compiled_of(Answer(compile_policy(policy, form), 0), rest)
+    try:
+        return compiled_of(child.wait(LIMIT_S), rest)
+    except (TimeoutError, child_process.TooLargeError, ControlError):
+        return compiled_of(Answer(compile_policy(policy, form), 0), rest)
+    finally:
+        child.end()
+
+
+def _without_rules(policy: Policy) -> Policy:
+    return replace(policy, ruleset=Ruleset(policy.ruleset.schema_version))
+
+
+def compiled_of(answer: Answer, rest: Policy | None = None) -> Compiled:
+    """Return what a child answered; `rest` is the policy but its rules, where known.
+
+    Raises:
+        ControlError: it refused the policy, or did not come to its end.
+    """
+    if answer.status:
+        raise ControlError(f"The process that compiles the rules {_why(answer)}")
+    plain = marshal.loads(answer.data)
+    if isinstance(plain, str):
+        raise ControlError(plain)
+    text, elements, rules, kernel = plain
+    policy = rest or Policy.from_json(text)
+    return Compiled(policy, elements, rules_of(rules), kernel_form_of(kernel))
+
+
+def _why(answer: Answer) -> str:
+    if answer.status < 0:
+        return f"was ended by {signal.Signals(-answer.status).name}: try again"
+    if answer.status == child_process.NO_MEMORY:
+        return "is short of memory: use fewer rules"
+    text = answer.data.decode("utf-8", "replace")
+    if answer.status != child_process.FAILED:
+        text = f"status {answer.status}"
+    return f"failed: {text}"

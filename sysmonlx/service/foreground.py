@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: MIT
+"""Running the daemon in this process: as a service, as a daemon, on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from sysmonlx.bpf import libbpf
+from sysmonlx.config.child import is_changed, read_data, read_installed
+from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
+from sysmonlx.host.lock import PidFile
+from sysmonlx.policy import FORM, Policy, Settings
+from sysmonlx.schema.events import ERROR, EVENT_BY_ID
+from sysmonlx.service import spawn, systemd
+from sysmonlx.service.daemon import Daemon, Options
+from sysmonlx.service.health import cpu_s
+from sysmonlx.service.installed import (
+    Paths,
+    load_command_line,
+    read_file,
+    remove_unfinished,
+)
+from sysmonlx.service.keeper import ENDED_VARIABLE, READY_VARIABLE
+
+if TYPE_CHECKING:
+    from sysmonlx.viewer.terminal import TerminalView
+
+_OK = 0
+_FAILED = 12
+#: As LimitNOFILE= and LimitNICE= in the unit.
+_DESCRIPTORS = 16384
+_AUTOGROUP_NICE = "-10"
+#: Longer than anybody writes a file.
+_UNFINISHED_S = 600.0
+#: What stands around the findings in the text of a reading.
+_NO_FINDINGS = ("Loading ", "Sysmon schema version", "Configuration file validated")
+_DEFAULT_CONFIGURATION = "default.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The terminal, and how events are shown there."""
+
+    terminal: TerminalView
+    show: Callable[[int, Sequence[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A policy to run, and why it is not that of the installed file; "" when it is.
+
+    `warnings` are those of a file that was read anew, in one line.
+    """
+
+    policy: Policy
+    refused: str = ""
+    warnings: str = field(default="", compare=False)
+
+
+def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> int:
+    """Run the installed configuration until a signal ends it.
+
+    Under a service manager, or with `watches`, in this very process; else as a daemon
+    of its own, and this process waits until that captures.
+    """
+    if not watches and "NOTIFY_SOCKET" not in os.environ:
+        from sysmonlx.service.situation import advice
+
+        report = spawn.start_daemon(paths)
+        for text in (*report.missing, *map(advice, report.trouble)):
+            print(f"Warning: {text}", file=sys.stderr)
+        return _OK
+    if not watches:
+        _have_what_a_service_has()
+    try:
+        paths.create_private()
+        chosen = stored_policy(paths)
+        view = _view(is_verbose=is_verbose) if watches else None
+    except Exception as error:
+        return _failed(_reason(error), _FAILED)
+    return _run_installed(paths, chosen, view)
+
+
+def _have_what_a_service_has() -> None:
+    """Have enough descriptors, and a share of the processors that floods leave alone.
+
+    Where no control group weighs processors the scheduler weighs sessions, sched(7),
+    "The autogroup feature". This process has one of its own.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
+        file.write(_AUTOGROUP_NICE)
+
+
+def _view(*, is_verbose: bool) -> _View:
+    from sysmonlx.viewer.terminal import TerminalView  # the daemon need not have it
+
+    view = TerminalView(sys.stdout, sys.stdout.isatty())
+    if not is_verbose:
+        return _View(view, view.show)
+    libbpf.set_verbose(lambda text: print(text, end="", file=sys.stderr))
+    return _View(view, view.show_all)
+
+
+def _run_installed(paths: Paths, chosen: InForce, view: _View | None) -> int:
+    command = load_command_line(paths.command_line_file)
+    options = Options(
+        paths,
+        started_with="Defaults" if "--" in command else " ".join(command),
+        btf_path=_btf_of(command),
+        watch=view.show if view else None,
+        refused=chosen.refused,
+        warnings=chosen.warnings,
+        ended=os.environ.pop(ENDED_VARIABLE, ""),
+    )
+    return _run(chosen.policy, options, view)
+
+
+def _btf_of(command: tuple[str, ...]) -> str:
+    for word, value in pairwise(command):
+        if word.lower() == "-btf":
+            return value
+    return ""
+
+
+def _run(policy: Policy, options: Options, view: _View | None) -> int:
+    if not options.keeps_state:
+        return _run_alone(policy, options, view)
+    try:
+        pid_file = PidFile(options.paths.pid_file)
+    except InstallError as error:
+        return _failed(str(error), _FAILED)
+    for directory in (options.paths.config_dir, options.paths.state_dir):
+        remove_unfinished(directory, _UNFINISHED_S)
+    try:
+        return _run_alone(policy, options, view)
+    finally:
+        pid_file.close()
+
+
+def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
+    started_s = time.monotonic()
+    try:
+        daemon = _started(policy, options)
+    except Exception as error:
+        return _failed(_reason(error), _FAILED)
+    report = daemon.report()
+    systemd.notify("READY=1")
+    spawn.tell_ready(report)
+    if view is not None:
+        for text in (*report["missing"], *report["trouble"]):
+            print(f"Warning: {text}", file=sys.stderr)
+    try:
+        daemon.run()
+    except Exception as error:
+        _report_failure(daemon, error)
+        raise
+    if view is not None:
+        from sysmonlx.viewer.terminal import title
+
+        counts = {title(EVENT_BY_ID[i]): n for i, n in daemon.output.counts.items()}
+        lost = daemon.health.lost
+        wall_s = time.monotonic() - started_s
+        view.terminal.summary(counts, lost, cpu_s(), wall_s)
+    return _OK
+
+
+def _started(policy: Policy, options: Options) -> Daemon:
+    """Return a daemon that captures: with this policy, or with what can be had of it.
+
+    Raises:
+        Exception: of the first try, when none works.
+    """
+    first: Exception | None = None
+    for each, chosen in _attempts(policy, options):
+        refused = chosen.refused
+        if first is not None:
+            what = "built-in rules" if each == Policy() else "default settings"
+            refused = f"The start failed: {_reason(first)}; the {what} are in force"
+        try:
+            return _start(each, replace(chosen, refused=refused))
+        except Exception as error:
+            first = first or error
+    assert first is not None, "there is at least one attempt"
+    raise first
+
+
+def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Options]]:
+    """Yield what to try one after the other: less of what may be the reason."""
+    yield policy, options
+    if not options.keeps_state:
+        return
+    plain = replace(options, btf_path="")
+    with_defaults = replace(policy, settings=Settings(sinks=policy.settings.sinks))
+    if with_defaults not in (policy, Policy()):
+        yield with_defaults, plain
+    if (policy, options) != (Policy(), plain):
+        yield Policy(), plain
+
+
+def _start(policy: Policy, options: Options) -> Daemon:
+    daemon = Daemon(policy, options)
+    try:
+        daemon.start()
+    except BaseException:
+        daemon.close()
+        raise
+    return daemon
+
+
+def _reason(error: BaseException) -> str:
+    """Return why something failed, in words: what is not ours needs its kind, too."""
+    if isinstance(error, SysmonlxError | OSError):
+        return str(error)
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
+
+
+def _report_failure(daemon: Daemon, error: Exception) -> None:
+    """Say by an event that the daemon ends; a watch that ends must not be silent."""
+    text = f"The service ends: {type(error).__name__}: {error}"
+    systemd.notify(f"STATUS={systemd.failed_status(' '.join(text.split()))}")
+    with contextlib.suppress(Exception):  # the first failure is the one to be told
+        daemon.pipeline.report(ERROR.id, (daemon.pipeline.utc_now(), "Failure", text))
+    with contextlib.suppress(Exception):
+        daemon.close()
+
+
+def _failed(reason: str, status: int) -> int:
+    systemd.notify(f"STATUS={systemd.failed_status(' '.join(reason.split()))}")
+    if READY_VARIABLE in os.environ:
+        spawn.tell_failure(reason)
+    else:
+        print(f"Telemetry failed to start: {reason}", file=sys.stderr)
+    return status
+
+
+def stored_policy(paths: Paths) -> InForce:
+    """Return the policy to run; read anew when file or program are others than before.
+
+    A file that cannot be used leaves the configuration before it in force; without
+    one the built-in rules are.
+    """
+    stored = stored_form(paths)
+    is_same = stored is not None and not is_changed(paths.config_file, stored)
+    if stored is not None and is_same and stored.form == FORM:
+        return InForce(stored)
+    policy, text = _read_anew(paths)
+    if policy is not None:
+        if stored is not None and is_same:  # of another version; names are as given
+            policy = replace(policy, source=stored.source, digests=stored.digests)
+        with contextlib.suppress(InstallError):  # it is read again at the next start
+            paths.write(paths.policy_file, policy.to_json().encode())
+        if text:
+            print(text, file=sys.stderr)
+        return InForce(policy, warnings=text)
+    what = "configuration before this one is" if stored else "built-in rules are"
+    text = f"{text}; the {what} in force"
+    print(text, file=sys.stderr)
+    return InForce(stored or Policy(), text)
+
+
+def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
+    try:
+        reading = read_installed(paths)
+    except Exception as error:  # no process, no memory, a reader that died
+        return None, f"Cannot read {paths.config_file}: {_reason(error)}"
+    lines = (line.strip() for line in reading.text.split("\n"))
+    findings = [line for line in lines if line and not line.startswith(_NO_FINDINGS)]
+    return reading.policy, "; ".join(findings)
+
+
+def stored_form(paths: Paths) -> Policy | None:
+    """Return the configuration as it was last read, None where none is stored."""
+    try:
+        return Policy.from_json(read_file(paths.policy_file).decode())
+    except (OSError, ValueError):
+        return None
+
+
+def watch(paths: Paths, *, is_verbose: bool) -> int:
+    """Show the events of the built-in configuration on the terminal until a signal.
+
+    Nothing is installed or kept, and a running service is not disturbed.
+    """
+    from sysmonlx.config.command_line import CommandLineOptions
+    from sysmonlx.schema.versions import schema_data
+
+    data = schema_data(_DEFAULT_CONFIGURATION).read_bytes()
+    reading = read_data(data, _DEFAULT_CONFIGURATION, CommandLineOptions())
+    if reading.policy is None:
+        raise CaptureError(reading.text)
+    view = _view(is_verbose=is_verbose)
+    options = Options(paths, keeps_state=False, watch=view.show)
+    print("Watching; Ctrl-C ends.", file=sys.stderr)
+    return _run(reading.policy.without_sinks(), options, view)

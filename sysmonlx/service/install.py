@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: MIT
+"""Installing, starting, stopping and removing the service, with systemd or without."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
+from sysmonlx.host.lock import daemon_pid, exclusive
+from sysmonlx.service import control, systemd
+from sysmonlx.service.foreground import stored_form
+from sysmonlx.service.installed import Paths, read_file, remove_unfinished
+from sysmonlx.service.metrics import remove
+from sysmonlx.service.spawn import (
+    Report,
+    interrupt,
+    runs,
+    signals_call,
+    start_daemon,
+    stop,
+    uninterrupted,
+)
+
+#: So long the removal of a file may take where its file system may hang, in seconds.
+_REMOVAL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an installation or update stores, as bytes; None: nothing is there."""
+
+    config: bytes | None
+    policy: bytes | None
+    command_line: bytes | None
+
+    @classmethod
+    def at(cls, paths: Paths) -> Installed:
+        """Return what is stored now."""
+        return cls(*map(_bytes_of, _stored_files(paths)))
+
+    def to_message(self) -> dict[str, str]:
+        """Return what a running daemon is to put in force and to store.
+
+        Bytes stand as the characters of the same numbers.
+        """
+        parts = (
+            ("policy", self.policy, "utf-8"),
+            ("config", self.config, "latin-1"),
+            ("command_line", self.command_line, "latin-1"),
+        )
+        return {
+            name: data.decode(encoding)
+            for name, data, encoding in parts
+            if data is not None
+        }
+
+    def write(self, paths: Paths) -> None:
+        """Store this; what has the same content already is not touched.
+
+        Raises:
+            InstallError: a file cannot be written.
+        """
+        values = (self.config, self.policy, self.command_line)
+        for path, data in zip(_stored_files(paths), values, strict=True):
+            if data is None:
+                _unlink_file(path)
+            elif data != _bytes_of(path):
+                paths.write(path, data)
+
+
+def _unlink_file(path: Path) -> None:
+    """Remove a file that may be there; what is no file is not ours, and stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
+
+
+def _stored_files(paths: Paths) -> tuple[Path, Path, Path]:
+    return paths.config_file, paths.policy_file, paths.command_line_file
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return read_file(path)
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """All that an installation changes, to put it back."""
+
+    stored: Installed
+    unit: systemd.Unit
+    was_running: bool
+
+    def put_back(self, paths: Paths) -> str:
+        """Have everything as it was; return what that is, in words.
+
+        Each step is done, whatever comes of those before.
+        """
+        steps = [_make_way, self.stored.write, self._restore_unit]
+        if self.was_running:
+            steps.append(self._start_again)
+        errors = []
+        for step in steps:
+            try:
+                step(paths)
+            except (SysmonlxError, OSError) as error:
+                errors.append(str(error))
+        if errors:
+            state = systemd.state_text(paths) or _state(paths)
+            errors.append(state)
+            return f"what was before cannot be had again: {'; '.join(errors)}"
+        if self.was_running:
+            return "what ran before runs again"
+        return "everything is as it was before"
+
+    def _restore_unit(self, paths: Paths) -> None:
+        systemd.restore_unit(paths, self.unit)
+
+    def _start_again(self, paths: Paths) -> None:
+        if self.unit.is_started:
+            systemd.start_unit(gives_up=False)
+        else:
+            start_daemon(paths)
+
+
+def _state(paths: Paths) -> str:
+    return "sysmonlx runs" if runs(paths) else "sysmonlx does not run"
+
+
+def replace(paths: Paths, new: Installed) -> None:
+    """Stop whatever runs and store what is to run next.
+
+    Raises:
+        InstallError: a file cannot be written.
+    """
+    with exclusive(paths.state_dir):
+        paths.create_private()  # again: who had the lock may have removed them
+        _stop_all(paths)
+        new.write(paths)
+
+
+def install(paths: Paths, new: Installed) -> Report:
+    """Replace whatever runs by a daemon for `new` and wait until that captures.
+
+    When it does not, or is interrupted, everything is as before, the instance that ran
+    before included; where that cannot be had the error says what is left.
+
+    Raises:
+        CaptureError, InstallError: it does not start, and why.
+        KeyboardInterrupt: by SIGINT, SIGTERM or SIGHUP; its text says what is left.
+    """
+    with exclusive(paths.state_dir), signals_call(interrupt):
+        stored, unit = Installed.at(paths), systemd.unit_now(paths)
+        was_running = unit.is_started or runs(paths)
+        before = _Before(stored, unit, was_running)
+        try:
+            paths.create_private()  # again: who had the lock may have removed them
+            _make_way(paths)
+            new.write(paths)
+            report = start(paths)
+            if report.refused:
+                raise CaptureError(report.refused)
+        except BaseException as error:
+            with uninterrupted():
+                outcome = before.put_back(paths)
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(outcome) from error
+            if not isinstance(error, SysmonlxError):
+                error = InstallError(f"{type(error).__name__}: {error}")
+            kind = type(error) if type(error) in _STARTING else CaptureError
+            raise kind(f"{error} ({outcome})") from error
+        return report
+
+
+_STARTING = (CaptureError, InstallError)
+
+
+def start(paths: Paths) -> Report:
+    """Start the installed service and wait until it captures.
+
+    Raises:
+        CaptureError, InstallError: it does not start, and why.
+    """
+    if systemd.systemd_is_running(paths):
+        systemd.install_unit(paths, _program())
+        return Report.of(control.request(paths.control_socket, {"do": "missing"}))
+    return start_daemon(paths)
+
+
+def _program() -> str:
+    """Return the absolute path of the program, for the unit.
+
+    Raises:
+        InstallError: it is not installed under a name.
+    """
+    name = os.path.abspath(sys.argv[0])
+    if os.access(name, os.X_OK) and not name.endswith(".py"):
+        return name
+    from shutil import which  # brings compression libraries the daemon need not have
+
+    found = which("sysmonlx")
+    if found:
+        return found
+    raise InstallError("sysmonlx is not on PATH: install it first (make install)")
+
+
+def _make_way(paths: Paths) -> None:
+    """Stop what the service manager would not replace.
+
+    What it does replace runs until then: nothing is lost if we are killed before.
+    """
+    if systemd.systemd_is_running(paths) and paths.unit_file.exists():
+        pid, keeper = daemon_pid(paths.pid_file), daemon_pid(paths.keeper_file)
+        if not keeper and pid in (0, systemd.main_pid()):
+            return
+    stop(paths, force=True)
+
+
+def _stop_all(paths: Paths) -> None:
+    """Stop the service, and then whatever runs beside it."""
+    if systemd.systemd_is_running(paths) and paths.unit_file.exists():
+        systemd.stop_unit()
+    stop(paths, force=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What an uninstallation has done, and what it could not remove; a line each."""
+
+    done: list[str]
+    errors: list[str]
+
+
+def uninstall(paths: Paths, *, force: bool = False) -> Removal:
+    """Stop the service and remove what the installation wrote, as far as that goes.
+
+    The counter of event records and the clock of the GUIDs stay: numbers and GUIDs
+    are never given twice.
+
+    Raises:
+        InstallError: the service cannot be stopped; nothing is removed then.
+    """
+    errors: list[str] = []
+    with exclusive(paths.state_dir):
+        done = systemd.remove_unit(paths)
+        if stop(paths, force=force):
+            done.append("Ended the daemon")
+        left_behind = (
+            *(paths.programs_file, paths.pid_file, paths.control_socket),
+            *(paths.keeper_file, paths.notify_socket),
+        )
+        done += _removed_metrics(paths, errors)
+        for path in (*_stored_files(paths), *left_behind):
+            done += _removed(path, errors)
+        for directory in (paths.config_dir, paths.state_dir):
+            done += [f"Removed {each}" for each in remove_unfinished(directory)]
+        for directory in (paths.config_dir, paths.run_dir):
+            done += _removed_directory(directory, errors)
+    if paths.record_id_file.exists():
+        what = "the number of the next event record, and the clock of this boot's GUIDs"
+        done.append(f"Kept {paths.state_dir}: {what}")
+    return Removal(done, errors)
+
+
+def _removed_metrics(paths: Paths, errors: list[str]) -> list[str]:
+    """Remove what a daemon that was killed has left of its metrics."""
+    policy = stored_form(paths)
+    path = policy.settings.metrics_file if policy else ""
+    try:
+        return [f"Removed {path}"] if path and remove(path, _REMOVAL_S) else []
+    except FileNotFoundError:  # its directory
+        return []
+    except OSError as error:
+        errors.append(f"Cannot remove {path}: {error.strerror}")
+        return []
+
+
+def _removed(path: Path, errors: list[str]) -> list[str]:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        errors.append(f"Cannot remove {path}: {error.strerror}")
+        return []
+    return [f"Removed {path}"]
+
+
+def _removed_directory(path: Path, errors: list[str]) -> list[str]:
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            return [f"Kept {path}: it holds files of others"]
+        errors.append(f"Cannot remove {path}: {error.strerror}")
+        return []
+    return [f"Removed {path}"]

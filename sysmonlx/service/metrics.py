@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""The file of counters that another program collects, written anew again and again."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from sysmonlx.host.file_calls import Call, Worker
+from sysmonlx.host.root_files import open_directory, replace
+
+
+class MetricsFile:
+    """Writes in a thread: whatever the file system does, nobody waits for it.
+
+    The file is there as long as somebody writes it: old counters would look like new.
+    """
+
+    def __init__(self) -> None:
+        self.trouble = ""
+        """Why the file is not written at present, with its path; else empty."""
+        self._path = ""
+        self._worker: Worker | None = None
+        self._writing: Call[None] | None = None
+
+    def write(self, path: str, data: bytes) -> None:
+        """Have the file written; skipped while the one before is still under way."""
+        if path != self._path:
+            self.end()
+        if self._writing is not None and not self._has_ended(self._writing):
+            return
+        self._path = path
+        try:
+            self._worker = self._worker or Worker()
+        except OSError as error:
+            self._say(error.strerror)
+            return
+        self._writing = self._worker.begin(partial(_replace, path, data))
+
+    def end(self, wait_s: float = 0.0) -> None:
+        """Write no more, and remove the file; a thread that hangs is left behind.
+
+        The removal is waited for, `wait_s` seconds at most.
+        """
+        if self._worker is not None:
+            removing = self._worker.begin(partial(_remove, self._path))
+            self._worker.end()
+            removing.wait(wait_s)
+        self._worker, self._writing, self.trouble = None, None, ""
+
+    def _has_ended(self, call: Call[None]) -> bool:
+        if not call.wait(0):
+            if call.is_late:
+                self._say("does not answer")
+            return False
+        self._writing = None
+        try:
+            call.result()
+            self.trouble = ""
+        except OSError as error:
+            self._say(error.strerror)
+        return True
+
+    def _say(self, reason: str | None) -> None:
+        self.trouble = f"{self._path}: {reason}"
+
+
+def remove(path: str, wait_s: float) -> bool:
+    """Remove a file that nobody writes any more; return whether it is gone by now."""
+    worker = Worker()
+    removing = worker.begin(partial(_remove, path))
+    worker.end()
+    if not removing.wait(wait_s):
+        return False
+    return removing.result()
+
+
+def _remove(path: str) -> bool:
+    """Remove the file, which lies as in `_replace`; return whether it was there.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    folder, name = os.path.split(path)
+    directory = open_directory(folder)
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(directory)
+    return True
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Replace the file in its directory, which only root may have a say in.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder, name = os.path.split(path)
+    directory = open_directory(folder)
+    try:
+        replace(directory, name, data)
+    finally:
+        os.close(directory)

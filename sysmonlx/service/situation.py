@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""How things are, for the person at the command line: in words, with what to do."""
+
+from __future__ import annotations
+
+from sysmonlx.host.lock import daemon_pid
+from sysmonlx.policy import FORM, Settings
+from sysmonlx.service import control, systemd
+from sysmonlx.service.installed import Paths
+
+_LOG_SOCKET = "/dev/log"
+
+
+def why_it_is_silent(paths: Paths) -> str:
+    """Return why the daemon does not answer, and what helps; "" when none is there."""
+    pid = daemon_pid(paths.pid_file)
+    if pid:
+        return f"Error: The daemon (process {pid}) does not answer: -i replaces it"
+    if daemon_pid(paths.keeper_file):
+        return "Error: The daemon has ended and is being started again: try again soon"
+    text = systemd.state_text(paths)
+    if text:
+        return f"Error: {text}"
+    if paths.config_file.exists() or paths.policy_file.exists():
+        return "Error: Sysmon is installed and does not run: -service starts it"
+    return ""
+
+
+def why_it_is_strange(paths: Paths) -> str:
+    """Return why a daemon that answers cannot be told what we mean; "" when it can.
+
+    After an upgrade the daemon of the version before runs until it is replaced.
+
+    Raises:
+        ControlError: it does not answer.
+    """
+    form = control.request(paths.control_socket, {"do": "pid"}).get("form")
+    if form == FORM:
+        return ""
+    return "The daemon that runs is of another version: -i replaces it"
+
+
+def destinations(settings: Settings) -> list[str]:
+    """Return where the events of a configuration go, in words."""
+    return [_destination(kind, target) for kind, _, target in settings.sinks]
+
+
+def _destination(kind: str, target: str) -> str:
+    if kind == "syslog":
+        return f"the log daemon at {target or _LOG_SOCKET}"
+    return "standard output" if kind == "stdout" else target or kind
+
+
+def advice(trouble: str) -> str:
+    """Return a trouble of the daemon with what can be done about it.
+
+    What a sink has begins with its path: "/dev/log: No such file or directory".
+    """
+    path, colon, _ = trouble.partition(": ")
+    if not colon or not path.startswith("/"):
+        return trouble
+    if path == _LOG_SOCKET:
+        return (
+            f"{trouble}: nothing takes the lines; start a log daemon, or add "
+            '<Sink kind="file">/var/log/sysmon.xml</Sink> to the configuration\'s '
+            "Settings"
+        )
+    return f"{trouble}: no lines arrive there; what does not fit the spool is lost"

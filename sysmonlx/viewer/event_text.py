@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""One event as text: its XML, or its JSON object, to an event id and fields.
+
+Sysmon for Linux writes control characters raw or as references that XML forbids, so no
+XML parser is asked. But it always escapes `<` and `>` in a value, and so does sysmonlx:
+every `<` of an event's XML belongs to a tag of the event itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sysmonlx.output.escape import ESCAPE
+from sysmonlx.schema.events import EVENT_BY_ID
+
+_ATTRIBUTES = r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*\s*"""
+_DATUM = r"""<Data\s+Name=(?:"[^"<]*"|'[^'<]*')\s*(?:/>|>[^<]*</Data>)"""
+
+#: The tag that an event begins with.
+XML_START = re.compile(rf"<Event{_ATTRIBUTES}>")
+XML_END = "</Event>"
+_XML = re.compile(
+    rf"<Event{_ATTRIBUTES}>\s*<System>(?P<system>.*?)</System>\s*"
+    rf"<EventData{_ATTRIBUTES}>(?P<data>\s*(?:{_DATUM}\s*)*)</EventData>\s*"
+    rf"(?:<RenderingInfo{_ATTRIBUTES}>.*?</RenderingInfo>\s*)?</Event>",
+    re.DOTALL,
+)
+_EVENT_ID = re.compile(rf"<EventID{_ATTRIBUTES}>\s*([0-9]{{1,5}})\s*</EventID>")
+_DATA = re.compile(
+    r"""<Data\s+Name=(?:"([^"<]*)"|'([^'<]*)')\s*(?:/>|>([^<]*)</Data>)"""
+)
+_REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9a-fA-F]{1,6})|(\w{1,4}));")
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+
+#: Where readers of EVTX files put the text of an element that has attributes.
+_TEXTS = ("#text", "Value", "value")
+
+
+class Repeated(dict[str, object]):
+    """A JSON object with a key that stands in it more than once: its values, listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as read: its fields by name, those of the catalogue and others."""
+
+    event_id: int
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event that cannot be read, and why."""
+
+    reason: str
+
+
+def read_xml(text: str) -> Event | Unreadable:
+    """Return the event of a text from its `<Event>` to its `</Event>`."""
+    found = _XML.fullmatch(text)
+    if found is None:
+        return Unreadable(_fault(text))
+    numbers = _EVENT_ID.findall(found["system"])
+    if len(numbers) != 1:
+        return Unreadable(
+            "no EventID in it" if not numbers else "EventID is twice in it"
+        )
+    pairs = [
+        (one or other, _restored(referenced(value)))
+        for one, other, value in _DATA.findall(found["data"])
+    ]
+    return _event(int(numbers[0]), pairs)
+
+
+def _fault(text: str) -> str:
+    """Return why the XML is none of an event."""
+    if not text.endswith(XML_END):
+        return "the event is cut short: no </Event>"
+    if _EVENT_ID.search(text) is None:
+        return "no EventID in it"
+    return "it is not <Event><System>...</System><EventData>...</EventData></Event>"
+
+
+def referenced(text: str) -> str:
+    """Return what a text stands for in XML."""
+    return _REFERENCE.sub(_character, text) if "&" in text else text
+
+
+def _character(match: re.Match[str]) -> str:
+    decimal, hexadecimal, name = match.groups()
+    if name:
+        return _ENTITIES.get(name, match[0])
+    code = int(decimal) if decimal else int(hexadecimal, 16)
+    return chr(code) if 0 < code < 0x110000 else match[0]
+
+
+def read_object(found: Mapping[str, object]) -> Event | Unreadable | None:
+    """Return the event that a JSON object is, None where it has no event's form.
+
+    Forms: `{"Event": {"System": ..., "EventData": ...}}` as sysmonlx and readers of
+    EVTX files write it, the same without "Event", and Winlogbeat's `winlog`.
+    """
+    inner = found.get("Event")
+    if isinstance(inner, Mapping):
+        is_event = len(found) == 1 or "System" in inner or "EventData" in inner
+        if is_event:
+            return _of_parts(inner.get("System"), inner.get("EventData"))
+    if "System" in found and "EventData" in found:
+        return _of_parts(found["System"], found["EventData"])
+    if "event_id" in found and isinstance(found.get("event_data"), Mapping):
+        return _of_parts({"EventID": found["event_id"]}, found["event_data"])
+    return None
+
+
+def _of_parts(system: object, data: object) -> Event | Unreadable:
+    if not isinstance(system, Mapping) or "EventID" not in system:
+        return Unreadable("no Event.System.EventID in it")
+    if not isinstance(data, Mapping):
+        return Unreadable("no Event.EventData in it")
+    if isinstance(data, Repeated) or isinstance(system, Repeated):
+        return Unreadable("a field is twice in it")
+    number = _number(system["EventID"])
+    if number is None:
+        return Unreadable("EventID is no number")
+    return _of_values(number, data)
+
+
+def _of_values(number: int, data: Mapping[str, object]) -> Event | Unreadable:
+    if number not in EVENT_BY_ID:
+        return Unreadable(f"unknown EventID {number}")
+    names = {field.name for field in EVENT_BY_ID[number].fields}
+    pairs = []
+    for name, value in data.items():
+        text = _printed(value)
+        if text is not None:
+            pairs.append((name, text))
+        elif name in names:
+            return Unreadable(f"{name} is neither text nor number")
+    return _event(number, pairs)
+
+
+def _number(value: object) -> int | None:
+    """Return an event id, which may be a number, its digits, or an element's text."""
+    if isinstance(value, Mapping):
+        value = next((value[name] for name in _TEXTS if name in value), None)
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _event(event_id: int, pairs: list[tuple[str, str]]) -> Event | Unreadable:
+    """Return the event, unless nothing in it is a field of the event with this id."""
+    if event_id not in EVENT_BY_ID:
+        return Unreadable(f"unknown EventID {event_id}")
+    names = {name for name, _ in pairs}
+    if len(names) < len(pairs):
+        twice = next(n for n in names if sum(n == name for name, _ in pairs) > 1)
+        return Unreadable(f"{twice} is twice in it")
+    if not any(field.name in names for field in EVENT_BY_ID[event_id].fields):
+        return Unreadable(f"no field of event {event_id} in it")
+    return Event(event_id, tuple(pairs))
+
+
+def _printed(value: object) -> str | None:
+    """Return a JSON value as the text that XML has, None if it is neither."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, str):
+        return _restored(value)
+    return "-" if value is None else None
+
+
+def _restored(text: str) -> str:
+    r"""Return text with our `\xNN` escapes undone."""
+    if "\\x" not in text:
+        return text
+    text = ESCAPE.sub(lambda match: _byte(int(match[0][2:], 16)), text)
+    try:
+        return text.encode("utf-8", "surrogateescape").decode(
+            "utf-8", "surrogateescape"
+        )
+    except UnicodeEncodeError:  # half a character out of JSON
+        return text
+
+
+def _byte(code: int) -> str:
+    return chr(code) if code < 0x80 else chr(0xDC00 + code)

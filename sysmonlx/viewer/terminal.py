@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Events for a person to read: one line each, coloured, in the foreground mode.
+
+What other programs named themselves must not reach the terminal as commands: control
+characters, invalid bytes and characters that reorder or hide text are spelt out. It
+must not look like another field either: see `word`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from sysmonlx.output.escape import spelt_out, visible
+from sysmonlx.schema.events import EVENT_BY_ID, EventType
+
+#: Name of the process an event is about, where it is not Image.
+_WHO = ("Image", "SourceImage", "Configuration", "State", "ID")
+_PID = ("ProcessId", "SourceProcessId")
+
+#: What matters most of each event, in reading order; others show all their fields.
+_SHOWN = {
+    1: ("CommandLine", "User", "CurrentDirectory", "ParentImage", "ParentProcessId"),
+    2: ("TargetFilename", "CreationUtcTime", "User"),
+    3: ("Protocol", "SourceIp", "SourcePort", "DestinationIp", "DestinationPort"),
+    4: ("Version", "SchemaVersion"),
+    5: ("User",),
+    6: ("ImageLoaded", "Hashes"),
+    7: ("ImageLoaded", "User"),
+    8: ("TargetImage", "TargetProcessId"),
+    9: ("Device", "User"),
+    10: ("TargetImage", "TargetProcessId", "GrantedAccess", "SourceUser"),
+    11: ("TargetFilename", "User"),
+    16: ("ConfigurationFileHash",),
+    17: ("PipeName", "User"),
+    18: ("PipeName", "User"),
+    22: ("QueryName", "QueryResults", "QueryStatus"),
+    23: ("TargetFilename", "User"),
+    25: ("Type", "User"),
+    26: ("TargetFilename", "User"),
+    100: ("BpfCommand", "BpfProgramType", "BpfProgramId", "BpfProgramName"),
+    255: ("Description",),
+}
+
+#: Names of events that no element of a configuration has for itself.
+_TITLES = {
+    4: "ServiceState",
+    12: "RegistryKey",
+    13: "RegistryValue",
+    14: "RegistryRename",
+    16: "Configuration",
+    17: "PipeCreated",
+    18: "PipeConnected",
+    19: "WmiFilter",
+    20: "WmiConsumer",
+    21: "WmiBinding",
+    255: "Error",
+}
+
+#: SGR colours by what an event is about.
+_COLOURS = {1: 32, 5: 90, 3: 36, 22: 36, 11: 33, 2: 33, 23: 35, 26: 35, 255: 31}
+_OTHER_COLOUR = 34
+
+#: Bidirectional controls, invisible characters and tags: text that lies to the eye.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+#: Characters that look like the quote that ends a value.
+_LIKE_QUOTE = re.compile(
+    "[\u02ba\u02dd\u02ee\u05f4\u1cd3\u201c-\u201f\u2033\u2036\u275d\u275e\u301d-\u301f"
+    "\uff02\U0001f676-\U0001f678]"
+)
+#: ASCII that stands in no value without quotes; letters of any script may.
+_SPECIAL = frozenset(' "\\=[]')
+_BREAKS = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+#: Longer values are cut: a line is to be read, not kept.
+_WIDTH = 400
+
+
+class TerminalView:
+    """Prints events to `stream`; `colour` only where that is a terminal."""
+
+    def __init__(self, stream: TextIO, colour: bool) -> None:
+        self._stream = stream
+        self._colour = colour
+
+    def show(self, event_id: int, values: Sequence[str]) -> None:
+        """Print one event as one line: time, name, process, what it did."""
+        event = EVENT_BY_ID[event_id]
+        texts = dict(zip((field.name for field in event.fields), values, strict=True))
+        clock = safe(texts["UtcTime"][11:] or texts["UtcTime"])
+        colour = _COLOURS.get(event_id, _OTHER_COLOUR)
+        name = self._painted(f"{title(event):<18}", colour)
+        words = [clock, name, *self._process(texts), *self._details(event, texts)]
+        self._print(" ".join(words))
+
+    def show_all(self, event_id: int, values: Sequence[str]) -> None:
+        """Print one event as Sysmon's debug mode does: its name, a line a field."""
+        event = EVENT_BY_ID[event_id]
+        lines = [f"Event {event.name}"]
+        for field, value in zip(event.fields, values, strict=True):
+            lines.append(f"\t{field.name}: {safe(value)}")
+        self._print("\n".join(lines))
+
+    def summary(
+        self, counts: Mapping[str, int], lost: int, cpu_s: float, wall_s: float
+    ) -> None:
+        """Print what was seen: events by type, most first, lost ones, CPU used."""
+        total = sum(counts.values())
+        lines = ["", self._painted(f"{total} events in {wall_s:.1f} s", 1)]
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            lines.append(f"{count:>10}  {name}")
+        text = f"{lost} lost"
+        lines.append(self._painted(text, 31) if lost else text)
+        share = 100 * cpu_s / wall_s if wall_s > 0 else 0.0
+        lines.append(f"CPU used: {cpu_s:.2f} s ({share:.1f} % of one CPU)")
+        self._print("\n".join(lines))
+
+    def _print(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def _process(self, texts: Mapping[str, str]) -> list[str]:
+        pid = next((texts[name] for name in _PID if name in texts), "")
+        who = next((texts[name] for name in _WHO if name in texts), "")
+        return [f"{safe(pid):>7}", self._painted(word(who), 1)]
+
+    def _details(self, event: EventType, texts: Mapping[str, str]) -> list[str]:
+        shown = _SHOWN.get(event.id) or tuple(
+            name for name in texts if name not in (*_WHO, *_PID, "UtcTime", "RuleName")
+        )
+        words = [
+            self._painted(f"{name}=", 2) + word(texts[name])
+            for name in shown
+            if texts.get(name, "-") != "-"
+        ]
+        rule = texts.get("RuleName", "-")
+        if rule != "-":
+            words.append(self._painted(f"[{word(rule)}]", 33))
+        return words
+
+    def _painted(self, text: str, code: int) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
+
+
+def title(event: EventType) -> str:
+    """Return the short name that people know an event by."""
+    return _TITLES.get(event.id) or event.tag or event.template
+
+
+def safe(text: str) -> str:
+    r"""Return `text` for a terminal: `\xNN` for bytes, `\uNNNN` for what is unseen."""
+    return _seen(visible(text))
+
+
+def word(text: str) -> str:
+    r"""Return a value as one word of a line, in double quotes unless it is plain.
+
+    Plain are letters and digits of any script, and all ASCII but blanks and `"\=[]`. In
+    quotes a backslash begins an escape: `\\`, `\"`, `\n`, `\r`, `\t`, `\xNN` for any
+    other byte, `\uNNNN` for a character that would be unseen or looks like a quote. Of
+    a longer value head and tail are shown, as two words with three dots between.
+    """
+    if len(text) > _WIDTH:
+        half = _WIDTH // 2
+        return f"{_quoted(text[:half])}...{_quoted(text[-half:])}"
+    return text if _is_plain(text) else _quoted(text)
+
+
+def _is_plain(text: str) -> bool:
+    if not text or not text.isprintable() or _UNSEEN.search(text):
+        return False
+    return not any(
+        each in _SPECIAL if each.isascii() else not each.isalnum() for each in text
+    )
+
+
+def _quoted(text: str) -> str:
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_LIKE_QUOTE.sub(_code_point, _seen(spelt_out(text)))}"'
+
+
+def _seen(text: str) -> str:
+    """Return text in which every character is seen and none breaks the line."""
+    if text.isprintable() and not _UNSEEN.search(text):
+        return text
+    for old, new in _BREAKS.items():
+        text = text.replace(old, new)
+    return _UNSEEN.sub(_code_point, text)
+
+
+def _code_point(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
