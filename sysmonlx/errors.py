@@ -85,3 +85,10 @@ class NoAnswerError(ControlError):
 
 class InstallError(SysmonlxError):
     """A file or service that could not be installed or removed."""
+
+
+def in_words(error: BaseException) -> str:
+    """Return why something failed, in words: what is not ours needs its kind, too."""
+    if isinstance(error, SysmonlxError | OSError):
+        return str(error)
+    return ": ".join(filter(None, (type(error).__name__, str(error))))

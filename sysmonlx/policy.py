@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A configuration after reading: what the rules say, as plain data.
 
-Made by `config.py` from XML, kept as JSON in the state directory, compiled by
-`rules.py` for the daemon and by `kernelrules.py` for the kernel. No lxml here, so the
-daemon can load a stored configuration without it.
+`config.reader` makes it from XML. The state directory keeps it as JSON.
+`rules.compiler` compiles it for the daemon, `rules.kernel` for the kernel. No lxml
+here, so the daemon can load a stored configuration without it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES
-from sysmonlx.schema.options import ALGORITHMS
 
 #: Another one whenever the same file means something else than before: a default has
 #: changed, say. A stored policy of another form is made anew from the file.
@@ -25,7 +22,7 @@ class Filter:
     """One field test: `<Image condition="end with" name="x">value</Image>`.
 
     `name` is the effective rule name: its own, else its Rule's, else its RuleGroup's.
-    `condition` is the canonical lower-case name out of `catalogue.CONDITIONS`.
+    `condition` is the canonical lower-case name out of `schema.events.CONDITIONS`.
     """
 
     field: str
@@ -133,21 +130,23 @@ class Policy:
         return replace(self, settings=replace(self.settings, sinks=()))
 
     def to_json(self) -> str:
-        """Return this policy as JSON text that `from_json` reads back unchanged."""
+        """Return this policy as JSON, which `config.stored_policy` reads back."""
         return json.dumps(self, default=_plain, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Policy:
-        """Return the policy that `to_json` wrote.
-
-        Raises:
-            ValueError: the text is not one of ours, or holds what cannot be run.
-        """
-        from sysmonlx.config.stored_policy import policy_of  # it knows these classes
-
-        return policy_of(text)
 
 
 def _plain(value: Any) -> dict[str, Any]:
     """Return the fields of one dataclass; `dataclasses.asdict` is five times slower."""
     return {name: getattr(value, name) for name in value.__slots__}
+
+
+#: The smallest limit of a line: every event fits with its foreign values cut to `...`,
+#: whatever the name of the host is.
+LEAST_LIMIT_BYTES = 2048
+
+#: The limit of a line by the kind of its sink, without what syslog puts before it.
+#: rsyslog takes 8,096 bytes whole. What it puts before a line that it passes on is 126
+#: bytes at most: RFC 5424, with a host name of 64 bytes and the pid of the sender.
+DEFAULT_LIMITS_BYTES = {"syslog": 7950, "file": 65_535, "stdout": 65_535}
+
+#: In the order in which Sysmon prints hashes.
+ALGORITHMS = ("SHA1", "MD5", "SHA256")

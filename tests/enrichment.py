@@ -8,10 +8,12 @@ from typing import Any
 from recordtable import NO_UID, image_id
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.enrich.builders import BUILDERS
-from sysmonlx.enrich.process import Context, Maker
+from sysmonlx.enrich.builder import Maker
+from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.policy import Settings
-from sysmonlx.processes.process import Identity, Process
+from sysmonlx.processes.identity import Identity
+from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
 from sysmonlx.schema.events import EVENT_BY_ID
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.processes.process import Identity, Process
+from sysmonlx.processes.identity import Identity
+from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
 
 SECOND = 1_000_000_000

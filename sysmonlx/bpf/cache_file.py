@@ -12,7 +12,7 @@ from typing import Any
 from sysmonlx.bpf.program_cache import Plans, read_plans
 from sysmonlx.errors import InstallError
 from sysmonlx.host import capabilities
-from sysmonlx.service.installed import read_file, write_private
+from sysmonlx.host.private_files import read_file, write_private
 
 #: ELF notes of the kernel: the build id, which names one build and no other.
 _BUILD = Path("/sys/kernel/notes")

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sysmonlx.bpf.btf import Btf, Kind
 from sysmonlx.bpf.object import BpfMap
 from sysmonlx.errors import LibbpfError
-from sysmonlx.pipeline.budget import Pair, Sampled
 
 
 class Doer(NamedTuple):
@@ -74,3 +74,22 @@ class Floods:
 
     def _key(self, pair: Pair) -> bytes:
         return bytes(self._pair(image=pair.image, type=pair.type, uid=pair.uid))
+
+
+class Pair(NamedTuple):
+    """Which image does what, and for which user: struct flood_pair in ebpf/."""
+
+    image: int
+    type: int
+    uid: int
+
+
+@dataclass(slots=True)
+class Sampled:
+    """A pair that is sampled, until a time of the boot clock."""
+
+    pair: Pair
+    until_ns: int
+    hold_s: float
+    title: str = ""
+    """What it is called in events."""

@@ -34,9 +34,8 @@ from sysmonlx.bpf.refusal import is_trampoline, reason_of
 from sysmonlx.bpf.ringbuffer import RingBuffer
 from sysmonlx.capture.counters import Counters, RecordCounts
 from sysmonlx.capture.floods import Floods
-from sysmonlx.capture.hooks import Hook
+from sysmonlx.capture.hooks import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM, Hook
 from sysmonlx.capture.kernel_facts import cgroup2_mount, facts_of_kernel
-from sysmonlx.capture.process_hooks import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM
 from sysmonlx.capture.records import Layouts
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId

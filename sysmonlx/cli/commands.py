@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from sysmonlx.cli.listing import listing, rule_lines
-from sysmonlx.cli.main import (
+from sysmonlx.cli.exit_status import (
     BAD_PARAMETERS,
     BANNER,
     DIFFERENT,
@@ -21,14 +20,9 @@ from sysmonlx.cli.main import (
     OK,
     WRITE_ERROR,
 )
+from sysmonlx.cli.listing import listing, rule_lines
 from sysmonlx.cli.usage import config_help, usage
-from sysmonlx.config.child import (
-    EMPTY,
-    Reading,
-    read_file,
-    read_installed,
-    read_options,
-)
+from sysmonlx.config.child import EMPTY, Reading, read_file, read_options
 from sysmonlx.config.command_line import (
     Action,
     CommandLine,
@@ -41,7 +35,15 @@ from sysmonlx.errors import ControlError, NoAnswerError, UsageError
 from sysmonlx.host.lock import exclusive
 from sysmonlx.host.root_files import write_typed
 from sysmonlx.policy import Policy
-from sysmonlx.service import control, foreground, install, spawn, statistics
+from sysmonlx.service import (
+    configuration,
+    control,
+    foreground,
+    install,
+    spawn,
+    statistics,
+)
+from sysmonlx.service.configuration import read_installed
 from sysmonlx.service.installed import Paths, command_line_bytes, load_command_line
 from sysmonlx.service.situation import (
     advice,
@@ -255,7 +257,7 @@ def _reopened(paths: Paths) -> spawn.Report:
 
 def _is_in_force(paths: Paths, reading: Reading, refused: str) -> bool:
     """Tell whether the daemon runs what was read: then nothing is to be done."""
-    stored = foreground.stored_form(paths)
+    stored = configuration.stored_form(paths)
     return not refused and stored is not None and _same(stored, _policy(reading))
 
 
@@ -307,7 +309,7 @@ def _in_force(policy: Policy) -> str:
 def _list_rules(paths: Paths) -> int:
     if not _is_running(paths, sys.stdout, "Sysmon is not running"):
         return BAD_PARAMETERS
-    policy = foreground.stored_form(paths)
+    policy = configuration.stored_form(paths)
     print(listing(policy) if policy else "No config to display\n", end="")
     return OK
 

@@ -12,7 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sysmonlx import __version__
+from sysmonlx.cli.exit_status import (
+    BAD_PARAMETERS,
+    CAPTURE_ERROR,
+    FILE_ERROR,
+    INTERRUPTED,
+)
 from sysmonlx.errors import (
     CaptureError,
     InstallError,
@@ -22,21 +27,6 @@ from sysmonlx.errors import (
 )
 from sysmonlx.service import keeper
 from sysmonlx.service.installed import Paths
-
-OK = 0
-FILE_ERROR = 1
-CAPTURE_ERROR = 12
-BAD_PARAMETERS = 87
-NOT_ROOT = 228
-DIFFERENT = 254
-WRITE_ERROR = 255
-INTERRUPTED = 130
-
-BANNER = (
-    f"\nsysmonlx v{__version__} - Monitors system events\n"
-    "Sysmon for Linux in Python and eBPF\n"
-    "Licensed under MIT (programs) and GPL-2.0 (eBPF)\n\n"
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

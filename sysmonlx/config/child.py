@@ -17,11 +17,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from sysmonlx.config.confinement import CPU_S, MEMORY_BYTES, confine
-from sysmonlx.errors import SysmonlxError, UsageError
+from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 from sysmonlx.policy import Policy
-from sysmonlx.service.installed import Paths, load_command_line
-from sysmonlx.service.installed import read_file as read_file_of_ours
 
 if TYPE_CHECKING:
     from sysmonlx.config.command_line import CommandLineOptions
@@ -69,7 +68,7 @@ def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> 
     try:
         data = _fetched(path)
     except OSError as error:
-        return _unopened(path, error)
+        return unopened(path, error)
     except child_process.TooLargeError:
         return _too_large(path)
     return read_data(data, os.fspath(path), options, lax=lax)
@@ -102,7 +101,8 @@ def _too_large(path: Path) -> Reading:
     return Reading(None, text)
 
 
-def _unopened(path: Path, error: OSError) -> Reading:
+def unopened(path: Path, error: OSError) -> Reading:
+    """Return the reading of a file that cannot be opened, in Sysmon's words."""
     reason = error.strerror or "unreadable"
     text = f"Error: Failed to open xml configuration: {path} ({reason})\n"
     return Reading(None, text)
@@ -141,7 +141,7 @@ def read_data(
 def _reading(name: str, data: bytes, answer: bytes) -> Reading:
     try:
         policy, text = json.loads(answer)
-        return Reading(Policy.from_json(policy) if policy else None, str(text), data)
+        return Reading(policy_of(policy) if policy else None, str(text), data)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         text = f"{name}: its reader answered what cannot be used: try again"
         raise SysmonlxError(text) from error
@@ -172,46 +172,6 @@ def read_options(options: CommandLineOptions, *, lax: bool = False) -> Reading:
     if made.policy is None:
         return made
     return Reading(replace(made.policy, digests=()), "", EMPTY)
-
-
-def read_installed(paths: Paths) -> Reading:
-    """Read what is installed, with the switches that it was installed with."""
-    from sysmonlx.config.command_line import (  # not for a stored policy
-        Action,
-        CommandLine,
-        parse,
-    )
-
-    try:
-        line = parse(load_command_line(paths.command_line_file)[1:])
-    except UsageError:
-        line = CommandLine(Action.CONFIGURE)
-    path = paths.config_file
-    try:
-        data = read_file_of_ours(path)
-    except OSError as error:
-        return _unopened(path, error)
-    try:
-        has_lax = line.has("Lax")
-        return read_data(data, os.fspath(path), line.config_options, lax=has_lax)
-    except SysmonlxError as error:
-        return Reading(None, f"Error: {error}\n")
-
-
-def is_changed(path: Path, policy: Policy) -> bool:
-    """Tell whether the stored file is another than the policy was made from.
-
-    A file that is gone changes nothing.
-    """
-    try:
-        found = read_file_of_ours(path)
-    except OSError:
-        return False
-    import hashlib  # 3.7 MB of libcrypto, which the daemon may not need
-
-    digest = hashlib.sha256(found).hexdigest()
-    known = dict(policy.digests).get("SHA256")
-    return digest != known if known else found != EMPTY
 
 
 def _read(

@@ -5,15 +5,9 @@ from __future__ import annotations
 
 import re
 
+from sysmonlx.policy import ALGORITHMS
 from sysmonlx.schema.events import EVENTS
-from sysmonlx.schema.options import (
-    ALGORITHMS,
-    KIB,
-    MIB,
-    SINK_FORMS,
-    SINK_KINDS,
-    Setting,
-)
+from sysmonlx.schema.options import KIB, MIB, SINK_FORMS, SINK_KINDS, Setting
 
 #: IMPHASH is accepted and never computed.
 _KNOWN_ALGORITHMS = (*ALGORITHMS, "IMPHASH")

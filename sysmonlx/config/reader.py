@@ -22,9 +22,8 @@ from sysmonlx.config.option_elements import OptionReader
 from sysmonlx.config.xml_text import Node, Places, XmlError, decode, scan
 from sysmonlx.config.xsd_check import validate
 from sysmonlx.errors import ConfigError, Finding
-from sysmonlx.policy import Policy, Ruleset
+from sysmonlx.policy import ALGORITHMS, Policy, Ruleset
 from sysmonlx.schema.events import SCHEMA_VERSION
-from sysmonlx.schema.options import ALGORITHMS
 
 _OLDEST_VERSION = 4.0
 _NUMBER = re.compile(r"[ \t\r\n]*\+?([0-9]{1,9})(\.[0-9]*)?")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sysmonlx.policy import (
+    ALGORITHMS,
     Compound,
     Element,
     Filter,
@@ -21,13 +22,7 @@ from sysmonlx.policy import (
     Settings,
 )
 from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
-from sysmonlx.schema.options import (
-    ALGORITHMS,
-    SETTINGS,
-    SINK_FORMS,
-    SINK_KINDS,
-    Setting,
-)
+from sysmonlx.schema.options import SETTINGS, SINK_FORMS, SINK_KINDS, Setting
 
 _LARGEST_NUMBER = (1 << 31) - 1
 _DEFAULTS = Settings()

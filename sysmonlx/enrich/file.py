@@ -6,11 +6,12 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 
+from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.process import UTC_TIME, Builder, Context, Maker, Values, timed
+from sysmonlx.enrich.builder import UTC_TIME, Builder, Maker, Values, timed
+from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN, is_plain_text, path_bytes, path_text, text
-from sysmonlx.processes.process import NO_GUID, Process
-from sysmonlx.schema.events import PROGRAM_TYPES
+from sysmonlx.processes.process import Process
 
 _ANY_EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
@@ -173,66 +174,50 @@ def raw_access_read(layout: Layout, context: Context) -> Maker:
     return Maker(make, timed(context), is_cut=paths.is_cut)
 
 
-def process_access(layout: Layout, context: Context) -> Maker:
-    """Event 10; of a target that has gone only the id given is known."""
-    read = layout.reader(
-        "boot_ns", "uid", "tid", *_TARGET, "given_pid", "granted_access"
-    )
-
-    def make(data: bytes, process: Process) -> Values:
-        boot_ns, uid, tid, start_boot_ns, *who, given, access = read(data)
-        tgid, target_uid, exec_id = who
-        target = context.find(tgid, start_boot_ns, exec_id) if tgid else None
-        return [
-            UNKNOWN,
-            boot_ns,
-            process.guid,
-            process.pid,
-            str(tid),
-            process.image,
-            target.guid if target else NO_GUID,
-            str(tgid or given),
-            target.image if target else UNKNOWN,
-            f"{access:#x}",
-            UNKNOWN,
-            context.user(uid),
-            context.user(target_uid) if tgid else UNKNOWN,
-        ]
-
-    return Maker(make, timed(context))
-
-
-def bpf_program_load(layout: Layout, context: Context) -> Maker:
-    """Event 100."""
-    read = layout.reader("boot_ns", "uid", "program_type", "program_id", "name")
-
-    def make(data: bytes, process: Process) -> Values:
-        boot_ns, uid, number, program_id, name = read(data)
-        return [
-            UNKNOWN,
-            boot_ns,
-            process.guid,
-            process.pid,
-            process.image,
-            context.user(uid),
-            "BPF_PROG_LOAD",
-            PROGRAM_TYPES[number] if number < len(PROGRAM_TYPES) else "UNKNOWN",
-            str(program_id),
-            text(name),
-        ]
-
-    return Maker(make, timed(context))
-
-
-_TARGET = tuple(
-    f"target_{name}" for name in ("start_boot_ns", "tgid", "uid", "exec_id")
-)
-
 #: Record name to (event id, builder) pairs.
 FILE_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
     "file_create": ((11, file_create),),
     "file_delete": ((23, file_delete), (26, file_delete_detected)),
     "raw_access_read": ((9, raw_access_read),),
-    "process_access": ((10, process_access),),
-    "bpf_program_load": ((100, bpf_program_load),),
 }
+
+FILE_HOOKS: tuple[Hook, ...] = (
+    Hook(
+        name="system calls",
+        events=frozenset({9, 10, 11, 23, 26, 100}),
+        alternatives=(("syscall_exit",),),
+        missing="no file, raw disk, process access and eBPF events",
+    ),
+    Hook(
+        name="deleted files by directory entry",
+        events=frozenset({23, 26}),
+        alternatives=(("path_unlink",), ("unlink_ext4",)),
+        missing="names of deleted files are read from the caller's memory",
+    ),
+    Hook(
+        name="renamed and linked files by directory entry",
+        events=frozenset({11, 23, 26}),
+        alternatives=(("path_rename", "path_link"),),
+        missing="files replaced by a rename are no FileDelete; "
+        "new names are read from the caller's memory",
+    ),
+    Hook(
+        name="types of renamed and linked files",
+        events=frozenset({11}),
+        alternatives=(
+            ("path_rename", "path_link"),
+            ("ctime_set", "ctime_exchanged", "ctime_kept"),
+        ),
+        missing="whatever is renamed or linked is a FileCreate, directories too",
+    ),
+    Hook(
+        name="files by io_uring",
+        events=frozenset({9, 10, 11, 23, 26}),
+        alternatives=(
+            ("io_uring_name_begun", "io_uring_name_done"),
+            ("io_uring_name_begun", "io_uring_name_done_by_result"),
+            ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
+        ),
+        missing="files opened, named and deleted through io_uring",
+    ),
+)

@@ -6,8 +6,10 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
+from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.process import UTC_TIME, Builder, Context, Maker, Values
+from sysmonlx.enrich.builder import UTC_TIME, Builder, Maker, Values
+from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.process import Process
 
@@ -85,3 +87,41 @@ _CONNECTION = (
 NETWORK_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
     "network_connect": ((3, network_connect),),
 }
+
+_NETWORK = frozenset({3})
+
+NETWORK_HOOKS: tuple[Hook, ...] = (
+    Hook(
+        name="TCP connections made",
+        events=_NETWORK,
+        alternatives=(("tcp_connect",), ("tcp_connect_by_address",)),
+        missing="no NetworkConnect of TCP connections that this machine makes",
+    ),
+    Hook(
+        name="TCP connections accepted",
+        events=_NETWORK,
+        alternatives=(
+            ("tcp_accept_grafted",),
+            ("syscall_exit", "io_uring_accept_begun", "io_uring_accepted"),
+            ("syscall_exit",),
+        ),
+        missing="no NetworkConnect of TCP connections that this machine accepts",
+    ),
+    Hook(
+        name="UDP datagrams",
+        events=_NETWORK,
+        alternatives=(("udp_sent", "udp_arrived"), ("udp_sent_of_any", "udp_arrived")),
+        missing="no NetworkConnect of UDP",
+        kind="cgroup",
+    ),
+    Hook(
+        name="UDP receivers",
+        events=_NETWORK,
+        alternatives=(
+            ("udp_received",),
+            ("udp_received_v4", "udp_received_v6"),
+            ("udp_received_datagram",),
+        ),
+        missing="no NetworkConnect of UDP received",
+    ),
+)

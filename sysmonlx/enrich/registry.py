@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Which hooks a configuration needs."""
+"""Which events records make, and which hooks a configuration needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from sysmonlx.capture.hooks import Hook
-from sysmonlx.enrich.builders import BUILDERS
-from sysmonlx.enrich.file_hooks import FILE_HOOKS
-from sysmonlx.enrich.network_hooks import NETWORK_HOOKS
+from sysmonlx.enrich.access import ACCESS_BUILDERS
+from sysmonlx.enrich.bpf import BPF_BUILDERS
+from sysmonlx.enrich.builder import Builder
+from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
+from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
+from sysmonlx.enrich.process import PROCESS_BUILDERS
 from sysmonlx.policy import Settings
 
 ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS)
@@ -35,3 +38,13 @@ def wanted_records(numbers: dict[str, int], can_emit: Callable[[int], bool]) -> 
         for name, number in numbers.items()
         if any(can_emit(event_id) for event_id, _ in BUILDERS.get(name, ()))
     )
+
+
+#: Record name to (event id, builder) pairs.
+BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
+    **PROCESS_BUILDERS,
+    **FILE_BUILDERS,
+    **NETWORK_BUILDERS,
+    **ACCESS_BUILDERS,
+    **BPF_BUILDERS,
+}

@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from sysmonlx.output.render import Event, Renderer
-from sysmonlx.output.sinks.kinds import FileSink, Sink, StdoutSink, SyslogSink
+from sysmonlx.event import Event
+from sysmonlx.output.record_ids import RecordIds
+from sysmonlx.output.render import Renderer
+from sysmonlx.output.sinks.base import Sink
+from sysmonlx.output.sinks.file import FileSink
+from sysmonlx.output.sinks.stdout import StdoutSink
+from sysmonlx.output.sinks.syslog import SyslogSink
 from sysmonlx.policy import Settings
-from sysmonlx.service.installed import RecordIds
 
 Watcher = Callable[[int, Sequence[str]], None]
 

@@ -6,15 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
-#: The smallest limit of a line: every event fits with its foreign values cut to `...`,
-#: whatever the name of the host is.
-LEAST_LIMIT_BYTES = 2048
-
-#: The limit of a line by the kind of its sink, without what syslog puts before it.
-#: rsyslog takes 8,096 bytes whole. What it puts before a line that it passes on is 126
-#: bytes at most: RFC 5424, with a host name of 64 bytes and the pid of the sender.
-DEFAULT_LIMITS_BYTES = {"syslog": 7950, "file": 65_535, "stdout": 65_535}
-
 
 class Lines:
     """The bytes of all lines, one behind the other, and the size of each in bytes."""

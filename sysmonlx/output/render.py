@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+from sysmonlx.event import Event, Shape
 from sysmonlx.output.escape import (
     json_text,
     json_value,
@@ -19,16 +20,13 @@ from sysmonlx.output.escape import (
     xml_text,
     xml_value,
 )
-from sysmonlx.output.lines import LEAST_LIMIT_BYTES, Lines
+from sysmonlx.output.lines import Lines
 from sysmonlx.output.templates import Template, template_of, template_with
-from sysmonlx.processes.process import Shape
+from sysmonlx.policy import LEAST_LIMIT_BYTES
 from sysmonlx.schema.events import EVENT_BY_ID
 
 _SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 
-#: Event id, the fields' texts in catalogue order, whether all are `texts.is_plain`, and
-#: some the shape: then that is said of its own values alone.
-Event = tuple[int, Sequence[str], bool, Shape | None]
 
 #: Before the lines of a batch are made; it may add one for each of them.
 _TEMPLATES_LIMIT = 128

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sysmonlx.enrich.builders import BUILDERS
+from sysmonlx.enrich.registry import BUILDERS
 
 Fate = tuple[int, str]
 """(event id, reason)"""

@@ -10,8 +10,8 @@ Processor time is no reason, whatever it was used for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+
+from sysmonlx.capture.floods import Pair, Sampled
 
 #: A pair is sampled from this rate on, and where it makes this share of all records.
 LEAST_PER_S = 200
@@ -23,25 +23,6 @@ LONGEST_HOLD_S = 300.0
 _SETTLES_NS = 500_000_000
 _REMEMBERED = 1000
 _SECOND_NS = 1_000_000_000
-
-
-class Pair(NamedTuple):
-    """Which image does what, and for which user: struct flood_pair in ebpf/."""
-
-    image: int
-    type: int
-    uid: int
-
-
-@dataclass(slots=True)
-class Sampled:
-    """A pair that is sampled, until a time of the boot clock."""
-
-    pair: Pair
-    until_ns: int
-    hold_s: float
-    title: str = ""
-    """What it is called in events."""
 
 
 class Budget:

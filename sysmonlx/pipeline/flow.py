@@ -19,8 +19,9 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.enrich.builders import BUILDERS
-from sysmonlx.enrich.process import Context, Finish, Make, Maker, Values
+from sysmonlx.enrich.builder import Finish, Make, Maker, Values
+from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.errors import LibbpfError, RecordError
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId

@@ -13,8 +13,9 @@ from itertools import islice
 
 from sysmonlx.capture.records import Layout, Layouts, Record
 from sysmonlx.kernel_text import UNKNOWN, Texts, are_plain, args_text, is_plain, text
+from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.launches import Launches
-from sysmonlx.processes.process import FORKED, Identity, Process, exec_id_of, image_key
+from sysmonlx.processes.process import FORKED, Process, exec_id_of, image_key
 
 #: How long an ended process can still be found, and how many of them.
 GRACE_NS = 60_000_000_000

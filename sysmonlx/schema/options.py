@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
+from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,6 @@ SINK = "Sink"
 SINK_KINDS = ("syslog", "file", "stdout")
 SINK_FORMS = ("xml", "json")
 
-#: In the order in which Sysmon prints hashes.
-ALGORITHMS = ("SHA1", "MD5", "SHA256")
 
 KIB = 1 << 10
 MIB = 1 << 20

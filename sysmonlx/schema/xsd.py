@@ -30,7 +30,7 @@ OWN = "sysmonlx-settings.xsd"
 _HEAD = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <!-- SPDX-License-Identifier: MIT -->
-<!-- Generated from sysmonlx/catalogue.py and options.py by "make generate". -->
+<!-- Generated from sysmonlx/schema/ by "make generate". -->
 """
 _XS = 'xmlns:xs="http://www.w3.org/2001/XMLSchema"'
 _PATTERNS = {

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sysmonlx.capture.kernel_form import KernelForm, kernel_form_of
+from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import ControlError
 from sysmonlx.host import child_process
 from sysmonlx.host.child_process import Answer, Child
@@ -53,7 +54,7 @@ def compile_policy(policy: Policy, form: MakeForm) -> bytes:
 def compile_text(text: str, form: MakeForm) -> bytes:
     """Return the same of a policy as JSON, or as one text why it is refused."""
     try:
-        policy = Policy.from_json(text)
+        policy = policy_of(text)
     except (TypeError, ValueError, RecursionError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         return marshal.dumps(f"The request is malformed: {reason}")
@@ -107,7 +108,7 @@ def compiled_of(answer: Answer, rest: Policy | None = None) -> Compiled:
     if isinstance(plain, str):
         raise ControlError(plain)
     text, elements, rules, kernel = plain
-    policy = rest or Policy.from_json(text)
+    policy = rest or policy_of(text)
     return Compiled(policy, elements, rules_of(rules), kernel_form_of(kernel))
 
 

@@ -19,39 +19,35 @@ from typing import TYPE_CHECKING
 from sysmonlx import __version__
 from sysmonlx.capture.kernel_filter import KernelFilter
 from sysmonlx.capture.sensor import Capture
-from sysmonlx.config.child import is_changed
-from sysmonlx.enrich.process import Context
+from sysmonlx.enrich.context import Context
 from sysmonlx.errors import ControlError
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.hashing.program_opener import ProgramOpener
 from sysmonlx.host import capabilities, inode, memory
 from sysmonlx.host.aside import Aside
+from sysmonlx.host.machine import boot_offset, machine_id, measure_boot_offset
 from sysmonlx.host.paths import Resolver
 from sysmonlx.host.ports import Services
 from sysmonlx.host.process_arguments import CommandLines
 from sysmonlx.host.procfs import Procfs
 from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
+from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Renderer
 from sysmonlx.pipeline.flow import Held, Pipeline
 from sysmonlx.policy import FORM, Policy, Settings
-from sysmonlx.processes.process import Identity
+from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.table import ProcessTable
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.schema.events import SCHEMA_VERSION
 from sysmonlx.service import compilation, systemd
 from sysmonlx.service.census import Census
 from sysmonlx.service.compilation import Compiled, compile_at_start
+from sysmonlx.service.configuration import is_changed
 from sysmonlx.service.control import ControlServer, Later, Message
 from sysmonlx.service.guard import Guard
 from sysmonlx.service.health import Health
-from sysmonlx.service.installed import (
-    Paths,
-    RecordIds,
-    boot_offset,
-    machine_id,
-    measure_boot_offset,
-)
+from sysmonlx.service.installed import Paths
 from sysmonlx.service.keeper import KeeperWatch
 from sysmonlx.service.reload import InForce, Reload, forget_before
 from sysmonlx.service.second_try import SecondTry

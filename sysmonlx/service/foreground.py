@@ -9,25 +9,25 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sysmonlx.bpf import libbpf
-from sysmonlx.config.child import is_changed, read_data, read_installed
-from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
+from sysmonlx.config.child import read_data
+from sysmonlx.errors import CaptureError, InstallError, in_words
 from sysmonlx.host.lock import PidFile
-from sysmonlx.policy import FORM, Policy, Settings
+from sysmonlx.host.private_files import remove_unfinished
+from sysmonlx.policy import Policy, Settings
 from sysmonlx.schema.events import ERROR, EVENT_BY_ID
 from sysmonlx.service import spawn, systemd
+from sysmonlx.service.configuration import (
+    InForce,
+    stored_policy,
+)
 from sysmonlx.service.daemon import Daemon, Options
 from sysmonlx.service.health import cpu_s
-from sysmonlx.service.installed import (
-    Paths,
-    load_command_line,
-    read_file,
-    remove_unfinished,
-)
+from sysmonlx.service.installed import Paths, load_command_line
 from sysmonlx.service.keeper import ENDED_VARIABLE, READY_VARIABLE
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _DESCRIPTORS = 16384
 _AUTOGROUP_NICE = "-10"
 #: Longer than anybody writes a file.
 _UNFINISHED_S = 600.0
-#: What stands around the findings in the text of a reading.
-_NO_FINDINGS = ("Loading ", "Sysmon schema version", "Configuration file validated")
 _DEFAULT_CONFIGURATION = "default.xml"
 
 
@@ -51,18 +49,6 @@ class _View:
 
     terminal: TerminalView
     show: Callable[[int, Sequence[str]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """A policy to run, and why it is not that of the installed file; "" when it is.
-
-    `warnings` are those of a file that was read anew, in one line.
-    """
-
-    policy: Policy
-    refused: str = ""
-    warnings: str = field(default="", compare=False)
 
 
 def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> int:
@@ -85,7 +71,7 @@ def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> i
         chosen = stored_policy(paths)
         view = _view(is_verbose=is_verbose) if watches else None
     except Exception as error:
-        return _failed(_reason(error), _FAILED)
+        return _failed(in_words(error), _FAILED)
     return _run_installed(paths, chosen, view)
 
 
@@ -154,7 +140,7 @@ def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
     try:
         daemon = _started(policy, options)
     except Exception as error:
-        return _failed(_reason(error), _FAILED)
+        return _failed(in_words(error), _FAILED)
     report = daemon.report()
     systemd.notify("READY=1")
     spawn.tell_ready(report)
@@ -187,7 +173,7 @@ def _started(policy: Policy, options: Options) -> Daemon:
         refused = chosen.refused
         if first is not None:
             what = "built-in rules" if each == Policy() else "default settings"
-            refused = f"The start failed: {_reason(first)}; the {what} are in force"
+            refused = f"The start failed: {in_words(first)}; the {what} are in force"
         try:
             return _start(each, replace(chosen, refused=refused))
         except Exception as error:
@@ -219,13 +205,6 @@ def _start(policy: Policy, options: Options) -> Daemon:
     return daemon
 
 
-def _reason(error: BaseException) -> str:
-    """Return why something failed, in words: what is not ours needs its kind, too."""
-    if isinstance(error, SysmonlxError | OSError):
-        return str(error)
-    return ": ".join(filter(None, (type(error).__name__, str(error))))
-
-
 def _report_failure(daemon: Daemon, error: Exception) -> None:
     """Say by an event that the daemon ends; a watch that ends must not be silent."""
     text = f"The service ends: {type(error).__name__}: {error}"
@@ -243,49 +222,6 @@ def _failed(reason: str, status: int) -> int:
     else:
         print(f"Telemetry failed to start: {reason}", file=sys.stderr)
     return status
-
-
-def stored_policy(paths: Paths) -> InForce:
-    """Return the policy to run; read anew when file or program are others than before.
-
-    A file that cannot be used leaves the configuration before it in force; without
-    one the built-in rules are.
-    """
-    stored = stored_form(paths)
-    is_same = stored is not None and not is_changed(paths.config_file, stored)
-    if stored is not None and is_same and stored.form == FORM:
-        return InForce(stored)
-    policy, text = _read_anew(paths)
-    if policy is not None:
-        if stored is not None and is_same:  # of another version; names are as given
-            policy = replace(policy, source=stored.source, digests=stored.digests)
-        with contextlib.suppress(InstallError):  # it is read again at the next start
-            paths.write(paths.policy_file, policy.to_json().encode())
-        if text:
-            print(text, file=sys.stderr)
-        return InForce(policy, warnings=text)
-    what = "configuration before this one is" if stored else "built-in rules are"
-    text = f"{text}; the {what} in force"
-    print(text, file=sys.stderr)
-    return InForce(stored or Policy(), text)
-
-
-def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
-    try:
-        reading = read_installed(paths)
-    except Exception as error:  # no process, no memory, a reader that died
-        return None, f"Cannot read {paths.config_file}: {_reason(error)}"
-    lines = (line.strip() for line in reading.text.split("\n"))
-    findings = [line for line in lines if line and not line.startswith(_NO_FINDINGS)]
-    return reading.policy, "; ".join(findings)
-
-
-def stored_form(paths: Paths) -> Policy | None:
-    """Return the configuration as it was last read, None where none is stored."""
-    try:
-        return Policy.from_json(read_file(paths.policy_file).decode())
-    except (OSError, ValueError):
-        return None
 
 
 def watch(paths: Paths, *, is_verbose: bool) -> int:

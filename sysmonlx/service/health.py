@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from sysmonlx.capture.floods import Doer
+from sysmonlx.capture.floods import Doer, Pair, Sampled
 from sysmonlx.capture.sensor import Capture
-from sysmonlx.enrich.builders import BUILDERS
-from sysmonlx.enrich.process import Context
+from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.output.dispatch import Output
 from sysmonlx.pipeline.account import UNKNOWN_RECORD
-from sysmonlx.pipeline.budget import Budget, Pair, Sampled
+from sysmonlx.pipeline.budget import Budget
 from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.pipeline.losses import Loss, LossLedger
 from sysmonlx.schema.events import ERROR, EVENT_BY_ID

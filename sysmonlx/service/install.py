@@ -13,9 +13,10 @@ from pathlib import Path
 
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
 from sysmonlx.host.lock import daemon_pid, exclusive
+from sysmonlx.host.private_files import read_file, remove_unfinished
 from sysmonlx.service import control, systemd
-from sysmonlx.service.foreground import stored_form
-from sysmonlx.service.installed import Paths, read_file, remove_unfinished
+from sysmonlx.service.configuration import stored_form
+from sysmonlx.service.installed import Paths
 from sysmonlx.service.metrics import remove
 from sysmonlx.service.spawn import (
     Report,

@@ -20,11 +20,12 @@ from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.kernel_filter import KernelFilter
 from sysmonlx.capture.kernel_form import KernelForm
 from sysmonlx.capture.sensor import Capture
-from sysmonlx.enrich.process import Context
+from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.registry import hooks_for, wanted_records
 from sysmonlx.errors import ControlError
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.host import memory
+from sysmonlx.host.private_files import StagedFile
 from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.render import Renderer
@@ -34,7 +35,6 @@ from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
 from sysmonlx.service.compilation import Compiled
 from sysmonlx.service.health import Health
-from sysmonlx.service.installed import StagedFile
 
 #: Makes a renderer: settings, form ("xml", "json"), longest line in bytes.
 MakeRenderer = Callable[[Settings, str, int], Renderer]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sysmonlx.enrich.builders import BUILDERS
+from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.pipeline.books import RECORD_OF, by_event, gaps
 from sysmonlx.schema.events import ERROR, EVENT_BY_ID
 from sysmonlx.service.health import cpu_s

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from sysmonlx.cli.listing import listing
 from sysmonlx.config.reader import accepted_text, read_policy, refused_text
+from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import ConfigError
-from sysmonlx.policy import Policy
 from sysmonlx.schema.events import CONDITIONS, EVENTS
 from sysmonlx.schema.options import OPTIONS, SETTINGS
 
@@ -119,7 +119,7 @@ def try_one(data: bytes, *, lax: bool) -> bool:
         return False
     assert not any(finding.fatal for finding in warnings)
     assert accepted_text(policy, warnings).encode("utf-8", "surrogateescape")
-    assert Policy.from_json(policy.to_json()) == policy
+    assert policy_of(policy.to_json()) == policy
     assert listing(policy).encode("utf-8", "surrogateescape")
     return True
 

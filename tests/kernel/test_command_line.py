@@ -13,7 +13,7 @@ import pytest
 from calls import Program
 from kernel.running import REPOSITORY
 
-from sysmonlx.cli import main
+from sysmonlx.cli import exit_status
 
 GOOD = """<Sysmon schemaversion="4.90"><EventFiltering>
 <ProcessCreate onmatch="include"><Image name="shells">/bin/sh</Image></ProcessCreate>
@@ -84,7 +84,7 @@ def test_events_are_tried_on_a_configuration(program: Program, tmp_path: Path) -
     lines = said.out.splitlines()
     assert said.status == 0
     assert lines[:2] == ["include\tshells\tgood.xml:2", "exclude\t-\tdefault"]
-    assert main.BANNER in said.err
+    assert exit_status.BANNER in said.err
 
 
 def test_events_may_come_from_standard_input(

@@ -17,7 +17,8 @@ from kernel.installed import Installation
 from kernel.running import EVERYTHING, REPOSITORY, Daemon, Event, wait_until
 
 from sysmonlx.host.lock import PidFile, daemon_pid
-from sysmonlx.output.sinks.kinds import FileSink, StdoutSink
+from sysmonlx.output.sinks.file import FileSink
+from sysmonlx.output.sinks.stdout import StdoutSink
 from sysmonlx.service.metrics import MetricsFile
 
 pytestmark = pytest.mark.kernel

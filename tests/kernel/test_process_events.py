@@ -23,9 +23,9 @@ from kernel.process_facts import (
 )
 from kernel.running import EVERYTHING, Daemon, Event
 
+from sysmonlx.host.machine import boot_offset
 from sysmonlx.host.procfs import Procfs
 from sysmonlx.output.escape import visible
-from sysmonlx.service.installed import boot_offset
 
 pytestmark = pytest.mark.kernel
 

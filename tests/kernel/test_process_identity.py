@@ -15,8 +15,8 @@ import pytest
 from kernel.process_facts import command_line, start_ticks, take_apart, ticks
 from kernel.running import EVERYTHING, Daemon, Event
 
+from sysmonlx.host.machine import boot_offset
 from sysmonlx.host.procfs import Procfs
-from sysmonlx.service.installed import boot_offset
 
 pytestmark = pytest.mark.kernel
 

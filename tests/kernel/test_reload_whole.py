@@ -27,8 +27,8 @@ from kernel.running import wait_until
 from sysmonlx.bpf.libbpf import map_info
 from sysmonlx.config.child import read_data
 from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
-from sysmonlx.policy import Policy
 from sysmonlx.service.control import Later
 from sysmonlx.service.daemon import Daemon, Options
 from sysmonlx.service.installed import Paths
@@ -73,7 +73,7 @@ class Running:
         self.paths.write(self.paths.policy_file, self.before["policy"].encode())
         self.paths.write(self.paths.config_file, b"before")
         self.paths.write(self.paths.command_line_file, b"before\0")
-        policy = Policy.from_json(self.before["policy"])
+        policy = policy_of(self.before["policy"])
         options = Options(self.paths, drops_capabilities=False)
         self.daemon = Daemon(policy, options)
         self.daemon.start()

@@ -13,7 +13,7 @@ import pytest
 
 from sysmonlx.capture.counters import RecordCounts
 from sysmonlx.capture.sensor import Capture
-from sysmonlx.enrich.file_hooks import FILE_HOOKS
+from sysmonlx.enrich.file import FILE_HOOKS
 
 pytestmark = pytest.mark.kernel
 

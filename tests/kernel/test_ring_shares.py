@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.capture.sensor import Capture
-from sysmonlx.enrich.file_hooks import FILE_HOOKS
+from sysmonlx.enrich.file import FILE_HOOKS
 
 pytestmark = pytest.mark.kernel
 

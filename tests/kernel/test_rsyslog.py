@@ -17,9 +17,9 @@ import pytest
 from kernel.running import DEADLINE_S, wait_until
 from lxml import etree
 
-from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES
 from sysmonlx.output.render import Renderer
-from sysmonlx.output.sinks.kinds import SyslogSink
+from sysmonlx.output.sinks.syslog import SyslogSink
+from sysmonlx.policy import DEFAULT_LIMITS_BYTES
 
 WALL_S = 1767607205
 RSYSLOGD = shutil.which("rsyslogd", path="/usr/sbin:/sbin:/usr/bin")

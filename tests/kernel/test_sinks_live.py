@@ -18,7 +18,7 @@ from kernel.running import DEADLINE_S, EVERYTHING, wait_until
 from kernel.test_rsyslog import RSYSLOGD, Rsyslog, install_drop_in
 from lxml import etree
 
-from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES
+from sysmonlx.policy import DEFAULT_LIMITS_BYTES
 
 pytestmark = pytest.mark.kernel
 

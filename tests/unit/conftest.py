@@ -14,7 +14,7 @@ from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library
 from sysmonlx.capture.records import Layouts
 from sysmonlx.capture.sensor import OBJECT
-from sysmonlx.processes.process import Identity
+from sysmonlx.processes.identity import Identity
 
 
 def pytest_collection_finish() -> None:

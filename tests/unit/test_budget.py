@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from sysmonlx.pipeline.budget import LEAST_PER_S, Budget, Pair, Sampled
+from sysmonlx.capture.floods import Pair, Sampled
+from sysmonlx.pipeline.budget import LEAST_PER_S, Budget
 
 SECOND = 1_000_000_000
 FLOOD = Pair(image=7, type=10, uid=1000)

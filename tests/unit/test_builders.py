@@ -10,8 +10,8 @@ import pytest
 from enrichment import SECOND, Paths, complete, encode, make_context, make_maker, named
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.enrich.builders import BUILDERS
-from sysmonlx.enrich.process import Context
+from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import EVENT_BY_ID
 

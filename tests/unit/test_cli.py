@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from calls import Program
 
-from sysmonlx.cli import main
+from sysmonlx.cli import exit_status
 from sysmonlx.schema.versions import schema_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("words", [("-?",), ("-h",), ("-HELP",), ("-?", "config")])
 def test_help_goes_to_standard_error(program: Program, words: tuple[str, ...]) -> None:
     said = program(*words)
-    assert (said.status, said.out) == (0, main.BANNER)
+    assert (said.status, said.out) == (0, exit_status.BANNER)
     assert "Usage:" in said.err or "schema is version: 4.90" in said.err
 
 
@@ -42,12 +42,12 @@ def test_nothing_to_do_is_bad_parameters_with_usage(
 ) -> None:
     said = program(*words)
     assert (said.status, "Usage:\n" in said.err) == (87, True)
-    assert said.out == main.BANNER
+    assert said.out == exit_status.BANNER
 
 
 def test_banner_can_be_left_out(program: Program) -> None:
     assert program("-nologo", "-s").out == schema_text(None)
-    assert program("-s").out == main.BANNER + schema_text(None)
+    assert program("-s").out == exit_status.BANNER + schema_text(None)
 
 
 @pytest.mark.parametrize(

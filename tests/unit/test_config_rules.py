@@ -12,7 +12,8 @@ import pytest
 from configurations import EMPTY, document, elements, read, refusal, texts, value_of
 
 from sysmonlx.config.reader import read_policy
-from sysmonlx.policy import Compound, Filter, Policy, Settings
+from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.policy import Compound, Filter, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,7 +210,7 @@ def test_bytes_that_are_not_utf_8_match_the_bytes_of_an_event() -> None:
         "utf-8", "surrogateescape"
     ) == "na\0ve αβ".encode().replace(b"\0", b"\xff")
     assert "not well-formed XML" in warnings[0].text
-    assert Policy.from_json(policy.to_json()) == policy
+    assert policy_of(policy.to_json()) == policy
 
 
 def test_digests_are_those_of_the_bytes_that_were_read() -> None:
@@ -276,7 +277,7 @@ def test_real_configuration_loads(name: str, count: int) -> None:
     data = (ROOT / f"tests/data/configs/{name}.xml").read_bytes()
     policy, _ = read_policy(data, name)
     assert len(policy.ruleset.elements) == count
-    assert Policy.from_json(policy.to_json()) == policy
+    assert policy_of(policy.to_json()) == policy
 
 
 @pytest.mark.parametrize("name", ["default.xml", "everything.xml"])

@@ -13,7 +13,7 @@ import pytest
 from configurations import read
 from lxml import etree
 
-from sysmonlx.capture.process_hooks import PROCESS_HOOKS
+from sysmonlx.capture.hooks import PROCESS_HOOKS
 from sysmonlx.enrich.registry import ALL_HOOKS
 from sysmonlx.rules.clauses import Clause
 from sysmonlx.rules.compiler import compile_rules

@@ -11,10 +11,10 @@ from hypothesis import given
 from strategies import examples, randoms
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.enrich.builders import BUILDERS
-from sysmonlx.enrich.process import Context
+from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.registry import BUILDERS
+from sysmonlx.processes.identity import NO_GUID
 from sysmonlx.processes.launches import LIMIT
-from sysmonlx.processes.process import NO_GUID
 from sysmonlx.schema.events import EVENT_BY_ID
 
 BOOT_WALL_NS = 1_700_000_000 * SECOND

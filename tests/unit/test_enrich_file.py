@@ -9,7 +9,7 @@ import pytest
 from enrichment import SECOND, Paths, complete, encode, make_context, make_maker, named
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.processes.process import NO_GUID
+from sysmonlx.processes.identity import NO_GUID
 from sysmonlx.schema.events import PROGRAM_TYPES
 
 #: Builds an event of a record, and returns its fields by name.

@@ -9,8 +9,7 @@ import pytest
 from enrichment import complete, encode, make_maker, named
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.enrich.network import NETWORK_BUILDERS, address_text
-from sysmonlx.enrich.network_hooks import NETWORK_HOOKS
+from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS, address_text
 from sysmonlx.kernel_text import PlainTexts
 from sysmonlx.processes.process import Process, image_key
 

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from sysmonlx.config.child import EMPTY, read_data
 from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.config.stored_policy import policy_of as policy_from
 from sysmonlx.errors import CaptureError
 from sysmonlx.policy import FORM, Policy, Settings
-from sysmonlx.service import foreground
+from sysmonlx.service import configuration, foreground
+from sysmonlx.service.configuration import InForce, stored_policy
 from sysmonlx.service.daemon import Options
-from sysmonlx.service.foreground import InForce, stored_policy
 from sysmonlx.service.installed import Paths, command_line_bytes
 
 CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>
@@ -183,7 +184,7 @@ def test_mutated_policy_never_hinders_a_start(
     paths.config_file.unlink(missing_ok=True)
     paths.policy_file.write_bytes(data)
     found = stored_policy(paths)
-    assert Policy.from_json(found.policy.to_json()) == found.policy
+    assert policy_from(found.policy.to_json()) == found.policy
 
 
 # --- another version
@@ -200,7 +201,7 @@ def old_installation(paths: Paths) -> None:
 
 def test_policy_of_version_0_1_0_is_read(paths: Paths) -> None:
     old_installation(paths)
-    stored = foreground.stored_form(paths)
+    stored = configuration.stored_form(paths)
     assert stored is not None
     assert stored.form != FORM
     assert [each.tag for each in stored.ruleset.elements] == [
@@ -256,7 +257,7 @@ def test_policy_of_another_version_serves_while_its_file_is_refused(
     old_installation(paths)
     paths.config_file.write_bytes(b"<Sysmon")
     found = stored_policy(paths)
-    assert found.policy == foreground.stored_form(paths)
+    assert found.policy == configuration.stored_form(paths)
     assert found.refused
 
 

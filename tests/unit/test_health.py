@@ -11,10 +11,9 @@ import pytest
 from enrichment import make_context
 
 from sysmonlx.capture.counters import RecordCounts
-from sysmonlx.capture.floods import Doer
+from sysmonlx.capture.floods import Doer, Pair, Sampled
 from sysmonlx.capture.records import Layouts
 from sysmonlx.pipeline.account import Account
-from sysmonlx.pipeline.budget import Pair, Sampled
 from sysmonlx.service.health import Health
 
 SECOND = 1_000_000_000

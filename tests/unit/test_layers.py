@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may import whom: read from the source, so that a lazy import counts too."""
+"""Which package may import which: read from the source, so lazy imports count too."""
 
 from __future__ import annotations
 
@@ -12,116 +12,160 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "sysmonlx"
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = REPOSITORY / "sysmonlx"
 
-FACTS = """
-    catalogue errors hook hooks_file hooks_network hooks_process lines options
-    policyform ruleset
-"""
-PURE = """
-    account arguments automaton books btf budget builders carriers clauses
-    conditions config decode enrich enrich_file enrich_network escape eventlines
-    eventpage eventtext filtering helptext hooks kernelbits kernelfields kernelrules
-    launches lint listing literals losses manual offline optionreader optionvalues
-    plaindecision process processes pysource remarks render rules schema sieve
-    templates terminal texts trace traceline validation verdicts xmltext xsd
-"""
-SYSTEM = """
-    apart aside bpfobject capabilities commandlines confined filecall fileidentity
-    hashes hashjobs hashlanes hashreading hashshare holders inode kept libbpf lock
-    memory metrics prepared preparedobject procfs programopener refusal resolve
-    ringbuffer rootfiles service services sinks spool state streams syslog users
-    watched
-"""
-WIRING = """
-    __init__ __main__ capture census cli commands compilation control counters
-    daemon floods foreground guard health installation instance keeper kernel
-    kernelfilter kernelform output pipeline reading reload secondtry situation
-    statistics updates
-"""
-LAYERS = {
-    name: number
-    for number, names in enumerate((FACTS, PURE, SYSTEM, WIRING))
-    for name in names.split()
+#: What each package may import, from the ground floor up. A name without a dot is a
+#: package or a file of the top level; one with a dot is that module alone.
+MAY_IMPORT = {
+    "errors": "",
+    "kernel_text": "",
+    "policy": "",
+    "event": "",
+    "schema": "policy",
+    "host": "errors",
+    "bpf": "errors host.private_files host.capabilities",
+    "hashing": "errors host",
+    "rules": "schema policy",
+    "config": "schema policy errors host.child_process host.capabilities",
+    "output": "schema policy event errors host.root_files host.file_calls",
+    "capture": "bpf rules policy errors host.file_identity",
+    "viewer": "schema output.escape",
+    "processes": "capture.records schema event kernel_text",
+    "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
+    "pipeline": "enrich processes rules output capture hashing schema policy event"
+    " errors kernel_text host.file_identity",
+    "service": "pipeline enrich processes capture output config hashing rules bpf host"
+    " schema event policy kernel_text errors",
+    "cli": "service viewer pipeline output config rules host schema policy errors",
 }
-#: The system knows facts, but not what is made of them; wiring knows all.
-MAY_IMPORT = {0: {0}, 1: {0, 1}, 2: {0, 2}, 3: {0, 1, 2, 3}}
 
-OUTSIDE_WORLD = {
+#: Packages in which nothing but these modules knows the world outside of the program.
+OUTSIDE = {
+    "errors": "",
+    "kernel_text": "",
+    "policy": "",
+    "event": "",
+    "schema": "versions __main__",
+    "rules": "",
+    "config": "child confinement",
+    "output": "record_ids sinks",
+    "capture": "sensor kernel_facts counters",
+    "viewer": "",
+    "processes": "",
+    "enrich": "",
+    "pipeline": "",
+}
+WORLD = {
     *("ctypes", "fcntl", "mmap", "os", "pathlib", "pwd", "resource", "select"),
     *("shutil", "signal", "socket", "subprocess", "threading"),
 }
-#: `btf` lays records out; `schema` writes the generated files when run as a program.
-ALLOWED_OUTSIDE = {"btf": {"ctypes"}, "schema": {"pathlib"}}
-ALLOWED_OPEN: set[str] = set()
 
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
-INNER = [name for name in MODULES if LAYERS.get(name, 3) < 2]
+#: What the daemon never loads: large libraries, and what only people need.
+NOT_IN_THE_DAEMON = {
+    *("lxml", "xmlschema", "xml", "ssl", "hashlib", "yaml", "sigma", "pyarrow"),
+    *("duckdb", "logging", "datetime", "decimal", "unittest", "argparse"),
+    *("sysmonlx.config.reader", "sysmonlx.schema.versions"),
+    *("sysmonlx.cli", "sysmonlx.viewer"),
+}
 
 
-@functools.cache
-def source(module: str) -> str:
-    return (PACKAGE / f"{module}.py").read_text()
+def _name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {
+    _name_of(path): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name not in ("__init__.py", "__main__.py") or path.parent != PACKAGE
+}
+CODE = {name: path for name, path in MODULES.items() if "__init__" not in name}
+
+
+def package_of(module: str) -> str:
+    return module.partition(".")[0]
 
 
 @functools.cache
 def tree(module: str) -> ast.Module:
-    return ast.parse(source(module))
-
-
-def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield all statements below a node; there are none within an expression."""
-    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
-        for inner in getattr(node, part, ()):
-            yield inner
-            yield from statements(inner)
+    return ast.parse(MODULES[module].read_text())
 
 
 @functools.cache
-def imports(module: str) -> frozenset[str]:
-    """Return the full names of all modules that `module` imports anywhere."""
-    return frozenset(_imports(module))
+def imported(module: str) -> frozenset[str]:
+    """Return the full names that `module` imports anywhere, of modules and others."""
+    return frozenset(_imported(module))
 
 
-def _imports(module: str) -> Iterator[str]:
-    for node in statements(tree(module)):
+def _imported(module: str) -> Iterator[str]:
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} has a relative import"
-            name = node.module or ""
-            yield name
-            yield from (f"{name}.{each.name}" for each in node.names)
+            yield node.module or ""
+            yield from (f"{node.module}.{each.name}" for each in node.names)
 
 
-def ours(module: str) -> set[str]:
-    """Return the modules of this package that `module` imports."""
-    names = {name.removeprefix("sysmonlx.") for name in imports(module)}
-    return names & set(MODULES)
+@functools.cache
+def arrows(module: str) -> frozenset[str]:
+    """Return the modules of ours that `module` imports."""
+    names = {name.removeprefix("sysmonlx.") for name in imported(module)}
+    return frozenset(names & CODE.keys())
 
 
-def test_every_module_has_its_layer() -> None:
-    assert set(MODULES) == LAYERS.keys()
+def test_every_package_has_its_floor() -> None:
+    assert {package_of(name) for name in CODE} == MAY_IMPORT.keys()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_go_one_way_only(module: str) -> None:
-    allowed = MAY_IMPORT[LAYERS[module]]
-    assert {each for each in ours(module) if LAYERS[each] not in allowed} == set()
+def test_floors_go_up() -> None:
+    below: set[str] = set()
+    for package, allowed in MAY_IMPORT.items():
+        assert {package_of(each) for each in allowed.split()} <= below, package
+        below.add(package)
 
 
-@pytest.mark.parametrize("module", INNER)
-def test_facts_and_pure_modules_know_no_outside_world(module: str) -> None:
-    outside = {name.partition(".")[0] for name in imports(module)} & OUTSIDE_WORLD
-    assert outside - ALLOWED_OUTSIDE.get(module, set()) == set()
-    assert opens(module) == [] or module in ALLOWED_OPEN
+@pytest.mark.parametrize("module", CODE)
+def test_imports_go_down_only(module: str) -> None:
+    allowed = MAY_IMPORT[package_of(module)].split()
+    wrong = {
+        each
+        for each in arrows(module)
+        if package_of(each) not in (package_of(module), *allowed)
+        and each not in allowed
+    }
+    assert wrong == set()
 
 
-def opens(module: str) -> list[int]:
-    """Return the lines in which `module` calls open()."""
-    if "open" not in source(module):
-        return []
-    return [
+def test_what_may_be_imported_is_imported() -> None:
+    """A permission that nobody uses any more is taken back."""
+    for package, allowed in MAY_IMPORT.items():
+        used = {
+            each
+            for name in CODE
+            if package_of(name) == package
+            for each in arrows(name)
+        }
+        used |= {package_of(each) for each in used}
+        assert set(allowed.split()) <= used, package
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    left = {name: set(arrows(name)) for name in CODE}
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}
+
+
+@pytest.mark.parametrize("module", CODE)
+def test_only_some_modules_know_the_world_outside(module: str) -> None:
+    package, _, rest = module.partition(".")
+    may = OUTSIDE.get(package)
+    if may is None or rest.partition(".")[0] in may.split():
+        return
+    assert {name.partition(".")[0] for name in imported(module)} & WORLD == set()
+    assert not [
         node.lineno
         for node in ast.walk(tree(module))
         if isinstance(node, ast.Call)
@@ -131,32 +175,32 @@ def opens(module: str) -> list[int]:
 
 
 def test_only_configuration_needs_an_xml_library() -> None:
+    libraries = ("lxml", "xmlschema")
     users = {
         module
-        for module in MODULES
-        for name in imports(module)
-        if name.partition(".")[0] in ("lxml", "xmlschema")
+        for module in CODE
+        for name in imported(module)
+        if name.partition(".")[0] in libraries
     }
-    assert users <= {"config", "schema", "validation"}
+    assert users == {"config.xsd_check"}
 
 
-def test_daemon_loads_no_xml_library_and_no_configuration_reader() -> None:
+def test_packages_hold_no_code_of_their_own() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        if path.parent != PACKAGE:
+            (only,) = ast.parse(path.read_text()).body
+            assert isinstance(only, ast.Expr), path
+
+
+def test_daemon_loads_nothing_that_only_people_need() -> None:
     code = "import sys, sysmonlx.service.daemon; print(*sys.modules)"
     output = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=PACKAGE.parent,
+        cwd=REPOSITORY,
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     ).stdout
     loaded = set(output.split())
     assert "sysmonlx.pipeline.flow" in loaded
-    unwanted = {
-        "lxml",
-        "xmlschema",
-        "xml",
-        "sysmonlx.config.reader",
-        "sysmonlx.schema.versions",
-    }
-    assert loaded & unwanted == set()
-    assert loaded & {"logging", "datetime", "decimal", "unittest"} == set()
+    assert loaded & NOT_IN_THE_DAEMON == set()

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from strategies import examples
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.output.render import Event, Renderer
+from sysmonlx.event import Event
+from sysmonlx.output.render import Renderer
 from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules

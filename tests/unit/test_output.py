@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from sysmonlx.event import Event
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.lines import Lines
-from sysmonlx.output.render import Event, Renderer
+from sysmonlx.output.record_ids import RecordIds
+from sysmonlx.output.render import Renderer
 from sysmonlx.policy import Settings
 from sysmonlx.schema.events import ERROR
-from sysmonlx.service.installed import RecordIds
 
 
 def event(text: str) -> Event:

@@ -11,10 +11,10 @@ from enrichment import SECOND, Paths, encode, make_context, named
 from sysmonlx.capture.records import Layouts
 from sysmonlx.host.file_identity import FileId
 from sysmonlx.output.dispatch import Output
+from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.pipeline.flow import Held, Pipeline
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules
-from sysmonlx.service.installed import RecordIds
 
 HASHES, HASHES_SHOWN = 17, 2
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysmonlx.config.stored_policy import CHECKS
+from sysmonlx.config.stored_policy import CHECKS, policy_of
 from sysmonlx.enrich.registry import hooks_for
 from sysmonlx.policy import Compound, Element, Filter, Policy, Ruleset, Settings
 from sysmonlx.rules.compiler import compile_rules
@@ -66,7 +66,7 @@ def can_run(policy: Policy) -> None:
         if event.tag:
             rules.match(number, ["-"] * len(event.fields))
             rules.reads(number)
-    assert Policy.from_json(policy.to_json()) == policy
+    assert policy_of(policy.to_json()) == policy
     policy.digest_text()
     for setting in SETTINGS:
         value = getattr(policy.settings, setting.attribute)
@@ -107,7 +107,7 @@ def set_to(value: Any) -> Callable[[Any, Any], None]:
 def runs_or_is_refused(text: str) -> bool:
     """Tell whether a text is a policy; one that is can be run."""
     try:
-        policy = Policy.from_json(text)
+        policy = policy_of(text)
     except ValueError:
         return False
     can_run(policy)
@@ -115,7 +115,7 @@ def runs_or_is_refused(text: str) -> bool:
 
 
 def test_good_policy_is_read_and_runs() -> None:
-    assert Policy.from_json(GOOD.to_json()) == GOOD
+    assert policy_of(GOOD.to_json()) == GOOD
     can_run(GOOD)
 
 
@@ -156,7 +156,7 @@ def test_damaged_bytes_are_refused_or_run(seed: int) -> None:
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 100_000, "9" * 100_000])
 def test_deep_or_huge_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Policy.from_json(text)
+        policy_of(text)
 
 
 # --- settings
@@ -195,7 +195,7 @@ def test_setting_that_no_configuration_could_give_is_refused(
     name: str, value: Any
 ) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Policy.from_json(with_setting(name, value))
+        policy_of(with_setting(name, value))
 
 
 def test_each_setting_has_a_check() -> None:
@@ -207,20 +207,20 @@ def test_limits_of_each_setting_are_those_of_the_configuration() -> None:
         if setting.kind not in ("size", "number"):
             continue
         for value in (setting.low, setting.high):
-            policy = Policy.from_json(with_setting(setting.attribute, value))
+            policy = policy_of(with_setting(setting.attribute, value))
             assert getattr(policy.settings, setting.attribute) == value
         for value in (setting.low - 1, setting.high + 1):
             assert not runs_or_is_refused(with_setting(setting.attribute, value))
 
 
 def test_setting_of_another_version_is_left_out() -> None:
-    assert Policy.from_json(with_setting("telepathy", [1, {}])) == GOOD
+    assert policy_of(with_setting("telepathy", [1, {}])) == GOOD
 
 
 def test_setting_that_is_missing_has_its_default() -> None:
     plain = copy.deepcopy(PLAIN)
     plain["settings"] = {}
-    assert Policy.from_json(json.dumps(plain)).settings == Settings()
+    assert policy_of(json.dumps(plain)).settings == Settings()
 
 
 # --- rules
@@ -254,4 +254,4 @@ def test_rule_that_is_not_understood_refuses_all(
     path: tuple[Any, ...], value: Any
 ) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Policy.from_json(with_value(path, set_to(value)))
+        policy_of(with_value(path, set_to(value)))

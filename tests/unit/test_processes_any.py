@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from recordtable import INIT, NO_UID, SECOND, Table, record
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.processes.process import Identity, Process
+from sysmonlx.processes.identity import Identity
+from sysmonlx.processes.process import Process
 
 
 class Step(NamedTuple):

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.config.child import (
-    EMPTY,
-    is_changed,
-    read_data,
-    read_file,
-    read_installed,
-    read_options,
-)
+from sysmonlx.config.child import EMPTY, read_data, read_file, read_options
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.policy import Policy
+from sysmonlx.service.configuration import is_changed, read_installed
 from sysmonlx.service.installed import Paths, command_line_bytes
 
 CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>

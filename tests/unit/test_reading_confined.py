@@ -24,6 +24,7 @@ from sysmonlx.config.child import LIMIT_BYTES, read_data, read_file
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import capabilities, child_process
+from sysmonlx.service import configuration
 from sysmonlx.service.installed import Paths
 
 CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>
@@ -134,6 +135,7 @@ def test_where_the_user_cannot_be_given_up_all_else_is() -> None:
 import sys
 sys.path[:0] = sys.argv[1:]
 from sysmonlx.config import child as reading
+from sysmonlx.service import configuration
 from sysmonlx.host import capabilities
 from sysmonlx.config.command_line import CommandLineOptions
 import json, pytest
@@ -215,7 +217,7 @@ def test_installed_file_whose_reader_dies_is_refused_not_fatal(
     paths.create_private()
     paths.write(paths.config_file, CONFIG)
     monkeypatch.setattr(reading, "_read", lambda *_: os._exit(1))
-    found = reading.read_installed(paths)
+    found = configuration.read_installed(paths)
     assert found.policy is None
     assert found.text.startswith(f"Error: {paths.config_file}: the process that reads")
 

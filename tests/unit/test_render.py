@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from lxml import etree
 from strategies import examples, randoms
 
+from sysmonlx.event import Shape
 from sysmonlx.kernel_text import is_plain, is_plain_text
-from sysmonlx.output.lines import LEAST_LIMIT_BYTES
 from sysmonlx.output.render import Renderer
+from sysmonlx.policy import LEAST_LIMIT_BYTES
 from sysmonlx.processes.launches import own_of_process, own_of_sibling
-from sysmonlx.processes.process import Shape
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, EventType, FieldType
 
 WALL_NS = 1767607205_204811123

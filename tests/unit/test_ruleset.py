@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.policy import Compound, Element, Filter, Policy, Ruleset, Settings
 
 POLICY = Policy(
@@ -31,7 +32,7 @@ POLICY = Policy(
 
 @pytest.mark.parametrize("policy", [Policy(), POLICY])
 def test_json_reads_back_unchanged(policy: Policy) -> None:
-    assert Policy.from_json(policy.to_json()) == policy
+    assert policy_of(policy.to_json()) == policy
 
 
 def test_json_is_ascii_whatever_the_rules_hold() -> None:
@@ -41,4 +42,4 @@ def test_json_is_ascii_whatever_the_rules_hold() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"ruleset":{}}'])
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        Policy.from_json(text)
+        policy_of(text)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.errors import InstallError
+from sysmonlx.host.private_files import write_private
 from sysmonlx.service import systemd
-from sysmonlx.service.installed import Paths, write_private
+from sysmonlx.service.installed import Paths
 
 #: As version 0.1.0 wrote it: five starts in 90 s, and no watchdog.
 OLD_UNIT = Path(__file__).parents[1] / "data" / "version-0.1.0" / systemd.UNIT

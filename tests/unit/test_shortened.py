@@ -13,10 +13,9 @@ from lxml import etree
 from strategies import examples
 
 from sysmonlx.output.escape import json_text, printed_within, shortened, xml_text
-from sysmonlx.output.lines import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
 from sysmonlx.output.render import Renderer
 from sysmonlx.output.templates import template_of
-from sysmonlx.policy import Settings
+from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES, Settings
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, EventType, FieldType
 from sysmonlx.viewer.read import EventLine, read_events
 

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.output.sinks.kinds import FileSink, Sink, StdoutSink, SyslogSink
+from sysmonlx.output.sinks.base import Sink
+from sysmonlx.output.sinks.file import FileSink
+from sysmonlx.output.sinks.stdout import StdoutSink
+from sysmonlx.output.sinks.syslog import SyslogSink
 from sysmonlx.service.metrics import MetricsFile
 
 WALL_S = 1767607205
@@ -169,7 +172,7 @@ def test_absent_log_is_tried_more_seldom_while_nothing_new_waits(
         tries.append(now[0])
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr("sysmonlx.output.sinks.kinds.log_socket", absent)
+    monkeypatch.setattr("sysmonlx.output.sinks.base.log_socket", absent)
 
     def tries_within(seconds: int) -> int:
         tries.clear()

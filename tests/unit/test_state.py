@@ -13,17 +13,13 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.errors import InstallError
-from sysmonlx.processes.process import Identity
+from sysmonlx.host import machine, private_files
+from sysmonlx.host.machine import boot_offset, machine_id
+from sysmonlx.host.private_files import read_file, write_private
+from sysmonlx.output.record_ids import RecordIds
+from sysmonlx.processes.identity import Identity
 from sysmonlx.service import installed
-from sysmonlx.service.installed import (
-    Paths,
-    RecordIds,
-    boot_offset,
-    load_command_line,
-    machine_id,
-    read_file,
-    write_private,
-)
+from sysmonlx.service.installed import Paths, load_command_line
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: changes owners")
 
@@ -35,7 +31,7 @@ def mode(path: Path) -> int:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     path = tmp_path / "state"
-    installed.private_directory(path)
+    private_files.private_directory(path)
     return path
 
 
@@ -77,7 +73,7 @@ def test_directory_open_to_others_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "open"
     path.mkdir()
     path.chmod(0o755)
-    installed.private_directory(path)
+    private_files.private_directory(path)
     assert mode(path) == 0o700
 
 
@@ -85,7 +81,7 @@ def test_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     with pytest.raises(InstallError, match=r"Cannot create .*: Not a directory"):
-        installed.private_directory(tmp_path / "link")
+        private_files.private_directory(tmp_path / "link")
 
 
 @NEEDS_ROOT
@@ -98,7 +94,7 @@ def test_link_of_another_user_on_the_way_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InstallError, match="theirs belongs to the user 12345"):
             write_private(path / "file", b"x")
         with pytest.raises(InstallError, match="theirs belongs to the user 12345"):
-            installed.private_directory(path / "new")
+            private_files.private_directory(path / "new")
     assert "not to root" in RecordIds(tmp_path / "theirs/link/id").warning
     assert os.listdir(tmp_path / "victim") == []
 
@@ -109,7 +105,7 @@ def test_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     path.mkdir()
     os.chown(path, 12345, 12345)
     with pytest.raises(InstallError, match="theirs belongs to the user 12345"):
-        installed.private_directory(path)
+        private_files.private_directory(path)
 
 
 def test_written_file_is_whole_and_private(home: Path) -> None:
@@ -218,8 +214,8 @@ def test_what_a_killed_writer_left_is_removed(home: Path, at: str) -> None:
     killed_while_writing(path, at)
     left = set(home.iterdir()) - {path, others}
     assert left
-    assert installed.remove_unfinished(home, unchanged_s=60.0) == []
-    assert set(installed.remove_unfinished(home)) == left
+    assert private_files.remove_unfinished(home, unchanged_s=60.0) == []
+    assert set(private_files.remove_unfinished(home)) == left
     assert set(home.iterdir()) == {path, others}
     assert path.read_bytes() == (b"new" if at == "unlink" else b"old")
 
@@ -228,9 +224,9 @@ def test_unfinished_files_of_a_directory_that_others_write_to_stay(home: Path) -
     left = home / f".config.xml.{'0' * 16}"
     left.touch()
     home.chmod(0o777)
-    assert installed.remove_unfinished(home) == []
+    assert private_files.remove_unfinished(home) == []
     assert left.exists()
-    assert installed.remove_unfinished(home / "absent") == []
+    assert private_files.remove_unfinished(home / "absent") == []
 
 
 def test_first_record_id_is_0_and_each_is_the_next(home: Path) -> None:
@@ -322,13 +318,13 @@ def test_reader_uses_the_fixed_offset_and_fixes_none(home: Path) -> None:
 @pytest.mark.parametrize("text", ["", "boot-1", "boot-1 x", "boot-1 1 2", "\0\xff"])
 def test_damaged_boot_offset_is_measured_again(home: Path, text: str) -> None:
     (home / "boot_offset").write_text(text)
-    assert abs(boot_offset(home, "boot-1") - installed.measure_boot_offset()) < 10**9
+    assert abs(boot_offset(home, "boot-1") - machine.measure_boot_offset()) < 10**9
 
 
 @pytest.mark.parametrize("offset", [10**30, -(10**30), 1 << 62])
 def test_boot_offset_of_no_clock_is_measured_again(home: Path, offset: int) -> None:
     (home / "boot_offset").write_text(f"boot-1 {offset}\n")
-    assert abs(boot_offset(home, "boot-1") - installed.measure_boot_offset()) < 10**9
+    assert abs(boot_offset(home, "boot-1") - machine.measure_boot_offset()) < 10**9
 
 
 @pytest.mark.parametrize("offset", [(1 << 62) - 1, 1 - (1 << 62), 0])
@@ -343,7 +339,7 @@ def test_boot_offset_that_cannot_be_stored_is_told_and_used(home: Path) -> None:
     (home / "boot_offset").mkdir()
     told: list[str] = []
     offset = boot_offset(home, "boot-1", tell=told.append)
-    assert abs(offset - installed.measure_boot_offset()) < 10**9
+    assert abs(offset - machine.measure_boot_offset()) < 10**9
     (text,) = told
     assert "boot_offset" in text
     assert "ProcessGuid" in text
@@ -381,7 +377,7 @@ def test_what_is_no_file_of_ours_counts_as_absent(home: Path, what: str) -> None
         read_file(home / "other")
     assert load_command_line(home / "command_line") == ()
     assert machine_id(home / "machine-id") == 0
-    measured = installed.measure_boot_offset()
+    measured = machine.measure_boot_offset()
     assert abs(boot_offset(home, "boot-1", store=False) - measured) < 10**9
 
 

@@ -25,7 +25,7 @@ from sysmonlx.bpf.libbpf import (
 )
 from sysmonlx.bpf.object import create_zero
 from sysmonlx.capture.sensor import Capture
-from sysmonlx.enrich.network_hooks import NETWORK_HOOKS
+from sysmonlx.enrich.network import NETWORK_HOOKS
 from sysmonlx.errors import LibbpfError
 
 pytestmark = pytest.mark.kernel

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""What builders ask of the rest: the clock, names, other processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from sysmonlx.kernel_text import PlainTexts
+from sysmonlx.policy import Settings
+from sysmonlx.processes.process import Process
+from sysmonlx.processes.table import ProcessTable
+
+_MILLISECOND = tuple(f".{ms:03d}" for ms in range(1000))
+
+_MS = 1_000_000
+
+_CACHE_LIMIT = 4096
+
+#: Events come from now; times of files, of which events may have many, from anywhen.
+_DATES_LIMIT = 256
+
+
+class Names(Protocol):
+    """What enrichment asks of `users.Users`."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Name by uid, always the same object; one not asked for yet is looked up."""
+
+    def renew(self) -> None:
+        """Forget what may have changed."""
+
+    def logon_second(self, uid: int, tty_index: int, *, is_pts: bool) -> int:
+        """Return when `uid` logged in on that terminal, seconds since the epoch."""
+        ...
+
+
+class Ports(Protocol):
+    """What enrichment asks of `services.Services`."""
+
+    def port_name(self, port: int, protocol: str) -> str:
+        """Return the service's name, "-" when there is none."""
+        ...
+
+    def renew(self) -> None:
+        """Forget what may have changed."""
+
+
+class Context:
+    """What builders ask: the clock, names, other processes.
+
+    `offset_ns` is the wall clock minus the boot clock, renewed by `set_clock`.
+    `paths` resolves what only the file system knows; None where nothing does.
+    """
+
+    def __init__(
+        self,
+        processes: ProcessTable,
+        users: Names,
+        ports: Ports,
+        settings: Settings,
+        offset_ns: int,
+        paths: Any = None,
+    ) -> None:
+        self.processes = processes
+        self.users = users
+        self.ports = ports
+        self.settings = settings
+        self.paths = paths
+        self.is_plain_name = PlainTexts()
+        self.host_names: Mapping[str, str] = {}
+        """Names of hosts, by address, as learnt from DNS answers; none are read yet."""
+        self._dates: dict[int, str] = {}
+        #: Of the last millisecond that was asked for: its limits, and its text.
+        self._begin_ns = self._end_ns = self._wall_begin_ns = self._wall_end_ns = 0
+        self._time = self._wall = ""
+        self.set_clock(offset_ns)
+        self._logons: dict[tuple[int, int, int], str] = {}
+        flags = processes.flags
+        self.has_pts = flags["TTY_IS_PTS"]
+        self.cwd_truncated = flags["CWD_TRUNCATED"]
+        self.path_truncated = flags["PATH_TRUNCATED"]
+        self.path_given = flags["PATH_GIVEN"]
+        self.path_unreadable = flags["PATH_UNREADABLE"]
+        self.path_shortened = flags["PATH_SHORTENED"]
+        self.path_to_resolve = self.path_given | self.path_unreadable
+        self.file_is_new = flags["FILE_IS_NEW"]
+
+    def set_clock(self, offset_ns: int) -> None:
+        """Take a new distance of wall clock and boot clock, in nanoseconds."""
+        self._offset_ns = offset_ns
+        self._begin_ns = self._end_ns = 0
+
+    def renew(self) -> None:
+        """Forget what may have changed outside; call it every second or so."""
+        self.users.renew()
+        self.ports.renew()
+        self.processes.launches.clear()
+
+    def utc(self, boot_ns: int) -> str:
+        """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
+        if not self._begin_ns <= boot_ns < self._end_ns:
+            time_ms = (boot_ns + self._offset_ns) // _MS
+            self._begin_ns = time_ms * _MS - self._offset_ns
+            self._end_ns = self._begin_ns + _MS
+            self._time = self._text_of(time_ms)
+        return self._time
+
+    def utc_of_wall(self, wall_ns: int) -> str:
+        """Return "YYYY-MM-DD HH:MM:SS.mmm" of nanoseconds since the epoch."""
+        if not self._wall_begin_ns <= wall_ns < self._wall_end_ns:
+            time_ms = wall_ns // _MS
+            self._wall_begin_ns = time_ms * _MS
+            self._wall_end_ns = self._wall_begin_ns + _MS
+            self._wall = self._text_of(time_ms)
+        return self._wall
+
+    def _text_of(self, time_ms: int) -> str:
+        second, ms = divmod(time_ms, 1000)
+        date = self._dates.get(second)
+        if date is None:
+            if len(self._dates) >= _DATES_LIMIT:
+                self._dates.clear()
+            date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
+            self._dates[second] = date
+        return date + _MILLISECOND[ms]
+
+    def user(self, uid: int) -> str:
+        """Return the name of a user, "-" when there is none."""
+        return self.users.names[uid]
+
+    def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
+        """Return another process, None when the table does not have it."""
+        return self.processes.find(tgid, start_boot_ns, exec_id)
+
+    def logon_guid(self, uid: int, tty_index: int, is_pts: bool) -> str:
+        """Return the LogonGuid of a user on a terminal."""
+        second = 0
+        if is_pts:
+            second = self.users.logon_second(uid, tty_index, is_pts=True)
+        key = (uid, tty_index, second)
+        guid = self._logons.get(key)
+        if guid is None:
+            if len(self._logons) >= _CACHE_LIMIT:
+                self._logons.clear()
+            guid = self.processes.identity.logon_guid(second, tty_index, uid)
+            self._logons[key] = guid
+        return guid

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""The configuration that is installed: is it another, and what does it say now?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sysmonlx.config.child import EMPTY, Reading, read_data, unopened
+from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.errors import (
+    InstallError,
+    SysmonlxError,
+    UsageError,
+    in_words,
+)
+from sysmonlx.host.private_files import read_file
+from sysmonlx.host.private_files import read_file as read_private_file
+from sysmonlx.policy import FORM, Policy
+from sysmonlx.service.installed import Paths, load_command_line
+
+
+def read_installed(paths: Paths) -> Reading:
+    """Read what is installed, with the switches that it was installed with."""
+    from sysmonlx.config.command_line import (  # not for a stored policy
+        Action,
+        CommandLine,
+        parse,
+    )
+
+    try:
+        line = parse(load_command_line(paths.command_line_file)[1:])
+    except UsageError:
+        line = CommandLine(Action.CONFIGURE)
+    path = paths.config_file
+    try:
+        data = read_private_file(path)
+    except OSError as error:
+        return unopened(path, error)
+    try:
+        has_lax = line.has("Lax")
+        return read_data(data, os.fspath(path), line.config_options, lax=has_lax)
+    except SysmonlxError as error:
+        return Reading(None, f"Error: {error}\n")
+
+
+def is_changed(path: Path, policy: Policy) -> bool:
+    """Tell whether the stored file is another than the policy was made from.
+
+    A file that is gone changes nothing.
+    """
+    try:
+        found = read_private_file(path)
+    except OSError:
+        return False
+    import hashlib  # 3.7 MB of libcrypto, which the daemon may not need
+
+    digest = hashlib.sha256(found).hexdigest()
+    known = dict(policy.digests).get("SHA256")
+    return digest != known if known else found != EMPTY
+
+
+#: What stands around the findings in the text of a reading.
+_NO_FINDINGS = ("Loading ", "Sysmon schema version", "Configuration file validated")
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A policy to run, and why it is not that of the installed file; "" when it is.
+
+    `warnings` are those of a file that was read anew, in one line.
+    """
+
+    policy: Policy
+    refused: str = ""
+    warnings: str = field(default="", compare=False)
+
+
+def stored_policy(paths: Paths) -> InForce:
+    """Return the policy to run; read anew when file or program are others than before.
+
+    A file that cannot be used leaves the configuration before it in force; without
+    one the built-in rules are.
+    """
+    stored = stored_form(paths)
+    is_same = stored is not None and not is_changed(paths.config_file, stored)
+    if stored is not None and is_same and stored.form == FORM:
+        return InForce(stored)
+    policy, text = _read_anew(paths)
+    if policy is not None:
+        if stored is not None and is_same:  # of another version; names are as given
+            policy = replace(policy, source=stored.source, digests=stored.digests)
+        with contextlib.suppress(InstallError):  # it is read again at the next start
+            paths.write(paths.policy_file, policy.to_json().encode())
+        if text:
+            print(text, file=sys.stderr)
+        return InForce(policy, warnings=text)
+    what = "configuration before this one is" if stored else "built-in rules are"
+    text = f"{text}; the {what} in force"
+    print(text, file=sys.stderr)
+    return InForce(stored or Policy(), text)
+
+
+def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
+    try:
+        reading = read_installed(paths)
+    except Exception as error:  # no process, no memory, a reader that died
+        return None, f"Cannot read {paths.config_file}: {in_words(error)}"
+    lines = (line.strip() for line in reading.text.split("\n"))
+    findings = [line for line in lines if line and not line.startswith(_NO_FINDINGS)]
+    return reading.policy, "; ".join(findings)
+
+
+def stored_form(paths: Paths) -> Policy | None:
+    """Return the configuration as it was last read, None where none is stored."""
+    try:
+        return policy_of(read_file(paths.policy_file).decode())
+    except (OSError, ValueError):
+        return None
