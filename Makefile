@@ -112,13 +112,13 @@ run: deps bpf ## watch this machine live, with a built-in configuration
 
 .PHONY: test
 test: deps-test bpf bpf-test ## run all tests but those of other kernels
-	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/unit tests/golden tests/fuzz tests/kernel
+	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/unit tests/object tests/golden tests/fuzz tests/kernel
 
 # Two processes; what they compile is kept below build, whatever the environment says.
 .PHONY: test-unit
 test-unit: deps-test bpf ## run the tests that need no root
 	$(Q)PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/build/pycache' \
-	$(PYTHON) -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS) tests/unit tests/golden
+	$(PYTHON) -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS) tests/unit tests/object tests/golden
 
 .PHONY: test-kernel
 test-kernel: deps-test bpf bpf-test ## run the tests on the running kernel

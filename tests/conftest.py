@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from calls import Program
 from hypothesis import settings
-from strategies import examples
+from support.calls import Program
+from support.strategies import examples
 
 settings.register_profile("sysmonlx", examples(100))
 settings.load_profile("sysmonlx")

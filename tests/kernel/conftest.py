@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel.installed import Installation, removed_afterwards
-from kernel.running import EVERYTHING, Daemon
+from support.installed import Installation, removed_afterwards
+from support.running import EVERYTHING, Daemon
 
 from sysmonlx.capture.sensor import OBJECT
 

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
-from kernel.accounts import Stats, adds_up, steady
-from kernel.installed import Installation, removed_afterwards
-from kernel.running import wait_until
-from kernel.storms import Weather, check, counted_losses, emitted
 from soak.log import Log
+from support.accounts import Stats, adds_up, steady
+from support.installed import Installation, removed_afterwards
+from support.running import wait_until
+from support.storms import Weather, check, counted_losses, emitted
 
 from sysmonlx.capture.kernel_facts import cgroup2_mount
 from sysmonlx.errors import CaptureError

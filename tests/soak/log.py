@@ -9,9 +9,9 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from kernel.installed import Installation
-from kernel.running import Event, wait_until
-from kernel.storms import told_losses
+from support.installed import Installation
+from support.running import Event, wait_until
+from support.storms import told_losses
 
 
 class Log:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from recordtable import INIT, SECOND, Table
+from support.recordtable import INIT, SECOND, Table
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kernel.installed import Installation, daemons_below, removed_afterwards
-from kernel.running import DEADLINE_S, REPOSITORY, Event, wait_until
+from support.installed import Installation, daemons_below, removed_afterwards
+from support.running import DEADLINE_S, REPOSITORY, Event, wait_until
 
 OLD_COMMIT = "8560e83eaaf3278ee2ffc00ee7685a57f89d5817"
 OLD_STATE = REPOSITORY / "tests" / "data" / "version-0.1.0"

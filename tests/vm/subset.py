@@ -13,8 +13,8 @@ import pytest
 CHOSEN = {
     "tests/vm/test_programs.py": ("test_",),
     "tests/vm/test_rules_in_kernel.py": ("test_",),
-    "tests/kernel/test_second_start.py": ("test_second_start_",),
-    "tests/kernel/test_process_events.py": (
+    "tests/kernel/service/test_second_start.py": ("test_second_start_",),
+    "tests/kernel/events/process/test_process_events.py": (
         "test_program_is_reported_as_proc_says[posix_spawn]",
         "test_program_is_reported_as_proc_says[exec_from_thread]",
         "test_paths_lead_to_the_root_of_the_mount_namespace[bind_mounted_file",
@@ -22,12 +22,14 @@ CHOSEN = {
         "test_parent_is_who_forked_though_it_has_ended",
         "test_parent_is_the_program_that_forked",
     ),
-    "tests/kernel/test_process_fields.py": ("test_terminal_is_in_the_logon_guid",),
-    "tests/kernel/test_process_identity.py": (
+    "tests/kernel/events/process/test_process_fields.py": (
+        "test_terminal_is_in_the_logon_guid",
+    ),
+    "tests/kernel/events/process/test_process_identity.py": (
         "test_parent_older_than_the_daemon_is_known",
         "test_guid_is_the_same_whichever_way_it_is_learnt",
     ),
-    "tests/kernel/test_file_events.py": (
+    "tests/kernel/events/file/test_file_events.py": (
         "test_creation[/tmp-create-",
         "test_creation[/tmp-create_deep",
         "test_creation[/tmp-create_by_openat2",
@@ -39,14 +41,14 @@ CHOSEN = {
         "test_a_path_rewritten_by_another_thread_is_not_believed[/tmp",
         "test_a_block_device_is_raw_access[/tmp",
     ),
-    "tests/kernel/test_access_events.py": (
+    "tests/kernel/events/access/test_access_events.py": (
         "test_access[attach-",
         "test_access[copy_from-",
         "test_access[take_descriptor-",
         "test_access[read_memory-",
     ),
-    "tests/kernel/test_bpf_events.py": ("test_a_loaded_program[load-",),
-    "tests/kernel/test_network_events.py": (
+    "tests/kernel/events/bpf/test_bpf_events.py": ("test_a_loaded_program[load-",),
+    "tests/kernel/events/network/test_network_events.py": (
         "test_each_connection_is_reported_once[tcp_accept4]",
         "test_each_connection_is_reported_once[tcp_ipv6]",
         "test_each_connection_is_reported_once[tcp_reset_before_accept]",
@@ -55,7 +57,7 @@ CHOSEN = {
         "test_each_connection_is_reported_once[udp_connected]",
         "test_each_connection_is_reported_once[udp_several_peers]",
     ),
-    "tests/kernel/test_udp_recent.py": ("test_a_slot_",),
+    "tests/kernel/events/network/test_udp_recent.py": ("test_a_slot_",),
 }
 
 

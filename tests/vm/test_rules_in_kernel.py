@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from kernel.watch import watching
+from support.watch import watching
 
 from sysmonlx.capture.kernel_facts import facts_of_kernel
 

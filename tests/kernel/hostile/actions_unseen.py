@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kernel.actions_access import (
+from kernel.events.access.actions_access import (
     LIBC,
     PTRACE_SEIZE,
     Span,
@@ -29,10 +29,10 @@ from kernel.actions_access import (
     spans,
     target,
 )
-from kernel.actions_bpf import BPF, GOOD, bpf, load_program
-from kernel.actions_file import exchange, make
-from kernel.connections import LOOPBACK, datagrams
-from kernel.ring import OP_LINKAT, OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, Ring
+from kernel.events.bpf.actions_bpf import BPF, GOOD, bpf, load_program
+from kernel.events.file.actions_file import exchange, make
+from kernel.events.network.connections import LOOPBACK, datagrams
+from support.ring import OP_LINKAT, OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, Ring
 
 DEVICE = "/dev/loop0"
 CQE_SKIP_SUCCESS = 1 << 6

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kernel.running import Daemon, wait_until
+from support.running import Daemon, wait_until
 
 pytestmark = pytest.mark.kernel
 

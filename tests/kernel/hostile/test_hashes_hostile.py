@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 
 import pytest
-from kernel.running import EVERYTHING, Daemon, Event, stopped, wait_until
+from support.running import EVERYTHING, Daemon, Event, stopped, wait_until
 
 pytestmark = pytest.mark.kernel
 

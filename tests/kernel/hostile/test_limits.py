@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kernel.accounts import adds_up, steady
-from kernel.running import Daemon
+from support.accounts import adds_up, steady
+from support.running import Daemon
 
 pytestmark = pytest.mark.kernel
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from kernel.hostile.hungfuse import NOBODY, hung_mount
-from kernel.running import Daemon, wait_until
+from support.running import Daemon, wait_until
 
 pytestmark = pytest.mark.kernel
 

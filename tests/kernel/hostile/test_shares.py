@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kernel.accounts import adds_up, steady
 from kernel.hostile.hungfuse import NOBODY
-from kernel.running import Daemon, wait_until
+from support.accounts import adds_up, steady
+from support.running import Daemon, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -61,7 +61,7 @@ for number in range({FILES}):
 #: Opens that hang, since nobody reads the pipe; as many as there is room for, and more.
 HANG = textwrap.dedent(
     """
-    from kernel.ring import OP_OPENAT, Ring
+    from support.ring import OP_OPENAT, Ring
     os.mkfifo("pipe")
     ring = Ring()
     for _ in range(1100):
@@ -73,7 +73,7 @@ HANG = textwrap.dedent(
 #: Names given by the same user meanwhile, and a file made by an open that fails.
 HIDE = textwrap.dedent(
     """
-    from kernel.ring import OP_OPENAT, OP_RENAMEAT, Ring
+    from support.ring import OP_OPENAT, OP_RENAMEAT, Ring
     with Ring() as ring:
         for number in range(5):
             os.mknod(f"x{number}")
@@ -85,7 +85,7 @@ HIDE = textwrap.dedent(
     """
 )
 NAME = """
-from kernel.ring import OP_RENAMEAT, Ring
+from support.ring import OP_RENAMEAT, Ring
 with Ring() as ring:
     os.mknod("theirs")
     ring.name(OP_RENAMEAT, b"theirs", b"named")

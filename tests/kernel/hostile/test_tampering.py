@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from kernel.running import Daemon, Event, wait_until
+from support.running import Daemon, Event, wait_until
 
 from sysmonlx.bpf.libbpf import (
     LINK_OF_CGROUP,

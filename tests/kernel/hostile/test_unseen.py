@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from kernel.hostile.actions_unseen import SWAPS
 from kernel.hostile.hungfuse import hung_mount
-from kernel.running import Daemon, Event
-from kernel.watch import FILE_RULES, act, rows, watching
+from support.running import Daemon, Event
+from support.watch import FILE_RULES, act, rows, watching
 
 pytestmark = pytest.mark.kernel
 

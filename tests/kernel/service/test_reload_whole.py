@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+"""An update of the rules is whole or has not happened, wherever it fails.
+
+The daemon runs in this very process, where a failure can be put into any call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from support.manyrules import many_conditions
+from support.running import wait_until
+
+from sysmonlx.bpf.libbpf import map_info
+from sysmonlx.config.child import read_data
+from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.errors import SysmonlxError
+from sysmonlx.service.control import Later
+from sysmonlx.service.daemon import Daemon, Options
+from sysmonlx.service.installed import Paths
+from sysmonlx.service.reload import Reload
+
+pytestmark = pytest.mark.kernel
+
+#: Of a policy as JSON: the default, which stands for that of each sink.
+LIMIT = '"line_limit_bytes":0'
+#: Calls made by `Reload.put` and by what it calls are failed, one at a time.
+DEPTH = 3
+#: What an update may take of the main loop at a time, in seconds.
+AWAY_S = 0.1
+RULES = """
+    <ProcessCreate onmatch="include">
+      <Image name="{name}" condition="end with">/true</Image>
+    </ProcessCreate>
+    <ProcessTerminate onmatch="include"/>
+"""
+FILES = """
+    <FileCreate onmatch="include">
+      <TargetFilename condition="contains">{name}</TargetFilename>
+    </FileCreate>
+"""
+
+
+class InjectedError(Exception):
+    """A failure that nobody expects."""
+
+
+class Running:
+    """A daemon in this process, with two policies to swap."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = Paths(root)
+        self.paths.create_private()
+        self.log = root / "before.json"
+        self.away_s = 0.0
+        """Processor time of the last update at most without a look at the ring."""
+        self.before = self.policy("before", "")
+        self.after = self.policy("after", FILES.format(name="after"))
+        self.paths.write(self.paths.policy_file, self.before["policy"].encode())
+        self.paths.write(self.paths.config_file, b"before")
+        self.paths.write(self.paths.command_line_file, b"before\0")
+        policy = policy_of(self.before["policy"])
+        options = Options(self.paths, drops_capabilities=False)
+        self.daemon = Daemon(policy, options)
+        self.daemon.start()
+        for request in (self.after, self.before):  # programs stay loaded
+            self.put(request)
+
+    def policy(self, name: str, more: str) -> dict[str, str]:
+        log = self.log.with_name(f"{name}.json")
+        text = (
+            '<Sysmon schemaversion="4.90"><EventFiltering>'
+            f"{RULES.format(name=name)}{more}</EventFiltering>"
+            '<Settings xmlns="urn:sysmonlx:settings">'
+            f'<Sink kind="file" form="json">{log}</Sink><Budget>0</Budget>'
+            "</Settings></Sysmon>"
+        )
+        policy = read_data(text.encode(), name, CommandLineOptions()).policy
+        assert policy is not None
+        return {"policy": policy.to_json(), "config": name, "command_line": f"{name}\0"}
+
+    def put(self, request: dict[str, str]) -> dict[str, Any]:
+        start_s = time.thread_time()
+        later = self.daemon._answer({"do": "reload", **request})
+        assert isinstance(later, Later)
+        answers: list[dict[str, Any]] = []
+        later.bind(lambda make: answers.append(make()))
+        self.away_s = time.thread_time() - start_s
+        while not answers:
+            start_s = time.thread_time()
+            self.daemon._wait(1)
+            self.away_s = max(self.away_s, time.thread_time() - start_s)
+        return answers[0]
+
+    def names(self, log: Path) -> list[str]:
+        """Return the rules that reported a program which runs now."""
+        marker = uuid.uuid4().hex
+        subprocess.run(["/bin/true", marker], check=True)
+
+        def has_ended() -> bool:
+            self.daemon._work()
+            self.daemon.pipeline.take_hashes()
+            self.daemon.output.flush()
+            fill = self.daemon.capture.ring.fill()
+            return not fill and not self.daemon.pipeline.held
+
+        wait_until(has_ended)
+        events = [json.loads(line)["Event"] for line in log.read_text().splitlines()]
+        return [
+            event["EventData"]["RuleName"]
+            for event in events
+            if marker in event["EventData"].get("CommandLine", "")
+        ]
+
+    def reports(self) -> int:
+        """Return how many events 255 there were."""
+        return self.daemon.output.counts[255]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that an update changes."""
+        daemon, paths = self.daemon, self.paths
+        variables = daemon.capture.btf.variables(".bss")
+        memory = daemon.capture.maps[".bss"].lookup(bytes(4))
+        names = ("wanted_records", "truncation_as_create", "failed_connects")
+        return {
+            "policy": daemon.policy,
+            "attached": daemon.capture.attached(),
+            "missing": daemon.missing(),
+            "variables": {
+                name: kind.from_buffer_copy(memory, offset).value
+                for name, (offset, kind) in variables.items()
+                if name in names
+            },
+            "rules in the kernel": kernel_rules(daemon),
+            "reasons": dict(daemon.filter.reasons),
+            "stored": [
+                path.read_bytes()
+                for path in (
+                    paths.policy_file,
+                    paths.config_file,
+                    paths.command_line_file,
+                )
+            ],
+            "files": sorted(os.listdir(paths.state_dir)),
+            "sinks": [id(channel.sink) for channel in daemon.output._channels],
+            "judging": daemon.pipeline._judging,
+            "hashes": (daemon.hasher.wait_s, daemon.hasher.size_limit),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+        }
+
+
+def kernel_rules(daemon: Daemon) -> int:
+    """Return the id of the map with the rules that the kernel asks."""
+    try:
+        found = daemon.capture.maps["filter_rules"].lookup(bytes(4))
+    except SysmonlxError:
+        return 0
+    return int(struct.unpack("=I", found[:4])[0])
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    root = tmp_path_factory.mktemp("root")
+    root.chmod(0o700)
+    made = Running(root)
+    yield made
+    made.daemon.close()
+    signal.set_wakeup_fd(-1)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@contextmanager
+def failing(at: int) -> Iterator[Callable[[], int]]:
+    """Fail call number `at` of an update; yield how many calls there were."""
+    count = depth = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count, depth
+        if frame.f_code is Reload.put.__code__:
+            depth = 1
+            return inside
+        if not depth or depth > DEPTH or "sysmonlx" not in frame.f_code.co_filename:
+            return None
+        count += 1
+        if count == at:
+            raise InjectedError(f"in {frame.f_code.co_qualname}")
+        depth += 1
+        return inside
+
+    def inside(_: FrameType, event: str, __: object) -> Any:
+        nonlocal depth
+        if event == "return":
+            depth -= 1
+        return inside
+
+    sys.settrace(trace)
+    try:
+        yield lambda: count
+    finally:
+        sys.settrace(None)
+
+
+def test_update_that_fails_at_any_call_has_not_happened(running: Running) -> None:
+    before = running.state()
+    with failing(0) as calls:
+        running.put(running.after)
+    assert calls() > 40
+    after = running.state()
+    assert running.names(running.log.with_name("after.json")) == ["after"]
+    running.put(running.before)
+    assert without(running.state()) == without(before)
+    undone, count_of_reports = 0, running.reports()
+    for at in range(1, calls() + 1):
+        before = running.state()
+        try:
+            with failing(at):
+                running.put(running.after)
+        except InjectedError:
+            undone += 1
+            assert running.state() == before, at
+            if at % 10 == 1:
+                assert running.names(running.log) == ["before"], at
+        else:  # what was left of the policy before could not be cleared away
+            for name in ("policy", "stored", "reasons", "hashes"):
+                assert running.state()[name] == after[name], (at, name)
+            running.put(running.before)
+            assert running.reports() == count_of_reports + 1, at
+        count_of_reports = running.reports()
+    assert undone > 30
+    assert running.names(running.log) == ["before"]
+
+
+def without(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state without what each update makes anew."""
+    new = ("rules in the kernel", "sinks", "judging")
+    return {name: value for name, value in state.items() if name not in new}
+
+
+def test_update_that_is_refused_says_why_and_lists_the_old_rules(
+    running: Running,
+) -> None:
+    before = running.state()
+    for message, reason in (
+        ({"policy": "{}"}, "The request is malformed: ValueError: KeyError"),
+        ({"policy": "[" * 100_000}, "The request is malformed: ValueError: nested"),
+        ({}, "The request is malformed: KeyError"),
+        (
+            {"policy": running.after["policy"].replace(LIMIT, f"{LIMIT[:-1]}7")},
+            "LineLimit is 7",
+        ),
+    ):
+        with pytest.raises((SysmonlxError, ValueError), match=reason):
+            running.put(message)
+        assert running.state() == before
+    assert running.names(running.log) == ["before"]
+
+
+def test_file_system_that_fails_at_the_end_undoes_all(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, renamed = os.rename, []
+
+    def fail(*names: Any, **where: Any) -> None:
+        renamed.append(names)
+        if len(renamed) == 2:
+            raise OSError(5, "Input/output error")
+        rename(*names, **where)
+
+    before = running.state()
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(SysmonlxError, match="Input/output error"):
+        running.put(running.after)
+    monkeypatch.undo()
+    assert len(renamed) == 3
+    assert running.state() == before
+    assert running.names(running.log) == ["before"]
+
+
+def test_large_update_does_not_keep_the_reader_away(running: Running) -> None:
+    """Its time counts, not that of others who have the processor meanwhile."""
+    large = [running.policy("before", many_conditions(seed)) for seed in (1, 2)]
+    running.put(large[0])
+    away_s = []
+    for number in range(1, 6):
+        running.put(large[number % 2])
+        away_s.append(running.away_s)
+        running.daemon._work()
+    running.put(running.before)
+    assert min(away_s) < AWAY_S, away_s
+
+
+def test_map_is_known_by_its_id(running: Running) -> None:
+    """The check of the kernel's rules can see a difference."""
+    running.put(running.after)
+    one = kernel_rules(running.daemon)
+    running.put(running.before)
+    assert one
+    assert kernel_rules(running.daemon) != one
+    assert map_info(running.daemon.capture.maps["filter_rules"].fd).max_entries == 1

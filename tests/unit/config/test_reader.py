@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: MIT
+"""What is refused, what is warned of, and in which words."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from support.configurations import EMPTY, document, read, refusal, texts
+
+from sysmonlx.config.reader import accepted_text, read_policy, refused_text
+from sysmonlx.policy import Compound, Filter
+
+CONDITIONS = (
+    "is, is not, contains, contains any, is any, contains all, excludes, excludes any,"
+    " excludes all, begin with, end with, less than, more than, image, not begin with,"
+    " not end with"
+)
+
+
+# Messages
+
+
+def test_accepted_file_says_its_version_and_that_it_is_valid() -> None:
+    assert accepted_text(*read(document("", version="4.81"))) == (
+        "Loading configuration file with schema version 4.81\n"
+        "Sysmon schema version: 4.90\n"
+        "Configuration file validated.\n"
+    )
+
+
+def test_current_version_is_not_repeated() -> None:
+    assert accepted_text(*read(document(""))) == (
+        "Loading configuration file with schema version 4.90\n"
+        "Configuration file validated.\n"
+    )
+
+
+@pytest.mark.parametrize("data", [b"", b"<"])
+def test_file_shorter_than_two_bytes(data: bytes) -> None:
+    assert texts(refusal(data).findings) == [
+        "Error: Failed to read xml configuration bytes: FILE(Success)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("<Sysmon><a></b></Sysmon>", "Start-end tags mismatch at offset 11"),
+        ("<Sysmon>", "Start-end tags mismatch at offset 8"),
+        ("</Sysmon>", "Start-end tags mismatch at offset 0"),
+        ("<Sysmon", "Error parsing start element tag at offset 7"),
+        ("<Sysmon a/>", "Error parsing element attribute at offset 7"),
+        ("<Sysmon a=1/>", "Error parsing element attribute at offset 7"),
+        ("<Sysmon></Sysmon", "Error parsing end element tag at offset 8"),
+        ("<Sysmon><!-- </Sysmon>", "Error parsing comment at offset 8"),
+        ("<Sysmon><![CDATA[</Sysmon>", "Error parsing CDATA section at offset 8"),
+        ("<Sysmon><1/></Sysmon>", "Could not determine tag type at offset 8"),
+        (
+            "<?pi <Sysmon/>",
+            "Error parsing document declaration/processing instruction at offset 0",
+        ),
+        ("<!-- nothing -->", "No document element found at offset 0"),
+    ],
+)
+def test_not_well_formed(data: str, reason: str) -> None:
+    assert texts(refusal(data).findings) == [
+        f"Error: Failed to load or parse xml configuration: FILE ({reason})"
+    ]
+
+
+def test_mismatch_names_line_column_and_the_tag_expected() -> None:
+    text = refused_text(refusal("<Sysmon>\n  <a>\n  </b>\n</Sysmon>"))
+    assert text.endswith("    FILE:3:3: </a> was expected\n")
+
+
+def test_no_sysmon_root() -> None:
+    error = refusal("<sysmon/>")
+    assert error.findings[0].text == (
+        "Error: Failed to find Sysmon tag in configuration: FILE"
+    )
+
+
+@pytest.mark.parametrize("version", ["", "x", "-4.5", "0.9", "0", ".5"])
+def test_bad_schema_version(version: str) -> None:
+    error = refusal(document("", version=version))
+    assert error.findings[0].text == (
+        f"Error: Invalid schema version number ({version})  for configuration: FILE"
+    )
+
+
+def test_missing_schema_version() -> None:
+    assert texts(refusal("<Sysmon/>").findings) == [
+        "Error: Invalid schema version number ()  for configuration: FILE"
+    ]
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0", "3.4", "3.99"])
+def test_old_schema_version(version: str) -> None:
+    text = refused_text(refusal(document("", version=version)))
+    shown = f"{float(version):.2f}"
+    assert text.startswith(
+        f"Loading configuration file with schema version {shown}\n"
+        "Sysmon schema version: 4.90\n"
+        f"Error: Incorrect or unsupported schema version {shown}. Current Sysmon schema"
+        " version 4.90\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("4.9", "4.90"),
+        ("4.1", "4.10"),
+        ("4.22", "4.22"),
+        ("4.83", "4.83"),
+        ("4", "4.00"),
+        ("5.0", "5.00"),
+        ("4.90-beta", "4.90"),
+        ("4,x", "4.00"),
+        (" 4.90", "4.90"),
+    ],
+)
+def test_schema_version_has_two_decimals(written: str, meant: str) -> None:
+    assert read(document("", version=written))[0].ruleset.schema_version == meant
+
+
+def test_too_much_white_space() -> None:
+    error = refusal(b" " * 2048 + b"<Sysmon/>")
+    assert error.findings[0].text == "Error: Too much white space"
+    assert read(b" " * 2047 + EMPTY)[0].ruleset.elements == ()
+
+
+WRONG_FIELD = (
+    '<ProcessCreate onmatch="include"><User>a</User></ProcessCreate>'
+    '<ProcessCreate onmatch="include"><CommandLin>a</CommandLin></ProcessCreate>'
+    '<ProcessCreate onmatch="include"><User>b</User></ProcessCreate>'
+    '<FileCreate onmatch="exclude"/>'
+)
+
+
+def test_unknown_field_is_refused_with_a_guess() -> None:
+    (finding,) = refusal(document(WRONG_FIELD)).findings
+    assert finding.text == "Incorrect field CommandLin"
+    assert finding.advice == "did you mean CommandLine?"
+
+
+def test_unknown_field_when_lax_loses_its_element_and_later_ones_of_the_tag() -> None:
+    policy, warnings = read(document(WRONG_FIELD), lax=True)
+    assert [element.tag for element in policy.ruleset.elements] == [
+        "ProcessCreate",
+        "FileCreate",
+    ]
+    assert policy.ruleset.elements[0].items == (Filter("User", "is", "a", line=1),)
+    assert "Incorrect field CommandLin" in texts(warnings)
+
+
+WRONG_CONDITION = (
+    '<ProcessCreate onmatch="include"><Image condition="ends with">a</Image>'
+    '<User>u</User><Rule><User>v</User><Image condition="">b</Image>'
+    '<Image condition="Like">c</Image><User>w</User></Rule></ProcessCreate>'
+)
+
+
+def test_unknown_conditions_are_refused_all_of_them() -> None:
+    first, second = refusal(document(WRONG_CONDITION)).findings
+    assert first.text == (
+        f"Error: Unknown condition: ends with\nExpected values are {CONDITIONS}"
+    )
+    assert first.advice == "did you mean end with?"
+    assert second.text.startswith("Error: Unknown condition: Like\n")
+    assert second.column > first.column
+
+
+def test_unknown_condition_when_lax_loses_the_filter_and_the_rest_of_its_rule() -> None:
+    policy, _ = read(document(WRONG_CONDITION), lax=True)
+    (element,) = policy.ruleset.elements
+    user, rule = element.items
+    assert isinstance(user, Filter)
+    assert isinstance(rule, Compound)
+    assert [each.value for each in rule.filters] == ["v", "b"]
+
+
+def test_long_rule_name_loses_its_condition() -> None:
+    name = "n" * 256
+    policy, (warning,) = read(
+        document(
+            f'<ProcessCreate onmatch="include"><Image name="{name}">a</Image>'
+            f'<Image name="{name[1:]}">b</Image></ProcessCreate>'
+        )
+    )
+    assert warning.text == f"Error: Rule name is larger than 255 characters: {name}"
+    assert len(policy.ruleset.elements[0].items) == 1
+
+
+def test_element_without_onmatch_is_skipped() -> None:
+    policy, (warning,) = read(document("<ProcessCreate/>"))
+    assert warning.text == (
+        "Error: You need to specifiy the onmatch attribute on ProcessCreate."
+    )
+    assert policy.ruleset.elements == ()
+
+
+def test_element_with_onmatch_and_default_is_skipped() -> None:
+    policy, (warning,) = read(
+        document('<FileCreate onmatch="include" default="include"/>')
+    )
+    assert warning.text == (
+        "Error: Can't specify onmatch and default on FileCreate (pick only one)"
+    )
+    assert policy.ruleset.elements == ()
+
+
+def test_list_against_an_exclude_element_skips_it() -> None:
+    policy, (warning,) = read(
+        document('<NetworkConnect onmatch="exclude"/>'),
+        switches={"NetworkConnect": "curl"},
+    )
+    assert warning.text == (
+        "Error: Incompatible configuration and command-line rule on NetworkConnect"
+    )
+    (element,) = policy.ruleset.elements
+    assert element.onmatch == "include"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "<CheckRevocation/>",
+        "<CheckRevocation>False</CheckRevocation>",
+        "<ArchiveDirectory>Sysmon</ArchiveDirectory>",
+        "<DriverName>SysmonDrv</DriverName>",
+        "<CaptureClipboard/>",
+        "<CaptureClipboard>enabled</CaptureClipboard>",
+        "<CopyOnDeletePE>True</CopyOnDeletePE>",
+        "<CopyOnDelete_PE/>",
+        "<CopyOnDeleteExtensions>.exe</CopyOnDeleteExtensions>",
+    ],
+)
+def test_windows_option_is_one_warning(option: str) -> None:
+    _, (warning,) = read(document("", option))
+    assert warning.text == "Option not implemented on Linux."
+    assert option[1:].rstrip("/>").partition(">")[0] in warning.advice
+
+
+def test_clipboard_switched_off_is_no_warning() -> None:
+    assert read(document("", "<CaptureClipboard>false</CaptureClipboard>"))[1] == ()
+
+
+def test_bad_word_for_a_switch_without_value() -> None:
+    _, (warning,) = read(document("", "<CaptureClipboard>True</CaptureClipboard>"))
+    assert warning.text == ("Error: Incorrect value 'True' for node 'CaptureClipboard'")
+
+
+def test_every_finding_is_listed_with_line_and_column() -> None:
+    data = (
+        '<Sysmon schemaversion="4.90">\n<FieldSizes>X:1</FieldSizes>\n'
+        '<EventFiltering>\n <FileCreate onmatch="include">\n  <Imag>x</Imag>\n'
+        '  <Image condition="was">x</Image>\n </FileCreate>\n'
+        "</EventFiltering>\n</Sysmon>\n"
+    )
+    error = refusal(data)
+    places = [(each.line, each.column) for each in error.findings]
+    assert places == [(2, 1), (5, 3), (6, 10)]
+    assert "FILE:5:3: did you mean Image?" in refused_text(error)
+
+
+# Warnings
+
+
+@pytest.mark.parametrize(
+    ("event_filtering", "text"),
+    [
+        ("<FileBlockExecutable/>", "Warning: unknown event FileBlockExecutable"),
+        ('<ProcesCreate onmatch="include"/>', "Warning: unknown event ProcesCreate"),
+        ('<RegistryEvent onmatch="include"/>', "Warning: RegistryEvent events are not"),
+        ('<FileCreate onmatch="x"/>', "Warning: onmatch 'x' of FileCreate: a match"),
+        (
+            '<FileCreate onmatch="include" name="x"/>',
+            "Warning: unknown attribute name of FileCreate",
+        ),
+        (
+            '<FileCreate onmatch="include"><Image Condition="is"/></FileCreate>',
+            "Warning: unknown attribute Condition of Image",
+        ),
+        (
+            '<FileCreate onmatch="exclude"/><FileCreate onmatch="exclude"/>',
+            "Warning: second exclude element of FileCreate: two or more elements and no"
+            " match: not emitted",
+        ),
+        (
+            '<FileCreate onmatch="include"><Image>C:\\x</Image></FileCreate>',
+            "Warning: FileCreate has conditions that can never match on Linux: a path"
+            " with a backslash",
+        ),
+        (
+            '<FileCreate onmatch="include"><Image condition="image">x.EXE</Image>'
+            "</FileCreate>",
+            "Warning: FileCreate has conditions that can never match on Linux: an image"
+            " that ends with .exe",
+        ),
+        (
+            '<RuleGroup groupRelation="xor"><FileCreate onmatch="exclude"/>'
+            "</RuleGroup>",
+            "Warning: groupRelation 'xor' is taken as and",
+        ),
+    ],
+)
+def test_suspicious_rules_give_one_warning(event_filtering: str, text: str) -> None:
+    _, (warning,) = read(document(event_filtering))
+    assert warning.text.startswith(text)
+    assert not warning.fatal
+
+
+@pytest.mark.parametrize(
+    "event_filtering",
+    [
+        '<FileCreate onmatch="exclude"/><FileCreate onmatch="include"/>',
+        '<FileCreate onmatch="include"/><FileCreate onmatch="include"/>',
+        '<FileCreate onmatch="include"><Image condition="is not">a.exe</Image>'
+        "</FileCreate>",
+        '<ProcessCreate onmatch="include"><CommandLine>\\x.exe</CommandLine>'
+        "</ProcessCreate>",
+        '<FileCreate onmatch="include"><Image condition="is any">a.exe;/b</Image>'
+        "</FileCreate>",
+    ],
+)
+def test_sensible_rules_give_no_warning(event_filtering: str) -> None:
+    assert read(document(event_filtering))[1] == ()
+
+
+def test_path_through_a_link_never_matches() -> None:
+    data = document(
+        '<ProcessCreate onmatch="include"><Image>/bin/sh</Image>'
+        '<Image condition="end with">/bin/sh</Image></ProcessCreate>'
+    )
+    _, (warning,) = read_policy(data, "FILE", links={"/bin": "/usr/bin"})
+    assert "/bin is a link, programs show as /usr/bin/..." in warning.text
+    assert read_policy(data, "FILE")[1] == ()
+
+
+def test_unknown_option_is_a_warning_and_later_ones_count() -> None:
+    data = document("", "<Foo/><HashAlgorithms>md5</HashAlgorithms>")
+    policy, (warning,) = read(data)
+    assert warning.text == "Warning: unknown option Foo is ignored"
+    assert policy.settings.hash_algorithms == ("MD5",)
+    lax, _ = read(data, lax=True)
+    assert lax.settings.hash_algorithms == ("SHA256",)
+
+
+def test_schema_locations_of_a_file_are_not_followed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.xsd"
+        instance = "http://www.w3.org/2001/XMLSchema-instance"
+        read(
+            EMPTY.replace(
+                b"<Sysmon",
+                f'<Sysmon xmlns:xsi="{instance}"'
+                f' xsi:noNamespaceSchemaLocation="{url}"'.encode(),
+            )
+        )
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_what_only_the_schema_knows_is_a_warning() -> None:
+    _, (warning,) = read(
+        document(
+            '<ProcessCreate onmatch="include"><Image>a<b/></Image></ProcessCreate>'
+        )
+    )
+    assert warning.text.startswith("Warning: not as in the schema")
