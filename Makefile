@@ -20,13 +20,11 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-BPF_SOURCES := $(wildcard ebpf/*.bpf.c)
-BPF_TEST_SOURCES := $(wildcard ebpf/*_test.bpf.c)
-BPF_PROGRAM_SOURCES := $(filter-out $(BPF_TEST_SOURCES),$(BPF_SOURCES))
-BPF_HEADERS := $(wildcard ebpf/*.h) ebpf/vmlinux.h
-BPF_TEST_OBJECTS := $(BPF_TEST_SOURCES:ebpf/%.c=build/%.o)
+BPF_PARTS := $(wildcard ebpf/*/*.bpf.[ch])
+BPF_SOURCES := $(BPF_PARTS) ebpf/record.h ebpf/sysmonlx.bpf.c
+BPF_TEST_OBJECTS := $(patsubst ebpf/test/%.c,build/%.o,$(wildcard ebpf/test/*.bpf.c))
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \
-	-D__TARGET_ARCH_$(ARCH)
+	-D__TARGET_ARCH_$(ARCH) -Iebpf
 
 # Debian packages; below, what shows that they are there.
 BUILD_PACKAGES := clang llvm libbpf-dev bpftool python3-venv make
@@ -169,17 +167,17 @@ check: lint types generate-check test ## the gate before every commit
 .PHONY: lint
 lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check .
-	$(Q)clang-format --dry-run -Werror $(filter-out ebpf/vmlinux.h,$(wildcard ebpf/*.[ch]))
+	$(Q)clang-format --dry-run -Werror $(BPF_SOURCES)
 	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5
 	@# Each file alone: none leans on what another, joined before it, has declared.
-	$(Q)for file in $(BPF_SOURCES); do $(CLANG) -fsyntax-only $(BPF_FLAGS) $$file || exit 1; done
+	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only -Wno-unused -x c $(BPF_FLAGS) $$file || exit 1; done
 	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
 	$(Q)test ! -x $(VENV)/bin/reuse || $(VENV)/bin/reuse lint -q || $(VENV)/bin/reuse lint
 
 .PHONY: format
 format: deps-test ## rewrite the sources in the project's style
 	$(Q)$(VENV)/bin/ruff check -q --fix . ; $(VENV)/bin/ruff format -q .
-	$(Q)clang-format -i $(filter-out ebpf/vmlinux.h,$(wildcard ebpf/*.[ch]))
+	$(Q)clang-format -i $(BPF_SOURCES)
 
 .PHONY: types
 types: deps-test ## mypy --strict

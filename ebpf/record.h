@@ -218,7 +218,7 @@ _Static_assert(RECORD_TYPE_MAX <= COUNTERS_MAX, "a record type has no counters")
 struct record_counters {
 	__u64 lost[COUNTERS_MAX][LOSS_REASON_MAX];
 	__u64 submitted[COUNTERS_MAX];
-	__u64 left_out[COUNTERS_MAX]; /* of a flood, see flood.bpf.h */
+	__u64 left_out[COUNTERS_MAX]; /* of a flood, see emit/flood.bpf.h */
 	__u64 filtered[COUNTERS_MAX];
 	__u64 seen[COUNTERS_MAX];
 };

@@ -21,7 +21,7 @@ class Doer(NamedTuple):
 
 
 class Floods:
-    """What `ebpf/flood.bpf.h` shares with user space; `is_there` says whether it is."""
+    """What `ebpf/emit/flood.bpf.h` shares with user space; `is_there` says whether it is."""
 
     def __init__(self, maps: Mapping[str, BpfMap], btf: Btf) -> None:
         self.is_there = {"flood_pairs", "flood_sampled"} <= maps.keys()

@@ -11,7 +11,7 @@ from sysmonlx.errors import CaptureError, LibbpfError
 
 
 def facts_of_kernel(btf_path: str) -> dict[str, bool]:
-    """Return the switches of compat.bpf.h that the running kernel's BTF decides.
+    """Return the switches of kernel/compat.bpf.h that the running kernel's BTF decides.
 
     Raises:
         CaptureError: there is none.

@@ -52,7 +52,7 @@ def asked_types(path: Path, dump: Path) -> Iterator[str]:
 
 def own_types() -> set[str]:
     """Return the structs and enumerations that our sources define."""
-    paths = [p for p in SOURCES.iterdir() if p.name != "vmlinux.h"]
+    paths = [p for p in SOURCES.rglob("*.[ch]") if p.name != "vmlinux.h"]
     found = [
         re.findall(r"^(?:struct|union|enum) (\w+) \{", path.read_text(), re.MULTILINE)
         for path in paths

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rules as `filter.bpf.h` asks them: terms over bits, event by event.
+"""The rules as `filter/evaluate.bpf.h` asks them: terms over bits, event by event.
 
 What the kernel does not know, or has no room for, is unknown and never discards.
 """
@@ -86,7 +86,7 @@ def compile_kernel_rules(
 
     Args:
         decisions: The intermediate form by event id.
-        numbers: The enumerators of `filter.bpf.h`.
+        numbers: The enumerators of `filter/evaluate.bpf.h`.
     """
     compiler = _Compiler(numbers)
     events = [compiler.event(decisions[event_id]) for event_id in EVENTS]

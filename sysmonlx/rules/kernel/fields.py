@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which fields of which events the kernel knows, and in what form.
 
-The names are those of the enumerators in `filter.bpf.h`; numbers come from its BTF. An
+The names are those of the enumerators in `filter/evaluate.bpf.h`; numbers come from its BTF. An
 event gets its rules into the kernel by a paragraph here and a name in `enum
 filter_event`.
 """

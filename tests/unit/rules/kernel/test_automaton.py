@@ -21,7 +21,7 @@ from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Kind
 from sysmonlx.rules.kernel.literals import Askable, Literal
 from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
 
-HEADER = Path(__file__).parents[4] / "ebpf" / "filter_rules.bpf.h"
+HEADER = Path(__file__).parents[4] / "ebpf" / "filter" / "rules.bpf.h"
 
 
 def enumerators() -> Iterator[tuple[str, int]]:

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Whether the rules exclude a record that is about to be sent: what each event tells
+ * filter/evaluate.bpf.h. Kernels without bpf_loop() leave all to user space. The functions are
+ * global, so that the verifier walks each once, not from every caller.
+ */
+#ifndef FILTER_EVENTS_BPF_H
+#define FILTER_EVENTS_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "kernel/compat.bpf.h"
+#include "filter/rules.bpf.h"
+#include "emit/maps.bpf.h"
+#include "record.h"
+#include "kernel/sock.bpf.h"
+
+#define EXECUTABLE_UNKNOWN 2
+#define REGULAR_FILE 0100000
+#define ANY_EXECUTE 0111
+
+#ifdef WITHOUT_BPF_LOOP
+
+#define file_event_excluded(type, mode, path) ((void)(mode), false)
+#define file_actor_excluded(type) false
+#define raw_access_excluded(path) false
+#define process_access_excluded(record) false
+#define program_load_excluded(record) false
+#define connection_excluded(owner, record) false
+#define connecting_excluded(owner) false
+#define owner_answers_keep(owner)
+#define image_known(leader, scratch, image) ((void)(image))
+#define image_inherited(parent, child)
+
+#else
+
+#include "filter/evaluate.bpf.h"
+
+#define image_known(leader, scratch, image) filter_image_set(leader, scratch, image)
+#define image_inherited(parent, child) filter_image_inherit(parent, child)
+
+/* What is known without asking: FILTER_NEVER, FILTER_IN_USER_SPACE, or nothing. */
+static __always_inline __u32 foregone(struct filter_input *in, __u32 event)
+{
+	if (!in->rules)
+		return FILTER_IN_USER_SPACE;
+	return filter_rules_for(in->rules, event)->flags & (FILTER_NEVER | FILTER_IN_USER_SPACE);
+}
+
+/* What no rule of the event asks need not be told: each answer is a search or a call. */
+static __always_inline bool asks_word(struct filter_input *in, __u32 event, __u32 word)
+{
+	return filter_rules_for(in->rules, event)->used[word];
+}
+
+static __always_inline bool asks_set(struct filter_input *in, __u32 event, __u32 word)
+{
+	struct filter_event_rules *rules = filter_rules_for(in->rules, event);
+
+	return rules->used[word] | rules->used[word + 1] | rules->used[word + 2] |
+	       rules->used[word + 3];
+}
+
+static __always_inline bool is_unknown(struct filter_input *in, __u32 word)
+{
+	return in->known->doubt[word];
+}
+
+/* Who did it: the current task. */
+static __always_inline void tell_actor(struct filter_input *in, __u32 event)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	const struct cred *cred;
+
+	if (asks_set(in, event, FILTER_WORD_IMAGE) && is_unknown(in, FILTER_WORD_IMAGE))
+		filter_own_image(in->known);
+	if (asks_word(in, event, FILTER_WORD_USER) && is_unknown(in, FILTER_WORD_USER)) {
+		cred = KREAD(task, cred);
+		filter_user(in->known, FILTER_WORD_USER, KREAD(cred, uid.val));
+	}
+	filter_decimal(in, event, FILTER_PROCESS_ID, bpf_get_current_pid_tgid() >> 32);
+}
+
+/* The same of a connection, whose owner may be any other. */
+static __always_inline void tell_owner(struct filter_input *in, __u32 event,
+				       const struct owner *owner)
+{
+	if (owner->answers.generation == in->known->generation)
+		filter_image(in->known, FILTER_WORD_IMAGE, &owner->answers);
+	if (asks_word(in, event, FILTER_WORD_USER))
+		filter_user(in->known, FILTER_WORD_USER, owner->uid);
+	filter_decimal(in, event, FILTER_PROCESS_ID, owner->tgid);
+}
+
+static __always_inline void tell_path(struct filter_input *in, __u32 event,
+				      const struct path_buffer *path)
+{
+	if (asks_set(in, event, FILTER_WORD_PATH) && is_unknown(in, FILTER_WORD_PATH))
+		filter_path(in->known, path);
+}
+
+static __always_inline __u32 executable_choice(__u32 mode)
+{
+	if (!mode)
+		return EXECUTABLE_UNKNOWN;
+	return (mode & 0170000) == REGULAR_FILE && (mode & ANY_EXECUTE);
+}
+
+/* What is known of one event holds for the next, but for the fields with few values. */
+__noinline int file_event_judged(struct filter_known *known, __u32 event, __u32 mode,
+				 const struct path_buffer *path)
+{
+	struct filter_input in = {.known = known, .rules = filter_rules_of(known)};
+
+	if (!in.known || !in.rules || !path)
+		return 0;
+	tell_actor(&in, event);
+	tell_path(&in, event, path);
+	if (event != FILTER_FILE_CREATE) {
+		filter_choices_forget(&in);
+		filter_choice(&in, event, FILTER_IS_EXECUTABLE, executable_choice(mode));
+	}
+	return filter_excludes(known, event);
+}
+
+/* A deletion is two events: it is sent when either may be wanted. */
+static __always_inline __u32 event_of(__u32 type)
+{
+	return type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE;
+}
+
+static __always_inline __u32 other_event_of(__u32 type)
+{
+	return type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE_DETECTED;
+}
+
+/* Whether who does it is enough to exclude it, whatever the file. */
+static __always_inline bool file_actor_excluded(__u32 type)
+{
+	const __u32 either = FILTER_NEVER | FILTER_BY_IMAGE;
+	struct filter_rules *rules = filter_rules_get();
+	__u32 event = event_of(type), other = other_event_of(type);
+	__u32 flags, also;
+
+	if (!rules)
+		return false;
+	flags = filter_rules_for(rules, event)->flags;
+	also = filter_rules_for(rules, other)->flags;
+	if (!(flags & either) || !(also & either))
+		return false;
+	return filter_image_excludes(event, other);
+}
+
+__noinline int file_event_excluded(__u32 type, __u32 mode, const struct path_buffer *path)
+{
+	__u32 event = event_of(type), other = other_event_of(type);
+	struct filter_input in = {.rules = filter_rules_get()};
+	__u32 known = foregone(&in, event), also = foregone(&in, other);
+	bool excluded;
+
+	if ((known | also) & FILTER_IN_USER_SPACE)
+		return 0;
+	if (known & also)
+		return 1;
+	if (!path || !filter_begin(&in))
+		return 0;
+	excluded = known || file_event_judged(in.known, event, mode, path);
+	if (excluded && event != other)
+		excluded = also || file_event_judged(in.known, other, mode, path);
+	filter_end(&in);
+	return excluded;
+}
+
+__noinline int raw_access_excluded(const struct path_buffer *path)
+{
+	const __u32 event = FILTER_RAW_ACCESS_READ;
+	struct filter_input in = {.rules = filter_rules_get()};
+	bool excluded;
+
+	if (!path || !filter_begin(&in))
+		return 0;
+	tell_actor(&in, event);
+	tell_path(&in, event, path);
+	excluded = filter_excludes(in.known, event);
+	filter_end(&in);
+	return excluded;
+}
+
+/* The target's task is not one the verifier trusts: its image stays unknown. */
+__noinline int process_access_excluded(const struct process_access *r)
+{
+	struct filter_input in = {.rules = filter_rules_get()};
+	bool excluded;
+
+	if (!r || !filter_begin(&in))
+		return 0;
+	tell_actor(&in, FILTER_PROCESS_ACCESS);
+	filter_decimal(&in, FILTER_PROCESS_ACCESS, FILTER_THREAD_ID, r->header.tid);
+	filter_hexadecimal(&in, FILTER_PROCESS_ACCESS, FILTER_GRANTED_ACCESS, r->granted_access);
+	filter_decimal(&in, FILTER_PROCESS_ACCESS, FILTER_TARGET_PROCESS_ID,
+		       r->target_tgid ?: r->given_pid);
+	if (r->target_tgid)
+		filter_user(in.known, FILTER_WORD_TARGET_USER, r->target_uid);
+	excluded = filter_excludes(in.known, FILTER_PROCESS_ACCESS);
+	filter_end(&in);
+	return excluded;
+}
+
+__noinline int program_load_excluded(const struct bpf_program_load *r)
+{
+	struct filter_input in = {.rules = filter_rules_get()};
+	bool excluded;
+
+	if (!r || !filter_begin(&in))
+		return 0;
+	tell_actor(&in, FILTER_BPF_PROGRAM_LOAD);
+	filter_choice(&in, FILTER_BPF_PROGRAM_LOAD, FILTER_BPF_COMMAND, 0);
+	filter_choice(&in, FILTER_BPF_PROGRAM_LOAD, FILTER_BPF_PROGRAM_TYPE, r->program_type);
+	filter_decimal(&in, FILTER_BPF_PROGRAM_LOAD, FILTER_BPF_PROGRAM_ID, r->program_id);
+	filter_name(&in, FILTER_BPF_PROGRAM_LOAD, FILTER_BPF_PROGRAM_NAME, r->name);
+	excluded = filter_excludes(in.known, FILTER_BPF_PROGRAM_LOAD);
+	filter_end(&in);
+	return excluded;
+}
+
+/* While the owner is the current task: what the rules say of its image. */
+static __always_inline void owner_answers_keep(struct owner *owner)
+{
+	__builtin_memset(&owner->answers, 0, sizeof(owner->answers)); /* or it is unknown */
+	filter_answers_keep(&owner->answers);
+}
+
+/* A connect() that has begun; where from is not known yet, nor where to. */
+__noinline int connecting_excluded(const struct owner *owner)
+{
+	const __u32 event = FILTER_NETWORK_CONNECT;
+	struct filter_input in = {.rules = filter_rules_get()};
+	__u32 known = foregone(&in, event);
+	bool excluded;
+
+	if (known)
+		return known & FILTER_NEVER;
+	if (!owner || !filter_begin(&in))
+		return 0;
+	tell_owner(&in, event, owner);
+	filter_choice(&in, event, FILTER_PROTOCOL, 0);
+	filter_choice(&in, event, FILTER_INITIATED, 1);
+	excluded = filter_excludes(in.known, event);
+	filter_end(&in);
+	return excluded;
+}
+
+__noinline int connection_excluded(const struct owner *owner, const struct network_connect *r)
+{
+	const __u32 event = FILTER_NETWORK_CONNECT;
+	struct filter_input in = {.rules = filter_rules_get()};
+	__u32 known = foregone(&in, event);
+	bool is_ipv6, excluded;
+
+	if (known)
+		return known & FILTER_NEVER;
+	if (!owner || !r || !filter_begin(&in))
+		return 0;
+	is_ipv6 = r->family == AF_INET6;
+	tell_owner(&in, event, owner);
+	filter_choice(&in, event, FILTER_PROTOCOL, r->protocol == IPPROTO_UDP);
+	filter_choice(&in, event, FILTER_INITIATED, r->initiated);
+	filter_choice(&in, event, FILTER_SOURCE_IS_IPV6, is_ipv6);
+	filter_choice(&in, event, FILTER_DESTINATION_IS_IPV6, is_ipv6);
+	filter_address(&in, event, FILTER_SOURCE_IP, r->source_address, is_ipv6);
+	filter_address(&in, event, FILTER_DESTINATION_IP, r->destination_address, is_ipv6);
+	filter_decimal(&in, event, FILTER_SOURCE_PORT, bpf_ntohs(r->source_port));
+	filter_decimal(&in, event, FILTER_DESTINATION_PORT, bpf_ntohs(r->destination_port));
+	excluded = filter_excludes(in.known, event);
+	filter_end(&in);
+	return excluded;
+}
+
+#endif /* WITHOUT_BPF_LOOP */
+
+#endif /* FILTER_EVENTS_BPF_H */

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a call that gives names has changed: the type of the file that got one, and whether an
+ * open made one though it failed. Kernels that
+ * allow no hook with the directory entry tell it by the inodes whose ctime is set in the call.
+ */
+#ifndef HOOKS_CHANGES_BPF_H
+#define HOOKS_CHANGES_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "kernel/compat.bpf.h"
+#include "kernel/file.bpf.h"
+#include "emit/maps.bpf.h"
+
+#define EXT4_MAGIC 0xef53
+#define TMPFS_MAGIC 0x01021994
+#define XFS_MAGIC 0x58465342
+#define BTRFS_MAGIC 0x9123683e
+#define OVERLAYFS_MAGIC 0x794c7630
+
+#define KIND(mode) (1U << ((mode)&S_IFMT) / S_IFIFO)
+#define KIND_OF_FILE KIND(S_IFREG)
+#define KIND_OF_DIRECTORY KIND(S_IFDIR)
+
+/* The inodes that one call has changed so far. */
+struct changes {
+	__u64 file; /* the regular one */
+	__s64 birth_ns; /* of that, wall clock; 0: unknown */
+	__u32 kinds; /* bits KIND(mode) of all */
+	bool has_more_files;
+	__u8 pad[3];
+};
+
+/*
+ * File systems that set the ctime of what is linked or renamed, and of the directories, in
+ * each call that succeeds. Seen with ext4, tmpfs, xfs, btrfs and overlayfs on v6.18; a link on
+ * overlayfs changes the directory alone.
+ */
+static __always_inline bool tells_changes(__u64 magic)
+{
+	return magic == EXT4_MAGIC || magic == TMPFS_MAGIC || magic == XFS_MAGIC ||
+	       magic == BTRFS_MAGIC || magic == OVERLAYFS_MAGIC;
+}
+
+static __always_inline __s64 inode_birth_ns(struct inode *inode, __u64 magic)
+{
+	if (magic == EXT4_MAGIC)
+		return ext4_inode_birth_ns(inode);
+	return magic == TMPFS_MAGIC ? shmem_inode_birth_ns(inode) : 0;
+}
+
+static __always_inline void changes_add(struct changes *changes, struct inode *inode, __u64 magic)
+{
+	__u32 kind = KIND(inode->i_mode);
+
+	changes->kinds |= kind;
+	if (kind != KIND_OF_FILE || changes->file == (__u64)inode)
+		return;
+	changes->has_more_files |= changes->file != 0;
+	changes->file = (__u64)inode;
+	changes->birth_ns = inode_birth_ns(inode, magic);
+}
+
+/*
+ * The type of what got a name, 0 where it is not proved: one of the inodes may be what a rename
+ * has replaced, and no inode at all says nothing. Directories alone are directories renamed.
+ */
+static __always_inline __u32 changes_mode(const struct changes *changes, bool by_link)
+{
+	__u32 kinds = changes->kinds & ~KIND_OF_DIRECTORY;
+
+	if (kinds == KIND_OF_FILE)
+		return S_IFREG;
+	if (kinds & KIND_OF_FILE)
+		return 0;
+	if (kinds)
+		return kinds & KIND(S_IFLNK) ? S_IFLNK : S_IFIFO; /* or any other kind */
+	return changes->kinds && !by_link ? S_IFDIR : 0;
+}
+
+/* Whether a file was made: a file has changed, and so has the directory that it is in. */
+static __always_inline bool changes_made_file(const struct changes *changes)
+{
+	return (changes->kinds & KIND_OF_FILE) && (changes->kinds & KIND_OF_DIRECTORY);
+}
+
+/* When the file that got a name came into being; 0: unknown, or another may be meant. */
+static __always_inline __s64 changes_birth_ns(const struct changes *changes)
+{
+	__u32 others = changes->kinds & ~(KIND_OF_FILE | KIND_OF_DIRECTORY);
+
+	return others || changes->has_more_files ? 0 : changes->birth_ns;
+}
+
+/* Before v5.17 no such tracepoint is there, nor the storage. */
+#ifndef WITHOUT_BPF_LOOP
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct changes);
+} changes_of_threads __weak SEC(".maps");
+
+/* What the current thread's call has changed; forgotten here. */
+static __always_inline void changes_take(struct changes *taken)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct changes *kept = bpf_task_storage_get(&changes_of_threads, task, NULL, 0);
+
+	if (!kept)
+		return;
+	*taken = *kept;
+	__builtin_memset(kept, 0, sizeof(*kept));
+}
+#else
+#define changes_take(taken)
+#endif
+
+#endif /* HOOKS_CHANGES_BPF_H */

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Records of files, by the file in hand, by a stored name, or by the caller's string. */
+#ifndef HOOKS_FILE_NAMES_BPF_H
+#define HOOKS_FILE_NAMES_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "hooks/changes.bpf.h"
+#include "kernel/compat.bpf.h"
+#include "kernel/file.bpf.h"
+#include "emit/maps.bpf.h"
+#include "kernel/path.bpf.h"
+#include "record.h"
+#include "kernel/task.bpf.h"
+#include "filter/events.bpf.h"
+
+#define NAMES_UNDER_WAY 1024
+
+/* A name that a call is about to give or take, from a hook that has the dentry. */
+struct name_under_way {
+	__u32 mode; /* of the file that gets or loses the name */
+	__u32 replaced_mode; /* of the file that loses it to a rename; 0: none */
+	struct path_buffer path;
+};
+
+/* Key: thread. An entry lives from the security hook to the end of the call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, NAMES_UNDER_WAY);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct name_under_way);
+} names_under_way __weak SEC(".maps");
+
+/* Threads whose unlink has been reported by the file system. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, NAMES_UNDER_WAY);
+	__type(key, __u32);
+	__type(value, __u8);
+} reported __weak SEC(".maps");
+
+/* Nobody looks into the first map before it was used, into the second while it is empty. */
+bool names_are_kept __weak;
+__s64 unlinks_reported __weak; /* entries, or more */
+
+/* Note that the current thread's unlink has been reported. */
+static __always_inline bool reported_add(void)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	__u8 yes = 1;
+
+	__sync_fetch_and_add(&unlinks_reported, 1); /* first: never too low */
+	if (!bpf_map_update_elem(&reported, &thread, &yes, BPF_NOEXIST))
+		return true;
+	__sync_fetch_and_add(&unlinks_reported, -1);
+	return !bpf_map_update_elem(&reported, &thread, &yes, BPF_EXIST);
+}
+
+/* Whether it has; forgets it. */
+static __always_inline bool reported_take(void)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+
+	if (unlinks_reported <= 0 || bpf_map_delete_elem(&reported, &thread))
+		return false;
+	__sync_fetch_and_add(&unlinks_reported, -1);
+	return true;
+}
+
+static __always_inline bool is_own(void)
+{
+	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
+}
+
+/* Begin a record of the file at `path`. */
+static __always_inline struct file_event *
+file_event_begin(struct scratch *scratch, enum record_type type, struct path_buffer *path)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct file_event *r = record_begin(scratch, task, type, file_event);
+
+	if (path->given)
+		r->flags = RECORD_PATH_GIVEN;
+	else if (!path->whole)
+		r->flags = RECORD_PATH_TRUNCATED;
+	record_append_path(scratch, &r->path, path, &r->flags, RECORD_PATH_SHORTENED);
+	return r;
+}
+
+/* Report a file by its dentry. */
+static __always_inline int file_event_of_dentry(enum record_type type, struct dentry *dentry,
+						struct vfsmount *mnt, __u32 mode, __s64 created_ns)
+{
+	struct scratch *scratch = task_scratch_get();
+	struct file_event *r;
+
+	count_seen(type);
+	if (file_actor_excluded(type)) {
+		count_filtered(type);
+		return 0;
+	}
+	if (!scratch) {
+		count_lost(type, LOSS_UNREADABLE);
+		return 0;
+	}
+	path_build_name(&scratch->path, dentry, mnt);
+	if (file_event_excluded(type, mode, &scratch->path)) {
+		count_filtered(type);
+		return 0;
+	}
+	r = file_event_begin(scratch, type, &scratch->path);
+	r->mode = mode;
+	r->created_ns = created_ns;
+	record_finish(scratch, type, false);
+	return 0;
+}
+
+/* Report a file by the name that a security hook has resolved. */
+VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __u32 mode)
+{
+	struct scratch *scratch;
+	struct file_event *r;
+
+	if (!name || type >= RECORD_TYPE_MAX)
+		return 0;
+	count_seen(type);
+	if (file_actor_excluded(type) || file_event_excluded(type, mode, &name->path)) {
+		count_filtered(type);
+		return 0;
+	}
+	scratch = task_scratch_get();
+	if (!scratch) {
+		count_lost(type, LOSS_UNREADABLE);
+		return 0;
+	}
+	r = file_event_begin(scratch, type, &name->path);
+	r->mode = mode;
+	r->mount_namespace = task_mount_namespace((void *)bpf_get_current_task());
+	record_finish(scratch, type, false);
+	return 0;
+}
+
+/* Take a path from user memory, or from the kernel's. Returns false if it cannot be read. */
+static __always_inline bool path_read(struct path_buffer *path, const char *from, bool in_kernel)
+{
+	__u8 *to = &path->bytes[PATH_GIVEN_AT];
+	long size = in_kernel ? bpf_probe_read_kernel_str(to, PATH_SIZE, from)
+			      : bpf_probe_read_user_str(to, PATH_SIZE, from);
+
+	path->given = true;
+	path->whole = false;
+	path->at = PATH_GIVEN_AT;
+	path->end = PATH_GIVEN_AT + (size > 0 ? size - 1 : 0);
+	return size > 0;
+}
+
+/* The directory that a relative name begins at. */
+static __always_inline void append_base(struct scratch *scratch, struct file_event *r,
+					struct task_struct *task, __s32 dirfd)
+{
+	struct fs_struct *fs = KREAD(task, fs);
+	struct dentry *dentry;
+	struct vfsmount *mnt;
+	struct file *file;
+
+	if (dirfd == AT_FDCWD) {
+		dentry = KREAD(fs, pwd.dentry);
+		mnt = KREAD(fs, pwd.mnt);
+	} else {
+		file = task_file(task, dirfd);
+		dentry = KREAD(file, f_path.dentry);
+		mnt = KREAD(file, f_path.mnt);
+	}
+	record_append_dentry(scratch, &r->base, dentry, mnt, &r->flags, 0, RECORD_PATH_SHORTENED);
+}
+
+/* The root of the process. */
+static __always_inline void append_root(struct scratch *scratch, struct file_event *r,
+					struct task_struct *task)
+{
+	struct fs_struct *fs = KREAD(task, fs);
+
+	path_build_name(&scratch->path, KREAD(fs, root.dentry), KREAD(fs, root.mnt));
+	if (scratch->path.at != PATH_SIZE - 1) /* not just "/" */
+		record_append_path(scratch, &r->root, &scratch->path, &r->flags,
+				   RECORD_PATH_SHORTENED);
+}
+
+/*
+ * Begin a record of a file by the string that the caller gave, which is in scratch->path; user
+ * space resolves it from `dirfd`.
+ */
+static __always_inline void file_event_begin_given(struct scratch *scratch, __u32 type, __s32 dirfd,
+						   __u32 flags)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct file_event *r = file_event_begin(scratch, type, &scratch->path);
+
+	r->flags |= flags;
+	r->mount_namespace = task_mount_namespace(task);
+	if (!r->path.length || scratch->data[r->path.offset & (STRINGS_SIZE - 1)] != '/')
+		append_base(scratch, r, task, dirfd);
+	append_root(scratch, r, task);
+}
+
+/*
+ * Report a file by the string that the caller gave. `mode` of the file is 0 where it is not
+ * known, and so is `created_ns`; `flags` are those of the record.
+ */
+__noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64 mode_and_flags,
+				    __s64 created_ns)
+{
+	struct scratch *scratch = task_scratch_get();
+	__u32 mode = mode_and_flags >> 32, flags = mode_and_flags;
+	struct file_event *r;
+
+	if (type >= RECORD_TYPE_MAX)
+		return 0;
+	count_seen(type);
+	if (file_actor_excluded(type)) {
+		count_filtered(type);
+		return 0;
+	}
+	if (!scratch) {
+		count_lost(type, LOSS_UNREADABLE);
+		return 0;
+	}
+	if (!path_read(&scratch->path, (void *)string, false))
+		flags |= RECORD_PATH_UNREADABLE;
+	if (file_event_excluded(type, mode, &scratch->path)) {
+		count_filtered(type);
+		return 0;
+	}
+	file_event_begin_given(scratch, type, dirfd, flags);
+	r = (void *)scratch->data;
+	r->mode = mode;
+	r->created_ns = created_ns;
+	record_finish(scratch, type, false);
+	return 0;
+}
+
+#endif /* HOOKS_FILE_NAMES_BPF_H */

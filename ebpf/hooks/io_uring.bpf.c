@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Files opened, named and removed through io_uring, where no system call says so. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "hooks/access.bpf.h"
+#include "kernel/compat.bpf.h"
+#include "kernel/file.bpf.h"
+#include "emit/maps.bpf.h"
+#include "hooks/file_names.bpf.h"
+#include "record.h"
+#include "hooks/request.bpf.h"
+#include "kernel/io_uring.bpf.h"
+#include "kernel/syscall.bpf.h"
+
+/* A name that a request is about to give or take; `name` is a struct filename. */
+struct request_name {
+	__u64 name;
+	__s32 dirfd;
+	__u32 type; /* enum record_type; 0: of no interest */
+	bool is_open; /* told by its file, but for one that fails or loses it */
+};
+
+static __always_inline int request_lost(const struct request_name *given, enum loss_reason reason)
+{
+	count_seen(given->type);
+	count_lost(given->type, reason);
+	return 0;
+}
+
+/* An open that is not remembered is told by its file, or is counted once it fails. */
+static __always_inline int request_refused(__u64 request, const struct request_name *given,
+					   enum loss_reason reason)
+{
+	__u32 why = reason;
+
+	if (!given->is_open)
+		return request_lost(given, reason);
+	opens_were_refused = true;
+	return bpf_map_update_elem(&opens_refused, &request, &why, BPF_ANY)
+		       ? request_lost(given, reason)
+		       : 0;
+}
+
+static __always_inline int request_remember(__u64 request, const struct request_name *given)
+{
+	struct scratch *scratch = task_scratch_get();
+	struct filename *filename = (void *)given->name;
+	__u32 uid = bpf_get_current_uid_gid(), flags = 0;
+
+	request_forget(request); /* one that ended unseen had this address */
+	if (has_requests_enough(uid))
+		return request_refused(request, given, LOSS_OVER_SHARE);
+	if (!scratch)
+		return request_refused(request, given, LOSS_UNREADABLE);
+	if (!path_read(&scratch->path, KREAD(filename, name), true))
+		flags = RECORD_PATH_UNREADABLE;
+	file_event_begin_given(scratch, given->type, given->dirfd, flags);
+	if (scratch->used > REQUEST_RECORD_SIZE ||
+	    bpf_map_update_elem(&requests_under_way, &request, scratch, BPF_ANY))
+		return request_refused(request, given, LOSS_UNREADABLE);
+	requests_count(uid, 1);
+	request_changes_forget(request);
+	return 0;
+}
+
+static __always_inline void request_read(struct request_name *given, struct io_kiocb *request)
+{
+	struct io_rename *rename = (void *)&request->cmd;
+	struct io_unlink *unlink = (void *)&request->cmd;
+	struct io_link *link = (void *)&request->cmd;
+	struct io_open *open = (void *)&request->cmd;
+
+	switch (request->opcode) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+		given->name = (__u64)KREAD(open, filename);
+		given->dirfd = KREAD(open, dfd);
+		given->type = KREAD(open, how.flags) & O_CREAT ? RECORD_FILE_CREATE : 0;
+		given->is_open = true;
+		return;
+	case IORING_OP_UNLINKAT:
+		given->name = (__u64)KREAD(unlink, filename);
+		given->dirfd = KREAD(unlink, dfd);
+		given->type = KREAD(unlink, flags) & AT_REMOVEDIR ? 0 : RECORD_FILE_DELETE;
+		return;
+	case IORING_OP_RENAMEAT:
+		given->name = (__u64)KREAD(rename, newpath);
+		given->dirfd = KREAD(rename, new_dfd);
+		given->type = KREAD(rename, flags) & RENAME_EXCHANGE ? 0 : RECORD_FILE_CREATE;
+		return;
+	case IORING_OP_LINKAT:
+		given->name = (__u64)KREAD(link, newpath);
+		given->dirfd = KREAD(link, new_dfd);
+		given->type = RECORD_FILE_CREATE;
+		return;
+	}
+}
+
+/*
+ * Whether no completion entry will tell of success: v5.17, 04c76b41ca97 ("io_uring: add option
+ * to skip CQE posting"). Kernels without this name of the enum cannot be asked.
+ */
+static __always_inline bool request_ends_unseen(struct io_kiocb *request)
+{
+	return bpf_core_enum_value_exists(enum io_uring_sqe_flags_bit,
+					  IOSQE_CQE_SKIP_SUCCESS_BIT) &&
+	       KREAD(request, flags) & REQ_F_CQE_SKIP;
+}
+
+/* The kernel has copied the names of the request; they are gone when it completes. */
+static __always_inline int name_begun(struct io_kiocb *request)
+{
+	struct request_name given = {};
+
+	request_read(&given, request);
+	if (!given.type || !is_wanted(RECORD_BIT(given.type)) || is_own())
+		return 0;
+	/* Remembered, it would stay for ever, and others would find no room. */
+	if (request_ends_unseen(request))
+		return request_lost(&given, LOSS_UNREADABLE);
+	return request_remember((__u64)request, &given);
+}
+
+/* What is known of the file that got a name by what its request has changed. */
+static __always_inline void request_tell_file(struct request_record *record, __u8 opcode)
+{
+	struct file_event *r = (void *)record->data;
+
+	if (opcode == IORING_OP_UNLINKAT)
+		return;
+	if (opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2) {
+		r->mode = S_IFREG;
+		r->flags |= RECORD_FILE_IS_NEW;
+		return;
+	}
+	r->mode = changes_mode(&record->changes, opcode == IORING_OP_LINKAT);
+	r->created_ns = changes_birth_ns(&record->changes);
+}
+
+/* Report what was remembered of a request that has succeeded. */
+static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result,
+					enum record_type type)
+{
+	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
+	struct record_header *header;
+	__u32 used;
+
+	if (!record)
+		return 0;
+	header = (void *)record->data;
+	used = record->used;
+	if (!result && used <= REQUEST_RECORD_SIZE) {
+		count_seen(type);
+		request_tell_file(record, opcode);
+		header->boot_ns = bpf_ktime_get_boot_ns();
+		header->size = used;
+		record_send(record->data, used, type, false);
+	}
+	request_forget(request);
+	return 0;
+}
+
+/* An open has ended that was not remembered. One that has failed may have made a file. */
+static __always_inline void refused_open_done(__u64 request, bool failed)
+{
+	__u32 *why = bpf_map_lookup_elem(&opens_refused, &request);
+	__u32 reason;
+
+	if (!why)
+		return;
+	reason = *why == LOSS_OVER_SHARE ? LOSS_OVER_SHARE : LOSS_UNREADABLE;
+	if (bpf_map_delete_elem(&opens_refused, &request) || !failed)
+		return;
+	count_seen(RECORD_FILE_CREATE);
+	count_lost(RECORD_FILE_CREATE, reason);
+}
+
+/*
+ * A file was opened; or made by an open that failed, as it does without room for the file in the
+ * ring's table; or another file has taken its place there.
+ */
+static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *request,
+				     __u8 opcode, __s32 result)
+{
+	struct changes *changes = request_changes((__u64)request);
+	struct io_open *open = (void *)&request->cmd;
+	struct file *file = NULL;
+	__u64 key = (__u64)request;
+
+	if (!is_wanted(OPEN_RECORDS))
+		return 0;
+	if (result >= 0)
+		file = ring_made_file(ring, KREAD(open, file_slot), result);
+	if (changes && changes_made_file(changes) && changes->file != (__u64)KREAD(file, f_inode))
+		return request_done(key, opcode, 0, RECORD_FILE_CREATE);
+	if (changes)
+		request_forget(key);
+	else if (opens_were_refused)
+		refused_open_done(key, result < 0);
+	if (result < 0)
+		return 0;
+	return file_opened((__u64)file, truncation_as_create && KREAD(open, how.flags) & O_TRUNC);
+}
+
+/* In the context of the process, whose workers count as its threads. */
+static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *request,
+				     __s32 result)
+{
+	__u8 opcode;
+
+	if (!request)
+		return 0;
+	opcode = KREAD(request, opcode);
+	switch (opcode) {
+	case IORING_OP_OPENAT:
+	case IORING_OP_OPENAT2:
+		return open_done(ring, request, opcode, result);
+	case IORING_OP_UNLINKAT:
+		return request_done((__u64)request, opcode, result, RECORD_FILE_DELETE);
+	case IORING_OP_RENAMEAT:
+	case IORING_OP_LINKAT:
+		return request_done((__u64)request, opcode, result, RECORD_FILE_CREATE);
+	default:
+		return 0;
+	}
+}
+
+SEC("?tp_btf/io_uring_submit_req")
+int BPF_PROG(io_uring_name_begun, struct io_kiocb *request)
+{
+	return name_begun(request);
+}
+
+/* The tracepoint's name before v6.4. */
+SEC("?tp_btf/io_uring_submit_sqe")
+int BPF_PROG(io_uring_name_begun_sqe, struct io_kiocb *request)
+{
+	return name_begun(request);
+}
+
+SEC("?tp_btf/io_uring_complete")
+int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *request,
+	     struct io_uring_cqe *completion)
+{
+	return name_done(ring, request, completion->res);
+}
+
+/* Older: the members of the completion are arguments. */
+SEC("?tp_btf/io_uring_complete")
+int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_kiocb *request,
+	     __u64 user_data, int result)
+{
+	return name_done(ring, request, result);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Reporting a connection; what the files of the network family share. */
+#ifndef HOOKS_NETWORK_BPF_H
+#define HOOKS_NETWORK_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "emit/maps.bpf.h"
+#include "record.h"
+#include "kernel/sock.bpf.h"
+#include "filter/events.bpf.h"
+
+/* Of socketcall(), <linux/net.h>. */
+#define SOCKETCALL_ACCEPT 5
+#define SOCKETCALL_ACCEPT4 18
+
+/* hooks/tcp.bpf.c: accept() has returned this descriptor to the current task. */
+int connection_accepted(__u32 fd);
+
+/* Whether a socket is one of IPv4 or IPv6, and of this protocol. */
+static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
+{
+	__u16 family = KREAD(sk, __sk_common.skc_family);
+
+	return (family == AF_INET || family == AF_INET6) && KREAD(sk, sk_protocol) == wanted;
+}
+
+/* What stands for the peer and the port at the destination, whoever began. */
+static __always_inline __u64 network_subject(const struct network_connect *r)
+{
+	const __u64 *peer =
+		(const void *)(r->initiated ? r->destination_address : r->source_address);
+
+	return peer[0] * 31 + peer[1] + ((__u64)r->destination_port << 48) +
+	       ((__u64)r->protocol << 40) + r->initiated;
+}
+
+static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
+					   bool initiated, bool failed)
+{
+	const __u8 *source = initiated ? flow->local_address : flow->remote_address;
+	const __u8 *destination = initiated ? flow->remote_address : flow->local_address;
+	struct network_connect r = {
+		.header =
+			{
+				.boot_ns = bpf_ktime_get_boot_ns(),
+				.start_boot_ns = owner->start_boot_ns,
+				.type = RECORD_NETWORK_CONNECT,
+				.size = sizeof(r),
+				.tgid = owner->tgid,
+				.tid = owner->tid,
+				.uid = owner->uid,
+				.exec_id = owner->exec_id,
+			},
+		.source_port = initiated ? flow->local_port : flow->remote_port,
+		.destination_port = initiated ? flow->remote_port : flow->local_port,
+		.family = flow->family,
+		.protocol = flow->protocol,
+		.initiated = initiated,
+		.failed = failed,
+	};
+
+	__builtin_memcpy(r.source_address, source, sizeof(r.source_address));
+	__builtin_memcpy(r.destination_address, destination, sizeof(r.destination_address));
+	count_seen(RECORD_NETWORK_CONNECT);
+	if (connection_excluded(owner, &r))
+		count_filtered(RECORD_NETWORK_CONNECT);
+	else if (!flood_leaves_out(&r.header, owner->image, network_subject(&r)))
+		record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
+}
+
+#endif /* HOOKS_NETWORK_BPF_H */

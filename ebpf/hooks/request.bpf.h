@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Records that wait for their io_uring request to succeed, and what it has changed so far. */
+#ifndef HOOKS_REQUEST_BPF_H
+#define HOOKS_REQUEST_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "hooks/changes.bpf.h"
+#include "emit/maps.bpf.h"
+#include "record.h"
+
+#define REQUESTS_UNDER_WAY 1024
+#define REQUESTS_OF_USER 256 /* of them; root has all that are free */
+#define OPENS_REFUSED 8192
+#define REQUEST_RECORD_SIZE 12288 /* path and directories; a root that long is refused */
+
+/* Begins as struct scratch does. */
+struct request_record {
+	__u32 used;
+	__u8 data[REQUEST_RECORD_SIZE];
+	__u32 pad;
+	struct changes changes;
+};
+
+/* Key: struct io_kiocb. An entry is overwritten where its request ended unseen. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, REQUESTS_UNDER_WAY);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct request_record);
+} requests_under_way __weak SEC(".maps");
+
+/* Entries of that map by user, see user_of(). */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, REQUESTS_UNDER_WAY);
+	__type(key, __u32);
+	__type(value, __s64);
+} requests_of_users __weak SEC(".maps");
+
+/* Opens that found no room there, and why: enum loss_reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, OPENS_REFUSED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} opens_refused __weak SEC(".maps");
+
+bool opens_were_refused __weak; /* nobody looks into that map before */
+
+static __always_inline void requests_count(__u32 uid, __s64 more)
+{
+	__u32 user = user_of(uid);
+	__s64 *count = bpf_map_lookup_elem(&requests_of_users, &user);
+
+	if (count)
+		__sync_fetch_and_add(count, more);
+	else if (more > 0)
+		bpf_map_update_elem(&requests_of_users, &user, &more, BPF_NOEXIST);
+}
+
+static __always_inline bool has_requests_enough(__u32 uid)
+{
+	__u32 user = user_of(uid);
+	__s64 *count = bpf_map_lookup_elem(&requests_of_users, &user);
+
+	return uid && count && *count >= REQUESTS_OF_USER;
+}
+
+/* Forget a request, if it is one that was remembered. */
+static __always_inline void request_forget(__u64 request)
+{
+	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
+	__u32 uid;
+
+	if (!record)
+		return;
+	uid = ((struct record_header *)record->data)->uid;
+	if (!bpf_map_delete_elem(&requests_under_way, &request))
+		requests_count(uid, -1);
+}
+
+static __always_inline struct changes *request_changes(__u64 request)
+{
+	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
+
+	if (!record)
+		return NULL;
+	barrier_var(record); /* clang would add the offset before the test */
+	return &record->changes;
+}
+
+/* A new entry has whatever stood in the scratch space. */
+static __always_inline void request_changes_forget(__u64 request)
+{
+	struct changes *changes = request_changes(request);
+
+	if (changes)
+		__builtin_memset(changes, 0, sizeof(*changes));
+}
+
+#endif /* HOOKS_REQUEST_BPF_H */

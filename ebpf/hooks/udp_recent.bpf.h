@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Flows that threads had part in lately, by processor. */
+#ifndef HOOKS_UDP_RECENT_BPF_H
+#define HOOKS_UDP_RECENT_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "kernel/sock.bpf.h"
+
+__u64 udp_interval_ns = 0; /* a flow is reported again after it; set by user space at any time */
+
+/* A flow that a thread had part in lately: spares most datagrams the search in udp_flows. */
+struct udp_recent {
+	struct flow flow;
+	__u64 start_boot_ns; /* of the thread */
+	__u64 reported;
+	__u64 writers; /* who finds itself alone writes */
+	__u32 tid; /* 0: of no one, or being written */
+	__u32 exec_id;
+};
+
+#define UDP_RECENT 64 /* a power of two */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, UDP_RECENT);
+	__type(key, __u32);
+	__type(value, struct udp_recent);
+} udp_recently SEC(".maps");
+
+static __always_inline struct udp_recent *udp_recent_of(const struct flow *flow)
+{
+	const __u32 *local = (void *)flow->local_address, *remote = (void *)flow->remote_address;
+	__u32 mixed = local[0] ^ remote[0] ^ remote[3] ^ flow->remote_port ^ flow->local_port << 3;
+	__u32 slot = (mixed ^ mixed >> 8 ^ mixed >> 16) & (UDP_RECENT - 1);
+
+	return bpf_map_lookup_elem(&udp_recently, &slot);
+}
+
+/*
+ * Whether a slot is of this thread and flow. The thread is asked first and last: where tasks
+ * preempt each other, one may write between any two steps, but never this thread's number.
+ */
+static __always_inline bool udp_recent_is(const struct udp_recent *recent,
+					  const struct udp_recent *wanted)
+{
+	const volatile __u32 *tid = &recent->tid;
+
+	if (*tid != wanted->tid || recent->start_boot_ns != wanted->start_boot_ns ||
+	    recent->exec_id != wanted->exec_id ||
+	    wanted->reported - recent->reported >= udp_interval_ns ||
+	    !flow_is_equal(&recent->flow, &wanted->flow))
+		return false;
+	barrier();
+	return *tid == wanted->tid;
+}
+
+/*
+ * Leaves the slot alone that a task was preempted in. An addition, for the exchange is of v5.12,
+ * 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg").
+ */
+static __always_inline void udp_recent_set(struct udp_recent *recent,
+					   const struct udp_recent *wanted)
+{
+	__sync_fetch_and_add(&recent->writers, 1);
+	if (*(volatile __u64 *)&recent->writers == 1) {
+		*(volatile __u32 *)&recent->tid = 0;
+		barrier();
+		recent->flow = wanted->flow;
+		recent->start_boot_ns = wanted->start_boot_ns;
+		recent->exec_id = wanted->exec_id;
+		recent->reported = wanted->reported;
+		barrier();
+		*(volatile __u32 *)&recent->tid = wanted->tid;
+	}
+	__sync_fetch_and_add(&recent->writers, -1);
+}
+
+#endif /* HOOKS_UDP_RECENT_BPF_H */

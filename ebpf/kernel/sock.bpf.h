@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inline readers of sockets and packets: both ends, and who owns them. */
+#ifndef KERNEL_SOCK_BPF_H
+#define KERNEL_SOCK_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include "kernel/compat.bpf.h"
+#include "filter/rules.bpf.h"
+#include "emit/flood.bpf.h"
+#include "emit/maps.bpf.h"
+#include "record.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_ROUTING 43
+#define IPPROTO_DSTOPTS 60
+#define IPV6_OPTION_HEADERS 6 /* more than a sane packet has in front of UDP */
+
+/* Both ends of a connection or of a datagram, from where the process is. */
+struct flow {
+	__u8 local_address[16]; /* IPv4: in the first four bytes */
+	__u8 remote_address[16];
+	__be16 local_port;
+	__be16 remote_port;
+	__u16 family;
+	__u16 protocol;
+} __attribute__((aligned(8))); /* compared and hashed as words */
+
+/* One image of one process; with the thread and the user at that time. */
+struct owner {
+	__u64 start_boot_ns;
+	__u32 tgid;
+	__u32 exec_id;
+	__u32 tid;
+	__u32 uid;
+	__u64 image; /* see emit/flood.bpf.h; 0: unknown */
+	struct filter_answers answers; /* what the rules say of its image; may be unknown */
+};
+
+/*
+ * From the current task itself: programs on packets may ask for its numbers since v6.10
+ * only, eb166e522c77 ("bpf: Allow helper bpf_get_[ns_]current_pid_tgid() for all prog types").
+ */
+static __always_inline struct task_struct *current_task(void)
+{
+	return (void *)bpf_get_current_task();
+}
+
+static __always_inline bool is_own_task(struct task_struct *task)
+{
+	return KREAD(task, tgid) == own_tgid;
+}
+
+/* Of the current task: never to be called where a softirq may run. */
+static __always_inline void owner_fill(struct owner *owner)
+{
+	struct task_struct *task = current_task();
+	struct task_struct *leader = KREAD(task, group_leader);
+	const struct cred *cred = KREAD(task, cred);
+
+	owner->start_boot_ns = KREAD(leader, start_boottime);
+	owner->tgid = KREAD(task, tgid);
+	owner->tid = KREAD(task, pid);
+	owner->uid = KREAD(cred, uid.val); /* real, as the initial namespace has it */
+	owner->exec_id = KREAD(task, self_exec_id);
+	owner->image = flood_image(task);
+	owner->answers.generation = 0;
+}
+
+static __always_inline bool is_v4_mapped(const struct in6_addr *address)
+{
+	return !address->in6_u.u6_addr32[0] && !address->in6_u.u6_addr32[1] &&
+	       address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
+}
+
+/* An IPv6 socket that talks IPv4 is reported as what it puts on the wire. */
+static __always_inline void flow_of_v6_socket(struct flow *flow, struct sock *sk)
+{
+	struct in6_addr local, remote;
+
+	bpf_core_read(&local, sizeof(local), &sk->__sk_common.skc_v6_rcv_saddr);
+	bpf_core_read(&remote, sizeof(remote), &sk->__sk_common.skc_v6_daddr);
+	if (is_v4_mapped(&remote)) {
+		flow->family = AF_INET;
+		*(__be32 *)flow->local_address = local.in6_u.u6_addr32[3];
+		*(__be32 *)flow->remote_address = remote.in6_u.u6_addr32[3];
+		return;
+	}
+	__builtin_memcpy(flow->local_address, &local, sizeof(local));
+	__builtin_memcpy(flow->remote_address, &remote, sizeof(remote));
+}
+
+/*
+ * Both ends of a connected socket. The local port is inet_sport's: skc_num is 0 once the
+ * connection is closed.
+ */
+static __always_inline void flow_of_socket(struct flow *flow, struct sock *sk, __u16 protocol)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->family = KREAD(sk, __sk_common.skc_family);
+	flow->protocol = protocol;
+	flow->local_port = KREAD((struct inet_sock *)sk, inet_sport);
+	flow->remote_port = KREAD(sk, __sk_common.skc_dport);
+	if (flow->family == AF_INET) {
+		*(__be32 *)flow->local_address = KREAD(sk, __sk_common.skc_rcv_saddr);
+		*(__be32 *)flow->remote_address = KREAD(sk, __sk_common.skc_daddr);
+	} else {
+		flow_of_v6_socket(flow, sk);
+	}
+}
+
+/* The two ends in a packet's header, as it travels. */
+struct packet {
+	const struct in6_addr *source; /* IPv4: the first word only */
+	const struct in6_addr *destination;
+	struct udphdr *udp;
+	__u16 family;
+};
+
+static __always_inline bool packet_parse_v4(struct packet *packet, void *data, void *end)
+{
+	struct iphdr *ip = data;
+
+	if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_UDP)
+		return false;
+	packet->family = AF_INET;
+	packet->source = (void *)&ip->saddr;
+	packet->destination = (void *)&ip->daddr;
+	packet->udp = data + ip->ihl * 4;
+	return true;
+}
+
+static __always_inline bool is_ipv6_option(__u8 header)
+{
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_DSTOPTS;
+}
+
+static __always_inline bool packet_parse_v6(struct packet *packet, void *data, void *end)
+{
+	struct ipv6hdr *ip = data;
+	struct ipv6_opt_hdr *option = (void *)(ip + 1);
+	__u8 header;
+
+	if ((void *)(ip + 1) > end)
+		return false;
+	header = ip->nexthdr;
+	for (int i = 0; i < IPV6_OPTION_HEADERS && is_ipv6_option(header); i++) {
+		if ((void *)(option + 1) > end)
+			return false;
+		header = option->nexthdr;
+		option = (void *)option + (option->hdrlen + 1) * 8;
+	}
+	if (header != IPPROTO_UDP)
+		return false;
+	packet->family = AF_INET6;
+	packet->source = &ip->saddr;
+	packet->destination = &ip->daddr;
+	packet->udp = (void *)option;
+	return true;
+}
+
+/*
+ * Find both ends; false: not UDP. Headers are in the linear part both of what a socket sends
+ * and of what it is about to queue.
+ */
+static __always_inline bool packet_parse(struct packet *packet, struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	bool is_udp = false;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		is_udp = packet_parse_v4(packet, data, end);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		is_udp = packet_parse_v6(packet, data, end);
+	return is_udp && (void *)(packet->udp + 1) <= end;
+}
+
+static __always_inline void copy_address(__u8 *to, const struct in6_addr *from, __u16 family)
+{
+	__u32 *words = (__u32 *)to;
+
+	words[0] = from->in6_u.u6_addr32[0];
+	if (family == AF_INET)
+		return;
+	words[1] = from->in6_u.u6_addr32[1];
+	words[2] = from->in6_u.u6_addr32[2];
+	words[3] = from->in6_u.u6_addr32[3];
+}
+
+static __always_inline void flow_of_packet(struct flow *flow, const struct packet *packet,
+					   bool sent)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->family = packet->family;
+	flow->protocol = IPPROTO_UDP;
+	copy_address(sent ? flow->local_address : flow->remote_address, packet->source,
+		     packet->family);
+	copy_address(sent ? flow->remote_address : flow->local_address, packet->destination,
+		     packet->family);
+	flow->local_port = sent ? packet->udp->source : packet->udp->dest;
+	flow->remote_port = sent ? packet->udp->dest : packet->udp->source;
+}
+
+static __always_inline bool flow_is_equal(const struct flow *one, const struct flow *other)
+{
+	const __u64 *a = (const void *)one, *b = (const void *)other;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
+}
+
+/* The flow of a datagram that was received, from its own headers. */
+static __always_inline void flow_of_received(struct flow *flow, struct sk_buff *skb)
+{
+	void *head = KREAD(skb, head), *ip = head + KREAD(skb, network_header);
+	struct udphdr *udp = head + KREAD(skb, transport_header);
+	struct ipv6hdr v6;
+	struct iphdr v4;
+
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->protocol = IPPROTO_UDP;
+	flow->remote_port = KREAD(udp, source);
+	flow->local_port = KREAD(udp, dest);
+	if (KREAD(skb, protocol) == bpf_htons(ETH_P_IP)) {
+		bpf_probe_read_kernel(&v4, sizeof(v4), ip);
+		flow->family = AF_INET;
+		copy_address(flow->remote_address, (void *)&v4.saddr, AF_INET);
+		copy_address(flow->local_address, (void *)&v4.daddr, AF_INET);
+	} else {
+		bpf_probe_read_kernel(&v6, sizeof(v6), ip);
+		flow->family = AF_INET6;
+		copy_address(flow->remote_address, &v6.saddr, AF_INET6);
+		copy_address(flow->local_address, &v6.daddr, AF_INET6);
+	}
+}
+
+#endif /* KERNEL_SOCK_BPF_H */
