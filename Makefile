@@ -242,18 +242,15 @@ ebpf/vmlinux.h: | build/deps.stamp
 	give one, VMLINUX_BTF=FILE (from /sys/kernel/btf/vmlinux of the target)"; exit 1; }
 	$(Q)$(BPFTOOL) btf dump file $(VMLINUX_BTF) format c >$@.new && mv $@.new $@
 
-build/%.bpf.o: ebpf/%.bpf.c $(BPF_HEADERS)
+build/%.bpf.o: ebpf/test/%.bpf.c $(BPF_SOURCES) ebpf/vmlinux.h
 	$(call say,BPF,$*.bpf.o)
 	$(Q)mkdir -p build && $(CLANG) $(BPF_FLAGS) -c $< -o $@
 
-# One translation unit: libbpf 1.1 cannot link objects that call the same kernel function.
-# The files are joined in the order of their names, which does not matter: see `lint`.
-# The older one is for kernels before v5.17; ebpf/compat.bpf.h says what differs.
+# The older one is for kernels before v5.17; ebpf/kernel/compat.bpf.h says what differs.
 build/sysmonlx_older.bpf.o: BPF_FLAGS += -DWITHOUT_BPF_LOOP
-build/sysmonlx.bpf.o build/sysmonlx_older.bpf.o: $(BPF_PROGRAM_SOURCES) $(BPF_HEADERS)
+build/sysmonlx.bpf.o build/sysmonlx_older.bpf.o: ebpf/sysmonlx.bpf.c $(BPF_SOURCES) ebpf/vmlinux.h
 	$(call say,BPF,$(@F))
-	$(Q)mkdir -p build && printf '#include "%s"\n' $(notdir $(BPF_PROGRAM_SOURCES)) | \
-	$(CLANG) $(BPF_FLAGS) -Iebpf -x c -c - -o $@
+	$(Q)mkdir -p build && $(CLANG) $(BPF_FLAGS) -c $< -o $@
 
 sysmonlx/%.bpf.o: build/%.bpf.o
 	$(call say,STRIP,$@)

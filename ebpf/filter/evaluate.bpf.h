@@ -13,8 +13,8 @@
  *	}
  *
  * What the caller does not tell is unknown, and what is unknown never discards. User space
- * compiles the rules (kernelrules.py), fills one struct filter_rules with them
- * (kernelfilter.py) and swaps it as a whole; an event sees the one that it began with, and
+ * compiles the rules (rules/kernel/compiler.py), fills one struct filter_rules with them
+ * (capture/kernel_filter.py) and swaps it as a whole; an event sees the one that it began with, and
  * is not discarded when that is there no more.
  */
 

@@ -21,7 +21,7 @@ class Doer(NamedTuple):
 
 
 class Floods:
-    """What `ebpf/emit/flood.bpf.h` shares with user space; `is_there` says whether it is."""
+    """The maps that `ebpf/emit/flood.bpf.h` shares; `is_there` says whether it does."""
 
     def __init__(self, maps: Mapping[str, BpfMap], btf: Btf) -> None:
         self.is_there = {"flood_pairs", "flood_sampled"} <= maps.keys()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is attached to see an event: data, read by `capture.py`."""
+"""What is attached to see an event: data, read by `capture.sensor`."""
 
 from __future__ import annotations
 

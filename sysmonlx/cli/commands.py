@@ -207,9 +207,15 @@ def _act(
     if line.action is Action.STATS:
         return _stats(line, paths)
     if line.action is Action.WATCH:
-        return foreground.watch(paths, is_verbose=bool(line.values["DebugMode"]))
+        return foreground.watch(paths, _view(line))
     print_usage()
     return BAD_PARAMETERS
+
+
+def _view(line: CommandLine) -> foreground.View:
+    from sysmonlx.cli.live import live_view  # only these actions need it
+
+    return live_view(is_verbose=bool(line.values["DebugMode"]))
 
 
 def _uninstall(line: CommandLine, paths: Paths) -> int:
@@ -340,8 +346,7 @@ def _install(
     new = _installed(reading, ("sysmonlx", *words))
     if line.has("DebugMode"):
         install.replace(paths, new)
-        is_verbose = bool(line.values["DebugMode"])
-        return foreground.serve(paths, watches=True, is_verbose=is_verbose)
+        return foreground.serve(paths, _view(line))
     policy = _policy(reading)
     _tell(install.install(paths, new), policy)
     if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):

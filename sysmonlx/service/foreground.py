@@ -8,18 +8,17 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from sysmonlx.bpf import libbpf
 from sysmonlx.config.child import read_data
 from sysmonlx.errors import CaptureError, InstallError, in_words
 from sysmonlx.host.lock import PidFile
 from sysmonlx.host.private_files import remove_unfinished
 from sysmonlx.policy import Policy, Settings
-from sysmonlx.schema.events import ERROR, EVENT_BY_ID
+from sysmonlx.schema.events import ERROR
 from sysmonlx.service import spawn, systemd
 from sysmonlx.service.configuration import (
     InForce,
@@ -29,9 +28,6 @@ from sysmonlx.service.daemon import Daemon, Options
 from sysmonlx.service.health import cpu_s
 from sysmonlx.service.installed import Paths, load_command_line
 from sysmonlx.service.keeper import ENDED_VARIABLE, READY_VARIABLE
-
-if TYPE_CHECKING:
-    from sysmonlx.viewer.terminal import TerminalView
 
 _OK = 0
 _FAILED = 12
@@ -43,33 +39,36 @@ _UNFINISHED_S = 600.0
 _DEFAULT_CONFIGURATION = "default.xml"
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The terminal, and how events are shown there."""
+class View(Protocol):
+    """Where a person watches events; the command line makes one and hands it in."""
 
-    terminal: TerminalView
-    show: Callable[[int, Sequence[str]], None]
+    def show(self, event_id: int, values: Sequence[str]) -> None:
+        """Show one event; `values` are the texts of its fields, in schema order."""
+
+    def summary(
+        self, counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float
+    ) -> None:
+        """Show at the end how many events there were, by event id."""
 
 
-def serve(paths: Paths, *, watches: bool = False, is_verbose: bool = False) -> int:
+def serve(paths: Paths, view: View | None = None) -> int:
     """Run the installed configuration until a signal ends it.
 
-    Under a service manager, or with `watches`, in this very process; else as a daemon
-    of its own, and this process waits until that captures.
+    With a `view`, or under a service manager, it runs in this process. Otherwise it
+    runs as a daemon, and this process waits until the daemon captures events.
     """
-    if not watches and "NOTIFY_SOCKET" not in os.environ:
+    if view is None and "NOTIFY_SOCKET" not in os.environ:
         from sysmonlx.service.situation import advice
 
         report = spawn.start_daemon(paths)
         for text in (*report.missing, *map(advice, report.trouble)):
             print(f"Warning: {text}", file=sys.stderr)
         return _OK
-    if not watches:
+    if view is None:
         _have_what_a_service_has()
     try:
         paths.create_private()
         chosen = stored_policy(paths)
-        view = _view(is_verbose=is_verbose) if watches else None
     except Exception as error:
         return _failed(in_words(error), _FAILED)
     return _run_installed(paths, chosen, view)
@@ -89,17 +88,7 @@ def _have_what_a_service_has() -> None:
         file.write(_AUTOGROUP_NICE)
 
 
-def _view(*, is_verbose: bool) -> _View:
-    from sysmonlx.viewer.terminal import TerminalView  # the daemon need not have it
-
-    view = TerminalView(sys.stdout, sys.stdout.isatty())
-    if not is_verbose:
-        return _View(view, view.show)
-    libbpf.set_verbose(lambda text: print(text, end="", file=sys.stderr))
-    return _View(view, view.show_all)
-
-
-def _run_installed(paths: Paths, chosen: InForce, view: _View | None) -> int:
+def _run_installed(paths: Paths, chosen: InForce, view: View | None) -> int:
     command = load_command_line(paths.command_line_file)
     options = Options(
         paths,
@@ -120,7 +109,7 @@ def _btf_of(command: tuple[str, ...]) -> str:
     return ""
 
 
-def _run(policy: Policy, options: Options, view: _View | None) -> int:
+def _run(policy: Policy, options: Options, view: View | None) -> int:
     if not options.keeps_state:
         return _run_alone(policy, options, view)
     try:
@@ -135,7 +124,7 @@ def _run(policy: Policy, options: Options, view: _View | None) -> int:
         pid_file.close()
 
 
-def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
+def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
     started_s = time.monotonic()
     try:
         daemon = _started(policy, options)
@@ -153,12 +142,8 @@ def _run_alone(policy: Policy, options: Options, view: _View | None) -> int:
         _report_failure(daemon, error)
         raise
     if view is not None:
-        from sysmonlx.viewer.terminal import title
-
-        counts = {title(EVENT_BY_ID[i]): n for i, n in daemon.output.counts.items()}
-        lost = daemon.health.lost
         wall_s = time.monotonic() - started_s
-        view.terminal.summary(counts, lost, cpu_s(), wall_s)
+        view.summary(daemon.output.counts, daemon.health.lost, cpu_s(), wall_s)
     return _OK
 
 
@@ -224,7 +209,7 @@ def _failed(reason: str, status: int) -> int:
     return status
 
 
-def watch(paths: Paths, *, is_verbose: bool) -> int:
+def watch(paths: Paths, view: View) -> int:
     """Show the events of the built-in configuration on the terminal until a signal.
 
     Nothing is installed or kept, and a running service is not disturbed.
@@ -236,7 +221,6 @@ def watch(paths: Paths, *, is_verbose: bool) -> int:
     reading = read_data(data, _DEFAULT_CONFIGURATION, CommandLineOptions())
     if reading.policy is None:
         raise CaptureError(reading.text)
-    view = _view(is_verbose=is_verbose)
     options = Options(paths, keeps_state=False, watch=view.show)
     print("Watching; Ctrl-C ends.", file=sys.stderr)
     return _run(reading.policy.without_sinks(), options, view)

@@ -107,12 +107,16 @@ class TerminalView:
         self._print("\n".join(lines))
 
     def summary(
-        self, counts: Mapping[str, int], lost: int, cpu_s: float, wall_s: float
+        self, counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float
     ) -> None:
-        """Print what was seen: events by type, most first, lost ones, CPU used."""
+        """Print how many events there were by type, most first; losses; CPU time.
+
+        `counts` is by event id. `cpu_s` and `wall_s` are seconds since the start.
+        """
         total = sum(counts.values())
+        named = [(title(EVENT_BY_ID[number]), n) for number, n in counts.items()]
         lines = ["", self._painted(f"{total} events in {wall_s:.1f} s", 1)]
-        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        for name, count in sorted(named, key=lambda item: (-item[1], item[0])):
             lines.append(f"{count:>10}  {name}")
         text = f"{lost} lost"
         lines.append(self._painted(text, 31) if lost else text)

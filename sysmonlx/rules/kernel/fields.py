@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Which fields of which events the kernel knows, and in what form.
 
-The names are those of the enumerators in `filter/evaluate.bpf.h`; numbers come from its BTF. An
-event gets its rules into the kernel by a paragraph here and a name in `enum
+The names are those of the enumerators in `filter/evaluate.bpf.h`; numbers come from its
+BTF. An event gets its rules into the kernel by a paragraph here and a name in `enum
 filter_event`.
 """
 

@@ -76,9 +76,10 @@ class Shown:
     """
 
     def __init__(self, place: Installation, *words: str) -> None:
-        script = "from sysmonlx.service import foreground, installed; "
+        script = "from sysmonlx.cli.live import live_view; "
+        script += "from sysmonlx.service import foreground, installed; "
         script += "foreground.serve(installed.Paths.from_environment(__import__('os')"
-        script += ".environ), watches=True, is_verbose=True)"
+        script += ".environ), live_view(is_verbose=True))"
         self._process = subprocess.Popen(
             place.command(*words) if words else [sys.executable, "-P", "-c", script],
             env=place.environment,

@@ -28,8 +28,8 @@ MAY_IMPORT = {
     "hashing": "errors host",
     "rules": "schema policy",
     "config": "schema policy errors host.child_process host.capabilities",
-    "output": "schema policy event errors host.root_files host.file_calls",
-    "capture": "bpf rules policy errors host.file_identity",
+    "output": "schema policy event host.root_files host.file_calls",
+    "capture": "bpf rules errors host.file_identity",
     "viewer": "schema output.escape",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
@@ -37,7 +37,8 @@ MAY_IMPORT = {
     " errors kernel_text host.file_identity",
     "service": "pipeline enrich processes capture output config hashing rules bpf host"
     " schema event policy kernel_text errors",
-    "cli": "service viewer pipeline output config rules host schema policy errors",
+    "cli": "service viewer pipeline output config rules host bpf.libbpf schema policy"
+    " errors",
 }
 
 #: Packages in which nothing but these modules knows the world outside of the program.
@@ -50,7 +51,7 @@ OUTSIDE = {
     "rules": "",
     "config": "child confinement",
     "output": "record_ids sinks",
-    "capture": "sensor kernel_facts counters",
+    "capture": "sensor kernel_facts kernel_filter kernel_form counters",
     "viewer": "",
     "processes": "",
     "enrich": "",

@@ -214,7 +214,7 @@ def test_debug_form_names_the_event_and_every_field() -> None:
 def test_summary_counts_by_type_and_owns_up_to_losses() -> None:
     stream = io.StringIO()
     view = TerminalView(stream, colour=False)
-    view.summary({"ProcessTerminate": 2, "ProcessCreate": 12}, 3, 0.25, 10.0)
+    view.summary({5: 2, 1: 12}, 3, 0.25, 10.0)
     assert stream.getvalue() == (
         "\n14 events in 10.0 s\n"
         "        12  ProcessCreate\n"
