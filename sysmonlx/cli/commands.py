@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from sysmonlx.cli import stats_report
 from sysmonlx.cli.exit_status import (
     BAD_PARAMETERS,
     BANNER,
@@ -41,7 +42,6 @@ from sysmonlx.service import (
     foreground,
     install,
     spawn,
-    statistics,
 )
 from sysmonlx.service.configuration import read_installed
 from sysmonlx.service.installed import Paths, command_line_bytes, load_command_line
@@ -365,7 +365,7 @@ def _stats(line: CommandLine, paths: Paths) -> int:
     if text := why_it_is_strange(paths):  # its counters are others than ours
         print(f"Error: {text}, -stats json shows its counters.", file=sys.stderr)
         return BAD_PARAMETERS
-    print(statistics.report(snapshot), end="")
+    print(stats_report.report(snapshot), end="")
     return OK
 
 

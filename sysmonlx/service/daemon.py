@@ -49,6 +49,8 @@ from sysmonlx.service.guard import Guard
 from sysmonlx.service.health import Health
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.keeper import KeeperWatch
+from sysmonlx.service.metrics import MetricsFile
+from sysmonlx.service.prometheus import prometheus
 from sysmonlx.service.reload import InForce, Reload, forget_before
 from sysmonlx.service.second_try import SecondTry
 from sysmonlx.service.spawn import run_again
@@ -74,6 +76,8 @@ _BATCH, _BATCHES = 256, 32
 #: A stop ends within 2 s: so much for what is in the ring, for hashes, for the sinks.
 _DRAIN_S, _HASH_S, _CLOSE_S = 0.7, 0.3, 0.5
 _STATE, _CONFIG, _ERROR = 4, 16, 255
+#: Longest wait for the removal of the metrics file at a stop, in seconds.
+_REMOVAL_S = 0.5
 #: After so many shortages in a row, `TICK_S` apart, the daemon ends.
 _SHORTAGES = 100
 
@@ -132,11 +136,6 @@ class Daemon:
     def policy(self) -> Policy:
         """The policy in force."""
         return self._in_force.policy
-
-    @property
-    def refused(self) -> str:
-        """Why the installed configuration is not in force; empty when it is."""
-        return self._refused
 
     def start(self) -> None:
         """Load, scan, attach; afterwards every event is seen.
@@ -222,7 +221,20 @@ class Daemon:
             self.census,
         )
         self.guard = Guard(self.capture, self.filter, self.context.utc_of_wall)
-        self.statistics = Statistics(self)
+        self.statistics = Statistics(
+            self.capture,
+            self.filter,
+            self.processes,
+            self.census,
+            self.aside,
+            self.hasher,
+            self.output,
+            self.pipeline,
+            self.health,
+            self.guard,
+        )
+        self._metrics = MetricsFile()
+        self._told_metrics = ""
         self.reload = Reload(
             self.capture,
             self.pipeline,
@@ -393,7 +405,7 @@ class Daemon:
             self._act_on_hang_up,
             self.capture.keep,
             self._give_memory_back,
-            self.statistics.write_metrics,
+            self._write_metrics,
             self._tell_manager,
         ):
             try:
@@ -445,6 +457,27 @@ class Daemon:
         if self._chores_done % _COLLECT_EVERY == _COLLECT_FIRST:
             memory.give_back()  # also cycles: none are meant to be there
 
+    def _write_metrics(self) -> None:
+        """Write the Prometheus text file where the configuration asks for one.
+
+        An event reports why there are no metrics, the same reason only once.
+        """
+        path = self.policy.settings.metrics_file
+        if not path:
+            self._metrics.end()
+            return
+        counters = self.statistics.collect(())
+        self._metrics.write(path, prometheus(counters).encode())
+        trouble = self._metrics.trouble
+        if trouble not in ("", self._told_metrics):
+            self._told_metrics = trouble
+            self._report_error("MetricsFile", trouble)
+
+    def _sink_troubles(self) -> list[str]:
+        """Return why sinks and the metrics are not written at present, and the like."""
+        others = (self._refused, self._metrics.trouble, self.keeper.trouble())
+        return [*self.output.troubles(), *filter(None, others)]
+
     def _tell_manager(self) -> None:
         self._manager.status(self.status())
 
@@ -474,7 +507,7 @@ class Daemon:
                 partial(compilation.begin, text, self.filter.form), files
             )
         if message.get("do") == "stats":
-            return {"stats": self.statistics.collect()}
+            return {"stats": self.statistics.collect(self._sink_troubles())}
         if message.get("do") == "pid":
             return {"pid": os.getpid(), "form": FORM}
         if message.get("do") == "missing":
@@ -541,7 +574,7 @@ class Daemon:
         self.health.end_budget()
         self.health.report_losses()
         self._report_state("Stopped")
-        self.statistics.close()
+        self._metrics.end(_REMOVAL_S)
         self.close()
 
     def close(self) -> None:
