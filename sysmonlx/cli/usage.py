@@ -11,7 +11,6 @@ from sysmonlx.schema.events import (
     CONDITIONS,
     DEFAULT_CONDITION,
     EVENTS,
-    PRODUCED,
     SCHEMA_VERSION,
 )
 from sysmonlx.schema.options import (
@@ -174,7 +173,7 @@ def _config_lines(width: int) -> Iterator[str]:
         if event.tag:
             yield f"{event.id:<6} {event.tag:<20} {event.template}"
     yield ""
-    produced = ", ".join(str(event.id) for event in EVENTS if event.id in PRODUCED)
+    produced = ", ".join(str(event.id) for event in EVENTS if event.produced)
     yield _wrap(
         f"On Linux these occur: {produced}. Rules for others are kept and never match."
         " Fields are in the schema ('-s') and in the manual sysmonlx(5).",
