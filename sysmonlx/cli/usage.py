@@ -113,12 +113,13 @@ _RULE_SAMPLE = """\
     <Image condition="image" name="Netcat">nc</Image>
   </ProcessCreate>
 """
+_BY_DEFAULT = " and ".join(str(each.id) for each in EVENTS if each.default == "include")
 _FILTERING = (
     "An event element with onmatch=include keeps the events that match, one with"
     " onmatch=exclude drops them; exclude wins. With one exclude element, what does not"
     " match is kept; with one include element, or with two elements or more, it is"
-    " dropped. Events without an element keep their default: 1 and 5 are reported, all"
-    " others that can be filtered are not.",
+    f" dropped. Events without an element keep their default: {_BY_DEFAULT} are"
+    " reported, all others that can be filtered are not.",
     "In an element, conditions on the same field are alternatives. Different fields"
     " must all match, or any with groupRelation=or of a RuleGroup around the element"
     " (up to schema version 4.10 any is the default). A Rule joins conditions: any of"

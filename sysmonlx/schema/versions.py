@@ -146,7 +146,7 @@ def _manifest(schema: Schema) -> str:
         f"{','.join(schema.conditions)}</filters>",
         "    </configuration>",
         "    <events>",
-        *(line for event in schema.events for line in _event_lines(event)),
+        *(line for event in schema.events for line in event_lines(event)),
         "    </events>",
         "  </manifest>",
     ]
@@ -176,7 +176,8 @@ def _option_lines(options: tuple[Option, ...]) -> Iterator[str]:
         yield f"        <option{_attributes(attributes)} />"
 
 
-def _event_lines(event: EventType) -> Iterator[str]:
+def event_lines(event: EventType) -> Iterator[str]:
+    """Yield the element of an event, as the published schema has it."""
     is_internal = event.id >= _INTERNAL_IDS
     attributes = {
         "name": event.name,
