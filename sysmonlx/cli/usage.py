@@ -11,7 +11,6 @@ from sysmonlx.schema.events import (
     CONDITIONS,
     DEFAULT_CONDITION,
     EVENTS,
-    PRODUCED,
     SCHEMA_VERSION,
 )
 from sysmonlx.schema.options import (
@@ -114,12 +113,13 @@ _RULE_SAMPLE = """\
     <Image condition="image" name="Netcat">nc</Image>
   </ProcessCreate>
 """
+_BY_DEFAULT = " and ".join(str(each.id) for each in EVENTS if each.default == "include")
 _FILTERING = (
     "An event element with onmatch=include keeps the events that match, one with"
     " onmatch=exclude drops them; exclude wins. With one exclude element, what does not"
     " match is kept; with one include element, or with two elements or more, it is"
-    " dropped. Events without an element keep their default: 1 and 5 are reported, all"
-    " others that can be filtered are not.",
+    f" dropped. Events without an element keep their default: {_BY_DEFAULT} are"
+    " reported, all others that can be filtered are not.",
     "In an element, conditions on the same field are alternatives. Different fields"
     " must all match, or any with groupRelation=or of a RuleGroup around the element"
     " (up to schema version 4.10 any is the default). A Rule joins conditions: any of"
@@ -174,7 +174,7 @@ def _config_lines(width: int) -> Iterator[str]:
         if event.tag:
             yield f"{event.id:<6} {event.tag:<20} {event.template}"
     yield ""
-    produced = ", ".join(str(event.id) for event in EVENTS if event.id in PRODUCED)
+    produced = ", ".join(str(event.id) for event in EVENTS if event.produced)
     yield _wrap(
         f"On Linux these occur: {produced}. Rules for others are kept and never match."
         " Fields are in the schema ('-s') and in the manual sysmonlx(5).",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sysmonlx.config.findings import Remarks
 from sysmonlx.config.xml_text import Node
 from sysmonlx.policy import Compound, Element, Filter
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.events import (
     CONDITIONS,
     CONDITIONS_IN_MESSAGES,
@@ -16,7 +17,6 @@ from sysmonlx.schema.events import (
     EVENT_BY_ID,
     EVENTS,
     FOREIGN_TAGS,
-    EventType,
 )
 
 MAX_NAME_BYTES = 255

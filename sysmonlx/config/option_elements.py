@@ -30,7 +30,8 @@ from sysmonlx.schema.options import (
     Option,
 )
 
-_LISTS = ("NetworkConnect", "ImageLoad", "DnsQuery")
+#: Options whose value is a list of images to include, by the tag of their event.
+_LISTS = tuple(each.name for each in OPTIONS if each.is_rule and not each.force_config)
 _SETTINGS = {setting.element: setting for setting in SETTINGS}
 _ELEMENTS = {
     option.name: option

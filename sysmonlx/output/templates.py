@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sysmonlx.output.escape import json_value, xml_value
-from sysmonlx.schema.events import EventType, Field, FieldType
+from sysmonlx.schema.event_types import EventType, Field, FieldType
 
 PROVIDER = "Linux-Sysmon"
 PROVIDER_GUID = "{ff032593-a8d3-4f13-b0d6-01fc615a0f97}"
@@ -17,16 +17,6 @@ KEYWORDS = "0x8000000000000000"
 _LEVELS = {"Informational": 4, "Error": 2}
 
 _NUMBERS = (FieldType.UINT16, FieldType.UINT32, FieldType.PID)
-
-#: String fields whose text is made by this program alone: nothing in them to escape.
-_OURS = {
-    "UtcTime",
-    "CreationUtcTime",
-    "PreviousCreationUtcTime",
-    "Hashes",
-    "ConfigurationFileHash",
-    "IntegrityLevel",
-}
 
 
 class Template(NamedTuple):
@@ -59,7 +49,7 @@ def template_of(
         return tuple(at for at, each in enumerate(event.fields) if each.type in types)
 
     foreign = tuple(
-        at for at in places(FieldType.STRING) if event.fields[at].name not in _OURS
+        at for at in places(FieldType.STRING) if not event.fields[at].is_made_here
     )
     return Template(
         start,

@@ -37,16 +37,6 @@ from sysmonlx.rules.verdicts import (
 )
 from sysmonlx.schema.events import EVENT_BY_ID
 
-#: Fields whose texts recur: constant for a program, or one of a few words.
-_RECURRING = """
-    Image User ParentImage ParentUser SourceImage SourceUser TargetImage TargetUser
-    FileVersion Description Product Company OriginalFileName LogonId TerminalSessionId
-    IntegrityLevel Protocol Initiated SourceIsIpv6 DestinationIsIpv6 EventType Type
-    GrantedAccess CallTrace IsExecutable Archived BpfCommand BpfProgramType
-    Signed Signature SignatureStatus
-"""
-RECURRING_FIELDS = frozenset(_RECURRING.split())
-
 #: An event type with more tests than this keeps one function: making many is slow.
 TESTS_LIMIT = 4096
 
@@ -99,7 +89,7 @@ def _judge(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> byt
     tests = list(dict.fromkeys(tests_of(expressions_of(decision))))
     if len(tests) > TESTS_LIMIT:
         return one_function(compiled(decision), event_id)
-    early = _early_fields(tests)
+    early = _early_fields(event_id, tests)
     if not early:
         return one_function(compiled(decision), event_id)
     return _two_steps(_joined(decision), early)
@@ -115,15 +105,14 @@ def _asked_by(ruleset: Ruleset, event_id: int) -> frozenset[str]:
     )
 
 
-def _early_fields(tests: Iterable[Test]) -> list[str]:
+def _early_fields(event_id: int, tests: Iterable[Test]) -> list[str]:
     """Return the fields that recur, or are asked so much that a sieve pays."""
+    recurring = {each.name for each in EVENT_BY_ID[event_id].fields if each.recurs}
     asked: dict[str, list[Atom]] = {}
     for test in tests:
         asked.setdefault(test.field, []).extend(test.atoms)
     return [
-        field
-        for field, atoms in asked.items()
-        if field in RECURRING_FIELDS or pays(atoms)
+        field for field, atoms in asked.items() if field in recurring or pays(atoms)
     ]
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
+from sysmonlx.bounded import Bounded
 from sysmonlx.rules.conditions import Atom, Operation, ask, fold
 from sysmonlx.rules.plain_form import Plain, atom_of, plain_atom
 
@@ -182,20 +183,20 @@ def _windows(needle: str, stride: int) -> Iterator[set[int]]:
         yield set(words[start : start + stride])
 
 
-class RememberedSieve(dict[str, int]):
+class RememberedSieve(Bounded[str, int]):
     """A sieve's answers for texts as printed, looked up like in a dictionary.
 
     Hostile programs choose the texts: long ones are not kept, others up to a limit.
     """
 
+    __slots__ = ("_sieve",)
+
     def __init__(self, form: Plain) -> None:
-        super().__init__()
+        super().__init__(TEXTS_LIMIT)
         self._sieve = Sieve(form)
 
     def __missing__(self, text: str) -> int:
         answers = self._sieve(fold(text))
         if len(text) <= LENGTH_LIMIT:
-            if len(self) >= TEXTS_LIMIT:
-                self.clear()
             self[text] = answers
         return answers

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from textwrap import wrap
 
 from sysmonlx.policy import Settings
-from sysmonlx.schema.events import CONDITIONS, EVENTS, PRODUCED, Field, FieldType
+from sysmonlx.schema.event_types import Field, FieldType
+from sysmonlx.schema.events import CONDITIONS, EVENTS
 from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, SETTINGS
 
 _RANGED = ("size", "number")
@@ -68,11 +69,11 @@ def _conditions() -> Iterator[str]:
 
 def _events() -> Iterator[str]:
     for event in EVENTS:
-        yield f".Ss {event.id}: {event.tag or event.template}"
+        yield f".Ss {event.id}: {event.label}"
         filtering = f"by default: {event.default}" if event.tag else "never filtered"
         yield f"{event.template}."
         yield f"Version {event.version}, {filtering}."
-        if event.id not in PRODUCED:
+        if not event.produced:
             yield "Does not occur on Linux."
         yield '.Bl -column "DestinationPortName" "HEX_INT32" -compact'
         for field in event.fields:

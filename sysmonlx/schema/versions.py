@@ -16,15 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sysmonlx.schema.event_types import EventType, event_type, fields
 from sysmonlx.schema.events import (
     BINARY_VERSION,
     CONDITIONS,
     DEFAULT_CONDITION,
     EVENTS,
     SCHEMA_VERSION,
-    EventType,
-    event_type,
-    fields,
 )
 from sysmonlx.schema.options import OPTIONS, Option, option
 
@@ -103,13 +101,16 @@ def _older_events(newer: Schema, changes: dict[str, Any]) -> tuple[EventType, ..
 
 def _older_event(newer: EventType | None, change: dict[str, str]) -> EventType:
     if newer is None:
-        return event_type(change["head"], change["template"], change["fields"])
+        return event_type(change["head"], change["template"], fields(change["fields"]))
     event = newer
     if "head" in change:
         event = event_type(
-            change["head"], newer.template, "", level=newer.level, target=newer.target
+            change["head"],
+            newer.template,
+            newer.fields,
+            level=newer.level,
+            target=newer.target,
         )
-        event = replace(event, fields=newer.fields)
     if "fields" in change:
         event = replace(event, fields=fields(change["fields"]))
     return replace(event, template=change.get("template", newer.template))
@@ -145,7 +146,7 @@ def _manifest(schema: Schema) -> str:
         f"{','.join(schema.conditions)}</filters>",
         "    </configuration>",
         "    <events>",
-        *(line for event in schema.events for line in _event_lines(event)),
+        *(line for event in schema.events for line in event_lines(event)),
         "    </events>",
         "  </manifest>",
     ]
@@ -175,7 +176,8 @@ def _option_lines(options: tuple[Option, ...]) -> Iterator[str]:
         yield f"        <option{_attributes(attributes)} />"
 
 
-def _event_lines(event: EventType) -> Iterator[str]:
+def event_lines(event: EventType) -> Iterator[str]:
+    """Yield the element of an event, as the published schema has it."""
     is_internal = event.id >= _INTERNAL_IDS
     attributes = {
         "name": event.name,
@@ -189,6 +191,8 @@ def _event_lines(event: EventType) -> Iterator[str]:
     }
     yield f"      <event{_attributes(attributes)}>"
     for field in event.fields:
+        if field.is_ours:
+            continue
         in_type, out_type = field.type.value
         attributes = {"name": field.name, "inType": in_type, "outType": out_type}
         yield f"        <data{_attributes(attributes)} />"

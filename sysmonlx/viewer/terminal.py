@@ -13,54 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from sysmonlx.output.escape import spelt_out, visible
-from sysmonlx.schema.events import EVENT_BY_ID, EventType
-
-#: Name of the process an event is about, where it is not Image.
-_WHO = ("Image", "SourceImage", "Configuration", "State", "ID")
-_PID = ("ProcessId", "SourceProcessId")
-
-#: What matters most of each event, in reading order; others show all their fields.
-_SHOWN = {
-    1: ("CommandLine", "User", "CurrentDirectory", "ParentImage", "ParentProcessId"),
-    2: ("TargetFilename", "CreationUtcTime", "User"),
-    3: ("Protocol", "SourceIp", "SourcePort", "DestinationIp", "DestinationPort"),
-    4: ("Version", "SchemaVersion"),
-    5: ("User",),
-    6: ("ImageLoaded", "Hashes"),
-    7: ("ImageLoaded", "User"),
-    8: ("TargetImage", "TargetProcessId"),
-    9: ("Device", "User"),
-    10: ("TargetImage", "TargetProcessId", "GrantedAccess", "SourceUser"),
-    11: ("TargetFilename", "User"),
-    16: ("ConfigurationFileHash",),
-    17: ("PipeName", "User"),
-    18: ("PipeName", "User"),
-    22: ("QueryName", "QueryResults", "QueryStatus"),
-    23: ("TargetFilename", "User"),
-    25: ("Type", "User"),
-    26: ("TargetFilename", "User"),
-    100: ("BpfCommand", "BpfProgramType", "BpfProgramId", "BpfProgramName"),
-    255: ("Description",),
-}
-
-#: Names of events that no element of a configuration has for itself.
-_TITLES = {
-    4: "ServiceState",
-    12: "RegistryKey",
-    13: "RegistryValue",
-    14: "RegistryRename",
-    16: "Configuration",
-    17: "PipeCreated",
-    18: "PipeConnected",
-    19: "WmiFilter",
-    20: "WmiConsumer",
-    21: "WmiBinding",
-    255: "Error",
-}
-
-#: SGR colours by what an event is about.
-_COLOURS = {1: 32, 5: 90, 3: 36, 22: 36, 11: 33, 2: 33, 23: 35, 26: 35, 255: 31}
-_OTHER_COLOUR = 34
+from sysmonlx.schema.event_types import EventType, FieldType, PathOf
+from sysmonlx.schema.events import EVENT_BY_ID
 
 #: Bidirectional controls, invisible characters and tags: text that lies to the eye.
 _UNSEEN = re.compile(
@@ -93,10 +47,10 @@ class TerminalView:
         event = EVENT_BY_ID[event_id]
         texts = dict(zip((field.name for field in event.fields), values, strict=True))
         clock = safe(texts["UtcTime"][11:] or texts["UtcTime"])
-        colour = _COLOURS.get(event_id, _OTHER_COLOUR)
-        name = self._painted(f"{title(event):<18}", colour)
-        words = [clock, name, *self._process(texts), *self._details(event, texts)]
-        self._print(" ".join(words))
+        name = self._painted(f"{event.title:<18}", event.colour)
+        pid, subject = texts.get(_pid_of(event), ""), texts.get(_subject_of(event), "")
+        who = (f"{safe(pid):>7}", self._painted(word(subject), 1))
+        self._print(" ".join([clock, name, *who, *self._details(event, texts)]))
 
     def show_all(self, event_id: int, values: Sequence[str]) -> None:
         """Print one event as Sysmon's debug mode does: its name, a line a field."""
@@ -114,7 +68,7 @@ class TerminalView:
         `counts` is by event id. `cpu_s` and `wall_s` are seconds since the start.
         """
         total = sum(counts.values())
-        named = [(title(EVENT_BY_ID[number]), n) for number, n in counts.items()]
+        named = [(EVENT_BY_ID[number].title, n) for number, n in counts.items()]
         lines = ["", self._painted(f"{total} events in {wall_s:.1f} s", 1)]
         for name, count in sorted(named, key=lambda item: (-item[1], item[0])):
             lines.append(f"{count:>10}  {name}")
@@ -130,15 +84,9 @@ class TerminalView:
         self._stream.write(text + "\n")
         self._stream.flush()
 
-    def _process(self, texts: Mapping[str, str]) -> list[str]:
-        pid = next((texts[name] for name in _PID if name in texts), "")
-        who = next((texts[name] for name in _WHO if name in texts), "")
-        return [f"{safe(pid):>7}", self._painted(word(who), 1)]
-
     def _details(self, event: EventType, texts: Mapping[str, str]) -> list[str]:
-        shown = _SHOWN.get(event.id) or tuple(
-            name for name in texts if name not in (*_WHO, *_PID, "UtcTime", "RuleName")
-        )
+        known = ("UtcTime", "RuleName", _pid_of(event), _subject_of(event))
+        shown = event.shown or tuple(name for name in texts if name not in known)
         words = [
             self._painted(f"{name}=", 2) + word(texts[name])
             for name in shown
@@ -153,9 +101,16 @@ class TerminalView:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
 
 
-def title(event: EventType) -> str:
-    """Return the short name that people know an event by."""
-    return _TITLES.get(event.id) or event.tag or event.template
+def _pid_of(event: EventType) -> str:
+    """Return the field with the pid of the process that acts; empty: there is none."""
+    pids = (each.name for each in event.fields if each.type is FieldType.PID)
+    return next(pids, "")
+
+
+def _subject_of(event: EventType) -> str:
+    """Return the field that says who acts, or what the event is about."""
+    programs = (each.name for each in event.fields if each.path is PathOf.PROGRAM)
+    return event.subject or next(programs, "")
 
 
 def safe(text: str) -> str:

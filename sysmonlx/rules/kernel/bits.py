@@ -11,26 +11,31 @@ from collections.abc import Iterator, Mapping
 
 from sysmonlx.rules.conditions import Atom, Operation, ask, fold, order_key
 from sysmonlx.rules.kernel.automaton import Automata, Limits, Pattern, Table
-from sysmonlx.rules.kernel.fields import FIELDS, Kind, Place
+from sysmonlx.rules.kernel.fields import FIELDS
 from sysmonlx.rules.kernel.literals import Askable, Literal
+from sysmonlx.schema.event_types import Answer, AnswerKind
 
 WORD_BITS = 64
 
 Atoms = frozenset[Atom]
 
 #: The automaton of a kind of fields; a TEXT has one for each event and enumerator.
-_AUTOMATA = {Kind.IMAGE: "image", Kind.TARGET_IMAGE: "image", Kind.PATH: "path"}
+_AUTOMATA = {
+    AnswerKind.IMAGE: "image",
+    AnswerKind.TARGET_IMAGE: "image",
+    AnswerKind.PATH: "path",
+}
 
 _ORDER = (Operation.LESS, Operation.MORE)
 
 
-def askable(place: Place | None, atom: Atom) -> Askable:
+def askable(answer: Answer | None, atom: Atom) -> Askable:
     """Return whether the kernel can answer; no text that it knows is empty."""
-    if place is None:
+    if answer is None:
         return Askable.NO
     if atom == Atom(Operation.MORE, ""):
         return Askable.IS_TRUE
-    if place.kind in (Kind.CHOICE, Kind.USER, Kind.TARGET_USER):
+    if answer.kind in (AnswerKind.CHOICE, AnswerKind.USER, AnswerKind.TARGET_USER):
         return Askable.YES
     operand = atom.operand
     if atom.operation in _ORDER:
@@ -56,23 +61,23 @@ class Bits:
 
     def place_of(self, event_id: int, literal: Literal) -> tuple[int, int] | None:
         """Return the word and the bit of a literal, None if it has found no room."""
-        place = FIELDS[event_id][literal.field]
-        space = _space(event_id, place)
+        answer = FIELDS[event_id][literal.field]
+        space = _space(event_id, answer)
         given = self._given.setdefault(space, {})
-        key = (place.name, literal.atoms)
+        key = (answer.enumerator, literal.atoms)
         if key not in given:
-            given[key] = self._give(space, place, literal.atoms)
+            given[key] = self._give(space, answer, literal.atoms)
         bit = given[key]
         if bit is None:
             return None
-        return self._word(place) + bit // WORD_BITS, 1 << bit % WORD_BITS
+        return self._word(answer) + bit // WORD_BITS, 1 << bit % WORD_BITS
 
-    def _give(self, space: object, place: Place, atoms: Atoms) -> int | None:
+    def _give(self, space: object, answer: Answer, atoms: Atoms) -> int | None:
         bit = sum(number is not None for number in self._given[space].values())
         words = self._numbers["FILTER_SET_WORDS"] if space in ("image", "path") else 1
         if bit >= words * WORD_BITS:
             return None
-        if place.kind in (Kind.CHOICE, Kind.USER, Kind.TARGET_USER):
+        if answer.kind in (AnswerKind.CHOICE, AnswerKind.USER, AnswerKind.TARGET_USER):
             return bit
         if space not in self._fields:
             self._fields[space] = self._automata.add_field()
@@ -80,17 +85,19 @@ class Bits:
         added = self._automata.add(self._fields[space], patterns, 1 << bit)
         return bit if added else None
 
-    def _word(self, place: Place) -> int:
+    def _word(self, answer: Answer) -> int:
         name = {
-            Kind.IMAGE: "FILTER_WORD_IMAGE",
-            Kind.TARGET_IMAGE: "FILTER_WORD_PATH",
-            Kind.USER: "FILTER_WORD_USER",
-            Kind.TARGET_USER: "FILTER_WORD_TARGET_USER",
-            Kind.PATH: "FILTER_WORD_PATH",
-            Kind.CHOICE: "FILTER_WORD_CHOICES",
-            Kind.TEXT: "FILTER_WORD_TEXTS",
-        }[place.kind]
-        index = self._numbers[place.name] if place.kind is Kind.TEXT else 0
+            AnswerKind.IMAGE: "FILTER_WORD_IMAGE",
+            AnswerKind.TARGET_IMAGE: "FILTER_WORD_PATH",
+            AnswerKind.USER: "FILTER_WORD_USER",
+            AnswerKind.TARGET_USER: "FILTER_WORD_TARGET_USER",
+            AnswerKind.PATH: "FILTER_WORD_PATH",
+            AnswerKind.CHOICE: "FILTER_WORD_CHOICES",
+            AnswerKind.TEXT: "FILTER_WORD_TEXTS",
+        }[answer.kind]
+        index = (
+            self._numbers[answer.enumerator] if answer.kind is AnswerKind.TEXT else 0
+        )
         return self._numbers[name] + index
 
     def table(self) -> Table | None:
@@ -116,13 +123,15 @@ class Bits:
     def choices(self, event_id: int) -> dict[str, tuple[int, ...]]:
         """Return for each field with few values the bits that each of them gives."""
         sets = list(self._sets(("choice", event_id)))
-        places = [p for p in FIELDS[event_id].values() if p.kind is Kind.CHOICE]
+        answers = [p for p in FIELDS[event_id].values() if p.kind is AnswerKind.CHOICE]
         return {
-            place.name: tuple(
-                true_of(((b, s) for b, name, s in sets if name == place.name), value)
-                for value in place.values
+            answer.enumerator: tuple(
+                true_of(
+                    ((b, s) for b, name, s in sets if name == answer.enumerator), value
+                )
+                for value in answer.values
             )
-            for place in places
+            for answer in answers
         }
 
     def choice_bits(self, event_id: int, name: str) -> int:
@@ -146,13 +155,13 @@ def true_of(sets: Iterator[tuple[int, Atoms]], text: str) -> int:
     return sum(bit for bit, atoms in sets if any(ask(a, folded) for a in atoms))
 
 
-def _space(event_id: int, place: Place) -> object:
+def _space(event_id: int, answer: Answer) -> object:
     """Return what numbers its bits by itself."""
-    if place.kind in (Kind.USER, Kind.TARGET_USER):
+    if answer.kind in (AnswerKind.USER, AnswerKind.TARGET_USER):
         return "user"
-    if place.kind is Kind.CHOICE:
+    if answer.kind is AnswerKind.CHOICE:
         return ("choice", event_id)
-    return _AUTOMATA.get(place.kind, (event_id, place.name))
+    return _AUTOMATA.get(answer.kind, (event_id, answer.enumerator))
 
 
 def _shows_in_last_name(atom: Atom) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from sysmonlx.rules.clauses import Decision, expressions_of, tests_of
 from sysmonlx.rules.kernel.automaton import Table
 from sysmonlx.rules.kernel.bits import Atoms, Bits, askable
-from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Kind, Place
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
 from sysmonlx.rules.kernel.literals import ALWAYS, Group, Groups, Literal, Reducer
+from sysmonlx.schema.event_types import Answer, AnswerKind
 
 #: The one reason to filter nothing in the kernel that costs nothing.
 ALL_REPORTED = "all of them are reported"
@@ -196,7 +197,7 @@ class _Compiler:
         return [Term(word, mask, negated) for (word, negated), mask in masks.items()]
 
     def _reduced(
-        self, decision: Decision, fields: Mapping[str, Place], *, include: bool
+        self, decision: Decision, fields: Mapping[str, Answer], *, include: bool
     ) -> list[Groups]:
         """Return the clauses of one kind with literals that have a bit."""
         reducer = Reducer(
@@ -241,21 +242,21 @@ def _holds_of_nothing(groups: Groups) -> bool:
     return all(any(literal.negated for literal in group) for group in groups)
 
 
-def _may_hold_by_image(fields: Mapping[str, Place], groups: Groups) -> bool:
+def _may_hold_by_image(fields: Mapping[str, Answer], groups: Groups) -> bool:
     """Return whether some image makes a clause true, whatever else is unknown."""
     return all(any(_asks_image(fields, each) for each in group) for group in groups)
 
 
-def _needs_more(fields: Mapping[str, Place], groups: Groups) -> bool:
+def _needs_more(fields: Mapping[str, Answer], groups: Groups) -> bool:
     """Return whether no image makes a clause false while all else is unknown."""
     return not any(all(_asks_image(fields, each) for each in group) for group in groups)
 
 
-def _asks_image(fields: Mapping[str, Place], literal: Literal) -> bool:
-    return fields[literal.field].kind is Kind.IMAGE
+def _asks_image(fields: Mapping[str, Answer], literal: Literal) -> bool:
+    return fields[literal.field].kind is AnswerKind.IMAGE
 
 
-def _why_not(decision: Decision, fields: Mapping[str, Place]) -> str:
+def _why_not(decision: Decision, fields: Mapping[str, Answer]) -> str:
     asked = {test.field for test in tests_of(expressions_of(decision))}
     unknown = sorted(asked - fields.keys())
     if unknown:

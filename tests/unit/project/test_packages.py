@@ -18,6 +18,7 @@ PACKAGE = REPOSITORY / "sysmonlx"
 #: What each package may import, from the ground floor up. A name without a dot is a
 #: package or a file of the top level; one with a dot is that module alone.
 MAY_IMPORT = {
+    "bounded": "",
     "errors": "",
     "kernel_text": "",
     "policy": "",
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     "host": "errors",
     "bpf": "errors host.private_files host.capabilities",
     "hashing": "errors host",
-    "rules": "schema policy",
+    "rules": "schema policy bounded",
     "config": "schema policy errors host.child_process host.capabilities",
     "output": "schema policy event host.root_files host.file_calls",
     "capture": "bpf rules errors host.file_identity",
@@ -42,6 +43,7 @@ MAY_IMPORT = {
 
 #: Packages in which nothing but these modules knows the world outside of the program.
 OUTSIDE = {
+    "bounded": "",
     "errors": "",
     "kernel_text": "",
     "policy": "",

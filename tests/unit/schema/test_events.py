@@ -4,8 +4,9 @@ from __future__ import annotations
 import pytest
 
 from sysmonlx.policy import Settings
-from sysmonlx.schema import events
-from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, FieldType
+from sysmonlx.schema import event_types, events
+from sysmonlx.schema.event_types import FieldType
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 from sysmonlx.schema.options import OPTIONS, SETTINGS, SINK_KINDS
 
 
@@ -42,7 +43,7 @@ def test_event_has_the_fields_of_its_schema(
 
 
 def test_types_go_without_saying_when_they_are_strings() -> None:
-    notation = events.fields("Image ProcessId:PID")
+    notation = event_types.fields("Image ProcessId:PID")
     assert [field.type for field in notation] == [FieldType.STRING, FieldType.PID]
 
 
