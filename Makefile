@@ -20,7 +20,7 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-BPF_PARTS := $(wildcard ebpf/*/*.bpf.[ch])
+BPF_PARTS := $(wildcard ebpf/*/*.[ch])
 BPF_SOURCES := $(BPF_PARTS) ebpf/record.h ebpf/sysmonlx.bpf.c
 BPF_TEST_OBJECTS := $(patsubst ebpf/test/%.c,build/%.o,$(wildcard ebpf/test/*.bpf.c))
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \
@@ -170,7 +170,7 @@ lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)clang-format --dry-run -Werror $(BPF_SOURCES)
 	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5
 	@# Each file alone: none leans on what another, joined before it, has declared.
-	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only -Wno-unused -x c $(BPF_FLAGS) $$file || exit 1; done
+	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only -x c $(BPF_FLAGS) -Wno-unused $$file || exit 1; done
 	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
 	$(Q)test ! -x $(VENV)/bin/reuse || $(VENV)/bin/reuse lint -q || $(VENV)/bin/reuse lint
 

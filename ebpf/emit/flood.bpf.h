@@ -10,9 +10,11 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "kernel/path.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/ring.bpf.h"
+#include "emit/scratch.bpf.h"
 
 bool floods_watched __weak = 0; /* set by user space at any time */
 

@@ -5,8 +5,6 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "emit/maps.bpf.h"
 
 enum filter_limit {
 	FILTER_CLASSES = 64, /* of bytes that no pattern tells apart */

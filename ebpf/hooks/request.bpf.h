@@ -5,9 +5,9 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "hooks/changes.bpf.h"
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "emit/ring.bpf.h"
+#include "hooks/changes.bpf.h"
 
 #define REQUESTS_UNDER_WAY 1024
 #define REQUESTS_OF_USER 256 /* of them; root has all that are free */
