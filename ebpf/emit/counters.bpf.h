@@ -12,10 +12,10 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct record_counters);
-} counters __weak SEC(".maps");
+} counters SEC(".maps");
 
-__u64 args_shortened __weak = 0; /* records whose command line lost its middle */
-__u64 paths_shortened __weak = 0; /* paths that did */
+__u64 args_shortened = 0; /* records whose command line lost its middle */
+__u64 paths_shortened = 0; /* paths that did */
 
 static __always_inline struct record_counters *counters_get(void)
 {

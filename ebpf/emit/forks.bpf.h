@@ -15,7 +15,7 @@ struct {
 	__uint(max_entries, 8192);
 	__type(key, __u32);
 	__type(value, struct process_fork);
-} untold_forks __weak SEC(".maps");
+} untold_forks SEC(".maps");
 
 /*
  * Tell user space of a process that has only been forked so far. Whoever finds that it is

@@ -11,13 +11,13 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20);
-} records __weak SEC(".maps");
+} records SEC(".maps");
 
 /* Set by user space before load. */
-const volatile __u32 wake_bytes __weak = 1 << 18; /* wake the reader when so much is waiting */
-const volatile __u32 shared_bytes __weak = 6 << 20; /* beyond: for records of processes alone */
+const volatile __u32 wake_bytes = 1 << 18; /* wake the reader when so much is waiting */
+const volatile __u32 shared_bytes = 6 << 20; /* beyond: for records of processes alone */
 
-__u32 reader_sleeps __weak = 0; /* set by user space before it waits for the next record */
+__u32 reader_sleeps = 0; /* set by user space before it waits for the next record */
 
 /*
  * What a user has in the ring of what came while that was filling; all of it counts until
@@ -33,7 +33,7 @@ struct {
 	__uint(max_entries, 1024);
 	__type(key, __u32);
 	__type(value, struct user_share);
-} user_shares __weak SEC(".maps");
+} user_shares SEC(".maps");
 
 static __always_inline __u64 ring_waiting(void)
 {

@@ -27,7 +27,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct scratch);
-} task_scratch __weak SEC(".maps");
+} task_scratch SEC(".maps");
 
 static __always_inline struct scratch *task_scratch_get(void)
 {

@@ -9,8 +9,8 @@
 #include "kernel/compat.bpf.h"
 
 /* Bit 1 << record type of each record that is wanted; set by user space at any time. */
-__u64 wanted_records __weak = 0;
-bool truncation_as_create __weak = 0;
+__u64 wanted_records = 0;
+bool truncation_as_create = 0;
 
 #define RECORD_BIT(type) (1ULL << (type))
 #define OPEN_RECORDS                                                           \
@@ -23,7 +23,7 @@ static __always_inline bool is_wanted(__u64 records)
 	return wanted_records & records;
 }
 
-__u32 own_tgid __weak = 0; /* the daemon: what it does is not reported */
+__u32 own_tgid = 0; /* the daemon: what it does is not reported */
 
 static __always_inline bool is_own(void)
 {

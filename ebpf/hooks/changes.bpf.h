@@ -93,7 +93,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct changes);
-} changes_of_threads __weak SEC(".maps");
+} changes_of_threads SEC(".maps");
 
 /* What the current thread's call has changed; forgotten here. */
 static __always_inline void changes_take(struct changes *taken)

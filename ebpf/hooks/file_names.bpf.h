@@ -34,7 +34,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct name_under_way);
-} names_under_way __weak SEC(".maps");
+} names_under_way SEC(".maps");
 
 /* Threads whose unlink has been reported by the file system. */
 struct {
@@ -42,11 +42,11 @@ struct {
 	__uint(max_entries, NAMES_UNDER_WAY);
 	__type(key, __u32);
 	__type(value, __u8);
-} reported __weak SEC(".maps");
+} reported SEC(".maps");
 
 /* Nobody looks into the first map before it was used, into the second while it is empty. */
-bool names_are_kept __weak;
-__s64 unlinks_reported __weak; /* entries, or more */
+bool names_are_kept;
+__s64 unlinks_reported; /* entries, or more */
 
 /* Note that the current thread's unlink has been reported. */
 static __always_inline bool reported_add(void)
