@@ -20,7 +20,7 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-BPF_PARTS := $(wildcard ebpf/*/*.bpf.[ch])
+BPF_PARTS := $(wildcard ebpf/*/*.[ch])
 BPF_SOURCES := $(BPF_PARTS) ebpf/record.h ebpf/sysmonlx.bpf.c
 BPF_TEST_OBJECTS := $(patsubst ebpf/test/%.c,build/%.o,$(wildcard ebpf/test/*.bpf.c))
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \

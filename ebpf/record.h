@@ -6,19 +6,31 @@
 #pragma clang diagnostic push
 #pragma clang diagnostic error "-Wpadded" /* padding is stated, never implied */
 
+/*
+ * Every type of record: number, enumerator, member of union record, struct. User space pairs
+ * RECORD_PROCESS_FORK with the member process_fork by their names.
+ */
+/* clang-format off */
+#define RECORDS(each)                                                           \
+	each(1, RECORD_PROCESS_SCAN, process_scan, process_create)              \
+	each(2, RECORD_PROCESS_FORK, process_fork, process_fork)                \
+	each(3, RECORD_PROCESS_CREATE, process_create, process_create)          \
+	each(4, RECORD_PROCESS_TERMINATE, process_terminate, process_terminate) \
+	each(10, RECORD_FILE_CREATE, file_create, file_event)                   \
+	each(11, RECORD_FILE_DELETE, file_delete, file_event)                   \
+	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
+	each(13, RECORD_PROCESS_ACCESS, process_access, process_access)         \
+	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
+	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
+
+#define RECORD_NUMBER(number, enumerator, member, layout) enumerator = number,
+#define RECORD_MEMBER(number, enumerator, member, layout) struct layout member;
+
 enum record_type {
-	RECORD_PROCESS_SCAN = 1,
-	RECORD_PROCESS_FORK = 2,
-	RECORD_PROCESS_CREATE = 3,
-	RECORD_PROCESS_TERMINATE = 4,
-	RECORD_FILE_CREATE = 10,
-	RECORD_FILE_DELETE = 11,
-	RECORD_RAW_ACCESS_READ = 12,
-	RECORD_PROCESS_ACCESS = 13,
-	RECORD_BPF_PROGRAM_LOAD = 14,
-	RECORD_NETWORK_CONNECT = 30,
+	RECORDS(RECORD_NUMBER)
 	RECORD_TYPE_MAX,
 };
+/* clang-format on */
 
 /* Why a record that was wanted did not reach the ring buffer. */
 enum loss_reason {
@@ -196,16 +208,7 @@ struct bpf_program_load {
 
 /* Every record the ring buffer carries. User space decodes by this union's BTF. */
 union record {
-	struct process_create process_scan;
-	struct process_fork process_fork;
-	struct process_create process_create;
-	struct process_terminate process_terminate;
-	struct file_event file_create;
-	struct file_event file_delete;
-	struct raw_access_read raw_access_read;
-	struct process_access process_access;
-	struct bpf_program_load bpf_program_load;
-	struct network_connect network_connect;
+	RECORDS(RECORD_MEMBER)
 };
 
 #define COUNTERS_MAX 32 /* a power of two: any number can be made an index */

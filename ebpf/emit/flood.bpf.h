@@ -10,11 +10,13 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "kernel/path.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/ring.bpf.h"
+#include "emit/scratch.bpf.h"
 
-bool floods_watched __weak = 0; /* set by user space at any time */
+bool floods_watched = 0; /* set by user space at any time */
 
 enum flood_limit {
 	FLOOD_KEEP_ONE_IN = 100, /* of the records that repeat one another */
@@ -51,10 +53,10 @@ struct flood_repeat {
 };
 
 /* Keep these layouts in the object's BTF, where user space reads them. */
-const struct flood_sampled *flood_sampled_layout __weak;
-const struct flood_count *flood_count_layout __weak;
-const struct flood_pair *flood_pair_layout __weak;
-enum flood_limit flood_limits __weak;
+const struct flood_sampled *flood_sampled_layout;
+const struct flood_count *flood_count_layout;
+const struct flood_pair *flood_pair_layout;
+enum flood_limit flood_limits;
 
 #ifdef WITHOUT_BPF_LOOP
 
@@ -69,21 +71,21 @@ struct {
 	__uint(max_entries, FLOOD_PAIRS);
 	__type(key, struct flood_pair);
 	__type(value, struct flood_count);
-} flood_pairs __weak SEC(".maps");
+} flood_pairs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FLOOD_SAMPLED);
 	__type(key, struct flood_pair);
 	__type(value, struct flood_sampled);
-} flood_sampled __weak SEC(".maps");
+} flood_sampled SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct flood_repeat);
 	__type(value, __u64);
-} flood_repeats __weak SEC(".maps");
+} flood_repeats SEC(".maps");
 
 static __always_inline bool ring_is_nearly_full(void)
 {

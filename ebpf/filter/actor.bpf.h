@@ -5,8 +5,9 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
+#include "record.h"
 #include "kernel/compat.bpf.h"
+#include "emit/scratch.bpf.h"
 #include "filter/rules.bpf.h"
 #include "filter/automaton.bpf.h"
 

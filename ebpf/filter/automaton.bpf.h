@@ -5,8 +5,6 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
 #include "filter/rules.bpf.h"
 
 struct filter_walk {

@@ -23,10 +23,7 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
-#include "record.h"
+#include "kernel/path.bpf.h"
 #include "filter/rules.bpf.h"
 #include "filter/automaton.bpf.h"
 #include "filter/actor.bpf.h"

@@ -9,15 +9,16 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "kernel/compat.bpf.h"
-#include "filter/rules.bpf.h"
-#include "emit/maps.bpf.h"
+#include <bpf/bpf_endian.h>
 #include "record.h"
-#include "kernel/sock.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
+#include "kernel/path.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "filter/rules.bpf.h"
+#include "filter/owner.bpf.h"
 
 #define EXECUTABLE_UNKNOWN 2
-#define REGULAR_FILE 0100000
-#define ANY_EXECUTE 0111
 
 #ifdef WITHOUT_BPF_LOOP
 
@@ -103,7 +104,7 @@ static __always_inline __u32 executable_choice(__u32 mode)
 {
 	if (!mode)
 		return EXECUTABLE_UNKNOWN;
-	return (mode & 0170000) == REGULAR_FILE && (mode & ANY_EXECUTE);
+	return (mode & S_IFMT) == S_IFREG && (mode & S_IXUGO);
 }
 
 /* What is known of one event holds for the next, but for the fields with few values. */

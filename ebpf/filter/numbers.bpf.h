@@ -8,7 +8,6 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
 #include "filter/rules.bpf.h"
 #include "filter/automaton.bpf.h"
 

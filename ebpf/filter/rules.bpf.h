@@ -5,8 +5,6 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "emit/maps.bpf.h"
 
 enum filter_limit {
 	FILTER_CLASSES = 64, /* of bytes that no pattern tells apart */
@@ -122,14 +120,14 @@ struct filter_rules {
 };
 
 /* Keeps these layouts in the object's BTF, where user space reads them. */
-const struct filter_rules *filter_rules_layout __weak;
-enum filter_limit filter_limits __weak;
-enum filter_event filter_events __weak;
-enum filter_flag filter_flags __weak;
-enum filter_term_flag filter_term_flags __weak;
-enum filter_word filter_words __weak;
-enum filter_choice filter_choices __weak;
-enum filter_text filter_texts __weak;
+const struct filter_rules *filter_rules_layout;
+enum filter_limit filter_limits;
+enum filter_event filter_events;
+enum filter_flag filter_flags;
+enum filter_term_flag filter_term_flags;
+enum filter_word filter_words;
+enum filter_choice filter_choices;
+enum filter_text filter_texts;
 
 /* By sizes: v6.1 takes a map without BTF for another kind than a template that has it. */
 struct filter_rules_map {
@@ -193,14 +191,14 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__array(values, struct filter_rules_map);
-} filter_rules __weak SEC(".maps");
+} filter_rules SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct filter_known);
-} filter_judged __weak SEC(".maps");
+} filter_judged SEC(".maps");
 
 /* What the rules say about the name of a user; one who is not here is unknown. */
 struct {
@@ -208,14 +206,14 @@ struct {
 	__uint(max_entries, FILTER_USERS);
 	__type(key, struct filter_user);
 	__type(value, __u64);
-} filter_users __weak SEC(".maps");
+} filter_users SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct filter_process);
-} filter_processes __weak SEC(".maps");
+} filter_processes SEC(".maps");
 
 static __always_inline struct filter_rules *filter_rules_get(void)
 {

@@ -3,14 +3,18 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "hooks/access.bpf.h"
+#include "record.h"
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
 #include "kernel/pid.bpf.h"
-#include "record.h"
-#include "kernel/task.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/flood.bpf.h"
+#include "emit/record.bpf.h"
+#include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/functions.bpf.h"
 
 /* The rights that Windows would have asked for, which rules name. */
 #define PROCESS_VM_READ 0x10

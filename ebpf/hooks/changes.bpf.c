@@ -7,12 +7,15 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "hooks/changes.bpf.h"
+#include "record.h"
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/request.bpf.h"
-#include "kernel/syscall.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/syscall_numbers.bpf.h"
+#include "kernel/syscall.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "hooks/changes.bpf.h"
+#include "hooks/request.bpf.h"
 
 #ifndef WITHOUT_BPF_LOOP
 
@@ -52,7 +55,7 @@ static __always_inline int inode_changed(struct inode *inode)
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))
 		return 0;
-	if (magic != OVERLAYFS_MAGIC && acts_for_a_file_system(task))
+	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task))
 		return 0;
 	changes = is_worker ? changes_of_worker(task) : changes_of_call(task, regs);
 	if (changes)

@@ -9,15 +9,8 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-
-#define EXT4_MAGIC 0xef53
-#define TMPFS_MAGIC 0x01021994
-#define XFS_MAGIC 0x58465342
-#define BTRFS_MAGIC 0x9123683e
-#define OVERLAYFS_MAGIC 0x794c7630
 
 #define KIND(mode) (1U << ((mode)&S_IFMT) / S_IFIFO)
 #define KIND_OF_FILE KIND(S_IFREG)
@@ -39,13 +32,13 @@ struct changes {
  */
 static __always_inline bool tells_changes(__u64 magic)
 {
-	return magic == EXT4_MAGIC || magic == TMPFS_MAGIC || magic == XFS_MAGIC ||
-	       magic == BTRFS_MAGIC || magic == OVERLAYFS_MAGIC;
+	return magic == EXT4_SUPER_MAGIC || magic == TMPFS_MAGIC || magic == XFS_SUPER_MAGIC ||
+	       magic == BTRFS_SUPER_MAGIC || magic == OVERLAYFS_SUPER_MAGIC;
 }
 
 static __always_inline __s64 inode_birth_ns(struct inode *inode, __u64 magic)
 {
-	if (magic == EXT4_MAGIC)
+	if (magic == EXT4_SUPER_MAGIC)
 		return ext4_inode_birth_ns(inode);
 	return magic == TMPFS_MAGIC ? shmem_inode_birth_ns(inode) : 0;
 }
@@ -100,7 +93,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct changes);
-} changes_of_threads __weak SEC(".maps");
+} changes_of_threads SEC(".maps");
 
 /* What the current thread's call has changed; forgotten here. */
 static __always_inline void changes_take(struct changes *taken)

@@ -4,15 +4,18 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "kernel/mount.bpf.h"
-#include "hooks/file_names.bpf.h"
-#include "kernel/path.bpf.h"
 #include "record.h"
-#include "kernel/syscall.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/file.bpf.h"
+#include "kernel/path.bpf.h"
+#include "kernel/mount.bpf.h"
+#include "kernel/syscall_numbers.bpf.h"
+#include "kernel/syscall.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "hooks/file_names.bpf.h"
 
 /* Threads of the kernel and of io_uring end no system call that would take the name up. */
 static __always_inline bool ends_a_call(void)

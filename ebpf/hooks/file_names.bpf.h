@@ -5,15 +5,18 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "hooks/changes.bpf.h"
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "kernel/path.bpf.h"
 #include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/file.bpf.h"
+#include "kernel/path.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/record.bpf.h"
+#include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/changes.bpf.h"
 
 #define NAMES_UNDER_WAY 1024
 
@@ -31,7 +34,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct name_under_way);
-} names_under_way __weak SEC(".maps");
+} names_under_way SEC(".maps");
 
 /* Threads whose unlink has been reported by the file system. */
 struct {
@@ -39,11 +42,11 @@ struct {
 	__uint(max_entries, NAMES_UNDER_WAY);
 	__type(key, __u32);
 	__type(value, __u8);
-} reported __weak SEC(".maps");
+} reported SEC(".maps");
 
 /* Nobody looks into the first map before it was used, into the second while it is empty. */
-bool names_are_kept __weak;
-__s64 unlinks_reported __weak; /* entries, or more */
+bool names_are_kept;
+__s64 unlinks_reported; /* entries, or more */
 
 /* Note that the current thread's unlink has been reported. */
 static __always_inline bool reported_add(void)
@@ -67,11 +70,6 @@ static __always_inline bool reported_take(void)
 		return false;
 	__sync_fetch_and_add(&unlinks_reported, -1);
 	return true;
-}
-
-static __always_inline bool is_own(void)
-{
-	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
 }
 
 /* Begin a record of the file at `path`. */
@@ -239,6 +237,44 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64
 	r->created_ns = created_ns;
 	record_finish(scratch, type, false);
 	return 0;
+}
+
+#define MODE_AND_FLAGS(mode, flags) ((__u64)(mode) << 32 | (flags))
+
+/* A name was given to a file; the dentry hooks know which, else the inodes that changed. */
+static __always_inline int name_given(struct name_under_way *name, const struct changes *changes,
+				      __s32 dirfd, __u64 string, bool by_link)
+{
+	if (!name)
+		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE))
+			       ? file_event_of_string(
+					 dirfd, string, RECORD_FILE_CREATE,
+					 MODE_AND_FLAGS(changes_mode(changes, by_link), 0),
+					 changes_birth_ns(changes))
+			       : 0;
+	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
+		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
+	if (name->mode && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		file_event_of_name(RECORD_FILE_CREATE, name, name->mode);
+	return 0;
+}
+
+/* mknod(2) has made a regular file. */
+static __always_inline int file_made(__s32 dirfd, __u64 string)
+{
+	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		return 0;
+	return file_event_of_string(dirfd, string, RECORD_FILE_CREATE,
+				    MODE_AND_FLAGS(S_IFREG, RECORD_FILE_IS_NEW), 0);
+}
+
+static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, __u64 string)
+{
+	if (reported_take())
+		return 0;
+	if (name)
+		return file_event_of_name(RECORD_FILE_DELETE, name, name->mode);
+	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0, 0);
 }
 
 #endif /* HOOKS_FILE_NAMES_BPF_H */

@@ -3,8 +3,8 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/file_identity.bpf.h"
 #include "record.h"
+#include "kernel/file_identity.bpf.h"
 
 /* The question and, in place of zeroes, the answer. */
 struct descriptor_query {

@@ -4,15 +4,18 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "hooks/access.bpf.h"
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/file_names.bpf.h"
 #include "record.h"
-#include "hooks/request.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/io_uring.bpf.h"
-#include "kernel/syscall.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "hooks/changes.bpf.h"
+#include "hooks/file_names.bpf.h"
+#include "hooks/request.bpf.h"
+#include "hooks/functions.bpf.h"
 
 /* A name that a request is about to give or take; `name` is a struct filename. */
 struct request_name {

@@ -5,17 +5,15 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/sock.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/flood.bpf.h"
+#include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
-
-/* Of socketcall(), <linux/net.h>. */
-#define SOCKETCALL_ACCEPT 5
-#define SOCKETCALL_ACCEPT4 18
-
-/* hooks/tcp.bpf.c: accept() has returned this descriptor to the current task. */
-int connection_accepted(__u32 fd);
 
 /* Whether a socket is one of IPv4 or IPv6, and of this protocol. */
 static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)

@@ -4,12 +4,16 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "kernel/file_identity.bpf.h"
-#include "emit/maps.bpf.h"
-#include "kernel/path.bpf.h"
 #include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/file_identity.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/ring.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/record.bpf.h"
 #include "filter/events.bpf.h"
 
 /* Of a process that ends with more children than this, some may not find their parent. */

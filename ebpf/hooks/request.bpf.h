@@ -5,9 +5,9 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "hooks/changes.bpf.h"
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "emit/ring.bpf.h"
+#include "hooks/changes.bpf.h"
 
 #define REQUESTS_UNDER_WAY 1024
 #define REQUESTS_OF_USER 256 /* of them; root has all that are free */
@@ -29,7 +29,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
 	__type(value, struct request_record);
-} requests_under_way __weak SEC(".maps");
+} requests_under_way SEC(".maps");
 
 /* Entries of that map by user, see user_of(). */
 struct {
@@ -37,7 +37,7 @@ struct {
 	__uint(max_entries, REQUESTS_UNDER_WAY);
 	__type(key, __u32);
 	__type(value, __s64);
-} requests_of_users __weak SEC(".maps");
+} requests_of_users SEC(".maps");
 
 /* Opens that found no room there, and why: enum loss_reason. */
 struct {
@@ -46,9 +46,9 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
 	__type(value, __u32);
-} opens_refused __weak SEC(".maps");
+} opens_refused SEC(".maps");
 
-bool opens_were_refused __weak; /* nobody looks into that map before */
+bool opens_were_refused; /* nobody looks into that map before */
 
 static __always_inline void requests_count(__u32 uid, __s64 more)
 {

@@ -3,16 +3,19 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/network.bpf.h"
 #include "record.h"
-#include "kernel/io_uring.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
+#include "kernel/task.bpf.h"
+#include "kernel/file.bpf.h"
 #include "kernel/sock.bpf.h"
-
-#define S_IFSOCK 0140000
-#define IORING_CQE_F_MORE (1U << 1)
+#include "kernel/io_uring.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "filter/owner.bpf.h"
+#include "filter/events.bpf.h"
+#include "hooks/functions.bpf.h"
+#include "hooks/network.bpf.h"
 
 bool failed_connects = 0; /* are reported too; set by user space at any time */
 
@@ -131,7 +134,7 @@ static __always_inline void accepted(struct sock *sk)
 }
 
 /* Set once the program below runs: accept() is then not reported at its return as well. */
-static bool is_grafting;
+bool is_grafting;
 
 /* The best: where accept() gets the connection, in whatever way it was called. */
 SEC("?fentry/security_sock_graft")

@@ -4,14 +4,19 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_endian.h>
+#include "record.h"
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/network.bpf.h"
+#include "kernel/task.bpf.h"
 #include "kernel/sock.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "filter/owner.bpf.h"
+#include "filter/events.bpf.h"
+#include "hooks/file_names.bpf.h"
+#include "hooks/network.bpf.h"
 #include "hooks/udp_recent.bpf.h"
 
-#define MSG_PEEK 0x2
-#define MSG_ERRQUEUE 0x2000
 #define CHARGE_STEPS 32 /* runs looked at by one receive; the next goes on */
 
 /* A flow of one image of one process; thread and user are no part of it. */

@@ -28,9 +28,11 @@
 #define VERIFIED_ONCE __noinline
 #endif
 
-/* Set by user space from the running kernel's BTF before load. */
-const volatile bool has_rdonly_cast
-	__weak; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */
+/*
+ * v6.2: a35b9af4ec2c ("bpf: Add a kfunc to type cast from bpf uapi ctx to kernel ctx"). User space
+ * sets it before load, from the running kernel's BTF.
+ */
+const volatile bool has_rdonly_cast;
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 

@@ -6,12 +6,9 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
 #include "record.h"
-
-/* <linux/magic.h> */
-#define OVERLAYFS_SUPER_MAGIC 0x794c7630
-#define BTRFS_SUPER_MAGIC 0x9123683e
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 
 #define LAYERS_MAX 2 /* FILESYSTEM_MAX_STACK_DEPTH: an overlay of overlays is the most */
 

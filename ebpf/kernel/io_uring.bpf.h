@@ -6,10 +6,10 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/file.bpf.h"
 
-#define RING_ANY_SLOT -1U /* IORING_FILE_INDEX_ALLOC */
 #define RING_FILE_FLAGS 7UL /* kept in the low bits of a file's address */
 
 /* A file of the ring's own table; NULL where the kernel keeps it in another form. */
@@ -35,7 +35,7 @@ static __always_inline struct file *ring_made_file(struct io_ring_ctx *ring, __u
 {
 	if (!slot)
 		return task_file((void *)bpf_get_current_task(), result);
-	return ring_file(ring, slot == RING_ANY_SLOT ? result : slot - 1);
+	return ring_file(ring, slot == IORING_FILE_INDEX_ALLOC ? result : slot - 1);
 }
 
 #endif /* KERNEL_IO_URING_BPF_H */

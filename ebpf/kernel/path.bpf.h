@@ -7,13 +7,32 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
 
+#define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
+#define NAME_SIZE 256 /* NAME_MAX + 1 */
+#define ROOM_WORDS 2
+#define PATH_GIVEN_AT 8
 #define PATH_STEPS 2048 /* more components than PATH_SIZE bytes can hold */
 #define PATH_STEPS_WITHOUT_LOOP 96 /* 64 components, and mounts between them \ */
 
 #define DELETED " (deleted)"
 #define DELETED_LENGTH 10
+
+/*
+ * A path: the bytes from `at` to `end`. One that was walked fills the first PATH_SIZE bytes from
+ * their end; one that was given, as the caller wrote it, begins behind PATH_GIVEN_AT.
+ */
+struct path_buffer {
+	struct dentry *dentry; /* where the walk up has come to */
+	struct mount *mount;
+	__u32 at;
+	__u32 end;
+	bool whole; /* the walk has reached the very root */
+	bool given;
+	__u8 pad[6];
+	__u64 room[ROOM_WORDS]; /* in front of the bytes: see path_copy_short() */
+	__u8 bytes[PATH_SIZE + NAME_SIZE];
+};
 
 /*
  * Copy a name of two words at most, its end first: what that writes too much is in front,
@@ -155,65 +174,6 @@ static __always_inline bool path_build(struct path_buffer *path, struct dentry *
 	if (!is_root && dentry_is_unhashed(dentry))
 		path_mark_deleted(path);
 	return path_climb(path);
-}
-
-/* What is left of a long path while the ring is filling. */
-#define PATH_ENDS 512
-#define PATH_MARK "..."
-#define PATH_MARK_LENGTH 3
-#define PATH_SHORT (PATH_ENDS + PATH_MARK_LENGTH + PATH_ENDS)
-
-/* Its two ends at `to`. Returns how many bytes that are; 0: it is none of our paths. */
-static __always_inline __u32 path_copy_ends(__u8 *to, const struct path_buffer *path, __u32 at)
-{
-	const __u32 most = PATH_SIZE + NAME_SIZE - PATH_ENDS;
-	__u32 tail = path->end - PATH_ENDS;
-
-	barrier_var(at); /* keep what the verifier wants to see */
-	barrier_var(tail);
-	if (at > most || tail > most)
-		return 0;
-	bpf_probe_read_kernel(to, PATH_ENDS, &path->bytes[at]);
-	__builtin_memcpy(to + PATH_ENDS, PATH_MARK, PATH_MARK_LENGTH);
-	bpf_probe_read_kernel(to + PATH_ENDS + PATH_MARK_LENGTH, PATH_ENDS, &path->bytes[tail]);
-	__sync_fetch_and_add(&paths_shortened, 1);
-	return PATH_SHORT;
-}
-
-/*
- * Append a path to the record; not more than STRINGS_SIZE holds. A long one loses its middle
- * while the ring is filling, which `shortened` in `flags` says then; 0: it may not.
- */
-static __always_inline void record_append_path(struct scratch *scratch, struct varlen *string,
-					       struct path_buffer *path, __u32 *flags,
-					       __u32 shortened)
-{
-	__u32 at = path->at & (PATH_SIZE - 1);
-	__u32 length = (path->end - at) & (PATH_SIZE - 1);
-	__u32 used = scratch->used & (STRINGS_SIZE - 1);
-	__u32 ends = 0;
-
-	if (shortened && length > PATH_SHORT && ring_is_filling())
-		ends = path_copy_ends(&scratch->data[used], path, at);
-	if (ends) {
-		*flags |= shortened;
-		length = ends;
-	} else {
-		bpf_probe_read_kernel(&scratch->data[used], length, &path->bytes[at]);
-	}
-	string->offset = used;
-	string->length = length;
-	scratch->used = used + length;
-}
-
-/* Append the path of (mnt, dentry). `truncated` in `flags` says that its front is missing. */
-static __always_inline void record_append_dentry(struct scratch *scratch, struct varlen *string,
-						 struct dentry *dentry, struct vfsmount *mnt,
-						 __u32 *flags, __u32 truncated, __u32 shortened)
-{
-	if (!path_build(&scratch->path, dentry, mnt))
-		*flags |= truncated;
-	record_append_path(scratch, string, &scratch->path, flags, shortened);
 }
 
 #endif /* KERNEL_PATH_BPF_H */

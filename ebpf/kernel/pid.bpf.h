@@ -6,9 +6,8 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-
-#define PIDFS_MAGIC 0x50494446
 
 /* Of an xarray: <linux/xarray.h>. Each level of the tree takes XA_CHUNK_SHIFT bits. */
 #define XA_INTERNAL 2
@@ -54,7 +53,7 @@ static __always_inline struct pid *pid_of_pidfd(struct file *file)
 {
 	struct inode *inode = KREAD(file, f_inode);
 
-	if (BPF_CORE_READ(inode, i_sb, s_magic) == PIDFS_MAGIC)
+	if (BPF_CORE_READ(inode, i_sb, s_magic) == PID_FS_MAGIC)
 		return KREAD(inode, i_private);
 	return KREAD(file, private_data);
 }

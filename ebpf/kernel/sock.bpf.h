@@ -7,19 +7,9 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "filter/rules.bpf.h"
-#include "emit/flood.bpf.h"
-#include "emit/maps.bpf.h"
-#include "record.h"
 
-#define AF_INET 2
-#define AF_INET6 10
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86dd
-#define IPPROTO_HOPOPTS 0
-#define IPPROTO_ROUTING 43
-#define IPPROTO_DSTOPTS 60
 #define IPV6_OPTION_HEADERS 6 /* more than a sane packet has in front of UDP */
 
 /* Both ends of a connection or of a datagram, from where the process is. */
@@ -31,47 +21,6 @@ struct flow {
 	__u16 family;
 	__u16 protocol;
 } __attribute__((aligned(8))); /* compared and hashed as words */
-
-/* One image of one process; with the thread and the user at that time. */
-struct owner {
-	__u64 start_boot_ns;
-	__u32 tgid;
-	__u32 exec_id;
-	__u32 tid;
-	__u32 uid;
-	__u64 image; /* see emit/flood.bpf.h; 0: unknown */
-	struct filter_answers answers; /* what the rules say of its image; may be unknown */
-};
-
-/*
- * From the current task itself: programs on packets may ask for its numbers since v6.10
- * only, eb166e522c77 ("bpf: Allow helper bpf_get_[ns_]current_pid_tgid() for all prog types").
- */
-static __always_inline struct task_struct *current_task(void)
-{
-	return (void *)bpf_get_current_task();
-}
-
-static __always_inline bool is_own_task(struct task_struct *task)
-{
-	return KREAD(task, tgid) == own_tgid;
-}
-
-/* Of the current task: never to be called where a softirq may run. */
-static __always_inline void owner_fill(struct owner *owner)
-{
-	struct task_struct *task = current_task();
-	struct task_struct *leader = KREAD(task, group_leader);
-	const struct cred *cred = KREAD(task, cred);
-
-	owner->start_boot_ns = KREAD(leader, start_boottime);
-	owner->tgid = KREAD(task, tgid);
-	owner->tid = KREAD(task, pid);
-	owner->uid = KREAD(cred, uid.val); /* real, as the initial namespace has it */
-	owner->exec_id = KREAD(task, self_exec_id);
-	owner->image = flood_image(task);
-	owner->answers.generation = 0;
-}
 
 static __always_inline bool is_v4_mapped(const struct in6_addr *address)
 {

@@ -2,6 +2,12 @@
 /* The in-kernel rules asked from user space: one event a run. For tests only. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include "record.h"
+#include "kernel/path.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "filter/rules.bpf.h"
+#include "filter/actor.bpf.h"
+#include "filter/numbers.bpf.h"
 #include "filter/evaluate.bpf.h"
 
 enum filter_given {
@@ -190,3 +196,5 @@ int judge(void *context)
 
 enum filter_given filter_givens;
 enum filter_text_kind filter_text_kinds;
+
+char LICENSE[] SEC("license") = "GPL";

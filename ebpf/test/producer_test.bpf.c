@@ -2,8 +2,10 @@
 /* Fills the ring buffer with recorded records, as fast as one core can. For benchmarks only. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "emit/counters.bpf.h"
+#include "emit/ring.bpf.h"
+#include "emit/forks.bpf.h"
 
 #define TEMPLATES 4
 #define TEMPLATE_SIZE 2048
@@ -85,3 +87,5 @@ int produce_rounds(struct producer_run *run)
 	}
 	return round;
 }
+
+char LICENSE[] SEC("license") = "GPL";
