@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ FILES = (
     '<ProcessTerminate onmatch="include"/>'
 )
 SETTINGS = "<Budget>1</Budget><RingSize>1M</RingSize>"
+_FLOOD_S = 0.2
 END = re.compile(r"FileCreate by (\S+) of nobody: all reported again; (\d+) left out")
 
 FLOOD = """
@@ -40,8 +40,8 @@ while True:
 
 
 @contextmanager
-def flooded(folder: Path) -> Iterator[None]:
-    """Let an unprivileged user make files in one directory as fast as it goes."""
+def flooded(folder: Path) -> Iterator[int]:
+    """Let an unprivileged user make files in one directory; yield the process id."""
     folder.mkdir()
     os.chown(folder, NOBODY, NOBODY)
     process = subprocess.Popen(
@@ -52,7 +52,7 @@ def flooded(folder: Path) -> Iterator[None]:
         extra_groups=[],
     )
     try:
-        yield
+        yield process.pid
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
@@ -73,8 +73,8 @@ def test_only_what_a_flood_repeats_is_left_out(
     watch = daemon(FILES, SETTINGS)
     quiet = tmp_path / "quiet"
     quiet.mkdir()
-    with flooded(tmp_path / "flood"):
-        leave_out(watch, 1)
+    with flooded(tmp_path / "flood") as flood:
+        leave_out(watch, flood, 1)
         before = watch.stats()
         for number in range(60):
             (quiet / str(number)).touch()
@@ -96,15 +96,25 @@ def test_only_what_a_flood_repeats_is_left_out(
     assert sum(int(found[2]) for found in told if found) == stats["left_out"], ended
 
 
-def leave_out(watch: Daemon, count: int) -> None:
-    """Let the daemon fall behind, again and again, until so much was left out."""
+def leave_out(watch: Daemon, flood: int, count: int) -> None:
+    """Let the daemon fall behind, again and again, until `count` are left out.
+
+    Each time it stands still while the flood uses `_FLOOD_S` of processor time: on a
+    busy machine, the ring would not fill within a fixed time.
+    """
 
     def has_left_out() -> bool:
+        until_s = cpu_s(flood) + _FLOOD_S
         with stopped(watch):
-            time.sleep(0.2)  # the flood goes on, and nobody can be asked
+            wait_until(lambda: cpu_s(flood) >= until_s)
         return bool(watch.stats()["left_out"] >= count)
 
     wait_until(has_left_out)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time that the first thread of a process has used."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def ring_full(stats: Stats, record: str) -> int:
@@ -128,7 +138,7 @@ def test_a_new_directory_is_always_reported(
     folder.mkdir()
     process = subprocess.Popen([sys.executable, "-c", script], cwd=folder)
     try:
-        leave_out(watch, 2_000)
+        leave_out(watch, process.pid, 2_000)
     finally:
         process.kill()
         process.wait()
