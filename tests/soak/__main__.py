@@ -20,6 +20,7 @@ from random import Random
 
 from soak.log import Log
 from support.accounts import Stats, adds_up, steady
+from support.fuse import NOBODY, hung_mount
 from support.installed import Installation, removed_afterwards
 from support.running import wait_until
 from support.storms import Weather, check, counted_losses, emitted
@@ -29,8 +30,6 @@ from sysmonlx.errors import CaptureError
 
 SOAK_S = float(os.environ.get("SOAK_S", "1200"))
 SEED = int(os.environ.get("SOAK_SEED", str(time.time_ns() % 1_000_000)))
-_NOBODY = 65534
-_HUNG_FILE_SYSTEM = Path(__file__).parents[1] / "kernel" / "hostile" / "hungfuse.py"
 #: A round: one fault, one look at the counters, one question of judgement.
 _ROUND_S, _ROTATE_S, _STORM_S = 3.0, 20.0, 30.0
 _IDLE_S, _IDLE_SHARE = 20.0, 0.001
@@ -97,10 +96,7 @@ class Soak:
         path.unlink()
 
     def _more_faults(self) -> Iterator[Callable[[], None]]:
-        if _HUNG_FILE_SYSTEM.exists():
-            yield self.hang
-        else:
-            self.unavailable.append("a file system that hangs")
+        yield self.hang
         try:
             self._cgroup = Path(cgroup2_mount()) / f"soak-{os.getpid()}"
             self._cgroup.mkdir()
@@ -112,10 +108,6 @@ class Soak:
 
     def hang(self) -> None:
         """Let a user work on a file system that never answers root."""
-        from kernel.hostile.hungfuse import (  # type: ignore[import-not-found,unused-ignore]  # there or not
-            hung_mount,
-        )
-
         with hung_mount(self.folder / f"hung{self.faults}") as place:
             script = (
                 f"cd {place} && cp /bin/true prog && mv prog other && ./other {place}"
@@ -123,8 +115,8 @@ class Soak:
             )
             process = subprocess.Popen(
                 ["/bin/sh", "-c", script],
-                user=_NOBODY,
-                group=_NOBODY,
+                user=NOBODY,
+                group=NOBODY,
                 extra_groups=[],
                 stderr=subprocess.DEVNULL,
             )

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kernel.hostile.hungfuse import NOBODY
 from support.accounts import adds_up, steady
+from support.fuse import NOBODY
 from support.running import Daemon, wait_until
 
 pytestmark = pytest.mark.kernel
