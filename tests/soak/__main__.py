@@ -20,6 +20,7 @@ from random import Random
 
 from soak.log import Log
 from support.accounts import Stats, adds_up, steady
+from support.cpu import cpu_ns
 from support.fuse import NOBODY, hung_mount
 from support.installed import Installation, removed_afterwards
 from support.running import wait_until
@@ -172,21 +173,15 @@ class Soak:
         """Return which share of a core the daemon takes when nothing is done."""
         self.place.stats()
         time.sleep(3)
-        before, begun = self._cpu_ns(), self.place.stats()
+        before, begun = cpu_ns(self.place.pid), self.place.stats()
         time.sleep(_IDLE_S)
-        share = (self._cpu_ns() - before) / (_IDLE_S * 1e9)
+        share = (cpu_ns(self.place.pid) - before) / (_IDLE_S * 1e9)
         done = _received(self.place.stats()) - _received(begun)
         if done > _IDLE_RECORDS:
             self.unavailable.append(f"idle: the machine made {done} records meanwhile")
         else:
             self._hold(f"idle takes {share:.3%} of a core", share < _IDLE_SHARE)
         return share
-
-    def _cpu_ns(self) -> int:
-        total = 0
-        for path in Path(f"/proc/{self.place.pid}/task").iterdir():
-            total += int((path / "schedstat").read_text().split()[0])
-        return total
 
     def _hold(self, what: str, holds: bool) -> None:
         if not holds:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.accounts import Stats, adds_up, steady
+from support.cpu import cpu_ns
 from support.running import Daemon, Event, stopped, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -25,7 +26,7 @@ FILES = (
     '<ProcessTerminate onmatch="include"/>'
 )
 SETTINGS = "<Budget>1</Budget><RingSize>1M</RingSize>"
-_FLOOD_S = 0.2
+_FLOOD_NS = 200_000_000
 END = re.compile(r"FileCreate by (\S+) of nobody: all reported again; (\d+) left out")
 
 FLOOD = """
@@ -99,22 +100,17 @@ def test_only_what_a_flood_repeats_is_left_out(
 def leave_out(watch: Daemon, flood: int, count: int) -> None:
     """Let the daemon fall behind, again and again, until `count` are left out.
 
-    Each time it stands still while the flood uses `_FLOOD_S` of processor time: on a
+    Each time it stands still while the flood uses `_FLOOD_NS` of processor time: on a
     busy machine, the ring would not fill within a fixed time.
     """
 
     def has_left_out() -> bool:
-        until_s = cpu_s(flood) + _FLOOD_S
+        until_ns = cpu_ns(flood) + _FLOOD_NS
         with stopped(watch):
-            wait_until(lambda: cpu_s(flood) >= until_s)
+            wait_until(lambda: cpu_ns(flood) >= until_ns)
         return bool(watch.stats()["left_out"] >= count)
 
     wait_until(has_left_out)
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that the first thread of a process has used."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def ring_full(stats: Stats, record: str) -> int:
