@@ -20,7 +20,7 @@ bool floods_watched = 0; /* set by user space at any time */
 
 enum flood_limit {
 	FLOOD_KEEP_ONE_IN = 100, /* of the records that repeat one another */
-	FLOOD_FILL_PERCENT = 62, /* of the ring buffer: it is nearly full from here on */
+	FLOOD_FILL_PERCENT = 50, /* of the ring buffer: it is nearly full from here on */
 	FLOOD_PAIRS = 256,
 	FLOOD_SAMPLED = 16,
 };

@@ -212,7 +212,7 @@ SETTINGS = (
         "number",
         0,
         100,
-        "Whether a flood may be sampled while the ring buffer is nearly full: 0 never,"
+        "Whether a flood may be sampled while the ring buffer is filling: 0 never,"
         " 1 yes; larger numbers count as 1, with a warning.",
     ),
     Setting(
