@@ -18,7 +18,6 @@ from sysmonlx.cli.exit_status import (
     DIFFERENT,
     FILE_ERROR,
     NOT_ROOT,
-    OK,
     WRITE_ERROR,
 )
 from sysmonlx.cli.listing import listing, rule_lines
@@ -44,7 +43,9 @@ from sysmonlx.service import (
     spawn,
 )
 from sysmonlx.service.configuration import read_installed
+from sysmonlx.service.exit_status import OK
 from sysmonlx.service.installed import Paths, command_line_bytes, load_command_line
+from sysmonlx.service.messages import Question
 from sysmonlx.service.situation import (
     advice,
     destinations,
@@ -258,7 +259,7 @@ def _configure(
 
 def _reopened(paths: Paths) -> spawn.Report:
     """Have the daemon open its log files anew."""
-    return spawn.Report.of(control.request(paths.control_socket, {"do": "reopen"}))
+    return spawn.Report.of(control.request(paths.control_socket, Question(do="reopen")))
 
 
 def _is_in_force(paths: Paths, reading: Reading, refused: str) -> bool:
@@ -274,7 +275,7 @@ def _same(one: Policy, other: Policy) -> bool:
 
 def _reload(paths: Paths, new: install.Installed, policy: Policy) -> int:
     """Put a policy in force and store it, or leave everything as it is."""
-    message = {"do": "reload", **new.to_message()}
+    message = new.to_message()
     with spawn.uninterrupted():  # the daemon does all of it, or nothing
         try:
             answer = control.request(paths.control_socket, message)
@@ -358,7 +359,7 @@ def _install(
 def _stats(line: CommandLine, paths: Paths) -> int:
     if not _is_running(paths, sys.stderr, "Sysmon is not running"):
         return BAD_PARAMETERS
-    snapshot = control.request(paths.control_socket, {"do": "stats"})["stats"]
+    snapshot = control.counters(paths.control_socket)
     if line.values["Statistics"] is not None:
         print(json.dumps(snapshot))
         return OK

@@ -12,12 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sysmonlx.cli.exit_status import (
-    BAD_PARAMETERS,
-    CAPTURE_ERROR,
-    FILE_ERROR,
-    INTERRUPTED,
-)
+from sysmonlx.cli.exit_status import BAD_PARAMETERS, FILE_ERROR, INTERRUPTED
 from sysmonlx.errors import (
     CaptureError,
     InstallError,
@@ -26,6 +21,7 @@ from sysmonlx.errors import (
     UsageError,
 )
 from sysmonlx.service import keeper
+from sysmonlx.service.exit_status import CAPTURE_ERROR
 from sysmonlx.service.installed import Paths
 
 

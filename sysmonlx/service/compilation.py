@@ -13,8 +13,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.kernel_form import KernelForm, kernel_form_of
 from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.enrich.registry import hooks_for
 from sysmonlx.errors import ControlError
 from sysmonlx.host import child_process
 from sysmonlx.host.child_process import Answer, Child
@@ -32,15 +34,36 @@ MakeForm = Callable[[CompiledRules], KernelForm]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A policy and what was made of it.
+    """A policy and what was made of it; `elements` counts its event rules.
 
-    `policy` has no event rules any more, of which there were so many `elements`.
+    `policy` has none of them any more: `rules` judge here, `kernel` in the kernel.
     """
 
     policy: Policy
     elements: int
     rules: Rules
     kernel: KernelForm
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """What the daemon keeps of a policy that it runs.
+
+    `policy` is without its event rules; `elements` is their number.
+    """
+
+    policy: Policy
+    rules: Rules
+    elements: int
+
+    @classmethod
+    def of(cls, made: Compiled) -> PolicyInForce:
+        """Return what is kept of a policy that was compiled."""
+        return cls(made.policy, made.rules, made.elements)
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """Return the hooks that this policy needs."""
+        return hooks_for(self.rules.can_emit, self.policy.settings)
 
 
 def compile_policy(policy: Policy, form: MakeForm) -> bytes:

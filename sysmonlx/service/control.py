@@ -10,15 +10,18 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from sysmonlx.errors import ControlError, NoAnswerError, SysmonlxError
 from sysmonlx.host.root_files import make_way
+from sysmonlx.service.messages import Question, StatsAnswer
+from sysmonlx.service.snapshot import Snapshot
 
-Message = dict[str, Any]
+#: A request or an answer: a JSON object, see `sysmonlx.service.messages`.
+Message = Mapping[str, object]
 
 #: A configuration of tens of thousands of rules fits; a longer message is no request.
 MESSAGE_LIMIT_BYTES = 64 << 20
@@ -241,7 +244,17 @@ def _by_patience(peer: _Peer) -> tuple[bool, float]:
     return peer.waits or peer.answer is not None, peer.deadline_s
 
 
-def request(path: Path, message: Message) -> Message:
+def counters(path: Path) -> Snapshot:
+    """Return all counters of the daemon; it has the form of its own version.
+
+    Raises:
+        NoAnswerError, ControlError: as `request`.
+    """
+    answer = cast("StatsAnswer", request(path, Question(do="stats")))
+    return answer["stats"]
+
+
+def request(path: Path, message: Message) -> dict[str, object]:
     """Return the daemon's answer to `message`.
 
     Raises:
@@ -306,7 +319,7 @@ def _peer_uid(connection: socket.socket) -> int:
     return int(uid)
 
 
-def _receive_whole(connection: socket.socket, timeout_s: float) -> Message:
+def _receive_whole(connection: socket.socket, timeout_s: float) -> dict[str, object]:
     """Return what the peer sends within this time in all, however slowly it does."""
     deadline = time.monotonic() + timeout_s
     data = bytearray()
@@ -319,8 +332,8 @@ def _receive_whole(connection: socket.socket, timeout_s: float) -> Message:
     return _parsed(data)
 
 
-def _parsed(data: bytes | bytearray) -> Message:
-    message = json.loads(data)
+def _parsed(data: bytes | bytearray) -> dict[str, object]:
+    message: object = json.loads(data)
     if not isinstance(message, dict):
         raise ValueError("not an object")
     return message

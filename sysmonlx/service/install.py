@@ -17,6 +17,7 @@ from sysmonlx.host.private_files import read_file, remove_unfinished
 from sysmonlx.service import control, systemd
 from sysmonlx.service.configuration import stored_form
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.messages import Question, Update
 from sysmonlx.service.metrics import remove
 from sysmonlx.service.spawn import (
     Report,
@@ -45,21 +46,14 @@ class Installed:
         """Return what is stored now."""
         return cls(*map(_bytes_of, _stored_files(paths)))
 
-    def to_message(self) -> dict[str, str]:
-        """Return what a running daemon is to put in force and to store.
-
-        Bytes stand as the characters of the same numbers.
-        """
-        parts = (
-            ("policy", self.policy, "utf-8"),
-            ("config", self.config, "latin-1"),
-            ("command_line", self.command_line, "latin-1"),
-        )
-        return {
-            name: data.decode(encoding)
-            for name, data, encoding in parts
-            if data is not None
-        }
+    def to_message(self) -> Update:
+        """Return what a running daemon is to put in force and to store."""
+        message = Update(do="reload", policy=(self.policy or b"").decode())
+        if self.config is not None:
+            message["config"] = self.config.decode("latin-1")
+        if self.command_line is not None:
+            message["command_line"] = self.command_line.decode("latin-1")
+        return message
 
     def write(self, paths: Paths) -> None:
         """Store this; what has the same content already is not touched.
@@ -193,7 +187,7 @@ def start(paths: Paths) -> Report:
     """
     if systemd.systemd_is_running(paths):
         systemd.install_unit(paths, _program())
-        return Report.of(control.request(paths.control_socket, {"do": "missing"}))
+        return Report.of(control.request(paths.control_socket, Question(do="missing")))
     return start_daemon(paths)
 
 

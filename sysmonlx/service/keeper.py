@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from sysmonlx.errors import InstallError, SysmonlxError
 from sysmonlx.host.lock import PidFile, daemon_pid
 from sysmonlx.host.root_files import make_way
+from sysmonlx.service.exit_status import CAPTURE_ERROR
 from sysmonlx.service.installed import Paths
 
 #: The descriptor over which the starter is told that events are captured, or why not.
@@ -41,7 +42,6 @@ _LOOK_S, _GRACE_S = 0.05, 0.3
 _STANDARD = (0, 1, 2)
 #: Field 52 of /proc/PID/stat, counted from the third on.
 _EXIT_CODE = 49
-_FAILED = 12
 _NAME, _DAEMON_NAME = "sysmonlx-keeper", "sysmonlx"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -119,7 +119,7 @@ def keep(paths: Paths, run: Callable[[], int]) -> int:
                 return keeper.work()
         except (SysmonlxError, OSError) as error:
             _write(ready, {"error": str(error)})
-            return _FAILED
+            return CAPTURE_ERROR
 
 
 @contextlib.contextmanager
@@ -204,7 +204,7 @@ class _Keeper:
             if not self._has_been_ready:
                 reason = f"the daemon {self._ended} before it was ready"
                 self._tell({"error": reason})
-                return _FAILED
+                return CAPTURE_ERROR
             short_runs = 0 if ran_s > _LONG_S else short_runs + 1
             self._pause(PAUSES_S[min(max(short_runs - 1, 0), len(PAUSES_S) - 1)])
         return 0

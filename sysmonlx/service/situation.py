@@ -7,6 +7,7 @@ from sysmonlx.host.lock import daemon_pid
 from sysmonlx.policy import FORM, Settings
 from sysmonlx.service import control, systemd
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.messages import Question
 
 _LOG_SOCKET = "/dev/log"
 
@@ -34,7 +35,7 @@ def why_it_is_strange(paths: Paths) -> str:
     Raises:
         ControlError: it does not answer.
     """
-    form = control.request(paths.control_socket, {"do": "pid"}).get("form")
+    form = control.request(paths.control_socket, Question(do="pid")).get("form")
     if form == FORM:
         return ""
     return "The daemon that runs is of another version: -i replaces it"

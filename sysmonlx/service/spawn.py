@@ -10,16 +10,17 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from sysmonlx.errors import CaptureError, InstallError
 from sysmonlx.host.lock import daemon_pid
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.keeper import READY_VARIABLE, leader_is_dead
+from sysmonlx.service.messages import Failure, ReportAnswer
 
 if TYPE_CHECKING:
     import subprocess
@@ -93,13 +94,18 @@ class Report:
     refused: str = ""
 
     @classmethod
-    def of(cls, message: dict[str, Any]) -> Report:
-        """Return the report in an answer of the daemon."""
-        return cls(
-            tuple(message.get("missing", ())),
-            tuple(message.get("trouble", ())),
-            str(message.get("refused", "")),
-        )
+    def of(cls, message: Mapping[str, object]) -> Report:
+        """Return the report in an answer of the daemon, which may be of another form.
+
+        What has the wrong type is taken as nothing.
+        """
+        refused = str(message.get("refused", ""))
+        return cls(_texts(message, "missing"), _texts(message, "trouble"), refused)
+
+
+def _texts(message: Mapping[str, object], name: str) -> tuple[str, ...]:
+    found = message.get(name)
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def start_daemon(paths: Paths) -> Report:
@@ -129,7 +135,8 @@ def start_daemon(paths: Paths) -> Report:
             select.select([pipe], [], [], _STOP_TIMEOUT_S)  # its end closes the pipe
     if "missing" in message:
         return Report.of(message)
-    raise CaptureError(message.get("error", "the daemon ended before it was ready"))
+    reason = message.get("error", "the daemon ended before it was ready")
+    raise CaptureError(str(reason))
 
 
 def _abandon(paths: Paths, fd: int) -> None:
@@ -142,7 +149,7 @@ def _abandon(paths: Paths, fd: int) -> None:
             return  # all that had the other end are gone
 
 
-def _answer(fd: int) -> dict[str, Any]:
+def _answer(fd: int) -> Mapping[str, object]:
     """Return the first line that a starting daemon writes; nothing when it ends."""
     data = b""
     deadline = time.monotonic() + _START_TIMEOUT_S
@@ -158,7 +165,7 @@ def _answer(fd: int) -> dict[str, Any]:
     return dict(json.loads(line or b"{}"))
 
 
-def tell_ready(report: dict[str, Any]) -> None:
+def tell_ready(report: ReportAnswer) -> None:
     """Tell who started this daemon that it captures."""
     fd = _tell(report)
     if fd is not None:
@@ -167,10 +174,10 @@ def tell_ready(report: dict[str, Any]) -> None:
 
 def tell_failure(reason: str) -> None:
     """Tell who started this daemon why it ends, and by closing the pipe that it has."""
-    _tell({"error": reason})
+    _tell(Failure(error=reason))
 
 
-def _tell(message: dict[str, object]) -> int | None:
+def _tell(message: Mapping[str, object]) -> int | None:
     """Write to whoever waits; return the pipe, None when nobody does."""
     name = os.environ.pop(READY_VARIABLE, "")
     if not name:
@@ -270,7 +277,7 @@ def uninterrupted() -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def signals_call(handler: Any) -> Iterator[None]:
+def signals_call(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Have `handler` called for the signals that end a command half way."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [(each, signal.signal(each, handler)) for each in numbers]
