@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All actions of the command line but the service itself."""
+"""Every action of the command line except the service itself."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from sysmonlx.service.situation import (
     why_it_is_strange,
 )
 
-#: What is in force without a file and without switches.
+#: The reading of a command line without a file and without switches.
 _DEFAULTS = Reading(Policy(), "", EMPTY)
 
 _NO_TERMINAL_WIDTH = 80
@@ -115,7 +115,7 @@ def _is_listing(line: CommandLine) -> bool:
 
 
 def _run_checked(line: CommandLine, words: list[str]) -> int:
-    """Everything that has Sysmon's order of checks: file, parameters, root, action."""
+    """Check as Sysmon does, in its order: file, parameters, root; then act."""
     paths = Paths.from_environment(os.environ)
     reading = _read(line, paths)
     if reading is not None:
@@ -156,7 +156,7 @@ def _read(line: CommandLine, paths: Paths) -> Reading | None:
 
 
 def _is_reread(line: CommandLine, paths: Paths) -> bool:
-    """Tell whether what is installed is to be read anew, with its own switches."""
+    """Tell whether the file is the installed one: it is read with its own switches."""
     if line.action is not Action.CONFIGURE or line.config_file is None:
         return False
     if line.config_options or line.has("Lax"):
@@ -292,7 +292,7 @@ def _reload(paths: Paths, new: install.Installed, policy: Policy) -> int:
 
 
 def _tell(report: spawn.Report, policy: Policy) -> None:
-    """Say what is missing, and where the events arrive, or that they do not."""
+    """Print what is missing or in trouble, and where events go."""
     for each in (*report.missing, *map(advice, report.trouble)):
         print(f"Warning: {each}", file=sys.stderr)
     places = destinations(policy.settings)

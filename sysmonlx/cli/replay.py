@@ -55,7 +55,7 @@ def _source(policy: Policy) -> Iterator[str]:
 
 
 class _Report:
-    """Counts what was decided by what, and puts it into words."""
+    """Counts the decisions of each rule, and puts them into words."""
 
     def __init__(self, policy: Policy, config_name: str) -> None:
         self._ruleset = policy.ruleset

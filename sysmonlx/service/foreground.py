@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Running the daemon in this process: as a service, as a daemon, on a terminal."""
+"""Runs the daemon in this process: as a service, as a daemon or on a terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sysmonlx.service.wiring import Options
 #: As LimitNOFILE= and LimitNICE= in the unit.
 _DESCRIPTORS = 16384
 _AUTOGROUP_NICE = "-10"
-#: Longer than anybody writes a file.
+#: A file that was not finished for this many seconds has lost its writer.
 _UNFINISHED_S = 600.0
 _DEFAULT_CONFIGURATION = "default.xml"
 
@@ -71,10 +71,11 @@ def serve(paths: Paths, view: View | None = None) -> int:
 
 
 def _have_what_a_service_has() -> None:
-    """Have enough descriptors, and a share of the processors that floods leave alone.
+    """Raise the limit of descriptors, and the weight of this session's autogroup.
 
-    Where no control group weighs processors the scheduler weighs sessions, sched(7),
-    "The autogroup feature". This process has one of its own.
+    Floods of other processes then leave the daemon its share of the processors. Where
+    no control group has a weight the scheduler weighs sessions, sched(7), "The
+    autogroup feature".
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
@@ -165,7 +166,7 @@ def _started(policy: Policy, options: Options) -> Daemon:
 
 
 def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Options]]:
-    """Yield what to try one after the other: less of what may be the reason."""
+    """Yield what to try one after the other, each with less that can fail."""
     yield policy, options
     if not options.keeps_state:
         return
@@ -178,7 +179,7 @@ def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Option
 
 
 def _report_failure(daemon: Daemon, error: Exception) -> None:
-    """Say by an event that the daemon ends; a watch that ends must not be silent."""
+    """Report the end of the daemon by an event and to the service manager."""
     text = f"The service ends: {type(error).__name__}: {error}"
     systemd.notify(f"STATUS={systemd.failed_status(' '.join(text.split()))}")
     with contextlib.suppress(Exception):  # the first failure is the one to be told

@@ -29,13 +29,13 @@ from sysmonlx.service.spawn import (
     uninterrupted,
 )
 
-#: So long the removal of a file may take where its file system may hang, in seconds.
+#: Longest wait for the removal of a file whose file system may hang, in seconds.
 _REMOVAL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What an installation or update stores, as bytes; None: nothing is there."""
+    """The three files that an installation or an update stores; None: no such file."""
 
     config: bytes | None
     policy: bytes | None
@@ -70,7 +70,7 @@ class Installed:
 
 
 def _unlink_file(path: Path) -> None:
-    """Remove a file that may be there; what is no file is not ours, and stays."""
+    """Remove a file if it is there. A directory of this name is not ours, and stays."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISREG(path.lstat().st_mode):
             path.unlink()
@@ -138,7 +138,7 @@ def replace(paths: Paths, new: Installed) -> None:
         InstallError: a file cannot be written.
     """
     with exclusive(paths.state_dir):
-        paths.create_private()  # again: who had the lock may have removed them
+        paths.create_private()  # again: the owner of the lock may have removed them
         _stop_all(paths)
         new.write(paths)
 
@@ -158,7 +158,7 @@ def install(paths: Paths, new: Installed) -> Report:
         was_running = unit.is_started or runs(paths)
         before = _Before(stored, unit, was_running)
         try:
-            paths.create_private()  # again: who had the lock may have removed them
+            paths.create_private()  # again: the owner of the lock may have removed them
             _make_way(paths)
             new.write(paths)
             report = start(paths)
@@ -221,7 +221,7 @@ def _make_way(paths: Paths) -> None:
 
 
 def _stop_all(paths: Paths) -> None:
-    """Stop the service, and then whatever runs beside it."""
+    """Stop the service, and then a daemon that runs beside it."""
     if systemd.systemd_is_running(paths) and paths.unit_file.exists():
         systemd.stop_unit()
     stop(paths, force=True)
