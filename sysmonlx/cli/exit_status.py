@@ -9,7 +9,7 @@ from __future__ import annotations
 from sysmonlx import __version__
 
 FILE_ERROR = 1
-"""A file or the service could not be installed, removed or written."""
+"""A file or the service could not be installed, removed, read or written."""
 BAD_PARAMETERS = 87
 """The command line or the configuration is wrong, or no service runs."""
 INTERRUPTED = 130

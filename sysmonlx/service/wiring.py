@@ -107,10 +107,7 @@ def wire(policy: Policy, options: Options) -> Parts:
         undo.callback(aside.end)
         users = Users(aside=aside)
         hasher = _hasher(undo, procfs, capture, settings)
-        resolver = Resolver(procfs, aside=aside)
-        undo.callback(resolver.close)
-        ports, offset_ns = Services(aside=aside), measure_boot_offset()
-        context = Context(processes, users, ports, settings, offset_ns, resolver)
+        context = _context(undo, settings, procfs, processes, users, aside)
         output = _output(undo, options, remarks)
         pipeline = Pipeline(
             capture.layouts, processes, context, output, hasher, capture.mark_known
@@ -183,6 +180,20 @@ def _census(undo: ExitStack, capture: Capture, processes: ProcessTable) -> Censu
     undo.callback(census.close)
     processes.rescan = census.repeat
     return census
+
+
+def _context(
+    undo: ExitStack,
+    settings: Settings,
+    procfs: Procfs,
+    processes: ProcessTable,
+    users: Users,
+    aside: Aside,
+) -> Context:
+    resolver = Resolver(procfs, aside=aside)
+    undo.callback(resolver.close)
+    ports, offset_ns = Services(aside=aside), measure_boot_offset()
+    return Context(processes, users, ports, settings, offset_ns, resolver)
 
 
 def _hasher(
