@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The usage text and the configuration help, out of the catalogue."""
+"""The usage text and the configuration help, made from `sysmonlx.schema`."""
 
 from __future__ import annotations
 
@@ -155,6 +155,17 @@ def _config_lines(width: int) -> Iterator[str]:
     )
     yield ""
     yield _SAMPLE
+    yield from _option_lines(width)
+    yield from _event_lines(width)
+    yield from _condition_lines(width)
+    for text in _FILTERING:
+        yield ""
+        yield _wrap(text, width)
+    yield ""
+    yield _RULE_SAMPLE
+
+
+def _option_lines(width: int) -> Iterator[str]:
     yield "Options:"
     yield ""
     for option in (*OPTIONS, *OLD_OPTIONS):
@@ -167,6 +178,9 @@ def _config_lines(width: int) -> Iterator[str]:
         yield _item(f"  {setting.element}", 27, _setting_text(setting), width)
     yield _item("  Sink", 27, "Where events go; repeatable. See sysmonlx(5).", width)
     yield ""
+
+
+def _event_lines(width: int) -> Iterator[str]:
     yield "Events:"
     yield ""
     yield f"{'Id':<6} {'Tag':<20} Event"
@@ -181,6 +195,9 @@ def _config_lines(width: int) -> Iterator[str]:
         width,
     )
     yield ""
+
+
+def _condition_lines(width: int) -> Iterator[str]:
     yield _wrap(
         f"Conditions (F is the field, V the text; without one: {DEFAULT_CONDITION}):",
         width,
@@ -194,11 +211,6 @@ def _config_lines(width: int) -> Iterator[str]:
         " nothing is trimmed. Less and more compare text, not numbers.",
         width,
     )
-    for text in _FILTERING:
-        yield ""
-        yield _wrap(text, width)
-    yield ""
-    yield _RULE_SAMPLE
 
 
 def _setting_text(setting: Setting) -> str:

@@ -6,21 +6,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from sysmonlx.capture.kernel_filter import KernelFilter
-from sysmonlx.capture.sensor import Capture
 from sysmonlx.enrich.registry import BUILDERS
-from sysmonlx.hashing.hasher import Hasher
-from sysmonlx.host.aside import Aside
-from sysmonlx.output.dispatch import Output
 from sysmonlx.pipeline.books import RECORD_OF, by_event, gaps
-from sysmonlx.pipeline.flow import Held, Pipeline
-from sysmonlx.processes.table import ProcessTable
 from sysmonlx.schema.events import EVENT_BY_ID
-from sysmonlx.service.census import Census
-from sysmonlx.service.guard import Guard
-from sysmonlx.service.health import Health, cpu_s
+from sysmonlx.service.health import cpu_s
 from sysmonlx.service.snapshot import (
     EventTerms,
     LineTerms,
@@ -28,23 +18,15 @@ from sysmonlx.service.snapshot import (
     RecordTerms,
     Snapshot,
 )
+from sysmonlx.service.wiring import Parts
 
 
-@dataclass(frozen=True, slots=True)
 class Statistics:
-    """The parts of a daemon that count something."""
+    """Reads the counters of all parts of a daemon."""
 
-    capture: Capture
-    filter: KernelFilter
-    processes: ProcessTable
-    census: Census
-    aside: Aside
-    hasher: Hasher[Held]
-    output: Output
-    pipeline: Pipeline
-    health: Health
-    guard: Guard
-    started_s: float = field(default_factory=time.time)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._started_s = time.time()
 
     def collect(self, troubles: Sequence[str]) -> Snapshot:
         """Return all counters; `troubles` are texts that belong to the sinks.
@@ -56,31 +38,31 @@ class Statistics:
         events, lines = self._events(), self._lines()
         records = self._records()
         snapshot: Snapshot = {
-            "uptime_s": round(time.time() - self.started_s, 3),
+            "uptime_s": round(time.time() - self._started_s, 3),
             "cpu_s": round(cpu_s(), 3),
             "rss_bytes": rss_bytes(),
             "records": records,
             "events": events,
-            "bad_records": self.pipeline.bad,
-            "waiting_for_hash": self.pipeline.held,
-            "hashes": dict(self.hasher.counts),
+            "bad_records": self._parts.pipeline.bad,
+            "waiting_for_hash": self._parts.pipeline.held,
+            "hashes": dict(self._parts.hasher.counts),
             "unknown_values": self._unknown_values(),
-            "threads_aside": self.aside.threads(),
+            "threads_aside": self._parts.aside.threads(),
             "left_out": sum(each["left_out"] for each in records.values()),
-            "shortened": self.capture.variable("args_shortened"),
-            "shortened_paths": self.capture.variable("paths_shortened"),
-            "processes": len(self.processes),
-            "ring_fill": round(self.capture.ring.fill(), 4),
-            "spooled_bytes": self.output.spooled_bytes(),
+            "shortened": self._parts.capture.variable("args_shortened"),
+            "shortened_paths": self._parts.capture.variable("paths_shortened"),
+            "processes": len(self._parts.processes),
+            "ring_fill": round(self._parts.capture.ring.fill(), 4),
+            "spooled_bytes": self._parts.output.spooled_bytes(),
             "lines": lines,
-            "sinks": {"lost": self.output.losses(), "trouble": [*troubles]},
+            "sinks": {"lost": self._parts.output.losses(), "trouble": [*troubles]},
             "programs": self._programs(),
-            "attached": sorted(self.capture.attached()),
-            "put_right": dict(self.guard.counts),
+            "attached": sorted(self._parts.capture.attached()),
+            "put_right": dict(self._parts.guard.counts),
             "missing": [
-                *map(str, self.capture.missing),
-                *self.guard.missing(),
-                *self.health.remarks(),
+                *map(str, self._parts.capture.missing),
+                *self._parts.guard.missing(),
+                *self._parts.health.remarks(),
             ],
             "gaps": [],
         }
@@ -90,7 +72,7 @@ class Statistics:
     def _unknown_values(self) -> dict[str, int]:
         return {
             f"{what}: {why}": count
-            for source in (self.aside, self.census)
+            for source in (self._parts.aside, self._parts.census)
             for (what, why), count in source.losses().items()
             if count
         }
@@ -99,18 +81,18 @@ class Statistics:
         return {
             name: {"run_time_ns": time_ns, "runs": runs, "missed": misses}
             for name, (time_ns, runs, misses) in sorted(
-                self.capture.program_times().items()
+                self._parts.capture.program_times().items()
             )
         }
 
     def _records(self) -> dict[str, RecordTerms]:
-        received = self.pipeline.received
-        lost_here = self.pipeline.account.lost_records
+        received = self._parts.pipeline.received
+        lost_here = self._parts.pipeline.account.lost_records
         found: dict[str, RecordTerms] = {}
-        for name, counts in self.capture.counts().items():
+        for name, counts in self._parts.capture.counts().items():
             if not counts.seen and name not in BUILDERS:
                 continue
-            lost = zip(self.capture.layouts.reasons, counts.lost, strict=True)
+            lost = zip(self._parts.capture.layouts.reasons, counts.lost, strict=True)
             fates = counts.filtered + counts.left_out + counts.submitted
             found[name] = {
                 "seen": counts.seen,
@@ -130,22 +112,22 @@ class Statistics:
         return found
 
     def _events(self) -> dict[str, EventTerms]:
-        account, emitted = self.pipeline.account, self.output.emitted()
+        account, emitted = self._parts.pipeline.account, self._parts.output.emitted()
         found: dict[str, EventTerms] = {}
-        for event_id in sorted({*emitted, *RECORD_OF, *self.filter.wanted()}):
+        for event_id in sorted({*emitted, *RECORD_OF, *self._parts.filter.wanted()}):
             event = EVENT_BY_ID[event_id]
             found[str(event_id)] = {
                 "name": event.tag or event.template,
                 "emitted": emitted[event_id],
                 "filtered": account.filtered[event_id],
-                "filtered_in": self.filter.place(event_id),
+                "filtered_in": self._parts.filter.place(event_id),
             }
         self._add_record_terms(found)
         return found
 
     def _add_record_terms(self, found: Mapping[str, EventTerms]) -> None:
         """Add the terms of events that are made of records."""
-        account, waiting = self.pipeline.account, self.pipeline.waiting()
+        account, waiting = self._parts.pipeline.account, self._parts.pipeline.waiting()
         received = account.received_by_name()
         no_event, lost = by_event(account.without_event()), by_event(account.lost)
         for event_id, record in RECORD_OF.items():
@@ -157,7 +139,7 @@ class Statistics:
             each["lost"] = lost.get(event_id, {})
 
     def _lines(self) -> LineTerms:
-        output = self.output
+        output = self._parts.output
         return {
             "due": output.due,
             "delivered": output.delivered(),
