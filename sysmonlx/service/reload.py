@@ -23,13 +23,14 @@ from sysmonlx.capture.sensor import Capture
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.registry import hooks_for, wanted_records
 from sysmonlx.errors import ControlError
+from sysmonlx.event import Held
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.host import memory
 from sysmonlx.host.private_files import StagedFile
 from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.render import Renderer
-from sysmonlx.pipeline.flow import Held, Pipeline
+from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Policy, Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules

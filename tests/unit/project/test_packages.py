@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "viewer": "schema output.escape",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
-    "pipeline": "enrich processes rules output capture hashing schema policy event"
+    "pipeline": "enrich processes rules output capture hashing schema event"
     " errors kernel_text host.file_identity",
     "service": "pipeline enrich processes capture output config hashing rules bpf host"
     " schema event policy kernel_text errors",
