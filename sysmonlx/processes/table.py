@@ -27,7 +27,8 @@ RESCAN_INTERVAL_NS = 100_000_000
 _IMAGE_FIELDS = ("start_boot_ns", "tgid", "exec_id")
 _PARENT_FIELDS = tuple(f"parent_{name}" for name in _IMAGE_FIELDS)
 
-#: NO_UID in ebpf/record.h: the record says nothing of who forked the process.
+#: NO_UID in ebpf/record.h: `parent_uid` of a process_create record that says nothing of
+#: the fork, because the fork has or had a record of its own.
 _NO_UID = 0xFFFFFFFF
 
 
