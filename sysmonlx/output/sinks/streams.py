@@ -147,7 +147,7 @@ class StreamSink(SpoolingSink):
         return stream
 
     def _taken(self, stream: Stream) -> Stream:
-        """Return the stream that the thread opened, its descriptor taken over if need be."""
+        """Return the thread's stream; take over a descriptor that needs no thread."""
         if stream.goes_aside or self._worker is None:
             return stream
         return replace(stream, fd=self._worker.take_over())
