@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an event is between two stages: its values, and how it is to be rendered."""
+"""An event between two stages: its values, and how they are to be rendered."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Event 10 from records: who opened, read or traced another process."""
+"""Event 10 from records: a process opened, read or traced another one."""
 
 from __future__ import annotations
 

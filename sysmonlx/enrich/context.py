@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What builders ask of the rest of the program: the clock, names, other processes.
+"""What a builder may ask for: the clock, names of users and ports, other processes.
 
 The rest is described here by Protocols, so that this package knows no file system and
 no name service: `service` hands in the real ones, tests hand in their own.
@@ -43,7 +43,7 @@ class Names(Protocol):
         """
 
     def renew(self) -> None:
-        """Forget what may have changed."""
+        """Forget names that may have changed; they are looked up anew."""
 
     def logon_second(self, uid: int, tty_index: int, *, is_pts: bool) -> int:
         """Return when `uid` logged in on that terminal, seconds since the epoch."""
@@ -58,11 +58,11 @@ class Ports(Protocol):
         ...
 
     def renew(self) -> None:
-        """Forget what may have changed."""
+        """Forget names that may have changed; they are looked up anew."""
 
 
 class Paths(Protocol):
-    """What only the file system knows: `host.paths.Resolver`.
+    """Questions that only a file system can answer: `host.paths.Resolver`.
 
     `base` is the directory, resolved, in which a relative `path` begins.
     """
@@ -134,7 +134,7 @@ class Context:
         self._begin_ns = self._end_ns = 0
 
     def renew(self) -> None:
-        """Forget what may have changed outside; call it every second or so."""
+        """Forget names that may have changed; to be called every second or so."""
         self.users.renew()
         self.ports.renew()
         self.processes.launches.clear()

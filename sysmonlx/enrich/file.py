@@ -28,7 +28,7 @@ _CREATED = 6  # position of CreationUtcTime in event 11
 
 
 class _FileRecord(Protocol):
-    """What `Layout.decode` makes of struct file_create and struct file_delete.
+    """A decoded struct file_create or struct file_delete.
 
     `path` is the name as the caller gave it, or as the kernel resolved it; `base` is
     the directory where a relative name begins, `root` the root directory of the caller,
@@ -47,9 +47,9 @@ class _FileRecord(Protocol):
 
 
 class _Paths:
-    """Finds out about the file of a record what the kernel side could not.
+    """Finds out the path or the birth of a file where the record does not have it.
 
-    Most records need none of it: the whole path is in them as it is to be shown.
+    Most records have both: the path in them is whole, and as it is to be shown.
     """
 
     def __init__(self, layout: Layout, context: Context) -> None:

@@ -30,7 +30,7 @@ Watcher = Callable[[int, Sequence[str]], None]
 #: Returns a renderer, of the form of a sink and the longest line that it may write.
 MakeRenderer = Callable[[str, int], Renderer]
 
-#: What a sink was opened as: kind, path, limit of its spool in bytes.
+#: The setting that a sink was opened by: kind, path, limit of its spool in bytes.
 Target = tuple[str, str, int]
 
 _event_id = itemgetter(0)
@@ -43,7 +43,7 @@ _RETIRE_S = 0.2
 
 
 class Channel(NamedTuple):
-    """One sink, what it was opened as, and the renderer for it."""
+    """One sink, the setting that it was opened by, and the renderer for it."""
 
     target: Target
     sink: Sink

@@ -78,8 +78,8 @@ class Renderer:
     ) -> bytes:
         """Return the event as one line of UTF-8, without the newline.
 
-        `values` are the fields' texts in catalogue order; `wall_ns` is the time of
-        formatting, in nanoseconds since the epoch.
+        `values` are the texts of the fields in the order of the schema; `wall_ns` is
+        the time of rendering, in ns since the epoch.
         """
         return self.lines([(event_id, values, False, None)], record_id, wall_ns).data
 
@@ -122,9 +122,8 @@ class Renderer:
             pieces[1] = number
             pieces[places] = values
             append(join(pieces))
-        lines = Lines.of_texts(texts)
-        if texts and max(lines.sizes) > self._limit_bytes + len(before):
-            room = self._limit_bytes + len(before)
+        lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
+        if texts and max(lines.sizes) > room:
             for at in (at for at, size in enumerate(lines.sizes) if size > room):
                 texts[at] = self._shortened(events[at], begun, numbers[at], room)
             return Lines.of_texts(texts)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counts of what became of the records that were taken from the ring buffer.
+"""The fates of the records that were taken from the ring buffer, counted.
 
 `books` names the fates and checks the sums. Rare fates are counted here one by one.
 Frequent ones are counted by whoever handles many at once: records received by

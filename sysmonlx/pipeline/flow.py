@@ -64,7 +64,7 @@ _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
 _type_of = itemgetter(_TYPE)
 
-#: Takes the bytes of a record; what it returns is not looked at.
+#: Takes the bytes of a record; its result is not used.
 Handler = Callable[[bytes], object]
 
 #: Takes the bytes of a record and returns the process that acted; None: the record
@@ -241,7 +241,7 @@ class Pipeline:
         return handle
 
     def _acting(self, wanted: _Wanted, who: Who) -> Handler:
-        """Return a handler that makes one event of what a process did."""
+        """Return a handler that makes one event of an action of a process."""
         event_id, maker, decide = wanted
         make, finish, (cut_at, cut_bit) = maker.make, maker.finish, maker.cut
         filtered, none = self._filtered, self.account.no_event

@@ -68,7 +68,7 @@ class ImageHashes:
             self._hasher.expect(found, tgid, image, namespace)
 
     def end_early(self) -> None:
-        """End what `open_early` began: all records of the batch are handled."""
+        """Close the files of `open_early` that no record of the batch asked for."""
         self._hasher.unexpect()
 
     def known(self, data: bytes, launch: Launch) -> str | None:

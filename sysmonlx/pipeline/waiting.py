@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events that wait: for the hash of their image, or for what their process did before.
+"""Events that wait: for their hash, or behind an earlier event of the same process.
 
 Example: /tmp/a is started for the first time, makes a file, and ends. Event 1 needs the
 hash of /tmp/a, and to read the file takes a moment. Events 11 and 5 of the same process
@@ -81,7 +81,7 @@ class Waiting:
         *,
         is_decided: bool,
     ) -> None:
-        """Let event 1 wait for its hash and for what its process did before.
+        """Let event 1 wait for its hash, and behind earlier events of its process.
 
         It goes on at once where it need not wait for either. `data` is its record.
         """
@@ -111,7 +111,7 @@ class Waiting:
             self._release(held, UNKNOWN)
 
     def _release(self, held: Held, text: str) -> None:
-        """Give an event its hash; let go what stands in front of its queue."""
+        """Give an event its hash; let go the events that now wait no more."""
         held.values[HASHES] = text
         held.is_waiting = False
         self._for_hash.pop(held, None)

@@ -154,7 +154,7 @@ class Launches:
         return launch, line.decode(), True
 
     def clear(self) -> None:
-        """Forget all launches: what was found out may have changed."""
+        """Forget all launches: names and arguments in them may have changed."""
         self._known.clear()
 
     def image_text(self, flags: int, image: bytes) -> tuple[str, bool]:

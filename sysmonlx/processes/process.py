@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One image of one process: what later events of the process need to know of it."""
+"""One image of one process, with the facts that later events of it need."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The process table: what records of fork, exec and exit, and scans, say of processes.
+"""The process table: fed by records of fork, exec and exit, and by scans of all tasks.
 
 Events find here the image, GUID and parent of the process that acted. A process is
 named by its tgid and the time of its fork, and an image of it by the number of the exec
@@ -43,7 +43,7 @@ class _OfProcess(Protocol):
 
 
 class _ForkRecord(_OfProcess, Protocol):
-    """What `Layout.decode` makes of struct process_fork."""
+    """A decoded struct process_fork."""
 
     flags: int
     parent_tgid: int
@@ -52,7 +52,7 @@ class _ForkRecord(_OfProcess, Protocol):
 
 
 class _ImageRecord(_OfProcess, Protocol):
-    """What struct process_create and struct process_scan have in common."""
+    """A decoded struct process_scan; a process_create has these members too."""
 
     flags: int
     parent_tgid: int
@@ -63,7 +63,7 @@ class _ImageRecord(_OfProcess, Protocol):
 
 
 class _CreateRecord(_ImageRecord, Protocol):
-    """What `Layout.decode` makes of struct process_create."""
+    """A decoded struct process_create."""
 
     parent_exec_id: int
     parent_uid: int

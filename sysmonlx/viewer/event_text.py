@@ -45,7 +45,7 @@ class Repeated(dict[str, object]):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as read: pairs of name and text, also of fields unknown to the schema."""
+    """An event as read: pairs of name and text, also of fields not in the schema."""
 
     event_id: int
     fields: tuple[tuple[str, str], ...]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the rest of the program asks of a sink, the place where lines go.
+"""The methods that every sink has. A sink is a destination of lines.
 
 To add a sink:
 

@@ -136,7 +136,10 @@ class Datagrams:
         return at
 
     def _send(self, fd: int, address: int, sizes: list[int]) -> int:
-        """Send what lies from `address` on, in pieces of these sizes, BATCH at most."""
+        """Send memory from `address` on, in pieces of these sizes, BATCH at most.
+
+        Returns how many were taken, -1 where none was.
+        """
         count = len(sizes)
         addresses = array("L", [*accumulate(sizes, initial=address)])
         self._words[0 : 2 * count : 2] = memoryview(addresses)[:-1]

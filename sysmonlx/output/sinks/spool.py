@@ -159,7 +159,7 @@ class SpoolingSink(ABC):
 
     @property
     def spooled_bytes(self) -> int:
-        """Size of what waits."""
+        """Size of the lines that wait, in bytes."""
         return self._spool.size_bytes
 
     def write(self, lines: list[bytes], wall_s: int) -> None:

@@ -38,7 +38,7 @@ class Stream:
 
 
 def examined(fd: int) -> Stream:
-    """Return what an open descriptor leads to; to ask may take for ever, too."""
+    """Return the kind of an open descriptor; to ask may take for ever, too."""
     try:
         is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:
@@ -105,7 +105,7 @@ class StreamSink(SpoolingSink):
         super().flush()
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits for so long at most, count the rest as lost, close."""
+        """Write the spool for `timeout_s` at most, count the rest as lost, close."""
         deadline = time.monotonic() + timeout_s
         self._retry_at = 0.0
         self.flush()
