@@ -12,6 +12,7 @@ from sysmonlx.capture.kernel_filter import KernelFilter
 from sysmonlx.capture.sensor import Capture
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.registry import hooks_for
+from sysmonlx.event import Held
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.hashing.program_opener import ProgramOpener
 from sysmonlx.host.aside import Aside
@@ -24,7 +25,7 @@ from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Renderer
-from sysmonlx.pipeline.flow import Held, Pipeline
+from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Policy, Settings
 from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.table import ProcessTable

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Events for a person to read: one line each, coloured, in the foreground mode.
 
-What other programs named themselves must not reach the terminal as commands: control
-characters, invalid bytes and characters that reorder or hide text are spelt out. It
-must not look like another field either: see `word`.
+Names of files and arguments are chosen by other programs. They must not reach the
+terminal as commands: control characters, bytes that are no UTF-8, and characters that
+reorder or hide text are printed as escapes (`safe`). They must not look like another
+field of the line either (`word`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sysmonlx.output.escape import spelt_out, visible
 from sysmonlx.schema.event_types import EventType, FieldType, PathOf
 from sysmonlx.schema.events import EVENT_BY_ID
 
-#: Bidirectional controls, invisible characters and tags: text that lies to the eye.
+#: Bidirectional controls, invisible characters and tags: they make text look otherwise.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
@@ -27,11 +28,11 @@ _LIKE_QUOTE = re.compile(
     "[\u02ba\u02dd\u02ee\u05f4\u1cd3\u201c-\u201f\u2033\u2036\u275d\u275e\u301d-\u301f"
     "\uff02\U0001f676-\U0001f678]"
 )
-#: ASCII that stands in no value without quotes; letters of any script may.
+#: ASCII characters for which a value is put in quotes.
 _SPECIAL = frozenset(' "\\=[]')
 _BREAKS = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
-#: Longer values are cut: a line is to be read, not kept.
+#: Characters of a value; the middle of a longer one is left out.
 _WIDTH = 400
 
 
@@ -63,9 +64,10 @@ class TerminalView:
     def summary(
         self, counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float
     ) -> None:
-        """Print how many events there were by type, most first; losses; CPU time.
+        """Print the number of events by type, most first, the losses, and the CPU time.
 
-        `counts` is by event id. `cpu_s` and `wall_s` are seconds since the start.
+        `counts` is by event id. `cpu_s` is the processor time that was used, and
+        `wall_s` the time that went by, both in seconds since the start.
         """
         total = sum(counts.values())
         named = [(EVENT_BY_ID[number].title, n) for number, n in counts.items()]
@@ -114,17 +116,22 @@ def _subject_of(event: EventType) -> str:
 
 
 def safe(text: str) -> str:
-    r"""Return `text` for a terminal: `\xNN` for bytes, `\uNNNN` for what is unseen."""
+    r"""Return `text` for a terminal.
+
+    Bytes that a terminal could take as a command are `\xNN`, characters that one does
+    not see are `\uNNNN`.
+    """
     return _seen(visible(text))
 
 
 def word(text: str) -> str:
-    r"""Return a value as one word of a line, in double quotes unless it is plain.
+    r"""Return a value as one word of a line, in double quotes where it needs them.
 
-    Plain are letters and digits of any script, and all ASCII but blanks and `"\=[]`. In
-    quotes a backslash begins an escape: `\\`, `\"`, `\n`, `\r`, `\t`, `\xNN` for any
-    other byte, `\uNNNN` for a character that would be unseen or looks like a quote. Of
-    a longer value head and tail are shown, as two words with three dots between.
+    Letters and digits of any script need none, nor does any ASCII but blanks and
+    `"\=[]`. In quotes a backslash begins an escape: `\\`, `\"`, `\n`, `\r`, `\t`,
+    `\xNN` for any other byte, `\uNNNN` for a character that one does not see or that
+    looks like a quote. A longer value is shown as its head and its tail, two words with
+    three dots between them.
     """
     if len(text) > _WIDTH:
         half = _WIDTH // 2
@@ -146,7 +153,7 @@ def _quoted(text: str) -> str:
 
 
 def _seen(text: str) -> str:
-    """Return text in which every character is seen and none breaks the line."""
+    """Return text in which one sees every character, and none breaks the line."""
     if text.isprintable() and not _UNSEEN.search(text):
         return text
     for old, new in _BREAKS.items():

@@ -34,10 +34,10 @@ MAY_IMPORT = {
     "viewer": "schema output.escape",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
-    "pipeline": "enrich processes rules output capture hashing schema errors"
+    "pipeline": "enrich processes rules output capture hashing schema event errors"
     " kernel_text host.file_identity",
     "service": "pipeline enrich processes capture output config hashing rules host"
-    " schema policy kernel_text errors",
+    " schema event policy kernel_text errors",
     "cli": "service viewer output config rules host bpf.libbpf schema policy errors",
 }
 
