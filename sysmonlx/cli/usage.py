@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import fill
 
-from sysmonlx.policy import Settings
 from sysmonlx.schema.events import (
     CONDITIONS,
     DEFAULT_CONDITION,
@@ -202,9 +201,7 @@ def _config_lines(width: int) -> Iterator[str]:
 
 
 def _setting_text(setting: Setting) -> str:
-    default = getattr(Settings(), setting.attribute)
-    text = str(default).lower() if setting.kind == "boolean" else str(default)
-    return f"{setting.meaning} Default: {text or 'none'}."
+    return f"{setting.meaning} Default: {setting.default_text}."
 
 
 def _wrap(text: str, width: int) -> str:

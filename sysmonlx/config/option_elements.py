@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from sysmonlx.config.command_line import NOT_IMPLEMENTED, CommandLineOptions
 from sysmonlx.config.event_filtering import EVENTS_BY_TAG
@@ -17,7 +17,7 @@ from sysmonlx.config.option_values import (
     switch_word,
 )
 from sysmonlx.config.xml_text import Node
-from sysmonlx.policy import Settings
+from sysmonlx.policy import Settings, SettingValue, SinkChoice
 from sysmonlx.schema.options import (
     CONTAINER,
     NAMESPACE,
@@ -52,7 +52,8 @@ class OptionReader:
         self._values: dict[str, str] = {
             name: value or "" for name, value in command_line.values.items()
         }
-        self._settings: dict[str, Any] = {}
+        self._settings: dict[str, SettingValue] = {}
+        self._sinks: list[SinkChoice] = []
 
     def read(self, sysmon: Node) -> Settings:
         """Return the settings, Sysmon's and ours."""
@@ -72,7 +73,9 @@ class OptionReader:
                 self._read_own(node, is_last=node is sysmon.children[-1])
             elif node.tag != "EventFiltering" and goes_on:
                 goes_on = self._read_option(node) or not self._lax
-        return Settings(**self._settings)
+        if self._sinks:
+            self._settings["sinks"] = tuple(self._sinks)
+        return Settings.of(self._settings)
 
     def lists(self) -> dict[str, tuple[str, ...]]:
         """Return the images of NetworkConnect and the like, where there are any."""
@@ -162,7 +165,14 @@ class OptionReader:
         if not self._settings.get("hash_algorithms", True):
             self._remarks.warn("Warning: IMPHASH is never computed", node.offset)
 
-    def _set(self, attribute: str, parse: Any, text: str, offset: int) -> None:
+    def _set(
+        self,
+        attribute: str,
+        parse: Callable[[str], SettingValue],
+        text: str,
+        offset: int,
+    ) -> None:
+        """Take the value of an option; what it does not allow is an error."""
         try:
             self._settings[attribute] = parse(text)
         except ValueError as error:
@@ -197,13 +207,13 @@ class OptionReader:
     def _take_own(self, name: str, node: Node) -> None:
         if name == SINK:
             sink = sink_value(node.get("kind") or "", node.get("form") or "", node.text)
-            self._settings["sinks"] = (*self._settings.get("sinks", ()), sink)
+            self._sinks.append(sink)
             return
         setting = _SETTINGS[name]
         if setting.attribute in self._settings:
             raise ValueError("given twice")
         value = self._settings[setting.attribute] = setting_value(setting, node.text)
-        if name == "Budget" and int(value) > 1:
+        if name == "Budget" and isinstance(value, int) and value > 1:
             self._remarks.warn(
                 f"Warning: Budget is no share of a core any more: {value} counts as 1",
                 node.offset,

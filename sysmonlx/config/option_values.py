@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from sysmonlx.policy import ALGORITHMS
+from sysmonlx.policy import ALGORITHMS, FieldSize, SinkChoice
 from sysmonlx.schema.events import EVENTS
 from sysmonlx.schema.options import KIB, MIB, SINK_FORMS, SINK_KINDS, Setting
 
@@ -54,7 +54,7 @@ def hash_algorithms(text: str) -> tuple[str, ...]:
     return tuple(name for name in ALGORITHMS if name in wanted)
 
 
-def field_sizes(text: str) -> tuple[tuple[str, int], ...]:
+def field_sizes(text: str) -> tuple[FieldSize, ...]:
     """Return (field, bytes) pairs out of "CommandLine:100,Image:20".
 
     Raises:
@@ -128,8 +128,8 @@ def _number(setting: Setting, text: str) -> int:
     return value
 
 
-def sink_value(kind: str, form: str, target: str) -> tuple[str, str, str]:
-    """Return a sink as in `ruleset.Settings.sinks`; empty `form` means xml.
+def sink_value(kind: str, form: str, target: str) -> SinkChoice:
+    """Return a sink; an empty `form` means xml.
 
     Raises:
         ValueError: says what is allowed.

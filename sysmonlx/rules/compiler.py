@@ -22,11 +22,12 @@ from sysmonlx.rules.clauses import (
     tests_of,
 )
 from sysmonlx.rules.conditions import Atom, Test
-from sysmonlx.rules.plain_form import Plain, plain_decision
+from sysmonlx.rules.plain_form import plain_decision
 from sysmonlx.rules.python_source import function_source
 from sysmonlx.rules.text_index import form_of, pays
 from sysmonlx.rules.verdicts import (
     ByEvent,
+    PlainRules,
     Rules,
     Summary,
     bits_of,
@@ -58,10 +59,13 @@ class CompiledRules(Rules):
         """Return the generated function of one event, before any field is known."""
         return function_source(self._decisions[event_id])
 
-    def plain(self) -> Plain:
+    def plain(self) -> PlainRules:
         """Return all of it as plain data, for `rules_of`."""
         return {
-            event_id: (tuple(self._summaries[event_id]), self._judges[event_id])
+            event_id: (
+                (self.can_emit(event_id), self.reads(event_id)),
+                self._judges[event_id],
+            )
             for event_id in EVENT_BY_ID
         }
 

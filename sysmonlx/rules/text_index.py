@@ -14,10 +14,29 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import TypeAlias
 
 from sysmonlx.bounded import Bounded
 from sysmonlx.rules.conditions import Atom, Operation, ask, fold
-from sysmonlx.rules.plain_form import Plain, atom_of, plain_atom
+from sysmonlx.rules.plain_form import PlainAtom, atom_of, plain_atom
+
+#: Atoms and the numbers of their bits.
+PlainBits: TypeAlias = tuple[tuple[PlainAtom, int], ...]
+#: What `_long_form` returns.
+_LongForm: TypeAlias = tuple[bytes, bytes, bytes, str, bytes, bytes]
+#: What `form_of` returns: the bits of whole texts; how texts begin, how they end, and
+#: the bits of both; the bits of comparisons, of short needles; the distance in bytes of
+#: the words looked at; the long needles.
+SieveForm: TypeAlias = tuple[
+    dict[str, int],
+    tuple[str, ...],
+    tuple[str, ...],
+    PlainBits,
+    PlainBits,
+    tuple[tuple[str, int], ...],
+    int,
+    _LongForm,
+]
 
 _WORD = 4
 
@@ -39,7 +58,7 @@ def pays(atoms: Iterable[Atom]) -> bool:
     return len(set(atoms)) >= _PAYS_FROM
 
 
-def form_of(bits: Mapping[Atom, int]) -> Plain:
+def form_of(bits: Mapping[Atom, int]) -> SieveForm:
     """Return a sieve as plain data: what is asked, and the number of its bit."""
     needles = _of(bits, Operation.CONTAINS)
     stride = min(_PASS_US, key=lambda stride: _cost_us(needles, stride))
@@ -52,11 +71,11 @@ def form_of(bits: Mapping[Atom, int]) -> Plain:
         _chosen_by(bits, Operation.LESS, Operation.MORE),
         tuple((n, bit) for n, bit in needles.items() if _size(n) < window),
         stride,
-        *_long_form(needles, stride),
+        _long_form(needles, stride),
     )
 
 
-def _long_form(needles: Mapping[str, int], stride: int) -> Plain:
+def _long_form(needles: Mapping[str, int], stride: int) -> _LongForm:
     """Return what the words of long needles lead to, as a few large pieces.
 
     Thousands of small ones would keep more memory from the system than they take.
@@ -90,16 +109,12 @@ def _steps(sizes: Iterable[int]) -> bytes:
 class Sieve:
     """Answers atoms: calling it with a folded text returns the true ones' bits."""
 
-    def __init__(self, form: Plain) -> None:
+    def __init__(self, form: SieveForm) -> None:
         """Take what `form_of` made plain."""
-        whole, beginnings, endings, edges, others, short, stride, *long = form
-        self._whole: dict[str, int] = whole
-        self._beginnings: tuple[str, ...] = beginnings
-        self._endings: tuple[str, ...] = endings
+        self._whole, self._beginnings, self._endings = form[:3]
+        edges, others, self._short, self._stride, long = form[3:]
         self._edges = [(atom_of(atom), bit) for atom, bit in edges]
         self._others = [(atom_of(atom), bit) for atom, bit in others]
-        self._short: tuple[tuple[str, int], ...] = short
-        self._stride: int = stride
         words, first, numbers, self._needles, begins, bits = long
         self._sorted = array("I", words)
         self._first = array("I", first)
@@ -137,7 +152,7 @@ def _ask_each(bits: Iterable[tuple[Atom, int]], text: str) -> int:
     return sum(1 << bit for atom, bit in bits if ask(atom, text))
 
 
-def _chosen_by(bits: Mapping[Atom, int], *operations: Operation) -> Plain:
+def _chosen_by(bits: Mapping[Atom, int], *operations: Operation) -> PlainBits:
     chosen = (each for each in bits.items() if each[0].operation in operations)
     return tuple((plain_atom(atom), bit) for atom, bit in chosen)
 
@@ -191,7 +206,7 @@ class RememberedSieve(Bounded[str, int]):
 
     __slots__ = ("_sieve",)
 
-    def __init__(self, form: Plain) -> None:
+    def __init__(self, form: SieveForm) -> None:
         super().__init__(TEXTS_LIMIT)
         self._sieve = Sieve(form)
 

@@ -23,19 +23,25 @@ from sysmonlx.rules.clauses import Decision, expressions_of, specialise, tests_o
 from sysmonlx.rules.conditions import Atom, Test, fold, order_key
 from sysmonlx.rules.explain import trace
 from sysmonlx.rules.plain_form import (
-    Plain,
+    PlainElement,
     decision_of,
     element_of,
     plain_element,
 )
 from sysmonlx.rules.python_source import function_name, function_source
-from sysmonlx.rules.text_index import RememberedSieve
+from sysmonlx.rules.text_index import RememberedSieve, SieveForm
 
 Decide = Callable[[Sequence[str]], str | None]
 Made = TypeVar("Made")
 
 #: The number of the bit that answers an atom, by field and atom.
 Bits = dict[str, dict[Atom, int]]
+
+#: A field whose questions are answered beforehand: name, position, form of the sieve.
+EarlyField = tuple[str, int, SieveForm]
+
+#: By event id a pair: what makes a `Summary`, and the judge.
+PlainRules = dict[int, tuple[tuple[bool, frozenset[str]], bytes]]
 
 #: Functions made for one event type. Hostile programs can choose what is asked for,
 #: so there is a limit; beyond it the function for all cases serves.
@@ -98,8 +104,8 @@ class Rules:
         return self._summaries[event_id].reads
 
 
-def rules_of(plain: Plain) -> Rules:
-    """Return rules out of plain data, by event id a pair: the summary, the judge."""
+def rules_of(plain: PlainRules) -> Rules:
+    """Return rules out of plain data."""
     summaries = {event_id: Summary(*pair[0]) for event_id, pair in plain.items()}
     judges = {event_id: pair[1] for event_id, pair in plain.items()}
     rules = Rules(summaries, judges.pop)
@@ -119,7 +125,7 @@ def by_trace(event_id: int, elements: Iterable[Element]) -> bytes:
 
 
 def in_two_steps(
-    code: CodeType, event_id: int, decision: bytes, fields: Sequence[Plain]
+    code: CodeType, event_id: int, decision: bytes, fields: Sequence[EarlyField]
 ) -> bytes:
     """Return the judge that collects answers and lets what they leave decide.
 
@@ -146,14 +152,14 @@ def _one_function(code: CodeType, event_id: int) -> Decide:
     return space[function_name(event_id)]
 
 
-def _by_trace(event_id: int, elements: Plain) -> Decide:
+def _by_trace(event_id: int, elements: Sequence[PlainElement]) -> Decide:
     ruleset = Ruleset(elements=tuple(map(element_of, elements)))
     # What no rule asks may not be a text yet.
     return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
 
 
 def _in_two_steps(
-    code: bytes, event_id: int, decision: bytes, fields: Sequence[Plain]
+    code: bytes, event_id: int, decision: bytes, fields: Sequence[EarlyField]
 ) -> Decide:
     names = tuple(name for name, _, _ in fields)
     functions = _Functions(event_id, code, decision, names)

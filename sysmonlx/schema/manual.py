@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from textwrap import wrap
 
-from sysmonlx.policy import Settings
 from sysmonlx.schema.event_types import Field, FieldType
 from sysmonlx.schema.events import CONDITIONS, EVENTS
 from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, SETTINGS
@@ -48,14 +47,11 @@ def _options() -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield '.Bl -tag -width "TruncationAsCreate"'
     for setting in SETTINGS:
-        default = getattr(Settings(), setting.attribute)
-        text = str(default).lower() if setting.kind == "boolean" else str(default)
-        text = setting.default or text
         yield f".It Cm {setting.element} Pq {setting.kind}"
         yield from _lines(setting.meaning)
         allowed = f", from {setting.low} to {setting.high}"
         allowed = allowed if setting.kind in _RANGED else ""
-        yield f"Default: {text or 'empty'}{allowed}."
+        yield f"Default: {setting.default_text}{allowed}."
     yield ".El"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
+from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ MIB = 1 << 20
 class Setting:
     """One setting of our own.
 
-    `attribute` names it in `ruleset.Settings`, which holds its default. `kind` is size
+    `attribute` names it in `policy.Settings`, which holds its default. `kind` is size
     (bytes, also as 64K or 8M), number, boolean or path; `low` and `high` are inclusive.
     `default` says in words what holds without it, where that is more than one value.
     """
@@ -128,6 +128,13 @@ class Setting:
     high: int
     meaning: str
     default: str = ""
+
+    @property
+    def default_text(self) -> str:
+        """What people are told about the default: "8388608", "false", "empty"."""
+        value = getattr(Settings(), self.attribute)
+        text = str(value).lower() if self.kind == "boolean" else str(value)
+        return self.default or text or "empty"
 
 
 SETTINGS = (

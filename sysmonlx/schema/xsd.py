@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sysmonlx.policy import Settings
 from sysmonlx.schema.events import CONDITIONS, EVENTS
 from sysmonlx.schema.options import (
     CONTAINER,
@@ -209,13 +208,11 @@ def _enumeration(name: str, words: Iterable[str]) -> Iterator[str]:
 
 
 def _setting(setting: Setting) -> Iterator[str]:
-    default = getattr(Settings(), setting.attribute)
-    text = str(default).lower() if setting.kind == "boolean" else str(default)
-    text = setting.default or text
+    default = setting.default_text
     note = setting.meaning.replace("&", "&amp;").replace("<", "&lt;")
     yield f'        <xs:element name="{setting.element}">'
     yield "          <xs:annotation>"
-    yield f"            <xs:documentation>{note} Default: {text or 'empty'}."
+    yield f"            <xs:documentation>{note} Default: {default}."
     yield "            </xs:documentation>"
     yield "          </xs:annotation>"
     yield "          <xs:simpleType>"
