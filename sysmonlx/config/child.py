@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Configuration files to policies, in a child process.
 
-lxml and xmlschema take 40 MB that the daemon must not keep, and are large programs that
-work on what somebody wrote: a child that gave up all its rights reads, the parent gets
+lxml takes 10 MB that the daemon must not keep, and is a large program that works on
+what somebody wrote. A child that gave up all its rights reads the file. The parent gets
 the policy as JSON and the remarks as text.
 """
 
@@ -36,7 +36,7 @@ _ANSWER_BYTES = 64 << 20
 _ERROR_CHARACTERS = 200
 _TIMEOUT_S = 2.0 * CPU_S
 #: What the child imports when it has given up its rights.
-_LIBRARIES = ("lxml", "xmlschema", "elementpath")
+_LIBRARIES = ("lxml",)
 
 #: Directories that may be links to others; a rule that names them never matches.
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
