@@ -19,6 +19,12 @@ from typing import TypeAlias
 FORM = 2
 
 
+#: The values of `onmatch`: what becomes of an event that an element matches.
+DECISIONS = ("include", "exclude")
+#: The values of `groupRelation`: whether all parts have to match, or any one.
+RELATIONS = ("and", "or")
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """One field test: `<Image condition="end with" name="x">value</Image>`.
@@ -36,7 +42,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Compound:
-    """A `Rule` element. `number` counts over the whole file, for the listing."""
+    """A `Rule` element; `relation` is one of RELATIONS.
+
+    `number` counts the Rules of the whole file, for the listing.
+    """
 
     filters: tuple[Filter, ...]
     relation: str
@@ -48,6 +57,8 @@ class Compound:
 @dataclass(frozen=True, slots=True)
 class Element:
     """One event element: `<ProcessCreate onmatch="include">...</ProcessCreate>`.
+
+    `onmatch` is one of DECISIONS, `relation` one of RELATIONS.
 
     `event_ids` are the events that it judges (several for PipeEvent and its like).
     A field of a filter stands for its position in event `bound_id`. In an event that

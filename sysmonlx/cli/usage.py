@@ -13,10 +13,9 @@ from sysmonlx.schema.events import (
     SCHEMA_VERSION,
 )
 from sysmonlx.schema.options import (
+    CONFIG_OPTIONS,
     CONTAINER,
     NAMESPACE,
-    OLD_OPTIONS,
-    OPTIONS,
     SETTINGS,
     Setting,
 )
@@ -156,8 +155,8 @@ def _config_lines(width: int) -> Iterator[str]:
     yield _SAMPLE
     yield "Options:"
     yield ""
-    for option in (*OPTIONS, *OLD_OPTIONS):
-        if not option.command_line_only and option.target == "all":
+    for option in CONFIG_OPTIONS:
+        if option.target == "all":
             yield _item(f"  {option.name}", 27, option.effect, width)
     yield ""
     yield f"Own settings, in <{CONTAINER} xmlns='{NAMESPACE}'> as last element:"

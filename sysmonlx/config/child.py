@@ -21,12 +21,13 @@ from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 from sysmonlx.policy import Policy
+from sysmonlx.schema.events import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from sysmonlx.config.command_line import CommandLineOptions
 
 #: The configuration in which every event type keeps its default.
-EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>\n'
+EMPTY = f'<Sysmon schemaversion="{SCHEMA_VERSION}"></Sysmon>\n'.encode()
 
 #: The largest file that is read. Published ones of 10,000 lines have 1 MB.
 LIMIT_BYTES = 8 << 20

@@ -13,7 +13,13 @@ from enum import Enum, auto
 
 from sysmonlx.config.option_values import hash_algorithms
 from sysmonlx.errors import UsageError
-from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS, Option
+from sysmonlx.schema.options import (
+    CONFIG_OPTIONS,
+    OLD_OPTIONS,
+    OPTIONS,
+    OWN_OPTIONS,
+    Option,
+)
 
 NOT_IMPLEMENTED = "Option not implemented on Linux."
 _HELP_WORDS = ("-h", "-help")
@@ -100,9 +106,7 @@ class CommandLine:
     @property
     def config_options(self) -> CommandLineOptions:
         """The switches that stand for options of the configuration."""
-        names = {
-            each.name for each in (*OPTIONS, *OLD_OPTIONS) if not each.command_line_only
-        }
+        names = {each.name for each in CONFIG_OPTIONS}
         return CommandLineOptions(
             {name: value for name, value in self.values.items() if name in names}
         )

@@ -13,6 +13,8 @@ from collections.abc import Callable, Container
 
 from sysmonlx.policy import (
     ALGORITHMS,
+    DECISIONS,
+    RELATIONS,
     Compound,
     Element,
     FieldSize,
@@ -31,8 +33,6 @@ Check = Callable[[object], SettingValue]
 
 _LARGEST_NUMBER = (1 << 31) - 1
 _DEFAULTS = Settings()
-_ONMATCH = ("include", "exclude")
-_RELATIONS = ("and", "or")
 
 
 def policy_of(text: str) -> Policy:
@@ -76,8 +76,8 @@ def _element(value: object) -> Element:
         tag,
         event_ids,
         items=tuple(_item(each, names) for each in _list(raw.pop("items"))),
-        onmatch=_one_of(_ONMATCH, raw.pop("onmatch")),
-        relation=_one_of(_RELATIONS, raw.pop("relation")),
+        onmatch=_one_of(DECISIONS, raw.pop("onmatch")),
+        relation=_one_of(RELATIONS, raw.pop("relation")),
         line=_number(raw.pop("line")),
         bound_id=bound_id,
     )
@@ -92,7 +92,7 @@ def _item(value: object, names: frozenset[str]) -> Filter | Compound:
     filters = _list(raw.pop("filters"))
     compound = Compound(
         tuple(_filter(_fields(each), names) for each in filters),
-        relation=_one_of(_RELATIONS, raw.pop("relation")),
+        relation=_one_of(RELATIONS, raw.pop("relation")),
         number=_number(raw.pop("number")),
         name=_text(raw.pop("name")),
         line=_number(raw.pop("line")),
@@ -130,8 +130,7 @@ def _in_range(setting: Setting, value: object) -> int:
     number = _number(value, setting.high)
     if number == getattr(_DEFAULTS, setting.attribute):
         return number  # it may be below the limits: 0 is the LineLimit of each sink
-    is_power = not number & (number - 1)
-    if number < setting.low or (setting.element == "RingSize" and not is_power):
+    if not setting.allows(number):
         raise ValueError(f"{setting.element} is {number}")
     return number
 

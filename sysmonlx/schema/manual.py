@@ -12,7 +12,7 @@ from textwrap import wrap
 
 from sysmonlx.schema.event_types import Field, FieldType
 from sysmonlx.schema.events import CONDITIONS, EVENTS
-from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, SETTINGS
+from sysmonlx.schema.options import CONFIG_OPTIONS, SETTINGS
 
 _RANGED = ("size", "number")
 
@@ -37,8 +37,8 @@ def kind_of(field: Field) -> str:
 
 def _options() -> Iterator[str]:
     yield '.Bl -tag -width "HashAlgorithms"'
-    for option in (*OPTIONS, *OLD_OPTIONS):
-        if not option.command_line_only and option.target == "all":
+    for option in CONFIG_OPTIONS:
+        if option.target == "all":
             yield f".It Cm {option.name}"
             yield _sentence(option.effect)
     yield ".El"

@@ -90,7 +90,12 @@ OLD_OPTIONS = (
     option("CopyOnDelete_Processes p required", WINDOWS),
 )
 
-#: Documented spellings of the same.
+#: Options that are elements of a configuration.
+CONFIG_OPTIONS = tuple(
+    each for each in (*OPTIONS, *OLD_OPTIONS) if not each.command_line_only
+)
+
+#: Documented spellings of the old ones.
 OLD_SPELLINGS = tuple(old.name.replace("_", "") for old in OLD_OPTIONS)
 
 #: Switches that Sysmon does not have.
@@ -119,6 +124,7 @@ class Setting:
     `attribute` names it in `policy.Settings`, which holds its default. `kind` is size
     (bytes, also as 64K or 8M), number, boolean or path; `low` and `high` are inclusive.
     `default` says in words what holds without it, where that is more than one value.
+    A size that `is_power` is a power of two.
     """
 
     element: str
@@ -128,6 +134,12 @@ class Setting:
     high: int
     meaning: str
     default: str = ""
+    is_power: bool = False
+
+    def allows(self, number: int) -> bool:
+        """Return whether a number is within the limits of this setting."""
+        is_fit = not self.is_power or not number & (number - 1)
+        return self.low <= number <= self.high and is_fit
 
     @property
     def default_text(self) -> str:
@@ -180,6 +192,7 @@ SETTINGS = (
         64 * KIB,
         256 * MIB,
         "Ring buffer between kernel and daemon, a power of two.",
+        is_power=True,
     ),
     Setting(
         "SpoolLimit",
