@@ -116,8 +116,8 @@ class Filtering:
     def _find(self, parent: Node, *, quiet: bool) -> Iterator[_Found]:
         """Yield the event elements below `parent`, at any depth.
 
-        Elements of unknown names are passed through, with a warning. `quiet`: one of
-        the elements around has been warned of.
+        Elements of unknown names are passed through, with a warning. `quiet`: there is
+        none, since an element around is an event or unknown itself.
         """
         in_group = parent.tag.lower() == "rulegroup"
         name = (parent.get("name") or "") if in_group else ""
@@ -280,7 +280,7 @@ class Filtering:
             report(f"Incorrect field {field.tag}", field.offset, advice or more)
 
     def _items(self, found: _Found) -> Iterator[Filter | Compound]:
-        """Yield the filters and Rules of an event element; Rules have a filter each."""
+        """Yield the filters and Rules of an event element; empty Rules are left out."""
         for child in found.node.children:
             if child.tag.lower() == "rule":
                 compound = self._compound(child, found.name)

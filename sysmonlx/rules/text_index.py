@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Answers to many questions about one text, at a cost that hardly depends on how many.
+"""Many questions about one text, at a cost that hardly depends on their number.
 
-Python asks `needle in text` in some 80 ns, which hundreds of rules cannot afford. But a
-needle of at least 7 bytes covers four bytes at an offset that is a multiple of four,
-wherever it occurs; so a look at every fourth word of the text, as numbers, finds all
-that can occur (of at least 5 bytes: every second). Those few are then asked for.
+Python needs some 80 ns for `needle in text`, which is too much for hundreds of rules. A
+needle of 7 bytes or more covers, wherever it occurs, four bytes at an offset that is a
+multiple of four. Therefore the four-byte words at these offsets of the text, looked up
+as numbers, tell which needles can occur at all. Only these are then searched for. For
+needles of 5 or 6 bytes the words at every second offset are needed.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ SieveForm: TypeAlias = tuple[
 
 _WORD = 4
 
-#: Costs in microseconds, measured on texts of 220 bytes: asking for one needle, and one
-#: pass over the text by the distance of the words looked at.
+#: Costs in microseconds, measured on texts of 220 bytes: of one needle that is searched
+#: for, and of one pass over the text, by the distance in bytes of the words.
 _ASK_US = 0.08
 _PASS_US = {4: 1.8, 2: 3.5}
 
-#: How many texts a remembered sieve keeps, and how long they may be.
+#: How many texts a remembered sieve keeps, and how long they may be, in characters.
 TEXTS_LIMIT = 2048
 LENGTH_LIMIT = 400
 
@@ -59,7 +60,7 @@ def pays(atoms: Iterable[Atom]) -> bool:
 
 
 def form_of(bits: Mapping[Atom, int]) -> SieveForm:
-    """Return a sieve as plain data: what is asked, and the number of its bit."""
+    """Return a sieve as plain data; `bits` has the number of the bit of each atom."""
     needles = _of(bits, Operation.CONTAINS)
     stride = min(_PASS_US, key=lambda stride: _cost_us(needles, stride))
     window = _WORD + stride - 1
@@ -76,9 +77,9 @@ def form_of(bits: Mapping[Atom, int]) -> SieveForm:
 
 
 def _long_form(needles: Mapping[str, int], stride: int) -> _LongForm:
-    """Return what the words of long needles lead to, as a few large pieces.
+    """Return the needles that each word leads to, as a few large pieces.
 
-    Thousands of small ones would keep more memory from the system than they take.
+    Thousands of small objects would fragment more memory than they take.
 
     Returns:
         The words, sorted. For each of them where its needles begin in the next, and the
@@ -124,7 +125,7 @@ class Sieve:
         self._words = frozenset(self._sorted)
 
     def __call__(self, text: str) -> int:
-        """Return the bits of all that is true of a folded text, joined."""
+        """Return the bits of all atoms that are true of a folded text."""
         found = 1 << self._whole[text] if text in self._whole else 0
         if text.startswith(self._beginnings) or text.endswith(self._endings):
             found |= _ask_each(self._edges, text)
@@ -177,9 +178,11 @@ def _words(raw: bytes, offset: int) -> array[int]:
 
 
 def _words_of(needles: Iterable[str], stride: int) -> Iterator[tuple[str, set[int]]]:
-    """Yield for each long needle words of which every occurrence shows one.
+    """Yield each long needle with some of its words.
 
-    Any window of the needle would do: take the one that fewest needles share.
+    Wherever the needle occurs, one of these words stands at an offset that is looked
+    at. Any window of the needle has such words; the window is taken that fewest other
+    needles share.
     """
     windows = {needle: list(_windows(needle, stride)) for needle in needles}
     shared = Counter(word for sets in windows.values() for word in set().union(*sets))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A bit for each literal on a field that the kernel knows, and how it is answered.
+"""A bit for each literal on a field that the kernel knows, and what answers it.
 
-Images and paths are answered by automata, numbers by automata of what they print as,
-users and fields with few values by tables. What finds no room has no bit.
+Automata answer images and paths, and numbers by the text that they print as. Tables
+answer users and fields with few values. A literal that finds no room has no bit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ _ORDER = (Operation.LESS, Operation.MORE)
 
 
 def askable(answer: Answer | None, atom: Atom) -> Askable:
-    """Return whether the kernel can answer; no text that it knows is empty."""
+    """Return whether the kernel can answer an atom about a field.
+
+    `answer` is None for a field that the kernel does not know. No text of a field that
+    it knows is empty: `MORE ""` is always true.
+    """
     if answer is None:
         return Askable.NO
     if atom == Atom(Operation.MORE, ""):
@@ -45,7 +49,11 @@ def askable(answer: Answer | None, atom: Atom) -> Askable:
 
 
 class Bits:
-    """Gives out bits and states, literal by literal, as long as there is room."""
+    """Gives out bits and states, literal by literal, as long as there is room.
+
+    A *space* is a set of bits that are numbered by themselves: "image", "path", "user",
+    ("choice", event id) or (event id, enumerator of a text).
+    """
 
     def __init__(self, numbers: Mapping[str, int]) -> None:
         self._numbers = numbers
@@ -141,7 +149,7 @@ class Bits:
         )
 
     def tail_doubt(self) -> int:
-        """Return the bits of paths that may be true though the last name shows none."""
+        """Return the bits of paths that the last name of a path alone cannot deny."""
         return sum(
             bit
             for bit, _, atoms in self._sets("path")
@@ -156,7 +164,7 @@ def true_of(sets: Iterator[tuple[int, Atoms]], text: str) -> int:
 
 
 def _space(event_id: int, answer: Answer) -> object:
-    """Return what numbers its bits by itself."""
+    """Return the space of an answer, see `Bits`."""
     if answer.kind in (AnswerKind.USER, AnswerKind.TARGET_USER):
         return "user"
     if answer.kind is AnswerKind.CHOICE:
@@ -169,7 +177,7 @@ def _shows_in_last_name(atom: Atom) -> bool:
 
 
 def _patterns(atom: Atom) -> Iterator[Pattern]:
-    """Yield the patterns of which one is found when the atom is true."""
+    """Yield patterns; the atom is true when one of them is found."""
     operation, operand = atom.operation, atom.operand
     if operation in _ORDER:
         yield from _order_patterns(operand, less=operation is Operation.LESS)
@@ -179,7 +187,7 @@ def _patterns(atom: Atom) -> Iterator[Pattern]:
     yield Pattern(operand.encode(), at_start, at_end)
 
 
-#: What each byte of a folded text sorts as; those above ASCII sort last.
+#: The sort key of each byte of a folded text; bytes above ASCII sort last.
 _KEYS = {byte: order_key(chr(byte)) for byte in range(1, 128)}
 _KEYS |= dict.fromkeys(range(128, 256), order_key("\uffff"))
 
