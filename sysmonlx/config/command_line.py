@@ -58,7 +58,7 @@ _ACTIONS = {
     "Manifest": Action.USAGE,
     "DebugMode": Action.WATCH,
 }
-#: Switches that are no action, and with which actions they make sense.
+#: Switches that go with some actions only: those actions, and the text of the refusal.
 _COMPANY = {
     "DebugMode": ({"Install"}, "-t goes with -i, or stands alone."),
     "Service": ({"Install"}, "-service goes with no other action than -i."),
@@ -70,8 +70,8 @@ _COMPANY = {
 class CommandLineOptions:
     """Options of the configuration that were given as switches: name to value.
 
-    None is a switch without value. They also say which switches a stored command line
-    has to repeat.
+    The value is None for a switch without one. A stored command line repeats these
+    switches.
     """
 
     values: dict[str, str | None] = field(default_factory=dict)
@@ -215,10 +215,10 @@ def check_company(line: CommandLine) -> None:
 
 
 def check_before_root(line: CommandLine) -> None:
-    """Refuse what Sysmon refuses after reading the configuration, root or not.
+    """Refuse what Sysmon refuses after it has read the configuration, root or not.
 
     Raises:
-        UsageError: without the usage text; the text has Sysmon's blank lines.
+        UsageError: with Sysmon's blank lines, and not followed by the usage text.
     """
     if line.has("ConfigDefault") and not line.has("Configuration"):
         raise UsageError(

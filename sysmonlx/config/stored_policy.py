@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The JSON of a policy, read with distrust: what comes out can be run.
+"""The JSON of a policy, read with distrust: a policy that comes out can be run.
 
 A stored policy may be damaged, or of another version of this program. Settings that
-this version does not know are left out, and those that are missing have their default.
-Rules are all understood, or none is: a part of them would mean something else.
+this version does not know are left out. Settings that are missing have their default.
+Rules have to be understood as a whole: a part of them would mean something else.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _one_of(words: Container[str], value: object) -> str:
     return word
 
 
-#: What makes a value of each attribute of `Settings`.
+#: The check of each attribute of `Settings`.
 CHECKS: dict[str, Check] = {
     "hash_algorithms": _algorithms,
     "field_sizes": lambda value: tuple(map(_field_size, _list(value))),

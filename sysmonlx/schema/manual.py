@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Tables of the manual sysmonlx(5), generated from the catalogue.
+"""Tables of the manual sysmonlx(5), generated from `events` and `options`.
 
-Each replaces the lines between two comments, BEGIN and END with the table's name.
+A table replaces the lines between two comments, BEGIN and END with the table's name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def with_tables(page: str) -> str:
 
 
 def kind_of(field: Field) -> str:
-    """Return what a reader is told of the type of a field."""
+    """Return the type of a field in plain words, for documents."""
     return _KINDS.get(field.type, field.type.name.lower())
 
 

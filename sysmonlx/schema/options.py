@@ -16,8 +16,16 @@ from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES, Settings
 class Option:
     """One option: a switch, an element of the configuration, or both.
 
-    `argument` is none, optional or required; `target` is all or internal. Options that
-    are `command_line_only` are no elements. `effect` is what it does here.
+    Attributes:
+        name: As an element of a configuration.
+        switch: Behind the "-" of the command line; None: the option is no switch.
+        argument: none, optional or required.
+        target: all, or internal: Sysmon uses it for itself.
+        command_line_only: The option is no element of a configuration.
+        exclusive: The switch goes with no other exclusive one.
+        is_rule: The value stands for rules of the event that has the option's name.
+        force_config: As in Sysmon's schema: the value is no list of images.
+        effect: What the option does here, for people.
     """
 
     name: str
@@ -95,7 +103,7 @@ CONFIG_OPTIONS = tuple(
     each for each in (*OPTIONS, *OLD_OPTIONS) if not each.command_line_only
 )
 
-#: Documented spellings of the old ones.
+#: Spellings of the old ones in Sysmon's documentation.
 OLD_SPELLINGS = tuple(old.name.replace("_", "") for old in OLD_OPTIONS)
 
 #: Switches that Sysmon does not have.

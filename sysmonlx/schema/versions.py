@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The schema as text: what `-s` prints, for every published version.
 
-The newest version is the catalogue; each older one is kept in
-`config_schema/versions.json` as its differences from the next newer one.
-`python -m sysmonlx.schema generate` writes what follows from the catalogue: the XSD,
-the tables of the manual and the frame of docs/events.md.
+`events` and `options` are the newest version. `config_schema/versions.json` keeps each
+older one as its differences from the next newer one.
 """
 
 from __future__ import annotations
