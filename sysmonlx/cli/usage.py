@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The usage text and the configuration help, out of the catalogue."""
+"""The usage text and the configuration help, made from the schema."""
 
 from __future__ import annotations
 
