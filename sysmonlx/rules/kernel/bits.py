@@ -8,6 +8,7 @@ answer users and fields with few values. A literal that finds no room has no bit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 from sysmonlx.rules.conditions import Atom, Operation, ask, fold, order_key
 from sysmonlx.rules.kernel.automaton import Automata, Limits, Pattern, Table
@@ -18,6 +19,11 @@ from sysmonlx.schema.event_types import Answer, AnswerKind
 WORD_BITS = 64
 
 Atoms = frozenset[Atom]
+
+#: A set of bits that are numbered by themselves: "image", "path", "user", ("choice",
+#: event id) or, for a text, (event id, enumerator). A state to begin with has the name
+#: of its space; "path tail" is that of the last name of a path.
+Space: TypeAlias = str | tuple[str, int] | tuple[int, str]
 
 #: The automaton of a kind of fields; a TEXT has one for each event and enumerator.
 _AUTOMATA = {
@@ -49,11 +55,7 @@ def askable(answer: Answer | None, atom: Atom) -> Askable:
 
 
 class Bits:
-    """Gives out bits and states, literal by literal, as long as there is room.
-
-    A *space* is a set of bits that are numbered by themselves: "image", "path", "user",
-    ("choice", event id) or (event id, enumerator of a text).
-    """
+    """Gives out bits and states, literal by literal, as long as there is room."""
 
     def __init__(self, numbers: Mapping[str, int]) -> None:
         self._numbers = numbers
@@ -64,8 +66,8 @@ class Bits:
                 numbers["FILTER_OUTPUTS"],
             )
         )
-        self._fields: dict[object, int] = {}
-        self._given: dict[object, dict[tuple[str, Atoms], int | None]] = {}
+        self._fields: dict[Space, int] = {}
+        self._given: dict[Space, dict[tuple[str, Atoms], int | None]] = {}
 
     def place_of(self, event_id: int, literal: Literal) -> tuple[int, int] | None:
         """Return the word and the bit of a literal, None if it has found no room."""
@@ -80,7 +82,7 @@ class Bits:
             return None
         return self._word(answer) + bit // WORD_BITS, 1 << bit % WORD_BITS
 
-    def _give(self, space: object, answer: Answer, atoms: Atoms) -> int | None:
+    def _give(self, space: Space, answer: Answer, atoms: Atoms) -> int | None:
         bit = sum(number is not None for number in self._given[space].values())
         words = self._numbers["FILTER_SET_WORDS"] if space in ("image", "path") else 1
         if bit >= words * WORD_BITS:
@@ -112,14 +114,14 @@ class Bits:
         """Return all automata as one table, None if it cannot hold what they find."""
         return self._automata.build()
 
-    def starts(self) -> dict[object, int]:
+    def starts(self) -> dict[Space, int]:
         """Return the states to begin a text with, by space, and for a path's tail."""
         found = {space: self._automata.start(n) for space, n in self._fields.items()}
         if "path" in self._fields:
             found["path tail"] = self._automata.inside(self._fields["path"])
         return found
 
-    def _sets(self, space: object) -> Iterator[tuple[int, str, Atoms]]:
+    def _sets(self, space: Space) -> Iterator[tuple[int, str, Atoms]]:
         for (name, atoms), bit in self._given.get(space, {}).items():
             if bit is not None:
                 yield 1 << bit, name, atoms
@@ -163,8 +165,8 @@ def true_of(sets: Iterator[tuple[int, Atoms]], text: str) -> int:
     return sum(bit for bit, atoms in sets if any(ask(a, folded) for a in atoms))
 
 
-def _space(event_id: int, answer: Answer) -> object:
-    """Return the space of an answer, see `Bits`."""
+def _space(event_id: int, answer: Answer) -> Space:
+    """Return the space of an answer, see `Space`."""
     if answer.kind in (AnswerKind.USER, AnswerKind.TARGET_USER):
         return "user"
     if answer.kind is AnswerKind.CHOICE:

@@ -47,7 +47,7 @@ from dataclasses import dataclass, replace
 
 from sysmonlx.rules.clauses import Decision, expressions_of, tests_of
 from sysmonlx.rules.kernel.automaton import Table
-from sysmonlx.rules.kernel.bits import Atoms, Bits, askable
+from sysmonlx.rules.kernel.bits import Atoms, Bits, Space, askable
 from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
 from sysmonlx.rules.kernel.literals import ALWAYS, Group, Groups, Literal, Reducer
 from sysmonlx.schema.event_types import Answer, AnswerKind
@@ -109,12 +109,11 @@ class EventRules:
 class KernelRules:
     """All that `struct filter_rules` holds, and what is asked of users' names.
 
-    `starts` gives the state to begin a text with: by "image", "path", "path tail", or
-    (event id, enumerator).
+    `starts` gives the state to begin a text with.
     """
 
     table: Table
-    starts: Mapping[object, int]
+    starts: Mapping[Space, int]
     tail_doubt: int
     terms: tuple[Term, ...]
     events: tuple[EventRules, ...]
