@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import fill
 
-from sysmonlx.policy import Settings
 from sysmonlx.schema.events import (
     CONDITIONS,
     DEFAULT_CONDITION,
@@ -14,10 +13,9 @@ from sysmonlx.schema.events import (
     SCHEMA_VERSION,
 )
 from sysmonlx.schema.options import (
+    CONFIG_OPTIONS,
     CONTAINER,
     NAMESPACE,
-    OLD_OPTIONS,
-    OPTIONS,
     SETTINGS,
     Setting,
 )
@@ -168,8 +166,8 @@ def _config_lines(width: int) -> Iterator[str]:
 def _option_lines(width: int) -> Iterator[str]:
     yield "Options:"
     yield ""
-    for option in (*OPTIONS, *OLD_OPTIONS):
-        if not option.command_line_only and option.target == "all":
+    for option in CONFIG_OPTIONS:
+        if option.target == "all":
             yield _item(f"  {option.name}", 27, option.effect, width)
     yield ""
     yield f"Own settings, in <{CONTAINER} xmlns='{NAMESPACE}'> as last element:"
@@ -214,9 +212,7 @@ def _condition_lines(width: int) -> Iterator[str]:
 
 
 def _setting_text(setting: Setting) -> str:
-    default = getattr(Settings(), setting.attribute)
-    text = str(default).lower() if setting.kind == "boolean" else str(default)
-    return f"{setting.meaning} Default: {text or 'none'}."
+    return f"{setting.meaning} Default: {setting.default_text}."
 
 
 def _wrap(text: str, width: int) -> str:

@@ -17,11 +17,12 @@ _PATHS = {
 _EXACT = frozenset({"is", "is any", "image", "begin with"})
 _POSITIVE = _EXACT | {"contains", "contains any", "contains all", "end with"}
 _LISTS = frozenset({"is any", "contains any", "contains all"})
+#: How many lines of the configuration one warning lists.
 _SHOWN_LINES = 12
 
 
 def check(elements: Sequence[Element], links: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a warning for each way in which an element cannot work.
+    """Yield a warning for each reason for which an element cannot work.
 
     `links` maps directories that are symbolic links to where they lead, for example
     {"/bin": "/usr/bin"}: the kernel names a program by its real path.

@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Rulesets to rules that judge events fastest, as plain data: see `verdicts`."""
+"""The rules of a policy, compiled for the daemon: see `verdicts` for what they become.
+
+Of each event type one of three judges is made:
+
+1. Rules that ask RuleName are gone through step by step (`explain`), since the order of
+   the questions can be seen in the answer.
+2. Rules that ask no recurring field, or too much, become one function.
+3. All others are judged in two steps. The questions about recurring fields are answered
+   once for each text. The answers together choose a function that asks the rest.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +31,12 @@ from sysmonlx.rules.clauses import (
     tests_of,
 )
 from sysmonlx.rules.conditions import Atom, Test
-from sysmonlx.rules.plain_form import Plain, plain_decision
+from sysmonlx.rules.plain_form import plain_decision
 from sysmonlx.rules.python_source import function_source
 from sysmonlx.rules.text_index import form_of, pays
 from sysmonlx.rules.verdicts import (
     ByEvent,
+    PlainRules,
     Rules,
     Summary,
     bits_of,
@@ -42,7 +52,10 @@ TESTS_LIMIT = 4096
 
 
 class CompiledRules(Rules):
-    """Rules with what they were made from; each event type when it is asked for."""
+    """Rules, and the intermediate forms that they were made from.
+
+    The rules of an event type are compiled when they are first asked for.
+    """
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._decisions = ByEvent(partial(make_decision, ruleset))
@@ -58,23 +71,26 @@ class CompiledRules(Rules):
         """Return the generated function of one event, before any field is known."""
         return function_source(self._decisions[event_id])
 
-    def plain(self) -> Plain:
-        """Return all of it as plain data, for `rules_of`."""
+    def plain(self) -> PlainRules:
+        """Return the rules of all event types as plain data, for `rules_of`."""
         return {
-            event_id: (tuple(self._summaries[event_id]), self._judges[event_id])
+            event_id: (
+                (self.can_emit(event_id), self.reads(event_id)),
+                self._judges[event_id],
+            )
             for event_id in EVENT_BY_ID
         }
 
 
 def compile_rules(ruleset: Ruleset) -> CompiledRules:
-    """Return the rules in the form that judges events fastest."""
+    """Return the rules that decide which events are reported."""
     return CompiledRules(ruleset)
 
 
 def _summary(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> Summary:
     decision = decisions[event_id]
     asked = _asked_by(ruleset, event_id)
-    if "RuleName" in asked:  # all of them are asked, in order
+    if "RuleName" in asked:  # `explain` asks all fields, in order
         return Summary(decision.can_include, asked)
     tests = tests_of(expressions_of(decision))
     return Summary(decision.can_include, frozenset(test.field for test in tests))
@@ -106,7 +122,11 @@ def _asked_by(ruleset: Ruleset, event_id: int) -> frozenset[str]:
 
 
 def _early_fields(event_id: int, tests: Iterable[Test]) -> list[str]:
-    """Return the fields that recur, or are asked so much that a sieve pays."""
+    """Return the fields that are answered first.
+
+    These are fields whose texts recur, and fields about which there are enough
+    questions to make a sieve cheaper.
+    """
     recurring = {each.name for each in EVENT_BY_ID[event_id].fields if each.recurs}
     asked: dict[str, list[Atom]] = {}
     for test in tests:
@@ -117,9 +137,9 @@ def _early_fields(event_id: int, tests: Iterable[Test]) -> list[str]:
 
 
 def _joined(decision: Decision) -> Decision:
-    """Return an equal decision with neighbours of one outcome as one clause.
+    """Return an equal decision in which neighbours of one outcome are one clause.
 
-    Thousands of conditions on one field so are one test, which weighs less.
+    Thousands of conditions on one field become one test, which takes less memory.
     """
     runs = groupby(decision.clauses, key=_outcome)
     clauses = tuple(_clause_of(list(run)) for _, run in runs)
@@ -131,7 +151,7 @@ def _outcome(clause: Clause) -> tuple[object, ...]:
 
 
 def _clause_of(run: Sequence[Clause]) -> Clause:
-    """Return one clause for some of one outcome: any of their conditions is enough."""
+    """Return one clause for several of one outcome; any of their conditions holds."""
     if len(run) == 1 or run[0].choices:
         return run[0]
     alike: dict[str, dict[Atom, None]] = {}

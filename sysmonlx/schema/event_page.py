@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The frame of docs/events.md, generated from the catalogue: titles and field tables.
+"""The frame of docs/events.md, generated from `events`: titles and tables of fields.
 
-Each part replaces the lines between two comments, BEGIN and END with the part's name.
-The last column of a table of fields says where a field comes from. People write it: it
-stays with the name of its field.
+A part replaces the lines between two comments, BEGIN and END with the part's name. The
+last column of a table says where a field comes from. People write that column; it is
+kept, by the name of the field.
 """
 
 from __future__ import annotations

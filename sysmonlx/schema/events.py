@@ -96,14 +96,21 @@ _COMMON = _common(
 
 
 def _fields(notation: str) -> tuple[Field, ...]:
-    """Return the fields of "RuleName NewThreadId:UINT32 ...", with what is common."""
+    """Return the fields of "RuleName NewThreadId:UINT32 ...".
+
+    A common field stands there by its name alone. A field with attributes of its own is
+    written as `Field` in its event.
+    """
     return tuple(_COMMON.get(each.name, each) for each in fields(notation))
 
 
 ERROR = event_type(
     "255 ERROR 3",
     "Error report",
-    (*_fields("UtcTime ID"), Field("Description")),
+    (
+        *_fields("UtcTime ID"),
+        Field("Description"),  # of the error, not of a program as in event 1
+    ),
     level="Error",
     produced=True,
     title="Error",

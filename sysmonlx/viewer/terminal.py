@@ -4,7 +4,7 @@
 Names of files and arguments are chosen by other programs. They must not reach the
 terminal as commands: control characters, bytes that are no UTF-8, and characters that
 reorder or hide text are printed as escapes (`safe`). They must not look like another
-field of the line either (`word`).
+field of the line either (`word`). The schema says which fields of an event are shown.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class TerminalView:
         clock = safe(texts["UtcTime"][11:] or texts["UtcTime"])
         name = self._painted(f"{event.title:<18}", event.colour)
         pid, subject = texts.get(_pid_of(event), ""), texts.get(_subject_of(event), "")
-        who = (f"{safe(pid):>7}", self._painted(word(subject), 1))
-        self._print(" ".join([clock, name, *who, *self._details(event, texts)]))
+        process = (f"{safe(pid):>7}", self._painted(word(subject), 1))
+        self._print(" ".join([clock, name, *process, *self._details(event, texts)]))
 
     def show_all(self, event_id: int, values: Sequence[str]) -> None:
         """Print one event as Sysmon's debug mode does: its name, a line a field."""
@@ -110,7 +110,7 @@ def _pid_of(event: EventType) -> str:
 
 
 def _subject_of(event: EventType) -> str:
-    """Return the field that says who acts, or what the event is about."""
+    """Return the field with the program that acts, or with the event's subject."""
     programs = (each.name for each in event.fields if each.path is PathOf.PROGRAM)
     return event.subject or next(programs, "")
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""A bit for each literal on a field that the kernel knows, and how it is answered.
+"""A bit for each literal on a field that the kernel knows, and what answers it.
 
-Images and paths are answered by automata, numbers by automata of what they print as,
-users and fields with few values by tables. What finds no room has no bit.
+Automata answer images and paths, and numbers by the text that they print as. Tables
+answer users and fields with few values. A literal that finds no room has no bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 from sysmonlx.rules.conditions import Atom, Operation, ask, fold, order_key
 from sysmonlx.rules.kernel.automaton import Automata, Limits, Pattern, Table
@@ -18,6 +19,11 @@ from sysmonlx.schema.event_types import Answer, AnswerKind
 WORD_BITS = 64
 
 Atoms = frozenset[Atom]
+
+#: A set of bits that are numbered by themselves: "image", "path", "user", ("choice",
+#: event id) or, for a text, (event id, enumerator). A state to begin with has the name
+#: of its space; "path tail" is that of the last name of a path.
+Space: TypeAlias = str | tuple[str, int] | tuple[int, str]
 
 #: The automaton of a kind of fields; a TEXT has one for each event and enumerator.
 _AUTOMATA = {
@@ -30,7 +36,11 @@ _ORDER = (Operation.LESS, Operation.MORE)
 
 
 def askable(answer: Answer | None, atom: Atom) -> Askable:
-    """Return whether the kernel can answer; no text that it knows is empty."""
+    """Return whether the kernel can answer an atom about a field.
+
+    `answer` is None for a field that the kernel does not know. No text of a field that
+    it knows is empty: `MORE ""` is always true.
+    """
     if answer is None:
         return Askable.NO
     if atom == Atom(Operation.MORE, ""):
@@ -56,8 +66,8 @@ class Bits:
                 numbers["FILTER_OUTPUTS"],
             )
         )
-        self._fields: dict[object, int] = {}
-        self._given: dict[object, dict[tuple[str, Atoms], int | None]] = {}
+        self._fields: dict[Space, int] = {}
+        self._given: dict[Space, dict[tuple[str, Atoms], int | None]] = {}
 
     def place_of(self, event_id: int, literal: Literal) -> tuple[int, int] | None:
         """Return the word and the bit of a literal, None if it has found no room."""
@@ -72,7 +82,7 @@ class Bits:
             return None
         return self._word(answer) + bit // WORD_BITS, 1 << bit % WORD_BITS
 
-    def _give(self, space: object, answer: Answer, atoms: Atoms) -> int | None:
+    def _give(self, space: Space, answer: Answer, atoms: Atoms) -> int | None:
         bit = sum(number is not None for number in self._given[space].values())
         words = self._numbers["FILTER_SET_WORDS"] if space in ("image", "path") else 1
         if bit >= words * WORD_BITS:
@@ -104,14 +114,14 @@ class Bits:
         """Return all automata as one table, None if it cannot hold what they find."""
         return self._automata.build()
 
-    def starts(self) -> dict[object, int]:
+    def starts(self) -> dict[Space, int]:
         """Return the states to begin a text with, by space, and for a path's tail."""
         found = {space: self._automata.start(n) for space, n in self._fields.items()}
         if "path" in self._fields:
             found["path tail"] = self._automata.inside(self._fields["path"])
         return found
 
-    def _sets(self, space: object) -> Iterator[tuple[int, str, Atoms]]:
+    def _sets(self, space: Space) -> Iterator[tuple[int, str, Atoms]]:
         for (name, atoms), bit in self._given.get(space, {}).items():
             if bit is not None:
                 yield 1 << bit, name, atoms
@@ -141,7 +151,7 @@ class Bits:
         )
 
     def tail_doubt(self) -> int:
-        """Return the bits of paths that may be true though the last name shows none."""
+        """Return the bits of paths that the last name of a path alone cannot deny."""
         return sum(
             bit
             for bit, _, atoms in self._sets("path")
@@ -155,8 +165,8 @@ def true_of(sets: Iterator[tuple[int, Atoms]], text: str) -> int:
     return sum(bit for bit, atoms in sets if any(ask(a, folded) for a in atoms))
 
 
-def _space(event_id: int, answer: Answer) -> object:
-    """Return what numbers its bits by itself."""
+def _space(event_id: int, answer: Answer) -> Space:
+    """Return the space of an answer, see `Space`."""
     if answer.kind in (AnswerKind.USER, AnswerKind.TARGET_USER):
         return "user"
     if answer.kind is AnswerKind.CHOICE:
@@ -169,7 +179,7 @@ def _shows_in_last_name(atom: Atom) -> bool:
 
 
 def _patterns(atom: Atom) -> Iterator[Pattern]:
-    """Yield the patterns of which one is found when the atom is true."""
+    """Yield patterns; the atom is true when one of them is found."""
     operation, operand = atom.operation, atom.operand
     if operation in _ORDER:
         yield from _order_patterns(operand, less=operation is Operation.LESS)
@@ -179,7 +189,7 @@ def _patterns(atom: Atom) -> Iterator[Pattern]:
     yield Pattern(operand.encode(), at_start, at_end)
 
 
-#: What each byte of a folded text sorts as; those above ASCII sort last.
+#: The sort key of each byte of a folded text; bytes above ASCII sort last.
 _KEYS = {byte: order_key(chr(byte)) for byte in range(1, 128)}
 _KEYS |= dict.fromkeys(range(128, 256), order_key("\uffff"))
 

@@ -25,6 +25,7 @@ GOLDEN = {
     for path in (ROOT / "tests/golden").glob("*.json")
     if not path.stem.startswith("recorded_")
 }
+EVERYTHING = (ROOT / "config_schema/everything.xml").read_text()
 FILTER_EVENTS = re.search(
     r"enum filter_event \{(.*?)\tFILTER_EVENT_MAX",
     (ROOT / "ebpf/filter/rules.bpf.h").read_text(),
@@ -60,6 +61,8 @@ def _forgotten_of_kernel(event: EventType) -> Iterator[str]:
         record in by_processes for record, _ in makers
     ):
         yield "enrich.registry: a hook"
+    if f'<{event.tag} onmatch="exclude"/>' not in EVERYTHING:
+        yield f"config_schema/everything.xml: {event.tag}"
     families = [module.rpartition(".")[2] for _, module in makers] or ["*"]
     tests = ROOT.glob(f"tests/kernel/events/{families[0]}/test_*.py")
     if not any(f'"{event.id}"' in path.read_text() for path in tests):
@@ -76,6 +79,7 @@ def test_every_part_that_is_missing_is_named() -> None:
     assert places == [
         "enrich.registry",
         "enrich.registry",
+        "config_schema/everything.xml",
         "tests/kernel/events",
         "tests/golden",
         "docs/events.md",
