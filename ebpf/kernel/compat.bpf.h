@@ -149,18 +149,22 @@ static __always_inline __u32 task_sessionid(struct task_struct *task)
 	return bpf_core_field_exists(task->sessionid) ? BPF_CORE_READ(task, sessionid) : -1;
 }
 
-/* An enumeration in v6.18, a short in v6.12. */
+/* Before v6.18 the members are numbers, of which <linux/tty_driver.h> had macros. */
+#define OLD_TTY_DRIVER_TYPE_PTY 0x0004
+#define OLD_PTY_TYPE_SLAVE 0x0002
+
 struct tty_driver___short {
 	short type;
 	short subtype;
 } __attribute__((preserve_access_index));
 
+/* v6.18 has enumerations, with other numbers; libbpf looks these up by their names. */
 enum tty_driver_type___any {
-	TTY_DRIVER_TYPE_ANY,
+	TTY_DRIVER_TYPE_PTY___any,
 };
 
 enum tty_driver_subtype___any {
-	TTY_DRIVER_SUBTYPE_ANY,
+	PTY_TYPE_SLAVE___any,
 };
 
 struct tty_driver___enum {
@@ -168,19 +172,19 @@ struct tty_driver___enum {
 	enum tty_driver_subtype___any subtype;
 } __attribute__((preserve_access_index));
 
-#define TTY_DRIVER_PTY 0x0004
-#define TTY_DRIVER_PTY_SLAVE 0x0002
-
 static __always_inline bool tty_driver_is_pts(struct tty_driver *driver)
 {
 	struct tty_driver___short *old = (void *)driver;
 	struct tty_driver___enum *now = (void *)driver;
 
 	if (bpf_core_field_exists(now->type))
-		return BPF_CORE_READ(now, type) == TTY_DRIVER_PTY &&
-		       BPF_CORE_READ(now, subtype) == TTY_DRIVER_PTY_SLAVE;
-	return BPF_CORE_READ(old, type) == TTY_DRIVER_PTY &&
-	       BPF_CORE_READ(old, subtype) == TTY_DRIVER_PTY_SLAVE;
+		return BPF_CORE_READ(now, type) == bpf_core_enum_value(enum tty_driver_type___any,
+								       TTY_DRIVER_TYPE_PTY___any) &&
+		       BPF_CORE_READ(now, subtype) ==
+			       bpf_core_enum_value(enum tty_driver_subtype___any,
+						   PTY_TYPE_SLAVE___any);
+	return BPF_CORE_READ(old, type) == OLD_TTY_DRIVER_TYPE_PTY &&
+	       BPF_CORE_READ(old, subtype) == OLD_PTY_TYPE_SLAVE;
 }
 
 struct super_block___list { /* before v6.18 */
