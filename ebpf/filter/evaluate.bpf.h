@@ -24,6 +24,7 @@
  * FILTER_WORD_PATH. They exclude it where Image is /usr/bin/apt: bit 0 of word 0,
  * FILTER_WORD_IMAGE. /usr/bin/cp makes /tmp/a.so:
  *
+ *	file_actor_excluded()	image alone: not enough for cp. For apt it is, and no path is built
  *	foregone()		0: the event has to be judged
  *	filter_begin()		words: all 0; doubt: all 1
  *	tell_actor()		asks_set(IMAGE): words[0] = 0, doubt[0..3] = 0: it is not apt
