@@ -11,6 +11,9 @@
  *	filter/		rules of the configuration, asked before a record is sent
  *	hooks/		programs, one family of events a file
  *	test/		objects for tests and benchmarks only
+ *
+ * Of each hook, user space loads the first programs that the running kernel takes: it tries. The
+ * comment on a program says since when it serves; without that, since 5.10.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

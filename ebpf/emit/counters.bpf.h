@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Counters: the fate of each record, by its type. */
+/* Counters: how many records of each type met which fate. */
 #ifndef EMIT_COUNTERS_BPF_H
 #define EMIT_COUNTERS_BPF_H
 
@@ -15,7 +15,7 @@ struct {
 } counters SEC(".maps");
 
 __u64 args_shortened = 0; /* records whose command line lost its middle */
-__u64 paths_shortened = 0; /* paths that did */
+__u64 paths_shortened = 0; /* paths that lost their middle */
 
 static __always_inline struct record_counters *counters_get(void)
 {
@@ -25,8 +25,9 @@ static __always_inline struct record_counters *counters_get(void)
 }
 
 /*
- * A type that counters are found by. Of a variable that was on the stack the verifier knows
- * nothing any more before v5.11 ("bpf: Track spill/fill of bounded scalars").
+ * Index of a type's counters. Before v5.11 ("bpf: Track spill/fill of bounded scalars") the
+ * verifier forgets the range of a variable that it has put on the stack: hence the mask at each
+ * use.
  */
 static __always_inline __u64 counter_of(enum record_type type)
 {
@@ -37,7 +38,7 @@ static __always_inline __u64 counter_of(enum record_type type)
 	return index & (COUNTERS_MAX - 1);
 }
 
-/* The counters are per processor, and a softirq may come between: hence atomic. */
+/* The additions are atomic because a softirq may interrupt one on the same processor. */
 static __always_inline void count_seen(enum record_type type)
 {
 	struct record_counters *counts = counters_get();
@@ -70,7 +71,7 @@ static __always_inline void count_left_out(enum record_type type)
 		__sync_fetch_and_add(&counts->left_out[counter_of(type)], 1);
 }
 
-/* Before the record is there to be read: never is one received that was not submitted. */
+/* Call it before the record can be read: user space never receives more than was counted. */
 static __always_inline void count_submitted(enum record_type type)
 {
 	struct record_counters *counts = counters_get();
@@ -79,7 +80,10 @@ static __always_inline void count_submitted(enum record_type type)
 		__sync_fetch_and_add(&counts->submitted[counter_of(type)], 1);
 }
 
-/* It was not submitted after all. First this, for no record may be found with two fates. */
+/*
+ * A record was counted as submitted, but found no room. `submitted` is taken back first: user space
+ * never finds a record with two fates.
+ */
 static __always_inline void count_lost_instead(enum record_type type, enum loss_reason reason)
 {
 	struct record_counters *counts = counters_get();

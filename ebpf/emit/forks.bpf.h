@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Forks that wait to be told: most processes run another program before they matter. */
+/*
+ * Forks that user space has not been told of. Most children run another program at once, and that
+ * record names their parent: the record of the fork is sent only where something else comes first.
+ */
 #ifndef EMIT_FORKS_BPF_H
 #define EMIT_FORKS_BPF_H
 
@@ -9,7 +12,7 @@
 #include "emit/counters.bpf.h"
 #include "emit/ring.bpf.h"
 
-/* Forks that user space has not been told of, by tgid. */
+/* Key: tgid of the child. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
@@ -18,8 +21,8 @@ struct {
 } untold_forks SEC(".maps");
 
 /*
- * Tell user space of a process that has only been forked so far. Whoever finds that it is
- * told can rely on the record being in the ring; two that tell at once may do it twice.
+ * Send the record of a fork if that has not been done. The entry is deleted after the record is in
+ * the ring: a caller that finds no entry can rely on that. Two callers at once may send it twice.
  */
 static __noinline int fork_tell(__u32 tgid)
 {
@@ -35,7 +38,8 @@ static __noinline int fork_tell(__u32 tgid)
 		count_lost(RECORD_PROCESS_FORK, LOSS_RING_FULL);
 	} else {
 		*r = *fork;
-		if (bpf_map_lookup_elem(&untold_forks, &tgid)) { /* then the copy is whole */
+		/* While the entry is there, nothing else takes its place: the copy is whole. */
+		if (bpf_map_lookup_elem(&untold_forks, &tgid)) {
 			count_seen(RECORD_PROCESS_FORK);
 			count_submitted(RECORD_PROCESS_FORK);
 			bpf_ringbuf_submit(r, flags);
@@ -47,7 +51,7 @@ static __noinline int fork_tell(__u32 tgid)
 	return 0;
 }
 
-/* Send a whole record; its header's type and size are set. */
+/* Send a whole record, behind the fork of its process. The header's type and size are set. */
 static __always_inline void record_send(void *record, __u32 size, enum record_type type,
 					bool urgent)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A record: begun with its header, appended to, finished and sent. */
+/* Building a record: begin it with its header, append strings, finish and send it. */
 #ifndef EMIT_RECORD_BPF_H
 #define EMIT_RECORD_BPF_H
 
@@ -14,7 +14,7 @@
 #include "emit/scratch.bpf.h"
 #include "emit/flood.bpf.h"
 
-/* Fill the header with the process of `task`; size and time are set when it is whole. */
+/* Fill the header with the process of `task`. record_finish() sets size and time. */
 static __always_inline void record_header_begin(struct record_header *header,
 						struct task_struct *task, enum record_type type)
 {
@@ -29,7 +29,7 @@ static __always_inline void record_header_begin(struct record_header *header,
 	header->exec_id = KREAD(task, self_exec_id);
 }
 
-/* The same for a record of fixed size, which is whole at once. */
+/* The same with the time, for a record without strings. */
 static __always_inline void record_header_fill(struct record_header *header,
 					       struct task_struct *task, enum record_type type)
 {
@@ -37,7 +37,7 @@ static __always_inline void record_header_fill(struct record_header *header,
 	header->boot_ns = bpf_ktime_get_boot_ns();
 }
 
-/* Start a record of `size` fixed bytes in scratch, zeroed but for its header. */
+/* Begin a `struct record_struct` in scratch: its header is filled, the rest is zeroes. */
 #define record_begin(scratch, task, type, record_struct)                  \
 	({                                                                \
 		struct record_struct *__record = (void *)(scratch)->data; \
@@ -47,19 +47,19 @@ static __always_inline void record_header_fill(struct record_header *header,
 		__record;                                                 \
 	})
 
-/* What is left of a long path while the ring is filling. */
+/* A longer path keeps this many bytes of each end while the ring is filling. */
 #define PATH_ENDS 512
 #define PATH_MARK "..."
 #define PATH_MARK_LENGTH 3
 #define PATH_SHORT (PATH_ENDS + PATH_MARK_LENGTH + PATH_ENDS)
 
-/* Its two ends at `to`. Returns how many bytes that are; 0: it is none of our paths. */
+/* Copy both ends of a path to `to`. Returns the bytes written; 0: offsets are out of bounds. */
 static __always_inline __u32 path_copy_ends(__u8 *to, const struct path_buffer *path, __u32 at)
 {
 	const __u32 most = PATH_SIZE + NAME_SIZE - PATH_ENDS;
 	__u32 tail = path->end - PATH_ENDS;
 
-	barrier_var(at); /* keep what the verifier wants to see */
+	barrier_var(at); /* keep the comparisons below, which the verifier needs */
 	barrier_var(tail);
 	if (at > most || tail > most)
 		return 0;
@@ -71,8 +71,9 @@ static __always_inline __u32 path_copy_ends(__u8 *to, const struct path_buffer *
 }
 
 /*
- * Append a path to the record; not more than STRINGS_SIZE holds. A long one loses its middle
- * while the ring is filling, which `shortened` in `flags` says then; 0: it may not.
+ * Append a path to the record and note its place in `string`. While the ring is filling, a long
+ * path loses its middle, and `shortened` is set in `flags`. With `shortened` 0 it is always kept
+ * whole. STRINGS_SIZE has room for all paths of any record.
  */
 static __always_inline void record_append_path(struct scratch *scratch, struct varlen *string,
 					       struct path_buffer *path, __u32 *flags,
@@ -96,7 +97,7 @@ static __always_inline void record_append_path(struct scratch *scratch, struct v
 	scratch->used = used + length;
 }
 
-/* Append the path of (mnt, dentry). `truncated` in `flags` says that its front is missing. */
+/* Append the path of (mnt, dentry). `truncated` is set in `flags` if its front is missing. */
 static __always_inline void record_append_dentry(struct scratch *scratch, struct varlen *string,
 						 struct dentry *dentry, struct vfsmount *mnt,
 						 __u32 *flags, __u32 truncated, __u32 shortened)
@@ -106,7 +107,7 @@ static __always_inline void record_append_dentry(struct scratch *scratch, struct
 	record_append_path(scratch, string, &scratch->path, flags, shortened);
 }
 
-/* Send what was built in scratch. */
+/* Set size and time of the record in scratch, and send it unless it repeats in a flood. */
 static __always_inline void record_finish(struct scratch *scratch, enum record_type type,
 					  bool urgent)
 {

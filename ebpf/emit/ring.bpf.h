@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The ring buffer: waking its reader, shares of it, and sending a record. */
+/* The ring buffer: waking its reader, reserves, shares of users, and output. */
 #ifndef EMIT_RING_BPF_H
 #define EMIT_RING_BPF_H
 
@@ -14,18 +14,18 @@ struct {
 } records SEC(".maps");
 
 /* Set by user space before load. */
-const volatile __u32 wake_bytes = 1 << 18; /* wake the reader when so much is waiting */
-const volatile __u32 shared_bytes = 6 << 20; /* beyond: for records of processes alone */
+const volatile __u32 wake_bytes = 1 << 18; /* bytes waiting at which the reader is woken */
+const volatile __u32 shared_bytes = 6 << 20; /* bytes for all records; the rest is for processes */
 
-__u32 reader_sleeps = 0; /* set by user space before it waits for the next record */
+__u32 reader_sleeps = 0; /* user space sets it to 1 before it waits for the next record */
 
 /*
- * What a user has in the ring of what came while that was filling; all of it counts until
- * the last of it is read.
+ * Bytes in the ring that one user's records took while it was filling. All of them count until the
+ * last one is read.
  */
 struct user_share {
 	__u64 bytes;
-	__u64 end; /* position in the ring behind the last of it */
+	__u64 end; /* position in the ring behind the user's last record */
 };
 
 struct {
@@ -41,8 +41,8 @@ static __always_inline __u64 ring_waiting(void)
 }
 
 /*
- * Wake the reader at once, or when the fill level crosses wake_bytes; one that sleeps, at the
- * first record.
+ * Flags for the output of a record of `size` bytes. The reader is woken when it sleeps, when the
+ * record is urgent, and when the bytes that wait reach wake_bytes.
  */
 static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, bool urgent)
 {
@@ -56,7 +56,10 @@ static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, bool urgent)
 								    : BPF_RB_NO_WAKEUP;
 }
 
-/* The reader does not keep up: longer records would soon find no room. Half of the ring. */
+/*
+ * The reader does not keep up. True from half of the ring on, where long strings begin to lose
+ * their middle and users are held to their shares.
+ */
 static __always_inline bool is_filling(__u64 waiting)
 {
 	return waiting > shared_bytes / 3 * 2;
@@ -68,18 +71,23 @@ static __always_inline bool ring_is_filling(void)
 }
 
 #define USER_BLOCK_BITS 16
-#define SHARES 12 /* of shared_bytes, and as much as four shares are beyond half of the ring */
+#define SHARES 12 /* a share is 1/12 of shared_bytes; 4 shares lie between filling and full */
 
 /*
- * Who stands behind a user id: ids that are handed out by the block, for user namespaces, are
- * one. With a block that is not aligned somebody may be three, see subuid(5).
+ * The user to whom a share is given. Ids below 65,536 each stand for themselves. All ids of an
+ * aligned block of 65,536 count as one user, because subuid(5) hands out ids by such blocks, for
+ * user namespaces. A block that is not aligned reaches into two: its owner counts as three users at
+ * most.
  */
 static __always_inline __u32 user_of(__u32 uid)
 {
 	return uid >> USER_BLOCK_BITS ? uid >> USER_BLOCK_BITS << USER_BLOCK_BITS : uid;
 }
 
-/* While the ring is filling: whether a user has its share already; else this counts for it. */
+/*
+ * Call it while the ring is filling. Returns 1 if a record of `size` bytes is more than the user's
+ * share allows, else 0; then the bytes count.
+ */
 __noinline int share_is_spent(__u32 uid, __u32 size)
 {
 	__u64 end = bpf_ringbuf_query(&records, BPF_RB_PROD_POS) + size;
@@ -101,15 +109,16 @@ __noinline int share_is_spent(__u32 uid, __u32 size)
 	return 0;
 }
 
-/* Who acted is told of by these: without them no other record says much. */
+/* Records of processes name the actor: without them the other records say little. */
 static __always_inline bool is_of_process(enum record_type type)
 {
 	return type <= RECORD_PROCESS_TERMINATE;
 }
 
 /*
- * Records of processes find room where a flood of others, which anyone can make, found none;
- * and what others do finds room where one user floods. Root is not held to a share.
+ * Put a record into the ring, or count it as lost. The part beyond shared_bytes is kept for records
+ * of processes, so that no flood of other records crowds them out. While the ring is filling, each
+ * user but root has a share, so that no user crowds out the others.
  */
 static __always_inline void record_output(void *record, __u32 size, enum record_type type,
 					  bool urgent)

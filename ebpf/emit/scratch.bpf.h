@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Scratch memory, in which a record is built. */
+/* Scratch memory in which a record is built: the stack has 512 bytes. */
 #ifndef EMIT_SCRATCH_BPF_H
 #define EMIT_SCRATCH_BPF_H
 
@@ -7,8 +7,8 @@
 #include <bpf/bpf_helpers.h>
 #include "kernel/path.bpf.h"
 
-#define STRINGS_SIZE 16384 /* all strings but the last one, and the fixed part */
-#define ARGS_SIZE 16384
+#define STRINGS_SIZE 16384 /* bytes for the fixed part and all strings but `args` */
+#define ARGS_SIZE 16384 /* bytes for `args`, with its last NUL */
 
 /* One record under construction. */
 struct scratch {
@@ -18,9 +18,9 @@ struct scratch {
 };
 
 /*
- * One for each processor (user space sets max_entries; a per-CPU map holds 32 KiB at most).
- * For programs that run in a task's context: these never interrupt each other on one
- * processor. Programs that may run in softirq must not use it.
+ * An entry for each processor. It is an array because a per-CPU map holds 32 KiB at most; user
+ * space sets max_entries. Only programs that run in the context of a task may use it: they do not
+ * interrupt each other on one processor. Programs that may run in softirq must not use it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

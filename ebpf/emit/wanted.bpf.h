@@ -8,9 +8,9 @@
 #include "record.h"
 #include "kernel/compat.bpf.h"
 
-/* Bit 1 << record type of each record that is wanted; set by user space at any time. */
-__u64 wanted_records = 0;
-bool truncation_as_create = 0;
+/* User space sets these two at any time. */
+__u64 wanted_records = 0; /* RECORD_BIT(type) of each record that is wanted */
+bool truncation_as_create = 0; /* FileCreate also for O_TRUNC of a file that existed */
 
 #define RECORD_BIT(type) (1ULL << (type))
 #define OPEN_RECORDS                                                           \
@@ -23,7 +23,7 @@ static __always_inline bool is_wanted(__u64 records)
 	return wanted_records & records;
 }
 
-__u32 own_tgid = 0; /* the daemon: what it does is not reported */
+__u32 own_tgid = 0; /* of the daemon: its own acts are not reported */
 
 static __always_inline bool is_own(void)
 {

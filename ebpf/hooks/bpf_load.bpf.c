@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* eBPF programs that are loaded, as the kernel keeps them. */
+/*
+ * eBPF programs that were loaded, as the kernel keeps them. hooks/syscall_exit.bpf.c calls this at
+ * the end of bpf(). Record: bpf_program_load.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "record.h"
@@ -24,7 +27,7 @@ __noinline int bpf_program_loaded(__u32 fd)
 	if (is_own())
 		return 0;
 	count_seen(RECORD_BPF_PROGRAM_LOAD);
-	if (!program || KREAD(aux, prog) != program) { /* another file has this number now */
+	if (!program || KREAD(aux, prog) != program) { /* the descriptor is another file's now */
 		count_lost(RECORD_BPF_PROGRAM_LOAD, LOSS_UNREADABLE);
 		return 0;
 	}

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Files: created, deleted; and the one program that sees system calls end. */
+/*
+ * Files that were opened: made by that, truncated, a block device, the memory of a process.
+ * hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c call file_opened(). Records: file_create,
+ * raw_access_read.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "record.h"
@@ -39,7 +43,7 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 	return 0;
 }
 
-/* Report a regular file; created_ns 0 leaves the time of its birth to user space. */
+/* Report a regular file as created. With created_ns 0 user space finds the time of birth. */
 static __noinline int file_created(struct file *file, __s64 created_ns)
 {
 	struct inode *inode = KREAD(file, f_inode);
@@ -48,7 +52,7 @@ static __noinline int file_created(struct file *file, __s64 created_ns)
 				    KREAD(file, f_path.mnt), KREAD(inode, i_mode), created_ns);
 }
 
-/* A file that existed was opened: a block device, a process's memory, or truncated. */
+/* A file that existed was opened. It matters as device, as truncated, or as a process's memory. */
 static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool truncated)
 {
 	struct inode *inode = KREAD(file, f_inode);
@@ -70,7 +74,7 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 	return 0;
 }
 
-/* A file was opened: made by that, or one that matters for another reason. */
+/* A file was opened by the current task. */
 __noinline int file_opened(__u64 file_address, bool truncated)
 {
 	struct file *file = (void *)file_address;

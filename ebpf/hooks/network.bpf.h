@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Reporting a connection; what the files of the network family share. */
+/* Reporting a connection: functions that TCP and UDP share. Record: network_connect. */
 #ifndef HOOKS_NETWORK_BPF_H
 #define HOOKS_NETWORK_BPF_H
 
@@ -15,7 +15,7 @@
 #include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
 
-/* Whether a socket is one of IPv4 or IPv6, and of this protocol. */
+/* Returns whether a socket is of IPv4 or IPv6, and of this protocol. */
 static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
 {
 	__u16 family = KREAD(sk, __sk_common.skc_family);
@@ -23,7 +23,7 @@ static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
 	return (family == AF_INET || family == AF_INET6) && KREAD(sk, sk_protocol) == wanted;
 }
 
-/* What stands for the peer and the port at the destination, whoever began. */
+/* A number made of the peer's address, the port at the destination and the direction. */
 static __always_inline __u64 network_subject(const struct network_connect *r)
 {
 	const __u64 *peer =

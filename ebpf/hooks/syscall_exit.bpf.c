@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The one program that sees system calls end: it hands each to the family that reports it. */
+/*
+ * The one program that sees system calls end. It reads their arguments and calls the function of
+ * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
+ * hooks/bpf_load.bpf.c, hooks/tcp.bpf.c.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
@@ -14,7 +18,7 @@
 #include "hooks/file_names.bpf.h"
 #include "hooks/functions.bpf.h"
 
-/* Whether an open asked to empty the file; the answer matters only as a setting. */
+/* Returns whether an open asked to empty the file; false unless the setting wants to know. */
 static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, bool compat)
 {
 	__u64 flags = 0;
@@ -32,7 +36,7 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 	return flags & O_TRUNC;
 }
 
-/* Report the file that an open has made, by the path that the caller gave. */
+/* Report the file that an open has made, by the caller's string. */
 static __always_inline int file_made_by_open(enum call call, struct pt_regs *regs, bool compat)
 {
 	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
@@ -46,9 +50,9 @@ static __always_inline int file_made_by_open(enum call call, struct pt_regs *reg
 }
 
 /*
- * An open may fail once it has made the file: Landlock refuses to open what it lets a process
- * make, some file systems know no O_DIRECT. And another thread may have put another file in
- * place of the descriptor by now.
+ * An open may fail after it has made the file: Landlock may allow a process to make a file but not
+ * to open it, and some file systems have no O_DIRECT. Another thread may have replaced the
+ * descriptor by now. In both cases the notes about changed inodes tell that a file was made.
  */
 static __always_inline int open_call_done(enum call call, struct pt_regs *regs, bool compat,
 					  long result)
@@ -72,7 +76,7 @@ static __always_inline bool is_regular_mode(__u32 mode)
 	return !(mode & S_IFMT) || (mode & S_IFMT) == S_IFREG; /* as mknod(2) takes it */
 }
 
-/* One of the calls that change names has succeeded. */
+/* A call that changes names has succeeded: report each name that was given or taken. */
 static __always_inline int name_changed(enum call call, struct pt_regs *regs, bool compat,
 					struct name_under_way *name, const struct changes *changes)
 {
@@ -148,7 +152,7 @@ static __always_inline int access_call_done(enum call call, struct pt_regs *regs
 	return result > 0 ? process_memory_copied(first, call == CALL_PROCESS_VM_WRITEV) : 0;
 }
 
-/* socketcall() is what 32-bit programs on x86 accept by: its first argument says so. */
+/* 32-bit programs on x86 accept by socketcall(), whose first argument names the function. */
 static __always_inline int accept_call_done(enum call call, struct pt_regs *regs, bool compat,
 					    long result)
 {
@@ -161,6 +165,10 @@ static __always_inline int accept_call_done(enum call call, struct pt_regs *regs
 		       : 0;
 }
 
+/*
+ * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
+ * bpf_program_load, and network_connect for an accepted connection.
+ */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Files: behind a descriptor, and what is told from a struct file. */
+/* Reader of file descriptors. */
 #ifndef KERNEL_FILE_BPF_H
 #define KERNEL_FILE_BPF_H
 
@@ -7,7 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include "kernel/compat.bpf.h"
 
-/* The file behind a descriptor of `task`, NULL when there is none. */
+/* The file behind descriptor `fd` of `task`; NULL: there is none. */
 static __always_inline struct file *task_file(struct task_struct *task, __u32 fd)
 {
 	struct files_struct *files = KREAD(task, files);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which file an inode is, so that no two files are taken for one another. */
+/* Identity of a file, from its inode: no two files have the same. */
 #ifndef KERNEL_FILE_IDENTITY_BPF_H
 #define KERNEL_FILE_IDENTITY_BPF_H
 
@@ -10,9 +10,9 @@
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 
-#define LAYERS_MAX 2 /* FILESYSTEM_MAX_STACK_DEPTH: an overlay of overlays is the most */
+#define LAYERS_MAX 2 /* FILESYSTEM_MAX_STACK_DEPTH: at most an overlay of overlays */
 
-/* Note what is to be known of one super block on the way; true: it is overlayfs. */
+/* Note facts of one super block on the way down; returns whether it is overlayfs. */
 static __always_inline bool identify_super_block(struct file_identity *identity,
 						 struct super_block *sb)
 {
@@ -23,7 +23,7 @@ static __always_inline bool identify_super_block(struct file_identity *identity,
 	return identity->filesystem == OVERLAYFS_SUPER_MAGIC;
 }
 
-/* Return the inode that holds the data. */
+/* Go down through overlays. Returns the inode that holds the data. */
 static __always_inline struct inode *inode_below(struct file_identity *identity,
 						 struct inode *inode)
 {
@@ -43,7 +43,7 @@ static __always_inline struct inode *inode_below(struct file_identity *identity,
 	return inode;
 }
 
-/* Fill `identity`, which is all zeroes. */
+/* Fill `identity`, which the caller has zeroed. */
 static __always_inline void file_identify(struct file_identity *identity, struct inode *inode)
 {
 	inode = inode_below(identity, inode);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* System calls: which ones matter, by any of their numbers, and their arguments. */
+/* Readers of system calls: which call it is, and its arguments. */
 #ifndef KERNEL_SYSCALL_BPF_H
 #define KERNEL_SYSCALL_BPF_H
 
@@ -55,7 +55,10 @@ static __always_inline bool task_in_compat_call(struct task_struct *task)
 #error "system call numbers of this architecture are not known"
 #endif
 
-/* The calls that the number of `regs` may stand for; 0: none, as of most. */
+/*
+ * The calls that the number in `regs` stands for, one for each interface; 0: none that is wanted.
+ * One load is enough to dismiss most calls.
+ */
 static __always_inline __u32 calls_of(struct pt_regs *regs)
 {
 	__u32 number = call_number(regs);
@@ -67,13 +70,16 @@ static __always_inline __u32 calls_of(struct pt_regs *regs)
 	return calls[number];
 }
 
-/* Which of them it is. */
+/* The call among them that was made through this interface. */
 static __always_inline enum call call_among(__u32 calls, bool compat)
 {
 	return (compat ? calls >> COMPAT_SHIFT : calls) & CALL_MASK;
 }
 
-/* Whether an open may make a file. Of openat2() the caller's memory knows, now or not any more. */
+/*
+ * Returns whether an open may make a file. The flags of openat2() are not read: they are in the
+ * caller's memory and may have changed.
+ */
 static __always_inline bool may_make_file(enum call call, struct pt_regs *regs, bool compat)
 {
 	if (call == CALL_OPEN)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Numbers of the system calls that matter, of both interfaces of each architecture. */
+/* Numbers of the system calls that programs look at. */
 #ifndef KERNEL_SYSCALL_NUMBERS_BPF_H
 #define KERNEL_SYSCALL_NUMBERS_BPF_H
 
@@ -31,18 +31,18 @@ enum call {
 	CALL_MAX,
 };
 
-#define CALL_NUMBERS 1024 /* more than the highest number of the tables below */
+#define CALL_NUMBERS 1024 /* a power of two above the highest number in the tables below */
 
-/* One table for both interfaces: one load tells of a call that nobody wants it. */
+/* An entry holds the calls of both interfaces that have this number, 8 bits each. */
 #define CALL_MASK 0xff
 #define COMPAT_SHIFT 8
 #define NATIVE(call) (call)
 #define COMPAT(call) ((call) << COMPAT_SHIFT)
 
 /*
- * Numbers of the native interface and of the 32-bit one: <asm/unistd_64.h> and
- * <asm/unistd_32.h> on x86, where those of x32 have bit 30 set and some of their own
- * above 511; <asm-generic/unistd.h> and <asm/unistd32.h> on arm64.
+ * Numbers of the native interface and of the 32-bit one. On x86 they are in <asm/unistd_64.h> and
+ * <asm/unistd_32.h>. x32 calls have bit 30 set and the native numbers, but for some above 511. On
+ * arm64 the numbers are in <asm-generic/unistd.h> and <asm/unistd32.h>.
  */
 #if defined(__TARGET_ARCH_x86)
 static const __u16 calls[CALL_NUMBERS] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Inline readers of struct task_struct. */
+/* Readers of struct task_struct. */
 #ifndef KERNEL_TASK_BPF_H
 #define KERNEL_TASK_BPF_H
 
@@ -10,8 +10,9 @@
 #include "kernel/compat.bpf.h"
 
 /*
- * From the current task itself: programs on packets may ask for its numbers since v6.10
- * only, eb166e522c77 ("bpf: Allow helper bpf_get_[ns_]current_pid_tgid() for all prog types").
+ * The current task, of which pid and tgid are read. Before v6.10 programs on packets may not call
+ * the helper for these: eb166e522c77 ("bpf: Allow helper bpf_get_[ns_]current_pid_tgid() for all
+ * prog types").
  */
 static __always_inline struct task_struct *current_task(void)
 {
@@ -31,7 +32,7 @@ static __always_inline __u32 task_mount_namespace(struct task_struct *task)
 	return KREAD(namespace, ns.inum);
 }
 
-/* A file system works below itself with other rights than those of the caller. */
+/* Returns whether a file system that stacks on another one acts here, with its own rights. */
 static __always_inline bool acts_for_a_file_system(struct task_struct *task)
 {
 	return task->cred != task->real_cred;
