@@ -167,6 +167,21 @@ def _open_first(names: tuple[str | None, ...]) -> ctypes.CDLL:
     )
 
 
+class _Own(threading.local):
+    """What each thread has for itself.
+
+    `log` are the messages of libbpf, which it prints in the thread that called it.
+    `askers` ask the kernel for information, by its size in bytes.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.askers: dict[int, Callable[[int, bytes], bytes]] = {}
+
+
+_own = _Own()
+
+
 class _Library:
     """libbpf and libc, bound at first use; importing this module loads nothing."""
 
@@ -174,7 +189,6 @@ class _Library:
         self._libbpf: ctypes.CDLL | None = None
         self._libc: ctypes.CDLL | None = None
         self._print: Any = None
-        self.log: list[str] = []
         self.verbose: Callable[[str], None] | None = None
 
     def libbpf(self) -> ctypes.CDLL:
@@ -194,7 +208,7 @@ class _Library:
         self._libc.vsnprintf(text, len(text), form, arguments)
         line = text.value.decode(errors="replace")
         if level <= 1:
-            self.log.append(line)
+            _own.log.append(line)
         if self.verbose is not None:
             self.verbose(line)
         return 0
@@ -204,9 +218,9 @@ _library = _Library()
 
 
 def take_log() -> str:
-    """Return what libbpf has logged since the last call, and forget it."""
-    text = "".join(_library.log)
-    _library.log.clear()
+    """Return what libbpf has logged in this thread since the last call; forget it."""
+    text = "".join(_own.log)
+    _own.log.clear()
     return text
 
 
@@ -299,16 +313,6 @@ def _info(fd: int, begin: bytes, size: int) -> bytes:
     if ask is None:
         ask = _own.askers[size] = _asker(size)
     return ask(fd, begin)
-
-
-class _Own(threading.local):
-    """What each thread has for itself: what asks for so many bytes."""
-
-    def __init__(self) -> None:
-        self.askers: dict[int, Callable[[int, bytes], bytes]] = {}
-
-
-_own = _Own()
 
 
 def _asker(size: int) -> Callable[[int, bytes], bytes]:

@@ -10,15 +10,17 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sysmonlx import __version__
+from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.kernel_filter import KernelFilter
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.loading import Loading
+from sysmonlx.capture.sensor import load_capture
 from sysmonlx.enrich.context import Context
 from sysmonlx.errors import ControlError
 from sysmonlx.hashing.hasher import Hasher
@@ -117,13 +119,6 @@ class Daemon:
         self._chores_done = 0
         self._shortages = 0
         self._children: list[Popen[bytes]] = []
-        settings = policy.settings
-        self.capture = Capture(
-            settings.ring_size_bytes,
-            wake_bytes=settings.ring_size_bytes // 16,
-            btf_path=options.btf_path,
-            keep_in=options.paths.programs_file if options.keeps_state else None,
-        )
         self._control: ControlServer | None = None
         self._handlers: dict[int, Callable[[], object]] = {}
         self._manager = systemd.Reports()
@@ -148,7 +143,7 @@ class Daemon:
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_hang_up)
         hooks = self._in_force.hooks()
-        self.capture.load(hooks)
+        self._load(hooks)
         self.filter = KernelFilter(self.capture.maps, self.capture.btf)
         made = compile_at_start(self.policy, self.filter.form)
         self._in_force = InForce(made.policy, made.rules, made.elements)
@@ -169,6 +164,16 @@ class Daemon:
         self.users.begin({process.uid for process in self.processes})
         self._report_start()
         self.output.flush()
+
+    def _load(self, hooks: Iterable[Hook]) -> None:
+        options, ring_bytes = self.options, self.policy.settings.ring_size_bytes
+        self.capture = load_capture(
+            hooks,
+            ring_bytes,
+            wake_bytes=ring_bytes // 16,
+            btf_path=options.btf_path,
+            keep_in=options.paths.programs_file if options.keeps_state else None,
+        )
 
     def _make_pipeline(self) -> None:
         options, settings = self.options, self.policy.settings
@@ -268,7 +273,9 @@ class Daemon:
         self._handle(self.capture.ring.fileno(), _nothing)  # `_work` reads it
         self._handle(self.hasher.fileno(), self.pipeline.take_hashes)
         self._handle(self._wake_read, self._drain_signals)
-        self.updates = Updates(self._handle, self._forget, self._put)
+        self.updates = Updates(
+            self._handle, self._forget, self._begin_loading, self._put
+        )
         if self.options.keeps_state:
             self._listen_to_commands()
 
@@ -517,9 +524,15 @@ class Daemon:
             return self.report()
         raise ControlError("The daemon does not know this request")
 
+    def _begin_loading(self, made: Compiled) -> Loading | None:
+        """Have a thread load the programs that a new policy needs; None: it is done."""
+        new = InForce(made.policy, made.rules, made.elements)
+        return self.capture.begin_loading(new.hooks())
+
     def _put(self, made: Compiled, files: Files) -> Message:
         """Put a new policy in force: the programs stay attached meanwhile."""
         policy = made.policy
+        self.capture.finish_loading()
         self._work()
         self._manager.beat()
         self._in_force, troubles = self.reload.put(self._in_force, made, files)
@@ -585,7 +598,8 @@ class Daemon:
             self.output.close(_CLOSE_S)
             self.hasher.close()
             self.census.close()
-        self.capture.close()
+        if hasattr(self, "capture"):
+            self.capture.close()
 
 
 def _without_openat2() -> list[str]:
