@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 
-from sysmonlx.bpf.libbpf import library
+from sysmonlx.bpf.libbpf import BtfPointer, MapPointer, library
 from sysmonlx.bpf.object import BpfMap, create_zero
 from sysmonlx.bpf.program_cache import MapPlan, Plans, ProgramPlan, with_maps
 
@@ -55,7 +55,7 @@ class PreparedMap(BpfMap):
     """A map made by its plan."""
 
     def __init__(self, fd: int, plan: MapPlan, max_entries: int) -> None:
-        super().__init__(0)
+        super().__init__(MapPointer())
         self._fd = fd
         self._plan = plan
         self._max_entries = max_entries
@@ -87,7 +87,7 @@ class PreparedObject:
         self._links: dict[str, int] = {}
         self._types = self._lib.bpf_btf_load(plans.types, len(plans.types), None)
         self._made: list[int] = [self._types]
-        self.btf: int = self._lib.btf__new(plans.types, len(plans.types))
+        self.btf: BtfPointer = self._lib.btf__new(plans.types, len(plans.types))
         """Pointer to the object's own BTF, for `btf.Btf`; valid until close."""
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class PreparedObject:
         self._made.clear()
         if self.btf:
             self._lib.btf__free(self.btf)
-            self.btf = 0
+            self.btf = BtfPointer()
 
     def make_maps(
         self, sizes: Mapping[str, int], constants: bytes
