@@ -164,6 +164,7 @@ class Daemon:
             Exception: what failed; the policy before is in force.
         """
         standing, report = self.standing, self._own_events
+        self.parts.capture.finish_loading()
         self.reader.work()
         self._manager.beat()
         standing.in_force, troubles = self._reload.put(standing.in_force, made, files)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from sysmonlx.capture.loading import Loading
 from sysmonlx.errors import ControlError
 from sysmonlx.policy import FORM
 from sysmonlx.service import compilation
-from sysmonlx.service.compilation import Compiled
+from sysmonlx.service.compilation import Compiled, PolicyInForce
 from sysmonlx.service.control import ControlServer, Later, Message
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.loop import Loop
@@ -49,7 +50,7 @@ class Requests:
         self._loop = loop
         self._standing = standing
         self._counters = counters
-        self._updates = Updates(loop.handle, loop.forget, put)
+        self._updates = Updates(loop.handle, loop.forget, self._begin_loading, put)
         self._control: ControlServer | None = None
 
     def listen(self) -> None:
@@ -88,6 +89,11 @@ class Requests:
         text, files = _new_policy(message, self._paths)
         form = self._parts.filter.form
         return self._updates.begin(partial(compilation.begin, text, form), files)
+
+    def _begin_loading(self, made: Compiled) -> Loading | None:
+        """Have a thread load the programs that a new policy needs; None: it has them."""
+        hooks = PolicyInForce.of(made).hooks()
+        return self._parts.capture.begin_loading(hooks)
 
     def expire(self) -> None:
         """End connections and an update that take too long; call it every second."""

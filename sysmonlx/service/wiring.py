@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from sysmonlx.capture.kernel_filter import KernelFilter
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.registry import hooks_for
 from sysmonlx.event import Held
@@ -154,14 +154,14 @@ def make_renderer(settings: Settings, form: str, limit_bytes: int) -> Renderer:
 
 def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:
     settings = policy.settings
-    capture = Capture(
+    capture = load_capture(
+        hooks_for(compile_rules(policy.ruleset).can_emit, settings),
         settings.ring_size_bytes,
         wake_bytes=settings.ring_size_bytes // _WAKE_PARTS,
         btf_path=options.btf_path,
         keep_in=options.paths.programs_file if options.keeps_state else None,
     )
     undo.callback(capture.close)
-    capture.load(hooks_for(compile_rules(policy.ruleset).can_emit, settings))
     return capture
 
 

@@ -12,7 +12,7 @@ from support.enrichment import SECOND, Paths, encode, make_context
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.event import Held
-from sysmonlx.hashing.hasher import FileId
+from sysmonlx.host.file_identity import FileId
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.pipeline.books import NOT_ASKED, TOLD_BEFORE, Unasked, gaps
