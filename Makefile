@@ -24,7 +24,7 @@ BPF_PARTS := $(wildcard ebpf/*/*.bpf.[ch])
 BPF_SOURCES := $(BPF_PARTS) ebpf/record.h ebpf/sysmonlx.bpf.c
 BPF_TEST_OBJECTS := $(patsubst ebpf/test/%.c,build/%.o,$(wildcard ebpf/test/*.bpf.c))
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \
-	-D__TARGET_ARCH_$(ARCH) -Iebpf
+	-D__TARGET_ARCH_$(ARCH) -Iebpf -ffile-prefix-map='$(CURDIR)'=.
 
 # Debian packages; below, what shows that they are there.
 BUILD_PACKAGES := clang llvm libbpf-dev bpftool python3-venv make
