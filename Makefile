@@ -184,12 +184,12 @@ types: deps-test ## mypy --strict
 	$(Q)$(VENV)/bin/mypy
 
 .PHONY: generate
-generate: deps ## rewrite the XSD, the tables of the manual, the frame of docs/events.md
+generate: deps ## rewrite the XSD, tables of the manual, frame of docs/events.md, completion
 	$(Q)$(FROM_HERE) $(PYTHON) -P -m sysmonlx.schema generate
 
 .PHONY: generate-check
 generate-check: generate ## fail where generated files are not as they are committed
-	$(Q)git diff --exit-code --stat -- config_schema man docs/events.md
+	$(Q)git diff --exit-code --stat -- config_schema man docs/events.md sysmonlx/data
 
 # Where things go; quoted, since DESTDIR may hold blanks.
 TO = '$(DESTDIR)$(prefix)'
@@ -220,14 +220,20 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)chmod 755 $(TO)/sbin/sysmonlx
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
-	$(Q)install -m644 sysmonlx/data/rsyslog-sysmonlx.conf config_schema/*.xml \
-		$(TO)/share/sysmonlx/
+	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/logrotate-sysmonlx.conf \
+		config_schema/*.xml config_schema/*.xsd $(TO)/share/sysmonlx/
+	$(Q)install -Dm644 sysmonlx/data/completion.bash \
+		$(TO)/share/bash-completion/completions/sysmonlx
+	$(Q)install -Dm644 sysmonlx/data/completion.zsh \
+		$(TO)/share/zsh/site-functions/_sysmonlx
 
 .PHONY: uninstall
 uninstall: ## remove what install wrote; "sysmonlx -u" first
 	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
-		$(TO)/share/man/man5/sysmonlx.5
+		$(TO)/share/man/man5/sysmonlx.5 \
+		$(TO)/share/bash-completion/completions/sysmonlx \
+		$(TO)/share/zsh/site-functions/_sysmonlx
 
 .PHONY: clean
 clean: ## remove what was built
