@@ -44,6 +44,7 @@ help: ## show this list
 	'VMLINUX_BTF=' 'types of another kernel to build with; found, unless given' \
 	'SYSTEM_PYTHON=' 'Python of build/venv and of what is installed; found likewise' \
 	'VM_KERNELS=' 'of test-vm: $(VM_KERNELS)' \
+	'RELEASES=$(RELEASES)' 'of test-deb' \
 	'EXAMPLES=$(EXAMPLES)' 'of fuzz: examples for each property' \
 	'SOAK_S=$(SOAK_S)' 'of soak: seconds'
 
@@ -143,6 +144,26 @@ build/deps-vm.stamp: Makefile build/deps.stamp
 test-upgrade: deps-test bpf ## install over a running version 0.1.0 (needs git history)
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/upgrade
 
+RELEASES ?= bookworm trixie
+BARE_PACKAGES := python3,python3-lxml,python3-xmlschema,python3-daemon,libbpf1,systemd,rsyslog,logrotate
+DEB_PACKAGES := mmdebstrap lintian
+HAS_DEB := command -v mmdebstrap && command -v lintian
+
+.PHONY: test-deb
+test-deb: deps-test deb build/deps-deb.stamp $(RELEASES:%=build/bare/%.stamp) ## install, upgrade, purge the package in bare roots
+	$(Q)RELEASES='$(RELEASES)' $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/deb
+
+build/deps-deb.stamp: Makefile build/deps.stamp
+	$(Q)$(call need,$(HAS_DEB),$(DEB_PACKAGES))
+	$(Q)touch $@
+
+# What the package depends on is there before: the package itself is installed offline.
+build/bare/%.stamp:
+	$(call say,ROOT,$*)
+	$(Q)rm -rf build/bare/$* && mkdir -p build/bare
+	$(Q)mmdebstrap --mode=root --variant=minbase --include=$(BARE_PACKAGES) $* build/bare/$* \
+		>build/bare/$*.log 2>&1 && touch $@ || echo '  no root of $*: its tests are skipped'
+
 EXAMPLES ?= 50
 
 .PHONY: fuzz
@@ -234,6 +255,21 @@ uninstall: ## remove what install wrote; "sysmonlx -u" first
 		$(TO)/share/man/man5/sysmonlx.5 \
 		$(TO)/share/bash-completion/completions/sysmonlx \
 		$(TO)/share/zsh/site-functions/_sysmonlx
+
+# tests/tools has the programs that make releases; none needs a package from an index.
+TOOL := PYTHONPATH='$(CURDIR)/tests' $(SYSTEM_PYTHON) -P -m
+
+.PHONY: deb
+deb: bpf ## build a Debian package that needs no compiler and no network to install
+	$(Q)$(TOOL) tools.deb
+
+.PHONY: tarball
+tarball: bpf ## pack the source with its objects: builds without compiler and BTF
+	$(Q)$(TOOL) tools.tarball
+
+.PHONY: sbom
+sbom: ## list what a release consists of, as CycloneDX
+	$(Q)mkdir -p build && $(TOOL) tools.sbom
 
 .PHONY: clean
 clean: ## remove what was built

@@ -2,9 +2,9 @@
 """Builds the Debian package; `make deb` runs this.
 
 The program needs no compiler of Debian's own kind: it is Python and two eBPF objects.
-Thus dpkg-deb packs a tree that is laid out here, and debhelper is not needed. Two builds
-of the same commit are the same bytes: times are the commit's, owners are root, names
-are sorted.
+Thus dpkg-deb packs a tree that is laid out here, and debhelper is not needed. Two
+builds of the same commit are the same bytes: times are the commit's, owners are root,
+names are sorted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import sys
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tools.release import BUILD, OBJECTS, REPOSITORY, epoch, version
+
 PARTS = Path(__file__).with_name("debian")
 PACKAGE = Path("usr/lib/python3/dist-packages/sysmonlx")
 SHARE, DOC = Path("usr/share/sysmonlx"), Path("usr/share/doc/sysmonlx")
-OBJECTS = ("sysmonlx.bpf.o", "sysmonlx_older.bpf.o")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 MAINTAINER = "The sysmonlx authors <sysmonlx@packages.invalid>"
 SCRIPTS = ("postinst", "prerm", "postrm")
@@ -56,26 +56,6 @@ COMPRESSED = {
 }
 #: Read by people and by editors, beside the program that has them too.
 EXAMPLES = ("default.xml", "everything.xml", "sysmonlx.xsd", "sysmonlx-settings.xsd")
-
-
-def version() -> str:
-    """Return the version of this checkout."""
-    text = (REPOSITORY / "sysmonlx" / "__init__.py").read_text("utf-8")
-    return text.split('__version__ = "')[1].split('"')[0]
-
-
-def epoch() -> int:
-    """Return the time of all files: SOURCE_DATE_EPOCH, else that of the last commit.
-
-    Where there is no git, as in a tarball, it is that of the list of changes.
-    """
-    given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if given.isdecimal():
-        return int(given)
-    if (REPOSITORY / ".git").exists():
-        command = ("git", "log", "-1", "--format=%ct")
-        return int(subprocess.check_output(command, cwd=REPOSITORY))
-    return int((REPOSITORY / "CHANGELOG.md").stat().st_mtime)
 
 
 def write(path: Path, data: str | bytes, mode: int = 0o644) -> None:
@@ -184,7 +164,7 @@ def pack(tree: Path, package: Path) -> None:
 def main() -> None:
     """Build the package of this checkout into a directory."""
     parser = argparse.ArgumentParser(description="Build the Debian package.")
-    parser.add_argument("--into", type=Path, default=REPOSITORY / "build")
+    parser.add_argument("--into", type=Path, default=BUILD)
     parser.add_argument("--version", default=version())
     arguments = parser.parse_args()
     if platform.machine() not in ARCHITECTURES:

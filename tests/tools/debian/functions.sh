@@ -42,10 +42,3 @@ other_program() {
 	*) echo "$program" ;;
 	esac
 }
-
-# Have a log daemon that runs read its configuration anew.
-restart_rsyslog() {
-	if [ -d /run/systemd/system ] && deb-systemd-invoke is-active rsyslog.service; then
-		deb-systemd-invoke restart rsyslog.service || true
-	fi >/dev/null 2>&1
-}
