@@ -60,7 +60,7 @@ def test_tarball_makes_the_package_without_compiler(tmp_path: Path) -> None:
         found = "/usr/bin/python3" if name == "python3" else shutil.which(name)
         (tools / name).symlink_to(found or "/nowhere")
     subprocess.run(
-        ["unshare", "--net", "make", "deb", "VMLINUX_BTF="],
+        [shutil.which("unshare") or "", "--net", "make", "deb", "VMLINUX_BTF="],
         cwd=tmp_path / top,
         env={"PATH": os.fspath(tools)},
         check=True,

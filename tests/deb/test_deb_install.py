@@ -104,7 +104,7 @@ def test_stopped_installation_of_another_is_named_and_kept(bare: Bare) -> None:
         "mkdir -p /usr/local/sbin /etc/sysmonlx /var/lib/sysmonlx &&"
         " printf '#!/bin/sh\\n' >/usr/local/sbin/sysmonlx &&"
         " chmod 755 /usr/local/sbin/sysmonlx && echo {} >/var/lib/sysmonlx/policy.json"
-        f" && printf '[Service]\\nExecStart=\"/usr/local/sbin/sysmonlx\" -service\\n' >{unit}"
+        f" && echo 'ExecStart=\"/usr/local/sbin/sysmonlx\" -service' >{unit}"
     )
     said = bare.must(*INSTALL)
     assert "another installation is here: /usr/local/sbin/sysmonlx" in said

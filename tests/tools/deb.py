@@ -44,7 +44,7 @@ sys.exit(main())
 FILES = {
     "etc/logrotate.d/sysmonlx": "sysmonlx/data/logrotate-sysmonlx.conf",
     "etc/rsyslog.d/20-sysmonlx.conf": "sysmonlx/data/rsyslog-file-sysmonlx.conf",
-    SHARE / "rsyslog-sysmonlx.conf": "sysmonlx/data/rsyslog-sysmonlx.conf",
+    f"{SHARE}/rsyslog-sysmonlx.conf": "sysmonlx/data/rsyslog-sysmonlx.conf",
     "usr/share/bash-completion/completions/sysmonlx": "sysmonlx/data/completion.bash",
     "usr/share/zsh/vendor-completions/_sysmonlx": "sysmonlx/data/completion.zsh",
     "usr/share/lintian/overrides/sysmonlx": "tests/tools/debian/lintian-overrides",
@@ -52,7 +52,7 @@ FILES = {
 COMPRESSED = {
     "usr/share/man/man8/sysmonlx.8.gz": "man/sysmonlx.8",
     "usr/share/man/man5/sysmonlx.5.gz": "man/sysmonlx.5",
-    DOC / "CHANGES.md.gz": "CHANGELOG.md",
+    f"{DOC}/CHANGES.md.gz": "CHANGELOG.md",
 }
 #: Read by people and by editors, beside the program that has them too.
 EXAMPLES = ("default.xml", "everything.xml", "sysmonlx.xsd", "sysmonlx-settings.xsd")
@@ -125,7 +125,7 @@ def describe(tree: Path, number: str) -> None:
     }
     write(tree / "DEBIAN/control", filled("control", values))
     write(tree / "DEBIAN/md5sums", sums)
-    conffiles = [f"/{each}\n" for each in FILES if str(each).startswith("etc/")]
+    conffiles = [f"/{each}\n" for each in FILES if each.startswith("etc/")]
     write(tree / "DEBIAN/conffiles", "".join(conffiles))
     for name in SCRIPTS:
         write(tree / "DEBIAN" / name, filled(name, values), 0o755)
