@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tools import deb
+from tools.release import REPOSITORY
 
 FUNCTIONS = (deb.PARTS / "functions.sh").read_text()
 
@@ -37,4 +38,4 @@ def test_program_is_isolated() -> None:
 
 def test_files_of_the_package_are_there() -> None:
     for source in (*deb.FILES.values(), *deb.COMPRESSED.values()):
-        assert (deb.REPOSITORY / source).is_file()
+        assert (REPOSITORY / source).is_file()
