@@ -157,9 +157,9 @@ def _read(line: CommandLine, paths: Paths) -> Reading | None:
 
 def _is_reread(line: CommandLine, paths: Paths) -> bool:
     """Tell whether the file is the installed one: it is read with its own switches."""
-    if line.action is not Action.CONFIGURE or line.config_file is None:
+    if line.config_file is None or line.config_options or line.has("Lax"):
         return False
-    if line.config_options or line.has("Lax"):
+    if line.action is Action.INSTALL and (line.has("DebugMode") or line.has("BTF")):
         return False
     try:
         return os.path.samefile(line.config_file, paths.config_file)
@@ -344,7 +344,8 @@ def _install(
     line: CommandLine, words: list[str], paths: Paths, reading: Reading
 ) -> int:
     paths.create_private()
-    new = _installed(reading, ("sysmonlx", *words))
+    kept = _is_reread(line, paths) and load_command_line(paths.command_line_file)
+    new = _installed(reading, kept or ("sysmonlx", *words))
     if line.has("DebugMode"):
         install.replace(paths, new)
         return foreground.serve(paths, _view(line))

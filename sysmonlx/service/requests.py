@@ -91,7 +91,7 @@ class Requests:
         return self._updates.begin(partial(compilation.begin, text, form), files)
 
     def _begin_loading(self, made: Compiled) -> Loading | None:
-        """Have a thread load the programs that a new policy needs; None: it has them."""
+        """Have a thread load the programs that a policy needs; None: all are loaded."""
         hooks = PolicyInForce.of(made).hooks()
         return self._parts.capture.begin_loading(hooks)
 

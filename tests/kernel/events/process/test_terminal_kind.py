@@ -9,15 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 
 pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture
 def capture() -> Iterator[Capture]:
-    made = Capture(1 << 20, 1 << 18)
-    made.load()
+    made = load_capture((), 1 << 20, 1 << 18)
     yield made
     made.close()
 
