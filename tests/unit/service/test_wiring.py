@@ -20,7 +20,7 @@ from sysmonlx.service.wiring import Options, Parts, wire
 #: What `wire` makes, in this order, and how it is given back.
 MADE = {
     "Procfs": "",
-    "Capture": "close",
+    "load_capture": "close",
     "boot_offset": "",
     "machine_id": "",
     "Identity": "",
@@ -108,25 +108,3 @@ def test_part_that_cannot_be_made_gives_those_before_back(
         world.wire()
     before = [*MADE][: [*MADE].index(fails)]
     assert world.given_back == [name for name in before if MADE[name]][::-1]
-
-
-def test_programs_that_cannot_be_loaded_are_given_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    closed = []
-
-    class Refused:
-        def __init__(self, *_: object, **__: object) -> None:
-            pass
-
-        def load(self, _: object) -> None:
-            raise InjectedError("load")
-
-        def close(self) -> None:
-            closed.append(True)
-
-    world = World(monkeypatch)
-    monkeypatch.setattr(wiring, "Capture", Refused)
-    with pytest.raises(InjectedError):
-        world.wire()
-    assert closed == [True]
