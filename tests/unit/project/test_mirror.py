@@ -33,6 +33,7 @@ TESTED_BY = {
     "unit/bpf/test_program_cache": "bpf/cache_file bpf/refusal",
     "unit/project/test_documents": "capture/hooks",
     "unit/config/test_reader": "config/xml_text config/findings config/lint",
+    "unit/config/test_option_elements": "config/own_settings",
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",
     "unit/hashing/test_hasher": "hashing/file_reading",
@@ -43,10 +44,10 @@ TESTED_BY = {
     "unit/pipeline/test_books": "pipeline/account pipeline/trace_line",
     "unit/processes/test_process": "processes/identity",
     "unit/rules/test_compiler": "rules/clauses rules/conditions rules/explain"
-    " rules/plain_form rules/python_source rules/text_index rules/verdicts",
+    " rules/python_source rules/text_index rules/verdicts",
     "unit/rules/kernel/test_automaton": "rules/kernel/bits rules/kernel/compiler"
     " rules/kernel/fields rules/kernel/literals",
-    "unit/schema/test_events": "schema/options",
+    "unit/schema/test_events": "schema/event_types schema/options",
     "unit/schema/test_versions": "schema/__main__ schema/xsd",
     "unit/service/test_compilation": "capture/kernel_form",
     "unit/service/test_foreground": "service/configuration",
