@@ -38,14 +38,13 @@ setup(
     python_requires=">=3.11",
     # Ranges for who installs us beside other packages; `make` installs what is in
     # the lock files, see tests/tools/lock.py.
-    install_requires=["lxml>=4.9,<7", "python-daemon>=2.3,<4"],
+    install_requires=["lxml>=4.9,<7", "python-daemon>=2.3,<4", "xmlschema>=2.0,<5"],
     extras_require={
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",
             "hypothesis>=6",
             "prometheus-client>=0.20",
-            "xmlschema>=2",
         ],
         "lint": [
             "ruff>=0.6",

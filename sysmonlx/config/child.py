@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Configuration files to policies, in a child process.
 
-lxml takes 10 MB that the daemon must not keep, and is a large program that works on
-what somebody wrote. A child that gave up all its rights reads the file. The parent gets
+lxml and xmlschema take 40 MB that the daemon must not keep, and are large programs that
+work on what somebody wrote: a child that gave up all its rights reads, the parent gets
 the policy as JSON and the remarks as text.
 """
 
@@ -38,7 +38,7 @@ _ERROR_CHARACTERS = 200
 #: How long an answer may take; on a busy machine that is more than its CPU time.
 _TIMEOUT_S = 2.0 * CPU_S
 #: Libraries that the child imports after it has given up its rights.
-_LIBRARIES = ("lxml",)
+_LIBRARIES = ("lxml", "xmlschema", "elementpath")
 
 #: Directories that may be links to others; rules that name them never match then.
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")

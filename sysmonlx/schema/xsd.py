@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The XML schemas of a configuration, generated from `events` and `options`.
+"""The XML schemas of a configuration, generated from the catalogue.
 
-XSD 1.0, for libxml2 and for editors. It is stricter than the reader where Sysmon
+XSD 1.0, for xmlschema and for editors. It is stricter than the reader where Sysmon
 ignores things without a word (unknown options, events, attributes): there the reader
 only warns.
 """
