@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from sysmonlx.capture.sensor import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
 
 REPOSITORY = OBJECT.parents[1]
 
