@@ -168,7 +168,7 @@ check: lint types generate-check test ## the gate before every commit
 lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check .
 	$(Q)clang-format --dry-run -Werror $(BPF_SOURCES)
-	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5
+	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5 man/sysmonlx-logview.1
 	@# Each file alone: none leans on what another, joined before it, has declared.
 	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only $(BPF_FLAGS) -Wno-unused -x c $$file || exit 1; done
 	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
@@ -218,6 +218,11 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx "$$@"\n' \
 		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/sbin/sysmonlx
 	$(Q)chmod 755 $(TO)/sbin/sysmonlx
+	$(Q)install -d $(TO)/bin
+	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx.viewer "$$@"\n' \
+		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/bin/sysmonlx-logview
+	$(Q)chmod 755 $(TO)/bin/sysmonlx-logview
+	$(Q)install -Dm644 man/sysmonlx-logview.1 $(TO)/share/man/man1/sysmonlx-logview.1
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
 	$(Q)install -m644 sysmonlx/data/rsyslog-sysmonlx.conf config_schema/*.xml \
@@ -227,7 +232,8 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 uninstall: ## remove what install wrote; "sysmonlx -u" first
 	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
-		$(TO)/share/man/man5/sysmonlx.5
+		$(TO)/share/man/man5/sysmonlx.5 $(TO)/bin/sysmonlx-logview \
+		$(TO)/share/man/man1/sysmonlx-logview.1
 
 .PHONY: clean
 clean: ## remove what was built

@@ -143,9 +143,7 @@ def _event_line(number: int, event: Event) -> EventLine:
     fields = dict(event.fields)
     names = [field.name for field in EVENT_BY_ID[event.event_id].fields]
     values = [fields.pop(name, "-") for name in names]
-    return EventLine(
-        number, event.event_id, values, tuple(fields), event.system
-    )
+    return EventLine(number, event.event_id, values, tuple(fields), event.system)
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[_Joined]:

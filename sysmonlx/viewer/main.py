@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""`sysmonlx-logview`: shows what logs of events say.
+
+Called by the name sysmonLogView it is that program of Sysmon for Linux.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+from sysmonlx.viewer import sources, sysmon_form
+from sysmonlx.viewer.forms import form_of
+from sysmonlx.viewer.options import USAGE, OptionError, Options, parse, parse_as_sysmon
+from sysmonlx.viewer.read import BadLine, EventLine, bounded_lines, read_events
+from sysmonlx.viewer.select import Selection
+from sysmonlx.viewer.terminal import safe
+
+OK, UNREADABLE, USAGE_ERROR, FINDINGS, INTERRUPTED = 0, 1, 2, 3, 130
+
+NAME = "sysmonlx-logview"
+SYSMON_NAME = "sysmonLogView"
+
+#: Unreadable lines that are told one by one; the others are counted.
+_TOLD = 100
+
+
+class Problems:
+    """Tells on standard error what could not be read, a line each."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._count = 0
+
+    def tell(self, where: str, reason: str) -> None:
+        """Tell one, unless there were many."""
+        self._count += 1
+        if self._count <= _TOLD:
+            self._say(f"{where}: {reason}")
+
+    def _say(self, text: str) -> None:
+        self._stream.write(f"{NAME}: {safe(text)}\n")
+
+    def status(self) -> int:
+        """Tell how many were not told; return the exit status."""
+        if self._count > _TOLD:
+            self._say(f"{self._count - _TOLD} more could not be read")
+        return UNREADABLE if self._count else OK
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    is_sysmon = os.path.basename(sys.argv[0]) == SYSMON_NAME
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = _as_sysmon(given) if is_sysmon else _run(parse(given))
+        sys.stdout.flush()
+    except OptionError as error:
+        print(f"{NAME}: {safe(str(error))}", file=sys.stderr)
+        return USAGE_ERROR
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        print(f"{NAME}: {safe(_reason(error))}", file=sys.stderr)
+        return UNREADABLE
+    return status
+
+
+def _reason(error: OSError) -> str:
+    name = error.filename
+    text = os.fsdecode(name) if isinstance(name, str | bytes) else "output"
+    return f"{text}: {error.strerror or error}"
+
+
+def _as_sysmon(arguments: list[str]) -> int:
+    options = parse_as_sysmon(arguments)
+    if options.wants_help or options.wants_settings:
+        print(USAGE if options.wants_help else sysmon_form.settings(options), end="")
+        return OK
+    with sources.opened(sources.STDIN, sys.stdout.flush) as file:
+        for event in sysmon_form.read_lines(bounded_lines(file)):
+            if event is None:
+                print(sysmon_form.NOT_PARSED, file=sys.stderr)
+            elif sysmon_form.takes(options, event):
+                text = sysmon_form.printed(options, event.event_id, event.fields)
+                sys.stdout.write(text)
+    return OK
+
+
+def _run(options: Options) -> int:
+    if options.wants_help or options.wants_settings:
+        print(USAGE if options.wants_help else sysmon_form.settings(options), end="")
+        return OK
+    problems = Problems(sys.stderr)
+    events = _events(options, problems)
+    status = _list(options, events)
+    return status or problems.status()
+
+
+def _list(options: Options, events: Iterator[EventLine]) -> int:
+    """Print the events that are asked for, one after the other."""
+    head, text_of = form_of(options, colour=_has_colour(options))
+    takes = Selection(options).takes
+    write = sys.stdout.write
+    write(head)
+    for event in events:
+        if takes(event):
+            write(text_of(event))
+    return OK
+
+
+def _has_colour(options: Options) -> bool:
+    if options.colour == "auto":
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return sys.stdout.isatty() and not plain
+    return options.colour == "always"
+
+
+def _events(options: Options, problems: Problems) -> Iterator[EventLine]:
+    """Yield all events of what is to be read; tell what is not readable."""
+    flush: Callable[[], None] = sys.stdout.flush
+    if options.is_journal:
+        with sources.journal(flush) as file:
+            yield from _events_in("the journal", bounded_lines(file), problems)
+    for name in sources.named(_names(options)):
+        try:
+            with sources.opened(name, flush) as file:
+                yield from _events_in(name, bounded_lines(file), problems)
+        except sources.ReadingError as error:
+            problems.tell(name, str(error))
+
+
+def _names(options: Options) -> list[str]:
+    """Return what is to be read beside the journal."""
+    if options.files or options.is_journal:
+        return options.files
+    found = sources.usual()
+    if found is None:
+        raise OptionError("name a file, or --journal; see --help")
+    if found != sources.STDIN:
+        print(f"{NAME}: reading {found}", file=sys.stderr)
+    return [found]
+
+
+def _events_in(
+    name: str, lines: Iterator[bytes], problems: Problems
+) -> Iterator[EventLine]:
+    for item in read_events(lines):
+        if isinstance(item, EventLine):
+            yield item
+        elif isinstance(item, BadLine) and item.is_event:
+            problems.tell(f"{name}:{item.line}", item.reason)
