@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-from sysmonlx.viewer import sources, sysmon_form
+from sysmonlx.viewer import sources, story, sysmon_form, tree_text
 from sysmonlx.viewer.forms import form_of
 from sysmonlx.viewer.options import USAGE, OptionError, Options, parse, parse_as_sysmon
 from sysmonlx.viewer.read import BadLine, EventLine, bounded_lines, read_events
+from sysmonlx.viewer.rules_found import RuleCounts
 from sysmonlx.viewer.select import Selection
 from sysmonlx.viewer.terminal import safe
+from sysmonlx.viewer.timeline import Timeline
+from sysmonlx.viewer.tree import EVENT_LIMIT, Forest, TooManyEventsError
+from sysmonlx.viewer.verify import Verifier
 
 OK, UNREADABLE, USAGE_ERROR, FINDINGS, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -100,8 +104,9 @@ def _run(options: Options) -> int:
         return OK
     problems = Problems(sys.stderr)
     events = _events(options, problems)
-    status = _list(options, events)
-    return status or problems.status()
+    show = _VIEWS.get(options.view, _list)
+    status = show(options, events)
+    return problems.status() or status
 
 
 def _list(options: Options, events: Iterator[EventLine]) -> int:
@@ -114,6 +119,84 @@ def _list(options: Options, events: Iterator[EventLine]) -> int:
         if takes(event):
             write(text_of(event))
     return OK
+
+
+def _tree(options: Options, events: Iterator[EventLine]) -> int:
+    """Print the processes of the events that are asked for."""
+    forest = _forest(events, Selection(options).takes)
+    _print(tree_text.lines(forest, full=options.is_full))
+    return OK
+
+
+def _story(options: Options, events: Iterator[EventLine]) -> int:
+    """Print a report of each process with a GUID or a pid."""
+    takes = Selection(options).takes
+    forest = _forest((each for each in events if takes(each)), lambda event: True)
+    found = story.matching(forest, options.story)
+    if not found:
+        raise OptionError(f"--story {options.story}: no process of this GUID or pid")
+    for process in found:
+        _print(story.lines(forest, process, full=options.is_full))
+    return OK
+
+
+def _forest(
+    events: Iterator[EventLine], is_asked: Callable[[EventLine], bool]
+) -> Forest:
+    forest = Forest()
+    try:
+        for event in events:
+            forest.add(event, is_asked(event))
+    except TooManyEventsError:
+        raise OptionError(
+            f"more than {EVENT_LIMIT:,} events: take a shorter time, or fewer of them"
+        ) from None
+    forest.link()
+    return forest
+
+
+def _timeline(options: Options, events: Iterator[EventLine]) -> int:
+    return _counted(options, events, Timeline())
+
+
+def _rules(options: Options, events: Iterator[EventLine]) -> int:
+    return _counted(options, events, RuleCounts())
+
+
+def _counted(
+    options: Options, events: Iterator[EventLine], counts: Timeline | RuleCounts
+) -> int:
+    takes = Selection(options).takes
+    for event in events:
+        if takes(event):
+            counts.add(event)
+    _print(counts.lines())
+    return OK
+
+
+def _verify(options: Options, events: Iterator[EventLine]) -> int:
+    """Print gaps in the record ids."""
+    if not Selection(options).is_all():
+        raise OptionError("--verify looks at all lines: give it no conditions")
+    verifier = Verifier()
+    for event in events:
+        verifier.add(event)
+    _print(verifier.lines())
+    return FINDINGS if verifier.has_findings else OK
+
+
+_VIEWS = {
+    "tree": _tree,
+    "story": _story,
+    "timeline": _timeline,
+    "rules": _rules,
+    "verify": _verify,
+}
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
 
 
 def _has_colour(options: Options) -> bool:
