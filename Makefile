@@ -143,6 +143,14 @@ build/deps-vm.stamp: Makefile build/deps.stamp
 test-upgrade: deps-test bpf ## install over a running version 0.1.0 (needs git history)
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/upgrade
 
+.PHONY: test-pages
+test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages
+	$(Q)SYSMONLX_REQUIRE=pages $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/pages
+
+build/deps-pages.stamp: Makefile build/deps.stamp
+	$(Q)$(call need,command -v chromium,chromium fonts-dejavu-core)
+	$(Q)touch $@
+
 EXAMPLES ?= 50
 
 .PHONY: fuzz

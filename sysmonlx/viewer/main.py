@@ -7,11 +7,12 @@ Called by the name sysmonLogView it is that program of Sysmon for Linux.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-from sysmonlx.viewer import sources, story, sysmon_form, tree_text
+from sysmonlx.viewer import html, sources, story, sysmon_form, tree_text
 from sysmonlx.viewer.forms import form_of
 from sysmonlx.viewer.options import USAGE, OptionError, Options, parse, parse_as_sysmon
 from sysmonlx.viewer.read import BadLine, EventLine, bounded_lines, read_events
@@ -140,6 +141,21 @@ def _story(options: Options, events: Iterator[EventLine]) -> int:
     return OK
 
 
+def _page(options: Options, events: Iterator[EventLine]) -> int:
+    """Write the page, which its owner alone may read."""
+    forest = _forest(events, Selection(options).takes)
+    text = html.page(forest, options.title, options.limit)
+    if options.page == sources.STDIN:
+        sys.stdout.write(text)
+        return OK
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(options.page, flags, 0o600), "w", encoding="utf-8") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            os.fchmod(file.fileno(), 0o600)
+        file.write(text)
+    return OK
+
+
 def _forest(
     events: Iterator[EventLine], is_asked: Callable[[EventLine], bool]
 ) -> Forest:
@@ -191,6 +207,7 @@ _VIEWS = {
     "timeline": _timeline,
     "rules": _rules,
     "verify": _verify,
+    "html": _page,
 }
 
 
