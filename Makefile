@@ -227,7 +227,9 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/sbin/sysmonlx
 	$(Q)chmod 755 $(TO)/sbin/sysmonlx
 	$(Q)install -d $(TO)/bin
-	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx.viewer "$$@"\n' \
+	@# A link of the name sysmonLogView to it is that program.
+	$(Q)printf '#!/bin/sh\ncase $$0 in *%s) set -- --%s "$$@" ;; esac\nexec "%s" -I -m sysmonlx.viewer "$$@"\n' \
+		sysmonLogView sysmonLogView \
 		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/bin/sysmonlx-logview
 	$(Q)chmod 755 $(TO)/bin/sysmonlx-logview
 	$(Q)install -Dm644 man/sysmonlx-logview.1 $(TO)/share/man/man1/sysmonlx-logview.1

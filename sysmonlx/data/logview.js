@@ -175,8 +175,9 @@
       frame.told.add(type);
       found.push({ kind: "group", at: frame.process, type, depth, fold: true, own, first: at });
     }
-    if (!many || opened.has(`${frame.process}/${type}`) || events[at][TAG]) {
-      found.push({ kind: "event", at, depth: depth + (many ? 1 : 0) });
+    const isOpen = opened.has(`${frame.process}/${type}`);
+    if (!many || isOpen || events[at][TAG]) {
+      found.push({ kind: "event", at, depth: depth + (many && isOpen ? 1 : 0) });
     }
   }
 
@@ -233,8 +234,9 @@
       const lived = process[LIVED] === null ? "" : `${(process[LIVED] / 1000).toFixed(2)} s`;
       return [
         make("span", "time", start ? clock(start[TIME]) : ""), fold,
-        make("span", "name", `${strings[process[NAME]] || "?"} ${strings[process[PID]]}`),
-        make("span", "dim", strings[process[USER]]),
+        make("span", "name", strings[process[NAME]] || "?"),
+        make("span", "number", strings[process[PID]]),
+        make("span", "owner", strings[process[USER]]),
         make("span", start ? "what" : "what dim", what), make("span", "dim", lived),
       ];
     }

@@ -31,7 +31,8 @@ _PAGE = """\
 <meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{style}</style></head><body>
 <header><h1>{title}</h1><span>{hosts}</span><span>{times}</span><span>{count}</span>
-<span class="hits">{hits}</span><span>{left_out}</span></header>
+<span class="hits">{hits}</span><span class="hits">{losses}</span>
+<span>{left_out}</span></header>
 <div class="chart"><canvas id="chart" role="img" aria-label="Events over time"></canvas>
 <div class="scale"><span id="first"></span><span id="range">drag for a range of time,
 double click for all</span><span id="last"></span></div></div>
@@ -71,10 +72,11 @@ def page(forest: Forest, heading: str, limit: int) -> str:
     return _PAGE.format(
         policy=escape(policy),
         title=escape(safe(heading or f"sysmonlx {hosts}")),
-        hosts=escape(hosts),
+        hosts=escape(hosts) if heading else "",
         times=escape(made.times()),
         count=f"{len(made.events):,} events, {len(made.processes):,} processes",
         hits=f"{made.hits:,} under a rule" if made.hits else "",
+        losses=f"events were lost, told {made.losses:,} times" if made.losses else "",
         left_out=f"{made.left_out:,} older events left out" if made.left_out else "",
         style=style,
         script=script,
@@ -109,6 +111,7 @@ class _Data:
         self._places = {id(event): n for n, (event, _) in enumerate(taken)}
         self.hosts = {safe(event.system.computer) for event, _ in taken}
         self.hits = sum(bool(text_of(event, "RuleName")) for event, _ in taken)
+        self.losses = sum(text_of(event, "ID") == "LostEvents" for event, _ in taken)
         self._first_last = [_when(taken[n][0])[:19] for n in (0, -1)] if taken else []
         self._kinds = {event.event_id for event, _ in taken}
         self.events = [self._event(event, owner) for event, owner in taken]

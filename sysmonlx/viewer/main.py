@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`sysmonlx-logview`: shows what logs of events say.
 
-Called by the name sysmonLogView it is that program of Sysmon for Linux.
+Called by the name sysmonLogView, or with --sysmonLogView before all else, it is that
+program of Sysmon for Linux.
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    is_sysmon = os.path.basename(sys.argv[0]) == SYSMON_NAME
     given = sys.argv[1:] if arguments is None else arguments
+    is_sysmon = os.path.basename(sys.argv[0]) == SYSMON_NAME
+    if given[:1] == [f"--{SYSMON_NAME}"]:
+        is_sysmon, given = True, given[1:]
     try:
         status = _as_sysmon(given) if is_sysmon else _run(parse(given))
         sys.stdout.flush()

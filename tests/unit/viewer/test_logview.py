@@ -52,6 +52,7 @@ def test_sysmons_form_is_a_title_and_a_line_a_field() -> None:
     found = logview(name=BELL, data=b"".join(LINES))
     assert found.status == 0
     assert found.out == "".join(map(as_sysmon, LINES))
+    assert logview("--sysmonLogView", data=b"".join(LINES)) == found
 
 
 def test_own_form_sysmon_shows_the_same() -> None:
