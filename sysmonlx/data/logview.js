@@ -230,7 +230,7 @@
     fold.style.marginLeft = `${Math.min(row.depth, 24) * 16}px`;
     if (row.kind === "process") {
       const process = processes[row.at], start = events[process[START]];
-      const what = start ? strings[start[WHAT]] : "(began before this log)";
+      const what = start ? strings[start[WHAT]] : page.cut ? "(its start is left out)" : "(began before this log)";
       const lived = process[LIVED] === null ? "" : `${(process[LIVED] / 1000).toFixed(2)} s`;
       return [
         make("span", "time", start ? clock(start[TIME]) : ""), fold,

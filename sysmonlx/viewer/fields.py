@@ -43,6 +43,9 @@ _OTHER_CASE = {
     "TargetProcessGUID": "TargetProcessGuid",
 }
 
+#: A column that holds all other fields.
+DETAILS = "Details"
+
 _SIGNS = {"=": "is", "!=": "is not", "~": "contains"}
 _SHORT = re.compile(r"([A-Za-z]+)\s*(!=|=|~)(.*)", re.DOTALL)
 #: The longest condition first: "is not" begins with "is".

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from sysmonlx.output.escape import json_value
 from sysmonlx.schema.events import EVENT_BY_ID
-from sysmonlx.viewer.fields import text_of, value_of
+from sysmonlx.viewer.fields import DETAILS, text_of, value_of
 from sysmonlx.viewer.moments import line_moment
 from sysmonlx.viewer.options import Options
 from sysmonlx.viewer.read import EventLine
@@ -26,7 +26,6 @@ Form = Callable[[EventLine], str]
 
 #: Columns of CSV and Markdown where none are chosen; Details are all other fields.
 COLUMNS = ("UtcTime", "Computer", "Event", "RuleName", "User", "ProcessId", "Image")
-DETAILS = "Details"
 
 #: What makes a spreadsheet take a cell for a formula, wide forms included.
 _FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")

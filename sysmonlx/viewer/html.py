@@ -179,6 +179,7 @@ class _Data:
             for number in sorted(self._kinds)
         }
         return {
+            "cut": self.left_out > 0,
             "strings": [*self._texts],
             "types": types,
             "events": self.events,

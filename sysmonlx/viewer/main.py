@@ -16,7 +16,7 @@ from typing import TextIO
 from sysmonlx.viewer import html, sources, story, sysmon_form, tree_text
 from sysmonlx.viewer.forms import form_of
 from sysmonlx.viewer.options import USAGE, OptionError, Options, parse, parse_as_sysmon
-from sysmonlx.viewer.read import BadLine, EventLine, bounded_lines, read_events
+from sysmonlx.viewer.read import EventLine, bounded_lines, read_events
 from sysmonlx.viewer.rules_found import RuleCounts
 from sysmonlx.viewer.select import Selection
 from sysmonlx.viewer.terminal import safe
@@ -39,6 +39,7 @@ class Problems:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._count = 0
+        self.has_events = self.has_text = False
 
     def tell(self, where: str, reason: str) -> None:
         """Tell one, unless there were many."""
@@ -50,7 +51,9 @@ class Problems:
         self._stream.write(f"{NAME}: {safe(text)}\n")
 
     def status(self) -> int:
-        """Tell how many were not told; return the exit status."""
+        """Tell what is left to tell; return the exit status."""
+        if self.has_text and not self.has_events and not self._count:
+            self._say("there is no event in what was read")
         if self._count > _TOLD:
             self._say(f"{self._count - _TOLD} more could not be read")
         return UNREADABLE if self._count else OK
@@ -230,8 +233,11 @@ def _events(options: Options, problems: Problems) -> Iterator[EventLine]:
     """Yield all events of what is to be read; tell what is not readable."""
     flush: Callable[[], None] = sys.stdout.flush
     if options.is_journal:
-        with sources.journal(flush) as file:
-            yield from _events_in("the journal", bounded_lines(file), problems)
+        try:
+            with sources.journal(flush) as file:
+                yield from _events_in("the journal", bounded_lines(file), problems)
+        except sources.ReadingError as error:
+            problems.tell("the journal", str(error))
     for name in sources.named(_names(options)):
         try:
             with sources.opened(name, flush) as file:
@@ -257,6 +263,9 @@ def _events_in(
 ) -> Iterator[EventLine]:
     for item in read_events(lines):
         if isinstance(item, EventLine):
+            problems.has_events = True
             yield item
-        elif isinstance(item, BadLine) and item.is_event:
+        elif item.is_event:
             problems.tell(f"{name}:{item.line}", item.reason)
+        else:
+            problems.has_text = True

@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from getopt import GetoptError, getopt, gnu_getopt
 
 from sysmonlx.schema.events import EVENT_BY_ID
-from sysmonlx.viewer.fields import FieldTest, is_field_test, make_field_test
+from sysmonlx.viewer.fields import (
+    DETAILS,
+    FieldTest,
+    canonical,
+    is_field_test,
+    make_field_test,
+)
 from sysmonlx.viewer.moments import NO_MOMENT, moment, written_moment
 from sysmonlx.viewer.terminal import title
 
@@ -249,6 +255,13 @@ def _shown(options: Options, value: str) -> None:
     options.shown.setdefault(event_id, []).extend(names.split(","))
 
 
+def _canonical(name: str) -> str:
+    try:
+        return canonical(name)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
 def _field_test(word: str) -> FieldTest:
     try:
         return make_field_test(word)
@@ -267,7 +280,8 @@ def _form(options: Options, value: str) -> None:
 
 
 def _columns(options: Options, value: str) -> None:
-    options.columns = tuple(name for name in value.split(",") if name)
+    names = filter(None, value.split(","))
+    options.columns = tuple(n if n == DETAILS else _canonical(n) for n in names)
 
 
 def _colour(options: Options, value: str) -> None:

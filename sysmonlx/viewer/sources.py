@@ -137,7 +137,8 @@ def journal(before: Callable[[], None]) -> Iterator[BinaryIO]:
     """Yield the journal's entries of the service, a line of JSON each.
 
     Raises:
-        OSError: there is no journalctl, or it says that it failed.
+        OSError: there is no journalctl.
+        ReadingError: it failed.
     """
     with subprocess.Popen(JOURNAL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -145,4 +146,4 @@ def journal(before: Callable[[], None]) -> Iterator[BinaryIO]:
         yield io.BufferedReader(raw, _BUFFER)
         process.stdout.close()
         if process.wait() not in (0, -13):
-            raise OSError(0, "journalctl failed", "the journal")
+            raise ReadingError("journalctl failed")

@@ -22,6 +22,8 @@ _K = TypeVar("_K")
 _STEPS_S = (1, 10, 60, 600, 3600, 86400)
 _ROWS = 60
 _BAR = 20
+#: Rules that a row names, those with most hits.
+_NAMED = 5
 #: Different names of rules that are kept; the others are counted together.
 _RULES = 1000
 
@@ -89,7 +91,9 @@ class Timeline:
         text = f"{self._clock(when)} {bar:<{_BAR}} {total:>9,}  {kinds}"
         rules = self._rules.get(at, Counter[str]()).most_common()
         if rules:
-            names = (f"{count} {word(short_rule(name))}" for name, count in rules)
+            names = [f"{n} {word(short_rule(name))}" for name, n in rules[:_NAMED]]
+            if len(rules) > _NAMED:
+                names.append(f"{len(rules) - _NAMED} more rules")
             text += f"  ! {', '.join(names)}"
         return text
 

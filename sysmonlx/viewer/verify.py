@@ -29,8 +29,8 @@ class _Machine:
     prints: array[int] = field(default_factory=lambda: array("q"))
     """A hash of each line's event, to tell repeats from forgeries."""
     times: list[str] = field(default_factory=list)
-    reports: list[tuple[int, int]] = field(default_factory=list)
-    """(record id, lines given up) of events 255."""
+    reports: dict[int, int] = field(default_factory=dict)
+    """Lines given up, by the record id of the event 255 that tells it."""
     without_id: int = 0
 
 
@@ -71,7 +71,7 @@ class Verifier:
         machine.times.append(moment_of(event))
         if event.event_id == 255 and text_of(event, "ID") == "LostEvents":
             lost = _GIVEN_UP.findall(text_of(event, "Description"))
-            machine.reports.append((number, sum(map(int, lost))))
+            machine.reports[number] = sum(map(int, lost))
 
     def lines(self) -> Iterator[str]:
         """Yield what was found, machine by machine."""
@@ -100,7 +100,7 @@ class Verifier:
 
     def _faults(self, machine: _Machine, order: list[int]) -> Iterator[str]:
         ids, times = machine.ids, machine.times
-        told = _Told([[*each] for each in sorted(machine.reports)])
+        told = _Told([[*each] for each in sorted(machine.reports.items())])
         repeats = 0
         for before, at in pairwise(order):
             if ids[at] == ids[before]:

@@ -214,6 +214,34 @@ def test_many_unreadable_lines_are_counted() -> None:
     assert "900 more" in found.err
 
 
+def test_log_without_events_is_told() -> None:
+    found = logview(data=b"nothing of ours\n")
+    assert (found.status, found.out) == (0, "")
+    assert found.err == "sysmonlx-logview: there is no event in what was read\n"
+    assert logview(data=b"").err == ""
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_journal_is_asked_by_its_program(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = json.dumps({"MESSAGE": line(5, 1, Image="/a")})
+    (tmp_path / "entry").write_text(entry + "\n")
+    program = tmp_path / "journalctl"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n'
+        f"/bin/cat {tmp_path}/entry\nexit {status}\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = logview("--journal", "--form", "csv", "--fields", "image")
+    assert found.out.split() == ["Image", "/a"]
+    assert found.status == status
+    assert "--all" in (tmp_path / "asked").read_text()
+    program.unlink()
+    assert logview("--journal").err.count("\n") == 1
+
+
 def test_random_bytes_are_no_traceback() -> None:
     import random
 
@@ -320,6 +348,7 @@ def test_half_a_millisecond_part_is_what_sysmon_takes_it_for() -> None:
         (["-E", "Image"], "not ID=FIELD"),
         (["-w", "Imge=a"], "did you mean Image?"),
         (["--form", "yaml"], "one of rows"),
+        (["--fields", "Imge"], "did you mean Image?"),
         (["--tree", "--rules"], "in one run"),
         (["--limit", "0"], "above 0"),
         (["--nonsense"], "--nonsense not recognized"),

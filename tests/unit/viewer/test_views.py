@@ -233,6 +233,8 @@ def lost(record_id: int, count: int) -> str:
         ([(5, 0), (9, 0), (10, 2)], 3, "UNEXPLAINED"),
         ([(5, 0), (7, 0), (9, 0), (10, 1)], 3, "UNEXPLAINED"),
         ([(5, 0), (7, 0), (9, 0), (10, 1), (11, 1)], 0, "explained"),
+        ([(5, 0), (8, 0), (10, 2), (10, 2)], 3, "explained by event 255"),
+        ([(5, 0), (7, 0), (9, 0), (10, 1), (10, 1)], 3, "UNEXPLAINED"),
         ([(5, 0), (5, 0)], 0, "1 lines are there more than once"),
     ],
 )
