@@ -55,6 +55,9 @@ placeholder="/ filter: text, Image~curl, User=root, -word">
 </body></html>
 """
 
+#: Joined they are the one script of the page.
+_SCRIPTS = ("logview_events.js", "logview_page.js")
+
 _POLICY = (
     "default-src 'none'; script-src '{script}'; style-src '{style}';"
     " base-uri 'none'; form-action 'none'"
@@ -65,7 +68,8 @@ def page(forest: Forest, heading: str, limit: int) -> str:
     """Return the page of the processes that are asked for."""
     made = _Data(forest, limit)
     data_folder = files("sysmonlx") / "data"
-    script = (data_folder / "logview.js").read_text("utf-8")
+    parts = [(data_folder / name).read_text("utf-8") for name in _SCRIPTS]
+    script = '"use strict";\n{\n' + "".join(parts) + "}\n"
     style = (data_folder / "logview.css").read_text("utf-8")
     hosts = ", ".join(sorted(made.hosts))
     policy = _POLICY.format(script=_digest(script), style=_digest(style))
