@@ -38,9 +38,15 @@ setup(
     python_requires=">=3.11",
     # Ranges for who installs us beside other packages; `make` installs what is in
     # the lock files, see tests/tools/lock.py.
-    install_requires=["lxml>=4.9,<7", "python-daemon>=2.3,<4", "xmlschema>=2.0,<5"],
+    install_requires=["lxml>=4.9,<7", "python-daemon>=2.3,<4"],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "hypothesis>=6",
+            "prometheus-client>=0.20",
+            "xmlschema>=2",
+        ],
         "lint": [
             "ruff>=0.6",
             "mypy>=1.11",

@@ -14,7 +14,6 @@ from difflib import get_close_matches
 from sysmonlx.rules.conditions import Test, fold, make_test, passes
 from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
 from sysmonlx.viewer.read import EventLine
-from sysmonlx.viewer.terminal import title
 
 #: Where a field stands among the values of an event, by the event's id.
 PLACES = {
@@ -24,7 +23,7 @@ PLACES = {
 #: Texts of a line that are no field of its event.
 _OF_LINE: dict[str, Callable[[EventLine], str]] = {
     "Computer": lambda event: event.system.computer,
-    "Event": lambda event: title(EVENT_BY_ID[event.event_id]),
+    "Event": lambda event: EVENT_BY_ID[event.event_id].title,
     "EventID": lambda event: str(event.event_id),
     "EventRecordID": lambda event: str(event.system.record_id or "-"),
     "TimeCreated": lambda event: event.system.time,

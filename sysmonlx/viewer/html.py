@@ -20,7 +20,7 @@ from sysmonlx.viewer.fields import text_of
 from sysmonlx.viewer.moments import seconds_of
 from sysmonlx.viewer.read import EventLine
 from sysmonlx.viewer.select import moment_of
-from sysmonlx.viewer.terminal import safe, title
+from sysmonlx.viewer.terminal import safe
 from sysmonlx.viewer.tree import Forest, Process, time_of
 from sysmonlx.viewer.what import base_name, mark, short_rule, what
 
@@ -176,7 +176,7 @@ class _Data:
         """Return what the script reads."""
         types = {
             str(number): {
-                "title": title(EVENT_BY_ID[number]),
+                "title": EVENT_BY_ID[number].title,
                 "mark": mark(number),
                 "fields": [field.name for field in EVENT_BY_ID[number].fields],
             }

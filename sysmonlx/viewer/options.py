@@ -22,7 +22,6 @@ from sysmonlx.viewer.fields import (
     make_field_test,
 )
 from sysmonlx.viewer.moments import NO_MOMENT, moment, written_moment
-from sysmonlx.viewer.terminal import title
 
 FORMS = ("rows", "sysmon", "json", "csv", "markdown")
 VIEWS = ("tree", "timeline", "rules", "verify")
@@ -205,7 +204,7 @@ def _named(word: str) -> set[int]:
     return {
         event_id
         for event_id, event in names
-        if word.lower() in (str(event.tag).lower(), title(event).lower())
+        if word.lower() in (str(event.tag).lower(), event.title.lower())
     }
 
 

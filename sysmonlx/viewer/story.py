@@ -9,7 +9,7 @@ from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import text_of
 from sysmonlx.viewer.forms import code
 from sysmonlx.viewer.read import EventLine
-from sysmonlx.viewer.terminal import safe, title
+from sysmonlx.viewer.terminal import safe
 from sysmonlx.viewer.tree import Forest, Process, ancestors, time_of
 from sysmonlx.viewer.what import short_rule, what
 
@@ -112,7 +112,7 @@ def _table(events: list[EventLine], full: bool) -> Iterator[str]:
 
 
 def _kind(event: EventLine) -> str:
-    return title(EVENT_BY_ID[event.event_id])
+    return EVENT_BY_ID[event.event_id].title
 
 
 def _cut(text: str, full: bool) -> str:

@@ -13,7 +13,7 @@ from sysmonlx.viewer.fields import text_of
 from sysmonlx.viewer.moments import seconds_of
 from sysmonlx.viewer.read import EventLine
 from sysmonlx.viewer.select import moment_of
-from sysmonlx.viewer.terminal import title, word
+from sysmonlx.viewer.terminal import word
 from sysmonlx.viewer.what import short_rule
 
 _K = TypeVar("_K")
@@ -85,7 +85,7 @@ class Timeline:
         total = events.total()
         bar = "#" * max(1, round(_BAR * total / most))
         kinds = " ".join(
-            f"{title(EVENT_BY_ID[number])}={count}"
+            f"{EVENT_BY_ID[number].title}={count}"
             for number, count in events.most_common()
         )
         text = f"{self._clock(when)} {bar:<{_BAR}} {total:>9,}  {kinds}"

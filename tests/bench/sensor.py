@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from support.cpu import cpu_ns
+
 from sysmonlx.config.reader import read_policy
 from sysmonlx.schema.events import EVENTS
 from sysmonlx.service import control
@@ -120,15 +122,11 @@ class Sensor:
 
     def stats(self) -> dict[str, Any]:
         """Return the daemon's own counters."""
-        answer = control.request(self.paths.control_socket, {"do": "stats"})
-        return dict(answer["stats"])
+        return dict(control.counters(self.paths.control_socket))
 
     def cpu_s(self) -> float:
-        """Return the processor time of the daemon, to the nanosecond."""
-        data = Path(f"/proc/{self.pid}/schedstat").read_text().split()
-        threads = Path(f"/proc/{self.pid}/task").iterdir()
-        parts = [(each / "schedstat").read_text().split()[0] for each in threads]
-        return max(int(data[0]), sum(map(int, parts))) / 1e9
+        """Return the processor time of the daemon, with that of ended threads."""
+        return cpu_ns(self.pid) / 1e9
 
     def memory_kib(self) -> dict[str, int]:
         """Return "Rss" and its parts from smaps_rollup, proc_pid_smaps(5)."""

@@ -20,6 +20,8 @@ from random import Random
 
 from soak.log import Log
 from support.accounts import Stats, adds_up, steady
+from support.cpu import cpu_ns
+from support.fuse import NOBODY, hung_mount
 from support.installed import Installation, removed_afterwards
 from support.running import wait_until
 from support.storms import Weather, check, counted_losses, emitted
@@ -29,8 +31,6 @@ from sysmonlx.errors import CaptureError
 
 SOAK_S = float(os.environ.get("SOAK_S", "1200"))
 SEED = int(os.environ.get("SOAK_SEED", str(time.time_ns() % 1_000_000)))
-_NOBODY = 65534
-_HUNG_FILE_SYSTEM = Path(__file__).parents[1] / "kernel" / "hostile" / "hungfuse.py"
 #: A round: one fault, one look at the counters, one question of judgement.
 _ROUND_S, _ROTATE_S, _STORM_S = 3.0, 20.0, 30.0
 _IDLE_S, _IDLE_SHARE = 20.0, 0.001
@@ -97,10 +97,7 @@ class Soak:
         path.unlink()
 
     def _more_faults(self) -> Iterator[Callable[[], None]]:
-        if _HUNG_FILE_SYSTEM.exists():
-            yield self.hang
-        else:
-            self.unavailable.append("a file system that hangs")
+        yield self.hang
         try:
             self._cgroup = Path(cgroup2_mount()) / f"soak-{os.getpid()}"
             self._cgroup.mkdir()
@@ -112,10 +109,6 @@ class Soak:
 
     def hang(self) -> None:
         """Let a user work on a file system that never answers root."""
-        from kernel.hostile.hungfuse import (  # type: ignore[import-not-found,unused-ignore]  # there or not
-            hung_mount,
-        )
-
         with hung_mount(self.folder / f"hung{self.faults}") as place:
             script = (
                 f"cd {place} && cp /bin/true prog && mv prog other && ./other {place}"
@@ -123,8 +116,8 @@ class Soak:
             )
             process = subprocess.Popen(
                 ["/bin/sh", "-c", script],
-                user=_NOBODY,
-                group=_NOBODY,
+                user=NOBODY,
+                group=NOBODY,
                 extra_groups=[],
                 stderr=subprocess.DEVNULL,
             )
@@ -180,21 +173,15 @@ class Soak:
         """Return which share of a core the daemon takes when nothing is done."""
         self.place.stats()
         time.sleep(3)
-        before, begun = self._cpu_ns(), self.place.stats()
+        before, begun = cpu_ns(self.place.pid), self.place.stats()
         time.sleep(_IDLE_S)
-        share = (self._cpu_ns() - before) / (_IDLE_S * 1e9)
+        share = (cpu_ns(self.place.pid) - before) / (_IDLE_S * 1e9)
         done = _received(self.place.stats()) - _received(begun)
         if done > _IDLE_RECORDS:
             self.unavailable.append(f"idle: the machine made {done} records meanwhile")
         else:
             self._hold(f"idle takes {share:.3%} of a core", share < _IDLE_SHARE)
         return share
-
-    def _cpu_ns(self) -> int:
-        total = 0
-        for path in Path(f"/proc/{self.place.pid}/task").iterdir():
-            total += int((path / "schedstat").read_text().split()[0])
-        return total
 
     def _hold(self, what: str, holds: bool) -> None:
         if not holds:

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.fuse import mounted
 from support.running import Daemon, wait_until
 
 pytestmark = pytest.mark.kernel
 
 SCRIPT = Path(__file__).with_name("hanging_args.py")
+PAGE = 4096
 SMALL_RING = "<RingSize>64K</RingSize>"
 #: Longer than any step may take, shorter than anything that hangs.
 SOON_S = 2.0
@@ -26,30 +28,35 @@ SOON_S = 2.0
 
 @contextmanager
 def hanging(form: str, mount_point: Path) -> Iterator[int]:
-    """Run a process whose arguments hang; its pid."""
-    mount_point.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-P", SCRIPT, form, mount_point],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
+    """Run a process whose arguments hang; yield its pid."""
+    failing = int(form == "lock")
+    with mounted(mount_point, private=True, failing_reads=failing) as fuse:
+        path = fuse.add("f", bytes(2 * PAGE))
+        fuse.hang("read")
+        words = fuse.inside(sys.executable, "-P", SCRIPT, form, path, "z" * 5 * PAGE)
+        process = subprocess.Popen(words)
+        try:
+            if form == "lock":
+                wait_until(lambda: hangs_who_reads(process.pid, 0.2))
+            else:
+                wait_until(lambda: str(path) in maps_of(process.pid))
+            yield process.pid
+        finally:
+            process.kill()
+            fuse.answer()
+            process.wait()
 
 
-def hangs_who_reads(pid: int) -> bool:
+def maps_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+def hangs_who_reads(pid: int, timeout_s: float = 0.5) -> bool:
     """Tell whether a reader of a process's arguments waits, whoever that is."""
     command = ["/bin/cat", f"/proc/{pid}/cmdline"]
     reader = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        reader.wait(0.5)
+        reader.wait(timeout_s)
     except subprocess.TimeoutExpired:
         return True
     finally:
@@ -114,7 +121,7 @@ def test_arguments_show_as_far_as_they_can_be_read(
                 event["EventID"] == "1" and event["ParentProcessId"] == str(pid)
             )
         )
-        begin = f"{sys.executable} -P {SCRIPT} --page {tmp_path}/mnt/f zzz"
+        begin = f"{sys.executable} -P {SCRIPT} page {tmp_path}/mnt/f zzz"
         assert child["ParentCommandLine"].startswith(begin)
         assert child["ParentCommandLine"].endswith("z...")
 

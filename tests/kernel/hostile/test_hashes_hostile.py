@@ -7,10 +7,8 @@ import fcntl
 import hashlib
 import itertools
 import os
-import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -19,12 +17,10 @@ from operator import itemgetter
 from pathlib import Path
 
 import pytest
+from support.fuse import NOBODY, Fuse, mounted
 from support.running import EVERYTHING, Daemon, Event, stopped, wait_until
 
 pytestmark = pytest.mark.kernel
-
-SERVER = Path(__file__).with_name("fuse_server.py")
-NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -44,53 +40,21 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-class Fuse:
-    """A FUSE file system, and programs run from it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.mountpoint, self.control = folder / "mnt", folder / "control"
-        for each in (self.mountpoint, self.control / "files"):
-            each.mkdir(parents=True)
-        self._started: list[subprocess.Popen[bytes]] = []
-        where = map(os.fspath, (SERVER, self.mountpoint, self.control))
-        command = [sys.executable, "-P", *where]
-        self._server = subprocess.Popen([*command, str(NOBODY)], stdout=subprocess.PIPE)
-        assert self._server.stdout is not None
-        assert select.select([self._server.stdout], [], [], 20)[0]
-        assert self._server.stdout.readline() == b"ready\n"
-
-    def add(self, name: str, tail: bytes = b"") -> bytes:
-        data = Path("/bin/true").read_bytes() + (tail or uuid.uuid4().bytes)
-        (self.control / "files" / name).write_bytes(data)
-        return data
-
-    def hang(self, *, now: bool, name: str = "hang") -> None:
-        path = self.control / name
-        path.touch() if now else path.unlink()
-
-    def start(self, name: str) -> None:
-        where = ["nsenter", "-m", "-t", str(self._server.pid)]
-        self._started.append(subprocess.Popen([*where, self.mountpoint / name]))
-
-    def run(self, name: str) -> None:
-        self.start(name)
-        self._started[-1].wait(20)
-
-    def close(self) -> None:
-        self._server.send_signal(signal.SIGKILL)
-        self._server.wait()
-        for each in self._started:
-            each.kill()
-            each.wait()
-        assert self._server.stdout is not None
-        self._server.stdout.close()
-
-
 @pytest.fixture
 def fuse(folder: Path) -> Iterator[Fuse]:
-    made = Fuse(folder)
-    yield made
-    made.close()
+    with mounted(folder / "mnt", uid=NOBODY, private=True) as made:
+        yield made
+
+
+def own_program(fuse: Fuse, name: str, tail: bytes = b"") -> bytes:
+    """Make a program of its own content on the file system; return the content."""
+    data = Path("/bin/true").read_bytes() + (tail or uuid.uuid4().bytes)
+    fuse.add(name, data)
+    return data
+
+
+def run(fuse: Fuse, name: str) -> None:
+    subprocess.run(fuse.inside(fuse.path / name), timeout=20, check=True)
 
 
 def sha256(data: bytes) -> str:
@@ -131,29 +95,29 @@ def test_file_system_that_hangs_keeps_no_other_hash_back(
     names = ("one", "two", "three")
     since = len(watch.events())
     for name in names:
-        fuse.add(name, bytes(4 << 20))
+        own_program(fuse, name, bytes(4 << 20))
     with stopped(watch):
         for name in names:
-            fuse.run(name)
-        fuse.hang(now=True)
+            run(fuse, name)
+        fuse.hang("read")
     for number in range(6):
         path = tmp_path / f"local{number}"
         wanted = program(path)
         subprocess.run([path], check=True)
         assert create_of(watch, path)["Hashes"] == wanted, watch.stats()["hashes"]
     for name in names:
-        assert create_of(watch, fuse.mountpoint / name)["Hashes"] == "-"
+        assert create_of(watch, fuse.path / name)["Hashes"] == "-"
     wait_until(lambda: bool(told(watch, since) & {"timeout", "hung"}))
-    fuse.hang(now=False)
-    data, runs = fuse.add("four"), itertools.count()
+    fuse.answer()
+    data, runs = own_program(fuse, "four"), itertools.count()
 
     def is_hashed_again() -> bool:
         """Say whether the file system is asked again.
 
         It is left alone until the read that hung has ended: a moment after it answers.
         """
-        fuse.run("four")
-        path = fuse.mountpoint / "four"
+        run(fuse, "four")
+        path = fuse.path / "four"
         shown = create_of(watch, path, next(runs))["Hashes"]
         assert shown in (sha256(data), "-")
         return shown != "-"
@@ -165,13 +129,11 @@ def test_program_behind_fuse_is_hashed_anew_each_time(
     watch: Daemon, fuse: Fuse
 ) -> None:
     """It looks the same each time, and has another content."""
-    (fuse.control / "attributes.json").write_text(
-        '{"liar": {"ino": 7, "mtime_ns": 1000, "ctime_ns": 1000}}'
-    )
+    fuse.lie("liar", ino=7, mtime_ns=1000, ctime_ns=1000)
     for number in range(3):
-        data = fuse.add("liar")
-        fuse.run("liar")
-        event = create_of(watch, fuse.mountpoint / "liar", number)
+        data = own_program(fuse, "liar")
+        run(fuse, "liar")
+        event = create_of(watch, fuse.path / "liar", number)
         assert event["Hashes"] == sha256(data)
 
 

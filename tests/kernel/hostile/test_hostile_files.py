@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel.hostile.hungfs import HungFs, mounted
+from support.fuse import NOBODY, Fuse, mounted
 from support.installed import Installation
 from support.running import EVERYTHING, REPOSITORY, Daemon, Event, wait_until
 
@@ -23,15 +23,14 @@ from sysmonlx.service.metrics import MetricsFile
 
 pytestmark = pytest.mark.kernel
 
-NOBODY = 65534
 #: No call of a sink may take so long, in seconds; a tick of the daemon has 0.05.
 QUICK_S = 0.05
 
 
 @pytest.fixture
-def fs(tmp_path: Path, require: Callable[[str, bool, str], None]) -> Iterator[HungFs]:
+def fs(tmp_path: Path, require: Callable[[str, bool, str], None]) -> Iterator[Fuse]:
     require("fuse", os.path.exists("/dev/fuse"), "there is no /dev/fuse")
-    with mounted(tmp_path) as made:
+    with mounted(tmp_path / "hungfs") as made:
         yield made
 
 
@@ -67,7 +66,7 @@ def threads() -> set[str]:
     return set(os.listdir("/proc/self/task"))
 
 
-def test_write_that_hangs_stops_nobody_and_nothing_is_lost(fs: HungFs) -> None:
+def test_write_that_hangs_stops_nobody_and_nothing_is_lost(fs: Fuse) -> None:
     sink = FileSink(str(fs.path / "log"))
     sink.write(numbered(0, 10), 0)
     wait_until(lambda: drained(sink))
@@ -86,7 +85,7 @@ def test_write_that_hangs_stops_nobody_and_nothing_is_lost(fs: HungFs) -> None:
 
 
 def test_above_the_limit_lines_are_lost_and_counted_never_those_on_the_way(
-    fs: HungFs,
+    fs: Fuse,
 ) -> None:
     sink = FileSink(str(fs.path / "log"), spool_limit_bytes=80)
     fs.hang("write")
@@ -103,7 +102,7 @@ def test_above_the_limit_lines_are_lost_and_counted_never_those_on_the_way(
     sink.close(1)
 
 
-def test_limit_of_0_still_writes_one_batch_after_the_other(fs: HungFs) -> None:
+def test_limit_of_0_still_writes_one_batch_after_the_other(fs: Fuse) -> None:
     sink = FileSink(str(fs.path / "log"), spool_limit_bytes=0)
     for at in range(0, 20, 5):
         sink.write(numbered(at, at + 5), 0)
@@ -113,9 +112,7 @@ def test_limit_of_0_still_writes_one_batch_after_the_other(fs: HungFs) -> None:
 
 
 @pytest.mark.parametrize("operation", ["lookup", "getattr", "create", "statfs"])
-def test_opening_that_hangs_is_told_and_goes_on_later(
-    fs: HungFs, operation: str
-) -> None:
+def test_opening_that_hangs_is_told_and_goes_on_later(fs: Fuse, operation: str) -> None:
     fs.hang(operation)
     made: list[FileSink] = []
     assert time_of(lambda: made.append(FileSink(str(fs.path / "log"), retry_s=0))) < 1
@@ -130,7 +127,7 @@ def test_opening_that_hangs_is_told_and_goes_on_later(
 
 
 def test_end_is_bounded_and_what_hangs_closes_the_file_when_it_is_done(
-    fs: HungFs,
+    fs: Fuse,
 ) -> None:
     before = threads()
     sink = FileSink(str(fs.path / "log"))
@@ -145,7 +142,7 @@ def test_end_is_bounded_and_what_hangs_closes_the_file_when_it_is_done(
 
 @pytest.mark.parametrize("operation", ["write", "lookup", "flush"])
 def test_daemon_that_was_killed_while_a_file_hangs_holds_no_lock(
-    fs: HungFs, tmp_path: Path, operation: str
+    fs: Fuse, tmp_path: Path, operation: str
 ) -> None:
     reader, writer = os.pipe()
     child = os.fork()
@@ -162,7 +159,7 @@ def test_daemon_that_was_killed_while_a_file_hangs_holds_no_lock(
     os.close(writer)
 
 
-def hang_with_a_lock(fs: HungFs, lock: Path, operation: str, writer: int) -> None:
+def hang_with_a_lock(fs: Fuse, lock: Path, operation: str, writer: int) -> None:
     try:
         held = PidFile(lock)
         sink = FileSink(str(fs.path / "log"))
@@ -197,7 +194,7 @@ def hangs(thread: str) -> bool:
 
 
 @pytest.fixture
-def on_hung_file(fs: HungFs, place: Installation) -> Installation:
+def on_hung_file(fs: Fuse, place: Installation) -> Installation:
     """An installation that writes to a file which hangs."""
     log = fs.path / "log"
     place.config.write_text(place.config.read_text().replace(f"{place.log}", f"{log}"))
@@ -214,7 +211,7 @@ def thread_hangs_in(pid: int) -> bool:
 
 
 def test_file_that_hangs_delays_no_removal(
-    fs: HungFs, on_hung_file: Installation
+    fs: Fuse, on_hung_file: Installation
 ) -> None:
     pid = on_hung_file.pid
     removed = on_hung_file.call("-u")
@@ -226,7 +223,7 @@ def test_file_that_hangs_delays_no_removal(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_daemon_whose_thread_hangs_is_replaced(
-    fs: HungFs, on_hung_file: Installation, number: signal.Signals
+    fs: Fuse, on_hung_file: Installation, number: signal.Signals
 ) -> None:
     place, pid = on_hung_file, on_hung_file.pid
     if number == signal.SIGKILL:
@@ -240,7 +237,7 @@ def test_daemon_whose_thread_hangs_is_replaced(
     fs.answer()
 
 
-def test_closing_that_hangs_stops_nobody(fs: HungFs) -> None:
+def test_closing_that_hangs_stops_nobody(fs: Fuse) -> None:
     sink = FileSink(str(fs.path / "log"))
     sink.write(numbered(0, 5), 0)
     wait_until(lambda: drained(sink))
@@ -255,7 +252,7 @@ def test_closing_that_hangs_stops_nobody(fs: HungFs) -> None:
     assert lines(fs.path / "log") == numbered(0, 6)
 
 
-def test_reopening_waits_for_the_write_that_hangs(fs: HungFs) -> None:
+def test_reopening_waits_for_the_write_that_hangs(fs: Fuse) -> None:
     log, old = fs.path / "log", fs.path / "old"
     sink = FileSink(str(log), retry_s=0)
     log.rename(old)  # not later: it would wait for the write
@@ -270,7 +267,7 @@ def test_reopening_waits_for_the_write_that_hangs(fs: HungFs) -> None:
     assert lines(log) == numbered(5, 10)
 
 
-def test_standard_output_to_a_file_that_hangs_stops_nobody(fs: HungFs) -> None:
+def test_standard_output_to_a_file_that_hangs_stops_nobody(fs: Fuse) -> None:
     fd = os.open(fs.path / "out", os.O_WRONLY | os.O_CREAT, 0o600)
     sink = StdoutSink(fd)
     fs.hang("write")
@@ -283,7 +280,7 @@ def test_standard_output_to_a_file_that_hangs_stops_nobody(fs: HungFs) -> None:
     assert lines(fs.path / "out") == numbered(0, 5)
 
 
-def test_metrics_that_hang_are_told_and_go_on(fs: HungFs) -> None:
+def test_metrics_that_hang_are_told_and_go_on(fs: Fuse) -> None:
     before = threads()
     path = str(fs.path / "sysmonlx.prom")
     metrics = MetricsFile()
@@ -302,7 +299,7 @@ def test_metrics_that_hang_are_told_and_go_on(fs: HungFs) -> None:
     assert not Path(path).exists()
 
 
-def test_interrupt_ends_the_wait_for_a_configuration_that_hangs(fs: HungFs) -> None:
+def test_interrupt_ends_the_wait_for_a_configuration_that_hangs(fs: Fuse) -> None:
     (fs.path / "a.xml").write_bytes(b"<Sysmon/>")
     fs.hang("read")
     command = [sys.executable, "-P", "-m", "sysmonlx", "-test", f"{fs.path}/a.xml"]
@@ -331,7 +328,7 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def planted(tmp_path: Path, fs: HungFs) -> Iterator[tuple[Daemon, Path]]:
+def planted(tmp_path: Path, fs: Fuse) -> Iterator[tuple[Daemon, Path]]:
     """A daemon with one good file, one in a directory of nobody, and one that hangs."""
     root = tmp_path / "root"
     root.mkdir(mode=0o700)
@@ -361,7 +358,7 @@ def failures(events: list[Event]) -> list[Event]:
 
 
 def test_daemon_follows_no_one_and_waits_for_no_one(
-    planted: tuple[Daemon, Path], fs: HungFs
+    planted: tuple[Daemon, Path], fs: Fuse
 ) -> None:
     daemon, victim = planted
     theirs = victim.with_name("theirs")

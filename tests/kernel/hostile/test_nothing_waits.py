@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kernel.hostile.hungfuse import NOBODY, hung_mount
+from support.fuse import NOBODY, hung_mount
 from support.running import Daemon, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -185,7 +185,7 @@ def test_an_end_while_a_call_hangs_frees_all_that_the_next_start_needs(
     try:
         wait_until(lambda: starts(second) == 2)
         assert delay_s(second) < 5
-        assert second.request(do="pid") == {"pid": second.process.pid}
+        assert second.request(do="pid")["pid"] == second.process.pid
         assert os.path.isdir(f"/proc/{first.process.pid}/task")  # and still does
     finally:
         second.stop()

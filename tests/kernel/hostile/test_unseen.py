@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from kernel.hostile.actions_unseen import SWAPS
-from kernel.hostile.hungfuse import hung_mount
+from support.fuse import hung_mount
 from support.running import Daemon, Event
 from support.watch import FILE_RULES, act, rows, watching
 
 pytestmark = pytest.mark.kernel
 
-SCRIPT = "hostile/actions_unseen.py"
+SCRIPT = "actions_unseen.py"
 RULES = (
     f'{FILE_RULES}<ProcessTerminate onmatch="exclude"/>'
     '<NetworkConnect onmatch="exclude"/>'

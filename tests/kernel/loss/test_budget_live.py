@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.accounts import Stats, adds_up, steady
+from support.cpu import cpu_ns
 from support.running import Daemon, Event, stopped, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -26,6 +26,7 @@ FILES = (
     '<ProcessTerminate onmatch="include"/>'
 )
 SETTINGS = "<Budget>1</Budget><RingSize>1M</RingSize>"
+_FLOOD_NS = 200_000_000
 END = re.compile(r"FileCreate by (\S+) of nobody: all reported again; (\d+) left out")
 
 FLOOD = """
@@ -40,8 +41,8 @@ while True:
 
 
 @contextmanager
-def flooded(folder: Path) -> Iterator[None]:
-    """Let an unprivileged user make files in one directory as fast as it goes."""
+def flooded(folder: Path) -> Iterator[int]:
+    """Let an unprivileged user make files in one directory; yield the process id."""
     folder.mkdir()
     os.chown(folder, NOBODY, NOBODY)
     process = subprocess.Popen(
@@ -52,7 +53,7 @@ def flooded(folder: Path) -> Iterator[None]:
         extra_groups=[],
     )
     try:
-        yield
+        yield process.pid
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
@@ -73,8 +74,8 @@ def test_only_what_a_flood_repeats_is_left_out(
     watch = daemon(FILES, SETTINGS)
     quiet = tmp_path / "quiet"
     quiet.mkdir()
-    with flooded(tmp_path / "flood"):
-        leave_out(watch, 1)
+    with flooded(tmp_path / "flood") as flood:
+        leave_out(watch, flood, 1)
         before = watch.stats()
         for number in range(60):
             (quiet / str(number)).touch()
@@ -96,12 +97,17 @@ def test_only_what_a_flood_repeats_is_left_out(
     assert sum(int(found[2]) for found in told if found) == stats["left_out"], ended
 
 
-def leave_out(watch: Daemon, count: int) -> None:
-    """Let the daemon fall behind, again and again, until so much was left out."""
+def leave_out(watch: Daemon, flood: int, count: int) -> None:
+    """Let the daemon fall behind, again and again, until `count` are left out.
+
+    Each time it stands still while the flood uses `_FLOOD_NS` of processor time: on a
+    busy machine, the ring would not fill within a fixed time.
+    """
 
     def has_left_out() -> bool:
+        until_ns = cpu_ns(flood) + _FLOOD_NS
         with stopped(watch):
-            time.sleep(0.2)  # the flood goes on, and nobody can be asked
+            wait_until(lambda: cpu_ns(flood) >= until_ns)
         return bool(watch.stats()["left_out"] >= count)
 
     wait_until(has_left_out)
@@ -128,7 +134,7 @@ def test_a_new_directory_is_always_reported(
     folder.mkdir()
     process = subprocess.Popen([sys.executable, "-c", script], cwd=folder)
     try:
-        leave_out(watch, 2_000)
+        leave_out(watch, process.pid, 2_000)
     finally:
         process.kill()
         process.wait()

@@ -10,16 +10,15 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.accounts import Stats, adds_up, lost_of, steady
 from support.running import Daemon, Event, stopped
+from support.watch import ACTIONS
 
 pytestmark = pytest.mark.kernel
 
-ACTIONS = Path(__file__).with_name("actions_process.py")
 SMALL_RING = "<RingSize>64K</RingSize>"
 LOSS = re.compile(r"(\w+): (\d+) lost \(ring full\) since \d{4}-\d\d-\d\d [\d:.]{12}")
 RECORDS = {
@@ -32,7 +31,7 @@ RECORDS = {
 def run_many(count: int, marker: str) -> None:
     variables = {"COUNT": str(count), "SIZE": "300", "MARKER": marker}
     subprocess.run(
-        [sys.executable, ACTIONS, "run_many"],
+        [sys.executable, ACTIONS["actions_process.py"], "run_many"],
         env={**os.environ, **variables},
         stdout=subprocess.DEVNULL,
         check=True,

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -256,6 +259,16 @@ def test_watchdog_of_the_unit_ends_a_hang_within_a_minute(installed: Booted) -> 
     assert limits == ["30s", "9", "2s", "always"]
 
 
+#: Busy sessions, each with a share of its own by autogroup(7): sched(7).
+SESSIONS_PER_CPU = 4
+BUSY = "while :; do :; done"
+#: More records than the daemon can read while it is measured.
+FILES = 30_000
+MAKE = (
+    f"for n in range({FILES}): open('/tmp/share', 'w').close(); os.unlink('/tmp/share')"
+)
+
+
 def test_floods_of_others_leave_it_its_share(installed: Booted) -> None:
     """As far as this machine, which may be a container, lets systemd give it."""
     assert shown(installed, "ControlGroup") == f"/{UNIT}\n"
@@ -267,6 +280,48 @@ def test_floods_of_others_leave_it_its_share(installed: Booted) -> None:
     assert limits["Max open files"] == "16384"
     if Path("/proc/self/autogroup").exists() and limits["Max nice priority"] == "30":
         assert installed.must("cat", f"{proc}/autogroup").split()[-1] == "-10"
+        assert share_of_a_processor(installed) > 0.5  # 0.2 and less of equals
+
+
+def share_of_a_processor(machine: Booted) -> float:
+    """Let the daemon catch up while others take all processors.
+
+    Return how much of the time in which its main thread can work it does work.
+    """
+    configure(machine, "/tmp/share.xml", CREATES.format("/tmp/share"))
+    machine.must("sysmonlx", "-c", "/tmp/share.xml")
+    pid = str(main_pid(machine))
+    machine.must("kill", "-STOP", pid)
+    machine.must("/usr/bin/python3", "-c", f"import os\n{MAKE}")
+    with all_busy():
+        before = run_and_wait_ns(machine, pid)
+        machine.must("kill", "-CONT", pid)
+        time.sleep(1)
+        after = run_and_wait_ns(machine, pid)
+    run, wait = (late - early for late, early in zip(after, before, strict=True))
+    assert run > 0.2e9, "it had nothing to do"
+    return run / (run + wait)
+
+
+def run_and_wait_ns(machine: Booted, pid: str) -> list[int]:
+    """Return how long a thread ran, and waited for a processor to run on."""
+    text = machine.must("cat", f"/proc/{pid}/schedstat")
+    return [int(number) for number in text.split()[:2]]
+
+
+@contextmanager
+def all_busy() -> Iterator[None]:
+    """Keep all processors busy from many sessions."""
+    busy = [
+        subprocess.Popen(["/bin/sh", "-c", BUSY], start_new_session=True)
+        for _ in range(SESSIONS_PER_CPU * len(os.sched_getaffinity(0)))
+    ]
+    try:
+        yield
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
 
 
 def test_failed_installation_leaves_what_ran_before_unit_and_all(
