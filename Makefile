@@ -144,6 +144,14 @@ build/deps-vm.stamp: Makefile build/deps.stamp
 test-upgrade: deps-test bpf ## install over a running version 0.1.0 (needs git history)
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/upgrade
 
+.PHONY: test-pages
+test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages
+	$(Q)SYSMONLX_REQUIRE=pages $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/pages
+
+build/deps-pages.stamp: Makefile build/deps.stamp
+	$(Q)$(call need,command -v chromium,chromium fonts-dejavu-core)
+	$(Q)touch $@
+
 RELEASES ?= bookworm trixie
 BARE_PACKAGES := python3,python3-lxml,python3-xmlschema,python3-daemon,libbpf1,systemd,rsyslog,logrotate
 DEB_PACKAGES := mmdebstrap lintian
@@ -189,7 +197,7 @@ check: lint types generate-check test ## the gate before every commit
 lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check .
 	$(Q)clang-format --dry-run -Werror $(BPF_SOURCES)
-	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5
+	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5 man/sysmonlx-logview.1
 	@# Each file alone: none leans on what another, joined before it, has declared.
 	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only $(BPF_FLAGS) -Wno-unused -x c $$file || exit 1; done
 	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
@@ -239,6 +247,13 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx "$$@"\n' \
 		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/sbin/sysmonlx
 	$(Q)chmod 755 $(TO)/sbin/sysmonlx
+	$(Q)install -d $(TO)/bin
+	@# A link of the name sysmonLogView to it is that program.
+	$(Q)printf '#!/bin/sh\ncase $$0 in *%s) set -- --%s "$$@" ;; esac\nexec "%s" -I -m sysmonlx.viewer "$$@"\n' \
+		sysmonLogView sysmonLogView \
+		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/bin/sysmonlx-logview
+	$(Q)chmod 755 $(TO)/bin/sysmonlx-logview
+	$(Q)install -Dm644 man/sysmonlx-logview.1 $(TO)/share/man/man1/sysmonlx-logview.1
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
 	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/logrotate-sysmonlx.conf \
@@ -252,7 +267,8 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 uninstall: ## remove what install wrote; "sysmonlx -u" first
 	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
-		$(TO)/share/man/man5/sysmonlx.5 \
+		$(TO)/share/man/man5/sysmonlx.5 $(TO)/bin/sysmonlx-logview \
+		$(TO)/share/man/man1/sysmonlx-logview.1 \
 		$(TO)/share/bash-completion/completions/sysmonlx \
 		$(TO)/share/zsh/site-functions/_sysmonlx
 

@@ -55,7 +55,12 @@ setup(
             "reuse>=4,<4.1; python_version < '3.12'",
         ],
     },
-    entry_points={"console_scripts": ["sysmonlx=sysmonlx.cli.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "sysmonlx=sysmonlx.cli.main:main",
+            "sysmonlx-logview=sysmonlx.viewer.main:main",
+        ]
+    },
     cmdclass={"build_py": BuildWithObject},
     zip_safe=False,
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sysmonlx.output.escape import ESCAPE
 from sysmonlx.schema.events import EVENT_BY_ID
@@ -29,6 +29,9 @@ _XML = re.compile(
     re.DOTALL,
 )
 _EVENT_ID = re.compile(rf"<EventID{_ATTRIBUTES}>\s*([0-9]{{1,5}})\s*</EventID>")
+_RECORD_ID = re.compile(r"<EventRecordID>\s*([0-9]{1,20})\s*</EventRecordID>")
+_TIME = re.compile(r"""<TimeCreated\s+SystemTime=["']([^"'<]*)["']""")
+_COMPUTER = re.compile(r"<Computer>([^<]*)</Computer>")
 _DATA = re.compile(
     r"""<Data\s+Name=(?:"([^"<]*)"|'([^'<]*)')\s*(?:/>|>([^<]*)</Data>)"""
 )
@@ -44,11 +47,27 @@ class Repeated(dict[str, object]):
 
 
 @dataclass(frozen=True, slots=True)
+class System:
+    """Which line an event is; `time` is when it was written, as the line has it.
+
+    What the line does not say is 0 or empty.
+    """
+
+    record_id: int = 0
+    time: str = ""
+    computer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """An event as read: pairs of name and text, also of fields not in the schema."""
+    """An event as read: pairs of name and text, also of fields not in the schema.
+
+    Two lines that tell the same are one event, whatever their `system` is.
+    """
 
     event_id: int
     fields: tuple[tuple[str, str], ...]
+    system: System = field(default=System(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +79,12 @@ class Unreadable:
 
 def read_xml(text: str) -> Event | Unreadable:
     """Return the event of a text from its `<Event>` tag to its `</Event>` tag."""
+    parts = xml_parts(text)
+    return parts if isinstance(parts, Unreadable) else _checked(parts)
+
+
+def xml_parts(text: str) -> Event | Unreadable:
+    """Return what an event's XML says, of events that are not known too."""
     found = _XML.fullmatch(text)
     if found is None:
         return Unreadable(_fault(text))
@@ -72,7 +97,17 @@ def read_xml(text: str) -> Event | Unreadable:
         (one or other, _restored(referenced(value)))
         for one, other, value in _DATA.findall(found["data"])
     ]
-    return _event(int(numbers[0]), pairs)
+    return Event(int(numbers[0]), tuple(pairs), _xml_system(found["system"]))
+
+
+def _xml_system(text: str) -> System:
+    record_id, time = _RECORD_ID.search(text), _TIME.search(text)
+    computer = _COMPUTER.search(text)
+    return System(
+        int(record_id[1]) if record_id else 0,
+        time[1] if time else "",
+        referenced(computer[1]) if computer else "",
+    )
 
 
 def _fault(text: str) -> str:
@@ -111,7 +146,12 @@ def read_object(found: Mapping[str, object]) -> Event | Unreadable | None:
     if "System" in found and "EventData" in found:
         return _of_parts(found["System"], found["EventData"])
     if "event_id" in found and isinstance(found.get("event_data"), Mapping):
-        return _of_parts({"EventID": found["event_id"]}, found["event_data"])
+        system = {
+            "EventID": found["event_id"],
+            "EventRecordID": found.get("record_id"),
+            "Computer": found.get("computer_name"),
+        }
+        return _of_parts(system, found["event_data"])
     return None
 
 
@@ -125,10 +165,29 @@ def _of_parts(system: object, data: object) -> Event | Unreadable:
     number = _number(system["EventID"])
     if number is None:
         return Unreadable("EventID is no number")
-    return _of_values(number, data)
+    return _of_values(number, data, _object_system(system))
 
 
-def _of_values(number: int, data: Mapping[str, object]) -> Event | Unreadable:
+def _object_system(system: Mapping[str, object]) -> System:
+    record_id, computer = _number(system.get("EventRecordID")), system.get("Computer")
+    return System(
+        record_id or 0,
+        _time_in(system.get("TimeCreated")),
+        computer if isinstance(computer, str) else "",
+    )
+
+
+def _time_in(value: object) -> str:
+    """Return the time of an element with attributes, however they were turned."""
+    for name in ("#attributes", "SystemTime", "@SystemTime", "#text"):
+        if isinstance(value, Mapping) and name in value:
+            value = value[name]
+    return value if isinstance(value, str) else ""
+
+
+def _of_values(
+    number: int, data: Mapping[str, object], system: System
+) -> Event | Unreadable:
     if number not in EVENT_BY_ID:
         return Unreadable(f"unknown EventID {number}")
     names = {field.name for field in EVENT_BY_ID[number].fields}
@@ -139,20 +198,21 @@ def _of_values(number: int, data: Mapping[str, object]) -> Event | Unreadable:
             pairs.append((name, text))
         elif name in names:
             return Unreadable(f"{name} is neither text nor number")
-    return _event(number, pairs)
+    return _checked(Event(number, tuple(pairs), system))
 
 
 def _number(value: object) -> int | None:
     """Return an event id: a number, its digits, or an element that has them as text."""
     if isinstance(value, Mapping):
         value = next((value[name] for name in _TEXTS if name in value), None)
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,20}", value):
         return int(value)
     return value if type(value) is int else None
 
 
-def _event(event_id: int, pairs: list[tuple[str, str]]) -> Event | Unreadable:
+def _checked(event: Event) -> Event | Unreadable:
     """Return the event; unreadable without a field of it, or with one field twice."""
+    event_id, pairs = event.event_id, event.fields
     if event_id not in EVENT_BY_ID:
         return Unreadable(f"unknown EventID {event_id}")
     names = {name for name, _ in pairs}
@@ -161,7 +221,7 @@ def _event(event_id: int, pairs: list[tuple[str, str]]) -> Event | Unreadable:
         return Unreadable(f"{twice} is twice in it")
     if not any(field.name in names for field in EVENT_BY_ID[event_id].fields):
         return Unreadable(f"no field of event {event_id} in it")
-    return Event(event_id, tuple(pairs))
+    return event
 
 
 def _printed(value: object) -> str | None:

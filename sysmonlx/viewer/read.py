@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import BinaryIO
 
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.carriers import events_in
-from sysmonlx.viewer.event_text import Event
+from sysmonlx.viewer.event_text import Event, System
 
 #: Lines in which one event may stand, and their size together in bytes.
 _LINES_LIMIT = 10_000
@@ -68,6 +68,7 @@ class EventLine:
     event_id: int
     values: list[str]
     others: tuple[str, ...] = ()
+    system: System = field(default=System(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def _event_line(number: int, event: Event) -> EventLine:
     fields = dict(event.fields)
     names = [field.name for field in EVENT_BY_ID[event.event_id].fields]
     values = [fields.pop(name, "-") for name in names]
-    return EventLine(number, event.event_id, values, tuple(fields))
+    return EventLine(number, event.event_id, values, tuple(fields), event.system)
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[_Joined]:

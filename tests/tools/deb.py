@@ -35,7 +35,7 @@ PROGRAM = """\
 # SPDX-License-Identifier: MIT
 import sys
 
-from sysmonlx.cli.main import main
+from sysmonlx.{module} import main
 
 sys.exit(main())
 """
@@ -52,6 +52,7 @@ FILES = {
 COMPRESSED = {
     "usr/share/man/man8/sysmonlx.8.gz": "man/sysmonlx.8",
     "usr/share/man/man5/sysmonlx.5.gz": "man/sysmonlx.5",
+    "usr/share/man/man1/sysmonlx-logview.1.gz": "man/sysmonlx-logview.1",
     f"{DOC}/CHANGES.md.gz": "CHANGELOG.md",
 }
 #: Read by people and by editors, beside the program that has them too.
@@ -73,8 +74,9 @@ def lay_out(tree: Path, number: str) -> None:
     shutil.copytree(REPOSITORY / "config_schema", tree / schema)
     for name in OBJECTS:
         shutil.copyfile(REPOSITORY / "sysmonlx" / name, tree / PACKAGE / name)
-    write(tree / "usr/sbin/sysmonlx", PROGRAM, 0o755)
-    (tree / "usr/bin").mkdir()
+    write(tree / "usr/sbin/sysmonlx", PROGRAM.format(module="cli.main"), 0o755)
+    viewer = PROGRAM.format(module="viewer.main")
+    write(tree / "usr/bin/sysmonlx-logview", viewer, 0o755)
     (tree / "usr/bin/sysmonlx").symlink_to("../sbin/sysmonlx")
     for target, source in FILES.items():
         write(tree / target, (REPOSITORY / source).read_bytes())

@@ -52,6 +52,10 @@ TESTED_BY = {
     "unit/service/test_compilation": "capture/kernel_form",
     "unit/service/test_foreground": "service/configuration",
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
+    "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main viewer/moments"
+    " viewer/options viewer/select viewer/sources viewer/sysmon_form",
+    "unit/viewer/test_tree": "viewer/rules_found viewer/story viewer/timeline"
+    " viewer/tree_text viewer/verify viewer/what",
 }
 
 #: Modules with nothing to test.

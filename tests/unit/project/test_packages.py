@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "config": "schema policy errors host.child_process host.capabilities",
     "output": "schema policy event host.root_files host.file_calls",
     "capture": "bpf rules errors host.file_identity host.thread_call",
-    "viewer": "schema output.escape",
+    "viewer": "rules.conditions schema output.escape",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
     "pipeline": "enrich processes rules output capture hashing schema event errors"
@@ -53,7 +53,7 @@ OUTSIDE = {
     "config": "child confinement",
     "output": "record_ids sinks",
     "capture": "sensor loader kernel_facts kernel_filter kernel_form counters",
-    "viewer": "",
+    "viewer": "main sources __main__",
     "processes": "",
     "enrich": "",
     "pipeline": "",

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""Tree, story, timeline, rules and record ids of `sysmonlx-logview`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.logview import line, logview, syslog
+
+from sysmonlx.viewer.what import short_rule, technique
+
+BASH, CURL, SUDO, MALWARE, OTHER = (f"{{0000000{n}-aaaa}}" for n in range(1, 6))
+RULE = "technique_id=T1105,technique_name=Ingress Tool Transfer"
+
+
+def start(guid: str, parent: str, image: str, s: float, **more: str) -> str:
+    number = guid[8]
+    values = {
+        "ProcessGuid": guid,
+        "ParentProcessGuid": parent,
+        "ProcessId": f"424{number}",
+        "Image": image,
+        "CommandLine": f"{image} arg",
+        "User": "alice",
+        "ParentImage": "/bin/bash",
+        "ParentProcessId": "4241",
+    }
+    return line(1, int(s * 10), s=s, **(values | more))
+
+
+#: An incident: a download, and what was downloaded runs as root.
+INCIDENT = syslog(
+    start(CURL, BASH, "/usr/bin/curl", 1, RuleName=RULE),
+    line(
+        3,
+        11,
+        s=1.1,
+        ProcessGuid=CURL,
+        ProcessId="4242",
+        Image="/usr/bin/curl",
+        Protocol="tcp",
+        SourceIp="10.0.0.5",
+        SourcePort="50122",
+        DestinationIp="93.184.216.34",
+        DestinationPort="443",
+        Initiated="true",
+    ),
+    line(11, 12, s=1.2, ProcessGuid=CURL, TargetFilename="/tmp/x"),
+    line(5, 13, s=1.25, ProcessGuid=CURL),
+    start(SUDO, BASH, "/usr/bin/sudo", 2),
+    start(MALWARE, SUDO, "/tmp/x", 3, User="root", RuleName="Run from /tmp"),
+    *(
+        line(11, 40 + n, s=3 + n / 100, ProcessGuid=MALWARE, TargetFilename=f"/v/{n}")
+        for n in range(20)
+    ),
+    start(OTHER, "{00000009-aaaa}", "/bin/other", 4),
+)
+
+
+# --- tree
+
+
+def test_tree_shows_ancestors_and_descendants_of_what_was_asked_for() -> None:
+    found = logview("--tree", "Image image sudo", data=INCIDENT)
+    assert found.status == 0
+    rows = [re.sub(r"^( *)[\d:.]{12} ", r"\1", row) for row in found.out.splitlines()]
+    assert rows == [
+        "-- 2026-01-05 host1 --",
+        "bash[4241]  (began before this log)",
+        '  sudo[4243] alice  "/usr/bin/sudo arg"',
+        '    x[4244] root  "/tmp/x arg"  ["Run from /tmp"]',
+        "      : w 20 files below /v: 0 1 2 ...",
+    ]
+
+
+def test_tree_without_conditions_shows_all() -> None:
+    out = logview("--tree", data=INCIDENT).out
+    assert "other[4245]" in out
+    assert "ended after 0.25 s" in out
+    assert '["T1105 Ingress Tool Transfer"]' in out
+    assert '    : ~ "tcp 10.0.0.5:50122 -> 93.184.216.34:443"' in out
+
+
+def test_full_tree_shortens_nothing() -> None:
+    out = logview("--tree", "--full", data=INCIDENT).out
+    assert len(re.findall(" w /v/", out)) == 20
+
+
+def test_circle_of_parents_ends_and_shows_each_process_once() -> None:
+    data = syslog(
+        start(CURL, SUDO, "/a", 1),
+        start(SUDO, CURL, "/b", 2),
+        start(BASH, BASH, "/c", 3),
+    )
+    out = logview("--tree", data=data).out
+    assert sorted(re.findall(r"(\w)\[424", out)) == ["a", "b", "c"]
+
+
+def test_deep_tree_is_no_recursion() -> None:
+    guids = [f"{{{n:08}-aaaa}}" for n in range(3000)]
+    starts = [
+        line(1, n + 1, s=n / 100, ProcessGuid=guid, ParentProcessGuid=guids[n - 1])
+        for n, guid in enumerate(guids)
+        if n
+    ]
+    found = logview("--tree", data=syslog(*starts))
+    assert found.status == 0
+    assert len(found.out.splitlines()) > 2999
+    assert max(map(len, found.out.splitlines())) < 200
+
+
+def test_one_pid_on_two_machines_is_two_processes() -> None:
+    one = syslog(start(CURL, BASH, "/a", 1))
+    data = one + one.replace(b"host1", b"host2")
+    assert len(re.findall(r"a\[4242\]", logview("--tree", data=data).out)) == 2
+
+
+@pytest.mark.parametrize("view", ["--tree", "--timeline", "--rules", "--story=4242"])
+def test_hostile_names_stay_in_their_line(view: str) -> None:
+    text = "\x1b[2J\n# fake\r\u202e`|<b>"
+    data = syslog(
+        start(CURL, BASH, text, 1, RuleName=text, User=text),
+        line(11, 12, s=1.2, ProcessGuid=CURL, TargetFilename=text, RuleName=text),
+        start(SUDO, CURL, text, 2, CommandLine=text),
+    )
+    found = logview(view, data=data)
+    assert found.status == 0
+    for row in found.out.splitlines():
+        assert row.isprintable(), ascii(row)
+        assert not row.startswith("# fake")
+        assert view != "--story=4242" or "<b>" not in row
+
+
+# --- story
+
+
+@pytest.mark.parametrize("name", [CURL, CURL[1:-1].upper(), "4242"])
+def test_story_tells_one_process_in_order(name: str) -> None:
+    found = logview("--story", name, data=INCIDENT)
+    assert found.status == 0
+    assert found.out.startswith("# Process `4242`, `/usr/bin/curl`\n")
+    assert "* ended `2026-01-05 10:00:01.250` UTC, after 0.25 s" in found.out
+    assert "1. `/bin/bash` (`4241`), user `-`, began before this log" in found.out
+    at = found.out.index
+    assert at("tcp 10.0.0.5:50122") < at("| FileCreate | `/tmp/x`")
+    assert "| address | `93.184.216.34` |" in found.out
+
+
+def test_story_has_children_and_ancestors() -> None:
+    out = logview("--story", SUDO, data=INCIDENT).out
+    assert "| started a child | `(4244) /tmp/x arg` | `Run from /tmp` |" in out
+    out = logview("--story", MALWARE, data=INCIDENT).out
+    assert out.index("1. `/usr/bin/sudo`") < out.index("2. `/bin/bash`")
+
+
+def test_story_tells_of_losses_in_its_time() -> None:
+    lost = line(255, 50, s=1.2, ID="LostEvents", Description="FileCreate: 3 lost (x)")
+    out = logview("--story", CURL, data=INCIDENT + syslog(lost)).out
+    assert "* **events were lost**" in out
+
+
+def test_story_of_nobody_is_a_usage_error() -> None:
+    found = logview("--story", "99", data=INCIDENT)
+    assert found.status == 2
+    assert found.err.count("\n") == 1
+
+
+# --- timeline and rules
+
+
+def test_timeline_counts_by_event_and_rule() -> None:
+    rows = logview("--timeline", data=INCIDENT).out.splitlines()
+    assert rows[0] == "-- 2026-01-05 --"
+    assert rows[1].startswith("10:00:01 ")
+    assert "4  ProcessCreate=1 NetworkConnect=1 FileCreate=1" in rows[1]
+    assert rows[1].endswith('! 1 "T1105 Ingress Tool Transfer"')
+    assert rows[3].split()[2:5] == ["21", "FileCreate=20", "ProcessCreate=1"]
+
+
+@pytest.mark.parametrize(("span_s", "step"), [(50, 8), (3000, 5)])
+def test_timeline_has_few_rows_and_loses_none(span_s: int, step: int) -> None:
+    lines = [line(5, n + 1, s=n * span_s / 500) for n in range(500)]
+    rows = logview("--timeline", data=syslog(*lines)).out.splitlines()[1:]
+    counts = [int(row.split()[2]) for row in rows if row != "..."]
+    assert sum(counts) == 500
+    assert len(rows) <= 61
+    assert {len(row.split()[0]) for row in rows} == {step}
+
+
+def test_rules_are_counted_with_their_technique() -> None:
+    out = logview("--rules", data=INCIDENT).out
+    rows = out.splitlines()
+    assert rows[0] == "2 of 27 events under 2 rules"
+    assert '"Run from /tmp"' in out
+    [row] = [row for row in rows if "T1105" in row]
+    assert row.split()[:2] == ["1", "T1105"]
+    assert row.endswith('"Ingress Tool Transfer"')
+    assert "1 /usr/bin/curl" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "short"),
+    [
+        (RULE, "T1105", "T1105 Ingress Tool Transfer"),
+        ("T1059.004,shell", "T1059.004", "T1059.004,shell"),
+        ("technique_id=T1,technique_name=x", "", "x"),
+        ("XT1105", "", "XT1105"),
+    ],
+)
+def test_technique_of_a_name(name: str, found: str, short: str) -> None:
+    assert technique(name) == found
+    assert short_rule(name) == short
+
+
+# --- record ids
+
+
+def lost(record_id: int, count: int) -> str:
+    text = f"FileCreate: 9 lost (ring full); Events: {count} lost (sink: full) since x"
+    return line(255, record_id, s=record_id, ID="LostEvents", Description=text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "text"),
+    [
+        ([(n, 0) for n in range(5, 9)], 0, "none is missing"),
+        ([(8, 0), (5, 0), (7, 0), (6, 0)], 0, "none is missing"),
+        ([(5, 0), (9, 0)], 3, "missing 6 to 8 (3), between"),
+        ([(5, 0), (9, 0), (10, 3)], 0, "explained by event 255"),
+        ([(5, 0), (9, 3)], 0, "explained by event 255"),
+        ([(5, 3), (9, 0)], 3, "UNEXPLAINED"),
+        ([(5, 0), (9, 0), (10, 2)], 3, "UNEXPLAINED"),
+        ([(5, 0), (7, 0), (9, 0), (10, 1)], 3, "UNEXPLAINED"),
+        ([(5, 0), (7, 0), (9, 0), (10, 1), (11, 1)], 0, "explained"),
+        ([(5, 0), (8, 0), (10, 2), (10, 2)], 3, "explained by event 255"),
+        ([(5, 0), (7, 0), (9, 0), (10, 1), (10, 1)], 3, "UNEXPLAINED"),
+        ([(5, 0), (5, 0)], 0, "1 lines are there more than once"),
+    ],
+)
+def test_gaps(lines: list[tuple[int, int]], status: int, text: str) -> None:
+    data = syslog(*(lost(n, k) if k else line(5, n, s=n) for n, k in lines))
+    found = logview("--verify", data=data)
+    assert found.status == status
+    assert text in found.out
+
+
+def test_altered_and_swapped_lines_are_named() -> None:
+    data = syslog(line(5, 7, s=7), line(5, 7, s=7, Image="/b"), line(5, 8, s=1))
+    found = logview("--verify", data=data)
+    assert found.status == 3
+    assert "7 stands for two different events" in found.out
+    assert "8 was written 2026-01-05 10:00:01.000, before 7" in found.out
+
+
+def test_machines_are_told_apart() -> None:
+    data = syslog(line(5, 1)) + syslog(line(5, 5)).replace(b"host1", b"host2")
+    found = logview("--verify", data=data)
+    assert found.status == 0
+    assert found.out.count("none is missing") == 2
+
+
+def test_verify_takes_no_conditions() -> None:
+    assert logview("--verify", "-e", "1").status == 2
