@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Parts that are made are given back: at the end, and when a later one cannot be made."""
+"""Parts are given back: at the end, and when a later one cannot be made."""
 
 from __future__ import annotations
 
