@@ -114,6 +114,7 @@ def wire(policy: Policy, options: Options) -> Parts:
             capture.layouts, processes, context, output, hasher, capture.mark_known
         )
         kernel_filter = KernelFilter(capture.maps, capture.btf)
+        undo.callback(lambda: kernel_filter.discard(kernel_filter.now))
         return Parts(
             capture=capture,
             filter=kernel_filter,

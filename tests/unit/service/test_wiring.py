@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Parts that are made are given back: at the end, and when a later one cannot be made.
-
-`tests/kernel/service/test_start_whole.py` does the same with the real parts.
-"""
+"""Parts are given back: at the end, and when a later one cannot be made."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ MADE = {
     "RecordIds": "",
     "Output": "close",
     "Pipeline": "",
-    "KernelFilter": "",
+    "KernelFilter": "discard",
     "Health": "",
     "Guard": "",
 }
