@@ -28,14 +28,10 @@ class Hasher:
     def __init__(self) -> None:
         self.asked: list[Held] = []
         self.done: list[tuple[Held, FileId, str]] = []
-        self.opened: list[int] = []
         self.accepts = True
 
     def cached(self, file: FileId) -> str | None:
         return None
-
-    def expect(self, file: FileId, tgid: int, path: bytes, namespace: int) -> None:
-        self.opened.append(file.ino)
 
     def request(self, file: FileId, *rest: Any) -> bool:
         self.asked.append(rest[3])
@@ -57,18 +53,17 @@ class Bench:
         self.hasher = Hasher()
         hasher: Any = self.hasher
         self.gone: list[tuple[int, str]] = []
-        self.told: list[bytes] = []
         self.account = Account(layouts)
         create = layouts.by_name["process_create"]
-        self.images = ImageHashes(create, hasher, self.told.append)
-        self.waiting = Waiting(self.images, hasher, self.account, self._let_go)
+        images = ImageHashes(create, hasher, lambda file: None)
+        self.waiting = Waiting(images, hasher, self.account, self._let_go)
 
     def _let_go(self, held: Held) -> None:
         if held.event_id == 26:
             raise ValueError("a value that cannot be judged")
         self.gone.append((held.event_id, held.values[HASHES]))
 
-    def record(self, inode: int = 5) -> bytes:
+    def record(self) -> bytes:
         return encode(
             self.layouts,
             "process_create",
@@ -76,7 +71,7 @@ class Bench:
             start_boot_ns=SECOND,
             exec_id=1,
             image=b"/a",
-            file_inode=inode,
+            file_inode=5,
         )
 
     def start(self, process: Process) -> None:
@@ -132,16 +127,3 @@ def test_a_hash_that_cannot_be_had_is_not_waited_for(bench: Bench) -> None:
     bench.hasher.accepts = False
     bench.start(process())
     assert (bench.gone, bench.waiting.count) == ([(1, "-")], 0)
-
-
-def test_the_kernel_is_told_of_a_file_that_nobody_asks_for_once(bench: Bench) -> None:
-    for inode in (5, 5, 6):
-        bench.images.not_needed(bench.record(inode))
-    assert len(bench.told) == 2
-
-
-def test_only_new_files_are_opened_early(bench: Bench) -> None:
-    bench.images.not_needed(bench.record(5))
-    cut_short = bench.record(7)[:-100]
-    bench.images.open_early([bench.record(5), bench.record(6), cut_short])
-    assert bench.hasher.opened == [6]
