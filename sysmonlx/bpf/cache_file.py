@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The file that keeps `prepared.Plans` between starts, and when it holds."""
+"""The file that keeps `program_cache.Plans` between starts, and when it holds."""
 
 from __future__ import annotations
 

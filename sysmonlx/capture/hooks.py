@@ -13,7 +13,7 @@ class Hook:
     `alternatives` are groups in order of preference; all programs of a group are
     needed. `events` are the ids of the events that want it. `missing` says what is not
     seen where no group works. `kind` is "" or "cgroup". `needs_setting` names a switch
-    of `ruleset.Settings` that must be on.
+    of `policy.Settings` that must be on.
     """
 
     name: str

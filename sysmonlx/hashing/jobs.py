@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from sysmonlx.bounded import Bounded
 from sysmonlx.host.file_identity import FileId
 from sysmonlx.kernel_text import UNKNOWN
 
@@ -101,12 +102,10 @@ class Usage:
     """Processor time that the files of each user have cost lately."""
 
     def __init__(self) -> None:
-        self._used_s: dict[int, tuple[float, float]] = {}
+        self._used_s: Bounded[int, tuple[float, float]] = Bounded(_USERS_LIMIT)
 
     def charge(self, uid: int, cpu_s: float, now_s: float) -> None:
         """Note what a piece of work has cost."""
-        if len(self._used_s) >= _USERS_LIMIT:
-            self._used_s.clear()
         self._used_s[uid] = self.of(uid, now_s) + cpu_s, now_s
 
     def of(self, uid: int, now_s: float) -> float:

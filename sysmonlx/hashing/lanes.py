@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Threads that hash, in two lanes: files of this machine, and those of others' making.
+"""Both lanes and what their threads do: local files, and files that others serve.
 
-A lane has its own threads, so that a file system that does not answer keeps only files
-of its own lane waiting. All state is under one lock, which nobody holds while waiting
-for a file.
+All state is under one lock. No thread holds it while it waits for a file.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -26,147 +23,25 @@ from sysmonlx.hashing.jobs import (
     NO_THREAD,
     SMALL_BYTES,
     Job,
-    JobQueue,
     Usage,
     Waiter,
 )
+from sysmonlx.hashing.lane import Lane
 from sysmonlx.hashing.program_opener import WouldWaitError
 from sysmonlx.hashing.share import Share
+from sysmonlx.hashing.worker import Worker
 from sysmonlx.host.file_identity import FileId, answers_at_once
 
 Token = TypeVar("Token")
 
-#: A piece of work that takes so long, and was seen so often meanwhile, hangs. Looks are
-#: counted because a process that was stopped has seen nothing.
-HUNG_S, HUNG_LOOKS = 2.0, 20
-#: From then on another thread takes the place of one that does not come back.
-_SLOW_S = 0.1
-#: A file system that has not answered is left alone for so long, if only one thread
-#: waits for it: it may be one of its files that hangs.
-_LEFT_ALONE_S = 10.0
-#: A thread that could not be started is tried again after so long.
+#: Pause before a thread that could not be started is tried again, in seconds.
 _AGAIN_S = 1.0
-#: What a thread needs of address space; the default may be 8 MiB.
+#: Stack of a thread, in bytes of address space; the default may be 8 MiB.
 _STACK_BYTES = 512 << 10
-#: So many hashes may be ready before the reader is woken.
+#: How many hashes of small files may be ready before the reader is woken.
 _UNTOLD_LIMIT = 16
+#: How long `close` waits for the threads to end, in seconds.
 _END_S = 0.5
-
-
-class Worker:
-    """One thread: what it works on, and what was seen of it."""
-
-    def __init__(self) -> None:
-        self.job: Job[Any] | None = None
-        self.device = 0
-        self.is_busy = False
-        self.step = 0
-        self.is_given_up = False
-        self.is_needless = False
-        """Whether it came back and another had its place."""
-        self._since_s = 0.0
-        self._seen = 0, 0.0, 0
-
-    def begin(self, job: Job[Any] | None) -> None:
-        """Note that a piece of work begins, on a job or on descriptors to close."""
-        self.job = job
-        self.device = job.file.dev if job is not None else 0
-        self.is_busy = True
-        self.step += 1
-        self._since_s = time.monotonic()
-
-    def rest(self) -> None:
-        """Note that it ended."""
-        self.job, self.is_busy = None, False
-
-    def is_slow(self, now_s: float) -> bool:
-        """Tell whether its piece of work takes long; it may end nevertheless."""
-        return self.is_busy and now_s - self._since_s > _SLOW_S
-
-    def hangs(self, now_s: float) -> bool:
-        """Tell, when asked again and again, whether one piece of work does not end."""
-        step, since_s, looks = self._seen
-        if not self.is_busy or step != self.step:
-            self._seen = self.step, now_s, 0
-            return False
-        self._seen = step, since_s, looks + 1
-        return looks >= HUNG_LOOKS and now_s - since_s >= HUNG_S
-
-
-class Lane(Generic[Token]):
-    """A queue and its threads: `base` of them, and `spares` for those that hang.
-
-    `reserve` is the part of the share that this lane leaves to others.
-    """
-
-    def __init__(
-        self,
-        lock: threading.Lock,
-        usage: Usage,
-        *,
-        base: int,
-        spares: int,
-        reserve: float = 0.0,
-    ) -> None:
-        self.base, self.spares, self.reserve = base, spares, reserve
-        self.condition = threading.Condition(lock)
-        self.queue: JobQueue[Token] = JobQueue(usage)
-        self.live: set[Worker] = set()
-        self.given_up = 0
-        self.silent: Counter[int] = Counter()
-        """Devices that have not answered, and how many threads wait for them."""
-        self.left_alone: dict[int, float] = {}
-        """Until when nothing is asked of those that have answered nothing since."""
-        self.put_off: list[Job[Token]] = []
-        """Jobs on file systems that keep `base` threads busy for long already."""
-        self.sleeping = 0
-        self.rubbish: list[int] = []
-        """Descriptors to close, which may take time."""
-        self.next_start_s = 0.0
-        self.throttled_s = 0.0
-        """When the share last kept a wanted job waiting."""
-
-    def quick(self, now_s: float) -> int:
-        """Return how many threads can be counted on."""
-        return sum(not each.is_slow(now_s) for each in self.live)
-
-    def puts_off(self, device: int, now_s: float) -> bool:
-        """Tell whether enough threads are busy with a file system for long."""
-        slow = [each for each in self.live if each.device == device and each.job]
-        return sum(each.is_slow(now_s) for each in slow) >= self.base
-
-    def leaves_alone(self, device: int, now_s: float) -> bool:
-        """Tell whether a file system is asked for nothing now."""
-        until_s = self.left_alone.get(device)
-        return until_s is not None and (now_s < until_s or self.silent[device] > 1)
-
-    def give_up(self, worker: Worker, now_s: float) -> None:
-        """Count on a thread no more."""
-        self.live.discard(worker)
-        self.given_up += 1
-        self.silent[worker.device] += 1
-        self.left_alone[worker.device] = now_s + _LEFT_ALONE_S
-        worker.is_given_up = True
-
-    def rest(self, worker: Worker, now_s: float) -> None:
-        """Note that a thread is back; too many, since it was slow: it is needless."""
-        worker.rest()
-        if worker.is_given_up:
-            self.take_back(worker)
-        elif self.quick(now_s) > self.base:
-            self.live.discard(worker)
-            worker.is_needless = True
-
-    def take_back(self, worker: Worker) -> None:
-        """Count on a thread again, unless another has its place."""
-        worker.is_given_up = False
-        self.given_up -= 1
-        self.silent[worker.device] -= 1
-        self.silent += Counter()  # without zeroes
-        self.left_alone.pop(worker.device, None)
-        worker.is_needless = len(self.live) >= self.base
-        if not worker.is_needless:
-            self.live.add(worker)
 
 
 class _Turn(NamedTuple):

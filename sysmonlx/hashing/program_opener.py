@@ -8,15 +8,16 @@ one may wait: for the end of a file, or of a mount, that nothing else holds any 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from errno import EAGAIN, EINVAL, ENOSYS
 
+from sysmonlx.bounded import Bounded
 from sysmonlx.errors import ProcError
 from sysmonlx.host.inode import NAME, RESOLVE_CACHED, RESOLVE_IN_ROOT, openat2
 from sysmonlx.host.procfs import Procfs
 
+#: Mount namespaces of which a process is remembered.
 _HOLDERS_LIMIT = 256
 #: A rename anywhere can spoil one look into the kernel's cache of names.
 _TRIES = 3
@@ -38,7 +39,7 @@ class ProgramOpener:
         with suppress(ProcError):
             self._namespace = procfs.mount_namespace(1)
             self._root = procfs.open_in_root(1, b"/")
-        self._holders: OrderedDict[int, int] = OrderedDict()
+        self._holders: Bounded[int, int] = Bounded(_HOLDERS_LIMIT)
 
     def close(self) -> None:
         """Let go of the root directory."""
@@ -91,9 +92,6 @@ class ProgramOpener:
                 return
         for pid in self._procfs.in_mount_namespace(mount_namespace):
             self._holders[mount_namespace] = pid
-            while len(self._holders) > _HOLDERS_LIMIT:
-                with suppress(KeyError):  # another thread was faster
-                    self._holders.popitem(last=False)
             yield pid
             return
 

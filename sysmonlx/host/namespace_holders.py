@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from sysmonlx.errors import ProcError
-from sysmonlx.host.aside import Lane
+from sysmonlx.host.lane import Lane
 from sysmonlx.host.procfs import Procfs
 
 #: Processes remembered of each namespace, and namespaces.

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sysmonlx.bounded import Bounded
 from sysmonlx.host.aside import Aside, begun
 from sysmonlx.host.watched_file import WatchedFile
 from sysmonlx.kernel_text import UNKNOWN
@@ -47,28 +48,24 @@ def ask_nss(uid: int) -> str | None:
         return None
 
 
-class Names(dict[int, str]):
+class Names(Bounded[int, str]):
     """Name by uid; a uid not asked for yet is looked up when first read."""
 
     def __init__(self, look_up: Callable[[int], str]) -> None:
-        super().__init__()
+        super().__init__(NAMES_LIMIT)
         self._look_up = look_up
-        self._learnt: dict[int, str] = {}
+        self._learnt: Bounded[int, str] = Bounded(NAMES_LIMIT)
 
     def __setitem__(self, uid: int, name: str) -> None:
         super().__setitem__(uid, name)
-        if len(self._learnt) >= NAMES_LIMIT:
-            self._learnt.clear()
         self._learnt[uid] = name
 
     def take_learnt(self) -> dict[int, str]:
         """Return the names found since the last call, the oldest first."""
-        learnt, self._learnt = self._learnt, {}
+        learnt, self._learnt = self._learnt, Bounded(NAMES_LIMIT)
         return learnt
 
     def __missing__(self, uid: int) -> str:
-        if len(self) >= NAMES_LIMIT:
-            self.clear()
         return self._look_up(uid)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from sysmonlx.host import inode
-from sysmonlx.host.aside import Lane
+from sysmonlx.host.lane import Lane
 
 #: A file changed this recently may change again within the same time stamp.
 _CLOCK_TICK_NS = 20_000_000

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from sysmonlx.host.aside import Aside, Lane, Limits
+from sysmonlx.host.aside import Aside
+from sysmonlx.host.lane import Lane, Limits
 
 _WAIT_S = 30.0
 

@@ -55,10 +55,16 @@ def children_of(pid: int) -> list[int]:
 
 
 def child_for(update: Update, pid: int) -> int:
-    """Return the child that compiles for an update; 0: the update ended before."""
+    """Return the child that compiles for an update; 0: the update ended before.
+
+    It takes signals when it is ready to end with its parent.
+    """
     while update.is_alive():
-        if found := children_of(pid):
-            return found[0]
+        for child in children_of(pid):
+            with suppress(OSError):
+                status = Path(f"/proc/{child}/status").read_text()
+                if f"SigBlk:\t{0:016x}" in status:
+                    return child
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support.hashing import FakeOpener, HasherFactory, identity, sha256, wait_for
 
-from sysmonlx.hashing import lanes
+from sysmonlx.hashing import lanes, worker
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.host.file_identity import FileId
 
@@ -45,8 +45,8 @@ def make(opener: FakeOpener) -> Iterator[HasherFactory]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are given up soon."""
-    monkeypatch.setattr(lanes, "HUNG_S", 0.1)
-    monkeypatch.setattr(lanes, "HUNG_LOOKS", 2)
+    monkeypatch.setattr(worker, "HUNG_S", 0.1)
+    monkeypatch.setattr(worker, "HUNG_LOOKS", 2)
 
 
 def local(path: Path, data: bytes) -> FileId:
@@ -177,7 +177,7 @@ def test_file_that_hangs_costs_others_of_its_file_system_a_while_only(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lanes, "_LEFT_ALONE_S", 0.2)
+    monkeypatch.setattr("sysmonlx.hashing.lane._LEFT_ALONE_S", 0.2)
     hasher = make(wait_s=20.0)
     file = on_device(local(tmp_path / "program", b"x"), 100)
     second = file._replace(ino=file.ino + 1)
@@ -201,7 +201,7 @@ def test_file_system_that_hangs_costs_two_threads_at_most(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lanes, "_LEFT_ALONE_S", 0.1)
+    monkeypatch.setattr("sysmonlx.hashing.lane._LEFT_ALONE_S", 0.1)
     hasher = make(wait_s=20.0)
     file = on_device(local(tmp_path / "program", b"x"), 100)
     opener.gate.clear()
@@ -541,7 +541,7 @@ def test_jobs_that_are_put_off_make_room_as_well(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lanes, "HUNG_S", 3600.0)
+    monkeypatch.setattr(worker, "HUNG_S", 3600.0)
     hasher = make(queue_limit=40, wait_s=60.0)
     opener.gate.clear()
     large = local(tmp_path / "program", b"x")._replace(size=100 << 20, dev=100)

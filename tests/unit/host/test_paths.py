@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.host import aside, inode
+from sysmonlx.host import inode
 from sysmonlx.host.aside import begun
+from sysmonlx.host.lane import NO_ANSWER
 from sysmonlx.host.paths import Resolver, join
 from sysmonlx.host.procfs import Procfs
 
@@ -162,7 +163,7 @@ def test_a_user_whose_path_hangs_costs_nobody_else_a_path(
     for number in range(100):
         path = b"slow/%d/../name" % number
         assert resolver.path(here, directory, path, 1000) == directory + b"/" + path
-    assert lanes.losses()["Resolved paths", aside.NO_ANSWER] == 1
+    assert lanes.losses()["Resolved paths", NO_ANSWER] == 1
     deadline = time.monotonic() + 10
     for uid in (0, 2000, 100_000):
         found = b""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.host import inode, watched_file
-from sysmonlx.host.aside import Lane, Limits
+from sysmonlx.host.lane import Lane, Limits
 from sysmonlx.host.namespace_holders import Holders
 from sysmonlx.host.procfs import Procfs
 from sysmonlx.host.watched_file import WatchedFile

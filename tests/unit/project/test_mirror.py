@@ -17,9 +17,9 @@ TESTS = REPOSITORY / "tests"
 #: Modules without a test file of their own, by the file that tests them: they are parts
 #: of one mechanism, or only the running kernel shows what they do. Without `.py`.
 TESTED_BY = {
-    "kernel/service/test_second_start": "bpf/cached_object",
+    "kernel/service/test_second_start": "bpf/cached_object capture/loader",
+    "kernel/service/test_loading_aside": "capture/loading",
     "kernel/hostile/test_tampering": "bpf/object capture/kernel_filter",
-    "kernel/events/network/test_udp_recent": "bpf/libbpf",
     "kernel/loss/test_budget_live": "capture/floods",
     "kernel/loss/test_ring_reserve": "capture/counters",
     "kernel/loss/test_ring_shares": "capture/sensor",
@@ -37,6 +37,8 @@ TESTED_BY = {
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",
     "unit/hashing/test_hasher": "hashing/file_reading",
+    "unit/hashing/test_lanes": "hashing/lane hashing/worker",
+    "unit/host/test_aside": "host/lane host/patience",
     "unit/host/test_paths": "host/inode host/namespace_holders",
     "unit/output/sinks/test_sinks": "host/file_calls output/sinks/base"
     " output/sinks/file output/sinks/stdout output/sinks/streams output/sinks/syslog",
