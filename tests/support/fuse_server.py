@@ -194,7 +194,9 @@ class Server:
     # --- operations
 
     def _init(self, node: Node, body: bytes) -> bytes:
-        return INIT_OUT.pack(7, 31, 65536, 0, 16, 12, 1 << 20, 1, 256, *[0] * 9)
+        # Where reads fail, each is of one page: none is read ahead of what is asked for.
+        ahead_bytes = 0 if self._failing_reads else 65536
+        return INIT_OUT.pack(7, 31, ahead_bytes, 0, 16, 12, 1 << 20, 1, 256, *[0] * 9)
 
     def _lookup(self, node: Node, body: bytes) -> bytes:
         name = _name(body)
