@@ -172,7 +172,7 @@ def test_absent_log_is_tried_more_seldom_while_nothing_new_waits(
         tries.append(now[0])
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr("sysmonlx.output.sinks.base.log_socket", absent)
+    monkeypatch.setattr("sysmonlx.output.sinks.syslog.log_socket", absent)
 
     def tries_within(seconds: int) -> int:
         tries.clear()
