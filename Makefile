@@ -20,11 +20,11 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-BPF_PARTS := $(wildcard ebpf/*/*.bpf.[ch])
+BPF_PARTS := $(wildcard ebpf/*/*.[ch])
 BPF_SOURCES := $(BPF_PARTS) ebpf/record.h ebpf/sysmonlx.bpf.c
 BPF_TEST_OBJECTS := $(patsubst ebpf/test/%.c,build/%.o,$(wildcard ebpf/test/*.bpf.c))
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \
-	-D__TARGET_ARCH_$(ARCH) -Iebpf
+	-D__TARGET_ARCH_$(ARCH) -Iebpf -ffile-prefix-map='$(CURDIR)'=.
 
 # Debian packages; below, what shows that they are there.
 BUILD_PACKAGES := clang llvm libbpf-dev bpftool python3-venv make
@@ -44,6 +44,7 @@ help: ## show this list
 	'VMLINUX_BTF=' 'types of another kernel to build with; found, unless given' \
 	'SYSTEM_PYTHON=' 'Python of build/venv and of what is installed; found likewise' \
 	'VM_KERNELS=' 'of test-vm: $(VM_KERNELS)' \
+	'RELEASES=$(RELEASES)' 'of test-deb' \
 	'EXAMPLES=$(EXAMPLES)' 'of fuzz: examples for each property' \
 	'SOAK_S=$(SOAK_S)' 'of soak: seconds'
 
@@ -143,6 +144,26 @@ build/deps-vm.stamp: Makefile build/deps.stamp
 test-upgrade: deps-test bpf ## install over a running version 0.1.0 (needs git history)
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/upgrade
 
+RELEASES ?= bookworm trixie
+BARE_PACKAGES := python3,python3-lxml,python3-xmlschema,python3-daemon,libbpf1,systemd,rsyslog,logrotate
+DEB_PACKAGES := mmdebstrap lintian
+HAS_DEB := command -v mmdebstrap && command -v lintian
+
+.PHONY: test-deb
+test-deb: deps-test deb build/deps-deb.stamp $(RELEASES:%=build/bare/%.stamp) ## install, upgrade, purge the package in bare roots
+	$(Q)RELEASES='$(RELEASES)' $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/deb
+
+build/deps-deb.stamp: Makefile build/deps.stamp
+	$(Q)$(call need,$(HAS_DEB),$(DEB_PACKAGES))
+	$(Q)touch $@
+
+# What the package depends on is there before: the package itself is installed offline.
+build/bare/%.stamp:
+	$(call say,ROOT,$*)
+	$(Q)rm -rf build/bare/$* && mkdir -p build/bare
+	$(Q)mmdebstrap --mode=root --variant=minbase --include=$(BARE_PACKAGES) $* build/bare/$* \
+		>build/bare/$*.log 2>&1 && touch $@ || echo '  no root of $*: its tests are skipped'
+
 EXAMPLES ?= 50
 
 .PHONY: fuzz
@@ -170,7 +191,7 @@ lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)clang-format --dry-run -Werror $(BPF_SOURCES)
 	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5
 	@# Each file alone: none leans on what another, joined before it, has declared.
-	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only -Wno-unused -x c $(BPF_FLAGS) $$file || exit 1; done
+	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only $(BPF_FLAGS) -Wno-unused -x c $$file || exit 1; done
 	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
 	$(Q)test ! -x $(VENV)/bin/reuse || $(VENV)/bin/reuse lint -q || $(VENV)/bin/reuse lint
 
@@ -184,12 +205,12 @@ types: deps-test ## mypy --strict
 	$(Q)$(VENV)/bin/mypy
 
 .PHONY: generate
-generate: deps ## rewrite the XSD, the tables of the manual, the frame of docs/events.md
+generate: deps ## rewrite the XSD, tables of the manual, frame of docs/events.md, completion
 	$(Q)$(FROM_HERE) $(PYTHON) -P -m sysmonlx.schema generate
 
 .PHONY: generate-check
 generate-check: generate ## fail where generated files are not as they are committed
-	$(Q)git diff --exit-code --stat -- config_schema man docs/events.md
+	$(Q)git diff --exit-code --stat -- config_schema man docs/events.md sysmonlx/data
 
 # Where things go; quoted, since DESTDIR may hold blanks.
 TO = '$(DESTDIR)$(prefix)'
@@ -220,14 +241,35 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)chmod 755 $(TO)/sbin/sysmonlx
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
-	$(Q)install -m644 sysmonlx/data/rsyslog-sysmonlx.conf config_schema/*.xml \
-		$(TO)/share/sysmonlx/
+	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/logrotate-sysmonlx.conf \
+		config_schema/*.xml config_schema/*.xsd $(TO)/share/sysmonlx/
+	$(Q)install -Dm644 sysmonlx/data/completion.bash \
+		$(TO)/share/bash-completion/completions/sysmonlx
+	$(Q)install -Dm644 sysmonlx/data/completion.zsh \
+		$(TO)/share/zsh/site-functions/_sysmonlx
 
 .PHONY: uninstall
 uninstall: ## remove what install wrote; "sysmonlx -u" first
 	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
-		$(TO)/share/man/man5/sysmonlx.5
+		$(TO)/share/man/man5/sysmonlx.5 \
+		$(TO)/share/bash-completion/completions/sysmonlx \
+		$(TO)/share/zsh/site-functions/_sysmonlx
+
+# tests/tools has the programs that make releases; none needs a package from an index.
+TOOL := PYTHONPATH='$(CURDIR)/tests' $(SYSTEM_PYTHON) -P -m
+
+.PHONY: deb
+deb: bpf ## build a Debian package that needs no compiler and no network to install
+	$(Q)$(TOOL) tools.deb
+
+.PHONY: tarball
+tarball: bpf ## pack the source with its objects: builds without compiler and BTF
+	$(Q)$(TOOL) tools.tarball
+
+.PHONY: sbom
+sbom: ## list what a release consists of, as CycloneDX
+	$(Q)mkdir -p build && $(TOOL) tools.sbom
 
 .PHONY: clean
 clean: ## remove what was built

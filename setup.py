@@ -40,7 +40,12 @@ setup(
     # the lock files, see tests/tools/lock.py.
     install_requires=["lxml>=4.9,<7", "python-daemon>=2.3,<4", "xmlschema>=2.0,<5"],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "hypothesis>=6",
+            "prometheus-client>=0.20",
+        ],
         "lint": [
             "ruff>=0.6",
             "mypy>=1.11",

@@ -3,19 +3,30 @@
  * All programs as one translation unit: libbpf 1.1 cannot link objects that call the same
  * kernel function. Each file compiles alone, too; "make lint" checks that.
  *
- *	kernel/	readers of kernel structures
- *	emit/	the ring buffer, records, counters
- *	filter/	the rules of the configuration, asked before a record is sent
- *	hooks/	programs, one family a file
- *	test/	objects for tests and benchmarks only
+ * Folders, each of which includes only itself and those above it in this list:
+ *
+ *	record.h	layout of the records that user space reads
+ *	kernel/		readers of kernel structures, and numbers of the kernel's interfaces
+ *	emit/		records, the ring buffer that carries them, counters, floods
+ *	filter/		rules of the configuration, asked before a record is sent
+ *	hooks/		programs, one family of events a file
+ *	test/		objects for tests and benchmarks only
+ *
+ * Of each hook, user space loads the first programs that the running kernel takes: it tries. The
+ * comment on a program says since when it serves; without that, since 5.10.
  */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
 #include "hooks/access.bpf.c"
 #include "hooks/bpf_load.bpf.c"
 #include "hooks/changes.bpf.c"
 #include "hooks/file_names.bpf.c"
 #include "hooks/file.bpf.c"
+#include "hooks/syscall_exit.bpf.c"
 #include "hooks/identify.bpf.c"
 #include "hooks/tcp.bpf.c"
 #include "hooks/process.bpf.c"
 #include "hooks/udp.bpf.c"
 #include "hooks/io_uring.bpf.c"
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every error that sysmonlx raises: one tree, each prints as one line."""
+"""Every error that sysmonlx raises: one tree. The text of each is one line."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class SysmonlxError(Exception):
 class Finding:
     """One remark on a configuration.
 
-    `text` is Sysmon's message where Sysmon has one; `advice` is what we add:
-    what was expected, the nearest valid name. Line and column count from 1; 0 is
-    unknown.
+    `text` is Sysmon's message where Sysmon has one. `advice` is our addition to it, for
+    example the nearest valid name. `line` and `column` count from 1; 0: not known. With
+    a `fatal` finding the configuration is refused.
     """
 
     text: str
@@ -27,9 +27,11 @@ class Finding:
 
 
 class ConfigError(SysmonlxError):
-    """A configuration that cannot be used; holds every finding, not the first only.
+    """A configuration that cannot be used.
 
-    `version` is the schema version that it declares, empty when that was not read.
+    `name` is that of its file. `findings` are all of them, not only the first fatal
+    one. `version` is the schema version that it declares, empty where that was not
+    read.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class ControlError(SysmonlxError):
 
 
 class NoAnswerError(ControlError):
-    """The daemon took a request and has not answered: it may still carry it out."""
+    """The daemon took a request but did not answer: it may still carry it out."""
 
 
 class InstallError(SysmonlxError):
@@ -88,7 +90,11 @@ class InstallError(SysmonlxError):
 
 
 def in_words(error: BaseException) -> str:
-    """Return why something failed, in words: what is not ours needs its kind, too."""
+    """Return why something failed, as text.
+
+    The text of our own errors and of system errors says it alone; any other error needs
+    the name of its class too.
+    """
     if isinstance(error, SysmonlxError | OSError):
         return str(error)
     return ": ".join(filter(None, (type(error).__name__, str(error))))

@@ -9,12 +9,20 @@ here, so the daemon can load a stored configuration without it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeAlias
 
-#: Another one whenever the same file means something else than before: a default has
-#: changed, say. A stored policy of another form is made anew from the file.
+#: The number changes whenever the same configuration file means something else than
+#: before, for example because a default has changed. A stored policy with another
+#: number is made anew from its file.
 FORM = 2
+
+
+#: The values of `onmatch`: what becomes of an event that an element matches.
+DECISIONS = ("include", "exclude")
+#: The values of `groupRelation`: whether all parts have to match, or any one.
+RELATIONS = ("and", "or")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Compound:
-    """A `Rule` element. `number` counts over the whole file, for the listing."""
+    """A `Rule` element; `relation` is one of RELATIONS.
+
+    `number` counts the Rules of the whole file, for the listing.
+    """
 
     filters: tuple[Filter, ...]
     relation: str
@@ -47,9 +58,11 @@ class Compound:
 class Element:
     """One event element: `<ProcessCreate onmatch="include">...</ProcessCreate>`.
 
+    `onmatch` is one of DECISIONS, `relation` one of RELATIONS.
+
     `event_ids` are the events that it judges (several for PipeEvent and its like).
-    Its fields stand for the positions they have in event `bound_id`: a field that
-    another of the events has elsewhere, or lacks, does not match there.
+    A field of a filter stands for its position in event `bound_id`. In an event that
+    has the field elsewhere, or lacks it, the filter does not match.
     """
 
     tag: str
@@ -61,17 +74,33 @@ class Element:
     bound_id: int = 0
 
 
+#: Where lines go: kind, form, target. The kind is syslog, file or stdout, the form is
+#: xml or json. The target is the path of a file or a socket; empty: the usual one.
+SinkChoice: TypeAlias = tuple[str, str, str]
+
+#: The name of a field, and how many bytes of its values are shown.
+FieldSize: TypeAlias = tuple[str, int]
+
+#: A value of `Settings`.
+SettingValue: TypeAlias = (
+    "int | str | tuple[str, ...] | tuple[FieldSize, ...] | tuple[SinkChoice, ...]"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Options of the configuration, Sysmon's and ours, with the defaults of ours."""
+    """Options of the configuration, Sysmon's and ours, with the defaults of ours.
+
+    `schema.options` says what each of ours means. `field_sizes_text` is the option as
+    written, for the listing. A `line_limit_bytes` of 0 is the default of each sink, see
+    `line_limit_of`.
+    """
 
     hash_algorithms: tuple[str, ...] = ("SHA256",)
-    field_sizes: tuple[tuple[str, int], ...] = ()
+    field_sizes: tuple[FieldSize, ...] = ()
     field_sizes_text: str = ""
-    sinks: tuple[tuple[str, str, str], ...] = (("syslog", "xml", ""),)
-    """(kind, form, target): kind is syslog, file or stdout; target a path or empty."""
+    sinks: tuple[SinkChoice, ...] = (("syslog", "xml", ""),)
     line_limit_bytes: int = 0
-    """0 is the default of each sink, see `line_limit_of`."""
     ring_size_bytes: int = 8 << 20
     spool_limit_bytes: int = 8 << 20
     hash_wait_ms: int = 2000
@@ -82,6 +111,14 @@ class Settings:
     truncation_as_create: bool = False
     budget: int = 0
     metrics_file: str = ""
+
+    @classmethod
+    def of(cls, values: Mapping[str, SettingValue]) -> Settings:
+        """Return settings with these values; the others have their defaults.
+
+        The readers see to it that each value has the type of its attribute.
+        """
+        return cls(**values)  # type: ignore[arg-type]  # one type for all of them
 
     def line_limit_of(self, kind: str) -> int:
         """Return how many bytes a line may have in a sink of this kind."""
@@ -104,9 +141,9 @@ class Ruleset:
 class Policy:
     """What is in force: rules, settings, and where they came from.
 
-    `source` is the file name as typed (empty: built-in defaults); `digests` maps SHA1,
-    MD5 and SHA256 to the lower-case hex digest of the very bytes that were read. `form`
-    is another than FORM when another version of this program read the file.
+    `source` is the file name as typed (empty: built-in defaults). `digests` are pairs:
+    SHA1, MD5 or SHA256, and the lower-case hex digest of the bytes that were read.
+    `form` differs from FORM when another version of this program read the file.
     """
 
     ruleset: Ruleset = field(default_factory=Ruleset)
@@ -134,18 +171,21 @@ class Policy:
         return json.dumps(self, default=_plain, separators=(",", ":"))
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    """Return the fields of one dataclass; `dataclasses.asdict` is five times slower."""
-    return {name: getattr(value, name) for name in value.__slots__}
+def _plain(part: Part) -> dict[str, object]:
+    """Return the attributes of one part, for JSON; `asdict` is five times slower."""
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
-#: The smallest limit of a line: every event fits with its foreign values cut to `...`,
-#: whatever the name of the host is.
+#: What a policy consists of.
+Part: TypeAlias = Policy | Ruleset | Settings | Element | Compound | Filter
+
+#: The smallest limit of a line, in bytes. Every event fits into it with `...` for each
+#: value that others have chosen, whatever the name of the host is.
 LEAST_LIMIT_BYTES = 2048
 
-#: The limit of a line by the kind of its sink, without what syslog puts before it.
-#: rsyslog takes 8,096 bytes whole. What it puts before a line that it passes on is 126
-#: bytes at most: RFC 5424, with a host name of 64 bytes and the pid of the sender.
+#: The limit of a line by the kind of its sink, in bytes, without the header of syslog.
+#: rsyslog takes 8,096 bytes whole. When it passes a line on, it puts a header of 126
+#: bytes at most before it: RFC 5424, with a host name of 64 bytes and the sender's pid.
 DEFAULT_LIMITS_BYTES = {"syslog": 7950, "file": 65_535, "stdout": 65_535}
 
 #: In the order in which Sysmon prints hashes.

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Floods: records that repeat others while the ring buffer is nearly full. Only where the
- * administrator has asked for it, and user space has found whose flood it is: one of
- * FLOOD_KEEP_ONE_IN is sent then, and each of the others is counted as left out.
+ * Floods: records that repeat each other while the ring buffer is nearly full. User space watches
+ * floods where the administrator has asked for it, and names the pairs of image and user that make
+ * them. Of their repeated records one in FLOOD_KEEP_ONE_IN is sent. Each other one is counted as
+ * left out.
  */
 #ifndef EMIT_FLOOD_BPF_H
 #define EMIT_FLOOD_BPF_H
@@ -10,27 +11,29 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "kernel/path.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/ring.bpf.h"
+#include "emit/scratch.bpf.h"
 
-bool floods_watched __weak = 0; /* set by user space at any time */
+bool floods_watched = 0; /* set by user space at any time; false: nothing here is done */
 
 enum flood_limit {
-	FLOOD_KEEP_ONE_IN = 100, /* of the records that repeat one another */
-	FLOOD_FILL_PERCENT = 50, /* of the ring buffer: it is nearly full from here on */
-	FLOOD_PAIRS = 256,
-	FLOOD_SAMPLED = 16,
+	FLOOD_KEEP_ONE_IN = 100, /* records that repeat each other, for one that is sent */
+	FLOOD_FILL_PERCENT = 50, /* of the ring's bytes: from here on it is nearly full */
+	FLOOD_PAIRS = 256, /* entries of flood_pairs */
+	FLOOD_SAMPLED = 16, /* entries of flood_sampled */
 };
 
-/* Which image does what, and for whom: nobody's flood touches what another user does. */
+/* Image, type of record and user. One user's flood does not thin out another user's records. */
 struct flood_pair {
-	__u64 image; /* made of inode and device of the program; 0: unknown */
+	__u64 image; /* of inode and device of the program's file; 0: unknown */
 	__u32 type; /* enum record_type */
 	__u32 uid;
 };
 
-/* How often, while the ring buffer was nearly full; and a process that did it. */
+/* Records of a pair while the ring buffer was nearly full, and the process of the first. */
 struct flood_count {
 	__u64 sent;
 	__u64 start_boot_ns;
@@ -38,23 +41,23 @@ struct flood_count {
 	__u32 exec_id;
 };
 
-/* A pair that user space wants sampled, and how many records of it were left out. */
+/* A pair that user space wants sampled, until when, and its records that were left out. */
 struct flood_sampled {
 	__u64 until_boot_ns;
 	__u64 left_out;
 };
 
-/* What repeats: the same pair and directory, peer or process that was reached into. */
+/* Records repeat each other if they have this in common. */
 struct flood_repeat {
 	struct flood_pair pair;
-	__u64 subject;
+	__u64 subject; /* number made of the directory, peer, device or target process */
 };
 
-/* Keep these layouts in the object's BTF, where user space reads them. */
-const struct flood_sampled *flood_sampled_layout __weak;
-const struct flood_count *flood_count_layout __weak;
-const struct flood_pair *flood_pair_layout __weak;
-enum flood_limit flood_limits __weak;
+/* These variables keep the types in the object's BTF, where user space reads them. */
+const struct flood_sampled *flood_sampled_layout;
+const struct flood_count *flood_count_layout;
+const struct flood_pair *flood_pair_layout;
+enum flood_limit flood_limits;
 
 #ifdef WITHOUT_BPF_LOOP
 
@@ -69,21 +72,21 @@ struct {
 	__uint(max_entries, FLOOD_PAIRS);
 	__type(key, struct flood_pair);
 	__type(value, struct flood_count);
-} flood_pairs __weak SEC(".maps");
+} flood_pairs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FLOOD_SAMPLED);
 	__type(key, struct flood_pair);
 	__type(value, struct flood_sampled);
-} flood_sampled __weak SEC(".maps");
+} flood_sampled SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct flood_repeat);
 	__type(value, __u64);
-} flood_repeats __weak SEC(".maps");
+} flood_repeats SEC(".maps");
 
 static __always_inline bool ring_is_nearly_full(void)
 {
@@ -93,7 +96,7 @@ static __always_inline bool ring_is_nearly_full(void)
 	return waiting * 100 > size * FLOOD_FILL_PERCENT;
 }
 
-/* The program that a task runs. */
+/* Number of the program that a task runs, made of inode and device of its file. */
 static __always_inline __u64 flood_image(struct task_struct *task)
 {
 	struct inode *inode;
@@ -121,7 +124,7 @@ static __always_inline void flood_count(const struct flood_pair *pair,
 	bpf_map_update_elem(&flood_pairs, pair, &first, BPF_ANY);
 }
 
-/* The first of its kind is none that repeats: it is always sent. */
+/* The first record of a kind repeats none: it is always sent. */
 static __always_inline bool flood_is_repeat(const struct flood_repeat *record)
 {
 	__u64 *seen = bpf_map_lookup_elem(&flood_repeats, record), one = 1;
@@ -133,7 +136,7 @@ static __always_inline bool flood_is_repeat(const struct flood_repeat *record)
 	return __sync_fetch_and_add(seen, 1) % FLOOD_KEEP_ONE_IN;
 }
 
-/* Whether a record is not to be sent, which is counted then. */
+/* Returns 1 if a record is to be left out; it is counted then. */
 __noinline int flood_record_left_out(const struct record_header *header, __u64 image, __u64 subject)
 {
 	struct flood_repeat record = {.subject = subject};
@@ -157,11 +160,11 @@ __noinline int flood_record_left_out(const struct record_header *header, __u64 i
 #define flood_leaves_out(header, image, subject) \
 	(*(volatile bool *)&floods_watched && flood_record_left_out((header), (image), (subject)))
 
-/* A hash of bytes of a record in scratch; `cut` is that of what stands before a slash. */
+/* A hash in the making, over bytes of a record in scratch. */
 struct flood_hash {
 	struct scratch *scratch;
-	__u64 hash;
-	__u64 cut;
+	__u64 hash; /* of all bytes so far */
+	__u64 cut; /* of the bytes before the last slash so far */
 	__u32 at;
 	__u32 end;
 };
@@ -183,7 +186,7 @@ static long flood_hash_step(__u32 index, struct flood_hash *walk)
 	return 0;
 }
 
-/* What stands for the directory that a path is in: its bytes before the last slash. */
+/* Hash of the directory that a path is in: of its bytes before the last slash, and `before`. */
 static __always_inline __u64 flood_directory(struct scratch *scratch, const struct varlen *path,
 					     __u64 before)
 {
@@ -196,7 +199,7 @@ static __always_inline __u64 flood_directory(struct scratch *scratch, const stru
 	return walk.cut;
 }
 
-/* The same of the file record or disk record that was built in scratch. */
+/* The same for a file or disk record that was built in scratch; returns 1 to leave it out. */
 __noinline int flood_built_left_out(__u64 type)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Who did it: answers about images, kept with each process, and about users. */
+/* Answers of the rules about the actor: its image, kept with each process, and its user. */
 #ifndef FILTER_ACTOR_BPF_H
 #define FILTER_ACTOR_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
+#include "record.h"
 #include "kernel/compat.bpf.h"
+#include "emit/scratch.bpf.h"
 #include "filter/rules.bpf.h"
 #include "filter/automaton.bpf.h"
 
@@ -28,7 +29,7 @@ static __always_inline void filter_image_keep(struct filter_process *process,
 	process->length = length;
 }
 
-/* Keep the image of a process; at exec and when processes are scanned. */
+/* Keep the image of a process: at exec, and for processes that run already. */
 static __always_inline void filter_image_set(struct task_struct *leader,
 					     const struct scratch *scratch,
 					     const struct varlen *image)
@@ -43,7 +44,7 @@ static __always_inline void filter_image_set(struct task_struct *leader,
 		filter_image_keep(process, scratch, image);
 }
 
-/* Give a new process its parent's image; both are leaders of their processes. */
+/* Give a new process its parent's image. Both tasks lead their thread groups. */
 static __always_inline void filter_image_inherit(struct task_struct *parent,
 						 struct task_struct *child)
 {
@@ -74,11 +75,11 @@ static __always_inline void filter_answers_make(struct filter_answers *answers,
 	if (rules->image)
 		FILTER_WALK(walk, FILTER_IMAGE_SIZE, image);
 	__builtin_memcpy(answers->bits, walk.bits, sizeof(answers->bits));
-	/* An atomic operation orders: whoever sees the generation sees its bits. */
+	/* Atomic, and thereby ordered: a reader that sees the generation sees its bits. */
 	__sync_lock_test_and_set(&answers->generation, rules->generation);
 }
 
-/* The answers of these rules for an image that is known, NULL for one that is not. */
+/* The answers of these rules for the image of a process; NULL: the image is not known. */
 static __always_inline struct filter_answers *filter_answers_of(struct filter_process *process,
 								struct filter_rules *rules)
 {
@@ -91,7 +92,7 @@ static __always_inline struct filter_answers *filter_answers_of(struct filter_pr
 	return answers;
 }
 
-/* An image: of the actor at FILTER_WORD_IMAGE, of the target at FILTER_WORD_PATH. */
+/* Tell an image: FILTER_WORD_IMAGE for the actor's, FILTER_WORD_PATH for the target's. */
 static __always_inline void filter_image(struct filter_known *known, __u32 word,
 					 const struct filter_answers *answers)
 {
@@ -101,7 +102,7 @@ static __always_inline void filter_image(struct filter_known *known, __u32 word,
 	}
 }
 
-/* A user by number: FILTER_WORD_USER or FILTER_WORD_TARGET_USER. */
+/* Tell a user by its id: FILTER_WORD_USER or FILTER_WORD_TARGET_USER. */
 static __always_inline void filter_user(struct filter_known *known, __u32 word, __u32 uid)
 {
 	struct filter_user key = {.generation = known->generation, .uid = uid};
@@ -113,7 +114,7 @@ static __always_inline void filter_user(struct filter_known *known, __u32 word, 
 	known->doubt[word] = 0;
 }
 
-/* What the rules say of the current task's image. */
+/* Tell the current task's image. */
 __noinline int filter_own_image(struct filter_known *known)
 {
 	struct filter_rules *rules = filter_rules_of(known);
@@ -133,8 +134,8 @@ __noinline int filter_own_image(struct filter_known *known)
 }
 
 /*
- * For connections, which end in softirq where nobody knows whose they are: keep what the
- * rules say of the image while its task is at hand, and give it later.
+ * Copy the answers about the current task's image to `kept`. A connection is established in
+ * softirq, where the current task is any: its answers are copied at connect(), and told later.
  */
 __noinline int filter_answers_keep(struct filter_answers *kept)
 {

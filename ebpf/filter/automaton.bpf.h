@@ -1,28 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* One automaton for all strings: texts are walked eight bytes at a step. */
+/* The automaton that finds all strings of the rules in a text, eight bytes a step. */
 #ifndef FILTER_AUTOMATON_BPF_H
 #define FILTER_AUTOMATON_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
 #include "filter/rules.bpf.h"
 
 struct filter_walk {
 	struct filter_rules *rules;
 	const __u8 *text;
 	__u32 at;
-	__u32 end; /* behind the last byte */
+	__u32 end; /* offset behind the last byte */
 	__u16 state;
-	__u16 found; /* FILTER_FOUND when any state had it */
+	__u16 found; /* has FILTER_FOUND if any state had it */
 	__u32 pad;
-	__u64 bits[FILTER_SET_WORDS]; /* what was found */
+	__u64 bits[FILTER_SET_WORDS]; /* bits of the strings that were found */
 };
 
 /*
- * Begin with zeroes of which the verifier knows nothing: else it follows the walk step by step.
- * The first output is that of states in which nothing is found.
+ * Begin a walk. The first output, of states in which nothing is found, is zeroes. They are read
+ * from the map, because of constants the verifier would follow the values through each step.
  */
 static __always_inline void filter_walk_begin(struct filter_walk *walk, struct filter_rules *rules)
 {
@@ -43,7 +41,7 @@ static __always_inline __u16 filter_next(struct filter_rules *rules, __u16 state
 	return rules->next[index & (FILTER_STATES * FILTER_CLASSES - 1)];
 }
 
-/* Eight bytes without a branch; the states' flags are gathered. */
+/* Walk eight bytes without a branch. Flags of all states are collected in `found`. */
 static __always_inline void filter_step(struct filter_walk *walk, __u64 word)
 {
 	struct filter_rules *rules = walk->rules;
@@ -60,8 +58,8 @@ static __always_inline void filter_step(struct filter_walk *walk, __u64 word)
 }
 
 /*
- * The same, with the bits of every state; those in which nothing is found have none. Rolled
- * up, for the stack: before v6.13 the functions of a program share 512 bytes.
+ * Walk eight bytes and collect the bits of each state. The loop is not unrolled, to spare the
+ * stack: before v6.13 all functions of a program share 512 bytes.
  */
 static __always_inline void filter_collect(struct filter_walk *walk, __u64 word)
 {
@@ -79,15 +77,16 @@ static __always_inline void filter_collect(struct filter_walk *walk, __u64 word)
 	walk->state = state;
 }
 
-/* The bytes beyond the end are NUL: the first ends the text, then nothing is found. */
+/* Make the bytes behind the end NUL. Behind a NUL nothing is found. */
 static __always_inline __u64 filter_cut(__u64 word, __u32 left)
 {
 	return left < 8 ? word & ((1ULL << (left * 8)) - 1) : word;
 }
 
 /*
- * Texts lie in rooms of different size: the verifier wants to see in which. It knows nothing of
- * where in it, and so need not follow a walk through the whole text.
+ * A callback of bpf_loop() for texts in a buffer of `size` bytes, a constant that the verifier
+ * needs to see. It does not know the offset in the buffer, and need not follow a walk through the
+ * whole text.
  */
 #define FILTER_CALLBACK(name, size, words, action)                     \
 	static long name(__u32 index, struct filter_walk *walk)        \
@@ -107,12 +106,12 @@ static __always_inline __u64 filter_cut(__u64 word, __u32 left)
 		return 0;                                              \
 	}
 
-/* Where calls cost too much, as they do at every path, a step is of several words. */
+/* A step has several words where the calls would cost too much: each path is walked. */
 #define FILTER_CALLBACKS(room, size, words)                           \
 	FILTER_CALLBACK(filter_step_##room, size, words, filter_step) \
 	FILTER_CALLBACK(filter_collect_##room, size, 1, filter_collect)
 
-/* The second time only when something was found, to see what. */
+/* Walk a text. Only if something was found, walk it again to collect the bits. */
 #define FILTER_WALK(walk, size, room)                                                \
 	({                                                                           \
 		__u16 __state = (walk).state;                                        \

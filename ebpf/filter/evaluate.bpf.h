@@ -1,40 +1,61 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The rules in the kernel: an event that they exclude for certain is not sent.
+ * The rules in the kernel: an event that they exclude for certain is not sent to user space.
  *
- *	struct filter_input in = {.rules = filter_rules_get()};
+ * event	a Sysmon event that a record may become, enum filter_event
+ * bit		one condition on one field of an event, such as "TargetFilename ends with .so"
+ * word		64 bits; each field has words of its own, enum filter_word
+ * known	struct filter_known: `words` and `doubt` of the one event under judgement
+ * words	bits that are true for certain
+ * doubt	bits of which it is unknown whether they are true; at the beginning all
+ * tell_...	finds the bits of a field: sets those that are true, and clears the doubt of all
+ * asks_...	whether any rule of the event has a condition on the field; else it need not be told
+ * foregone	decided before anything is told: no rule reports the event (FILTER_NEVER), or the
+ *		kernel is not to judge it (FILTER_IN_USER_SPACE)
+ * term		bits of one word; true if any of them is true (FILTER_NEGATED: if any is false)
+ * group	terms of which at least one must be true
+ * clause	groups that must all be true: one exclude or include element of the rules
+ * excluded	a clause of exclude is true for certain, or no clause of include can be true
+ * quiet	no bit that the event's rules ask is true or in doubt: often enough to discard
+ * answers	the bits of a process's image, kept with the process
+ * generation	number of the rules in force; what was found under another number is unknown
  *
- *	if (filter_begin(&in)) {
- *		filter_own_image(in.known);
- *		filter_path(in.known, path);
- *		if (filter_excludes(in.known, FILTER_FILE_CREATE))
- *			...
- *		filter_end(&in);
- *	}
+ * An example. The rules include FileCreate where TargetFilename ends with .so: bit 0 of word 6,
+ * FILTER_WORD_PATH. They exclude it where Image is /usr/bin/apt: bit 0 of word 0,
+ * FILTER_WORD_IMAGE. /usr/bin/cp makes /tmp/a.so:
  *
- * What the caller does not tell is unknown, and what is unknown never discards. User space
- * compiles the rules (rules/kernel/compiler.py), fills one struct filter_rules with them
- * (capture/kernel_filter.py) and swaps it as a whole; an event sees the one that it began with, and
- * is not discarded when that is there no more.
+ *	file_actor_excluded()	image alone: not enough for cp. For apt it is, and no path is built
+ *	foregone()		0: the event has to be judged
+ *	filter_begin()		words: all 0; doubt: all 1
+ *	tell_actor()		asks_set(IMAGE): words[0] = 0, doubt[0..3] = 0: it is not apt
+ *				asks_word(USER): no rule has a condition on it, doubt[4] stays
+ *	tell_path()		the automaton finds .so: words[6] = 1, doubt[6..9] = 0
+ *	filter_excludes()	quiet? No, word 6 has a bit. Exclude: bit 0 of word 0 is not true.
+ *				Include: bit 0 of word 6 is true. Returns false: the record is sent
+ *
+ * For /tmp/a.txt, word 6 stays 0: quiet, the record is counted as filtered. If the path cannot be
+ * read, its doubt stays: the include clause may be true, the record is sent, user space decides.
+ *
+ * User space compiles the rules (rules/kernel/compiler.py), writes them into one struct
+ * filter_rules (capture/kernel_filter.py) and replaces it as a whole. An event is judged by the
+ * rules that it began with. If they are replaced meanwhile, it is sent. filter/events.bpf.h has a
+ * function for each event.
  */
-
 #ifndef FILTER_EVALUATE_BPF_H
 #define FILTER_EVALUATE_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
-#include "record.h"
+#include "kernel/path.bpf.h"
 #include "filter/rules.bpf.h"
 #include "filter/automaton.bpf.h"
 #include "filter/actor.bpf.h"
 #include "filter/numbers.bpf.h"
 
 /*
- * Returns false when there are no rules to ask: then ask nothing else. The same where an
- * interrupt or another task comes between on this processor: user space decides then.
+ * Begin to judge an event. Returns false if there are no rules, or if this processor is judging
+ * another event that this one has interrupted. The caller then asks nothing else, and sends the
+ * record.
  */
 static __always_inline bool filter_begin(struct filter_input *in)
 {
@@ -44,7 +65,7 @@ static __always_inline bool filter_begin(struct filter_input *in)
 	if (!in->rules)
 		return false;
 	known = bpf_map_lookup_elem(&filter_judged, &zero);
-	/* one step: where tasks preempt each other, one may come between any two */
+	/* Test and set in one step, since another task may preempt this one between two. */
 	if (!known || __sync_lock_test_and_set(&known->busy, 1))
 		return false;
 	__builtin_memset(known->words, 0, sizeof(known->words));
@@ -60,7 +81,7 @@ static __always_inline void filter_end(struct filter_input *in)
 	in->known->busy = false;
 }
 
-/* A field with few values. */
+/* Tell a field with few values: `value` is the index of the one at hand. */
 static __always_inline void filter_choice(struct filter_input *in, __u32 event,
 					  enum filter_choice choice, __u32 value)
 {
@@ -78,7 +99,7 @@ static __always_inline void filter_choices_forget(struct filter_input *in)
 	in->known->doubt[FILTER_WORD_CHOICES] = ~0ULL;
 }
 
-/* Which byte of a word is the last that has any bit; 0 when none has. Without a branch. */
+/* Index of the highest byte of a word that is not 0; 0 if all are. It has no branch. */
 static __always_inline __u32 filter_last_byte(__u64 word)
 {
 	__u32 at = 0, more;
@@ -97,7 +118,10 @@ static __always_inline __u32 filter_last_byte(__u64 word)
 
 #define FILTER_EACH_BYTE(byte) ((byte)*0x0101010101010101ULL)
 
-/* Move the beginning to the last slash; there are eight bytes in front of the text. */
+/*
+ * Move the beginning of the text to its last slash: eight bytes a step, from the end. There are
+ * eight bytes in front of the text that may be read.
+ */
 static long filter_find_slash(__u32 index, struct filter_walk *walk)
 {
 	__u32 left = walk->end - walk->at - index * 8;
@@ -107,8 +131,9 @@ static long filter_find_slash(__u32 index, struct filter_walk *walk)
 	if ((__s32)left <= 0)
 		return 1;
 	word = *(__u64 *)&walk->text[at & (PATH_SIZE - 1)] ^ FILTER_EACH_BYTE('/');
+	/* The highest bit of each byte that is a slash. */
 	slashes = ~(((word & FILTER_EACH_BYTE(0x7f)) + FILTER_EACH_BYTE(0x7f)) | word |
-		    FILTER_EACH_BYTE(0x7f)); /* the highest bit of each byte that is one */
+		    FILTER_EACH_BYTE(0x7f));
 	if (left < 8)
 		slashes &= ~0ULL << (64 - left * 8);
 	if (!slashes)
@@ -119,13 +144,13 @@ static long filter_find_slash(__u32 index, struct filter_walk *walk)
 
 FILTER_CALLBACKS(path, PATH_SIZE, 4)
 
-/* Whether a path is there as a whole. */
+/* Returns whether the buffer has a path without missing components. */
 static __always_inline bool filter_can_read(const struct path_buffer *path)
 {
 	return path->at < path->end && path->end <= PATH_SIZE && (path->whole | path->given);
 }
 
-/* The path of a file or device. Of a path as given only the last name is certain. */
+/* Tell the path of a file or device. Of a path as given, only the last name is certain. */
 __noinline int filter_path(struct filter_known *known, const struct path_buffer *path)
 {
 	struct filter_rules *rules = filter_rules_of(known);
@@ -156,7 +181,7 @@ struct filter_clauses {
 	__u32 at;
 	__u32 end;
 	bool any; /* some term of this group is true */
-	bool maybe; /* what is unknown counts as true, else as false */
+	bool maybe; /* bits in doubt count as true, else as false */
 	bool found; /* some clause is true */
 };
 
@@ -205,7 +230,7 @@ static __always_inline bool filter_any_clause(struct filter_clauses *clauses, __
 	return clauses->found;
 }
 
-/* Whether nothing that the rules of this event ask for has been found, for certain. */
+/* Returns whether no bit that the rules of this event ask is true or in doubt. */
 static __always_inline bool filter_is_quiet(const struct filter_known *known,
 					    const struct filter_event_rules *rules)
 {
@@ -216,7 +241,7 @@ static __always_inline bool filter_is_quiet(const struct filter_known *known,
 	return !found;
 }
 
-/* Whether the rules exclude this event, whatever is still unknown. */
+/* Returns whether the rules exclude this event, whatever the bits in doubt are. */
 __noinline int filter_excludes(struct filter_known *known, __u32 event)
 {
 	struct filter_clauses clauses = {.rules = filter_rules_of(known), .known = known};
@@ -236,16 +261,16 @@ __noinline int filter_excludes(struct filter_known *known, __u32 event)
 }
 
 /*
- * What the rules say of an image alone: half a generation, and two bits of each event, of
- * which one says that it was asked, the other that such a process is excluded whatever it
- * does. All in one number, which never is half of this and half of that; an answer that two
- * writers lose is asked for again.
+ * Verdicts by the image alone, one number a process: the low 32 bits of the generation, and two
+ * bits for each event. One bit says that the event was asked; the other, that the event is excluded
+ * whatever else is true of it. It is one number so that a reader never sees half of a change. If
+ * two writers overwrite each other, a verdict is lost and is asked for again.
  */
 #define FILTER_GENERATION_SHIFT 32
 #define FILTER_ASKED(event) (1ULL << ((event) & (FILTER_EVENT_MAX - 1)))
 #define FILTER_EXCLUDED(event) (FILTER_ASKED(event) << FILTER_EVENT_MAX)
 
-/* Whether the image of the current process is enough to exclude both of two events. */
+/* Returns whether the image of the current process is enough to exclude both events. */
 __noinline int filter_image_excludes(__u32 event, __u32 other)
 {
 	__u64 asked = FILTER_ASKED(event) | FILTER_ASKED(other);

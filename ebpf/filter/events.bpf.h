@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Whether the rules exclude a record that is about to be sent: what each event tells
- * filter/evaluate.bpf.h. Kernels without bpf_loop() leave all to user space. The functions are
- * global, so that the verifier walks each once, not from every caller.
+ * One function for each event: it tells filter/evaluate.bpf.h the fields, and returns whether the
+ * rules exclude the record. Terms are explained there. On kernels without bpf_loop() each returns
+ * false: user space decides. The functions are global, so that the verifier checks each once, not
+ * for every caller.
  */
 #ifndef FILTER_EVENTS_BPF_H
 #define FILTER_EVENTS_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "kernel/compat.bpf.h"
-#include "filter/rules.bpf.h"
-#include "emit/maps.bpf.h"
+#include <bpf/bpf_endian.h>
 #include "record.h"
-#include "kernel/sock.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
+#include "kernel/path.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "filter/rules.bpf.h"
+#include "filter/owner.bpf.h"
 
 #define EXECUTABLE_UNKNOWN 2
-#define REGULAR_FILE 0100000
-#define ANY_EXECUTE 0111
 
 #ifdef WITHOUT_BPF_LOOP
 
@@ -39,7 +41,7 @@
 #define image_known(leader, scratch, image) filter_image_set(leader, scratch, image)
 #define image_inherited(parent, child) filter_image_inherit(parent, child)
 
-/* What is known without asking: FILTER_NEVER, FILTER_IN_USER_SPACE, or nothing. */
+/* Returns FILTER_NEVER or FILTER_IN_USER_SPACE if that decides the event, else 0. */
 static __always_inline __u32 foregone(struct filter_input *in, __u32 event)
 {
 	if (!in->rules)
@@ -47,12 +49,13 @@ static __always_inline __u32 foregone(struct filter_input *in, __u32 event)
 	return filter_rules_for(in->rules, event)->flags & (FILTER_NEVER | FILTER_IN_USER_SPACE);
 }
 
-/* What no rule of the event asks need not be told: each answer is a search or a call. */
+/* Returns whether any rule of the event asks the word. Telling it costs a search or a call. */
 static __always_inline bool asks_word(struct filter_input *in, __u32 event, __u32 word)
 {
 	return filter_rules_for(in->rules, event)->used[word];
 }
 
+/* The same for the words of an image or a path. */
 static __always_inline bool asks_set(struct filter_input *in, __u32 event, __u32 word)
 {
 	struct filter_event_rules *rules = filter_rules_for(in->rules, event);
@@ -66,7 +69,7 @@ static __always_inline bool is_unknown(struct filter_input *in, __u32 word)
 	return in->known->doubt[word];
 }
 
-/* Who did it: the current task. */
+/* Tell image, user and process id of the actor: the current task. */
 static __always_inline void tell_actor(struct filter_input *in, __u32 event)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -81,7 +84,7 @@ static __always_inline void tell_actor(struct filter_input *in, __u32 event)
 	filter_decimal(in, event, FILTER_PROCESS_ID, bpf_get_current_pid_tgid() >> 32);
 }
 
-/* The same of a connection, whose owner may be any other. */
+/* The same for the owner of a connection, which may be another process. */
 static __always_inline void tell_owner(struct filter_input *in, __u32 event,
 				       const struct owner *owner)
 {
@@ -103,10 +106,13 @@ static __always_inline __u32 executable_choice(__u32 mode)
 {
 	if (!mode)
 		return EXECUTABLE_UNKNOWN;
-	return (mode & 0170000) == REGULAR_FILE && (mode & ANY_EXECUTE);
+	return (mode & S_IFMT) == S_IFREG && (mode & S_IXUGO);
 }
 
-/* What is known of one event holds for the next, but for the fields with few values. */
+/*
+ * Judge a file record as one event. For a deletion, two events are judged one after the other: what
+ * was told for the first holds for the second, but for the fields with few values.
+ */
 __noinline int file_event_judged(struct filter_known *known, __u32 event, __u32 mode,
 				 const struct path_buffer *path)
 {
@@ -123,7 +129,7 @@ __noinline int file_event_judged(struct filter_known *known, __u32 event, __u32 
 	return filter_excludes(known, event);
 }
 
-/* A deletion is two events: it is sent when either may be wanted. */
+/* A deletion is two events: the record is sent if either may be wanted. */
 static __always_inline __u32 event_of(__u32 type)
 {
 	return type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE;
@@ -134,7 +140,7 @@ static __always_inline __u32 other_event_of(__u32 type)
 	return type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE_DETECTED;
 }
 
-/* Whether who does it is enough to exclude it, whatever the file. */
+/* Returns whether the actor's image is enough to exclude the record, whatever the file. */
 static __always_inline bool file_actor_excluded(__u32 type)
 {
 	const __u32 either = FILTER_NEVER | FILTER_BY_IMAGE;
@@ -186,7 +192,7 @@ __noinline int raw_access_excluded(const struct path_buffer *path)
 	return excluded;
 }
 
-/* The target's task is not one the verifier trusts: its image stays unknown. */
+/* The target's image stays unknown: the verifier does not trust the pointer to its task. */
 __noinline int process_access_excluded(const struct process_access *r)
 {
 	struct filter_input in = {.rules = filter_rules_get()};
@@ -223,14 +229,14 @@ __noinline int program_load_excluded(const struct bpf_program_load *r)
 	return excluded;
 }
 
-/* While the owner is the current task: what the rules say of its image. */
+/* Call it while the owner is the current task: keep the answers about its image. */
 static __always_inline void owner_answers_keep(struct owner *owner)
 {
-	__builtin_memset(&owner->answers, 0, sizeof(owner->answers)); /* or it is unknown */
+	__builtin_memset(&owner->answers, 0, sizeof(owner->answers)); /* unknown */
 	filter_answers_keep(&owner->answers);
 }
 
-/* A connect() that has begun; where from is not known yet, nor where to. */
+/* A connect() that has begun. Addresses and ports are not told: they stay unknown. */
 __noinline int connecting_excluded(const struct owner *owner)
 {
 	const __u32 event = FILTER_NETWORK_CONNECT;

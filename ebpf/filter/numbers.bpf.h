@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Texts made of numbers: written as they would be printed, then walked. Digits are put without a
- * branch, for which the verifier would go through all the rest twice.
+ * Fields that are numbers or made of numbers: they are printed as user space prints them, then
+ * walked. Digits are put without a branch: behind each branch the verifier would check all the rest
+ * twice.
  */
 #ifndef FILTER_NUMBERS_BPF_H
 #define FILTER_NUMBERS_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
 #include "filter/rules.bpf.h"
 #include "filter/automaton.bpf.h"
 
-/* Put a byte at the end; it stays only with `keep`, which is 0 or 1. */
+/* Put a byte at the end if `keep` is 1, nothing if it is 0. */
 static __always_inline void filter_put_if(struct filter_text_room *room, __u32 byte, __u32 keep)
 {
-	barrier_var(byte); /* the compiler knows that it is a digit, the verifier does not */
+	barrier_var(byte); /* the compiler would use that it is a digit; the verifier cannot */
 	barrier_var(keep);
 	room->bytes[room->length & (FILTER_TEXT_SIZE - 1)] = byte;
 	room->length += keep;
@@ -29,11 +29,11 @@ static __always_inline void filter_put(struct filter_text_room *room, __u8 byte)
 
 static __always_inline __u32 filter_is_any(__u32 bits)
 {
-	barrier_var(bits); /* else it becomes a branch */
+	barrier_var(bits); /* without it the compiler makes a branch */
 	return (bits | -bits) >> 31;
 }
 
-/* A number in as many digits as it has. `unit` is the highest digit's: 1000 of four. */
+/* Put a number in decimal. `unit` is that of the highest digit: 1000 for four digits at most. */
 static __always_inline void filter_put_decimal(struct filter_text_room *room, __u32 number,
 					       __u32 unit)
 {
@@ -51,7 +51,7 @@ static __always_inline void filter_put_decimal(struct filter_text_room *room, __
 	}
 }
 
-/* The same in hexadecimal; `shift` is the highest digit's. */
+/* Put a number in hexadecimal. `shift` is that of the highest digit: 12 for four at most. */
 static __always_inline void filter_put_hexadecimal(struct filter_text_room *room, __u32 number,
 						   __s32 shift)
 {
@@ -60,7 +60,7 @@ static __always_inline void filter_put_hexadecimal(struct filter_text_room *room
 #pragma unroll
 	for (; shift >= 0; shift -= 4) {
 		digit = number >> shift & 15;
-		letter = (digit + 6) >> 4; /* from 10 on */
+		letter = (digit + 6) >> 4; /* 1 from 10 on, else 0 */
 		begun |= digit | !shift;
 		filter_put_if(room, '0' + digit + letter * ('a' - '0' - 10), filter_is_any(begun));
 	}
@@ -80,7 +80,7 @@ __noinline int filter_print_hexadecimal(struct filter_text_room *room, __u32 num
 	return 0;
 }
 
-/* One number of an IPv4 address. */
+/* Print one number of an IPv4 address. */
 __noinline int filter_print_byte(struct filter_text_room *room, __u32 number)
 {
 	if (room)
@@ -88,7 +88,7 @@ __noinline int filter_print_byte(struct filter_text_room *room, __u32 number)
 	return 0;
 }
 
-/* One group of an IPv6 address. */
+/* Print one group of an IPv6 address. */
 __noinline int filter_print_group(struct filter_text_room *room, __u32 number)
 {
 	if (room)
@@ -98,7 +98,7 @@ __noinline int filter_print_group(struct filter_text_room *room, __u32 number)
 
 FILTER_CALLBACKS(text, FILTER_TEXT_SIZE, 1)
 
-/* Ask what was printed as this text of the event. */
+/* Tell a text of the event: walk what was printed. */
 __noinline int filter_judge_text(struct filter_known *known, __u32 event, __u32 text)
 {
 	struct filter_rules *rules = filter_rules_of(known);
@@ -109,7 +109,7 @@ __noinline int filter_judge_text(struct filter_known *known, __u32 event, __u32 
 	filter_walk_begin(&walk, rules);
 	walk.text = known->room.bytes;
 	walk.end = known->room.length;
-	barrier_var(text); /* the bound above, which the verifier wants to see */
+	barrier_var(text); /* keep the bound below, which the verifier needs */
 	text &= 7;
 	if (text >= FILTER_TEXTS)
 		return 0;
@@ -122,7 +122,7 @@ __noinline int filter_judge_text(struct filter_known *known, __u32 event, __u32 
 	return 0;
 }
 
-/* Whether the rules ask for this text; if so, there is an empty room to print it in. */
+/* Returns whether the rules ask this text, and empties the buffer for it. */
 static __always_inline bool filter_asks_text(struct filter_input *in, __u32 event, __u32 text)
 {
 	in->known->room.length = 0;
@@ -149,7 +149,7 @@ static __always_inline void filter_hexadecimal(struct filter_input *in, __u32 ev
 	filter_judge_text(in->known, event, text);
 }
 
-/* An address: four bytes in dotted decimal, or sixteen in eight groups, none left out. */
+/* Tell an address: four bytes in dotted decimal, or sixteen bytes in eight groups. */
 static __always_inline void filter_address(struct filter_input *in, __u32 event, __u32 text,
 					   const __u8 *address, bool is_ipv6)
 {
@@ -175,7 +175,7 @@ static __always_inline void filter_address(struct filter_input *in, __u32 event,
 	filter_judge_text(in->known, event, text);
 }
 
-/* A name of at most 16 bytes; none prints as "-". */
+/* Tell a name of 16 bytes at most. An empty one is told as "-". */
 static __always_inline void filter_name(struct filter_input *in, __u32 event, __u32 text,
 					const char *name)
 {

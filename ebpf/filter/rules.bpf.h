@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Layout of the rules in the kernel: all that user space fills, and the maps. */
+/* Layout of the rules in the kernel: the structs and maps that user space fills. */
 #ifndef FILTER_RULES_BPF_H
 #define FILTER_RULES_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "emit/maps.bpf.h"
 
 enum filter_limit {
-	FILTER_CLASSES = 64, /* of bytes that no pattern tells apart */
-	FILTER_STATES = 16384, /* of all automata together */
-	FILTER_OUTPUTS = 1024, /* different sets of bits that a state can stand for */
-	FILTER_SET_WORDS = 4, /* of the bits that an image or a path has */
-	FILTER_WORDS = 16, /* of all bits of an event */
+	FILTER_CLASSES = 64, /* classes of bytes that no pattern tells apart */
+	FILTER_STATES = 16384, /* states of all automata together */
+	FILTER_OUTPUTS = 1024, /* different sets of bits that states stand for */
+	FILTER_SET_WORDS = 4, /* words that an image or a path has */
+	FILTER_WORDS = 16, /* words of an event */
 	FILTER_TERMS = 4096, /* the last one stays unused */
-	FILTER_CHOICES = 4, /* fields with few values */
-	FILTER_VALUES = 64, /* each of them has at most */
-	FILTER_TEXTS = 5, /* short texts made of numbers */
+	FILTER_CHOICES = 4, /* fields with few values, of one event */
+	FILTER_VALUES = 64, /* values of one of these fields */
+	FILTER_TEXTS = 5, /* fields made of numbers, of one event */
 	FILTER_USERS = 4096,
-	FILTER_IMAGE_SIZE = 256, /* a longer image is unknown */
-	FILTER_TEXT_SIZE = 64, /* more than any text made of numbers has */
+	FILTER_IMAGE_SIZE = 256, /* bytes of an image; a longer one is unknown */
+	FILTER_TEXT_SIZE = 64, /* bytes: more than any field made of numbers has */
 };
 
 enum filter_event {
@@ -34,7 +32,7 @@ enum filter_event {
 	FILTER_EVENT_MAX = 16, /* a power of two */
 };
 
-/* Where in the words of an event each field's answers are. */
+/* The first word of each field, in the words of an event. */
 enum filter_word {
 	FILTER_WORD_IMAGE = 0,
 	FILTER_WORD_USER = 4,
@@ -44,7 +42,7 @@ enum filter_word {
 	FILTER_WORD_TEXTS = 11,
 };
 
-/* Fields with few values, by event; the number given is the index of the value. */
+/* Fields with few values, by event. A comment lists the values by their index. */
 enum filter_choice {
 	FILTER_PROTOCOL = 0, /* tcp, udp */
 	FILTER_INITIATED = 1, /* false, true */
@@ -73,34 +71,34 @@ enum filter_flag {
 	FILTER_IN_USER_SPACE = 1 << 0, /* the kernel does not judge this event */
 	FILTER_NEVER = 1 << 1, /* no rule reports any event of this type */
 	FILTER_DEFAULT_INCLUDE = 1 << 2,
-	FILTER_QUIET_DISCARD = 1 << 3, /* discard when all is known and nothing is found */
-	FILTER_BY_IMAGE = 1 << 4, /* some images are enough to discard */
+	FILTER_QUIET_DISCARD = 1 << 3, /* discard an event that is quiet */
+	FILTER_BY_IMAGE = 1 << 4, /* an image alone may be enough to discard */
 };
 
 enum filter_term_flag {
-	FILTER_NEGATED = 1 << 0, /* the bits that are not set count */
+	FILTER_NEGATED = 1 << 0, /* the term is true if any of its bits is false */
 	FILTER_END_OF_GROUP = 1 << 1, /* at least one term of the group must be true */
-	FILTER_END_OF_CLAUSE = 1 << 2, /* all groups of a clause must be */
+	FILTER_END_OF_CLAUSE = 1 << 2, /* all groups of a clause must be true */
 };
 
-/* An automaton's state has this bit when something was found in it. */
+/* Number of an automaton's state has this bit if a string ends there. */
 #define FILTER_FOUND 0x8000
 
 struct filter_term {
 	__u64 mask;
 	__u16 word;
 	__u16 flags; /* enum filter_term_flag */
-	__u16 next_clause; /* term where the next one begins */
+	__u16 next_clause; /* number of the term where the next clause begins */
 	__u16 pad;
 };
 
 struct filter_event_rules {
-	__u64 used[FILTER_WORDS]; /* the bits that this event's terms ask */
+	__u64 used[FILTER_WORDS]; /* bits that this event's terms ask */
 	__u64 choices[FILTER_CHOICES][FILTER_VALUES]; /* bits of FILTER_WORD_CHOICES */
 	__u64 choice_bits[FILTER_CHOICES]; /* all bits that a choice decides */
-	__u16 texts[FILTER_TEXTS]; /* states to begin with; 0: not asked */
-	__u16 exclude_begin;
-	__u16 include_begin; /* where exclude ends */
+	__u16 texts[FILTER_TEXTS]; /* states to begin walks with; 0: no rule asks the text */
+	__u16 exclude_begin; /* numbers of terms */
+	__u16 include_begin; /* clauses of exclude end here */
 	__u16 include_end;
 	__u32 flags; /* enum filter_flag */
 	__u32 pad;
@@ -108,12 +106,12 @@ struct filter_event_rules {
 
 struct filter_rules {
 	__u64 generation; /* never 0 */
-	__u64 tail_doubt[FILTER_SET_WORDS]; /* path bits that the last name cannot deny */
-	__u16 image; /* states to begin with; 0: not asked */
+	__u64 tail_doubt[FILTER_SET_WORDS]; /* path bits that the last name cannot make false */
+	__u16 image; /* states to begin walks with; 0: no rule asks */
 	__u16 path;
-	__u16 path_tail; /* at the last name of a path */
+	__u16 path_tail; /* state to begin with at the last name of a path */
 	__u16 pad;
-	__u8 classes[256]; /* of each byte; a NUL ends the text */
+	__u8 classes[256]; /* class of each byte; a NUL ends the text */
 	struct filter_event_rules events[FILTER_EVENT_MAX];
 	struct filter_term terms[FILTER_TERMS];
 	__u64 outputs[FILTER_OUTPUTS][FILTER_SET_WORDS];
@@ -121,17 +119,17 @@ struct filter_rules {
 	__u16 next[FILTER_STATES * FILTER_CLASSES];
 };
 
-/* Keeps these layouts in the object's BTF, where user space reads them. */
-const struct filter_rules *filter_rules_layout __weak;
-enum filter_limit filter_limits __weak;
-enum filter_event filter_events __weak;
-enum filter_flag filter_flags __weak;
-enum filter_term_flag filter_term_flags __weak;
-enum filter_word filter_words __weak;
-enum filter_choice filter_choices __weak;
-enum filter_text filter_texts __weak;
+/* These variables keep the types in the object's BTF, where user space reads them. */
+const struct filter_rules *filter_rules_layout;
+enum filter_limit filter_limits;
+enum filter_event filter_events;
+enum filter_flag filter_flags;
+enum filter_term_flag filter_term_flags;
+enum filter_word filter_words;
+enum filter_choice filter_choices;
+enum filter_text filter_texts;
 
-/* By sizes: v6.1 takes a map without BTF for another kind than a template that has it. */
+/* Given by sizes: for v6.1 a map without BTF does not match a template that has BTF. */
 struct filter_rules_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -145,29 +143,29 @@ struct filter_user {
 	__u32 pad;
 };
 
-/* What the rules say about an image: good for one generation of them. */
+/* Bits of an image. They hold for one generation of the rules. */
 struct filter_answers {
 	__u64 generation; /* 0: unknown */
 	__u64 bits[FILTER_SET_WORDS];
 };
 
-/* The image of a process as the record of its exec has it, with the answers. */
+/* The image of a process, as in the record of its exec, with the answers about it. */
 struct filter_process {
-	struct filter_answers answers[2]; /* by the parity of their generation */
-	__u64 judged; /* by its image alone: see filter_image_excludes() */
+	struct filter_answers answers[2]; /* index: lowest bit of the generation */
+	__u64 judged; /* verdicts by the image alone: see filter_image_excludes() */
 	__u32 length;
 	__u32 pad;
 	__u8 image[FILTER_IMAGE_SIZE + 8];
 };
 
-/* A text made of numbers, as it would be printed; room for the last step behind it. */
+/* Buffer to print a field in. A walk may read 8 bytes behind the text. */
 struct filter_text_room {
 	__u32 length;
 	__u32 pad;
 	__u8 bytes[FILTER_TEXT_SIZE + 8];
 };
 
-/* What is known of one event under judgement. */
+/* The state of knowledge about the one event under judgement. */
 struct filter_known {
 	__u64 words[FILTER_WORDS]; /* bits that are true for certain */
 	__u64 doubt[FILTER_WORDS]; /* bits that may be true yet */
@@ -177,45 +175,45 @@ struct filter_known {
 };
 
 /*
- * Not all on the stack: before v6.13, which gives some functions a stack of their own, all
- * functions of a program share 512 bytes.
+ * Pointers to both sides of a judgement. `known` is in a map, not on the stack: before v6.13 all
+ * functions of a program share 512 bytes of stack.
  */
 struct filter_input {
 	struct filter_rules *rules;
 	struct filter_known *known;
 };
 
-/* A kernel that cannot walk an automaton may not have these kinds of maps either. */
+/* A kernel without bpf_loop() cannot walk an automaton, and may lack these kinds of maps. */
 #ifndef WITHOUT_BPF_LOOP
-/* The rules in force; empty: nothing is discarded. */
+/* The rules in force. While the map is empty, nothing is discarded. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__array(values, struct filter_rules_map);
-} filter_rules __weak SEC(".maps");
+} filter_rules SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct filter_known);
-} filter_judged __weak SEC(".maps");
+} filter_judged SEC(".maps");
 
-/* What the rules say about the name of a user; one who is not here is unknown. */
+/* Bits of FILTER_WORD_USER for a user's name. A user without an entry is unknown. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FILTER_USERS);
 	__type(key, struct filter_user);
 	__type(value, __u64);
-} filter_users __weak SEC(".maps");
+} filter_users SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct filter_process);
-} filter_processes __weak SEC(".maps");
+} filter_processes SEC(".maps");
 
 static __always_inline struct filter_rules *filter_rules_get(void)
 {
@@ -227,9 +225,9 @@ static __always_inline struct filter_rules *filter_rules_get(void)
 }
 
 /*
- * The rules that an event began with; NULL when others came: what is asked from then on stays
- * unknown. For global functions, which the verifier walks once for all callers, but hands no
- * rules.
+ * The rules that an event began with; NULL: they were replaced meanwhile, and all that is asked
+ * from then on stays unknown. It serves global functions: the verifier accepts no pointer to the
+ * rules as their argument.
  */
 static __always_inline struct filter_rules *filter_rules_of(const struct filter_known *known)
 {
@@ -238,7 +236,7 @@ static __always_inline struct filter_rules *filter_rules_of(const struct filter_
 	return known && rules && rules->generation == known->generation ? rules : NULL;
 }
 
-/* The verifier wants to see the mask, which a compiler that knows the event leaves out. */
+/* The compiler, which knows the event, would drop the mask; the verifier needs it. */
 static __always_inline struct filter_event_rules *filter_rules_for(struct filter_rules *rules,
 								   __u32 event)
 {

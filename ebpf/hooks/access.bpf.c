@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Processes that reach into others: ptrace, process_vm_*, pidfd_getfd, /proc/PID/mem. */
+/*
+ * Processes that reach into others by ptrace(), process_vm_readv(), process_vm_writev(),
+ * pidfd_getfd() or /proc/PID/mem. hooks/syscall_exit.bpf.c calls these functions when the call has
+ * succeeded. Record: process_access.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "hooks/access.bpf.h"
+#include "record.h"
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
 #include "kernel/pid.bpf.h"
-#include "record.h"
-#include "kernel/task.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/flood.bpf.h"
+#include "emit/record.bpf.h"
+#include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/functions.bpf.h"
 
-/* The rights that Windows would have asked for, which rules name. */
+/* Access rights of Windows, by which rules name what was done. */
 #define PROCESS_VM_READ 0x10
 #define PROCESS_VM_WRITE 0x28 /* with PROCESS_VM_OPERATION */
 #define PROCESS_DUP_HANDLE 0x40
 #define PROCESS_ALL_ACCESS 0x1fffff
 
-/* Report the current task's reach into the process of `target`, unless it is its own. */
+/* Report that the current task reached into the process of `target`, unless that is its own. */
 static __noinline int process_accessed(struct task_struct *target, __u32 given_pid, __u32 access)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -56,7 +64,7 @@ __noinline int ptrace_attached(__u32 pid)
 	return process_accessed(task_by_vpid(pid), pid, PROCESS_ALL_ACCESS);
 }
 
-/* A tracer has been reported as it attached; it copies memory at each step. */
+/* A tracer was reported when it attached. The memory that it then copies is not reported. */
 static __always_inline bool is_tracing(struct task_struct *target)
 {
 	return target && KREAD(target, ptrace) &&
@@ -72,7 +80,7 @@ __noinline int process_memory_copied(__u32 pid, bool writing)
 	return process_accessed(target, pid, writing ? PROCESS_VM_WRITE : PROCESS_VM_READ);
 }
 
-/* pidfd_getfd(2) has given a copy of a descriptor of another process. */
+/* pidfd_getfd(2) has given the current task a copy of another process's descriptor. */
 __noinline int descriptor_taken(__u32 pidfd)
 {
 	struct file *file = task_file((void *)bpf_get_current_task(), pidfd);
@@ -80,7 +88,7 @@ __noinline int descriptor_taken(__u32 pidfd)
 	return process_accessed(task_of_pid(pid_of_pidfd(file)), 0, PROCESS_DUP_HANDLE);
 }
 
-/* A regular file of procfs was opened: the memory of a process? */
+/* A regular file of procfs was opened. It is reported if it is the memory of a process. */
 __noinline int process_file_opened(__u64 file_address)
 {
 	struct file *file = (void *)file_address;

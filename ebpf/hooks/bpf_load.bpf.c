@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* eBPF programs that are loaded, as the kernel keeps them. */
+/*
+ * eBPF programs that were loaded, as the kernel keeps them. hooks/syscall_exit.bpf.c calls this at
+ * the end of bpf(). Record: bpf_program_load.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "hooks/access.bpf.h"
+#include "record.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "record.h"
-#include "kernel/task.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/record.bpf.h"
+#include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/functions.bpf.h"
 
 /* bpf(BPF_PROG_LOAD) has returned a descriptor. */
 __noinline int bpf_program_loaded(__u32 fd)
@@ -20,10 +24,10 @@ __noinline int bpf_program_loaded(__u32 fd)
 	struct bpf_prog_aux *aux = KREAD(program, aux);
 	struct bpf_program_load r = {};
 
-	if (bpf_get_current_pid_tgid() >> 32 == own_tgid)
+	if (is_own())
 		return 0;
 	count_seen(RECORD_BPF_PROGRAM_LOAD);
-	if (!program || KREAD(aux, prog) != program) { /* another file has this number now */
+	if (!program || KREAD(aux, prog) != program) { /* the descriptor is another file's now */
 		count_lost(RECORD_BPF_PROGRAM_LOAD, LOSS_UNREADABLE);
 		return 0;
 	}

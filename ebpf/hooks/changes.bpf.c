@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Inodes whose ctime is set in a call that gives a name. Of the three tracepoints one fires
- * for each change: v6.13, 4e40eff0b573 ("fs: add infrastructure for multigrain timestamps").
+ * Inodes whose ctime is set in a call that gives a name: they prove which file got it. The programs
+ * send no record: hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c read their notes at the end of
+ * the call. For each change one of three tracepoints fires. They exist since v6.13, 4e40eff0b573
+ * ("fs: add infrastructure for multigrain timestamps").
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "hooks/changes.bpf.h"
+#include "record.h"
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/request.bpf.h"
-#include "kernel/syscall.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/syscall_numbers.bpf.h"
+#include "kernel/syscall.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "hooks/changes.bpf.h"
+#include "hooks/request.bpf.h"
 
 #ifndef WITHOUT_BPF_LOOP
 
-/* Requests that give names are always run by a worker, which knows its request. */
+/* io_uring runs each request that gives a name in a worker, which points to its request. */
 static __always_inline struct changes *changes_of_worker(struct task_struct *task)
 {
 	struct io_worker *worker = (void *)KREAD(task, worker_private);
@@ -25,7 +30,7 @@ static __always_inline struct changes *changes_of_worker(struct task_struct *tas
 	return work ? request_changes((__u64)container_of(work, struct io_kiocb, work)) : NULL;
 }
 
-/* Where to note what a call changes; NULL: it is of no interest. */
+/* The place for notes about the current call; NULL: this call gives no name. */
 static __always_inline struct changes *changes_of_call(struct task_struct *task,
 						       struct pt_regs *regs)
 {
@@ -46,13 +51,13 @@ static __always_inline int inode_changed(struct inode *inode)
 	struct changes *changes;
 	__u64 magic;
 
-	/* First of all what most changes are refused by: writes, chmod(2), mkdir(2). */
+	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
 	if ((!is_worker && !calls_of(regs)) || !is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		return 0;
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))
 		return 0;
-	if (magic != OVERLAYFS_MAGIC && acts_for_a_file_system(task))
+	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task))
 		return 0;
 	changes = is_worker ? changes_of_worker(task) : changes_of_call(task, regs);
 	if (changes)
@@ -60,18 +65,21 @@ static __always_inline int inode_changed(struct inode *inode)
 	return 0;
 }
 
+/* v6.13: the ctime is set to a given time. */
 SEC("?tp_btf/inode_set_ctime_to_ts")
 int BPF_PROG(ctime_set, struct inode *inode)
 {
 	return inode_changed(inode);
 }
 
+/* v6.13: the ctime is set to the current time. */
 SEC("?tp_btf/ctime_ns_xchg")
 int BPF_PROG(ctime_exchanged, struct inode *inode)
 {
 	return inode_changed(inode);
 }
 
+/* v6.13: the ctime is the current time already. */
 SEC("?tp_btf/ctime_xchg_skip")
 int BPF_PROG(ctime_kept, struct inode *inode)
 {

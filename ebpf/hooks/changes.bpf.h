@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a call that gives names has changed: the type of the file that got one, and whether an
- * open made one though it failed. Kernels that
- * allow no hook with the directory entry tell it by the inodes whose ctime is set in the call.
+ * Notes about the inodes whose ctime one call has set. They tell the type of the file that got a
+ * name, and whether an open made a file though it failed. They serve on kernels where no hook that
+ * is given the directory entry can be attached.
  */
 #ifndef HOOKS_CHANGES_BPF_H
 #define HOOKS_CHANGES_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-
-#define EXT4_MAGIC 0xef53
-#define TMPFS_MAGIC 0x01021994
-#define XFS_MAGIC 0x58465342
-#define BTRFS_MAGIC 0x9123683e
-#define OVERLAYFS_MAGIC 0x794c7630
 
 #define KIND(mode) (1U << ((mode)&S_IFMT) / S_IFIFO)
 #define KIND_OF_FILE KIND(S_IFREG)
@@ -25,27 +18,27 @@
 
 /* The inodes that one call has changed so far. */
 struct changes {
-	__u64 file; /* the regular one */
-	__s64 birth_ns; /* of that, wall clock; 0: unknown */
-	__u32 kinds; /* bits KIND(mode) of all */
+	__u64 file; /* address of the last regular file's inode; 0: none */
+	__s64 birth_ns; /* of this file, wall clock; 0: unknown */
+	__u32 kinds; /* bits KIND(mode) of all inodes */
 	bool has_more_files;
 	__u8 pad[3];
 };
 
 /*
- * File systems that set the ctime of what is linked or renamed, and of the directories, in
- * each call that succeeds. Seen with ext4, tmpfs, xfs, btrfs and overlayfs on v6.18; a link on
- * overlayfs changes the directory alone.
+ * Returns whether a file system sets the ctime of the file that is linked or renamed, and of the
+ * directories, in each call that succeeds. Observed on v6.18 for each one here. On overlayfs, a
+ * link changes the directory alone.
  */
 static __always_inline bool tells_changes(__u64 magic)
 {
-	return magic == EXT4_MAGIC || magic == TMPFS_MAGIC || magic == XFS_MAGIC ||
-	       magic == BTRFS_MAGIC || magic == OVERLAYFS_MAGIC;
+	return magic == EXT4_SUPER_MAGIC || magic == TMPFS_MAGIC || magic == XFS_SUPER_MAGIC ||
+	       magic == BTRFS_SUPER_MAGIC || magic == OVERLAYFS_SUPER_MAGIC;
 }
 
 static __always_inline __s64 inode_birth_ns(struct inode *inode, __u64 magic)
 {
-	if (magic == EXT4_MAGIC)
+	if (magic == EXT4_SUPER_MAGIC)
 		return ext4_inode_birth_ns(inode);
 	return magic == TMPFS_MAGIC ? shmem_inode_birth_ns(inode) : 0;
 }
@@ -63,8 +56,9 @@ static __always_inline void changes_add(struct changes *changes, struct inode *i
 }
 
 /*
- * The type of what got a name, 0 where it is not proved: one of the inodes may be what a rename
- * has replaced, and no inode at all says nothing. Directories alone are directories renamed.
+ * The type of the file that got a name; 0: not proved. Two types of files are no proof, because one
+ * of the inodes may be the file that a rename has replaced. Neither is no inode at all. If all
+ * inodes are directories, a directory was renamed.
  */
 static __always_inline __u32 changes_mode(const struct changes *changes, bool by_link)
 {
@@ -79,13 +73,13 @@ static __always_inline __u32 changes_mode(const struct changes *changes, bool by
 	return changes->kinds && !by_link ? S_IFDIR : 0;
 }
 
-/* Whether a file was made: a file has changed, and so has the directory that it is in. */
+/* Returns whether a file was made: a regular file and a directory have changed. */
 static __always_inline bool changes_made_file(const struct changes *changes)
 {
 	return (changes->kinds & KIND_OF_FILE) && (changes->kinds & KIND_OF_DIRECTORY);
 }
 
-/* When the file that got a name came into being; 0: unknown, or another may be meant. */
+/* Time of birth of the file that got a name; 0: unknown, or it may be another file's. */
 static __always_inline __s64 changes_birth_ns(const struct changes *changes)
 {
 	__u32 others = changes->kinds & ~(KIND_OF_FILE | KIND_OF_DIRECTORY);
@@ -93,16 +87,16 @@ static __always_inline __s64 changes_birth_ns(const struct changes *changes)
 	return others || changes->has_more_files ? 0 : changes->birth_ns;
 }
 
-/* Before v5.17 no such tracepoint is there, nor the storage. */
+/* Kernels before v5.17 have none of the tracepoints, and v5.10 lacks the storage of tasks. */
 #ifndef WITHOUT_BPF_LOOP
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct changes);
-} changes_of_threads __weak SEC(".maps");
+} changes_of_threads SEC(".maps");
 
-/* What the current thread's call has changed; forgotten here. */
+/* Take the notes about the current thread's call. They are cleared. */
 static __always_inline void changes_take(struct changes *taken)
 {
 	struct task_struct *task = bpf_get_current_task_btf();

@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Names that are about to be given or taken, where a hook has the dentry in hand. */
+/*
+ * Names that a call is about to give or take, from hooks that are given the dentry. fentry programs
+ * keep the resolved name, and hooks/syscall_exit.bpf.c reports it if the call succeeds. Records:
+ * file_create, file_delete.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "kernel/mount.bpf.h"
-#include "hooks/file_names.bpf.h"
-#include "kernel/path.bpf.h"
 #include "record.h"
-#include "kernel/syscall.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/file.bpf.h"
+#include "kernel/path.bpf.h"
+#include "kernel/mount.bpf.h"
+#include "kernel/syscall_numbers.bpf.h"
+#include "kernel/syscall.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "hooks/file_names.bpf.h"
 
-/* Threads of the kernel and of io_uring end no system call that would take the name up. */
+/* Returns false for threads of the kernel and of io_uring: no system call of theirs ends. */
 static __always_inline bool ends_a_call(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -22,12 +29,12 @@ static __always_inline bool ends_a_call(void)
 	return !(KREAD(task, flags) & (PF_KTHREAD | PF_IO_WORKER));
 }
 
-/* Resolve a name before it changes; the end of the call reports it. */
+/* Resolve a name before it changes, and keep it until the call ends. NULL: it is not kept. */
 static __always_inline struct name_under_way *name_remember(const struct path *directory,
 							    struct dentry *dentry, __u32 mode)
 {
 	__u32 thread = bpf_get_current_pid_tgid();
-	struct scratch *scratch = task_scratch_get(); /* any bytes do to make an entry of */
+	struct scratch *scratch = task_scratch_get(); /* any bytes, to make an entry of */
 	struct name_under_way *name;
 
 	if (!scratch || !ends_a_call() ||
@@ -48,6 +55,7 @@ static __always_inline __u32 dentry_mode(struct dentry *dentry)
 	return BPF_CORE_READ(dentry, d_inode, i_mode);
 }
 
+/* unlink() and unlinkat() of a file; needs CONFIG_SECURITY_PATH and fentry. */
 SEC("?fentry/security_path_unlink")
 int BPF_PROG(path_unlink, const struct path *directory, struct dentry *dentry)
 {
@@ -55,6 +63,7 @@ int BPF_PROG(path_unlink, const struct path *directory, struct dentry *dentry)
 	return 0;
 }
 
+/* link() and linkat(), likewise. */
 SEC("?fentry/security_path_link")
 int BPF_PROG(path_link, struct dentry *old, const struct path *directory, struct dentry *dentry)
 {
@@ -62,6 +71,7 @@ int BPF_PROG(path_link, struct dentry *old, const struct path *directory, struct
 	return 0;
 }
 
+/* rename(), renameat() and renameat2(), likewise. */
 SEC("?fentry/security_path_rename")
 int BPF_PROG(path_rename, const struct path *old_directory, struct dentry *old,
 	     const struct path *directory, struct dentry *dentry, unsigned int flags)
@@ -71,7 +81,7 @@ int BPF_PROG(path_rename, const struct path *old_directory, struct dentry *old,
 	struct name_under_way *name;
 
 	name = name_remember(directory, dentry, 0);
-	if (!name || moved == replaced) /* two names of one file: rename(2) does nothing */
+	if (!name || moved == replaced) /* two names of one file: rename(2) changes nothing */
 		return 0;
 	name->mode = BPF_CORE_READ(moved, i_mode);
 	if (replaced && (BPF_CORE_READ(replaced, i_mode) & S_IFMT) != S_IFDIR)
@@ -79,7 +89,7 @@ int BPF_PROG(path_rename, const struct path *old_directory, struct dentry *old,
 	return 0;
 }
 
-/* Where the name of an unlink call begins: a mount that may lead to the file. */
+/* The mount at which the name of an unlink call begins; it may lead to the file. */
 static __always_inline struct vfsmount *
 start_of_call(struct task_struct *task, struct pt_regs *regs, enum call call, bool compat)
 {
@@ -93,8 +103,9 @@ start_of_call(struct task_struct *task, struct pt_regs *regs, enum call call, bo
 }
 
 /*
- * ext4 has removed a name, and holds its dentry. Only for a call that asked for that: a
- * file system above may unlink here what its user knows by another name.
+ * ext4 has removed a name and still holds its dentry. Record: file_delete, where fentry is not
+ * allowed. It is sent only in a call that asked to unlink: a file system that stacks on ext4 may
+ * unlink files that its user knows by other names.
  */
 SEC("?tp_btf/ext4_unlink_exit")
 int BPF_PROG(unlink_ext4, struct dentry *dentry, int result)

@@ -1,49 +1,55 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Records of files, by the file in hand, by a stored name, or by the caller's string. */
+/*
+ * Records of files that got or lost a name: by the file's dentry, by a name that a hook has kept,
+ * or by the caller's string.
+ */
 #ifndef HOOKS_FILE_NAMES_BPF_H
 #define HOOKS_FILE_NAMES_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include "hooks/changes.bpf.h"
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "kernel/path.bpf.h"
 #include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/file.bpf.h"
+#include "kernel/path.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/record.bpf.h"
+#include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/changes.bpf.h"
 
 #define NAMES_UNDER_WAY 1024
 
-/* A name that a call is about to give or take, from a hook that has the dentry. */
+/* A name that a call is about to give or take, resolved by a hook that is given the dentry. */
 struct name_under_way {
 	__u32 mode; /* of the file that gets or loses the name */
 	__u32 replaced_mode; /* of the file that loses it to a rename; 0: none */
 	struct path_buffer path;
 };
 
-/* Key: thread. An entry lives from the security hook to the end of the call. */
+/* Key: thread id. An entry lives from the security hook to the end of the call. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, NAMES_UNDER_WAY);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct name_under_way);
-} names_under_way __weak SEC(".maps");
+} names_under_way SEC(".maps");
 
-/* Threads whose unlink has been reported by the file system. */
+/* Key: id of a thread whose unlink has been reported by the file system. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, NAMES_UNDER_WAY);
 	__type(key, __u32);
 	__type(value, __u8);
-} reported __weak SEC(".maps");
+} reported SEC(".maps");
 
-/* Nobody looks into the first map before it was used, into the second while it is empty. */
-bool names_are_kept __weak;
-__s64 unlinks_reported __weak; /* entries, or more */
+/* They spare the search in a map that is not used. */
+bool names_are_kept; /* names_under_way has had an entry */
+__s64 unlinks_reported; /* entries of `reported`; may be too high, never too low */
 
 /* Note that the current thread's unlink has been reported. */
 static __always_inline bool reported_add(void)
@@ -51,14 +57,14 @@ static __always_inline bool reported_add(void)
 	__u32 thread = bpf_get_current_pid_tgid();
 	__u8 yes = 1;
 
-	__sync_fetch_and_add(&unlinks_reported, 1); /* first: never too low */
+	__sync_fetch_and_add(&unlinks_reported, 1); /* before the entry: never too low */
 	if (!bpf_map_update_elem(&reported, &thread, &yes, BPF_NOEXIST))
 		return true;
 	__sync_fetch_and_add(&unlinks_reported, -1);
 	return !bpf_map_update_elem(&reported, &thread, &yes, BPF_EXIST);
 }
 
-/* Whether it has; forgets it. */
+/* Returns whether the current thread's unlink has been reported. Deletes the note. */
 static __always_inline bool reported_take(void)
 {
 	__u32 thread = bpf_get_current_pid_tgid();
@@ -67,11 +73,6 @@ static __always_inline bool reported_take(void)
 		return false;
 	__sync_fetch_and_add(&unlinks_reported, -1);
 	return true;
-}
-
-static __always_inline bool is_own(void)
-{
-	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
 }
 
 /* Begin a record of the file at `path`. */
@@ -142,7 +143,7 @@ VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __
 	return 0;
 }
 
-/* Take a path from user memory, or from the kernel's. Returns false if it cannot be read. */
+/* Read a string from user memory or kernel memory. Returns false if that fails. */
 static __always_inline bool path_read(struct path_buffer *path, const char *from, bool in_kernel)
 {
 	__u8 *to = &path->bytes[PATH_GIVEN_AT];
@@ -156,7 +157,7 @@ static __always_inline bool path_read(struct path_buffer *path, const char *from
 	return size > 0;
 }
 
-/* The directory that a relative name begins at. */
+/* Append the directory at which a relative name begins. */
 static __always_inline void append_base(struct scratch *scratch, struct file_event *r,
 					struct task_struct *task, __s32 dirfd)
 {
@@ -176,7 +177,7 @@ static __always_inline void append_base(struct scratch *scratch, struct file_eve
 	record_append_dentry(scratch, &r->base, dentry, mnt, &r->flags, 0, RECORD_PATH_SHORTENED);
 }
 
-/* The root of the process. */
+/* Append the root of the process, unless it is that of the mount namespace. */
 static __always_inline void append_root(struct scratch *scratch, struct file_event *r,
 					struct task_struct *task)
 {
@@ -189,8 +190,8 @@ static __always_inline void append_root(struct scratch *scratch, struct file_eve
 }
 
 /*
- * Begin a record of a file by the string that the caller gave, which is in scratch->path; user
- * space resolves it from `dirfd`.
+ * Begin a record of a file by the caller's string, which is in scratch->path. User space resolves
+ * it: the record has the directory of `dirfd`, too.
  */
 static __always_inline void file_event_begin_given(struct scratch *scratch, __u32 type, __s32 dirfd,
 						   __u32 flags)
@@ -206,8 +207,8 @@ static __always_inline void file_event_begin_given(struct scratch *scratch, __u3
 }
 
 /*
- * Report a file by the string that the caller gave. `mode` of the file is 0 where it is not
- * known, and so is `created_ns`; `flags` are those of the record.
+ * Report a file by the caller's string. The upper half of `mode_and_flags` is the mode of the file,
+ * 0 if it is not known; the lower half, flags of the record. `created_ns` is 0 if it is not known.
  */
 __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64 mode_and_flags,
 				    __s64 created_ns)
@@ -239,6 +240,48 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64
 	r->created_ns = created_ns;
 	record_finish(scratch, type, false);
 	return 0;
+}
+
+#define MODE_AND_FLAGS(mode, flags) ((__u64)(mode) << 32 | (flags))
+
+/*
+ * A file got a name. Its type is known from the hooks that are given the dentry, or else from the
+ * inodes that have changed.
+ */
+static __always_inline int name_given(struct name_under_way *name, const struct changes *changes,
+				      __s32 dirfd, __u64 string, bool by_link)
+{
+	if (!name)
+		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE))
+			       ? file_event_of_string(
+					 dirfd, string, RECORD_FILE_CREATE,
+					 MODE_AND_FLAGS(changes_mode(changes, by_link), 0),
+					 changes_birth_ns(changes))
+			       : 0;
+	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
+		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
+	if (name->mode && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		file_event_of_name(RECORD_FILE_CREATE, name, name->mode);
+	return 0;
+}
+
+/* mknod(2) has made a regular file. */
+static __always_inline int file_made(__s32 dirfd, __u64 string)
+{
+	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		return 0;
+	return file_event_of_string(dirfd, string, RECORD_FILE_CREATE,
+				    MODE_AND_FLAGS(S_IFREG, RECORD_FILE_IS_NEW), 0);
+}
+
+/* A file lost a name. */
+static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, __u64 string)
+{
+	if (reported_take())
+		return 0;
+	if (name)
+		return file_event_of_name(RECORD_FILE_DELETE, name, name->mode);
+	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0, 0);
 }
 
 #endif /* HOOKS_FILE_NAMES_BPF_H */

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Tells user space which file one of its descriptors leads to. */
+/* Identity of the file behind one of user space's descriptors. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/file_identity.bpf.h"
 #include "record.h"
+#include "kernel/file_identity.bpf.h"
 
-/* The question and, in place of zeroes, the answer. */
+/* The question `fd`; the answer is written to `file`, which user space has zeroed. */
 struct descriptor_query {
 	struct file_identity file; /* inode 0: there is no such descriptor */
 	__u32 fd;
@@ -14,8 +14,9 @@ struct descriptor_query {
 };
 
 /*
- * User space runs it: what fstat(2) says depends on what a file system, or whoever is
- * behind it, chooses to answer, and when.
+ * User space runs this program; it sends no record. fstat(2) would ask the file system, which may
+ * be a server that gives any answer or none. Since v5.14: 79a7f8bdb159 ("bpf: Introduce
+ * bpf_sys_bpf() helper and program type.").
  */
 SEC("?syscall")
 int descriptor_identify(struct descriptor_query *query)

@@ -1,25 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Files opened, named and removed through io_uring, where no system call says so. */
+/*
+ * Files that are opened, named and removed through io_uring: no system call shows it. A record is
+ * built when the request begins, because its names are gone when it completes, and sent when it has
+ * succeeded. Records: file_create, file_delete, and those of file_opened(). Kernels from 6.1 on
+ * serve.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "hooks/access.bpf.h"
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/file_names.bpf.h"
 #include "record.h"
-#include "hooks/request.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/io_uring.bpf.h"
-#include "kernel/syscall.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "hooks/changes.bpf.h"
+#include "hooks/file_names.bpf.h"
+#include "hooks/request.bpf.h"
+#include "hooks/functions.bpf.h"
 
 /* A name that a request is about to give or take; `name` is a struct filename. */
 struct request_name {
 	__u64 name;
 	__s32 dirfd;
-	__u32 type; /* enum record_type; 0: of no interest */
-	bool is_open; /* told by its file, but for one that fails or loses it */
+	__u32 type; /* enum record_type; 0: not to be reported */
+	bool is_open; /* its file tells more, unless it fails or the file is replaced */
 };
 
 static __always_inline int request_lost(const struct request_name *given, enum loss_reason reason)
@@ -29,7 +37,10 @@ static __always_inline int request_lost(const struct request_name *given, enum l
 	return 0;
 }
 
-/* An open that is not remembered is told by its file, or is counted once it fails. */
+/*
+ * There is no room for the record of a request. An open can still be reported by its file; it is
+ * counted as lost only if it fails.
+ */
 static __always_inline int request_refused(__u64 request, const struct request_name *given,
 					   enum loss_reason reason)
 {
@@ -49,7 +60,7 @@ static __always_inline int request_remember(__u64 request, const struct request_
 	struct filename *filename = (void *)given->name;
 	__u32 uid = bpf_get_current_uid_gid(), flags = 0;
 
-	request_forget(request); /* one that ended unseen had this address */
+	request_forget(request); /* an entry of a request that ended unseen at this address */
 	if (has_requests_enough(uid))
 		return request_refused(request, given, LOSS_OVER_SHARE);
 	if (!scratch)
@@ -99,8 +110,9 @@ static __always_inline void request_read(struct request_name *given, struct io_k
 }
 
 /*
- * Whether no completion entry will tell of success: v5.17, 04c76b41ca97 ("io_uring: add option
- * to skip CQE posting"). Kernels without this name of the enum cannot be asked.
+ * Returns whether the request will complete without an entry that tells of success: since v5.17,
+ * 04c76b41ca97 ("io_uring: add option to skip CQE posting"). Where the kernel's enumeration has no
+ * name, it cannot be asked: the function returns false.
  */
 static __always_inline bool request_ends_unseen(struct io_kiocb *request)
 {
@@ -109,7 +121,7 @@ static __always_inline bool request_ends_unseen(struct io_kiocb *request)
 	       KREAD(request, flags) & REQ_F_CQE_SKIP;
 }
 
-/* The kernel has copied the names of the request; they are gone when it completes. */
+/* A request begins: the kernel has copied its names, which are gone when it completes. */
 static __always_inline int name_begun(struct io_kiocb *request)
 {
 	struct request_name given = {};
@@ -117,13 +129,13 @@ static __always_inline int name_begun(struct io_kiocb *request)
 	request_read(&given, request);
 	if (!given.type || !is_wanted(RECORD_BIT(given.type)) || is_own())
 		return 0;
-	/* Remembered, it would stay for ever, and others would find no room. */
+	/* If it were kept, its entry would stay for ever and take the room of others. */
 	if (request_ends_unseen(request))
 		return request_lost(&given, LOSS_UNREADABLE);
 	return request_remember((__u64)request, &given);
 }
 
-/* What is known of the file that got a name by what its request has changed. */
+/* Add to the record what the notes about changed inodes tell of the file. */
 static __always_inline void request_tell_file(struct request_record *record, __u8 opcode)
 {
 	struct file_event *r = (void *)record->data;
@@ -139,7 +151,7 @@ static __always_inline void request_tell_file(struct request_record *record, __u
 	r->created_ns = changes_birth_ns(&record->changes);
 }
 
-/* Report what was remembered of a request that has succeeded. */
+/* Send the record that was kept for a request, if the request has succeeded. */
 static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result,
 					enum record_type type)
 {
@@ -162,7 +174,7 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 	return 0;
 }
 
-/* An open has ended that was not remembered. One that has failed may have made a file. */
+/* An open without an entry has ended. If it failed, it may have made a file: count that as lost. */
 static __always_inline void refused_open_done(__u64 request, bool failed)
 {
 	__u32 *why = bpf_map_lookup_elem(&opens_refused, &request);
@@ -178,8 +190,9 @@ static __always_inline void refused_open_done(__u64 request, bool failed)
 }
 
 /*
- * A file was opened; or made by an open that failed, as it does without room for the file in the
- * ring's table; or another file has taken its place there.
+ * An open has ended. If it made a file and failed, for example because the ring's table had no
+ * room, or if another file has taken the descriptor or slot by now, the record that was kept is
+ * sent. Else the file behind the descriptor or slot tells all.
  */
 static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *request,
 				     __u8 opcode, __s32 result)
@@ -204,7 +217,7 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 	return file_opened((__u64)file, truncation_as_create && KREAD(open, how.flags) & O_TRUNC);
 }
 
-/* In the context of the process, whose workers count as its threads. */
+/* A request has ended. It runs in the context of the process or of a worker, one of its threads. */
 static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *request,
 				     __s32 result)
 {
@@ -227,19 +240,21 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 	}
 }
 
+/* A request begins. Since v6.4. */
 SEC("?tp_btf/io_uring_submit_req")
 int BPF_PROG(io_uring_name_begun, struct io_kiocb *request)
 {
 	return name_begun(request);
 }
 
-/* The tracepoint's name before v6.4. */
+/* The same before v6.4, when the tracepoint had this name. */
 SEC("?tp_btf/io_uring_submit_sqe")
 int BPF_PROG(io_uring_name_begun_sqe, struct io_kiocb *request)
 {
 	return name_begun(request);
 }
 
+/* A request has ended. 6.18 has it; on 6.12 the completion is no argument. */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     struct io_uring_cqe *completion)
@@ -247,7 +262,7 @@ int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *requ
 	return name_done(ring, request, completion->res);
 }
 
-/* Older: the members of the completion are arguments. */
+/* The same on older kernels: members of the completion are arguments. */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     __u64 user_data, int result)

@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Reporting a connection; what the files of the network family share. */
+/* Reporting a connection: functions that TCP and UDP share. Record: network_connect. */
 #ifndef HOOKS_NETWORK_BPF_H
 #define HOOKS_NETWORK_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/sock.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/flood.bpf.h"
+#include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
 
-/* Of socketcall(), <linux/net.h>. */
-#define SOCKETCALL_ACCEPT 5
-#define SOCKETCALL_ACCEPT4 18
-
-/* hooks/tcp.bpf.c: accept() has returned this descriptor to the current task. */
-int connection_accepted(__u32 fd);
-
-/* Whether a socket is one of IPv4 or IPv6, and of this protocol. */
+/* Returns whether a socket is of IPv4 or IPv6, and of this protocol. */
 static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
 {
 	__u16 family = KREAD(sk, __sk_common.skc_family);
@@ -25,7 +23,7 @@ static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
 	return (family == AF_INET || family == AF_INET6) && KREAD(sk, sk_protocol) == wanted;
 }
 
-/* What stands for the peer and the port at the destination, whoever began. */
+/* A number made of the peer's address, the port at the destination and the direction. */
 static __always_inline __u64 network_subject(const struct network_connect *r)
 {
 	const __u64 *peer =

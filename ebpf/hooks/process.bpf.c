@@ -1,27 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Processes: created by fork, given an image by exec, ended. */
+/*
+ * Processes: forked, given an image by exec, ended, and those that run already. Records:
+ * process_fork, process_create, process_terminate, process_scan.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
-#include "kernel/file_identity.bpf.h"
-#include "emit/maps.bpf.h"
-#include "kernel/path.bpf.h"
 #include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/file_identity.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/ring.bpf.h"
+#include "emit/forks.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "emit/record.bpf.h"
 #include "filter/events.bpf.h"
 
-/* Of a process that ends with more children than this, some may not find their parent. */
+/* Children of one process whose forks are told when it ends; more may not find their parent. */
 #define CHILDREN_MAX 4096
-#define CHILDREN_WITHOUT_LOOP 32
+#define CHILDREN_WITHOUT_LOOP 32 /* the same without bpf_loop() */
 
-/* Keeps the record layouts in the object's BTF, where user space reads them. */
+/* These variables keep the types in the object's BTF, where user space reads them. */
 const union record *record_layouts;
 enum loss_reason loss_reasons;
 enum record_flag record_flags;
 
-/* Files whose hashes user space has, or does not need: key is the whole identity. */
+/* Files whose hashes user space has or does not need: an exec of one need not wake it at once. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -29,7 +36,7 @@ struct {
 	__type(value, __u8);
 } known_files SEC(".maps");
 
-/* Of the one iterator that user space runs at a time. */
+/* Scratch memory of process_scan(): user space runs one iterator at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -83,26 +90,26 @@ static __always_inline void append_paths(struct scratch *scratch, struct process
 				     RECORD_CWD_SHORTENED);
 }
 
-/* Where the arguments are and how many bytes of them are taken. */
+/* Number of bytes of the arguments that are taken. */
 static __always_inline __u32 args_length(struct process_create *r, struct mm_struct *mm)
 {
 	unsigned long length = BPF_CORE_READ(mm, arg_end) - BPF_CORE_READ(mm, arg_start);
 
 	if (length < ARGS_SIZE)
 		return length;
-	if (length > ARGS_SIZE) /* else only the last NUL is left out */
+	if (length > ARGS_SIZE) /* at ARGS_SIZE only the last NUL is left out */
 		r->flags |= RECORD_ARGS_TRUNCATED;
 	return ARGS_SIZE - 1;
 }
 
-/* What is left of a long command line while the ring is filling. */
+/* A longer command line keeps these bytes of its ends while the ring is filling. */
 #define ARGS_HEAD 512
 #define ARGS_TAIL 512
 #define ARGS_MARK "..."
 #define ARGS_MARK_LENGTH 3
 #define ARGS_SHORT (ARGS_HEAD + ARGS_MARK_LENGTH + ARGS_TAIL)
 
-/* Its two ends at `to`: what a program is told last may matter as much as what comes first. */
+/* Read both ends of the arguments to `to`: the last ones may matter as much as the first. */
 static __always_inline long args_read_ends(struct process_create *r, struct mm_struct *mm, __u8 *to)
 {
 	long error = bpf_probe_read_user(to, ARGS_HEAD, (void *)mm->arg_start);
@@ -128,7 +135,7 @@ static __always_inline void args_appended(struct scratch *scratch, struct proces
 	scratch->used += length;
 }
 
-/* The rules in the kernel ask what a process runs; of a cut path they know nothing. */
+/* Keep the image for the rules in the kernel. An image whose path is cut counts as unknown. */
 static __always_inline void keep_image(struct scratch *scratch, struct process_create *r,
 				       struct task_struct *leader)
 {
@@ -137,7 +144,7 @@ static __always_inline void keep_image(struct scratch *scratch, struct process_c
 	image_known(leader, scratch, r->flags & RECORD_IMAGE_TRUNCATED ? &unknown : &r->image);
 }
 
-/* The way through the list of a task's children. */
+/* A position in the list of a task's children. */
 struct children {
 	struct list_head *at;
 	struct list_head *end;
@@ -152,12 +159,12 @@ static long child_tell(__u32 index, struct children *children)
 		return 1;
 	fork_tell(KREAD(child, tgid));
 	children->at = next;
-	return next == at; /* another thread has just taken it out of the list */
+	return next == at; /* another thread has just taken the child out of the list */
 }
 
 /*
- * Tell of the children of a task before it ends or runs another program: they name it as
- * their parent, which user space may have forgotten when they come to run a program.
+ * Send the forks of a task's children before it ends or runs another program. When a child runs a
+ * program later, user space may have forgotten the image that forked it.
  */
 static __noinline int children_tell(struct task_struct *task)
 {
@@ -176,7 +183,7 @@ static __noinline int children_tell(struct task_struct *task)
 	return 0;
 }
 
-/* Of a process that runs its first program: who forked it. */
+/* A process runs its first program: move its parent from the fork that is not told to `r`. */
 static __always_inline void take_fork(struct process_create *r)
 {
 	__u32 tgid = r->header.tgid, parent_tgid, parent_exec_id, uid;
@@ -189,7 +196,7 @@ static __always_inline void take_fork(struct process_create *r)
 	parent_tgid = fork->parent_tgid;
 	parent_exec_id = fork->parent_exec_id;
 	uid = fork->header.uid;
-	if (bpf_map_delete_elem(&untold_forks, &tgid)) /* told meanwhile: the copy may be torn */
+	if (bpf_map_delete_elem(&untold_forks, &tgid)) /* told meanwhile: the copy may be mixed */
 		return;
 	r->parent_start_boot_ns = parent_start_boot_ns;
 	r->parent_tgid = parent_tgid;
@@ -197,7 +204,10 @@ static __always_inline void take_fork(struct process_create *r)
 	r->parent_uid = uid;
 }
 
-/* Threads of a process find its fork told, and so do its children. */
+/*
+ * fork, vfork, clone: the fork of a process is kept. If the parent's own fork is not told yet, it
+ * is sent first: before a process has children or a second thread. Record: process_fork.
+ */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -214,7 +224,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	r.parent_exec_id = parent->self_exec_id;
 	r.flags = task_flags(child);
 	image_inherited(parent->group_leader, child);
-	/* Adopted at once (CLONE_PARENT), its forker will not find it; or the map is full. */
+	/* With CLONE_PARENT the forker will not find it among its children; or the map is full. */
 	if (BPF_CORE_READ(child, real_parent, tgid) != r.parent_tgid ||
 	    bpf_map_update_elem(&untold_forks, &tgid, &r, BPF_ANY)) {
 		count_seen(RECORD_PROCESS_FORK);
@@ -223,6 +233,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	return 0;
 }
 
+/* execve, execveat: the process has its new image. Record: process_create. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
@@ -268,7 +279,7 @@ static __always_inline void process_terminated(struct task_struct *task)
 	record_send(&r, sizeof(r), RECORD_PROCESS_TERMINATE, false);
 }
 
-/* v6.17: the tracepoint says whether the whole process has ended. */
+/* A thread ends. Since v6.17 the tracepoint says whether it is the last one of its process. */
 SEC("?tp_btf/sched_process_exit")
 int BPF_PROG(process_terminate, struct task_struct *task, bool group_dead)
 {
@@ -278,7 +289,10 @@ int BPF_PROG(process_terminate, struct task_struct *task, bool group_dead)
 	return 0;
 }
 
-/* Older: the last thread sees no other alive, but two may; user space keeps the first. */
+/*
+ * The same before v6.17. The last thread sees no other alive. Two threads that end at once may both
+ * see that; user space keeps the first record.
+ */
 SEC("?tp_btf/sched_process_exit")
 int BPF_PROG(process_terminate_by_live, struct task_struct *task)
 {
@@ -288,7 +302,7 @@ int BPF_PROG(process_terminate_by_live, struct task_struct *task)
 	return 0;
 }
 
-/* A process is reported by its leader, or by any thread where the leader has ended. */
+/* A process is reported by its leader, or by its threads if the leader has ended. */
 static __always_inline bool speaks_for_process(struct task_struct *task)
 {
 	if (task->pid == task->tgid)
@@ -311,9 +325,10 @@ static __always_inline struct process_create *scan_begin(struct scratch *scratch
 }
 
 /*
- * A process that runs already, without its arguments: to read the memory of another process may
- * take as long as the server of a FUSE file wants, which it may have mapped there. User space
- * asks /proc, where it can afford to wait.
+ * A process that runs already. User space runs this iterator and reads the records from it:
+ * process_scan. They lack the arguments, which are in the memory of the other process. It may have
+ * mapped a FUSE file there, whose server can make the read wait for ever. User space asks /proc
+ * instead, where it can wait.
  */
 SEC("?iter/task")
 int process_scan(struct bpf_iter__task *ctx)

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Records that wait for their io_uring request to succeed, and what it has changed so far. */
+/*
+ * Records that wait until their io_uring request has succeeded, with notes about the inodes that
+ * the request has changed so far.
+ */
 #ifndef HOOKS_REQUEST_BPF_H
 #define HOOKS_REQUEST_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "hooks/changes.bpf.h"
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "emit/ring.bpf.h"
+#include "hooks/changes.bpf.h"
 
 #define REQUESTS_UNDER_WAY 1024
-#define REQUESTS_OF_USER 256 /* of them; root has all that are free */
+#define REQUESTS_OF_USER 256 /* entries that one user may have; root may have all */
 #define OPENS_REFUSED 8192
-#define REQUEST_RECORD_SIZE 12288 /* path and directories; a root that long is refused */
+#define REQUEST_RECORD_SIZE 12288 /* bytes: a path, its directory and a root, not all longest */
 
-/* Begins as struct scratch does. */
+/* It begins as struct scratch does, of which it is a copy. */
 struct request_record {
 	__u32 used;
 	__u8 data[REQUEST_RECORD_SIZE];
@@ -22,33 +25,33 @@ struct request_record {
 	struct changes changes;
 };
 
-/* Key: struct io_kiocb. An entry is overwritten where its request ended unseen. */
+/* Key: address of struct io_kiocb. If a request ends unseen, a later one replaces its entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, REQUESTS_UNDER_WAY);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
 	__type(value, struct request_record);
-} requests_under_way __weak SEC(".maps");
+} requests_under_way SEC(".maps");
 
-/* Entries of that map by user, see user_of(). */
+/* Number of entries in requests_under_way by user, see user_of(). */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, REQUESTS_UNDER_WAY);
 	__type(key, __u32);
 	__type(value, __s64);
-} requests_of_users __weak SEC(".maps");
+} requests_of_users SEC(".maps");
 
-/* Opens that found no room there, and why: enum loss_reason. */
+/* Opens that found no room there, with the reason: enum loss_reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, OPENS_REFUSED);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
 	__type(value, __u32);
-} opens_refused __weak SEC(".maps");
+} opens_refused SEC(".maps");
 
-bool opens_were_refused __weak; /* nobody looks into that map before */
+bool opens_were_refused; /* opens_refused has had an entry: spares the search before */
 
 static __always_inline void requests_count(__u32 uid, __s64 more)
 {
@@ -69,7 +72,7 @@ static __always_inline bool has_requests_enough(__u32 uid)
 	return uid && count && *count >= REQUESTS_OF_USER;
 }
 
-/* Forget a request, if it is one that was remembered. */
+/* Delete the entry of a request, if it has one. */
 static __always_inline void request_forget(__u64 request)
 {
 	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
@@ -92,7 +95,7 @@ static __always_inline struct changes *request_changes(__u64 request)
 	return &record->changes;
 }
 
-/* A new entry has whatever stood in the scratch space. */
+/* Clear the notes of a new entry, which are bytes of the scratch memory. */
 static __always_inline void request_changes_forget(__u64 request)
 {
 	struct changes *changes = request_changes(request);

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* TCP connections: connected, and accepted. */
+/* TCP connections: connected, failed to connect, accepted. Record: network_connect. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
-#include "kernel/compat.bpf.h"
-#include "kernel/file.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/network.bpf.h"
 #include "record.h"
-#include "kernel/io_uring.bpf.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
+#include "kernel/task.bpf.h"
+#include "kernel/file.bpf.h"
 #include "kernel/sock.bpf.h"
+#include "kernel/io_uring.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "filter/owner.bpf.h"
+#include "filter/events.bpf.h"
+#include "hooks/functions.bpf.h"
+#include "hooks/network.bpf.h"
 
-#define S_IFSOCK 0140000
-#define IORING_CQE_F_MORE (1U << 1)
+bool failed_connects = 0; /* 1: report them, too; set by user space at any time */
 
-bool failed_connects = 0; /* are reported too; set by user space at any time */
-
-/* Who called connect(), from SYN_SENT until the connection is there or has failed. */
+/* The process that called connect(), from SYN_SENT until the connection is made or has failed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -24,7 +27,7 @@ struct {
 	__type(value, struct owner);
 } connecting SEC(".maps");
 
-/* The same by the socket's address; before v5.11 only packet programs reach its storage. */
+/* The same by the socket's address. Before v5.11 only packet programs reach socket storage. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -32,7 +35,7 @@ struct {
 	__type(value, struct owner);
 } connecting_by_address SEC(".maps");
 
-/* Returns false where the rules want no connection of the current task, whatever it is. */
+/* Fill the owner. Returns false if the rules exclude each connection of the current task. */
 static __always_inline bool connect_begun(struct owner *owner)
 {
 	owner_fill(owner);
@@ -54,7 +57,7 @@ static __always_inline void connect_kept(struct owner *kept, const struct owner 
 	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
 }
 
-/* May run in softirq, where the current task is any: the owner is the one kept. */
+/* It may run in softirq, where the current task is any. The owner is the one that was kept. */
 static __always_inline void connect_ended(struct owner *owner, struct sock *sk, bool failed)
 {
 	struct flow flow;
@@ -65,16 +68,17 @@ static __always_inline void connect_ended(struct owner *owner, struct sock *sk, 
 		flow_of_socket(&flow, sk, IPPROTO_TCP);
 		network_report(owner, &flow, true, failed);
 	}
-	owner->tgid = 0; /* the rest of the socket's life is of no interest */
+	owner->tgid = 0; /* later changes of state are not reported */
 }
 
-/* An accepted connection ends in the same states, but it has no owner. */
+/* An accepted connection comes to the same states, but no owner was kept for it. */
 static __always_inline bool is_end_of_connect(int old_state, int new_state)
 {
 	return new_state == TCP_ESTABLISHED ||
 	       (new_state == TCP_CLOSE && (old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV));
 }
 
+/* connect(), at changes of the socket's state. Needs socket storage in tracing: v5.11. */
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_connect, struct sock *sk, int old_state, int new_state)
 {
@@ -94,6 +98,7 @@ int BPF_PROG(tcp_connect, struct sock *sk, int old_state, int new_state)
 	return 0;
 }
 
+/* The same before v5.11. */
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_connect_by_address, struct sock *sk, int old_state, int new_state)
 {
@@ -130,10 +135,10 @@ static __always_inline void accepted(struct sock *sk)
 	network_report(&owner, &flow, false, false);
 }
 
-/* Set once the program below runs: accept() is then not reported at its return as well. */
-static bool is_grafting;
+/* Set once the program below has run. Then accept() is not reported a second time at its end. */
+bool is_grafting;
 
-/* The best: where accept() gets the connection, in whatever way it was called. */
+/* accept(), however it was called, where the connection gets its socket. Needs fentry. */
 SEC("?fentry/security_sock_graft")
 int BPF_PROG(tcp_accept_grafted, struct sock *sk, struct socket *parent)
 {
@@ -153,7 +158,7 @@ static __always_inline void accepted_file(struct file *file)
 	accepted(KREAD(socket, sk));
 }
 
-/* One function in all: deep in calls, the kernel has little stack left for it. */
+/* accept() has returned `fd` to the current task. All is inlined here to spare the stack. */
 __noinline int connection_accepted(__u32 fd)
 {
 	if (!is_grafting)
@@ -167,7 +172,10 @@ __noinline int ring_accepted(__u64 file_address)
 	return 0;
 }
 
-/* Accepts that io_uring has begun: those that go on name no request when one is done. */
+/*
+ * Accepts that io_uring has begun. A multishot accept goes on after each connection, and its
+ * completions name no request: the entry is found by ring and user_data.
+ */
 struct ring_accept {
 	__u64 ring;
 	__u64 user_data;
@@ -185,6 +193,7 @@ static __always_inline __u32 ring_file_slot(struct io_kiocb *request)
 	return KREAD((struct io_accept *)&request->cmd, file_slot);
 }
 
+/* An accept through io_uring begins. Since v6.4, which gave the tracepoint this name. */
 SEC("?tp_btf/io_uring_submit_req")
 int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 {
@@ -200,7 +209,10 @@ int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 	return 0;
 }
 
-/* In the context of the process, whose workers count as its threads. */
+/*
+ * An accept through io_uring has a connection. It runs in the context of the process, or of a
+ * worker, which is one of its threads. 6.18 has it; on 6.12 the completion is no argument.
+ */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     struct io_uring_cqe *completion)

@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* UDP flows: whoever sends or receives the first datagram, with both true ends. */
+/*
+ * UDP flows. The process that sends or receives the first datagram of a flow is reported, with the
+ * true addresses and ports of both ends. Record: network_connect.
+ */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_endian.h>
+#include "record.h"
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
-#include "hooks/network.bpf.h"
+#include "kernel/task.bpf.h"
 #include "kernel/sock.bpf.h"
+#include "emit/counters.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "filter/owner.bpf.h"
+#include "filter/events.bpf.h"
+#include "hooks/file_names.bpf.h"
+#include "hooks/network.bpf.h"
 #include "hooks/udp_recent.bpf.h"
 
-#define MSG_PEEK 0x2
-#define MSG_ERRQUEUE 0x2000
-#define CHARGE_STEPS 32 /* runs looked at by one receive; the next goes on */
+#define CHARGE_STEPS 32 /* runs that one receive looks at; the next receive goes on */
 
-/* A flow of one image of one process; thread and user are no part of it. */
+/* A flow of one image of one process, whichever thread or user id. */
 struct udp_key {
 	struct flow flow;
 	__u64 start_boot_ns;
@@ -22,7 +30,7 @@ struct udp_key {
 	__u32 exec_id;
 };
 
-/* When a flow was last reported, boot clock. */
+/* Value: when the flow was last reported, nanoseconds of the boot clock. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 32768);
@@ -30,7 +38,7 @@ struct {
 	__type(value, __u64);
 } udp_flows SEC(".maps");
 
-/* When this process's flow was reported; 0: it is to be now, and the caller must. */
+/* Time of the last report of this process's flow; 0: it is due, and the caller must report it. */
 static __always_inline __u64 udp_flow_reported(const struct flow *flow, const struct owner *owner,
 					       __u64 now)
 {
@@ -44,13 +52,13 @@ static __always_inline __u64 udp_flow_reported(const struct flow *flow, const st
 
 	if (reported && now - *reported < udp_interval_ns)
 		return *reported;
-	/* of several processors that come here at once, one succeeds */
+	/* If several processors come here at once, one succeeds. */
 	if (reported && bpf_map_delete_elem(&udp_flows, &key))
 		return now;
 	return bpf_map_update_elem(&udp_flows, &key, &now, BPF_NOEXIST) ? now : 0;
 }
 
-/* Whether a flow of the current task is to be reported: it was not lately. */
+/* Returns whether a flow of the current task is due: it was not reported in the interval. */
 VERIFIED_ONCE int udp_is_due(const struct flow *flow)
 {
 	struct task_struct *task = current_task();
@@ -91,19 +99,19 @@ static __always_inline int udp_send(const struct flow *flow, bool initiated, boo
 	return 0;
 }
 
-/* Not by udp_is_due() itself: the rules are asked here, and both take much of the stack. */
+/* Apart from udp_is_due(): it asks the rules, and both functions need much stack. */
 VERIFIED_ONCE int udp_send_due(const struct flow *flow, bool initiated)
 {
 	return udp_send(flow, initiated, true);
 }
 
-/* The same where the program cannot reach the storage of tasks: its image stays unknown. */
+/* The same for programs that cannot reach task storage: the image stays unknown. */
 VERIFIED_ONCE int udp_send_due_of_any(const struct flow *flow, bool initiated)
 {
 	return udp_send(flow, initiated, false);
 }
 
-/* Report a flow of the current task, unless it was lately. */
+/* Report a flow of the current task if it is due. */
 static __always_inline void udp_report(const struct flow *flow, bool initiated)
 {
 	if (udp_is_due(flow))
@@ -111,8 +119,9 @@ static __always_inline void udp_report(const struct flow *flow, bool initiated)
 }
 
 /*
- * Runs where the datagram leaves, which is in the context of who sends it. The port tells
- * the socket's own datagrams from those that carry its data through a tunnel.
+ * Find the flow of a datagram that leaves, in the context of the sending task. Returns false if it
+ * is not to be reported. A datagram that carries a socket's data through a tunnel has another
+ * source port than the socket: it is none.
  */
 static __always_inline bool udp_leaves(struct flow *flow, struct __sk_buff *skb)
 {
@@ -131,6 +140,7 @@ static __always_inline bool udp_leaves(struct flow *flow, struct __sk_buff *skb)
 	return true;
 }
 
+/* A datagram leaves. Needs task storage in programs on packets: 6.18 has it, 6.12 does not. */
 SEC("?cgroup_skb/egress")
 int udp_sent(struct __sk_buff *skb)
 {
@@ -141,7 +151,7 @@ int udp_sent(struct __sk_buff *skb)
 	return 1;
 }
 
-/* Programs on packets reach the storage of tasks on 6.18, but not on 6.12. */
+/* The same for older kernels. */
 SEC("?cgroup_skb/egress")
 int udp_sent_of_any(struct __sk_buff *skb)
 {
@@ -153,19 +163,19 @@ int udp_sent_of_any(struct __sk_buff *skb)
 }
 
 /*
- * What came in for an unconnected socket, as a sequence of runs, each of datagrams of one
- * flow. A run begins with the arrival number `first`. The last run is kept here, others
- * that somebody has still to read from are in `runs`. How many datagrams have left the
- * queue tells which one a receive has read; only two that receive from one socket at the
+ * Datagrams that arrived at an unconnected socket, as a sequence of runs. A run is datagrams of one
+ * flow, one behind the other; it begins with the arrival number `first`. The last run is kept here.
+ * Earlier runs that are not read to their end are in the map `runs`. The number of datagrams that
+ * have left the queue tells which one a receive has read. Only two receives from one socket at the
  * same instant can be taken for each other.
  */
 struct inbox {
 	struct bpf_spin_lock lock;
 	__u32 run; /* number of the last run */
-	__u32 oldest; /* runs before this one are done with */
+	__u32 oldest; /* number of the first run that is not done */
 	__u32 pad;
-	__u64 arrived; /* datagrams in all */
-	__u64 settled; /* of these, read by somebody or dropped */
+	__u64 arrived; /* datagrams that arrived */
+	__u64 settled; /* datagrams of these that were read or dropped */
 	__u64 first;
 	struct flow flow;
 };
@@ -185,7 +195,7 @@ struct run_key {
 struct run {
 	struct flow flow;
 	__u64 first;
-	__u64 end; /* the first of the next run */
+	__u64 end; /* arrival number at which the next run begins */
 };
 
 struct {
@@ -195,7 +205,7 @@ struct {
 	__type(value, struct run);
 } runs SEC(".maps");
 
-/* Note one more arrival. Returns the number of a run that `ended` with it, 0: none. */
+/* Note an arrival. If a run ended with it, returns its number and fills `ended`; else 0. */
 static __always_inline __u32 inbox_add(struct inbox *inbox, const struct flow *flow,
 				       struct run *ended)
 {
@@ -219,7 +229,7 @@ static __always_inline __u32 inbox_add(struct inbox *inbox, const struct flow *f
 	return run;
 }
 
-/* Runs in softirq: who will read the datagram is not known yet. */
+/* A datagram arrives, in softirq. The process that will read it is not known yet. */
 SEC("?cgroup_skb/ingress")
 int udp_arrived(struct __sk_buff *skb)
 {
@@ -237,7 +247,7 @@ int udp_arrived(struct __sk_buff *skb)
 	if (!sk || sk->dst_port) /* connected: the socket knows both ends */
 		return 1;
 	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!inbox) { /* no memory: whoever reads it will not be known */
+	if (!inbox) { /* no memory: the reader of this datagram will not be known */
 		count_seen(RECORD_NETWORK_CONNECT);
 		count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
 		return 1;
@@ -255,13 +265,13 @@ static __always_inline __u32 datagrams_queued(struct sock *sk)
 	return KREAD(sk, sk_receive_queue.qlen) + KREAD((struct udp_sock *)sk, reader_queue.qlen);
 }
 
-/* What one receive is charged with: the datagrams that left the queue since the last one. */
+/* The datagrams that one receive is charged with: they left the queue since the last receive. */
 struct charge {
 	__u32 run;
 	__u32 run_end;
 	__u64 from;
 	__u64 to;
-	bool last; /* some are of the last run, whose flow this is */
+	bool last; /* some are of the last run, which has the flow below */
 	struct flow flow;
 };
 
@@ -281,11 +291,11 @@ static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, stru
 	if (charge->last)
 		inbox->oldest = charge->run_end;
 	bpf_spin_unlock(&inbox->lock);
-	if (charge->from == charge->to) /* another reader was charged with ours: take the same */
+	if (charge->from == charge->to) /* another receive was charged with it: charge it again */
 		charge->from--;
 }
 
-/* Report the ended runs that are reached. A run that may go on is kept for the next time. */
+/* Report the ended runs that the charge reaches. A run that is not read to its end is kept. */
 static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge)
 {
 	struct run_key key = {.inbox = (__u64)inbox, .run = charge->run};
@@ -302,7 +312,7 @@ static __always_inline void charge_runs(struct inbox *inbox, struct charge *char
 	}
 }
 
-/* In the context of who receives, after the datagram has left the socket's queue. */
+/* In the context of the receiving task, after the datagram has left the socket's queue. */
 static __always_inline void udp_receive(struct sock *sk, int flags)
 {
 	struct charge charge = {};
@@ -326,7 +336,7 @@ static __always_inline void udp_receive(struct sock *sk, int flags)
 		udp_report(&charge.flow, false);
 }
 
-/* v6.3: 6e6eda44b939 ("sock: add tracepoint for send recv length") */
+/* A datagram was received. v6.3: 6e6eda44b939 ("sock: add tracepoint for send recv length"). */
 SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(udp_received, struct sock *sk, int result, int flags)
 {
@@ -335,6 +345,7 @@ int BPF_PROG(udp_received, struct sock *sk, int result, int flags)
 	return 0;
 }
 
+/* The same before v6.3, from v5.11 on: IPv4. */
 SEC("?fexit/inet_recvmsg")
 int BPF_PROG(udp_received_v4, struct socket *socket, struct msghdr *message, size_t size, int flags,
 	     int result)
@@ -344,6 +355,7 @@ int BPF_PROG(udp_received_v4, struct socket *socket, struct msghdr *message, siz
 	return 0;
 }
 
+/* The same before v6.3, from v5.11 on: IPv6. */
 SEC("?fexit/inet6_recvmsg")
 int BPF_PROG(udp_received_v6, struct socket *socket, struct msghdr *message, size_t size, int flags,
 	     int result)
@@ -354,8 +366,8 @@ int BPF_PROG(udp_received_v6, struct socket *socket, struct msghdr *message, siz
 }
 
 /*
- * Before v5.11, 8e4597c627fb ("bpf: Allow using bpf_sk_storage in FENTRY/FEXIT/RAW_TP"), the
- * inbox cannot be reached from here: the datagram itself tells. v5.18 drops `noblock`.
+ * The same before v5.11, 8e4597c627fb ("bpf: Allow using bpf_sk_storage in FENTRY/FEXIT/RAW_TP").
+ * The inbox cannot be reached here, so the flow is read from the datagram. v5.18 drops `noblock`.
  */
 SEC("?fexit/__skb_recv_udp")
 int BPF_PROG(udp_received_datagram, struct sock *sk, unsigned int flags, int noblock, int *offset,

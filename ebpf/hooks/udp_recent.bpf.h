@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Flows that threads had part in lately, by processor. */
+/* Flows that threads had part in lately, by processor: a cache in front of the map udp_flows. */
 #ifndef HOOKS_UDP_RECENT_BPF_H
 #define HOOKS_UDP_RECENT_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "kernel/sock.bpf.h"
+#include "hooks/file_names.bpf.h"
 
-__u64 udp_interval_ns = 0; /* a flow is reported again after it; set by user space at any time */
+__u64 udp_interval_ns = 0; /* time until a flow is reported again; set by user space at any time */
 
-/* A flow that a thread had part in lately: spares most datagrams the search in udp_flows. */
+/* A flow that a thread had part in lately. Most datagrams need no search in udp_flows. */
 struct udp_recent {
 	struct flow flow;
 	__u64 start_boot_ns; /* of the thread */
-	__u64 reported;
-	__u64 writers; /* who finds itself alone writes */
-	__u32 tid; /* 0: of no one, or being written */
+	__u64 reported; /* nanoseconds of the boot clock */
+	__u64 writers; /* tasks that are about to write; only one that is alone writes */
+	__u32 tid; /* 0: empty, or being written */
 	__u32 exec_id;
 };
 
@@ -38,8 +39,9 @@ static __always_inline struct udp_recent *udp_recent_of(const struct flow *flow)
 }
 
 /*
- * Whether a slot is of this thread and flow. The thread is asked first and last: where tasks
- * preempt each other, one may write between any two steps, but never this thread's number.
+ * Returns whether a slot is of this thread and flow. The thread id is compared first and last:
+ * another task may preempt this one and write the slot between any two steps, but never with this
+ * thread's id.
  */
 static __always_inline bool udp_recent_is(const struct udp_recent *recent,
 					  const struct udp_recent *wanted)
@@ -56,8 +58,8 @@ static __always_inline bool udp_recent_is(const struct udp_recent *recent,
 }
 
 /*
- * Leaves the slot alone that a task was preempted in. An addition, for the exchange is of v5.12,
- * 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg").
+ * Write a slot, unless another task was preempted while it was writing it. Additions do for that;
+ * an exchange would need v5.12, 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg").
  */
 static __always_inline void udp_recent_set(struct udp_recent *recent,
 					   const struct udp_recent *wanted)

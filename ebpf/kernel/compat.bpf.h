@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every difference between kernels, one inline function each. */
+/* Differences between kernels: one inline function each, with the version or the commit. */
 #ifndef KERNEL_COMPAT_BPF_H
 #define KERNEL_COMPAT_BPF_H
 
@@ -8,9 +8,9 @@
 #include <bpf/bpf_core_read.h>
 
 /*
- * bpf_loop(): v5.17, e6f2dd0f8067 ("bpf: Add bpf_loop helper"). There is an object without it,
- * for before 69c087ba6225 ("bpf: Add bpf_for_each_map_elem() helper", v5.13) a kernel refuses
- * a pointer to a function even in code that is never reached.
+ * bpf_loop(): v5.17, e6f2dd0f8067 ("bpf: Add bpf_loop helper"). Kernels before v5.13, 69c087ba6225
+ * ("bpf: Add bpf_for_each_map_elem() helper"), refuse a pointer to a function even in code that is
+ * never reached. Therefore a second object is built without bpf_loop().
  */
 #ifdef WITHOUT_BPF_LOOP
 #define has_bpf_loop false
@@ -19,8 +19,9 @@
 #endif
 
 /*
- * A function with pointers to walk once, not from every caller. Before v5.13, e5069b9c23b3
- * ("bpf: Support pointers in global func args"), such a function takes numbers alone.
+ * A function that takes pointers and that the verifier checks once, not for every caller: a global
+ * one. Before v5.13, e5069b9c23b3 ("bpf: Support pointers in global func args"), global functions
+ * take numbers alone.
  */
 #ifdef WITHOUT_BPF_LOOP
 #define VERIFIED_ONCE static __noinline
@@ -28,15 +29,17 @@
 #define VERIFIED_ONCE __noinline
 #endif
 
-/* Set by user space from the running kernel's BTF before load. */
-const volatile bool has_rdonly_cast
-	__weak; /* v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast ...") */
+/*
+ * v6.2: a35b9af4ec2c ("bpf: Add a kfunc to type cast from bpf uapi ctx to kernel ctx"). User space
+ * sets it before load, from the running kernel's BTF.
+ */
+const volatile bool has_rdonly_cast;
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
 /*
- * Read object->field without a type known to the verifier: one load where the kernel
- * can cast, else a probe read. A bad address gives zeroes in both.
+ * Read object->field where the verifier does not know the type of `object`: by one load if the
+ * kernel can cast, else by a probe read. A bad address reads as zeroes in both.
  */
 #define KREAD(object, field)                                                                      \
 	({                                                                                        \
@@ -50,7 +53,7 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 		__value;                                                                          \
 	})
 
-/* Eight bytes at any address: a struct that begins with a scalar stands for them. */
+/* Read eight bytes at any address, by way of a struct that begins with eight bytes. */
 #define KREAD_WORD(address) ((__u64)KREAD((struct timespec64 *)(address), tv_sec))
 
 struct inode___timespec { /* before v6.6 */
@@ -71,7 +74,7 @@ struct inode___discrete {
 	u32 i_ctime_nsec;
 } __attribute__((preserve_access_index));
 
-/* Nanoseconds hold a flag above bit 29 on kernels with multigrain timestamps. */
+/* On kernels with multigrain timestamps (v6.13), nanoseconds have a flag above bit 29. */
 #define NSEC_BITS 0x3fffffff
 #define NSEC(sec, nsec) ((__s64)(sec)*1000000000 + ((nsec)&NSEC_BITS))
 
@@ -101,7 +104,7 @@ static __always_inline __s64 inode_ctime_ns(struct inode *inode)
 	return NSEC(KREAD(old, i_ctime.tv_sec), KREAD(old, i_ctime.tv_nsec));
 }
 
-/* Not by every file system: ext4 since v2.6.23, tmpfs since v6.1 keep the time of birth. */
+/* Time of birth: of the file systems here, ext4 keeps it since v2.6.23, tmpfs since v6.1. */
 struct ext4_inode_info___birth {
 	struct timespec64 i_crtime;
 	struct inode vfs_inode;
@@ -136,7 +139,7 @@ static __always_inline __s64 shmem_inode_birth_ns(struct inode *inode)
 	return BIRTH_NS(inode, info);
 }
 
-/* Audit may be compiled out (CONFIG_AUDIT): then nobody has logged in. */
+/* Without CONFIG_AUDIT there is no login uid: the value is that of a task without login. */
 static __always_inline __u32 task_loginuid(struct task_struct *task)
 {
 	return bpf_core_field_exists(task->loginuid) ? BPF_CORE_READ(task, loginuid.val) : -1;
@@ -147,18 +150,22 @@ static __always_inline __u32 task_sessionid(struct task_struct *task)
 	return bpf_core_field_exists(task->sessionid) ? BPF_CORE_READ(task, sessionid) : -1;
 }
 
-/* An enumeration in v6.18, a short in v6.12. */
+/* Before v6.18 the members are numbers, of which <linux/tty_driver.h> had macros. */
+#define OLD_TTY_DRIVER_TYPE_PTY 0x0004
+#define OLD_PTY_TYPE_SLAVE 0x0002
+
 struct tty_driver___short {
 	short type;
 	short subtype;
 } __attribute__((preserve_access_index));
 
+/* v6.18 has enumerations, with other numbers; libbpf looks these up by their names. */
 enum tty_driver_type___any {
-	TTY_DRIVER_TYPE_ANY,
+	TTY_DRIVER_TYPE_PTY___any,
 };
 
 enum tty_driver_subtype___any {
-	TTY_DRIVER_SUBTYPE_ANY,
+	PTY_TYPE_SLAVE___any,
 };
 
 struct tty_driver___enum {
@@ -166,19 +173,19 @@ struct tty_driver___enum {
 	enum tty_driver_subtype___any subtype;
 } __attribute__((preserve_access_index));
 
-#define TTY_DRIVER_PTY 0x0004
-#define TTY_DRIVER_PTY_SLAVE 0x0002
-
 static __always_inline bool tty_driver_is_pts(struct tty_driver *driver)
 {
 	struct tty_driver___short *old = (void *)driver;
 	struct tty_driver___enum *now = (void *)driver;
 
 	if (bpf_core_field_exists(now->type))
-		return BPF_CORE_READ(now, type) == TTY_DRIVER_PTY &&
-		       BPF_CORE_READ(now, subtype) == TTY_DRIVER_PTY_SLAVE;
-	return BPF_CORE_READ(old, type) == TTY_DRIVER_PTY &&
-	       BPF_CORE_READ(old, subtype) == TTY_DRIVER_PTY_SLAVE;
+		return BPF_CORE_READ(now, type) == bpf_core_enum_value(enum tty_driver_type___any,
+								       TTY_DRIVER_TYPE_PTY___any) &&
+		       BPF_CORE_READ(now, subtype) ==
+			       bpf_core_enum_value(enum tty_driver_subtype___any,
+						   PTY_TYPE_SLAVE___any);
+	return BPF_CORE_READ(old, type) == OLD_TTY_DRIVER_TYPE_PTY &&
+	       BPF_CORE_READ(old, subtype) == OLD_PTY_TYPE_SLAVE;
 }
 
 struct super_block___list { /* before v6.18 */
@@ -246,7 +253,7 @@ struct io_ring_ctx___data {
 	struct io_file_table___data file_table;
 } __attribute__((preserve_access_index));
 
-/* Types of file systems, of which the kernel may know nothing until a module is loaded. */
+/* Types of overlayfs. The kernel has no BTF of them before the module is loaded. */
 struct ovl_path___any {
 	struct dentry *dentry;
 } __attribute__((preserve_access_index));
@@ -266,7 +273,7 @@ struct ovl_inode___path {
 	struct ovl_path___any lowerpath;
 } __attribute__((preserve_access_index));
 
-struct ovl_inode___data { /* before v6.5; NULL: the lower file has the data itself */
+struct ovl_inode___data { /* before v6.5; NULL: the lower file holds the data itself */
 	struct inode *lowerdata;
 } __attribute__((preserve_access_index));
 
@@ -282,7 +289,10 @@ struct ovl_inode___entry {
 
 #define OVL_UPPERDATA_BIT 3 /* enum ovl_inode_flag, OVL_UPPERDATA; the same since v4.19 */
 
-/* NULL: there is none, or another file has its data, which a later mount may replace. */
+/*
+ * The inode in the lower layer that holds the data. NULL: there is none, or the data is in yet
+ * another file, which a later mount may replace.
+ */
 static __always_inline struct inode *overlay_lower_inode(struct inode *inode)
 {
 	struct ovl_inode___any *any = container_of(inode, struct ovl_inode___any, vfs_inode);
@@ -307,7 +317,7 @@ static __always_inline struct inode *overlay_lower_inode(struct inode *inode)
 	return NULL;
 }
 
-/* The file in a layer whose data overlayfs shows; NULL: not known. */
+/* The inode in a layer that holds the data of an inode of overlayfs; NULL: not known. */
 static __always_inline struct inode *overlay_data_inode(struct inode *inode)
 {
 	struct ovl_inode___any *any = container_of(inode, struct ovl_inode___any, vfs_inode);
@@ -336,7 +346,7 @@ struct btrfs_inode___any {
 	struct inode vfs_inode;
 } __attribute__((preserve_access_index));
 
-/* Which tree of a btrfs has the inode; 0: not known. */
+/* Number of the btrfs subvolume that holds the inode; 0: not known. */
 static __always_inline __u64 btrfs_subvolume(struct inode *inode)
 {
 	struct btrfs_inode___any *any = container_of(inode, struct btrfs_inode___any, vfs_inode);

@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which file an inode is, so that no two files are taken for one another. */
+/* Identity of a file, from its inode: no two files have the same. */
 #ifndef KERNEL_FILE_IDENTITY_BPF_H
 #define KERNEL_FILE_IDENTITY_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
-#include "kernel/compat.bpf.h"
 #include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
 
-/* <linux/magic.h> */
-#define OVERLAYFS_SUPER_MAGIC 0x794c7630
-#define BTRFS_SUPER_MAGIC 0x9123683e
+#define LAYERS_MAX 2 /* FILESYSTEM_MAX_STACK_DEPTH: at most an overlay of overlays */
 
-#define LAYERS_MAX 2 /* FILESYSTEM_MAX_STACK_DEPTH: an overlay of overlays is the most */
-
-/* Note what is to be known of one super block on the way; true: it is overlayfs. */
+/* Note facts of one super block on the way down; returns whether it is overlayfs. */
 static __always_inline bool identify_super_block(struct file_identity *identity,
 						 struct super_block *sb)
 {
@@ -26,7 +23,7 @@ static __always_inline bool identify_super_block(struct file_identity *identity,
 	return identity->filesystem == OVERLAYFS_SUPER_MAGIC;
 }
 
-/* Return the inode that holds the data. */
+/* Go down through overlays. Returns the inode that holds the data. */
 static __always_inline struct inode *inode_below(struct file_identity *identity,
 						 struct inode *inode)
 {
@@ -46,7 +43,7 @@ static __always_inline struct inode *inode_below(struct file_identity *identity,
 	return inode;
 }
 
-/* Fill `identity`, which is all zeroes. */
+/* Fill `identity`, which the caller has zeroed. */
 static __always_inline void file_identify(struct file_identity *identity, struct inode *inode)
 {
 	inode = inode_below(identity, inode);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Readers of io_uring's requests and of the files that they made. */
+/* Readers of io_uring: the files that requests have opened. */
 #ifndef KERNEL_IO_URING_BPF_H
 #define KERNEL_IO_URING_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/file.bpf.h"
 
-#define RING_ANY_SLOT -1U /* IORING_FILE_INDEX_ALLOC */
-#define RING_FILE_FLAGS 7UL /* kept in the low bits of a file's address */
+#define RING_FILE_FLAGS 7UL /* the table keeps flags in the low bits of a file's address */
 
-/* A file of the ring's own table; NULL where the kernel keeps it in another form. */
+/* A file of the ring's own table; NULL: the slot is free, or before v6.13. */
 static __always_inline struct file *ring_file(struct io_ring_ctx *any_ring, __u32 slot)
 {
 	struct io_ring_ctx___data *ring = (void *)any_ring;
@@ -27,15 +27,16 @@ static __always_inline struct file *ring_file(struct io_ring_ctx *any_ring, __u3
 }
 
 /*
- * The file that a request made. `slot` is the request's: 0 for a descriptor, all ones for
- * any slot of the table, which the result names, else the slot plus one.
+ * The file that a request has opened or accepted. `slot` and `result` are the request's. `slot` 0:
+ * the result is a descriptor. IORING_FILE_INDEX_ALLOC: the result is a slot of the ring's table.
+ * Any other number: it is the slot plus one.
  */
 static __always_inline struct file *ring_made_file(struct io_ring_ctx *ring, __u32 slot,
 						   __u32 result)
 {
 	if (!slot)
 		return task_file((void *)bpf_get_current_task(), result);
-	return ring_file(ring, slot == RING_ANY_SLOT ? result : slot - 1);
+	return ring_file(ring, slot == IORING_FILE_INDEX_ALLOC ? result : slot - 1);
 }
 
 #endif /* KERNEL_IO_URING_BPF_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From a dentry to a mount that the current task sees it through. */
+/* From a dentry to a mount through which the current task sees it. */
 #ifndef KERNEL_MOUNT_BPF_H
 #define KERNEL_MOUNT_BPF_H
 
@@ -8,8 +8,8 @@
 #include <bpf/bpf_core_read.h>
 #include "kernel/compat.bpf.h"
 
-#define MOUNTS_TRIED 64 /* of one file system */
-#define LEVELS_TRIED 2048
+#define MOUNTS_TRIED 64 /* mounts of one file system that are looked at */
+#define LEVELS_TRIED 2048 /* directories that are climbed */
 
 struct climb {
 	struct dentry *dentry;
@@ -31,7 +31,7 @@ static long climb_step(__u32 index, struct climb *climb)
 	return 0;
 }
 
-/* Whether `dentry` is below the root of `mnt`, which may be a part of the file system. */
+/* Returns whether `dentry` is at or below the root of `mnt`, which may show a part only. */
 static __always_inline bool mount_shows(struct vfsmount *mnt, struct dentry *dentry)
 {
 	struct super_block *sb = KREAD(dentry, d_sb);
@@ -74,7 +74,7 @@ static long mount_loop_step(__u32 index, struct mount_search *search)
 	return mount_try(search);
 }
 
-/* Return `start` where it shows the dentry, else another mount of the task's namespace. */
+/* Returns `start` if it shows the dentry, else another mount of the task's namespace or NULL. */
 static __always_inline struct vfsmount *mount_with(struct vfsmount *start, struct dentry *dentry)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Absolute paths: from a dentry and its mount up to the root of the mount namespace. */
+/* Absolute paths, built from a dentry and its mount up to the root of the mount namespace. */
 #ifndef KERNEL_PATH_BPF_H
 #define KERNEL_PATH_BPF_H
 
@@ -7,17 +7,36 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "kernel/compat.bpf.h"
-#include "emit/maps.bpf.h"
 
+#define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
+#define NAME_SIZE 256 /* NAME_MAX + 1 */
+#define ROOM_WORDS 2 /* words in front of the bytes */
+#define PATH_GIVEN_AT 8 /* where a path as given begins: a search may read the word in front */
 #define PATH_STEPS 2048 /* more components than PATH_SIZE bytes can hold */
-#define PATH_STEPS_WITHOUT_LOOP 96 /* 64 components, and mounts between them \ */
+#define PATH_STEPS_WITHOUT_LOOP 96 /* 64 components, and mounts between them */
 
 #define DELETED " (deleted)"
 #define DELETED_LENGTH 10
 
 /*
- * Copy a name of two words at most, its end first: what that writes too much is in front,
- * where the slash and the parents will be.
+ * A path: the bytes from `at` to `end`. A path that was built from a dentry ends at PATH_SIZE. A
+ * path as given, which is the caller's string, begins at PATH_GIVEN_AT.
+ */
+struct path_buffer {
+	struct dentry *dentry; /* the walk up has come to here */
+	struct mount *mount;
+	__u32 at;
+	__u32 end;
+	bool whole; /* the walk has reached the root of the mount namespace */
+	bool given; /* the caller's string, not resolved */
+	__u8 pad[6];
+	__u64 room[ROOM_WORDS]; /* path_copy_short() may write here */
+	__u8 bytes[PATH_SIZE + NAME_SIZE];
+};
+
+/*
+ * Copy a name of 16 bytes at most by whole words, which end where the name ends. Bytes that this
+ * writes in front of the name are overwritten by the slash and the parents.
  */
 static __always_inline void path_copy_short(struct path_buffer *path, __u32 at, __u32 length,
 					    const unsigned char *name)
@@ -29,7 +48,7 @@ static __always_inline void path_copy_short(struct path_buffer *path, __u32 at, 
 		*(__u64 *)(end - 16) = KREAD_WORD(name + length - 16);
 }
 
-/* Put "/name" in front of what is written. */
+/* Put "/name" in front of the path. Returns false if there is no room. */
 static __always_inline bool path_prepend(struct path_buffer *path, struct dentry *dentry)
 {
 	const unsigned char *name = KREAD(dentry, d_name.name);
@@ -40,7 +59,7 @@ static __always_inline bool path_prepend(struct path_buffer *path, struct dentry
 	if (at < length + 2)
 		return false;
 	at -= length;
-	barrier_var(at); /* keep the masks below, which the verifier wants to see */
+	barrier_var(at); /* keep the masks below, which the verifier needs */
 	barrier_var(length);
 	length &= NAME_SIZE - 1;
 	if (has_rdonly_cast && length <= ROOM_WORDS * 8)
@@ -54,8 +73,9 @@ static __always_inline bool path_prepend(struct path_buffer *path, struct dentry
 }
 
 /*
- * One component or one mount crossing; returns 1 at the end, as bpf_loop() wants. All state
- * is in the map: on the stack, the verifier would follow its values through every step.
+ * Put one component in front, or cross one mount. Returns 1 at the end, as bpf_loop() wants. All
+ * state is in a map: of a state on the stack, the verifier would follow the values through each
+ * step.
  */
 static __always_inline long path_step(struct path_buffer *path)
 {
@@ -80,7 +100,10 @@ static long path_loop_step(__u32 index, struct path_buffer **path)
 	return path_step(*path);
 }
 
-/* Called, not inlined: v5.10 wants a loop to end in a jump, which a long body lacks. */
+/*
+ * Called, not inlined: v5.10 accepts a loop only if a jump closes it, and clang lets a long body
+ * fall through to its start.
+ */
 static __noinline long path_called_step(struct path_buffer *path)
 {
 	return path_step(path);
@@ -95,7 +118,7 @@ static __noinline long path_walk_bounded(struct path_buffer *path)
 	return ended;
 }
 
-/* Write " (deleted)" at the end, as d_path() does for a name that is gone. */
+/* Write " (deleted)" at the end, as d_path() does for a name that was removed. */
 static __always_inline void path_mark_deleted(struct path_buffer *path)
 {
 	path->at -= DELETED_LENGTH;
@@ -116,7 +139,7 @@ static __always_inline void path_begin(struct path_buffer *path, struct dentry *
 	path->whole = path->given = false;
 }
 
-/* Write what is above the walk's start. Returns false when the front is missing. */
+/* Write all components from the walk's start up. Returns false if the front is missing. */
 static __always_inline bool path_climb(struct path_buffer *path)
 {
 	if (has_bpf_loop)
@@ -128,7 +151,7 @@ static __always_inline bool path_climb(struct path_buffer *path)
 	return path->whole;
 }
 
-/* Build the path of (mnt, dentry) in `path`, whether the name is still there or not. */
+/* Build the path of (mnt, dentry) in `path`. A name that was removed is not marked. */
 static __always_inline bool path_build_name(struct path_buffer *path, struct dentry *dentry,
 					    struct vfsmount *mnt)
 {
@@ -137,9 +160,9 @@ static __always_inline bool path_build_name(struct path_buffer *path, struct den
 }
 
 /*
- * Build the path of (mnt, dentry) in `path`, as /proc/PID/exe shows it, except that it
- * goes up to the root of the mount namespace: a chroot shows its prefix.
- * Returns false when the front is missing.
+ * Build the path of (mnt, dentry) in `path` as /proc/PID/exe shows it, with " (deleted)" behind a
+ * name that was removed. It differs in a chroot: the path begins at the root of the mount
+ * namespace. Returns false if the front is missing.
  */
 static __always_inline bool path_build(struct path_buffer *path, struct dentry *dentry,
 				       struct vfsmount *mnt)
@@ -155,65 +178,6 @@ static __always_inline bool path_build(struct path_buffer *path, struct dentry *
 	if (!is_root && dentry_is_unhashed(dentry))
 		path_mark_deleted(path);
 	return path_climb(path);
-}
-
-/* What is left of a long path while the ring is filling. */
-#define PATH_ENDS 512
-#define PATH_MARK "..."
-#define PATH_MARK_LENGTH 3
-#define PATH_SHORT (PATH_ENDS + PATH_MARK_LENGTH + PATH_ENDS)
-
-/* Its two ends at `to`. Returns how many bytes that are; 0: it is none of our paths. */
-static __always_inline __u32 path_copy_ends(__u8 *to, const struct path_buffer *path, __u32 at)
-{
-	const __u32 most = PATH_SIZE + NAME_SIZE - PATH_ENDS;
-	__u32 tail = path->end - PATH_ENDS;
-
-	barrier_var(at); /* keep what the verifier wants to see */
-	barrier_var(tail);
-	if (at > most || tail > most)
-		return 0;
-	bpf_probe_read_kernel(to, PATH_ENDS, &path->bytes[at]);
-	__builtin_memcpy(to + PATH_ENDS, PATH_MARK, PATH_MARK_LENGTH);
-	bpf_probe_read_kernel(to + PATH_ENDS + PATH_MARK_LENGTH, PATH_ENDS, &path->bytes[tail]);
-	__sync_fetch_and_add(&paths_shortened, 1);
-	return PATH_SHORT;
-}
-
-/*
- * Append a path to the record; not more than STRINGS_SIZE holds. A long one loses its middle
- * while the ring is filling, which `shortened` in `flags` says then; 0: it may not.
- */
-static __always_inline void record_append_path(struct scratch *scratch, struct varlen *string,
-					       struct path_buffer *path, __u32 *flags,
-					       __u32 shortened)
-{
-	__u32 at = path->at & (PATH_SIZE - 1);
-	__u32 length = (path->end - at) & (PATH_SIZE - 1);
-	__u32 used = scratch->used & (STRINGS_SIZE - 1);
-	__u32 ends = 0;
-
-	if (shortened && length > PATH_SHORT && ring_is_filling())
-		ends = path_copy_ends(&scratch->data[used], path, at);
-	if (ends) {
-		*flags |= shortened;
-		length = ends;
-	} else {
-		bpf_probe_read_kernel(&scratch->data[used], length, &path->bytes[at]);
-	}
-	string->offset = used;
-	string->length = length;
-	scratch->used = used + length;
-}
-
-/* Append the path of (mnt, dentry). `truncated` in `flags` says that its front is missing. */
-static __always_inline void record_append_dentry(struct scratch *scratch, struct varlen *string,
-						 struct dentry *dentry, struct vfsmount *mnt,
-						 __u32 *flags, __u32 truncated, __u32 shortened)
-{
-	if (!path_build(&scratch->path, dentry, mnt))
-		*flags |= truncated;
-	record_append_path(scratch, string, &scratch->path, flags, shortened);
 }
 
 #endif /* KERNEL_PATH_BPF_H */

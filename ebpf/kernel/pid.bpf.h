@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From a process id, or what stands for one, to its task. */
+/* From a process id, a struct pid or a pidfd to the task. */
 #ifndef KERNEL_PID_BPF_H
 #define KERNEL_PID_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 
-#define PIDFS_MAGIC 0x50494446
-
-/* Of an xarray: <linux/xarray.h>. Each level of the tree takes XA_CHUNK_SHIFT bits. */
+/* Numbers of the kernel's xarray, <linux/xarray.h>: a level stands for XA_CHUNK_SHIFT bits. */
 #define XA_INTERNAL 2
 #define XA_CHUNK_SHIFT 6
 #define XA_LEVELS 6
 
-/* The first task that `pid` stands for, NULL when it has ended. */
+/* The task of `pid`; NULL: it has ended. */
 static __always_inline struct task_struct *task_of_pid(struct pid *pid)
 {
 	struct hlist_node *first = pid ? KREAD(pid, tasks[PIDTYPE_PID].first) : NULL;
@@ -24,8 +23,8 @@ static __always_inline struct task_struct *task_of_pid(struct pid *pid)
 }
 
 /*
- * The task whose id is `nr` in the pid namespace of the current task, NULL when there is
- * none: the walk of idr_find(). The kfunc bpf_task_from_vpid() came with v6.13 only.
+ * The task whose id is `nr` in the pid namespace of the current task; NULL: there is none. It walks
+ * as idr_find() does, because the kfunc bpf_task_from_vpid() came with v6.13 only.
  */
 static __always_inline struct task_struct *task_by_vpid(__u32 nr)
 {
@@ -49,12 +48,12 @@ static __always_inline struct task_struct *task_by_vpid(__u32 nr)
 	return task_of_pid(entry);
 }
 
-/* v6.9: cb12fd8e0dab ("pidfd: add pidfs"); before, the file itself points to its pid. */
+/* Since v6.9, cb12fd8e0dab ("pidfd: add pidfs"), the inode has the pid; before, the file. */
 static __always_inline struct pid *pid_of_pidfd(struct file *file)
 {
 	struct inode *inode = KREAD(file, f_inode);
 
-	if (BPF_CORE_READ(inode, i_sb, s_magic) == PIDFS_MAGIC)
+	if (BPF_CORE_READ(inode, i_sb, s_magic) == PID_FS_MAGIC)
 		return KREAD(inode, i_private);
 	return KREAD(file, private_data);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Inline readers of sockets and packets: both ends, and who owns them. */
+/* Readers of sockets and packets: the addresses and ports of both ends. */
 #ifndef KERNEL_SOCK_BPF_H
 #define KERNEL_SOCK_BPF_H
 
@@ -7,22 +7,12 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
-#include "filter/rules.bpf.h"
-#include "emit/flood.bpf.h"
-#include "emit/maps.bpf.h"
-#include "record.h"
 
-#define AF_INET 2
-#define AF_INET6 10
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86dd
-#define IPPROTO_HOPOPTS 0
-#define IPPROTO_ROUTING 43
-#define IPPROTO_DSTOPTS 60
-#define IPV6_OPTION_HEADERS 6 /* more than a sane packet has in front of UDP */
+#define IPV6_OPTION_HEADERS 6 /* extension headers that are skipped in front of UDP */
 
-/* Both ends of a connection or of a datagram, from where the process is. */
+/* Both ends of a connection or of a datagram; the process is at the local end. */
 struct flow {
 	__u8 local_address[16]; /* IPv4: in the first four bytes */
 	__u8 remote_address[16];
@@ -32,54 +22,13 @@ struct flow {
 	__u16 protocol;
 } __attribute__((aligned(8))); /* compared and hashed as words */
 
-/* One image of one process; with the thread and the user at that time. */
-struct owner {
-	__u64 start_boot_ns;
-	__u32 tgid;
-	__u32 exec_id;
-	__u32 tid;
-	__u32 uid;
-	__u64 image; /* see emit/flood.bpf.h; 0: unknown */
-	struct filter_answers answers; /* what the rules say of its image; may be unknown */
-};
-
-/*
- * From the current task itself: programs on packets may ask for its numbers since v6.10
- * only, eb166e522c77 ("bpf: Allow helper bpf_get_[ns_]current_pid_tgid() for all prog types").
- */
-static __always_inline struct task_struct *current_task(void)
-{
-	return (void *)bpf_get_current_task();
-}
-
-static __always_inline bool is_own_task(struct task_struct *task)
-{
-	return KREAD(task, tgid) == own_tgid;
-}
-
-/* Of the current task: never to be called where a softirq may run. */
-static __always_inline void owner_fill(struct owner *owner)
-{
-	struct task_struct *task = current_task();
-	struct task_struct *leader = KREAD(task, group_leader);
-	const struct cred *cred = KREAD(task, cred);
-
-	owner->start_boot_ns = KREAD(leader, start_boottime);
-	owner->tgid = KREAD(task, tgid);
-	owner->tid = KREAD(task, pid);
-	owner->uid = KREAD(cred, uid.val); /* real, as the initial namespace has it */
-	owner->exec_id = KREAD(task, self_exec_id);
-	owner->image = flood_image(task);
-	owner->answers.generation = 0;
-}
-
 static __always_inline bool is_v4_mapped(const struct in6_addr *address)
 {
 	return !address->in6_u.u6_addr32[0] && !address->in6_u.u6_addr32[1] &&
 	       address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
 }
 
-/* An IPv6 socket that talks IPv4 is reported as what it puts on the wire. */
+/* An IPv6 socket that is connected over IPv4 gives IPv4 addresses, as on the wire. */
 static __always_inline void flow_of_v6_socket(struct flow *flow, struct sock *sk)
 {
 	struct in6_addr local, remote;
@@ -97,8 +46,8 @@ static __always_inline void flow_of_v6_socket(struct flow *flow, struct sock *sk
 }
 
 /*
- * Both ends of a connected socket. The local port is inet_sport's: skc_num is 0 once the
- * connection is closed.
+ * Both ends of a connected socket. The local port is read from inet_sport, because skc_num is 0
+ * once the connection is closed.
  */
 static __always_inline void flow_of_socket(struct flow *flow, struct sock *sk, __u16 protocol)
 {
@@ -115,9 +64,9 @@ static __always_inline void flow_of_socket(struct flow *flow, struct sock *sk, _
 	}
 }
 
-/* The two ends in a packet's header, as it travels. */
+/* Addresses and ports in a packet's headers, in the order of the wire. */
 struct packet {
-	const struct in6_addr *source; /* IPv4: the first word only */
+	const struct in6_addr *source; /* IPv4: only the first word is valid */
 	const struct in6_addr *destination;
 	struct udphdr *udp;
 	__u16 family;
@@ -166,8 +115,8 @@ static __always_inline bool packet_parse_v6(struct packet *packet, void *data, v
 }
 
 /*
- * Find both ends; false: not UDP. Headers are in the linear part both of what a socket sends
- * and of what it is about to queue.
+ * Find both ends of a UDP datagram; returns false if it is none. The headers are in the linear
+ * part, both when a socket sends and when the datagram is about to be queued.
  */
 static __always_inline bool packet_parse(struct packet *packet, struct __sk_buff *skb)
 {
@@ -214,7 +163,7 @@ static __always_inline bool flow_is_equal(const struct flow *one, const struct f
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
 }
 
-/* The flow of a datagram that was received, from its own headers. */
+/* The flow of a datagram that was received, from the datagram's headers. */
 static __always_inline void flow_of_received(struct flow *flow, struct sk_buff *skb)
 {
 	void *head = KREAD(skb, head), *ip = head + KREAD(skb, network_header);

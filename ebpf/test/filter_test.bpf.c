@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The in-kernel rules asked from user space: one event a run. For tests only. */
+/* Rules in the kernel, asked by user space: one event a run. For tests only. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include "record.h"
+#include "kernel/path.bpf.h"
+#include "emit/scratch.bpf.h"
+#include "filter/rules.bpf.h"
+#include "filter/actor.bpf.h"
+#include "filter/numbers.bpf.h"
 #include "filter/evaluate.bpf.h"
 
 enum filter_given {
@@ -22,7 +28,7 @@ enum filter_text_kind {
 	FILTER_TEXT_NAME,
 };
 
-/* What a hook would know of one event. */
+/* The fields of one event, in place of those that a hook would tell. */
 struct filter_test {
 	__u32 event; /* enum filter_event */
 	__u32 given; /* enum filter_given */
@@ -36,9 +42,9 @@ struct filter_test {
 	struct varlen image;
 	struct varlen target;
 	__u32 repeat;
-	__u32 discarded; /* out: how many of them discarded */
+	__u32 discarded; /* out: how many of the judgements discarded the event */
 	__u32 pad;
-	__u64 ns; /* out: what `repeat` judgements took */
+	__u64 ns; /* out: time that `repeat` judgements took */
 };
 
 struct {
@@ -55,7 +61,7 @@ struct {
 	__type(value, struct scratch);
 } test_scratch SEC(".maps");
 
-/* Where tests keep an image's answers, in place of task storage. */
+/* Images and their answers, in place of task storage. Index: 0 the actor, 1 the target. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2);
@@ -93,7 +99,7 @@ static __always_inline void give_image(struct filter_input *in, struct scratch *
 		filter_image(in->known, FILTER_WORD_IMAGE, answers);
 }
 
-/* A path that was walked, or one that was given; with what is behind it. */
+/* Copy a path to the buffer, with 8 bytes behind it, and tell it. */
 static __always_inline void give_path(struct filter_input *in, struct scratch *scratch,
 				      const struct varlen *from, bool is_given)
 {
@@ -101,7 +107,7 @@ static __always_inline void give_path(struct filter_input *in, struct scratch *s
 	__u32 at = is_given ? PATH_GIVEN_AT : 0;
 	__u64 length = from->length;
 
-	barrier_var(length); /* of 64 bits: the verifier sees that what it compares is added to */
+	barrier_var(length); /* 64 bits: the verifier keeps the bound for the sum below */
 	if (length > PATH_SIZE)
 		return;
 	bpf_probe_read_kernel(&path->bytes[at], length + 8,
@@ -190,3 +196,5 @@ int judge(void *context)
 
 enum filter_given filter_givens;
 enum filter_text_kind filter_text_kinds;
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Fills the ring buffer with recorded records, as fast as one core can. For benchmarks only. */
+/* Fills the ring buffer with recorded records as fast as one core can. For benchmarks only. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
-#include "emit/maps.bpf.h"
 #include "record.h"
+#include "emit/counters.bpf.h"
+#include "emit/ring.bpf.h"
+#include "emit/forks.bpf.h"
 
 #define TEMPLATES 4
 #define TEMPLATE_SIZE 2048
-#define ROUNDS 64 /* of all templates, by one run at most */
+#define ROUNDS 64 /* a run sends all templates this often at most */
 
-/* One record: of a process that is new in each round, or of the one that runs this. */
+/* A record to send, of a process that is new in each round or of the current process. */
 struct template
 {
 	__u32 size; /* 0: none */
@@ -26,8 +28,8 @@ struct {
 
 struct producer_run {
 	__u32 rounds;
-	__u32 first_tgid; /* of the first round; the next has the next */
-	__u64 limit_bytes; /* the ring is not filled beyond this */
+	__u32 first_tgid; /* tgid of the first round; each round adds 1 */
+	__u64 limit_bytes; /* a round begins only while fewer bytes wait in the ring */
 };
 
 static __always_inline void fill_parent(struct record_header *header, struct task_struct *task)
@@ -51,7 +53,7 @@ static __always_inline void produce(__u32 number, __u32 tgid, struct task_struct
 	if (!template)
 		return;
 	header = (struct record_header *)template->data;
-	type = *(volatile __u32 *)&header->type; /* read once, as the verifier wants it */
+	type = *(volatile __u32 *)&header->type; /* read once, for the verifier */
 	size = template->size & (TEMPLATE_SIZE - 1);
 	if (size < sizeof(*header) || type >= RECORD_TYPE_MAX)
 		return;
@@ -69,7 +71,7 @@ static __always_inline void produce(__u32 number, __u32 tgid, struct task_struct
 	record_send(header, size, type, false);
 }
 
-/* Returns how many rounds found room. */
+/* Returns the number of rounds that found room. */
 SEC("syscall")
 int produce_rounds(struct producer_run *run)
 {
@@ -85,3 +87,5 @@ int produce_rounds(struct producer_run *run)
 	}
 	return round;
 }
+
+char LICENSE[] SEC("license") = "GPL";

@@ -12,6 +12,7 @@ from ctypes import Structure, c_uint32
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from sysmonlx.bpf.libbpf import BtfPointer
 from sysmonlx.errors import LayoutError
 
 
@@ -85,7 +86,7 @@ _TRANSPARENT = {Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG}
 class Btf:
     """The types of one BTF blob; `library` is libbpf, typed by `libbpf.FUNCTIONS`."""
 
-    def __init__(self, library: ctypes.CDLL, pointer: int) -> None:
+    def __init__(self, library: ctypes.CDLL, pointer: BtfPointer) -> None:
         self._lib = library
         self._pointer = pointer
         self._classes: dict[int, Any] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An object made of `prepared.Plans`: used as a `BpfObject` is, loaded without it."""
+"""Maps and programs made by plans: used as a `BpfObject` is, without an object file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 
-from sysmonlx.bpf.libbpf import library
+from sysmonlx.bpf.libbpf import BtfPointer, MapPointer, library
 from sysmonlx.bpf.object import BpfMap, create_zero
 from sysmonlx.bpf.program_cache import MapPlan, Plans, ProgramPlan, with_maps
 
@@ -55,7 +55,7 @@ class PreparedMap(BpfMap):
     """A map made by its plan."""
 
     def __init__(self, fd: int, plan: MapPlan, max_entries: int) -> None:
-        super().__init__(0)
+        super().__init__(MapPointer())
         self._fd = fd
         self._plan = plan
         self._max_entries = max_entries
@@ -83,10 +83,11 @@ class PreparedObject:
         self._lib = library()
         self._plans = plans
         self._programs: dict[str, int] = {}
+        self._attach_kinds: dict[str, int] = {}
         self._links: dict[str, int] = {}
-        self._made: list[int] = []
-        self._types_fd = -1
-        self.btf: int = self._lib.btf__new(plans.types, len(plans.types))
+        self._types = self._lib.bpf_btf_load(plans.types, len(plans.types), None)
+        self._made: list[int] = [self._types]
+        self.btf: BtfPointer = self._lib.btf__new(plans.types, len(plans.types))
         """Pointer to the object's own BTF, for `btf.Btf`; valid until close."""
 
     def close(self) -> None:
@@ -99,7 +100,7 @@ class PreparedObject:
         self._made.clear()
         if self.btf:
             self._lib.btf__free(self.btf)
-            self.btf = 0
+            self.btf = BtfPointer()
 
     def make_maps(
         self, sizes: Mapping[str, int], constants: bytes
@@ -109,11 +110,10 @@ class PreparedObject:
         Raises:
             LibbpfError: the kernel refuses one.
         """
-        types = self._types()
         found = {}
         for name, plan in self._plans.maps.items():
             entries = sizes.get(name, plan.max_entries)
-            fd = self._make_map(plan, entries, types)
+            fd = self._make_map(plan, entries)
             self._made.append(fd)
             data = constants if name == ".rodata" else plan.data
             if data:
@@ -122,18 +122,11 @@ class PreparedObject:
             found[name] = PreparedMap(fd, plan, entries)
         return found
 
-    def _types(self) -> int:
-        if self._types_fd < 0:
-            types = self._plans.types
-            self._types_fd = self._lib.bpf_btf_load(types, len(types), None)
-            self._made.append(self._types_fd)
-        return self._types_fd
-
-    def _make_map(self, plan: MapPlan, entries: int, types: int) -> int:
+    def _make_map(self, plan: MapPlan, entries: int) -> int:
         has_types = plan.key_type or plan.value_type
         options = _MapOptions(
             size=ctypes.sizeof(_MapOptions),
-            btf_fd=types if has_types else 0,
+            btf_fd=self._types if has_types else 0,
             btf_key_type_id=plan.key_type,
             btf_value_type_id=plan.value_type,
             map_flags=plan.flags,
@@ -157,8 +150,15 @@ class PreparedObject:
             if inner >= 0:
                 os.close(inner)
 
-    def load(self, names: Iterable[str], maps: Mapping[str, BpfMap]) -> None:
-        """Load programs, on all processors at once: the verifier takes most time.
+    def load(
+        self, names: Iterable[str], maps: Mapping[str, BpfMap], threads: int = 0
+    ) -> None:
+        """Load programs; the verifier takes most of the time.
+
+        Args:
+            names: The programs; there is a plan for each.
+            maps: The maps that they use, by name.
+            threads: How many threads load, this one included; 0: one a processor.
 
         Raises:
             LibbpfError: the kernel refuses one.
@@ -169,7 +169,6 @@ class PreparedObject:
         fds = {name: each.fd for name, each in maps.items()}
         loaded: dict[str, int] = {}
         errors: list[Exception] = []
-        self._types()
 
         def work() -> None:
             with suppress(IndexError):  # nothing waits any more
@@ -180,10 +179,12 @@ class PreparedObject:
                     except Exception as error:
                         errors.append(error)  # raised below, where it is heard
 
-        threads = _started(work, min(len(os.sched_getaffinity(0)), len(waiting)) - 1)
+        most = threads or len(os.sched_getaffinity(0))
+        others = _started(work, min(most, len(waiting)) - 1)
         work()
-        for each in threads:
+        for each in others:
             _wait_for_end(each)
+        self._attach_kinds.update({name: plans[name].attach_kind for name in loaded})
         self._programs.update(loaded)
         if errors:
             raise errors[0]
@@ -192,7 +193,7 @@ class PreparedObject:
         options = _LoadOptions(
             size=ctypes.sizeof(_LoadOptions),
             expected_attach_type=plan.attach_kind,
-            prog_btf_fd=self._types_fd,
+            prog_btf_fd=self._types,
             prog_flags=plan.flags,
             attach_btf_id=plan.attach_type,
             func_info=plan.functions,
@@ -219,8 +220,7 @@ class PreparedObject:
         self._links[name] = self._link(name, max(cgroup_fd, 0))
 
     def _link(self, name: str, target: int) -> int:
-        kind = self._plans.programs[name].attach_kind
-        fd = self._programs[name]
+        fd, kind = self._programs[name], self._attach_kinds[name]
         return int(self._lib.bpf_link_create(fd, target, kind, None))
 
     def detach(self, name: str) -> None:

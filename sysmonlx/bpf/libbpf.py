@@ -28,11 +28,49 @@ from ctypes import (
     create_string_buffer,
 )
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sysmonlx.errors import LibbpfError
 
+
+class BpfObjectStruct(Structure):
+    """struct bpf_object. The structs of libbpf are opaque: only pointers are used."""
+
+
+class BpfProgramStruct(Structure):
+    """struct bpf_program, opaque."""
+
+
+class BpfMapStruct(Structure):
+    """struct bpf_map, opaque."""
+
+
+class BpfLinkStruct(Structure):
+    """struct bpf_link, opaque."""
+
+
+class BtfStruct(Structure):
+    """struct btf, opaque."""
+
+
+if TYPE_CHECKING:
+    ObjectPointer = ctypes._Pointer[BpfObjectStruct]
+    ProgramPointer = ctypes._Pointer[BpfProgramStruct]
+    MapPointer = ctypes._Pointer[BpfMapStruct]
+    LinkPointer = ctypes._Pointer[BpfLinkStruct]
+    BtfPointer = ctypes._Pointer[BtfStruct]
+else:  # ctypes refuses a pointer of one of these classes for another one
+    ObjectPointer = POINTER(BpfObjectStruct)
+    ProgramPointer = POINTER(BpfProgramStruct)
+    MapPointer = POINTER(BpfMapStruct)
+    LinkPointer = POINTER(BpfLinkStruct)
+    BtfPointer = POINTER(BtfStruct)
+
+#: What ctypes calls with each result: result, function, arguments; returns the result.
 Checker = Callable[[Any, Any, Any], Any]
+#: Type of the result, types of the arguments, and the check of the result.
+Signature = tuple[Any, list[Any], Checker | None]
+_Result = TypeVar("_Result")
 
 
 def _fail(call: str, errno: int) -> LibbpfError:
@@ -50,7 +88,7 @@ def check_not_negative(result: int, function: Any, arguments: Any) -> int:
     return result
 
 
-def check_not_null(result: int | None, function: Any, arguments: Any) -> int:
+def check_not_null(result: _Result, function: Any, arguments: Any) -> _Result:
     """Return a pointer that is not NULL.
 
     Raises:
@@ -62,42 +100,59 @@ def check_not_null(result: int | None, function: Any, arguments: Any) -> int:
 
 
 #: name: (restype, argtypes, errcheck), from <bpf/libbpf.h>, <bpf/bpf.h>, <bpf/btf.h>.
-FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
-    "bpf_object__open_file": (c_void_p, [c_char_p, c_void_p], check_not_null),
-    "bpf_object__load": (c_int, [c_void_p], check_not_negative),
-    "bpf_object__close": (None, [c_void_p], None),
-    "bpf_object__btf": (c_void_p, [c_void_p], check_not_null),
-    "bpf_object__next_program": (c_void_p, [c_void_p, c_void_p], None),
-    "bpf_object__next_map": (c_void_p, [c_void_p, c_void_p], None),
-    "bpf_object__find_map_by_name": (c_void_p, [c_void_p, c_char_p], check_not_null),
-    "bpf_object__find_program_by_name": (
-        c_void_p,
-        [c_void_p, c_char_p],
+#: `c_void_p` is an address of memory or a struct of options, never one of the structs.
+FUNCTIONS: dict[str, Signature] = {
+    "bpf_object__open_file": (ObjectPointer, [c_char_p, c_void_p], check_not_null),
+    "bpf_object__load": (c_int, [ObjectPointer], check_not_negative),
+    "bpf_object__close": (None, [ObjectPointer], None),
+    "bpf_object__btf": (BtfPointer, [ObjectPointer], check_not_null),
+    "bpf_object__next_program": (ProgramPointer, [ObjectPointer, ProgramPointer], None),
+    "bpf_object__next_map": (MapPointer, [ObjectPointer, MapPointer], None),
+    "bpf_object__find_map_by_name": (
+        MapPointer,
+        [ObjectPointer, c_char_p],
         check_not_null,
     ),
-    "bpf_program__name": (c_char_p, [c_void_p], None),
-    "bpf_program__section_name": (c_char_p, [c_void_p], None),
-    "bpf_program__set_autoload": (c_int, [c_void_p, c_bool], check_not_negative),
-    "bpf_program__insns": (c_void_p, [c_void_p], check_not_null),
-    "bpf_program__insn_cnt": (c_size_t, [c_void_p], None),
-    "bpf_program__type": (c_int, [c_void_p], None),
-    "bpf_program__expected_attach_type": (c_int, [c_void_p], None),
-    "bpf_program__attach": (c_void_p, [c_void_p], check_not_null),
-    "bpf_program__attach_cgroup": (c_void_p, [c_void_p, c_int], check_not_null),
-    "bpf_program__attach_iter": (c_void_p, [c_void_p, c_void_p], check_not_null),
-    "bpf_program__fd": (c_int, [c_void_p], None),
-    "bpf_link__fd": (c_int, [c_void_p], check_not_negative),
-    "bpf_link__destroy": (c_int, [c_void_p], None),
-    "bpf_link__disconnect": (None, [c_void_p], None),
-    "bpf_map__name": (c_char_p, [c_void_p], None),
-    "bpf_map__fd": (c_int, [c_void_p], check_not_negative),
-    "bpf_map__max_entries": (c_uint32, [c_void_p], None),
-    "bpf_map__set_max_entries": (c_int, [c_void_p, c_uint32], check_not_negative),
-    "bpf_map__set_autocreate": (c_int, [c_void_p, c_bool], check_not_negative),
-    "bpf_map__reuse_fd": (c_int, [c_void_p, c_int], check_not_negative),
-    "bpf_map__value_size": (c_uint32, [c_void_p], None),
-    "bpf_map__initial_value": (c_void_p, [c_void_p, POINTER(c_size_t)], check_not_null),
-    "bpf_map__inner_map": (c_void_p, [c_void_p], None),
+    "bpf_object__find_program_by_name": (
+        ProgramPointer,
+        [ObjectPointer, c_char_p],
+        check_not_null,
+    ),
+    "bpf_program__name": (c_char_p, [ProgramPointer], None),
+    "bpf_program__section_name": (c_char_p, [ProgramPointer], None),
+    "bpf_program__set_autoload": (c_int, [ProgramPointer, c_bool], check_not_negative),
+    "bpf_program__insns": (c_void_p, [ProgramPointer], check_not_null),
+    "bpf_program__insn_cnt": (c_size_t, [ProgramPointer], None),
+    "bpf_program__type": (c_int, [ProgramPointer], None),
+    "bpf_program__expected_attach_type": (c_int, [ProgramPointer], None),
+    "bpf_program__attach": (LinkPointer, [ProgramPointer], check_not_null),
+    "bpf_program__attach_cgroup": (
+        LinkPointer,
+        [ProgramPointer, c_int],
+        check_not_null,
+    ),
+    "bpf_program__attach_iter": (
+        LinkPointer,
+        [ProgramPointer, c_void_p],
+        check_not_null,
+    ),
+    "bpf_program__fd": (c_int, [ProgramPointer], None),
+    "bpf_link__fd": (c_int, [LinkPointer], check_not_negative),
+    "bpf_link__destroy": (c_int, [LinkPointer], None),
+    "bpf_link__disconnect": (None, [LinkPointer], None),
+    "bpf_map__name": (c_char_p, [MapPointer], None),
+    "bpf_map__fd": (c_int, [MapPointer], check_not_negative),
+    "bpf_map__max_entries": (c_uint32, [MapPointer], None),
+    "bpf_map__set_max_entries": (c_int, [MapPointer, c_uint32], check_not_negative),
+    "bpf_map__set_autocreate": (c_int, [MapPointer, c_bool], check_not_negative),
+    "bpf_map__reuse_fd": (c_int, [MapPointer, c_int], check_not_negative),
+    "bpf_map__value_size": (c_uint32, [MapPointer], None),
+    "bpf_map__initial_value": (
+        c_void_p,
+        [MapPointer, POINTER(c_size_t)],
+        check_not_null,
+    ),
+    "bpf_map__inner_map": (MapPointer, [MapPointer], None),
     "bpf_map_freeze": (c_int, [c_int], check_not_negative),
     "bpf_map_create": (
         c_int,
@@ -126,27 +181,25 @@ FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
         [c_int, c_void_p, POINTER(c_uint32)],
         check_not_negative,
     ),
-    "btf__load_vmlinux_btf": (c_void_p, [], check_not_null),
-    "btf__parse": (c_void_p, [c_char_p, c_void_p], check_not_null),
-    "btf__new": (c_void_p, [c_char_p, c_uint32], check_not_null),
-    "btf__raw_data": (c_void_p, [c_void_p, POINTER(c_uint32)], check_not_null),
-    "btf__free": (None, [c_void_p], None),
-    "btf__find_by_name_kind": (c_int32, [c_void_p, c_char_p, c_uint32], None),
-    "btf__type_by_id": (c_void_p, [c_void_p, c_uint32], check_not_null),
-    "btf__name_by_offset": (c_char_p, [c_void_p, c_uint32], None),
+    "btf__load_vmlinux_btf": (BtfPointer, [], check_not_null),
+    "btf__parse": (BtfPointer, [c_char_p, c_void_p], check_not_null),
+    "btf__new": (BtfPointer, [c_char_p, c_uint32], check_not_null),
+    "btf__raw_data": (c_void_p, [BtfPointer, POINTER(c_uint32)], check_not_null),
+    "btf__free": (None, [BtfPointer], None),
+    "btf__find_by_name_kind": (c_int32, [BtfPointer, c_char_p, c_uint32], None),
+    "btf__type_by_id": (c_void_p, [BtfPointer, c_uint32], check_not_null),
+    "btf__name_by_offset": (c_char_p, [BtfPointer, c_uint32], None),
     "libbpf_num_possible_cpus": (c_int, [], check_not_negative),
     "libbpf_set_print": (c_void_p, [c_void_p], None),
 }
 
 #: libbpf hands its messages over as a format and a va_list.
-LIBC_FUNCTIONS: dict[str, tuple[Any, list[Any], Checker | None]] = {
+LIBC_FUNCTIONS: dict[str, Signature] = {
     "vsnprintf": (c_int, [c_char_p, c_size_t, c_char_p, c_void_p], None),
 }
 
 
-def _bind(
-    names: tuple[str | None, ...], table: dict[str, tuple[Any, list[Any], Any]]
-) -> ctypes.CDLL:
+def _bind(names: tuple[str | None, ...], table: dict[str, Signature]) -> ctypes.CDLL:
     """Load the first of `names` that exists and type its functions by `table`."""
     library = _open_first(names)
     for name, (restype, argtypes, errcheck) in table.items():
@@ -167,6 +220,21 @@ def _open_first(names: tuple[str | None, ...]) -> ctypes.CDLL:
     )
 
 
+class _Own(threading.local):
+    """What each thread has for itself.
+
+    `log` are the messages of libbpf, which it prints in the thread that called it.
+    `askers` ask the kernel for information, by its size in bytes.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.askers: dict[int, Callable[[int, bytes], bytes]] = {}
+
+
+_own = _Own()
+
+
 class _Library:
     """libbpf and libc, bound at first use; importing this module loads nothing."""
 
@@ -174,7 +242,6 @@ class _Library:
         self._libbpf: ctypes.CDLL | None = None
         self._libc: ctypes.CDLL | None = None
         self._print: Any = None
-        self.log: list[str] = []
         self.verbose: Callable[[str], None] | None = None
 
     def libbpf(self) -> ctypes.CDLL:
@@ -194,7 +261,7 @@ class _Library:
         self._libc.vsnprintf(text, len(text), form, arguments)
         line = text.value.decode(errors="replace")
         if level <= 1:
-            self.log.append(line)
+            _own.log.append(line)
         if self.verbose is not None:
             self.verbose(line)
         return 0
@@ -204,9 +271,9 @@ _library = _Library()
 
 
 def take_log() -> str:
-    """Return what libbpf has logged since the last call, and forget it."""
-    text = "".join(_library.log)
-    _library.log.clear()
+    """Return what libbpf has logged in this thread since the last call; forget it."""
+    text = "".join(_own.log)
+    _own.log.clear()
     return text
 
 
@@ -299,16 +366,6 @@ def _info(fd: int, begin: bytes, size: int) -> bytes:
     if ask is None:
         ask = _own.askers[size] = _asker(size)
     return ask(fd, begin)
-
-
-class _Own(threading.local):
-    """What each thread has for itself: what asks for so many bytes."""
-
-    def __init__(self) -> None:
-        self.askers: dict[int, Callable[[int, bytes], bytes]] = {}
-
-
-_own = _Own()
 
 
 def _asker(size: int) -> Callable[[int, bytes], bytes]:

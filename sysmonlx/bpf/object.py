@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ctypes import (
     Structure,
     byref,
@@ -16,7 +16,15 @@ from ctypes import (
     create_string_buffer,
 )
 
-from sysmonlx.bpf.libbpf import library, take_log
+from sysmonlx.bpf.libbpf import (
+    BtfPointer,
+    LinkPointer,
+    MapPointer,
+    ObjectPointer,
+    ProgramPointer,
+    library,
+    take_log,
+)
 from sysmonlx.errors import LibbpfError
 
 
@@ -37,7 +45,7 @@ class _OpenOptions(Structure):
 class BpfMap:
     """One map of an object: bytes in, bytes out; keys and values as the C side has."""
 
-    def __init__(self, pointer: int) -> None:
+    def __init__(self, pointer: MapPointer) -> None:
         self._pointer = pointer
         self._lib = library()
         self._fd = -1
@@ -146,13 +154,13 @@ class BpfObject:
 
     def __init__(self, path: str, btf_path: str = "") -> None:
         self._lib = library()
-        self._links: dict[str, int] = {}
+        self._links: dict[str, LinkPointer] = {}
         self._program_fds: dict[str, int] = {}
         take_log()
         options = _OpenOptions(size=ctypes.sizeof(_OpenOptions))
         if btf_path:
             options.btf_custom_path = os.fsencode(btf_path)
-        self._pointer = self._lib.bpf_object__open_file(
+        self._pointer: ObjectPointer = self._lib.bpf_object__open_file(
             os.fsencode(path), byref(options)
         )
 
@@ -168,12 +176,13 @@ class BpfObject:
             self.detach(name)
         if self._pointer:
             self._lib.bpf_object__close(self._pointer)
-            self._pointer = 0
+            self._pointer = ObjectPointer()
 
     @property
-    def btf(self) -> int:
+    def btf(self) -> BtfPointer:
         """Pointer to the object's own BTF, for `btf.Btf`; valid until close."""
-        return int(self._lib.bpf_object__btf(self._pointer))
+        found: BtfPointer = self._lib.bpf_object__btf(self._pointer)
+        return found
 
     def types(self) -> bytes:
         """Return the object's own BTF."""
@@ -184,16 +193,13 @@ class BpfObject:
     def programs(self) -> dict[str, str]:
         """Return the section of every program by its name."""
         found = {}
-        for pointer in self._walk(self._lib.bpf_object__next_program):
+        following = self._lib.bpf_object__next_program
+        pointer: ProgramPointer = following(self._pointer, None)
+        while pointer:
             name = self._lib.bpf_program__name(pointer).decode()
             found[name] = self._lib.bpf_program__section_name(pointer).decode()
-        return found
-
-    def _walk(self, following: Callable[[int, int | None], int]) -> Iterator[int]:
-        pointer = following(self._pointer, None)
-        while pointer:
-            yield pointer
             pointer = following(self._pointer, pointer)
+        return found
 
     def set_autoload(self, program: str, wanted: bool) -> None:
         """Say before load whether `program` is loaded."""
@@ -210,8 +216,11 @@ class BpfObject:
     def maps(self) -> dict[str, BpfMap]:
         """Return every map by the name that BTF and `map` know it by."""
         found = {}
-        for pointer in self._walk(self._lib.bpf_object__next_map):
+        following = self._lib.bpf_object__next_map
+        pointer: MapPointer = following(self._pointer, None)
+        while pointer:
             found[self._lib.bpf_map__name(pointer).decode()] = BpfMap(pointer)
+            pointer = following(self._pointer, pointer)
         return found
 
     def map(self, name: str) -> BpfMap:
@@ -219,10 +228,10 @@ class BpfObject:
         pointer = self._lib.bpf_object__find_map_by_name(self._pointer, name.encode())
         return BpfMap(pointer)
 
-    def _program(self, name: str) -> int:
-        return int(
-            self._lib.bpf_object__find_program_by_name(self._pointer, name.encode())
-        )
+    def _program(self, name: str) -> ProgramPointer:
+        find = self._lib.bpf_object__find_program_by_name
+        found: ProgramPointer = find(self._pointer, name.encode())
+        return found
 
     def program_fd(self, name: str) -> int:
         """Return the descriptor of a loaded program, -1 when it is not loaded."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from sysmonlx.bpf.btf import Btf, Kind
-from sysmonlx.bpf.libbpf import library
+from sysmonlx.bpf.libbpf import BtfPointer, library
 from sysmonlx.errors import CaptureError, LibbpfError
 
 
@@ -17,6 +17,7 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
         CaptureError: there is none.
     """
     lib = library()
+    pointer: BtfPointer
     try:
         if btf_path:
             pointer = lib.btf__parse(os.fsencode(btf_path), None)

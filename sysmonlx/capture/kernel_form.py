@@ -22,7 +22,7 @@ from sysmonlx.rules.kernel.compiler import (
     compile_kernel_rules,
 )
 from sysmonlx.rules.kernel.fields import EVENTS
-from sysmonlx.rules.plain_form import Plain, atom_of, plain_atom
+from sysmonlx.rules.plain_form import PlainAtom, atom_of, plain_atom
 
 _ENUMS = (
     "filter_limit",
@@ -33,6 +33,12 @@ _ENUMS = (
     "filter_flag",
     "filter_term_flag",
 )
+
+
+#: The values of a `KernelForm`, atoms as plain data.
+PlainKernelForm = tuple[
+    dict[int, str], bytes, tuple[tuple[int, tuple[PlainAtom, ...]], ...]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +59,13 @@ class KernelForm:
         """Return what the rules say about a user's name, for `filter_users`."""
         return true_of(iter(self.users), name)
 
-    def plain(self) -> Plain:
+    def plain(self) -> PlainKernelForm:
         """Return the same as plain data."""
         users = ((bit, tuple(map(plain_atom, atoms))) for bit, atoms in self.users)
         return self.reasons, self.packed, tuple(users)
 
 
-def kernel_form_of(plain: Plain) -> KernelForm:
+def kernel_form_of(plain: PlainKernelForm) -> KernelForm:
     """Return the form that `KernelForm.plain` made plain."""
     reasons, packed, users = plain
     found = ((bit, frozenset(map(atom_of, atoms))) for bit, atoms in users)

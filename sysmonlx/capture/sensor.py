@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""The kernel side, loaded and attached: programs by what is wanted, maps, counters."""
+"""The kernel side as it runs: hooks attached by what is wanted, variables, counters."""
 
 from __future__ import annotations
 
 import mmap
 import os
-import re
 import stat
 import struct
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EAGAIN, EINTR, ENOMEM, EPERM
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sysmonlx.bpf.btf import Btf
-from sysmonlx.bpf.cache_file import Kept
-from sysmonlx.bpf.cached_object import PreparedObject
 from sysmonlx.bpf.libbpf import (
     LINK_OF_CGROUP,
     library,
@@ -29,29 +24,21 @@ from sysmonlx.bpf.libbpf import (
     program_id,
     program_info,
 )
-from sysmonlx.bpf.object import BpfMap, BpfObject
-from sysmonlx.bpf.refusal import is_trampoline, reason_of
 from sysmonlx.bpf.ringbuffer import RingBuffer
 from sysmonlx.capture.counters import Counters, RecordCounts
 from sysmonlx.capture.floods import Floods
 from sysmonlx.capture.hooks import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM, Hook
-from sysmonlx.capture.kernel_facts import cgroup2_mount, facts_of_kernel
+from sysmonlx.capture.kernel_facts import cgroup2_mount
+from sysmonlx.capture.loader import Loaded, Loader, Object
+from sysmonlx.capture.loading import Loading
 from sysmonlx.capture.records import Layouts
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId
 
-OBJECT = Path(__file__).parents[1] / "sysmonlx.bpf.o"
-#: The same programs for kernels without bpf_loop(), before v5.17.
-OLDER_OBJECT = Path(__file__).parents[1] / "sysmonlx_older.bpf.o"
-#: Maps of kinds that kernels without bpf_loop() lack, and programs for them do not use.
-_OPTIONAL_MAPS = frozenset({"filter_processes"})
-_FAILED_MAP = re.compile(r"map '(\w+)': failed to create")
-_KERNEL_BTF = "/sys/kernel/btf/vmlinux"
-_FAILED_PROGRAM = re.compile(r"prog '(\w+)': (?:BPF program load failed|failed to)")
-#: Errors that the next start need not meet.
-_PASSING = (EAGAIN, EINTR, ENOMEM)
 #: Variables that programs set as well.
 _CHANGED_BY_KERNEL = frozenset({"reader_sleeps"})
+#: A thread that loads programs when all ends is waited for, for this time in seconds.
+_END_OF_LOADING_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,62 +53,57 @@ class Missing:
         return f"{self.hook.missing} ({self.program}: {self.reason})"
 
 
-class Capture:
-    """Loaded programs and their maps. Programs come in batches that share the maps.
+def load_capture(
+    wanted: Iterable[Hook],
+    ring_size_bytes: int,
+    wake_bytes: int,
+    object_path: Path | None = None,
+    btf_path: str = "",
+    keep_in: Path | None = None,
+) -> Capture:
+    """Load the programs of processes and of wanted hooks; nothing is attached yet.
 
-    `load`, then `attach_processes`, then `want`, which attaches and detaches the rest,
-    also long after. CaptureError: processes cannot be watched at all, and why.
-    Which object suits the kernel is found out unless one is given. What was found out
-    is read from the file `keep_in`, and written to it by `keep`.
+    Args:
+        wanted: Hooks whose programs are loaded now, all at once.
+        ring_size_bytes: Size of the ring buffer, a power of two.
+        wake_bytes: The kernel wakes the reader when this much waits in the ring buffer.
+        object_path: The object file; None: the one that suits the running kernel.
+        btf_path: File with the types of the kernel; empty: the kernel's own.
+        keep_in: File that keeps between starts what libbpf found out; None: none does.
+
+    Raises:
+        CaptureError, LibbpfError: processes cannot be watched at all, and why.
+    """
+    loader = Loader(ring_size_bytes, wake_bytes, object_path, btf_path, keep_in)
+    loaded = loader.load_first(wanted)
+    try:
+        return Capture(loader, loaded)
+    except BaseException:
+        loaded.close()
+        raise
+
+
+class Capture:
+    """Loaded programs and their maps; `load_capture` makes one.
+
+    `attach_processes` comes first, then `want`, which attaches and detaches the hooks
+    of a policy, also long after. `want` loads programs that are not loaded yet, unless
+    `begin_loading` has had a thread load them before.
     """
 
-    def __init__(
-        self,
-        ring_size_bytes: int,
-        wake_bytes: int,
-        object_path: Path | None = None,
-        btf_path: str = "",
-        keep_in: Path | None = None,
-    ) -> None:
-        self._path = os.fspath(object_path or "")
-        self._btf_path = btf_path
-        self._kept = Kept(keep_in, (OBJECT, OLDER_OBJECT), btf_path)
-        self._ring_size_bytes = ring_size_bytes
-        self._rodata: dict[str, int | bool] = {
-            "wake_bytes": wake_bytes,
-            "shared_bytes": ring_size_bytes // 4 * 3,
-        }
-        self._objects: list[BpfObject | PreparedObject] = []
-        self._loaded: dict[str, BpfObject | PreparedObject] = {}
-        self._prepared: PreparedObject | None = None
-        self._refused: dict[str, str] = {}
-        self._omitted: set[str] = set()
-        self._has_news = False
-        self._inner_bytes: dict[str, int] = {}
+    def __init__(self, loader: Loader, loaded: Loaded) -> None:
+        """Take what `loader` has loaded; nothing is attached yet."""
+        self._loader = loader
+        self._loaded = loaded
+        self._loading: Loading | None = None
         self._serving: dict[Hook, tuple[str, ...]] = {}
         self._cgroup_fd = -1
         self._set: dict[str, bytes] = {}
         self.missing: tuple[Missing, ...] = ()
         self.misses: dict[str, int] = {}
         """How often programs were kept from running, as `is_at_hook` saw it last."""
-        self.maps: dict[str, BpfMap] = {}
-
-    def load(self, wanted: Iterable[Hook] = ()) -> None:
-        """Load the programs of processes and of `wanted`; nothing is attached yet."""
-        self._kept.read()
-        plans = self._kept.plans
-        self._refused.update(plans.refused)
-        facts = plans.facts = plans.facts or facts_of_kernel(self._btf_path)
-        self._rodata.update(facts)
-        if not self._path:
-            self._path = str(OBJECT if facts["has_bpf_loop"] else OLDER_OBJECT)
-        if not os.path.exists(self._path):
-            raise CaptureError(f"{self._path} is missing: build it with make bpf")
-        hooks = (*PROCESS_HOOKS, *wanted)
-        self._load_for(hooks, (SCAN_PROGRAM,), (IDENTIFY_PROGRAM,))
-        base = self._objects[0]
-        btf = Btf(library(), base.btf)
-        self.btf = btf
+        self.maps = loaded.maps
+        self.btf = btf = Btf(library(), loaded.objects[0].btf)
         self.layouts = Layouts(btf)
         self._counters = Counters(btf, self.layouts)
         self._variables = btf.variables(".bss")
@@ -132,25 +114,38 @@ class Capture:
 
     def keep(self) -> None:
         """Write down what was found out, where that is new, for the next start."""
-        if not self._has_news:
-            return
-        self._has_news = False
-        for found in self._objects:
-            if isinstance(found, BpfObject):
-                names = {name for name, each in self._loaded.items() if each is found}
-                maps = {
-                    k: v for k, v in _by_short_name(found).items() if k in self.maps
-                }
-                self._kept.plans.learn(found, names, maps, self._inner_bytes)
-        self._kept.write()
+        if self._loading is None:  # the thread does it
+            self._loader.keep(self._loaded)
 
     def forget_modules(self) -> None:
-        """Load later programs without the types of kernel modules.
+        """Load later programs without the types of kernel modules; see `Loader`."""
+        self._loader.forget_modules()
 
-        libbpf 1.1 fails where it may not list them, which takes CAP_SYS_ADMIN. It does
-        not try to when it is told where the types of the kernel are.
+    def begin_loading(self, hooks: Iterable[Hook]) -> Loading | None:
+        """Have a thread load what hooks need; None: all of it is loaded.
+
+        Raises:
+            CaptureError: no thread can be had, or one is loading programs already.
         """
-        self._btf_path = self._btf_path or _KERNEL_BTF
+        if self._loading is not None:
+            if not self._loading.has_ended():
+                raise CaptureError("Programs are being loaded already: try again")
+            with suppress(SysmonlxError):  # of an update that was given up
+                self.finish_loading()
+        hooks = tuple(hooks)
+        if self._loaded.lacks(hooks):
+            self._loading = Loading(self._loader, self._loaded, hooks)
+        return self._loading
+
+    def finish_loading(self) -> None:
+        """Use what a thread has loaded, when it has ended.
+
+        Raises:
+            CaptureError, LibbpfError: not everything could be loaded.
+        """
+        loading, self._loading = self._loading, None
+        if loading is not None:
+            loading.finish()
 
     def attach_processes(self) -> None:
         """Attach what every event needs."""
@@ -167,8 +162,8 @@ class Capture:
         for hook in set(self._serving) - {*wanted, *PROCESS_HOOKS}:
             gone = self._serving.pop(hook)
             for program in set(gone).difference(*self._serving.values()):
-                self._loaded[program].detach(program)
-        self._load_for(wanted)
+                self._loaded.programs[program].detach(program)
+        self._loader.load(self._loaded, wanted)
         self._attach_all(wanted)
 
     def set_variable(self, name: str, value: Any) -> None:
@@ -207,9 +202,9 @@ class Capture:
 
         It asks no file system, so it never waits. None: this kernel cannot say.
         """
-        if IDENTIFY_PROGRAM not in self._loaded:
+        if IDENTIFY_PROGRAM not in self._loaded.programs:
             return None
-        program = self._loaded[IDENTIFY_PROGRAM].program_fd(IDENTIFY_PROGRAM)
+        program = self._loaded.programs[IDENTIFY_PROGRAM].program_fd(IDENTIFY_PROGRAM)
         layout = self.layouts.by_name["process_create"]
         read, file = layout.reader(*FILE_ID_FIELDS), layout.span(*FILE_FIELDS)
         nothing = bytes(file.stop - file.start)
@@ -233,9 +228,9 @@ class Capture:
             CaptureError: the iterator could not be loaded.
             LibbpfError, OSError: it cannot be run now.
         """
-        if SCAN_PROGRAM not in self._loaded:
-            raise CaptureError(f"no iterator over tasks: {self._refused}")
-        data = self._loaded[SCAN_PROGRAM].read_iterator(SCAN_PROGRAM)
+        if SCAN_PROGRAM not in self._loaded.programs:
+            raise CaptureError(f"no iterator over tasks: {self._loaded.refused}")
+        data = self._loaded.programs[SCAN_PROGRAM].read_iterator(SCAN_PROGRAM)
         records, at, end = [], 0, len(data)
         while at < end:
             (size,) = _SIZE.unpack_from(data, at)
@@ -263,12 +258,12 @@ class Capture:
         """Return (run_time_ns, run_count, recursion_misses) of each loaded program."""
         return {
             name: program_info(found.program_fd(name))[1:]
-            for name, found in self._loaded.items()
+            for name, found in self._loaded.programs.items()
         }
 
     def attached(self) -> frozenset[str]:
         """Return the names of all attached programs."""
-        return frozenset().union(*(each.attached() for each in self._objects))
+        return frozenset().union(*(each.attached() for each in self._loaded.objects))
 
     def wanted_programs(self) -> frozenset[str]:
         """Return the names of all programs that serve a hook, attached or not."""
@@ -276,7 +271,7 @@ class Capture:
 
     def is_at_hook(self, name: str) -> bool:
         """Ask the kernel whether an attached program is still where it belongs."""
-        found = self._loaded[name]
+        found = self._loaded.programs[name]
         try:
             link = link_info(found.link_fd(name))
             program = program_info(found.program_fd(name))
@@ -294,16 +289,16 @@ class Capture:
         Raises:
             LibbpfError, OSError, CaptureError: it stays off, and why.
         """
-        found = self._loaded[name]
+        found = self._loaded.programs[name]
         if name in found.attached():
             self._let_go(found, name)
         hook = next(h for h, names in self._serving.items() if name in names)
         try:
             program_id(found.program_fd(name))
         except LibbpfError:  # the program has gone with its descriptor
-            del self._loaded[name]
-            self._load_for((hook,))
-            found = self._loaded[name]
+            del self._loaded.programs[name]
+            self._loader.load(self._loaded, (hook,))
+            found = self._loaded.programs[name]
         if hook.kind != "cgroup":
             found.attach(name)
             return
@@ -319,7 +314,7 @@ class Capture:
             if stat.S_ISDIR(os.fstat(fd).st_mode):  # else it is another file by now
                 os.close(fd)
 
-    def _let_go(self, found: BpfObject | PreparedObject, name: str) -> None:
+    def _let_go(self, found: Object, name: str) -> None:
         try:
             link_info(found.link_fd(name))
         except LibbpfError:  # the number may belong to another file by now
@@ -331,149 +326,31 @@ class Capture:
         """Stop seeing anything new; what is in the ring can still be read."""
         for hook in tuple(self._serving):
             for program in self._serving.pop(hook):
-                self._loaded[program].detach(program)
+                self._loaded.programs[program].detach(program)
 
     def close(self) -> None:
         """Detach everything and give the memory back."""
-        if hasattr(self, "ring"):
-            self.ring.close()
-            self._bss.close()
-        for found in reversed(self._objects):
-            found.close()
+        self.ring.close()
+        self._bss.close()
         if self._cgroup_fd >= 0:
             os.close(self._cgroup_fd)
-
-    def _load_for(self, hooks: Iterable[Hook], *extras: tuple[str, ...]) -> None:
-        """Load what hooks need and is not loaded, without what the kernel refuses.
-
-        Of each of `extras` the first that the kernel takes is loaded too.
-        """
-        hooks = tuple(hooks)
-        while True:
-            names = {name for hook in hooks for name in self._group(hook)}
-            for extra in extras:
-                taken = (name for name in extra if name not in self._refused)
-                names |= set(islice(taken, 1))
-            names -= self._loaded.keys()
-            if not names:
-                return
-            if self._load(names):
-                return
-
-    def _group(self, hook: Hook) -> tuple[str, ...]:
-        """Return the first group of programs that the kernel has not refused."""
-        for group in hook.alternatives:
-            if not any(name in self._refused for name in group):
-                return group
-        return ()
-
-    def _load(self, names: set[str]) -> bool:
-        """Load these programs; False: one was refused, it is noted."""
-        names = names - self._load_prepared(names)
-        if not names:
-            return True
-        self._has_news = True
-        found = BpfObject(self._path, self._btf_path)
-        try:
-            known = found.programs()
-            for name in names - known.keys():
-                raise CaptureError(f"{self._path} has no program {name}")
-            for name in known:
-                found.set_autoload(name, name in names)
-            self._prepare(found)
-            found.load()
-        except LibbpfError as error:
-            sections = found.programs()
-            found.close()
-            self._refuse(error, {name: sections[name] for name in names})
-            return False
-        self._objects.append(found)
-        self._loaded.update(dict.fromkeys(names, found))
-        if not self.maps:
-            self.maps = _by_short_name(found)
-            for name in self._omitted:  # they have no descriptor
-                del self.maps[name]
-        return True
-
-    def _load_prepared(self, names: set[str]) -> set[str]:
-        """Load those of `names` that there are plans for; return them."""
-        plans = self._kept.plans
-        names = names & plans.programs.keys()
-        if not names:
-            return names
-        try:
-            if self._prepared is None:
-                self._prepared = PreparedObject(plans)
-                self._objects.append(self._prepared)
-            if not self.maps:
-                self._make_maps(self._prepared)
-            self._prepared.load(names, self.maps)
-        except (SysmonlxError, LookupError, ValueError, TypeError, struct.error):
-            plans.programs.clear()  # libbpf will say what is wrong
-            return set()
-        self._loaded.update(dict.fromkeys(names, self._prepared))
-        return names
-
-    def _make_maps(self, found: PreparedObject) -> None:
-        plans = self._kept.plans
-        constants = bytearray(plans.maps[".rodata"].data)
-        variables = Btf(library(), found.btf).variables(".rodata")
-        for name, value in self._rodata.items():
-            if name in variables:
-                offset, kind = variables[name]
-                kind.from_buffer(constants, offset).value = value
-        sizes = {"records": self._ring_size_bytes, "task_scratch": possible_cpus()}
-        self.maps = dict(found.make_maps(sizes, bytes(constants)))
-        self._omitted = set(_OPTIONAL_MAPS - self.maps.keys())
-
-    def _refuse(self, error: LibbpfError, sections: dict[str, str]) -> None:
-        """Note the program or map refused, and the programs alike that would be."""
-        for name in {*_FAILED_MAP.findall(error.log)} & _OPTIONAL_MAPS - self._omitted:
-            self._omitted.add(name)
-            return
-        match = _FAILED_PROGRAM.search(error.log)
-        if match is None or match[1] not in sections:
-            log = error.log.strip().splitlines()
-            raise CaptureError(
-                f"the kernel refuses the eBPF programs: {error}"
-                + (f" ({log[-1]})" if log else "")
-            ) from error
-        refused = {match[1]}
-        if error.errno == EPERM and is_trampoline(sections[match[1]]):
-            refused |= {name for name, each in sections.items() if is_trampoline(each)}
-        found = dict.fromkeys(refused, reason_of(error))
-        self._refused.update(found)
-        if error.errno not in _PASSING:
-            self._kept.plans.refused.update(found)
-
-    def _prepare(self, found: BpfObject) -> None:
-        maps = _by_short_name(found)
-        for name in self._omitted:
-            maps[name].omit()
-        for name, known in self.maps.items():
-            if name != ".rodata":
-                maps[name].reuse(known.fd)
-        if not self.maps:
-            self._inner_bytes = {n: each.inner_bytes() for n, each in maps.items()}
-            maps["records"].resize(self._ring_size_bytes)
-            maps["task_scratch"].resize(possible_cpus())
-        address, _ = maps[".rodata"].initial_value()
-        for name, (offset, kind) in (
-            Btf(library(), found.btf).variables(".rodata").items()
-        ):
-            if name in self._rodata:
-                kind.from_address(address + offset).value = self._rodata[name]
+        if self._loading is not None:
+            if not self._loading.has_ended(_END_OF_LOADING_S):
+                return  # the thread uses the maps; they go with the process
+            with suppress(SysmonlxError):
+                self.finish_loading()
+        self._loaded.close()
 
     def _attach_all(self, hooks: Iterable[Hook]) -> None:
         missing = []
         for hook in hooks:
             while hook not in self._serving:
-                group = self._group(hook)
+                group = self._loaded.group(hook)
                 if not group:
                     missing.append(self._why(hook))
                     break
-                self._load_for((hook,))
-                if group == self._group(hook) and self._attach(hook, group):
+                self._loader.load(self._loaded, (hook,))
+                if group == self._loaded.group(hook) and self._attach(hook, group):
                     self._serving[hook] = group
         self.missing = tuple(missing)
 
@@ -481,15 +358,15 @@ class Capture:
         attached: list[str] = []
         for name in group:
             try:
-                if name in self._loaded[name].attached():
+                if name in self._loaded.programs[name].attached():
                     continue  # another hook has it
                 cgroup = self._cgroup() if hook.kind == "cgroup" else -1
-                self._loaded[name].attach(name, cgroup)
+                self._loaded.programs[name].attach(name, cgroup)
                 attached.append(name)
             except (LibbpfError, OSError) as error:
-                self._refused[name] = str(error)
+                self._loaded.refused[name] = str(error)
                 for each in attached:
-                    self._loaded[each].detach(each)
+                    self._loaded.programs[each].detach(each)
                 return False
         return True
 
@@ -501,17 +378,9 @@ class Capture:
 
     def _why(self, hook: Hook) -> Missing:
         names = [name for group in hook.alternatives for name in group]
-        program = next(name for name in names if name in self._refused)
-        return Missing(hook, program, self._refused[program])
+        program = next(name for name in names if name in self._loaded.refused)
+        return Missing(hook, program, self._loaded.refused[program])
 
 
 #: `size` in struct record_header; the scan reads it before any layout.
 _SIZE = struct.Struct("=4xI")
-
-
-def _by_short_name(found: BpfObject) -> dict[str, BpfMap]:
-    """Return the maps by name, global sections without the object's name."""
-    return {
-        name[name.rfind(".") :] if "." in name else name: each
-        for name, each in found.maps().items()
-    }

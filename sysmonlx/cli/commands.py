@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All actions of the command line but the service itself."""
+"""Every action of the command line except the service itself."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from sysmonlx.cli import stats_report
 from sysmonlx.cli.exit_status import (
     BAD_PARAMETERS,
     BANNER,
     DIFFERENT,
     FILE_ERROR,
     NOT_ROOT,
-    OK,
     WRITE_ERROR,
 )
 from sysmonlx.cli.listing import listing, rule_lines
@@ -41,10 +41,11 @@ from sysmonlx.service import (
     foreground,
     install,
     spawn,
-    statistics,
 )
 from sysmonlx.service.configuration import read_installed
+from sysmonlx.service.exit_status import OK
 from sysmonlx.service.installed import Paths, command_line_bytes, load_command_line
+from sysmonlx.service.messages import Question
 from sysmonlx.service.situation import (
     advice,
     destinations,
@@ -52,7 +53,7 @@ from sysmonlx.service.situation import (
     why_it_is_strange,
 )
 
-#: What is in force without a file and without switches.
+#: The reading of a command line without a file and without switches.
 _DEFAULTS = Reading(Policy(), "", EMPTY)
 
 _NO_TERMINAL_WIDTH = 80
@@ -114,7 +115,7 @@ def _is_listing(line: CommandLine) -> bool:
 
 
 def _run_checked(line: CommandLine, words: list[str]) -> int:
-    """Everything that has Sysmon's order of checks: file, parameters, root, action."""
+    """Check as Sysmon does, in its order: file, parameters, root; then act."""
     paths = Paths.from_environment(os.environ)
     reading = _read(line, paths)
     if reading is not None:
@@ -155,10 +156,10 @@ def _read(line: CommandLine, paths: Paths) -> Reading | None:
 
 
 def _is_reread(line: CommandLine, paths: Paths) -> bool:
-    """Tell whether what is installed is to be read anew, with its own switches."""
-    if line.action is not Action.CONFIGURE or line.config_file is None:
+    """Tell whether the file is the installed one: it is read with its own switches."""
+    if line.config_file is None or line.config_options or line.has("Lax"):
         return False
-    if line.config_options or line.has("Lax"):
+    if line.action is Action.INSTALL and (line.has("DebugMode") or line.has("BTF")):
         return False
     try:
         return os.path.samefile(line.config_file, paths.config_file)
@@ -258,7 +259,7 @@ def _configure(
 
 def _reopened(paths: Paths) -> spawn.Report:
     """Have the daemon open its log files anew."""
-    return spawn.Report.of(control.request(paths.control_socket, {"do": "reopen"}))
+    return spawn.Report.of(control.request(paths.control_socket, Question(do="reopen")))
 
 
 def _is_in_force(paths: Paths, reading: Reading, refused: str) -> bool:
@@ -274,7 +275,7 @@ def _same(one: Policy, other: Policy) -> bool:
 
 def _reload(paths: Paths, new: install.Installed, policy: Policy) -> int:
     """Put a policy in force and store it, or leave everything as it is."""
-    message = {"do": "reload", **new.to_message()}
+    message = new.to_message()
     with spawn.uninterrupted():  # the daemon does all of it, or nothing
         try:
             answer = control.request(paths.control_socket, message)
@@ -291,7 +292,7 @@ def _reload(paths: Paths, new: install.Installed, policy: Policy) -> int:
 
 
 def _tell(report: spawn.Report, policy: Policy) -> None:
-    """Say what is missing, and where the events arrive, or that they do not."""
+    """Print what is missing or in trouble, and where events go."""
     for each in (*report.missing, *map(advice, report.trouble)):
         print(f"Warning: {each}", file=sys.stderr)
     places = destinations(policy.settings)
@@ -343,7 +344,8 @@ def _install(
     line: CommandLine, words: list[str], paths: Paths, reading: Reading
 ) -> int:
     paths.create_private()
-    new = _installed(reading, ("sysmonlx", *words))
+    kept = _is_reread(line, paths) and load_command_line(paths.command_line_file)
+    new = _installed(reading, kept or ("sysmonlx", *words))
     if line.has("DebugMode"):
         install.replace(paths, new)
         return foreground.serve(paths, _view(line))
@@ -358,14 +360,14 @@ def _install(
 def _stats(line: CommandLine, paths: Paths) -> int:
     if not _is_running(paths, sys.stderr, "Sysmon is not running"):
         return BAD_PARAMETERS
-    snapshot = control.request(paths.control_socket, {"do": "stats"})["stats"]
+    snapshot = control.counters(paths.control_socket)
     if line.values["Statistics"] is not None:
         print(json.dumps(snapshot))
         return OK
     if text := why_it_is_strange(paths):  # its counters are others than ours
         print(f"Error: {text}, -stats json shows its counters.", file=sys.stderr)
         return BAD_PARAMETERS
-    print(statistics.report(snapshot), end="")
+    print(stats_report.report(snapshot), end="")
     return OK
 
 

@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Exit statuses of the command, and its first words."""
+"""Exit statuses of commands, and the first words of the program.
+
+`sysmonlx.service.exit_status` has those that commands and the service share.
+"""
 
 from __future__ import annotations
 
 from sysmonlx import __version__
 
-OK = 0
-
 FILE_ERROR = 1
-
-CAPTURE_ERROR = 12
-
+"""A file or the service could not be installed, removed, read or written."""
 BAD_PARAMETERS = 87
-
-NOT_ROOT = 228
-
-DIFFERENT = 254
-
-WRITE_ERROR = 255
-
+"""The command line or the configuration is wrong, or no service runs."""
 INTERRUPTED = 130
+NOT_ROOT = 228
+DIFFERENT = 254
+"""-x: the policy is not that of the file."""
+WRITE_ERROR = 255
+"""-x, -y: the file could not be written or read, or there are no rules."""
 
 BANNER = (
     f"\nsysmonlx v{__version__} - Monitors system events\n"

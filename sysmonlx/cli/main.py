@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Arguments to one action, and its exit status; errors are printed here, one line each.
+"""Runs the action of a command line; prints errors, one line each.
 
 Exit status: 0 done; 1 a file could not be installed; 12 capture could not start; 87 bad
 parameters or configuration; 130 interrupted; 228 not root; 254, 255 of -x and -y.
@@ -12,12 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sysmonlx.cli.exit_status import (
-    BAD_PARAMETERS,
-    CAPTURE_ERROR,
-    FILE_ERROR,
-    INTERRUPTED,
-)
+from sysmonlx.cli.exit_status import BAD_PARAMETERS, FILE_ERROR, INTERRUPTED
 from sysmonlx.errors import (
     CaptureError,
     InstallError,
@@ -26,6 +21,7 @@ from sysmonlx.errors import (
     UsageError,
 )
 from sysmonlx.service import keeper
+from sysmonlx.service.exit_status import CAPTURE_ERROR
 from sysmonlx.service.installed import Paths
 
 
@@ -54,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return BAD_PARAMETERS
     except KeyboardInterrupt as error:
-        if error.args:  # what is left of what was begun
+        if error.args:  # a text that says what could not be undone
             print(f"Interrupted: {error}", file=sys.stderr)
         return INTERRUPTED
 
@@ -73,9 +69,9 @@ def _run_and_flush(words: list[str]) -> int:
 
 
 def _open_standard() -> None:
-    """Open what is closed of standard input, output and error.
+    """Open those of standard input, output and error that are closed.
 
-    Else the next file or pipe has that number, and what is printed goes there.
+    The next file or pipe would have that number, and printed text would go there.
     """
     for fd in (0, 1, 2):
         try:
@@ -87,7 +83,7 @@ def _open_standard() -> None:
 
 
 def _fit_streams() -> None:
-    """Let any bytes of a configuration through, whatever the locale says."""
+    """Let any bytes of a configuration through, in any locale."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")

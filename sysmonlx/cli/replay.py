@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
+from sysmonlx.cli.exit_status import FILE_ERROR
 from sysmonlx.output.escape import visible
 from sysmonlx.policy import Compound, Filter, Policy
 from sysmonlx.rules.clauses import elements_of, filters_of
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.explain import Trace, trace
 from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.service.exit_status import OK
 from sysmonlx.viewer.read import BadLine, EventLine, read_events
 
 #: Characters of a field's text that a reason shows.
@@ -55,7 +57,7 @@ def _source(policy: Policy) -> Iterator[str]:
 
 
 class _Report:
-    """Counts what was decided by what, and puts it into words."""
+    """Counts the decisions of each rule, and puts them into words."""
 
     def __init__(self, policy: Policy, config_name: str) -> None:
         self._ruleset = policy.ruleset
@@ -150,7 +152,7 @@ class _Report:
     def status(self) -> int:
         """Return the exit status."""
         nothing = self._skipped and not self._verdicts.total()
-        return 1 if self._unreadable or nothing else 0
+        return FILE_ERROR if self._unreadable or nothing else OK
 
 
 def _number(count: int, noun: str) -> str:

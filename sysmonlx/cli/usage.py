@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The usage text and the configuration help, out of the catalogue."""
+"""The usage text and the configuration help, made from `sysmonlx.schema`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from textwrap import fill
 
-from sysmonlx.policy import Settings
 from sysmonlx.schema.events import (
     CONDITIONS,
     DEFAULT_CONDITION,
     EVENTS,
-    PRODUCED,
     SCHEMA_VERSION,
 )
 from sysmonlx.schema.options import (
+    CONFIG_OPTIONS,
     CONTAINER,
     NAMESPACE,
-    OLD_OPTIONS,
-    OPTIONS,
     SETTINGS,
     Setting,
 )
@@ -114,12 +111,13 @@ _RULE_SAMPLE = """\
     <Image condition="image" name="Netcat">nc</Image>
   </ProcessCreate>
 """
+_BY_DEFAULT = " and ".join(str(each.id) for each in EVENTS if each.default == "include")
 _FILTERING = (
     "An event element with onmatch=include keeps the events that match, one with"
     " onmatch=exclude drops them; exclude wins. With one exclude element, what does not"
     " match is kept; with one include element, or with two elements or more, it is"
-    " dropped. Events without an element keep their default: 1 and 5 are reported, all"
-    " others that can be filtered are not.",
+    f" dropped. Events without an element keep their default: {_BY_DEFAULT} are"
+    " reported, all others that can be filtered are not.",
     "In an element, conditions on the same field are alternatives. Different fields"
     " must all match, or any with groupRelation=or of a RuleGroup around the element"
     " (up to schema version 4.10 any is the default). A Rule joins conditions: any of"
@@ -155,10 +153,21 @@ def _config_lines(width: int) -> Iterator[str]:
     )
     yield ""
     yield _SAMPLE
+    yield from _option_lines(width)
+    yield from _event_lines(width)
+    yield from _condition_lines(width)
+    for text in _FILTERING:
+        yield ""
+        yield _wrap(text, width)
+    yield ""
+    yield _RULE_SAMPLE
+
+
+def _option_lines(width: int) -> Iterator[str]:
     yield "Options:"
     yield ""
-    for option in (*OPTIONS, *OLD_OPTIONS):
-        if not option.command_line_only and option.target == "all":
+    for option in CONFIG_OPTIONS:
+        if option.target == "all":
             yield _item(f"  {option.name}", 27, option.effect, width)
     yield ""
     yield f"Own settings, in <{CONTAINER} xmlns='{NAMESPACE}'> as last element:"
@@ -167,6 +176,9 @@ def _config_lines(width: int) -> Iterator[str]:
         yield _item(f"  {setting.element}", 27, _setting_text(setting), width)
     yield _item("  Sink", 27, "Where events go; repeatable. See sysmonlx(5).", width)
     yield ""
+
+
+def _event_lines(width: int) -> Iterator[str]:
     yield "Events:"
     yield ""
     yield f"{'Id':<6} {'Tag':<20} Event"
@@ -174,13 +186,16 @@ def _config_lines(width: int) -> Iterator[str]:
         if event.tag:
             yield f"{event.id:<6} {event.tag:<20} {event.template}"
     yield ""
-    produced = ", ".join(str(event.id) for event in EVENTS if event.id in PRODUCED)
+    produced = ", ".join(str(event.id) for event in EVENTS if event.produced)
     yield _wrap(
         f"On Linux these occur: {produced}. Rules for others are kept and never match."
         " Fields are in the schema ('-s') and in the manual sysmonlx(5).",
         width,
     )
     yield ""
+
+
+def _condition_lines(width: int) -> Iterator[str]:
     yield _wrap(
         f"Conditions (F is the field, V the text; without one: {DEFAULT_CONDITION}):",
         width,
@@ -194,17 +209,10 @@ def _config_lines(width: int) -> Iterator[str]:
         " nothing is trimmed. Less and more compare text, not numbers.",
         width,
     )
-    for text in _FILTERING:
-        yield ""
-        yield _wrap(text, width)
-    yield ""
-    yield _RULE_SAMPLE
 
 
 def _setting_text(setting: Setting) -> str:
-    default = getattr(Settings(), setting.attribute)
-    text = str(default).lower() if setting.kind == "boolean" else str(default)
-    return f"{setting.meaning} Default: {text or 'none'}."
+    return f"{setting.meaning} Default: {setting.default_text}."
 
 
 def _wrap(text: str, width: int) -> str:

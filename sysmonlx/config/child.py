@@ -21,32 +21,35 @@ from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 from sysmonlx.policy import Policy
+from sysmonlx.schema.events import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from sysmonlx.config.command_line import CommandLineOptions
 
 #: The configuration in which every event type keeps its default.
-EMPTY = b'<Sysmon schemaversion="4.90"></Sysmon>\n'
+EMPTY = f'<Sysmon schemaversion="{SCHEMA_VERSION}"></Sysmon>\n'.encode()
 
 #: The largest file that is read. Published ones of 10,000 lines have 1 MB.
 LIMIT_BYTES = 8 << 20
-#: What the child may answer, and how long that may take on a busy machine.
+#: The longest answer of the child.
 _ANSWER_BYTES = 64 << 20
-#: Of an error in the process that reads a configuration, this much is shown.
+#: The longest text of an error in the child that is shown.
 _ERROR_CHARACTERS = 200
+#: How long an answer may take; on a busy machine that is more than its CPU time.
 _TIMEOUT_S = 2.0 * CPU_S
-#: What the child imports when it has given up its rights.
+#: Libraries that the child imports after it has given up its rights.
 _LIBRARIES = ("lxml", "xmlschema", "elementpath")
 
-#: Directories that may be links to others; a rule that names them never matches.
+#: Directories that may be links to others; rules that name them never match then.
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of a file: no policy when it is refused; `text` is for people.
+    """The result of reading a file.
 
-    `data` is what was read: a pipe cannot be read twice.
+    `policy` is None when the file is refused. `text` has the remarks, for people.
+    `data` are the bytes of the file, since a pipe cannot be read twice.
     """
 
     policy: Policy | None
@@ -75,7 +78,7 @@ def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> 
 
 
 def _fetched(path: Path) -> bytes:
-    """Return what a file holds; Ctrl-C ends the wait for a file system that hangs.
+    """Return the bytes of a file; Ctrl-C ends the wait for a file system that hangs.
 
     Raises:
         OSError: it cannot be read.
@@ -114,7 +117,7 @@ def read_data(
     """Read the bytes of a configuration in a child process.
 
     Raises:
-        SysmonlxError: the child died, and why.
+        SysmonlxError: the child died; the text says why.
     """
 
     def work(pipe: int) -> bytes:
@@ -148,7 +151,7 @@ def _reading(name: str, data: bytes, answer: bytes) -> Reading:
 
 
 def _reason(name: str, status: int, data: bytes = b"") -> str:
-    """Return why a child did not answer, and what to do."""
+    """Return why a child did not answer, and what the user can do."""
     if status == child_process.NO_MEMORY:
         most = f"{MEMORY_BYTES >> 20} MiB of memory"
         return f"{name}: reading it takes more than {most}: use fewer rules"

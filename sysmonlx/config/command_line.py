@@ -13,7 +13,13 @@ from enum import Enum, auto
 
 from sysmonlx.config.option_values import hash_algorithms
 from sysmonlx.errors import UsageError
-from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS, Option
+from sysmonlx.schema.options import (
+    CONFIG_OPTIONS,
+    OLD_OPTIONS,
+    OPTIONS,
+    OWN_OPTIONS,
+    Option,
+)
 
 NOT_IMPLEMENTED = "Option not implemented on Linux."
 _HELP_WORDS = ("-h", "-help")
@@ -52,7 +58,7 @@ _ACTIONS = {
     "Manifest": Action.USAGE,
     "DebugMode": Action.WATCH,
 }
-#: Switches that are no action, and with which actions they make sense.
+#: Switches that go with some actions only: those actions, and the text of the refusal.
 _COMPANY = {
     "DebugMode": ({"Install"}, "-t goes with -i, or stands alone."),
     "Service": ({"Install"}, "-service goes with no other action than -i."),
@@ -64,8 +70,8 @@ _COMPANY = {
 class CommandLineOptions:
     """Options of the configuration that were given as switches: name to value.
 
-    None is a switch without value. They also say which switches a stored command line
-    has to repeat.
+    The value is None for a switch without one. A stored command line repeats these
+    switches.
     """
 
     values: dict[str, str | None] = field(default_factory=dict)
@@ -100,9 +106,7 @@ class CommandLine:
     @property
     def config_options(self) -> CommandLineOptions:
         """The switches that stand for options of the configuration."""
-        names = {
-            each.name for each in (*OPTIONS, *OLD_OPTIONS) if not each.command_line_only
-        }
+        names = {each.name for each in CONFIG_OPTIONS}
         return CommandLineOptions(
             {name: value for name, value in self.values.items() if name in names}
         )
@@ -211,10 +215,10 @@ def check_company(line: CommandLine) -> None:
 
 
 def check_before_root(line: CommandLine) -> None:
-    """Refuse what Sysmon refuses after reading the configuration, root or not.
+    """Refuse what Sysmon refuses after it has read the configuration, root or not.
 
     Raises:
-        UsageError: without the usage text; the text has Sysmon's blank lines.
+        UsageError: with Sysmon's blank lines, and not followed by the usage text.
     """
     if line.has("ConfigDefault") and not line.has("Configuration"):
         raise UsageError(

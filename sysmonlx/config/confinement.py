@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A process that is about to read what somebody else wrote, with a large library.
+"""What a process gives up before it reads a hostile file with a large library.
 
-It gives up its user, its capabilities, its files and its network, as far as each can be
-given up here: a service manager may have taken the right to do so already. What cannot
-be given up is kept; that is no reason to refuse.
+These are its user, its capabilities, its files and its network. A service manager may
+have taken the right to give some of them up already. Such a one is kept, without an
+error.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from sysmonlx.errors import CaptureError
 from sysmonlx.host import capabilities
 
-#: Memory beyond that of the parent: four times what the largest published
-#: configuration needs.
+#: Memory beyond that of the parent, in bytes: four times the need of the largest
+#: published configuration.
 MEMORY_BYTES = 512 << 20
 CPU_S = 30
 _FILES = 32
@@ -29,11 +29,11 @@ _CLONE_NEWNET = 0x40000000
 
 
 def confine(pipe: int, libraries: Iterable[str], folders: Iterable[str]) -> None:
-    """Give up everything but `pipe` and reading what everybody may read, for good.
+    """Give up everything for good, but `pipe` and reading what everybody may read.
 
-    `libraries` are imported afterwards, and files of `folders` read. Where the user
-    "nobody" cannot read them (a checkout below /root), the right to read any file is
-    kept, and no other.
+    The process imports `libraries` and reads files of `folders` afterwards. Where the
+    user "nobody" cannot read those (a checkout below /root), the process keeps the
+    right to read any file, and no other right.
     """
     needed = [*_origins(libraries), os.__file__, *folders]
     sys.dont_write_bytecode = True

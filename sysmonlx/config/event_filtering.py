@@ -1,5 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""The EventFiltering part of a configuration: XML elements to `ruleset` elements."""
+"""The EventFiltering part of a configuration: XML elements to the rules of a policy.
+
+    <EventFiltering>
+      <RuleGroup name="Shells" groupRelation="or">       a group
+        <ProcessCreate onmatch="include">                an event element
+          <Image condition="end with">/sh</Image>        a filter
+          <Rule name="Root" groupRelation="and">         a Rule, here `policy.Compound`
+            <User>root</User>                            a filter
+          </Rule>
+        </ProcessCreate>
+      </RuleGroup>
+    </EventFiltering>
+
+Sysmon loses parts of wrong rules without a word. This reader refuses a file with an
+unknown field or condition; when it is lax, it loses the same parts and warns.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +23,8 @@ from dataclasses import dataclass, replace
 
 from sysmonlx.config.findings import Remarks
 from sysmonlx.config.xml_text import Node
-from sysmonlx.policy import Compound, Element, Filter
+from sysmonlx.policy import RELATIONS, Compound, Element, Filter
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.events import (
     CONDITIONS,
     CONDITIONS_IN_MESSAGES,
@@ -16,11 +32,12 @@ from sysmonlx.schema.events import (
     EVENT_BY_ID,
     EVENTS,
     FOREIGN_TAGS,
-    EventType,
 )
 
 MAX_NAME_BYTES = 255
 _OPPOSITE = {"include": "exclude", "exclude": "include"}
+#: The newest schema version in which filters are joined by `or` if nothing is said.
+_LAST_WITH_OR = 4.10
 
 
 def _by_tag() -> dict[str, tuple[EventType, ...]]:
@@ -35,6 +52,7 @@ def _by_tag() -> dict[str, tuple[EventType, ...]]:
 #: The events of each tag, tags in schema order.
 EVENTS_BY_TAG = _by_tag()
 
+#: The fields of each event, by its id.
 _NAMES = {
     number: tuple(field.name for field in event.fields)
     for number, event in EVENT_BY_ID.items()
@@ -43,7 +61,10 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An event element and what its parent says, if that is a RuleGroup."""
+    """An event element, with relation and name of the RuleGroup around it.
+
+    Without a group the relation is the default one, and the name is empty.
+    """
 
     node: Node
     relation: str
@@ -51,11 +72,16 @@ class _Found:
 
 
 class _Dropped(Exception):  # noqa: N818  # control flow, not an error to show
-    """Sysmon's own tolerance: this part of the rules is given up."""
+    """This part of the rules is lost, as in Sysmon."""
 
 
 class Filtering:
-    """Reads event elements; `lists` are images for extra rules, by tag."""
+    """Reads event elements.
+
+    `lists` are images by tag: each adds a filter that includes its events, see
+    `OptionReader.lists`. `version` is the declared schema version. `_number` counts
+    Rules.
+    """
 
     def __init__(
         self,
@@ -68,7 +94,7 @@ class Filtering:
         self._remarks = remarks
         self._lists = lists
         self._lax = lax
-        self._default_relation = "or" if float(version) <= 4.10 else "and"
+        self._default_relation = "or" if float(version) <= _LAST_WITH_OR else "and"
         self._number = 0
 
     def read(self, sysmon: Node) -> tuple[Element, ...]:
@@ -88,7 +114,11 @@ class Filtering:
         return (*elements, *extra)
 
     def _find(self, parent: Node, *, quiet: bool) -> Iterator[_Found]:
-        """Yield event elements at any depth; unknown names are only passed through."""
+        """Yield the event elements below `parent`, at any depth.
+
+        Elements of unknown names are passed through, with a warning. `quiet`: there is
+        none, since an element around is an event or unknown itself.
+        """
         in_group = parent.tag.lower() == "rulegroup"
         name = (parent.get("name") or "") if in_group else ""
         relation = self._relation(parent, self._default_relation) if in_group else ""
@@ -113,7 +143,7 @@ class Filtering:
 
     def _relation(self, node: Node, default: str) -> str:
         relation = (node.get("groupRelation") or "").lower()
-        if relation not in ("", "and", "or"):
+        if relation not in ("", *RELATIONS):
             self._remarks.warn(
                 f"Warning: groupRelation '{node.get('groupRelation')}' is taken as and",
                 node.attributes["groupRelation"].offset,
@@ -134,6 +164,7 @@ class Filtering:
                 )
 
     def _read_tag(self, nodes: list[_Found]) -> Iterator[Element]:
+        """Yield the elements of one tag; lax, those up to the first wrong one."""
         for found in nodes:
             onmatch = self._onmatch(found.node)
             if onmatch is None:
@@ -175,6 +206,7 @@ class Filtering:
         return self._decision(node, "onmatch", onmatch or "", {})
 
     def _decision(self, node: Node, name: str, value: str, turn: dict[str, str]) -> str:
+        """Return what a match does; `turn` maps a word to its meaning if it differs."""
         word = value.lower()
         if word in _OPPOSITE:
             return turn.get(word, word)
@@ -201,9 +233,13 @@ class Filtering:
         )
 
     def _bind(self, node: Node, events: tuple[EventType, ...]) -> EventType:
-        """Return the first event of the series that has all fields used.
+        """Return the first of the events of a tag that has all fields of an element.
 
-        Each try numbers the Rules anew, as in Sysmon.
+        As in Sysmon, Rules that were numbered for an event that lacks a field are
+        numbered again for the next one.
+
+        Raises:
+            _Dropped: no event has all of them, and the reader is lax.
         """
         for event in events:
             if all(field.tag in _NAMES[event.id] for field in _fields_in(node)):
@@ -215,6 +251,7 @@ class Filtering:
         return events[0]
 
     def _rules_before_failure(self, node: Node, event: EventType) -> int:
+        """Return how many Rules stand up to the first field that the event lacks."""
         names = _NAMES[event.id]
         rules = 0
         for child in node.children:
@@ -227,6 +264,7 @@ class Filtering:
         return rules
 
     def _incorrect_fields(self, node: Node, events: tuple[EventType, ...]) -> None:
+        """Report the fields that no event has, or that the first one lacks."""
         union = {name for event in events for name in _NAMES[event.id]}
         wrong = [field for field in _fields_in(node) if field.tag not in union]
         advice = ""
@@ -242,6 +280,7 @@ class Filtering:
             report(f"Incorrect field {field.tag}", field.offset, advice or more)
 
     def _items(self, found: _Found) -> Iterator[Filter | Compound]:
+        """Yield the filters and Rules of an event element; empty Rules are left out."""
         for child in found.node.children:
             if child.tag.lower() == "rule":
                 compound = self._compound(child, found.name)
@@ -272,10 +311,10 @@ class Filtering:
         )
 
     def _filter(self, node: Node, inherited: str) -> Filter:
-        """Return one field test.
+        """Return one filter; `inherited` is its name if it has none of its own.
 
         Raises:
-            _Dropped: Sysmon drops it, and what follows in the same Rule.
+            _Dropped: Sysmon drops it, and the filters behind it in the same Rule.
         """
         self._check_attributes(node, ("condition", "name"))
         condition = self._condition(node)
@@ -296,6 +335,11 @@ class Filtering:
         )
 
     def _condition(self, node: Node) -> str:
+        """Return the condition of a filter in lower case.
+
+        Raises:
+            _Dropped: it is unknown, and the reader is lax.
+        """
         written = node.get("condition") or DEFAULT_CONDITION
         condition = written.lower()
         if condition in CONDITIONS:
@@ -312,7 +356,7 @@ class Filtering:
         return DEFAULT_CONDITION
 
     def _add_list(self, tag: str, elements: list[Element]) -> bool:
-        """Put the images of a list in front of the first element, if there is one."""
+        """Put the images of a list in front of the first including element, if any."""
         for index, element in enumerate(elements):
             if element.onmatch == "include":
                 items = (*_list_filters(self._lists[tag]), *element.items)

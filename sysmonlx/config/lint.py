@@ -7,30 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sysmonlx.errors import Finding
 from sysmonlx.policy import Compound, Element, Filter
-from sysmonlx.schema.events import PRODUCED
+from sysmonlx.schema.event_types import PathOf
+from sysmonlx.schema.events import EVENTS, PRODUCED
 
-#: Fields that hold the path of a file, as the kernel knows it.
-_PATHS = frozenset(
-    {
-        "Image",
-        "ParentImage",
-        "SourceImage",
-        "TargetImage",
-        "ImageLoaded",
-        "TargetFilename",
-        "CurrentDirectory",
-        "Device",
-    }
-)
-_IMAGES = frozenset({"Image", "ParentImage", "SourceImage", "TargetImage"})
+#: Fields that hold the path of a file, and which kind of file it is.
+_PATHS = {
+    field.name: field.path for event in EVENTS for field in event.fields if field.path
+}
 _EXACT = frozenset({"is", "is any", "image", "begin with"})
 _POSITIVE = _EXACT | {"contains", "contains any", "contains all", "end with"}
 _LISTS = frozenset({"is any", "contains any", "contains all"})
+#: How many lines of the configuration one warning lists.
 _SHOWN_LINES = 12
 
 
 def check(elements: Sequence[Element], links: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a warning for each way in which an element cannot work.
+    """Yield a warning for each reason for which an element cannot work.
 
     `links` maps directories that are symbolic links to where they lead, for example
     {"/bin": "/usr/bin"}: the kernel names a program by its real path.
@@ -107,9 +99,9 @@ def _reason(each: Filter, links: Mapping[str, str]) -> str:
 def _value_reason(each: Filter, value: str, links: Mapping[str, str]) -> str:
     if "\\" in value:
         return "a path with a backslash"
-    if each.field in _IMAGES and value.lower().endswith(".exe"):
+    if _PATHS[each.field] is PathOf.PROGRAM and value.lower().endswith(".exe"):
         return "an image that ends with .exe"
-    if each.condition in _EXACT and each.field != "CurrentDirectory":
+    if each.condition in _EXACT and _PATHS[each.field] is not PathOf.DIRECTORY:
         for folder, target in links.items():
             if value.startswith(f"{folder}/"):
                 return f"{folder} is a link, programs show as {target}/..."

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The options of a configuration, Sysmon's and ours, over those of the command line."""
+"""The options of a configuration: children of Sysmon beside EventFiltering.
+
+An option may also be given as a switch of the command line; the element of the file
+wins. An option that Sysmon would not know is a warning. Sysmon stops reading options
+there; this reader goes on, but not when it is lax.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from sysmonlx.config.command_line import NOT_IMPLEMENTED, CommandLineOptions
 from sysmonlx.config.event_filtering import EVENTS_BY_TAG
@@ -12,35 +17,27 @@ from sysmonlx.config.option_values import (
     field_sizes,
     hash_algorithms,
     list_items,
-    setting_value,
-    sink_value,
     switch_word,
 )
+from sysmonlx.config.own_settings import OwnSettings, is_container
 from sysmonlx.config.xml_text import Node
-from sysmonlx.policy import Settings
-from sysmonlx.schema.options import (
-    CONTAINER,
-    NAMESPACE,
-    OLD_OPTIONS,
-    OLD_SPELLINGS,
-    OPTIONS,
-    SETTINGS,
-    SINK,
-    WINDOWS,
-    Option,
-)
+from sysmonlx.policy import Settings, SettingValue
+from sysmonlx.schema.options import CONFIG_OPTIONS, OLD_SPELLINGS, WINDOWS, Option
 
-_LISTS = ("NetworkConnect", "ImageLoad", "DnsQuery")
-_SETTINGS = {setting.element: setting for setting in SETTINGS}
-_ELEMENTS = {
-    option.name: option
-    for option in (*OPTIONS, *OLD_OPTIONS)
-    if not option.command_line_only
-}
+#: Options whose value is a list of images to include, by the tag of their event.
+_LISTS = tuple(
+    each.name for each in CONFIG_OPTIONS if each.is_rule and not each.force_config
+)
+_ELEMENTS = {option.name: option for option in CONFIG_OPTIONS}
 
 
 class OptionReader:
-    """The options of a file over those of the command line."""
+    """Reads all options of a file.
+
+    `_texts` are the options as written, those of the command line first; elements of
+    the file replace them. `_settings` are their values, by attribute of
+    `policy.Settings`.
+    """
 
     def __init__(
         self, remarks: Remarks, command_line: CommandLineOptions, *, lax: bool
@@ -48,38 +45,55 @@ class OptionReader:
         self._remarks = remarks
         self._switches = command_line
         self._lax = lax
-        self._values: dict[str, str] = {
+        self._texts: dict[str, str] = {
             name: value or "" for name, value in command_line.values.items()
         }
-        self._settings: dict[str, Any] = {}
+        self._settings: dict[str, SettingValue] = {}
+        self._own = OwnSettings(remarks)
 
     def read(self, sysmon: Node) -> Settings:
         """Return the settings, Sysmon's and ours."""
-        switch_hashes = self._values.get("HashAlgorithms", "")
-        if switch_hashes:
-            self._set("hash_algorithms", hash_algorithms, switch_hashes, 0)
-        for attribute_name, attribute in sysmon.attributes.items():
-            if attribute_name != "schemaversion" and "xmlns" not in attribute_name:
-                self._remarks.warn(
-                    f"Warning: unknown attribute {attribute_name} of Sysmon is ignored",
-                    attribute.offset,
-                    self._remarks.guess(attribute_name, ["schemaversion"]),
-                )
+        self._read_switches()
+        self._check_attributes(sysmon)
         goes_on = True
         for node in sysmon.children:
-            if _is_container(node, sysmon):
-                self._read_own(node, is_last=node is sysmon.children[-1])
+            if is_container(node, sysmon):
+                if node is not sysmon.children[-1]:
+                    self._not_last(node)
+                self._own.read(node)
             elif node.tag != "EventFiltering" and goes_on:
                 goes_on = self._read_option(node) or not self._lax
-        return Settings(**self._settings)
+        return Settings.of(self._settings | self._own.values())
 
     def lists(self) -> dict[str, tuple[str, ...]]:
-        """Return the images of NetworkConnect and the like, where there are any."""
+        """Return the images of NetworkConnect and the like, by tag; call `read` first.
+
+        Tags without images are left out.
+        """
         return {
-            tag: list_items(self._values[tag])
-            for tag in _LISTS
-            if self._values.get(tag)
+            tag: list_items(self._texts[tag]) for tag in _LISTS if self._texts.get(tag)
         }
+
+    def _read_switches(self) -> None:
+        """Take the value of HashAlgorithms, the only switch that has one."""
+        if algorithms := self._texts.get("HashAlgorithms", ""):
+            self._set("hash_algorithms", hash_algorithms, algorithms, 0)
+
+    def _check_attributes(self, sysmon: Node) -> None:
+        for name, attribute in sysmon.attributes.items():
+            if name != "schemaversion" and "xmlns" not in name:
+                self._remarks.warn(
+                    f"Warning: unknown attribute {name} of Sysmon is ignored",
+                    attribute.offset,
+                    self._remarks.guess(name, ["schemaversion"]),
+                )
+
+    def _not_last(self, container: Node) -> None:
+        self._remarks.warn(
+            f"Warning: {container.tag} is not the last element of Sysmon",
+            container.offset,
+            "Sysmon stops reading options there",
+        )
 
     def _read_option(self, node: Node) -> bool:
         """Take one option; return False where Sysmon stops reading them."""
@@ -96,10 +110,15 @@ class OptionReader:
                 "expected true, 1, enabled, false, 0, NULL, disabled or nothing",
             )
             return False
-        self._take(option, node)
+        if option.effect == WINDOWS:
+            if option.argument != "none" or switch_word(node.text):
+                self._not_implemented(node)
+        else:
+            self._take(option, node)
         return True
 
     def _unknown(self, node: Node) -> bool:
+        """Warn of an element that is no option; return whether Sysmon goes on."""
         if node.tag in OLD_SPELLINGS:
             self._not_implemented(node)
             return True
@@ -119,11 +138,8 @@ class OptionReader:
         )
 
     def _take(self, option: Option, node: Node) -> None:
+        """Take the text of an option, and its value where it has one."""
         name, text = option.name, node.text
-        if option.effect == WINDOWS:
-            if option.argument != "none" or switch_word(text):
-                self._not_implemented(node)
-            return
         before = self._switches.values.get(name)
         if before is not None and before != text:
             self._remarks.warn(
@@ -131,7 +147,7 @@ class OptionReader:
                 f" configuration node '{node.tag}' value",
                 node.offset,
             )
-        self._values[name] = text
+        self._texts[name] = text
         if name == "HashAlgorithms":
             self._hash_algorithms(node)
         elif name == "FieldSizes":
@@ -161,61 +177,15 @@ class OptionReader:
         if not self._settings.get("hash_algorithms", True):
             self._remarks.warn("Warning: IMPHASH is never computed", node.offset)
 
-    def _set(self, attribute: str, parse: Any, text: str, offset: int) -> None:
+    def _set(
+        self,
+        attribute: str,
+        parse: Callable[[str], SettingValue],
+        text: str,
+        offset: int,
+    ) -> None:
+        """Take the value of an option; a text that `parse` refuses is an error."""
         try:
             self._settings[attribute] = parse(text)
         except ValueError as error:
             self._remarks.error(str(error), offset)
-
-    def _read_own(self, container: Node, *, is_last: bool) -> None:
-        if not is_last:
-            self._remarks.warn(
-                f"Warning: {container.tag} is not the last element of Sysmon",
-                container.offset,
-                "Sysmon stops reading options there",
-            )
-        for node in container.children:
-            name = node.tag.rpartition(":")[2]
-            if name != SINK and name not in _SETTINGS:
-                names = (*_SETTINGS, SINK)
-                self._remarks.error(
-                    f"Error: Unknown setting {node.tag}",
-                    node.offset,
-                    self._remarks.guess(name, names) or f"expected {', '.join(names)}",
-                )
-                continue
-            try:
-                self._take_own(name, node)
-            except ValueError as error:
-                self._remarks.error(
-                    f"Error: Incorrect value '{node.text}' for node '{node.tag}'",
-                    node.offset,
-                    str(error),
-                )
-
-    def _take_own(self, name: str, node: Node) -> None:
-        if name == SINK:
-            sink = sink_value(node.get("kind") or "", node.get("form") or "", node.text)
-            self._settings["sinks"] = (*self._settings.get("sinks", ()), sink)
-            return
-        setting = _SETTINGS[name]
-        if setting.attribute in self._settings:
-            raise ValueError("given twice")
-        value = self._settings[setting.attribute] = setting_value(setting, node.text)
-        if name == "Budget" and int(value) > 1:
-            self._remarks.warn(
-                f"Warning: Budget is no share of a core any more: {value} counts as 1",
-                node.offset,
-                "1 lets a flood be sampled while the ring buffer is nearly full, 0,"
-                " the default, never leaves anything out",
-            )
-
-
-def _is_container(node: Node, sysmon: Node) -> bool:
-    """Return whether this is our container, by its namespace."""
-    prefix, colon, name = node.tag.rpartition(":")
-    attribute = f"xmlns{colon}{prefix}"
-    declared = node.get(attribute)
-    if declared is None and colon:
-        declared = sysmon.get(attribute)
-    return name == CONTAINER and declared == NAMESPACE

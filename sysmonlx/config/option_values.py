@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What the text of an option or setting means; the same in a file and on a switch."""
+"""Texts of options and settings to values, the same for a file and for a switch."""
 
 from __future__ import annotations
 
 import re
 
-from sysmonlx.policy import ALGORITHMS
+from sysmonlx.policy import ALGORITHMS, FieldSize, SinkChoice
 from sysmonlx.schema.events import EVENTS
 from sysmonlx.schema.options import KIB, MIB, SINK_FORMS, SINK_KINDS, Setting
 
-#: IMPHASH is accepted and never computed.
+#: IMPHASH, a hash of Windows programs, is accepted and never computed.
 _KNOWN_ALGORITHMS = (*ALGORITHMS, "IMPHASH")
 _ALGORITHM_NAMES = {
     spelling: name
@@ -54,7 +54,7 @@ def hash_algorithms(text: str) -> tuple[str, ...]:
     return tuple(name for name in ALGORITHMS if name in wanted)
 
 
-def field_sizes(text: str) -> tuple[tuple[str, int], ...]:
+def field_sizes(text: str) -> tuple[FieldSize, ...]:
     """Return (field, bytes) pairs out of "CommandLine:100,Image:20".
 
     Raises:
@@ -118,18 +118,18 @@ def _number(setting: Setting, text: str) -> int:
         value = -1
     else:
         value = int(found[1]) * _UNITS[found[2]]
-    if not setting.low <= value <= setting.high:
-        example = ", also with K, M or G" if is_size else ""
-        raise ValueError(
-            f"a whole number from {setting.low} to {setting.high} is expected{example}"
-        )
-    if setting.element == "RingSize" and value & (value - 1):
+    if setting.allows(value):
+        return value
+    if setting.low <= value <= setting.high:
         raise ValueError("a power of two is expected")
-    return value
+    example = ", also with K, M or G" if is_size else ""
+    raise ValueError(
+        f"a whole number from {setting.low} to {setting.high} is expected{example}"
+    )
 
 
-def sink_value(kind: str, form: str, target: str) -> tuple[str, str, str]:
-    """Return a sink as in `ruleset.Settings.sinks`; empty `form` means xml.
+def sink_value(kind: str, form: str, target: str) -> SinkChoice:
+    """Return a sink; an empty `form` means xml.
 
     Raises:
         ValueError: says what is allowed.

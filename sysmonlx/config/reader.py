@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""A configuration file to a `Policy`: everything in it checked, every remark kept.
+"""The bytes of a configuration to a `Policy`: all is checked, every remark is kept.
 
-Sysmon's reading decides what a configuration means (`xmltext`, `filtering`); what
-`config_schema/sysmonlx.xsd` finds beyond that are warnings. `validation` asks the XSD;
-no other module loads lxml and xmlschema.
+The steps, in the order of `_read`:
+
+1. `xml_text` makes a tree of the bytes, as tolerant as Sysmon's own XML reader.
+2. `_version` takes the declared schema version.
+3. `option_elements` and `own_settings` read what stands beside EventFiltering.
+4. `event_filtering` reads the rules.
+5. `lint` warns of rules that cannot do what they say on Linux.
+6. `xsd_check` warns of what is not as in `config_schema/sysmonlx.xsd`.
+
+Steps 1 to 4 decide what a configuration means and whether it is refused.
 """
 
 from __future__ import annotations
@@ -55,7 +62,10 @@ def read_policy(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Spare the search for cycles in the tree, a fifth of the time: there are none."""
+    """Keep the collector of cycles from running: the tree has none.
+
+    Its search would take a fifth of the time of a large file.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -139,6 +149,11 @@ def _place(name: str, finding: Finding) -> str:
 
 
 def _document(data: bytes, name: str, *, lax: bool) -> tuple[str, Node]:
+    """Return the text of a file, and its tree.
+
+    Raises:
+        ConfigError: the file is empty, or no XML in Sysmon's sense.
+    """
     if len(data) < 2:
         text = f"Error: Failed to read xml configuration bytes: {name}(Success)"
         finding = Finding(text, advice="the file is empty")
@@ -152,6 +167,7 @@ def _document(data: bytes, name: str, *, lax: bool) -> tuple[str, Node]:
 
 
 def _not_xml(name: str, text: str, error: XmlError) -> ConfigError:
+    """Return the refusal in Sysmon's words, which count bytes of UTF-8."""
     if not text and not error.is_limit:
         message = f"Error: {error.reason}"
     else:
@@ -171,7 +187,14 @@ def _refusal(
 
 
 def _version(sysmon: Node, name: str, remarks: Remarks) -> str:
-    """Return the declared version with two decimals; the current one if unreadable."""
+    """Return the declared version with two decimals.
+
+    A version that cannot be read is an error; the current one is returned and the
+    rest of the file is checked as well.
+
+    Raises:
+        ConfigError: the version is older than what Sysmon takes.
+    """
     written = sysmon.get("schemaversion") or ""
     found = _NUMBER.match(written)
     version = float(found[1] + (found[2] or "")) if found else 0.0

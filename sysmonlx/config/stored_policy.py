@@ -1,33 +1,38 @@
 # SPDX-License-Identifier: MIT
-"""The JSON of a policy, read with distrust: what comes out can be run.
+"""The JSON of a policy, read with distrust: a policy that comes out can be run.
 
 A stored policy may be damaged, or of another version of this program. Settings that
-this version does not know are left out, and those that are missing have their default.
-Rules are all understood, or none is: a part of them would mean something else.
+this version does not know are left out. Settings that are missing have their default.
+Rules have to be understood as a whole: a part of them would mean something else.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Container
 
 from sysmonlx.policy import (
     ALGORITHMS,
+    DECISIONS,
+    RELATIONS,
     Compound,
     Element,
+    FieldSize,
     Filter,
     Policy,
     Ruleset,
     Settings,
+    SettingValue,
+    SinkChoice,
 )
 from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
 from sysmonlx.schema.options import SETTINGS, SINK_FORMS, SINK_KINDS, Setting
 
+#: Makes a value of a setting out of what JSON has for it, or raises ValueError.
+Check = Callable[[object], SettingValue]
+
 _LARGEST_NUMBER = (1 << 31) - 1
 _DEFAULTS = Settings()
-_ONMATCH = ("include", "exclude")
-_RELATIONS = ("and", "or")
 
 
 def policy_of(text: str) -> Policy:
@@ -44,7 +49,7 @@ def policy_of(text: str) -> Policy:
         raise ValueError("nested too deeply, or too large") from error
 
 
-def _policy(raw: dict[str, Any]) -> Policy:
+def _policy(raw: dict[str, object]) -> Policy:
     rules = _fields(raw["ruleset"])
     elements = tuple(map(_element, _list(rules["elements"])))
     return Policy(
@@ -56,7 +61,7 @@ def _policy(raw: dict[str, Any]) -> Policy:
     )
 
 
-def _element(value: Any) -> Element:
+def _element(value: object) -> Element:
     raw = _fields(value)
     tag = _text(raw.pop("tag"))
     event_ids = tuple(map(_number, _list(raw.pop("event_ids"))))
@@ -67,50 +72,53 @@ def _element(value: Any) -> Element:
         raise ValueError(f"{tag} is bound to event {bound_id}")
     events = [EVENT_BY_ID[each] for each in event_ids]
     names = frozenset(field.name for event in events for field in event.fields)
-    return Element(
+    element = Element(
         tag,
         event_ids,
         items=tuple(_item(each, names) for each in _list(raw.pop("items"))),
-        onmatch=_one_of(_ONMATCH, raw.pop("onmatch")),
-        relation=_one_of(_RELATIONS, raw.pop("relation")),
+        onmatch=_one_of(DECISIONS, raw.pop("onmatch")),
+        relation=_one_of(RELATIONS, raw.pop("relation")),
         line=_number(raw.pop("line")),
         bound_id=bound_id,
-        **_none_left(raw),
     )
+    _check_none_left(raw)
+    return element
 
 
-def _item(value: Any, names: frozenset[str]) -> Filter | Compound:
+def _item(value: object, names: frozenset[str]) -> Filter | Compound:
     raw = _fields(value)
     if "filters" not in raw:
         return _filter(raw, names)
     filters = _list(raw.pop("filters"))
-    return Compound(
+    compound = Compound(
         tuple(_filter(_fields(each), names) for each in filters),
-        relation=_one_of(_RELATIONS, raw.pop("relation")),
+        relation=_one_of(RELATIONS, raw.pop("relation")),
         number=_number(raw.pop("number")),
         name=_text(raw.pop("name")),
         line=_number(raw.pop("line")),
-        **_none_left(raw),
     )
+    _check_none_left(raw)
+    return compound
 
 
-def _filter(raw: dict[str, Any], names: frozenset[str]) -> Filter:
-    return Filter(
+def _filter(raw: dict[str, object], names: frozenset[str]) -> Filter:
+    each = Filter(
         _one_of(names, raw.pop("field")),
         _one_of(CONDITIONS, raw.pop("condition")),
         _text(raw.pop("value")),
         _text(raw.pop("name")),
         _number(raw.pop("line")),
-        **_none_left(raw),
     )
+    _check_none_left(raw)
+    return each
 
 
-def _settings(raw: dict[str, Any]) -> Settings:
+def _settings(raw: dict[str, object]) -> Settings:
     known = raw.keys() & CHECKS.keys()
-    return Settings(**{name: CHECKS[name](raw[name]) for name in known})
+    return Settings.of({name: CHECKS[name](raw[name]) for name in known})
 
 
-def _check_of(setting: Setting) -> Callable[[Any], Any]:
+def _check_of(setting: Setting) -> Check:
     if setting.kind == "boolean":
         return _boolean
     if setting.kind == "path":
@@ -118,96 +126,96 @@ def _check_of(setting: Setting) -> Callable[[Any], Any]:
     return lambda value: _in_range(setting, value)
 
 
-def _in_range(setting: Setting, value: Any) -> int:
+def _in_range(setting: Setting, value: object) -> int:
     number = _number(value, setting.high)
     if number == getattr(_DEFAULTS, setting.attribute):
-        return number  # it may mean "of each sink", which no configuration can write
-    is_power = not number & (number - 1)
-    if number < setting.low or (setting.element == "RingSize" and not is_power):
+        return number  # it may be below the limits: 0 is the LineLimit of each sink
+    if not setting.allows(number):
         raise ValueError(f"{setting.element} is {number}")
     return number
 
 
-def _sink(value: Any) -> tuple[str, str, str]:
-    kind, form, target = _list(value)
-    target = _path(target)
+def _sink(value: object) -> SinkChoice:
+    kind, form, target = map(_text, _list(value))
     if (kind == "file" and not target) or (kind == "stdout" and target):
         raise ValueError(f"a {kind} sink with the target {target!r}")
-    return _one_of(SINK_KINDS, kind), _one_of(SINK_FORMS, form), target
+    return _one_of(SINK_KINDS, kind), _one_of(SINK_FORMS, form), _path(target)
 
 
-def _field_size(value: Any) -> tuple[str, int]:
+def _field_size(value: object) -> FieldSize:
     name, size = _list(value)
-    if not _number(size):
+    size_bytes = _number(size)
+    if not size_bytes:
         raise ValueError(f"{name} is cut to nothing")
-    return _text(name), size
+    return _text(name), size_bytes
 
 
-def _algorithms(value: Any) -> tuple[str, ...]:
+def _algorithms(value: object) -> tuple[str, ...]:
     found = tuple(_one_of(ALGORITHMS, each) for each in _list(value))
     if len(set(found)) != len(found):
         raise ValueError("an algorithm is named twice")
     return found
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def _fields(value: object) -> dict[str, object]:
     if type(value) is not dict:
         raise ValueError("an object is expected")
     return value
 
 
-def _none_left(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return no argument at all: a part of a rule that is not known changes it."""
+def _check_none_left(raw: dict[str, object]) -> None:
+    """Refuse a part of a rule that is not known: it would mean something else."""
     if raw:
         raise ValueError(f"unknown in a rule: {', '.join(raw)}")
-    return {}
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[object]:
     if type(value) is not list:
         raise ValueError("a list is expected")
     return value
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if type(value) is not str:
         raise ValueError("a text is expected")
     if not value.isascii():
-        value.encode("utf-8", "surrogateescape")  # which other surrogates are not
+        value.encode("utf-8", "surrogateescape")  # refuses surrogates of other uses
     return value
 
 
-def _path(value: Any) -> str:
-    if _text(value) and (not value.startswith("/") or not value.isprintable()):
+def _path(value: object) -> str:
+    path = _text(value)
+    if path and (not path.startswith("/") or not path.isprintable()):
         raise ValueError("an absolute path is expected")
-    return str(value)
+    return path
 
 
-def _pair(value: Any) -> tuple[str, str]:
+def _pair(value: object) -> tuple[str, str]:
     name, digest = _list(value)
     return _text(name), _text(digest)
 
 
-def _number(value: Any, highest: int = _LARGEST_NUMBER) -> int:
+def _number(value: object, highest: int = _LARGEST_NUMBER) -> int:
     if type(value) is not int or not 0 <= value <= highest:
         raise ValueError(f"a whole number up to {highest} is expected")
     return value
 
 
-def _boolean(value: Any) -> bool:
+def _boolean(value: object) -> bool:
     if type(value) is not bool:
         raise ValueError("true or false is expected")
     return value
 
 
-def _one_of(words: Any, value: Any) -> str:
-    if _text(value) not in words:
-        raise ValueError(f"{value!r} is not known")
-    return str(value)
+def _one_of(words: Container[str], value: object) -> str:
+    word = _text(value)
+    if word not in words:
+        raise ValueError(f"{word!r} is not known")
+    return word
 
 
-#: What makes a value of each attribute of `Settings`.
-CHECKS: dict[str, Callable[[Any], Any]] = {
+#: The check of each attribute of `Settings`.
+CHECKS: dict[str, Check] = {
     "hash_algorithms": _algorithms,
     "field_sizes": lambda value: tuple(map(_field_size, _list(value))),
     "field_sizes_text": _text,

@@ -14,7 +14,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-#: Limits that keep every file below a second and 100 MB; real files have a tenth.
+#: Limits that keep the reading of every file below a second and 100 MB. Real files have
+#: a tenth of that.
 MAX_BYTES = 4 << 20
 MAX_ELEMENTS = 40_000
 MAX_ATTRIBUTES = 2 * MAX_ELEMENTS
@@ -48,7 +49,7 @@ class Attribute:
 
 @dataclass(slots=True)
 class Node:
-    """One element. `text` is Sysmon's idea of it: see the module."""
+    """One element; `text` is its first text or CDATA child, as Sysmon has it."""
 
     tag: str
     offset: int

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.builder import Builder, Maker, Values, timed
+from sysmonlx.enrich.builder import Builders, Maker, Values, timed
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN, text
 from sysmonlx.processes.process import Process
@@ -12,7 +14,8 @@ from sysmonlx.schema.events import PROGRAM_TYPES
 
 
 def bpf_program_load(layout: Layout, context: Context) -> Maker:
-    """Event 100."""
+    """Event 100: an eBPF program that the kernel took."""
+    read: Callable[[bytes], tuple[int, int, int, int, bytes]]
     read = layout.reader("boot_ns", "uid", "program_type", "program_id", "name")
 
     def make(data: bytes, process: Process) -> Values:
@@ -33,7 +36,6 @@ def bpf_program_load(layout: Layout, context: Context) -> Maker:
     return Maker(make, timed(context))
 
 
-#: Record name to (event id, builder) pairs.
-BPF_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
+BPF_BUILDERS: Builders = {
     "bpf_program_load": ((100, bpf_program_load),),
 }

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""What builders ask of the rest: the clock, names, other processes."""
+"""What a builder may ask for: the clock, names of users and ports, other processes.
+
+The rest is described here by Protocols, so that this package knows no file system and
+no name service: `service` hands in the real ones, tests hand in their own.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from sysmonlx.kernel_text import PlainTexts
 from sysmonlx.policy import Settings
@@ -18,19 +22,28 @@ _MS = 1_000_000
 
 _CACHE_LIMIT = 4096
 
-#: Events come from now; times of files, of which events may have many, from anywhen.
+#: Texts of seconds that are kept. Times of events are of now and share a few seconds;
+#: times of files can be any.
 _DATES_LIMIT = 256
+
+#: Where a name was used: tgid, mount namespace, and root directory of the process; the
+#: root is empty where it is that of the mount namespace.
+Place = tuple[int, int, bytes]
 
 
 class Names(Protocol):
-    """What enrichment asks of `users.Users`."""
+    """Names of users, and when they logged in: `host.users.Users`."""
 
     @property
     def names(self) -> Mapping[int, str]:
-        """Name by uid, always the same object; one not asked for yet is looked up."""
+        """Name by uid, "-" where there is none.
+
+        It is the same object for as long as the program runs. A name that nobody asked
+        for yet is looked up.
+        """
 
     def renew(self) -> None:
-        """Forget what may have changed."""
+        """Forget names that may have changed; they are looked up anew."""
 
     def logon_second(self, uid: int, tty_index: int, *, is_pts: bool) -> int:
         """Return when `uid` logged in on that terminal, seconds since the epoch."""
@@ -38,21 +51,47 @@ class Names(Protocol):
 
 
 class Ports(Protocol):
-    """What enrichment asks of `services.Services`."""
+    """Names of ports: `host.ports.Services`."""
 
     def port_name(self, port: int, protocol: str) -> str:
         """Return the service's name, "-" when there is none."""
         ...
 
     def renew(self) -> None:
-        """Forget what may have changed."""
+        """Forget names that may have changed; they are looked up anew."""
+
+
+class Paths(Protocol):
+    """Questions that only a file system can answer: `host.paths.Resolver`.
+
+    `base` is the directory, resolved, in which a relative `path` begins.
+    """
+
+    def path(self, place: Place, base: bytes, path: bytes, uid: int = 0) -> bytes:
+        """Return `path` as an absolute path, the directory it is in resolved.
+
+        `uid` is the user who is charged for the time of a slow file system.
+        """
+        ...
+
+    def as_given(self, place: Place, base: bytes, path: bytes) -> bytes:
+        """Return `path` as an absolute path; no file system is asked."""
+        ...
+
+    def state(self, place: Place, path: bytes) -> tuple[int, int]:
+        """Return type and mode of a file, and its birth in ns since the epoch.
+
+        Zeroes where they are not known. `path` is absolute and resolved.
+        """
+        ...
 
 
 class Context:
-    """What builders ask: the clock, names, other processes.
+    """The clock, names and other processes, for the builders of all events.
 
-    `offset_ns` is the wall clock minus the boot clock, renewed by `set_clock`.
-    `paths` resolves what only the file system knows; None where nothing does.
+    `offset_ns` is the wall clock minus the boot clock, in ns; `set_clock` renews it.
+    Builders take what they need out of it when the rules come into force, so its
+    attributes are never replaced, and methods like `utc` stay the same objects.
     """
 
     def __init__(
@@ -62,7 +101,7 @@ class Context:
         ports: Ports,
         settings: Settings,
         offset_ns: int,
-        paths: Any = None,
+        paths: Paths,
     ) -> None:
         self.processes = processes
         self.users = users
@@ -71,9 +110,10 @@ class Context:
         self.paths = paths
         self.is_plain_name = PlainTexts()
         self.host_names: Mapping[str, str] = {}
-        """Names of hosts, by address, as learnt from DNS answers; none are read yet."""
+        """Names of hosts by address, from DNS answers; no record has these yet."""
         self._dates: dict[int, str] = {}
-        #: Of the last millisecond that was asked for: its limits, and its text.
+        # The last millisecond that was asked for: where it begins and ends, and its
+        # text. Once for the boot clock, once for the wall clock.
         self._begin_ns = self._end_ns = self._wall_begin_ns = self._wall_end_ns = 0
         self._time = self._wall = ""
         self.set_clock(offset_ns)
@@ -94,13 +134,13 @@ class Context:
         self._begin_ns = self._end_ns = 0
 
     def renew(self) -> None:
-        """Forget what may have changed outside; call it every second or so."""
+        """Forget names that may have changed; to be called every second or so."""
         self.users.renew()
         self.ports.renew()
         self.processes.launches.clear()
 
     def utc(self, boot_ns: int) -> str:
-        """Return "YYYY-MM-DD HH:MM:SS.mmm" of a boot clock time, milliseconds cut."""
+        """Return a time of the boot clock as "YYYY-MM-DD HH:MM:SS.mmm", cut off."""
         if not self._begin_ns <= boot_ns < self._end_ns:
             time_ms = (boot_ns + self._offset_ns) // _MS
             self._begin_ns = time_ms * _MS - self._offset_ns
@@ -109,7 +149,7 @@ class Context:
         return self._time
 
     def utc_of_wall(self, wall_ns: int) -> str:
-        """Return "YYYY-MM-DD HH:MM:SS.mmm" of nanoseconds since the epoch."""
+        """Return nanoseconds since the epoch as "YYYY-MM-DD HH:MM:SS.mmm"."""
         if not self._wall_begin_ns <= wall_ns < self._wall_end_ns:
             time_ms = wall_ns // _MS
             self._wall_begin_ns = time_ms * _MS
@@ -132,11 +172,15 @@ class Context:
         return self.users.names[uid]
 
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
-        """Return another process, None when the table does not have it."""
+        """Return another process, None when the table does not have it; see there."""
         return self.processes.find(tgid, start_boot_ns, exec_id)
 
     def logon_guid(self, uid: int, tty_index: int, is_pts: bool) -> str:
-        """Return the LogonGuid of a user on a terminal."""
+        """Return the LogonGuid of a user on a terminal, made once for each logon.
+
+        `tty_index` is that of the terminal device; `is_pts` says that it is a
+        pseudo-terminal, for which a logon may be on record.
+        """
         second = 0
         if is_pts:
             second = self.users.logon_second(uid, tty_index, is_pts=True)

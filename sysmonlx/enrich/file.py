@@ -1,60 +1,88 @@
 # SPDX-License-Identifier: MIT
-"""Records of files, raw disks, process access and eBPF programs to events."""
+"""Events 9, 11, 23 and 26 from records: raw disks read, files made, files deleted."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.builder import UTC_TIME, Builder, Maker, Values, timed
-from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.builder import (
+    UTC_TIME,
+    Builders,
+    Cut,
+    Maker,
+    Values,
+    cut_by,
+    timed,
+)
+from sysmonlx.enrich.context import Context, Place
 from sysmonlx.kernel_text import UNKNOWN, is_plain_text, path_bytes, path_text, text
 from sysmonlx.processes.process import Process
 
 _ANY_EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
+_CREATED = 6  # position of CreationUtcTime in event 11
+
+
+class _FileRecord(Protocol):
+    """A decoded struct file_create or struct file_delete.
+
+    `path` is the name as the caller gave it, or as the kernel resolved it; `base` is
+    the directory where a relative name begins, `root` the root directory of the caller,
+    empty where that is the root of its mount namespace.
+    """
+
+    boot_ns: int
+    tgid: int
+    uid: int
+    flags: int
+    mode: int
+    mount_namespace: int
+    path: bytes
+    base: bytes
+    root: bytes
+
 
 class _Paths:
-    """Finds out what the kernel side could not of the file of a record."""
+    """Finds out the path or the birth of a file where the record does not have it.
+
+    Most records have both: the path in them is whole, and as it is to be shown.
+    """
 
     def __init__(self, layout: Layout, context: Context) -> None:
-        self._decode = layout.decode
+        self._decode: Callable[[bytes], _FileRecord] = layout.decode
         self._context = context
-        self._flags, self._shortened = layout.reader("flags"), context.path_shortened
         #: Flags of a path that is not just the bytes of the record.
         self.is_unusual = context.path_to_resolve | context.path_truncated
 
-    def is_cut(self, data: bytes) -> bool:
-        """Say whether the middle of the path is missing."""
-        (flags,) = self._flags(data)
-        return bool(flags & self._shortened)
-
     def text(self, data: bytes) -> str:
-        """Return the path of such a record."""
+        """Return the path of a record that has one of the flags `is_unusual`."""
         context, record = self._context, self._decode(data)
-        path: bytes = record.path
+        path = record.path
         if record.flags & context.path_unreadable:
             path = b""
-        elif record.flags & context.path_given and record.flags & self._shortened:
-            place = (record.tgid, record.mount_namespace, record.root)
-            path = context.paths.as_given(place, record.base, path)
+        elif (
+            record.flags & context.path_given and record.flags & context.path_shortened
+        ):
+            path = context.paths.as_given(_place(record), record.base, path)
         elif record.flags & context.path_given:
-            place = (record.tgid, record.mount_namespace, record.root)
-            path = context.paths.path(place, record.base, path, record.uid)
+            path = context.paths.path(_place(record), record.base, path, record.uid)
         return path_text(path, bool(record.flags & context.path_truncated))
 
     def birth(self, data: bytes, path: str) -> str | None:
         """Return when the file came into being; None: it is no regular file.
 
-        The kernel side alone proves that: whoever renamed a file may have made its name
-        something else meanwhile.
+        Only the kernel side can prove that it is none. To look at the name now proves
+        nothing: whoever renamed the file may have put something else there meanwhile.
         """
         context, record = self._context, self._decode(data)
         if record.mode and not stat.S_ISREG(record.mode):
             return None
-        if not record.flags & self._shortened:  # else it leads elsewhere, if anywhere
+        # A name whose middle is missing leads to another file, if to any.
+        if not record.flags & context.path_shortened:
             place = (record.tgid, record.mount_namespace, b"")
             mode, birth_ns = context.paths.state(place, path_bytes(path))
             if birth_ns and stat.S_ISREG(mode):
@@ -63,9 +91,17 @@ class _Paths:
         return context.utc(record.boot_ns) if is_new else UNKNOWN
 
 
+def _place(record: _FileRecord) -> Place:
+    return record.tgid, record.mount_namespace, record.root
+
+
+def _cut(layout: Layout, context: Context) -> Cut:
+    return cut_by(layout, context.path_shortened)
+
+
 def file_create(layout: Layout, context: Context) -> Maker:
-    """Event 11; none for what was renamed or linked and is no regular file."""
-    read = layout.reader(
+    """Event 11; a name given by rename or link is none, unless to a regular file."""
+    read: Callable[[bytes], tuple[int, int, int, int, int, int]] = layout.reader(
         "boot_ns", "uid", "created_ns", "flags", "path_offset", "path_length"
     )
     paths, names, is_plain_name = _Paths(layout, context), *_users(context)
@@ -91,19 +127,19 @@ def file_create(layout: Layout, context: Context) -> Maker:
         ]
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
-        values[1] = utc(values[1])
-        path, created_ns = values[5], values[6]
+        values[UTC_TIME] = utc(values[UTC_TIME])
+        path, created_ns = values[5], values[_CREATED]
         if created_ns:
-            values[6] = utc_of_wall(created_ns)
+            values[_CREATED] = utc_of_wall(created_ns)
         else:
             created = paths.birth(data, path)
-            values[6] = created or UNKNOWN
+            values[_CREATED] = created or UNKNOWN
             if created is None:
                 return None
         return process.is_plain and is_plain_name[values[7]] and is_plain_text(path)
 
-    late = (UTC_TIME, 6)
-    return Maker(make, finish, late, "not a regular file", paths.is_cut)
+    late, cut = (UTC_TIME, _CREATED), _cut(layout, context)
+    return Maker(make, finish, late, "not a regular file", cut)
 
 
 def _users(context: Context) -> tuple[Mapping[int, str], Mapping[str, bool]]:
@@ -111,13 +147,15 @@ def _users(context: Context) -> tuple[Mapping[int, str], Mapping[str, bool]]:
 
 
 def _is_executable(mode: int) -> str:
+    """Return IsExecutable of a file type and mode; 0: the kernel could not tell."""
     if not mode:
         return UNKNOWN
     return "true" if stat.S_ISREG(mode) and mode & _ANY_EXECUTE else "false"
 
 
 def file_delete_detected(layout: Layout, context: Context) -> Maker:
-    """Event 26."""
+    """Event 26; no hash is made of a file that is gone, so Hashes is unknown."""
+    read: Callable[[bytes], tuple[int, int, int, int, bytes]]
     read = layout.reader("boot_ns", "uid", "mode", "flags", "path")
     paths, names, is_plain_name = _Paths(layout, context), *_users(context)
     utc, is_unusual = context.utc, paths.is_unusual
@@ -137,27 +175,27 @@ def file_delete_detected(layout: Layout, context: Context) -> Maker:
         ]
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
-        values[1] = utc(values[1])
+        values[UTC_TIME] = utc(values[UTC_TIME])
         is_plain_user = is_plain_name[values[4]]
         return process.is_plain and is_plain_user and is_plain_text(values[6])
 
-    return Maker(make, finish, is_cut=paths.is_cut)
+    return Maker(make, finish, cut=_cut(layout, context))
 
 
 def file_delete(layout: Layout, context: Context) -> Maker:
-    """Event 23: the fields of event 26, and Archived, which nothing is."""
+    """Event 23: the fields of event 26, and Archived; sysmonlx archives no files."""
     detected = file_delete_detected(layout, context)
 
     def make(data: bytes, process: Process) -> Values:
         return [*detected.make(data, process), UNKNOWN]
 
-    return Maker(make, detected.finish, is_cut=detected.is_cut)
+    return detected._replace(make=make)
 
 
 def raw_access_read(layout: Layout, context: Context) -> Maker:
     """Event 9."""
+    read: Callable[[bytes], tuple[int, int, int, bytes]]
     read = layout.reader("boot_ns", "uid", "flags", "path")
-    paths = _Paths(layout, context)
 
     def make(data: bytes, process: Process) -> Values:
         boot_ns, uid, flags, path = read(data)
@@ -171,11 +209,10 @@ def raw_access_read(layout: Layout, context: Context) -> Maker:
             context.user(uid),
         ]
 
-    return Maker(make, timed(context), is_cut=paths.is_cut)
+    return Maker(make, timed(context), cut=_cut(layout, context))
 
 
-#: Record name to (event id, builder) pairs.
-FILE_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
+FILE_BUILDERS: Builders = {
     "file_create": ((11, file_create),),
     "file_delete": ((23, file_delete), (26, file_delete_detected)),
     "raw_access_read": ((9, raw_access_read),),

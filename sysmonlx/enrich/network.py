@@ -8,22 +8,34 @@ from functools import lru_cache
 
 from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.builder import UTC_TIME, Builder, Maker, Values
+from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.process import Process
 
 _INET6 = 10  # AF_INET6
-_PROTOCOLS = {6: "tcp", 17: "udp"}
+_PROTOCOLS = {6: "tcp", 17: "udp"}  # IPPROTO_TCP, IPPROTO_UDP
 _GROUPS = struct.Struct(">8H")
+
+#: Fields of the record, in the order in which `network_connect` takes them.
+_CONNECTION = (
+    "source_address",
+    "destination_address",
+    "source_port",
+    "destination_port",
+    "family",
+    "protocol",
+    "initiated",
+)
 
 
 @lru_cache(maxsize=4096)
 def address_text(address: bytes, is_ipv6: bool) -> str:
     """Return an address as Sysmon for Linux prints it.
 
-    IPv4 is dotted decimal, in the first four bytes; IPv6 is eight groups without
-    leading zeroes and never shortened with "::".
+    `address` has 16 bytes. IPv4 is in the first four of them, and is printed as dotted
+    decimal. IPv6 is printed as eight groups without leading zeroes, never shortened
+    with "::".
     """
     if is_ipv6:
         return ":".join([f"{group:x}" for group in _GROUPS.unpack(address)])
@@ -31,7 +43,7 @@ def address_text(address: bytes, is_ipv6: bool) -> str:
 
 
 def network_connect(layout: Layout, context: Context) -> Maker:
-    """Event 3; the source is the side that began."""
+    """Event 3; the source is the side that opened the connection."""
     read, utc = layout.reader("boot_ns", "uid", *_CONNECTION), context.utc
     users, is_plain = context.users.names, context.is_plain_name
     hosts, port_name = context.host_names.get, context.ports.port_name
@@ -73,18 +85,7 @@ def network_connect(layout: Layout, context: Context) -> Maker:
     return Maker(make, finish)
 
 
-_CONNECTION = (
-    "source_address",
-    "destination_address",
-    "source_port",
-    "destination_port",
-    "family",
-    "protocol",
-    "initiated",
-)
-
-#: Record name to (event id, builder) pairs.
-NETWORK_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
+NETWORK_BUILDERS: Builders = {
     "network_connect": ((3, network_connect),),
 }
 

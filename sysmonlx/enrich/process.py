@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Records to events: the one place that knows kernel words and Sysmon words.
+"""Events 1 and 5 from records: programs that were started, and processes that ended.
 
-An event is made in two steps, since rules exclude most events of a busy machine. The
-first gives the values in the catalogue's order, but those that take long and that rules
-hardly ever ask as the kernel has them (`late`). The second, for events that are to be
-shown, makes texts of them.
-`BUILDERS` names what returns the makers of each record; it may make several events.
+What many events 1 have in common is found out once for all of them:
+`processes.launches` explains it, and this module fills the launches in.
 """
 
 from __future__ import annotations
@@ -13,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.builder import UTC_TIME, Builder, Maker, Values
+from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.event import Shape
 from sysmonlx.kernel_text import UNKNOWN, is_plain, path_text
 from sysmonlx.processes.identity import NO_GUID
-from sysmonlx.processes.launches import own_of_process, own_of_sibling
-from sysmonlx.processes.process import Launch, Process
+from sysmonlx.processes.launches import Launch, own_of_process, own_of_sibling
+from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import PROCESS_CREATE
 
-#: After so many of one parent in a row, a template of their own is worth its making.
+#: Starts in a row with one parent, after which a template with that parent is made.
 _SIBLINGS = 8
-#: Beyond this the values of a launch are not kept in any other form.
+#: Characters of all values of a launch, beyond which its hash and shape are not kept.
 _LONG_CHARACTERS = 4096
 
 
@@ -36,17 +33,21 @@ _FIELDS = [field.name for field in PROCESS_CREATE.fields]
 _GUID, _PID, _ARGS = map(_FIELDS.index, ("ProcessGuid", "ProcessId", "CommandLine"))
 #: Where the five values of the parent are, at the end.
 _PARENT = slice(_FIELDS.index("ParentProcessGuid"), None)
+#: Position of Hashes in event 1.
+HASHES = _FIELDS.index("Hashes")
 
 #: ParentImage, ParentCommandLine and ParentUser of a process without a known parent.
 _NO_PARENT = (UNKNOWN,) * 3
 
 
 def process_create(layout: Layout, context: Context) -> Maker:
-    """Event 1; Hashes is left unknown, the pipeline knows them.
+    """Event 1; Hashes is left unknown, the pipeline sets it.
 
-    Whether it is plain is said of what is its own; the shape says it of the rest.
+    Nothing is late. `finish` speaks of those values only that each process has for
+    itself; `Shape.has_plain_rest` speaks of the others.
     """
-    read_time, utc = layout.reader("boot_ns"), context.utc
+    read_time: Callable[[bytes], tuple[int]] = layout.reader("boot_ns")
+    utc = context.utc
     fill, fill_parent = _launch_filler(layout, context), _parent_filler(layout, context)
 
     def make(data: bytes, process: Process) -> Values:
@@ -78,7 +79,7 @@ def process_create(layout: Layout, context: Context) -> Maker:
 
 
 def _fill_shape(launch: Launch) -> None:
-    """Let what is said of the parent be no value of each process any more."""
+    """Give the launch a shape in which the values of the parent stand, too."""
     plain = launch.common_shape.has_plain_rest and launch.has_plain_parent
     launch.shape, launch.has_plain_parent = Shape(own_of_sibling, plain), True
 
@@ -86,8 +87,12 @@ def _fill_shape(launch: Launch) -> None:
 def _parent_filler(
     layout: Layout, context: Context
 ) -> Callable[[Launch, bytes, Process | None], None]:
-    """Return what fills in the values of a parent; the next process may have it too."""
-    read, names = layout.reader("parent_tgid"), context.users.names
+    """Return a function that fills the values of a parent into a launch.
+
+    They stay there for the next start, which mostly has the same parent.
+    """
+    read: Callable[[bytes], tuple[int]] = layout.reader("parent_tgid")
+    names = context.users.names
 
     def fill(launch: Launch, data: bytes, parent: Process | None) -> None:
         launch.parent, launch.has_plain_parent, launch.siblings = parent, True, 0
@@ -108,7 +113,8 @@ def _parent_filler(
 def _launch_filler(
     layout: Layout, context: Context
 ) -> Callable[[Launch, bytes, Process], None]:
-    """Return what fills in the values that all events of a launch have in common."""
+    """Return a function that fills in the values that all starts of a launch share."""
+    read: Callable[[bytes], tuple[int, bytes, int, int, int]]
     read = layout.reader("uid", "cwd", "tty_index", "session_id", "flags")
     names, is_plain_name = context.users.names, context.is_plain_name
 
@@ -133,7 +139,7 @@ def _launch_filler(
 
 
 def process_terminate(layout: Layout, context: Context) -> Maker:
-    """Event 5, of a process that has taken its end."""
+    """Event 5; the process table has taken note of the end, the record adds nothing."""
     names, is_plain_name = context.users.names, context.is_plain_name
     utc = context.utc
 
@@ -143,15 +149,14 @@ def process_terminate(layout: Layout, context: Context) -> Maker:
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
         values[UTC_TIME] = utc(values[UTC_TIME])
-        if process.is_kernel_thread:  # no process of a user
+        if process.is_kernel_thread:
             return None
         return process.is_plain and is_plain_name[values[5]]
 
     return Maker(make, finish, no_event="kernel thread")
 
 
-#: Record name to (event id, builder) pairs.
-PROCESS_BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
+PROCESS_BUILDERS: Builders = {
     "process_create": ((1, process_create),),
     "process_terminate": ((5, process_terminate),),
 }

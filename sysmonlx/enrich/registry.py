@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Which events records make, and which hooks a configuration needs."""
+"""Which events a record makes, and which hooks a configuration needs.
+
+A new event family is a module of this package with a table of builders, and of hooks if
+it needs hooks of its own; both are added to the tables here.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Callable
 from sysmonlx.capture.hooks import Hook
 from sysmonlx.enrich.access import ACCESS_BUILDERS
 from sysmonlx.enrich.bpf import BPF_BUILDERS
-from sysmonlx.enrich.builder import Builder
+from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.process import PROCESS_BUILDERS
@@ -20,8 +24,8 @@ ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS)
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
     """Return the hooks for the events that can be emitted, no others.
 
-    A hook that is not needed is not attached: a syscall tracepoint slows every syscall
-    of the machine.
+    A hook that is not needed is not attached: the one for system calls slows every
+    system call of the machine.
     """
     return tuple(
         hook
@@ -32,7 +36,11 @@ def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook
 
 
 def wanted_records(numbers: dict[str, int], can_emit: Callable[[int], bool]) -> int:
-    """Return the bits `1 << number` of the records of which an event can be emitted."""
+    """Return a mask of the records of which an event can be emitted.
+
+    The bit of a record is `1 << number`; `numbers` are those of enum record_type, by
+    the name of the record.
+    """
     return sum(
         1 << number
         for name, number in numbers.items()
@@ -40,8 +48,7 @@ def wanted_records(numbers: dict[str, int], can_emit: Callable[[int], bool]) -> 
     )
 
 
-#: Record name to (event id, builder) pairs.
-BUILDERS: dict[str, tuple[tuple[int, Builder], ...]] = {
+BUILDERS: Builders = {
     **PROCESS_BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,

@@ -16,11 +16,11 @@ from sysmonlx.hashing.jobs import (
     HASHED,
     NO_DESCRIPTOR,
     NO_MEMORY,
-    UNKNOWN,
     UNREADABLE,
     Job,
 )
 from sysmonlx.host.file_identity import FileId, leads_to, names_one_content
+from sysmonlx.kernel_text import UNKNOWN
 
 #: Read and hashed in one go; in between, another file may have its turn.
 PIECE_BYTES = 256 << 10
@@ -34,7 +34,7 @@ Identify = Callable[[int], FileId]
 
 
 class Opener(Protocol):
-    """What the hasher asks of /proc; `programopener.ProgramOpener` is one."""
+    """What the hasher asks of /proc; `program_opener.ProgramOpener` is one."""
 
     def exe(self, tgid: int) -> int:
         """Return an O_PATH descriptor of what a process runs; ProcError: it ended."""

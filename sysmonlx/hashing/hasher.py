@@ -21,16 +21,14 @@ from sysmonlx.hashing.jobs import (
     QUEUE_FULL,
     TIMEOUT,
     TOO_LARGE,
-    UNKNOWN,
     Job,
     Waiter,
 )
 from sysmonlx.hashing.lanes import Lanes
 from sysmonlx.hashing.share import Share
-from sysmonlx.host.file_identity import FileId, file_id
-
-#: Order of output, whatever the configuration's. IMPHASH is no algorithm for ELF.
-ALGORITHMS = ("SHA1", "MD5", "SHA256")
+from sysmonlx.host.file_identity import FileId
+from sysmonlx.kernel_text import UNKNOWN
+from sysmonlx.policy import ALGORITHMS
 
 CACHE_LIMIT = 4096
 QUEUE_LIMIT = 2048
@@ -299,6 +297,3 @@ class Hasher(Generic[Token]):
         if len(self._cache) >= CACHE_LIMIT:
             self._cache.popitem(last=False)
         self._cache[file] = text
-
-
-__all__ = ["ALGORITHMS", "UNKNOWN", "Answer", "FileId", "Hasher", "Identify", "file_id"]

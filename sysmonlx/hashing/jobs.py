@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from sysmonlx.host.file_identity import FileId
+from sysmonlx.kernel_text import UNKNOWN
 
 Token = TypeVar("Token")
 
-UNKNOWN = "-"
 
 #: Why there is a hash, or none.
 HASHED = "hashed"

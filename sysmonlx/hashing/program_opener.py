@@ -7,24 +7,16 @@ one may wait: for the end of a file, or of a mount, that nothing else holds any 
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from errno import EAGAIN, EINVAL, ENOSYS
-from functools import cache
 
 from sysmonlx.errors import ProcError
+from sysmonlx.host.inode import NAME, RESOLVE_CACHED, RESOLVE_IN_ROOT, openat2
 from sysmonlx.host.procfs import Procfs
 
-_OPENAT2 = 437  # the same on every architecture
-_RESOLVE_IN_ROOT = 0x10
-#: v5.12, 99668f618062 ("fs: expose LOOKUP_CACHED through openat2()")
-_RESOLVE_CACHED = 0x20
-_HOW = struct.Struct("=QQQ")  # struct open_how
-_FILE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLDERS_LIMIT = 256
 #: A rename anywhere can spoil one look into the kernel's cache of names.
 _TRIES = 3
@@ -109,28 +101,16 @@ class ProgramOpener:
 def _open_below(root: int, path: bytes, *, may_wait: bool) -> int:
     if not path.startswith(b"/"):
         raise ProcError("no path")
-    resolve = _RESOLVE_IN_ROOT | (0 if may_wait else _RESOLVE_CACHED)
-    how = _HOW.pack(_FILE, 0, resolve)
+    resolve = RESOLVE_IN_ROOT | (0 if may_wait else RESOLVE_CACHED)
     error = 0
     for _ in range(_TRIES):
-        fd = int(_libc().syscall(_OPENAT2, root, path, how, len(how)))
+        fd = openat2(path, NAME, root, resolve)
         if fd >= 0:
             return fd
-        error = ctypes.get_errno()
+        error = -fd
         if error != EAGAIN:
             break
     if error in (EAGAIN, EINVAL, ENOSYS) and not may_wait:
         raise WouldWaitError(os.strerror(error))
     cause = OSError(error, os.strerror(error))
     raise ProcError(cause.strerror or "") from cause
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    libc.syscall.argtypes = [
-        *(ctypes.c_long, ctypes.c_int, ctypes.c_char_p),
-        *(ctypes.c_char_p, ctypes.c_size_t),
-    ]
-    return libc

@@ -69,14 +69,21 @@ def open_cached(path: bytes, flags: int, root: int = _HERE, resolve: int = 0) ->
     return fd
 
 
-def _opened_cached(path: bytes, flags: int, root: int, resolve: int) -> int:
-    """Return a descriptor, or an error as a negative number."""
-    how = _HOW.pack(flags, 0, resolve | RESOLVE_CACHED)
+def openat2(path: bytes, flags: int, root: int, resolve: int) -> int:
+    """Return a descriptor of `path` below `root`, or an errno as a negative number.
+
+    `flags` and `resolve` are those of struct open_how. Without RESOLVE_CACHED it may
+    block.
+    """
+    how = _HOW.pack(flags, 0, resolve)
     fd: int = _libc().syscall(_OPENAT2, root, path, how, _HOW.size)
-    if fd < 0:
-        error = ctypes.get_errno()
-        return -EAGAIN if error == EINVAL else -error
-    return fd
+    return fd if fd >= 0 else -ctypes.get_errno()
+
+
+def _opened_cached(path: bytes, flags: int, root: int, resolve: int) -> int:
+    """Return a descriptor, or an errno as a negative number."""
+    fd = openat2(path, flags, root, resolve | RESOLVE_CACHED)
+    return -EAGAIN if fd == -EINVAL else fd
 
 
 def stamp(path: bytes) -> tuple[int, ...] | None:
@@ -115,11 +122,9 @@ def open_anyhow(path: bytes, flags: int, root: int, resolve: int) -> int:
     Raises:
         OSError: there is none.
     """
-    how = _HOW.pack(flags, 0, resolve)
-    fd: int = _libc().syscall(_OPENAT2, root, path, how, _HOW.size)
+    fd = openat2(path, flags, root, resolve)
     if fd < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+        raise OSError(-fd, os.strerror(-fd))
     return fd
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sysmonlx.host.aside import Aside, begun
 from sysmonlx.host.watched_file import WatchedFile
+from sysmonlx.kernel_text import UNKNOWN
 
-UNKNOWN = "-"
 LIMIT_BYTES = 4 << 20
 
 

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from typing import NamedTuple
 
-#: So much is kept of a command line, as in ARGS_SIZE of ebpf/emit/maps.bpf.h.
+#: Bytes of a command line that are kept: ARGS_SIZE in ebpf/emit/scratch.bpf.h.
 LIMIT_BYTES = 16383
 #: A worker that has been at one process for so long is replaced.
 _STALL_S = 0.01

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from sysmonlx.host.aside import Aside, begun
 from sysmonlx.host.watched_file import WatchedFile
-
-UNKNOWN = "-"
+from sysmonlx.kernel_text import UNKNOWN
 
 #: Any process may show us a new uid (user namespaces have 65,536 each).
 NAMES_LIMIT = 4096

@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Events to every sink: numbered, rendered once for each form, written in batches."""
+"""Events to every sink: collected in a batch, numbered, rendered, written.
+
+`Output.emit` only appends an event to the batch. `Output.flush`, after each round of
+the main loop, takes the batch to each sink: EventRecordIDs are taken for it, the
+renderer of the sink makes its lines, and the sink writes or spools them (`sinks.base`).
+
+Each event is one line for each sink. Whatever fails, each line is delivered, spooled or
+lost in the end, and `due` is the sum.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +21,29 @@ from sysmonlx.event import Event
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Renderer
 from sysmonlx.output.sinks.base import Sink
-from sysmonlx.output.sinks.file import FileSink
-from sysmonlx.output.sinks.stdout import StdoutSink
-from sysmonlx.output.sinks.syslog import SyslogSink
+from sysmonlx.output.sinks.kinds import open_sink
 from sysmonlx.policy import Settings
 
+#: Takes event id and texts of an event; the live view on a terminal is one.
 Watcher = Callable[[int, Sequence[str]], None]
 
-#: Kind, path and spool limit of a sink.
+#: Returns a renderer, of the form of a sink and the longest line that it may write.
+MakeRenderer = Callable[[str, int], Renderer]
+
+#: The setting that a sink was opened by: kind, path, limit of its spool in bytes.
 Target = tuple[str, str, int]
 
 _event_id = itemgetter(0)
 
-#: Lines that are written together: as many as stay in the processor's cache.
+#: Lines that are rendered and written together. With more, their bytes do not stay in
+#: the processor's cache between the two.
 _TOGETHER = 64
-#: Time for a sink that is wanted no more to write what it holds, in seconds.
+#: Time that a sink has to write its spool when no policy wants it any more, in seconds.
 _RETIRE_S = 0.2
 
 
 class Channel(NamedTuple):
-    """One sink, what it was opened as, and the renderer of its form."""
+    """One sink, the setting that it was opened by, and the renderer for it."""
 
     target: Target
     sink: Sink
@@ -40,9 +51,10 @@ class Channel(NamedTuple):
 
 
 class Output:
-    """All sinks of a configuration. EventRecordID is given here, in output order.
+    """All sinks of a configuration.
 
-    `watch`, where given, sees every event too (the view on a terminal).
+    EventRecordIDs are given here, in the order of the output. `watch`, where given, is
+    called with every event too.
     """
 
     def __init__(self, record_ids: RecordIds, watch: Watcher | None = None) -> None:
@@ -59,27 +71,23 @@ class Output:
         self.past_losses: dict[str, int] = {}
         self._past_delivered = 0
         self.due = 0
-        """Lines that sinks were to get: each event once for each of them."""
+        """Lines that sinks were to get: each event counts once for each sink."""
         self.note: Callable[[Exception], object] = lambda error: None
-        """Takes an error that nobody expected, for which lines were lost."""
+        """Takes an error that nobody expected and by which lines may be lost."""
 
-    def configure(
-        self, settings: Settings, make_renderer: Callable[[str, int], Renderer]
-    ) -> None:
-        """Open the sinks of `settings`; those that are open already stay as they are.
+    def configure(self, settings: Settings, make_renderer: MakeRenderer) -> None:
+        """Open the sinks of `settings`.
 
-        `make_renderer` takes the form of a sink and the longest line that it may write.
-
-        Their spools stay with them: a change of the rules loses nothing.
+        Sinks that are open already are kept with their spools, so that a change of the
+        rules loses nothing.
         """
         self.retire(self.use(self.prepare(settings, make_renderer)))
 
-    def prepare(
-        self, settings: Settings, make_renderer: Callable[[str, int], Renderer]
-    ) -> list[Channel]:
+    def prepare(self, settings: Settings, make_renderer: MakeRenderer) -> list[Channel]:
         """Return the channels of `settings`, for `use`; `retire` closes them.
 
-        A sink that is open already is taken over. Nothing is written to the others yet.
+        A sink that is open already becomes a part of them. Nothing is written to a new
+        sink yet.
         """
         limit = settings.spool_limit_bytes
         have = {channel.target: channel.sink for channel in self._channels}
@@ -96,16 +104,16 @@ class Output:
         return made
 
     def use(self, channels: list[Channel]) -> list[Channel]:
-        """Write to these channels from now on; return those before, for `retire`.
+        """Write to these channels from now on; return the former ones, for `retire`.
 
-        What was emitted until now goes to those before.
+        The present batch still goes to the former ones.
         """
         self.flush()
         before, self._channels = self._channels, channels
         return before
 
     def retire(self, channels: Iterable[Channel]) -> None:
-        """Close the sinks of channels, but for those in use."""
+        """Close the sinks of these channels, except those that are in use."""
         in_use = {id(channel.sink) for channel in self._channels}
         for channel in channels:
             if id(channel.sink) not in in_use:
@@ -116,13 +124,16 @@ class Output:
         if self._watch is not None:
             try:
                 self._watch(event[0], event[1])
-            except Exception as error:  # `flush` raises it: no event is at fault
+            except Exception as error:  # `flush` raises it: the event is not at fault
                 self._watch, self._failed = None, error
 
     def flush(self) -> None:
-        """Number and render the batch, hand it to the sinks, and what they still have.
+        """Write the batch to all sinks; without a batch, let them write their spools.
 
-        Lines that are written together have one TimeCreated: that of their formatting.
+        TimeCreated is the time of rendering, one for all lines rendered together.
+
+        Raises:
+            Exception: the error of `watch`, after which it is not called any more.
         """
         if self._failed is not None:
             error, self._failed = self._failed, None
@@ -138,7 +149,7 @@ class Output:
                     self._write_on(channel.sink)
 
     def _write_on(self, sink: Sink) -> None:
-        """Let a sink write what waits; an error leaves it waiting."""
+        """Let a sink write its spool; after an error the lines stay there."""
         try:
             sink.flush()
         except Exception as error:
@@ -159,11 +170,11 @@ class Output:
         _, sink, renderer = channel
         before = sink.before(wall_ns // 1_000_000_000)
         lines = renderer.lines(events, first, wall_ns, before)
-        fates = fates_of(sink)
+        fates = _fates_of(sink)
         try:
             sink.write_framed(lines)
         except Exception as error:
-            left = fates + len(events) - fates_of(sink)
+            left = fates + len(events) - _fates_of(sink)
             self._lose(left, error)
 
     def _write_singly(
@@ -174,7 +185,7 @@ class Output:
         wall_ns: int,
         error: Exception,
     ) -> None:
-        """Write those of the events that can be written: not all are at fault."""
+        """Write events one by one after an error: it may be that of a single one."""
         if len(events) == 1:
             self._lose(1, error)
             return
@@ -205,7 +216,7 @@ class Output:
         return sum(each.sink.spooled for each in self._channels)
 
     def waiting(self) -> list[int]:
-        """Return the descriptors to poll for writing."""
+        """Return the descriptors of sinks that have lines left, to poll for writing."""
         return [
             fd
             for channel in self._channels
@@ -228,13 +239,13 @@ class Output:
         return total
 
     def spooled_bytes(self) -> int:
-        """Return how much waits in all sinks."""
+        """Return the size of the lines that wait in all sinks, in bytes."""
         return sum(channel.sink.spooled_bytes for channel in self._channels)
 
     def is_moving(self) -> bool:
-        """Say whether a sink holds lines that it can write soon.
+        """Return whether some sink has a spool that it can write soon.
 
-        A sink in trouble tries again once in a while; there is nothing to look at.
+        A sink in trouble has none: it tries again by itself, once in a while.
         """
         sinks = (channel.sink for channel in self._channels)
         return any(sink.spooled_bytes and not sink.trouble for sink in sinks)
@@ -244,7 +255,7 @@ class Output:
         return [each.sink.trouble for each in self._channels if each.sink.trouble]
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits, for so long at most, and close all."""
+        """Write batch and spools, each sink for `timeout_s` at most, and close all."""
         self.flush()
         for channel in self._channels:
             self._retire(channel.sink, timeout_s)
@@ -258,15 +269,6 @@ class Output:
             self.past_losses[reason] = self.past_losses.get(reason, 0) + count
 
 
-def fates_of(sink: Sink) -> int:
+def _fates_of(sink: Sink) -> int:
     """Return how many lines of a sink have a fate: delivered, spooled or lost."""
     return sink.delivered + sink.spooled + sink.lost
-
-
-def open_sink(kind: str, target: str, spool_limit_bytes: int) -> Sink:
-    """Return the sink of a setting: syslog, file or stdout; `target` may be empty."""
-    if kind == "file":
-        return FileSink(target, spool_limit_bytes)
-    if kind == "stdout":
-        return StdoutSink(spool_limit_bytes=spool_limit_bytes)
-    return SyslogSink(target or "/dev/log", spool_limit_bytes)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 r"""Foreign text made safe to print: in XML, in JSON, within a number of bytes.
 
-File names and arguments are bytes chosen by whoever runs a program. What XML 1.0
-cannot carry (control characters, bytes that are not UTF-8, U+FFFE, U+FFFF) is spelt
-`\xNN`, one escape a byte. A backslash that would begin such an escape is itself spelt
-`\x5c`, so that the escapes can be undone; every other backslash stays.
-TAB, LF and CR are left for XML and JSON, which have references of their own for them.
+File names and arguments are bytes, chosen by whoever runs a program. XML 1.0 cannot
+carry control characters, bytes that are no UTF-8, U+FFFE and U+FFFF; each byte of these
+is printed as an escape, `\xNN`. A backslash that would begin such an escape is itself
+printed as `\x5c`, so that escapes can be undone; every other backslash stays. TAB, LF
+and CR are left to XML and JSON, which have references of their own for them.
+
+Two steps make a value: `visible` puts these escapes in, `xml_text` or `json_text` then
+replaces what the form itself gives a meaning (`<`, `"`). `xml_value` and `json_value`
+do both. Bytes that are no UTF-8 stand in texts as surrogates, see PEP 383.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ _BEFORE_ESCAPE = re.compile(rf"\\(?={ESCAPE.pattern[2:]})")
 
 ELLIPSIS = "..."
 
-#: Stands for a backslash that would begin an escape.
+#: Printed for a backslash that would begin an escape.
 _GUARD = "\\x5c"
 
 _STRAY_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -34,14 +38,16 @@ _SPELLING = {code: _spelt(chr(code).encode()) for code in _CONTROLS} | {
     0xDC00 + byte: _spelt(bytes([byte])) for byte in range(0x80, 0x100)
 }
 
-#: No text has it; stands for nothing in the four columns below.
+#: In the columns below: no byte. No escape has it.
 _NOTHING = 0xFF
 
 
 def _columns() -> Iterator[bytes]:
-    r"""Yield tables from a byte to each of the four of its `\xNN`.
+    r"""Yield four tables for `bytes.translate`, one for each byte of an escape.
 
-    The first has a byte that stands for itself, the others nothing then.
+    The first makes a backslash of a byte that needs an escape, the second an `x`, the
+    others its digits. For a byte without an escape the first table has the byte itself,
+    the others `_NOTHING`.
     """
     spelt = {byte for byte in range(256) if byte in _CONTROLS or byte >= 0x80}
     for column in range(4):
@@ -55,7 +61,7 @@ def _columns() -> Iterator[bytes]:
 
 _COLUMNS = tuple(_columns())
 
-#: Characters that some reader takes for the end of a line.
+#: Characters that some reader takes for the end of a line, and their references.
 _XML_BREAKS = (
     ("\t", "&#9;"),
     ("\n", "&#10;"),
@@ -73,7 +79,7 @@ _JSON_BREAKS = (
 
 
 def visible(text: str) -> str:
-    r"""Return `text` with `\xNN` for all that a line cannot carry but TAB, LF, CR."""
+    r"""Return `text` with an escape for each byte that XML cannot carry."""
     return spelt_out(_guarded(text))
 
 
@@ -83,7 +89,11 @@ def _guarded(text: str) -> str:
 
 
 def spelt_out(text: str) -> str:
-    """Return `text` with escapes; each character's is the same wherever it stands."""
+    """Return `text` with escapes, but none for a backslash.
+
+    A character has the same escape wherever it stands, so parts of a text can be
+    escaped one by one. `visible` cannot do that: it looks behind a backslash.
+    """
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     text = _as_bytes(text)
@@ -94,7 +104,7 @@ def spelt_out(text: str) -> str:
 
 
 def _spelt_columns(data: bytes) -> str:
-    """Return ASCII, and bytes that are no character, with escapes: all at once."""
+    """Return ASCII and bytes that are no UTF-8 with escapes, made column by column."""
     columns = bytearray(4 * len(data))
     for at, table in enumerate(_COLUMNS):
         columns[at::4] = data.translate(table)
@@ -124,8 +134,9 @@ def json_text(text: str) -> str:
 def limited(text: str, size_bytes: int) -> str:
     """Return `text` cut to `size_bytes` as Sysmon's FieldSizes does.
 
-    Sizes count the bytes of the value, before any escape. A cut value ends in `...`
-    and holds whole characters only; a size of 1 or 2 has room for `-` alone.
+    Sizes count the bytes of the value, before any escape. A cut value ends in `...` and
+    has whole characters only. Where even the dots have no room, in 1 or 2 bytes, the
+    value is `-`.
     """
     if len(text) * 4 <= size_bytes:
         return text
@@ -140,11 +151,11 @@ def limited(text: str, size_bytes: int) -> str:
 
 
 def shortened(text: str, size_bytes: int, form: Callable[[str], str]) -> str:
-    r"""Return head and tail of any text in form, `...` between them, within a size.
+    r"""Return head and tail of a text as printed, with `...` between them.
 
     `form` is `xml_text` or `json_text`; the whole text is longer than `size_bytes` in
-    that form. Head and tail have half of the room each. No character and no `\xNN` is
-    split. Characters that cannot fit are not looked at.
+    that form. Head and tail have half of the room each. No character and no escape is
+    split. The middle of a long text is not looked at, which would take long.
     """
 
     def printed(part: str) -> str:
@@ -160,7 +171,7 @@ def shortened(text: str, size_bytes: int, form: Callable[[str], str]) -> str:
 def printed_within(
     text: str, size_bytes: int, form: Callable[[str], str]
 ) -> str | None:
-    """Return any text in form, None where that is longer than `size_bytes`."""
+    """Return a text as printed, None where that is longer than `size_bytes`."""
     if len(text) > size_bytes:
         return None
     text = _guarded(text)
@@ -192,10 +203,11 @@ def _tail(text: str, room: int, printed: Callable[[str], str]) -> str:
 def _fitting(
     text: str, room: int, printed: Callable[[str], str], *, from_end: bool = False
 ) -> tuple[list[str], int]:
-    """Return the parts that fit when printed, in order, and their length.
+    """Return the parts of a text that fit when printed, and their length together.
 
-    `length` counts characters of `text`, from its start or its end. Of a part that does
-    not fit, half at most is tried next, and what lies beyond it never again.
+    Parts are in order from the start of the text, or from its end. `length` counts
+    characters of `text`. After a part that does not fit, at most half of it is tried,
+    and no character beyond it again.
     """
     parts: list[str] = []
     length, most = 0, len(text)
@@ -224,7 +236,10 @@ def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
 
 
 def _as_bytes(text: str) -> str:
-    """Return `text` with a surrogate for each byte of what is no character."""
+    """Return `text` with a surrogate for each byte of a stray surrogate.
+
+    Stray ones stand for no byte, see PEP 383; JSON can bring them in.
+    """
     if not _STRAY_SURROGATE.search(text):
         return text
     return _STRAY_SURROGATE.sub(
@@ -240,14 +255,14 @@ def _size(text: str) -> int:
 
 
 def xml_value(text: str) -> str:
-    """Return any text as the content of an XML element."""
+    """Return any text as the content of an XML element: escapes and references."""
     if text.isprintable() and "\\x" not in text:
         return xml_text(text) if "&" in text or "<" in text or ">" in text else text
     return xml_text(visible(text))
 
 
 def json_value(text: str) -> str:
-    """Return any text as it stands between the quotes of a JSON string."""
+    """Return any text as the inside of a JSON string: escapes and references."""
     if text.isprintable() and "\\" not in text and '"' not in text:
         return text
     return json_text(visible(text))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Many lines that go the same way, in one piece of memory."""
+"""Lines that are written together, in one piece of memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from itertools import accumulate, pairwise
 
 
 class Lines:
-    """The bytes of all lines, one behind the other, and the size of each in bytes."""
+    """Lines of one batch: the bytes of all, one behind the other, and their sizes.
+
+    A line has no newline. Sizes are in bytes.
+    """
 
     __slots__ = ("data", "sizes")
 
@@ -34,6 +37,6 @@ class Lines:
         return len(self.sizes)
 
     def split(self, first: int = 0) -> list[bytes]:
-        """Return each line from number `first` on."""
+        """Return the lines from number `first` on; numbers count from 0."""
         ends: Iterable[int] = accumulate(self.sizes, initial=0)
         return [self.data[start:end] for start, end in [*pairwise(ends)][first:]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The counter of EventRecordID: it goes on over restarts, however they come."""
+"""The counter of EventRecordID: it goes on after a restart, even one by SIGKILL."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _COUNTER_MASK = (1 << 64) - 1
 
 
 class RecordIds:
-    """The counter of EventRecordID: native 64 bits in a shared mapping of a file.
+    """The counter of EventRecordID: a native 64-bit number in a mapping of a file.
 
-    The kernel keeps a shared mapping however the process ends, SIGKILL too. A file
-    that cannot be used is no reason to stop: the count then starts at 0 in memory, and
-    `warning` says why. Without a path the count is in memory only.
+    The mapping is shared, so the kernel writes it to the file however the process ends,
+    and no event needs a system call for its number. Where the file cannot be used, the
+    count starts at 0 in memory and `warning` says why. Without a path the count is in
+    memory only.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -43,8 +44,8 @@ class RecordIds:
             if size != _COUNTER_BYTES:
                 if size:
                     self.warning = f"{path} had {size} bytes; record ids start at 0"
-                # Written, not only enlarged: a page without a block of the file
-                # system behind it would end us with SIGBUS on a full disk.
+                # The file is written, not only enlarged: on a full disk, a page
+                # that has no block in the file system would end us with SIGBUS.
                 os.ftruncate(fd, 0)
                 if os.pwrite(fd, bytes(_COUNTER_BYTES), 0) != _COUNTER_BYTES:
                     raise OSError(0, "short write")
@@ -53,7 +54,7 @@ class RecordIds:
             os.close(fd)
 
     def take(self, count: int = 1) -> int:
-        """Return the first of `count` numbers in sequence, never given before."""
+        """Take `count` numbers in sequence, never given before; return the first."""
         first: int = self._next[0]
         self._next[0] = (first + count) & _COUNTER_MASK
         return first

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Events to lines: Sysmon's XML, or JSON with the same values.
 
-For each event type a template is made once, on first use, and for event 1 one for each
-shape; see `templates`. A line is one join.
+A line is one join of the pieces of a template with the values of the event. A template
+is made when the first event needs it: one for each event type
+(`templates.template_of`), and for events 1 one for each shape (`processes.launches`
+explains shapes). Values that are not known to be plain are escaped by `escape`, once
+where they recur.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ from sysmonlx.output.templates import Template, template_of, template_with
 from sysmonlx.policy import LEAST_LIMIT_BYTES
 from sysmonlx.schema.events import EVENT_BY_ID
 
+#: Escaped values that are kept, and the longest of them.
 _SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 
-
-#: Before the lines of a batch are made; it may add one for each of them.
+#: Templates that are kept at the begin of a batch, which may add one for each event.
 _TEMPLATES_LIMIT = 128
 _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 
@@ -36,8 +39,10 @@ _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 class Renderer:
     """Makes one line of each event, in one form, for one sink.
 
-    `computer` is the host name; `pid`, `tid` and `uid` are the daemon's own.
-    `field_sizes` are (field, bytes) pairs of the FieldSizes option; later ones win.
+    `form` is "xml" or "json". `computer` is the host name; `pid`, `tid` and `uid` are
+    the daemon's own. `limit_bytes` is the longest line: longer ones lose the middle of
+    their longest values. `field_sizes` are pairs of field and bytes, from the option
+    FieldSizes; of two for one field the later one counts.
 
     Raises:
         ValueError: `form` is unknown or `limit_bytes` is below LEAST_LIMIT_BYTES.
@@ -73,8 +78,8 @@ class Renderer:
     ) -> bytes:
         """Return the event as one line of UTF-8, without the newline.
 
-        `values` are the fields' texts in catalogue order; `wall_ns` is the time of
-        formatting, in nanoseconds since the epoch.
+        `values` are the texts of the fields in the order of the schema; `wall_ns` is
+        the time of rendering, in ns since the epoch.
         """
         return self.lines([(event_id, values, False, None)], record_id, wall_ns).data
 
@@ -85,9 +90,11 @@ class Renderer:
         wall_ns: int,
         before: str = "",
     ) -> Lines:
-        """Return the lines of events that are numbered in sequence.
+        """Return the lines of events whose record ids are in sequence.
 
-        Each begins with `before`, which does not count for the limit.
+        Each line begins with `before`, which does not count for the limit.
+
+        Within the loop, `what` is the key of a template: the event id, or the shape.
         """
         if len(self._templates) >= _TEMPLATES_LIMIT:
             self._templates.clear()
@@ -115,9 +122,8 @@ class Renderer:
             pieces[1] = number
             pieces[places] = values
             append(join(pieces))
-        lines = Lines.of_texts(texts)
-        if texts and max(lines.sizes) > self._limit_bytes + len(before):
-            room = self._limit_bytes + len(before)
+        lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
+        if texts and max(lines.sizes) > room:
             for at in (at for at, size in enumerate(lines.sizes) if size > room):
                 texts[at] = self._shortened(events[at], begun, numbers[at], room)
             return Lines.of_texts(texts)
@@ -126,13 +132,14 @@ class Renderer:
     def _begin(
         self, what: int | Shape, event: Event, before: str, stamp: str
     ) -> list[str]:
-        """Return the pieces of a line of now."""
+        """Return the pieces of the template, the first of them for this batch."""
         template = self._templates.get(what) or self._made_template(what, event)
         pieces = template.pieces
         pieces[0] = f"{before}{template.start}{stamp}{template.after_time}"
         return pieces
 
     def _made_template(self, what: int | Shape, event: Event) -> Template:
+        """Make the template of an event, and of its type where that is missing too."""
         event_id, values, _, shape = event
         template = self._templates.get(event_id)
         if template is None:
@@ -144,7 +151,10 @@ class Renderer:
         return template
 
     def _prepared(self, event: Event) -> Event:
-        """Return an event whose values are as they are printed."""
+        """Return the event without a shape, its values as they are printed.
+
+        JSON, and lines with FieldSizes, have every value treated by itself.
+        """
         event_id, values, is_plain, shape = event
         if event_id not in self._templates:
             self._made_template(event_id, event)
@@ -155,7 +165,7 @@ class Renderer:
     def _ready(
         self, what: int | Shape, values: Sequence[str], is_plain: bool = False
     ) -> Sequence[str]:
-        """Return the values as they are printed."""
+        """Return the values as they are printed; `what` is the key of the template."""
         template, ready = self._templates[what], list(values)
         if what in self._sizes:
             _cut(ready, self._sizes[what])
@@ -168,7 +178,10 @@ class Renderer:
     def _shortened(
         self, event: Event, begun: dict[int | Shape, list[str]], number: str, room: int
     ) -> str:
-        """Return the line of an event, its longest values cut to one common size."""
+        """Return the line of an event, its longest values cut to one common size.
+
+        `room` is the size of the line in bytes, with the text before it.
+        """
         event_id, values, _, shape = event
         values = list(values)
         _cut(values, self._sizes.get(event_id, ()))
@@ -195,7 +208,7 @@ class Renderer:
         return f"{self._date}.{fraction_ns:09d}Z"
 
     def _fitted(self, texts: Sequence[str], room: int) -> list[str]:
-        """Return the texts as they are printed, in so many bytes together."""
+        """Return texts as they are printed, within `room` bytes all together."""
         printed = [self._spelt[text] for text in texts]
         sizes = [len(text.encode()) for text in printed]
         cap = _common_cap(sorted(sizes), room)
@@ -207,10 +220,11 @@ class Renderer:
 
 
 class _Spelt(dict[str, str]):
-    """Values as they are printed, made once for those that recur.
+    """Values as they are printed, by the value; for those that recur.
 
-    Long ones, which a hostile program may make many of, are not kept. One that is
-    longer than a line may be is not printed at all: its line will be made again.
+    Long ones are not kept: a hostile program can make many of them. A value that is
+    longer than a whole line may be is replaced by blanks of that length: the line is
+    then too long, and is made again by `Renderer._shortened`.
     """
 
     def __init__(self, form: str, limit_bytes: int) -> None:
@@ -231,7 +245,7 @@ class _Spelt(dict[str, str]):
 
 
 def _numbers(first: int, size: int) -> tuple[str, Sequence[str]]:
-    """Return what numbers in sequence begin with, and how each goes on."""
+    """Return the text that all numbers in sequence begin with, and the rest of each."""
     thousands, rest = divmod(first, 1000)
     if thousands and rest + size <= 1000:
         return str(thousands), _THREE_DIGITS[rest : rest + size]
@@ -256,7 +270,10 @@ def _cut(values: list[str], limits: tuple[tuple[int, int], ...]) -> None:
 
 
 def _common_cap(sizes: list[int], room: int) -> int:
-    """Return the size to which the longest must shrink; `sizes` ascend."""
+    """Return the size to which the longest texts must shrink to fit into `room`.
+
+    `sizes` ascend. All sizes are in bytes.
+    """
     for at, size in enumerate(sizes):
         share = room // (len(sizes) - at)
         if size > share:
@@ -266,7 +283,7 @@ def _common_cap(sizes: list[int], room: int) -> int:
 
 
 def _number(text: str) -> str:
-    """Return a JSON number where `text` is one, else a string; escaped already."""
+    """Return escaped text as a JSON number where it is one, else as a string."""
     if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
         return text
     return f'"{text}"'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines without their values: what stands before, between and after them."""
+"""Templates: lines without their values, cut into pieces where values belong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sysmonlx.output.escape import json_value, xml_value
-from sysmonlx.schema.events import EventType, Field, FieldType
+from sysmonlx.schema.event_types import EventType, Field, FieldType
 
 PROVIDER = "Linux-Sysmon"
 PROVIDER_GUID = "{ff032593-a8d3-4f13-b0d6-01fc615a0f97}"
@@ -18,23 +18,15 @@ _LEVELS = {"Informational": 4, "Error": 2}
 
 _NUMBERS = (FieldType.UINT16, FieldType.UINT32, FieldType.PID)
 
-#: String fields whose text is made by this program alone: nothing in them to escape.
-_OURS = {
-    "UtcTime",
-    "CreationUtcTime",
-    "PreviousCreationUtcTime",
-    "Hashes",
-    "ConfigurationFileHash",
-    "IntegrityLevel",
-}
-
 
 class Template(NamedTuple):
-    """A line in pieces: `pieces[1]` is the record id, `pieces[3::2]` are the values.
+    """A line in pieces; joined, they are the line.
 
-    `start` comes before the time, `after_time` behind it; they make up `pieces[0]`.
-    `foreign` are the places of values that someone else may have chosen, `numbers` and
-    `booleans` of those that JSON shows without quotes.
+    `pieces[0]` is filled in once for a batch: `start`, TimeCreated, `after_time`.
+    `pieces[1]` is for the record id, `pieces[3::2]` are for the values; those between
+    are constant. `foreign` are the numbers of values that other programs may have
+    chosen, `numbers` and `booleans` of values that JSON shows without quotes. The first
+    value has number 0.
     """
 
     start: str
@@ -48,7 +40,10 @@ class Template(NamedTuple):
 def template_of(
     event: EventType, form: str, system: tuple[str, int, int, int]
 ) -> Template:
-    """Return the template of an event in a form; `system`: computer, pid, tid, uid."""
+    """Return the template of an event type.
+
+    `form` is "xml" or "json"; `system` has computer, pid, tid and uid of the daemon.
+    """
     literals = (_xml_literals if form == "xml" else _json_literals)(event, *system)
     start, after_time, *between = literals
     pieces = [""]
@@ -59,7 +54,7 @@ def template_of(
         return tuple(at for at, each in enumerate(event.fields) if each.type in types)
 
     foreign = tuple(
-        at for at in places(FieldType.STRING) if event.fields[at].name not in _OURS
+        at for at in places(FieldType.STRING) if not event.fields[at].is_made_here
     )
     return Template(
         start,
@@ -74,7 +69,10 @@ def template_of(
 def template_with(
     template: Template, values: Sequence[str], own: Sequence[int]
 ) -> Template:
-    """Return a template in which all values stand already, but those at `own`."""
+    """Return a template in which values stand already, all but those at `own`.
+
+    `values` are escaped; `own` has positions in ascending order.
+    """
     pieces = template.pieces[:2]
     text = ""
     for at, value in enumerate(values):
@@ -92,7 +90,7 @@ def template_with(
 def _xml_literals(
     event: EventType, computer: str, pid: int, tid: int, uid: int
 ) -> list[str]:
-    """Return what stands before, between and after time, record id and values."""
+    """Return the constant text before, between and after time, record id and values."""
     return [
         f'<Event><System><Provider Name="{PROVIDER}" Guid="{PROVIDER_GUID}"/>'
         f"<EventID>{event.id}</EventID><Version>{event.version}</Version>"
@@ -112,7 +110,7 @@ def _xml_literals(
 def _json_literals(
     event: EventType, computer: str, pid: int, tid: int, uid: int
 ) -> list[str]:
-    """Return what stands before, between and after time, record id and values."""
+    """Return the constant text before, between and after time, record id and values."""
     system = (
         ',"Correlation":null,"Execution":{"#attributes":'
         f'{{"ProcessID":{pid},"ThreadID":{tid}}}}},'

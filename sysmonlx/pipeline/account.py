@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What became of the records that were taken from the ring buffer: see `books`.
+"""The fates of the records that were taken from the ring buffer, counted.
 
-Only what is rare is counted one by one. What every record needs is counted by those who
-handle many at once.
+`books` names the fates and checks the sums. Rare fates are counted here one by one.
+Frequent ones are counted by whoever handles many at once: records received by
+`Pipeline.take`, events emitted by `Output.flush`.
 """
 
 from __future__ import annotations
@@ -17,48 +18,48 @@ from sysmonlx.pipeline.trace_line import trace_line
 from sysmonlx.schema.events import EVENT_BY_ID
 
 BAD_RECORD = "bad record"
-#: The name that records have whose type is none, and their number without any.
+#: Name of records whose type does not exist, and number of records without any byte.
 UNKNOWN_RECORD = "unknown"
 _NO_TYPE = -1
 
 
 class Account:
-    """The fates of records and events since the start, but those of the output."""
+    """Fates of records and events since the start, but for those in the output."""
 
     def __init__(self, layouts: Layouts) -> None:
         self._layouts = layouts
         self.received: Counter[int] = Counter()
-        """Records by the number of their type; whoever takes them counts them."""
+        """Records by the number of their type; `Pipeline.take` counts them."""
         self.filtered = dict.fromkeys(EVENT_BY_ID, 0)
         """Events that the rules excluded, by event id."""
         self.no_event: Counter[Fate] = Counter()
-        """Records that are no event, by the event that they could be and the reason."""
+        """Records that made no event, by the id of that event and the reason."""
         self.lost: Counter[Fate] = Counter()
         """Events lost by an error, by event id and reason."""
         self.lost_records: Counter[tuple[str, str]] = Counter()
         """Records lost of which no event was asked, by name and reason."""
         self.trouble = ""
-        """Where an error came from that nobody expected; who tells it clears it."""
+        """The place of an unexpected error, for event 255, which then clears it."""
         self._unasked = Unasked()
         self._asked: dict[int, list[int]] = {}
 
     def turn(self, asked: dict[str, list[int]]) -> None:
-        """From now on these events, by record name, are made of what is received."""
+        """Let these events be asked for from now on: event ids, by record name."""
         numbers = self._layouts.number
         events = {event_id for each in asked.values() for event_id in each}
         self._unasked.turn(self.received_by_name(), events)
         self._asked = {numbers[name]: events for name, events in asked.items()}
 
     def received_by_name(self) -> dict[str, int]:
-        """Return the records received; "unknown" are those whose type is none."""
+        """Return the records received, by name; "unknown": the type does not exist."""
         numbers = self._layouts.number
         known = {name: self.received[number] for name, number in numbers.items()}
         return {**known, UNKNOWN_RECORD: self.received.total() - sum(known.values())}
 
     def without_event(self) -> Counter[Fate]:
-        """Return the records that are no event, those included that nobody asked for.
+        """Return how many records made no event, by the id of it and the reason.
 
-        They are counted by the event that they could be, and why they are none.
+        Records of an event that no rule asked for are included.
         """
         unasked = self._unasked.counts(self.received_by_name())
         return self.no_event + Counter({(e, NOT_ASKED): n for e, n in unasked.items()})
@@ -70,7 +71,7 @@ class Account:
         return sum(count for (_, reason), count in lost if reason == BAD_RECORD)
 
     def lose_record(self, data: bytes, error: Exception) -> None:
-        """Count every event that was to be made of a record as lost."""
+        """Count as lost every event that was to be made of a record."""
         number = data[0] if data else _NO_TYPE
         if not data:
             self.received[number] += 1
@@ -87,7 +88,7 @@ class Account:
         self.lost[event_id, self._reason(error)] += 1
 
     def note(self, error: Exception) -> None:
-        """Keep where an error came from, until the one before was told."""
+        """Keep the place of an error, unless the one before was not told yet."""
         if not self.trouble:
             self.trouble = trace_line(error)
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The books: what became of every record, on both sides of the ring buffer.
+"""The books: the sums that must hold between all counters, so that no loss is silent.
 
-The kernel's side, for each kind of record:
-    seen = filtered + left out + submitted + lost, and those under way at that moment;
-    submitted = received, and those that are in the ring buffer.
-This side, for each event that a kind of record can make:
-    received = emitted + filtered + waiting + lost + no event.
-The sinks, for lines:
-    due = delivered + spooled + lost.
+In the kernel, for each type of record:
+    seen = filtered + left out + submitted + lost (+ records under way at that moment)
+    submitted = received + records in the ring buffer
+In the service, for each event that a type of record can make:
+    received = emitted + filtered + waiting + lost + no event
+In the sinks, for lines:
+    due = delivered + spooled + lost
 Each term is counted where it happens; none is computed from the others.
 """
 
@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from sysmonlx.enrich.registry import BUILDERS
 
 Fate = tuple[int, str]
 """(event id, reason)"""
 
-#: Why a record is no event although one could be made of it.
+#: Reasons why no event was made of a record.
 NOT_ASKED = "no rule asks for it"
-TOLD_BEFORE = "told before"
+TOLD_BEFORE = "told before"  # the end of a process, by an earlier record or a scan
 
-#: Which record an event is made of, by event id.
+#: Name of the record that an event is made of, by event id.
 RECORD_OF = {
     event_id: record
     for record, builders in BUILDERS.items()
@@ -35,10 +35,10 @@ RECORD_OF = {
 
 
 class Unasked:
-    """Counts records by events that no rule asked for when they were received.
+    """Counts records that came while no rule asked for their event, by event id.
 
-    Nothing is counted for each record: the rules change seldom, and what was received
-    between two changes is one number.
+    Nothing is done for each record: the rules change seldom, and the records received
+    between two changes are a difference of two numbers.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,19 @@ class Unasked:
         self._asked: frozenset[int] = frozenset(RECORD_OF)
 
     def turn(self, received: Mapping[str, int], asked: Iterable[int]) -> None:
-        """Let other events be asked for from now on; `received` are records so far."""
+        """Let these events be asked for from now on.
+
+        `received` are the records until now, by name.
+        """
         self._past = self.counts(received)
         self._since = dict(received)
         self._asked = frozenset(asked)
 
     def counts(self, received: Mapping[str, int]) -> Counter[int]:
-        """Return how many records no rule asked an event of, by event id."""
+        """Return how many records came unasked until now, by event id.
+
+        `received` are the records until now, by name.
+        """
         counts = self._past.copy()
         for event_id, record in RECORD_OF.items():
             if event_id not in self._asked:
@@ -71,11 +77,43 @@ def by_event(fates: Mapping[Fate, int]) -> dict[int, dict[str, int]]:
     return found
 
 
-def gaps(snapshot: Mapping[str, Any]) -> list[str]:
-    """Return what does not add up in the counters of one moment, a line each.
+class RecordCounts(TypedDict):
+    """Counters of one type of record, of the kernel and of the service."""
 
-    `snapshot` is what `Statistics.collect` returns. In the kernel a record may be under
-    way, and in the ring buffer: there, only what is counted too often is a gap.
+    seen: int
+    filtered_in_kernel: int
+    left_out: int
+    submitted: int
+    lost: dict[str, int]
+    received: int
+
+
+class EventCounts(TypedDict):
+    """Counters of one event; those of the daemon itself have no `received`."""
+
+    emitted: int
+    received: NotRequired[int]
+    filtered: int
+    waiting: NotRequired[int]
+    lost: NotRequired[dict[str, int]]
+    no_event: NotRequired[dict[str, int]]
+
+
+class LineCounts(TypedDict):
+    """Counters of the lines of all sinks together."""
+
+    due: int
+    delivered: int
+    spooled: int
+    lost: dict[str, int]
+
+
+def gaps(snapshot: Mapping[str, Any]) -> list[str]:
+    """Return one line for each sum that does not hold.
+
+    `snapshot` has the counters of one moment, see `service.statistics`. Records under
+    way in the kernel and in the ring buffer have no counter, so there a sum may be too
+    small; it is a gap only where it is too large.
     """
     return [
         *_record_gaps(snapshot["records"]),
@@ -84,7 +122,7 @@ def gaps(snapshot: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _record_gaps(records: Mapping[str, Any]) -> Iterator[str]:
+def _record_gaps(records: Mapping[str, RecordCounts]) -> Iterator[str]:
     for name, each in records.items():
         fates = each["filtered_in_kernel"] + each["left_out"] + each["submitted"]
         fates += sum(each["lost"].values())
@@ -97,7 +135,7 @@ def _record_gaps(records: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _event_gaps(events: Mapping[str, Any]) -> Iterator[str]:
+def _event_gaps(events: Mapping[str, EventCounts]) -> Iterator[str]:
     for event_id, each in events.items():
         if "received" not in each:
             continue  # the daemon's own: no record makes it
@@ -110,7 +148,7 @@ def _event_gaps(events: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _line_gaps(lines: Mapping[str, Any]) -> Iterator[str]:
+def _line_gaps(lines: LineCounts) -> Iterator[str]:
     fates = lines["delivered"] + lines["spooled"] + sum(lines["lost"].values())
     if fates != lines["due"]:
         yield f"lines: {lines['due']} due, but {fates} have a fate"

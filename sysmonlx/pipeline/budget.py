@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""When a flood is sampled, where the administrator has switched that on: `Budget`.
+"""Which floods are sampled, where the option Budget has switched that on.
 
-The kernel leaves out what repeats, and only while the ring buffer is nearly full. This
-module says whose flood it is: that of one pair of event and image that makes most of
-the records, hundreds in a second. Starts and ends of processes are never sampled.
-Processor time is no reason, whatever it was used for.
+The kernel leaves out records that repeat, and only while the ring buffer is nearly
+full. This module says whose records: those of a pair of event and image that makes most
+of all records, and hundreds in a second. Starts and ends of processes are never
+sampled. How much processor time is used plays no part.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from collections.abc import Mapping
 
 from sysmonlx.capture.floods import Pair, Sampled
 
-#: A pair is sampled from this rate on, and where it makes this share of all records.
+#: A pair is sampled where it makes more records a second than this, and a larger share
+#: of all records than this.
 LEAST_PER_S = 200
 LEAST_SHARE = 0.5
-#: First and longest time that a pair is sampled; each relapse doubles it.
+#: How long a pair is sampled at first, and at most; it is doubled each time.
 FIRST_HOLD_S = 10.0
 LONGEST_HOLD_S = 300.0
-#: The kernel adds to a number until the time is over, and maybe a moment longer.
+#: The kernel may add to the count of a pair for a moment after its time is over.
 _SETTLES_NS = 500_000_000
+#: Pairs whose last time is remembered.
 _REMEMBERED = 1000
 _SECOND_NS = 1_000_000_000
 
 
 class Budget:
-    """Decides which pairs are sampled. Nothing is, unless `is_on`."""
+    """Decides which pairs are sampled; none is unless `is_on`."""
 
     def __init__(self) -> None:
         self.is_on = False
@@ -39,10 +41,11 @@ class Budget:
     def begun(
         self, now_ns: int, records: int, sent: Mapping[Pair, int]
     ) -> list[Sampled]:
-        """Return what is to be sampled from now on; ask it once a second.
+        """Return the pairs to sample from now on; to be called once a second.
 
-        `now_ns` is the boot clock. `records` are all records since the start that the
-        kernel wanted to send, `sent` those of each pair while the ring was nearly full.
+        `now_ns` is the time of the boot clock. `records` counts all records since the
+        start that the kernel wanted to send, `sent` those of each pair that came while
+        the ring buffer was nearly full.
         """
         interval_s = (now_ns - self._checked_ns) / _SECOND_NS
         new_records = records - self._records
@@ -66,7 +69,7 @@ class Budget:
         return self.sampled[pair]
 
     def ended(self, now_ns: int) -> list[Sampled]:
-        """Return what was sampled and is no more: nothing is added to its number."""
+        """Return the pairs whose time is over; their counts do not change any more."""
         due_ns = now_ns - _SETTLES_NS
         ended = [each for each in self.sampled.values() if each.until_ns <= due_ns]
         for each in ended:
@@ -77,7 +80,7 @@ class Budget:
         return ended
 
     def end_all(self) -> list[Sampled]:
-        """Let everything be reported again; return what was sampled."""
+        """Sample nothing any more; return the pairs that were sampled."""
         ended = [*self.sampled.values()]
         self.sampled.clear()
         return ended

@@ -1,56 +1,75 @@
 # SPDX-License-Identifier: MIT
-"""Record in, event out: decode, process table, enrich, rules, output, and what waits.
+"""Record in, event out: decode, process table, enrich, rules, output.
 
-An event whose Hashes are not known yet waits in its process's queue, and the process's
-later events behind it; the events of other processes go on.
+`Pipeline.take` looks at the first byte of each record, its type, and calls the handler
+of that type. Handlers are closures, made by `Pipeline.prepare` for one set of rules:
+all that is the same for the records of a type (where its fields lie, which events it
+makes, which functions judge them) is looked up then, and not for each record.
 
-Each record has one fate for each event that it can make: `books` says which there are,
-`account` counts them.
+    record              handler, and the function that returned it
+    process_fork        ProcessTable.fork: a process that acts before it runs a program
+    process_create      handle, `_creating`: event 1, which may have to wait for Hashes
+                        _create_unseen, no closure: no rule wants event 1
+                        _create_by_hash, no closure: rules ask for Hashes
+    process_terminate   handle, `_acting`, which asks ProcessTable.terminate who ended
+    any other           handle, `_acting`, which asks ProcessTable.acting who did it
+    one of two events   handle, `_in_turn`: calls one `_acting` for each (23 and 26)
+    one that no rule    ProcessTable.acting or terminate alone: the table stays right
+      wants an event of
+    one of no event     Layout.decode: a record that does not fit is counted
+    of no known type    _no_such_record: the record is counted as lost
+
+Inside of a handler, in this order: who acted (`processes`); step one of the event
+(`enrich`, `Maker.make`); the rules (`Decide`); step two (`Maker.finish`); then the
+event goes to the output (`Output.emit`), or into the queue of its process
+(`pipeline.waiting`).
+
+Each record has one fate for each event that it can make. `pipeline.books` names the
+fates, `pipeline.account` counts them.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.enrich.builder import Finish, Make, Maker, Values
+from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.process import HASHES
 from sysmonlx.enrich.registry import BUILDERS
-from sysmonlx.errors import LibbpfError, RecordError
+from sysmonlx.errors import RecordError
+from sysmonlx.event import Held
 from sysmonlx.hashing.hasher import Hasher
-from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.output.dispatch import Output
 from sysmonlx.pipeline.account import Account
 from sysmonlx.pipeline.books import TOLD_BEFORE
+from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
 from sysmonlx.pipeline.losses import Loss
-from sysmonlx.processes.process import NO_LAUNCH, Launch, Process
+from sysmonlx.pipeline.waiting import Finished, Waiting
+from sysmonlx.processes.launches import NO_LAUNCH
+from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
 from sysmonlx.rules.verdicts import Decide, Rules
 from sysmonlx.schema.events import EVENT_BY_ID, PROCESS_CREATE
 
-_HASHES = [field.name for field in PROCESS_CREATE.fields].index("Hashes")
-_KNOWN_LIMIT = 4096
 _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
 _type_of = itemgetter(_TYPE)
 
+#: Takes the bytes of a record; its result is not used.
 Handler = Callable[[bytes], object]
 
-#: Takes a record, and returns who acted; None: nobody did.
+#: Takes the bytes of a record and returns the process that acted; None: the record
+#: tells an end that is known already.
 Who = Callable[[bytes], Process | None]
-
-#: Takes the bytes of a struct file_identity.
-MarkKnown = Callable[[bytes], None]
-
-#: Event id, values, whether they are all plain.
-_Event = tuple[int, Values, bool]
 
 
 def _no_such_record(data: bytes) -> None:
@@ -58,49 +77,32 @@ def _no_such_record(data: bytes) -> None:
 
 
 class _Wanted(NamedTuple):
-    """An event that the rules may let pass: its maker, and who judges between.
-
-    `no_event` says why there is none where `finish` returns None.
-    """
+    """An event of which the rules may let some pass: how it is made and judged."""
 
     event_id: int
-    make: Make
+    maker: Maker
     decide: Decide
-    finish: Finish
-    no_event: str
-    is_cut: Callable[[bytes], bool] | None
 
 
 class Judging(NamedTuple):
     """How records are handled under one set of rules."""
 
     decisions: Mapping[int, Decide]
-    decides_by_hash: bool
+    """The function that judges the values of an event, by event id."""
     handlers: list[Handler]
+    """By the type of a record."""
     asked: dict[str, list[int]]
+    """Ids of the events that a record can make under these rules, by its name."""
     shows_images: bool
-
-
-class Held:
-    """An event in a queue: `is_waiting` for its hash, `is_decided` by the rules."""
-
-    __slots__ = ("event_id", "is_decided", "is_plain", "is_waiting", "queue", "values")
-
-    def __init__(
-        self,
-        event: _Event,
-        queue: deque[Held],
-        *,
-        is_decided: bool,
-    ) -> None:
-        self.event_id, self.values, self.is_plain = event
-        self.queue = queue
-        self.is_waiting = False
-        self.is_decided = is_decided
+    """Whether event 1 can pass."""
 
 
 class Pipeline:
-    """The stages in order. `mark_known` tells the kernel that a file needs no haste."""
+    """The stages in order.
+
+    `mark_known` tells the kernel that an exec of this file need not wake the reader at
+    once: see `image_hashes`.
+    """
 
     def __init__(
         self,
@@ -117,19 +119,13 @@ class Pipeline:
         self._emit = output.emit
         self._is_plain_name = context.is_plain_name
         self._hasher = hasher
-        self._mark_known = mark_known
-        self._known: set[bytes] = set()
-        self._hashes: dict[bytes, str] = {}
         self.account = Account(layouts)
         self._filtered = self.account.filtered
-        self.held = 0
-        self._waiting: dict[Held, None] = {}
         create = layouts.by_name["process_create"]
-        self._create, self._create_bytes = layouts.number["process_create"], create.size
-        self._file = create.span(*FILE_FIELDS)
-        self._read_file = create.reader(*FILE_ID_FIELDS)
-        self._read_program = create.reader("tgid", "uid", "image", "mount_namespace")
-        self._judging = Judging({}, False, [_no_such_record] * 256, {}, False)
+        self._create = layouts.number["process_create"]
+        self._images = ImageHashes(create, hasher, mark_known)
+        self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
+        self._judging = Judging({}, [_no_such_record] * 256, {}, False)
 
     @property
     def received(self) -> dict[str, int]:
@@ -141,10 +137,14 @@ class Pipeline:
         """Events and records lost because a record did not fit its layout."""
         return self.account.bad
 
+    @property
+    def held(self) -> int:
+        """Events that wait; see `pipeline.waiting`."""
+        return self._waiting.count
+
     def waiting(self) -> Counter[int]:
-        """Return the events that wait for a hash, by event id."""
-        queues = {id(held.queue): held.queue for held in self._waiting}
-        return Counter(held.event_id for each in queues.values() for held in each)
+        """Return how many events wait, by event id."""
+        return self._waiting.by_event()
 
     @property
     def filtered(self) -> Counter[int]:
@@ -176,11 +176,11 @@ class Pipeline:
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(rules.decide, by_hash, handlers, asked, shows_images)
+        return Judging(rules.decide, handlers, asked, shows_images)
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
-        self._hashes.clear()  # the algorithms may change with the rules
+        self._images.forget()  # the algorithms may change with the rules
         self._processes.launches.clear()
         self.account.turn(judging.asked)
         before, self._judging = self._judging, judging
@@ -196,46 +196,36 @@ class Pipeline:
                 late = {fields[at].name for at in maker.late}
                 if late & rules.reads(event_id):
                     maker = _at_once(maker)
-                decide = rules.decide[event_id]
-                yield _Wanted(
-                    event_id,
-                    maker.make,
-                    decide,
-                    maker.finish,
-                    maker.no_event,
-                    maker.is_cut,
-                )
+                yield _Wanted(event_id, maker, rules.decide[event_id])
 
     def take(self, records: Sequence[bytes]) -> None:
         """Carry records of the ring buffer as far as they go."""
         handlers = self._judging.handlers
-        if len(records) > 1 and self._judging.shows_images and self._hasher.has_work:
-            with suppress(Exception):  # each record tries again, and is counted
-                self._open_early(records)
+        with_type = [*filter(None, records)]
+        types = bytes(map(_type_of, with_type))
+        if len(records) > 1 and self._create in types:
+            self._open_early(with_type, types)
         for data in records:
             try:
                 handlers[data[_TYPE]](data)
             except Exception as error:  # one record, whatever it is, ends nobody
                 self.account.lose_record(data, error)
-        self._hasher.unexpect()
-        self.account.received.update(map(_type_of, filter(None, records)))
+        self._images.end_early()
+        self.account.received.update(types)
         self._processes.trim()
 
-    def _open_early(self, records: Sequence[bytes]) -> None:
-        """Hold new program files first of all: what comes before takes its time."""
-        create, file, size = self._create, self._file, self._create_bytes
-        for data in records:
-            if data and data[_TYPE] == create and len(data) >= size:
-                key = data[file]
-                if key not in self._hashes and key not in self._known:
-                    tgid, _, image, namespace = self._read_program(data)
-                    found = FileId(*self._read_file(data))
-                    self._hasher.expect(found, tgid, image, namespace)
+    def _open_early(self, records: Sequence[bytes], types: bytes) -> None:
+        """Have new program files opened; `types` has one byte for each record."""
+        if self._judging.shows_images and self._hasher.has_work:
+            creates = compress(records, map(self._create.__eq__, types))
+            with suppress(Exception):  # each record tries again, and is counted
+                self._images.open_early(creates)
 
     def _in_turn(self, events: dict[Handler, int], otherwise: Handler) -> Handler:
-        """Return what hands a record to each of these, or to another if there are none.
+        """Return a handler that calls each of these, or `otherwise` if there are none.
 
-        Each makes one event: where one fails, the others have their turn all the same.
+        `events` has the id of the event that each handler makes. Where one handler
+        fails, the others have their turn all the same.
         """
         handlers = (*events,)
         if len(handlers) < 2:
@@ -251,8 +241,9 @@ class Pipeline:
         return handle
 
     def _acting(self, wanted: _Wanted, who: Who) -> Handler:
-        """Return what makes an event of records in which a process did something."""
-        event_id, make, decide, finish, no_event, is_cut = wanted
+        """Return a handler that makes one event of an action of a process."""
+        event_id, maker, decide = wanted
+        make, finish, (cut_at, cut_bit) = maker.make, maker.finish, maker.cut
         filtered, none = self._filtered, self.account.no_event
         emit, set_aside = self._emit, self._set_aside
         is_plain_name = self._is_plain_name
@@ -265,7 +256,7 @@ class Pipeline:
             values = make(data, process)
             rule = decide(values)
             if rule is None:
-                if is_cut is None or not is_cut(data):
+                if not data[cut_at] & cut_bit:
                     filtered[event_id] += 1
                     return
                 rule = UNKNOWN
@@ -274,7 +265,7 @@ class Pipeline:
                 values[0] = rule
                 is_plain = is_plain and is_plain_name[rule]
             if is_plain is None or process.hold:
-                set_aside(process, (event_id, values, is_plain), no_event)
+                set_aside(process, (event_id, values, is_plain), maker.no_event)
             else:
                 emit((event_id, values, is_plain, None))
 
@@ -283,21 +274,25 @@ class Pipeline:
     def _set_aside(
         self, process: Process, event: tuple[int, Values, bool | None], no_event: str
     ) -> None:
-        """Let an event wait for what its process did before; or it is none."""
+        """Queue an event behind its process's earlier ones.
+
+        Where its third member is None there is no event: `no_event` is the reason.
+        """
         event_id, values, is_plain = event
         if is_plain is None:
             self.account.no_event[event_id, no_event] += 1
         else:
-            self._hold(process, (event_id, values, is_plain))
+            self._waiting.hold(process, (event_id, values, is_plain))
 
     def _creating(self, wanted: Sequence[_Wanted], by_hash: bool) -> Handler:
-        """Return what makes events of processes that run another image."""
+        """Return a handler that makes event 1 of a process that runs another image."""
         if not wanted:
             return self._create_unseen
         if by_hash:
             return partial(self._create_by_hash, wanted[0])
-        _, make, decide, *_ = wanted[0]
-        create, unseen = self._processes.create, self._needs_no_hash
+        _, maker, decide = wanted[0]
+        make, create = maker.make, self._processes.create
+        not_needed, hold = self._images.not_needed, self._waiting.hold_start
         emit, is_plain_name = self._emit, self._is_plain_name
 
         def handle(data: bytes) -> None:
@@ -305,7 +300,8 @@ class Pipeline:
             values = make(data, process)
             rule = decide(values)
             if rule is None:
-                unseen(process, data)
+                process.launch = NO_LAUNCH
+                not_needed(data)
                 self._filtered[1] += 1
                 return
             launch, process.launch = process.launch, NO_LAUNCH
@@ -316,124 +312,42 @@ class Pipeline:
             text = launch.hashes
             if text is None or process.hold:
                 is_plain = is_plain and launch.shape.has_plain_rest
-                self._create_held(data, process, (1, values, is_plain), launch)
+                event = 1, values, is_plain
+                hold(data, process, event, launch, is_decided=True)
             else:
-                values[_HASHES] = text
+                values[HASHES] = text
                 emit((1, values, is_plain, launch.shape))
 
         return handle
 
     def _create_unseen(self, data: bytes) -> None:
-        self._needs_no_hash(self._processes.create(data), data)
+        """Take a new image of which no event is wanted."""
+        self._processes.create(data).launch = NO_LAUNCH
+        self._images.not_needed(data)
 
     def _create_by_hash(self, wanted: _Wanted, data: bytes) -> None:
         """Take a new image where the rules cannot judge before its hash is known."""
         process = self._processes.create(data)
-        values = wanted.make(data, process)
-        is_plain = bool(wanted.finish(values, data, process))
+        values = wanted.maker.make(data, process)
+        is_plain = bool(wanted.maker.finish(values, data, process))
         launch, process.launch = process.launch, NO_LAUNCH
-        is_plain = is_plain and launch.shape.has_plain_rest
-        self._create_held(data, process, (1, values, is_plain), launch)
-
-    def _create_held(
-        self, data: bytes, process: Process, event: _Event, launch: Launch
-    ) -> None:
-        """Let event 1 wait for its hash, or for what its process did before.
-
-        It goes on at once where it need not wait for either.
-        """
-        held = self._hold(process, event, is_decided=not self._judging.decides_by_hash)
-        held.is_waiting = True
-        self._waiting[held] = None
-        try:
-            text = launch.hashes or self._known_hash(data, launch)
-            if text is None and not self._request(held, data):
-                text = UNKNOWN
-        except Exception as error:  # the event goes without its hash
-            self.account.note(error)
-            text = UNKNOWN
-        if text is not None:
-            self._release(held, text)
-
-    def _known_hash(self, data: bytes, launch: Launch) -> str | None:
-        """Return the hash of an image where no work is needed for it."""
-        file = data[self._file]
-        text = self._hashes.get(file)
-        if text is None:
-            text = self._hasher.cached(FileId(*self._read_file(data)))
-            if text is None or (text == UNKNOWN and self._hasher.has_work):
-                return text
-            if len(self._hashes) >= _KNOWN_LIMIT:
-                self._hashes.clear()
-            self._hashes[file] = text
-        if not launch.has_long_values:
-            launch.hashes = text
-        return text
-
-    def _request(self, held: Held, data: bytes) -> bool:
-        """Ask for the hash of an image; False: it cannot be had."""
-        tgid, uid, image, namespace = self._read_program(data)
-        file = FileId(*self._read_file(data))
-        accepted = self._hasher.request(file, tgid, image, namespace, held, uid)
-        self._hint(data[self._file])
-        return accepted
-
-    def _hold(
-        self, process: Process, event: _Event, *, is_decided: bool = True
-    ) -> Held:
-        queue = process.hold
-        if queue is None:
-            queue = process.hold = deque()
-        held = Held(event, queue, is_decided=is_decided)
-        queue.append(held)
-        self.held += 1
-        return held
-
-    def _needs_no_hash(self, process: Process, data: bytes) -> None:
-        """Let the kernel know that nobody waits for this image."""
-        process.launch = NO_LAUNCH
-        file = data[self._file]
-        if file not in self._known:
-            if len(self._known) >= _KNOWN_LIMIT:
-                self._known.clear()
-            self._known.add(file)
-            self._hint(file)
-
-    def _hint(self, file: bytes) -> None:
-        """Let the kernel know a file; where it takes no more, it wakes us too often."""
-        with suppress(LibbpfError):
-            self._mark_known(file)
+        event: Finished = 1, values, is_plain and launch.shape.has_plain_rest
+        self._waiting.hold_start(data, process, event, launch, is_decided=False)
 
     def take_hashes(self) -> None:
         """Let go the events whose hash is known by now, or has taken too long."""
-        for held, _, text in self._hasher.results():
-            self._release(held, text)
-        if (error := self._hasher.take_error()) is not None:
-            self.account.note(error)
+        self._waiting.take_hashes()
+
+    def release_all(self) -> None:
+        """Let go everything that waits, without hashes; for the end of the service."""
+        self._waiting.release_all()
 
     def hash_losses(self) -> dict[Loss, int]:
         """Return how many hashes could not be had since the start, by reason."""
         return {("Hashes", why): n for why, n in self._hasher.losses().items()}
 
-    def release_all(self) -> None:
-        """Let go everything that waits, its hashes unknown; for the end."""
-        for held in tuple(self._waiting):
-            self._release(held, UNKNOWN)
-
-    def _release(self, held: Held, text: str) -> None:
-        held.values[_HASHES] = text
-        held.is_waiting = False
-        self._waiting.pop(held, None)
-        queue = held.queue
-        while queue and not queue[0].is_waiting:
-            first = queue.popleft()
-            self.held -= 1
-            try:
-                self._let_go(first)
-            except Exception as error:
-                self.account.lose(first.event_id, error)
-
     def _let_go(self, held: Held) -> None:
+        """Emit an event that has waited, if the rules in force now let it pass."""
         event_id, values, is_plain = held.event_id, held.values, held.is_plain
         if not held.is_decided:
             rule = self._judging.decisions[event_id](values)
@@ -454,7 +368,7 @@ class Pipeline:
 
 
 def _at_once(maker: Maker) -> Maker:
-    """Return a maker whose first step does both: the rules ask for what comes late."""
+    """Return a maker whose first step does both: rules ask for a late value."""
     make, finish = maker.make, maker.finish
     is_plain: bool | None = None
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""What was lost, for event 255: exact numbers by what and why, none told twice."""
+"""Losses for event 255: exact numbers by object and reason, each told once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 Loss = tuple[str, str]
-"""(what was lost, why)"""
+"""What was lost, for example "Hashes", and the reason."""
 
 
 class LossLedger:
-    """Turns running totals into reports of what was added since the last one.
+    """Turns totals since the start into reports of what is new since the last report.
 
-    `wall_ns` is when counting began.
+    `wall_ns` is the time when counting began, in ns since the epoch.
     """
 
     def __init__(self, wall_ns: int) -> None:
@@ -24,8 +24,8 @@ class LossLedger:
     ) -> str:
         """Return the description of new losses, empty when there are none.
 
-        `totals` are counts since the start. A loss happened after the previous check,
-        which is the time named.
+        `totals` are counts since the start, `wall_ns` is the present time. A new loss
+        happened after the previous check, whose time is named: `utc` makes its text.
         """
         parts = []
         since_ns, self._checked_ns = self._checked_ns, wall_ns
@@ -38,9 +38,9 @@ class LossLedger:
         return "; ".join(parts)
 
     def nothing_new(self, wall_ns: int) -> None:
-        """Take note that nothing was lost since the last check."""
+        """Take note of a check at `wall_ns` that found no new loss."""
         self._checked_ns = wall_ns
 
     def total(self) -> int:
-        """Return how much was lost in all."""
+        """Return the number of all losses reported until now."""
         return sum(self._totals.values())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where an error came from, in one line that fits into an event."""
+"""The place where an error was raised, as one line that fits into an event."""
 
 from __future__ import annotations
 

@@ -1,8 +1,45 @@
 # SPDX-License-Identifier: MIT
-"""What processes have in common that run one program in one directory of one session.
+r"""The pre-rendered line: what many starts of one program have in common is made once.
 
-Most programs are started again and again like that: by a shell's loop, by make, by a
-service for each request. What is found out for the first of them serves the others.
+Most programs are started again and again in the same way: by a shell's loop, by make,
+by a service for each request. Event 1 has 23 values; of such starts only few differ.
+This is how the others are found out, escaped and put into the line once for all of
+them.
+
+Example. In /src, user root, make starts
+
+    /usr/bin/cc -c a.c      process 101, parent 100
+    /usr/bin/cc -c b.c      process 102, parent 100
+
+1. Both records are alike from the member `file_inode` up to the arguments: the same
+   file, directory, terminal, session. These bytes, with user and flags, are the key by
+   which `Launches` finds the `Launch`: all starts of one program in one way.
+2. At the first of them the builder of event 1 (`enrich.process`) fills in
+   `Launch.values`: Image, CurrentDirectory, User, LogonGuid and so on as texts. For
+   each later one it copies that list and sets UtcTime, ProcessGuid, ProcessId and
+   CommandLine, which each process has for itself (`schema.events.OWN_OF_PROCESS`).
+3. The five values of the parent are in the list too, since the next start mostly has
+   the same parent: `Launch.parent` is that of the last one. They are filled in again
+   when another parent comes, or when the parent's user has changed.
+4. The renderer must know which values it has printed already. The event therefore goes
+   on with a `Shape`. The first event with a shape makes a template in which all values
+   stand, escaped, but those that `Shape.own` picks (`output.templates.template_with`):
+
+       <Data Name="ProcessId">|101|</Data> ... <Data Name="Image">/usr/bin/cc</Data> ...
+
+   A line of any later event with the same shape object is one join of the template's
+   pieces with the picked values. A shape is compared by identity: two launches never
+   share one.
+5. `common_shape` picks what each process has for itself and the five values of the
+   parent. Where many starts in a row have one parent (`siblings` counts them), the
+   launch gets another `shape`, in which the parent stands in the template too. That
+   costs a template, which pays where the same parent comes again (a loop) and not
+   where each process has another (a build whose compilers are all started by shells).
+
+RuleName is picked too: the rules may give each event another. Hashes is not: all starts
+of a launch run the same file, and an event has a shape only when `Launch.hashes` is
+known. All launches are forgotten every second or so (`Context.renew`), so that a
+renamed user is seen.
 """
 
 from __future__ import annotations
@@ -10,37 +47,88 @@ from __future__ import annotations
 from operator import itemgetter
 
 from sysmonlx.capture.records import Layouts
+from sysmonlx.event import Picker, Shape
 from sysmonlx.kernel_text import (
     BLANKED,
+    UNKNOWN,
     Texts,
     are_plain,
     args_text,
     is_plain,
     path_text,
 )
-from sysmonlx.processes.process import Launch
 from sysmonlx.schema.events import OF_PARENT, OWN_OF_PROCESS, PROCESS_CREATE
 
+#: Launches that are kept; when there are more, all are forgotten.
 LIMIT = 256
 
 _NAMES = [field.name for field in PROCESS_CREATE.fields]
 _OWN = tuple(map(_NAMES.index, OWN_OF_PROCESS))
 _OF_PARENT = tuple(map(_NAMES.index, OF_PARENT))
 
-#: Pick those values of event 1 in which processes of one launch differ; or of one
-#: launch and one parent.
-own_of_process = itemgetter(*_OWN, *_OF_PARENT)
-own_of_sibling = itemgetter(*_OWN)
+#: Picks the values of event 1 in which processes of one launch differ.
+own_of_process: Picker = itemgetter(*_OWN, *_OF_PARENT)
+#: Picks those in which processes of one launch and one parent differ.
+own_of_sibling: Picker = itemgetter(*_OWN)
+
+#: Of a launch that is not filled in yet: picks all values.
+_NO_SHAPE = Shape(tuple, has_plain_rest=False)
+
+
+class Launch:
+    """All starts of one program in one way; the text at the top explains it.
+
+    `image` is its path, `is_plain` whether that is `kernel_text.is_plain`. `hashes` is
+    the text of Hashes once the pipeline knows it. All else is filled in by the builder
+    of event 1; until then `values` is empty.
+
+    * `has_long_values`: too long to be kept in a second form.
+    * `parent`: the process that forked the last one; `parent_uid`: its user then. It is
+      only asked whether it is the same object again.
+    * `siblings`: how many starts in a row had this parent.
+    * `has_plain_parent`: the values of the parent are plain, or stand in the template.
+    """
+
+    __slots__ = (
+        "common_shape",
+        "has_long_values",
+        "has_plain_parent",
+        "hashes",
+        "image",
+        "is_plain",
+        "parent",
+        "parent_uid",
+        "shape",
+        "siblings",
+        "values",
+    )
+
+    def __init__(self, image: str, is_plain: bool) -> None:
+        self.image = image
+        self.is_plain = is_plain
+        self.values: list[str] = []
+        self.has_long_values = False
+        self.hashes: str | None = None
+        self.parent: object = None
+        self.parent_uid = -1
+        self.siblings = 0
+        self.has_plain_parent = True
+        self.common_shape = _NO_SHAPE
+        self.shape = _NO_SHAPE
+
+
+#: Of a process whose start was not seen, or has been reported.
+NO_LAUNCH = Launch(UNKNOWN, True)
 
 
 class Launches:
-    """The launches seen lately, by what the records have in common."""
+    """The launches seen lately, by the bytes that their records have in common."""
 
     def __init__(self, layouts: Layouts, texts: Texts) -> None:
         self._known: dict[tuple[int, int, bytes], Launch] = {}
         self._texts = texts
         create = layouts.by_name["process_create"]
-        self._decode = create.decode
+        self._read = create.reader("flags", "image")
         self._begin = create.offset("file_inode")
         self._cuts_image = layouts.flags["IMAGE_TRUNCATED"]
         self._cuts_args = layouts.flags["ARGS_TRUNCATED"]
@@ -50,16 +138,15 @@ class Launches:
     ) -> tuple[Launch, str, bool]:
         """Return the launch that a process_create record is of, and its command line.
 
-        `args_at` is where the record's last string begins, of which the command line is
-        made; the last value says whether that is plain.
+        `args_at` is where the arguments begin, the last string of the record. The third
+        value says whether the command line is `kernel_text.is_plain`.
         """
         key = uid, flags, data[self._begin : args_at]
         launch = self._known.get(key)
         if launch is None:
             if len(self._known) >= LIMIT:
                 self._known.clear()
-            record = self._decode(data)
-            launch = Launch(*self.image_text(record.flags, record.image))
+            launch = Launch(*self.image_text(*self._read(data)))
             self._known[key] = launch
         line = data[args_at:-1].translate(BLANKED)
         if not line or data[-1] or 0 in line or flags & self._cuts_args:
@@ -67,11 +154,11 @@ class Launches:
         return launch, line.decode(), True
 
     def clear(self) -> None:
-        """Let everything be found out again."""
+        """Forget all launches: names and arguments in them may have changed."""
         self._known.clear()
 
     def image_text(self, flags: int, image: bytes) -> tuple[str, bool]:
-        """Return the path of a record, and whether it is plain."""
+        """Return the path of a record as text, and whether it is plain."""
         if flags & self._cuts_image:
             return path_text(image, True), is_plain(image)
         return self._texts[image]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The rules of one event type as an ordered list of clauses: the intermediate form.
 
-The first clause that is true decides; none: the default. Negation lives inside the
-tests, so an expression never turns from true to false when more tests come true. Both
-compiled forms start here: Python's (`rules`) and the kernel's (`kernelrules`).
+The first clause that is true decides. If none is, the default does. Only tests are
+negated, never junctions: an expression that is true stays true when more of its tests
+come true. Both compiled forms start here: Python's (`rules.compiler`) and the kernel's
+(`rules.kernel.compiler`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from sysmonlx.schema.events import EVENT_BY_ID
 
 @dataclass(frozen=True, slots=True)
 class Junction:
-    """Parts of which all are needed, or any one. Without parts: true, or false."""
+    """Parts of which all have to be true, or any one.
+
+    Without parts a junction that needs all is true, the other false.
+    """
 
     need_all: bool
     parts: tuple[Expression, ...] = ()
@@ -32,10 +36,10 @@ FALSE = Junction(need_all=False)
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A condition and what follows when it holds.
+    """A condition, and what becomes of an event for which it holds.
 
-    The name printed is that of the first of `choices` that is true, else `name`; `line`
-    is that of the event element.
+    RuleName is the name of the first of `choices` that is true, else `name`. `line` is
+    the line of the event element in the configuration.
     """
 
     condition: Expression
@@ -47,7 +51,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rules make of one event type."""
+    """The rules of one event type."""
 
     event_id: int
     clauses: tuple[Clause, ...]
@@ -76,9 +80,10 @@ def default_of(elements: list[Element], event_id: int) -> bool:
 
 
 def make_decision(ruleset: Ruleset, event_id: int) -> Decision:
-    """Return the clauses of one event type, with what is certain taken out.
+    """Return the clauses of one event type, without tests whose answer is certain.
 
-    RuleName is "-" while rules are asked; a field that the event lacks never passes.
+    RuleName is "-" while rules are asked. A test of a field that the event lacks is
+    false.
     """
     elements = elements_of(ruleset, event_id)
     clauses = (clause for e in elements for clause in _clauses(e, event_id))
@@ -107,8 +112,8 @@ def _clauses(element: Element, event_id: int) -> Iterator[Clause]:
 class Tests:
     """Makes the tests of one element for one of the events that it judges.
 
-    An element for several events is bound to one of them; in the others a field counts
-    only where it stands at the same place.
+    An element for several events is bound to one of them. In another event a field
+    counts only if it stands at the same position there.
     """
 
     def __init__(self, element: Element, event_id: int) -> None:
@@ -137,7 +142,7 @@ def filters_of(item: Filter | Compound) -> tuple[Filter, ...]:
 def _alternatives(
     tests: Tests, item: Filter | Compound
 ) -> Iterator[tuple[Expression, str]]:
-    """Yield what decides by itself in an OR element, with the name that it gives."""
+    """Yield each condition of an OR element that decides alone, with its name."""
     if isinstance(item, Compound) and item.relation == "and":
         named = [f.name for f in item.filters if f.name]
         condition = Junction(True, tuple(tests.make(f) for f in item.filters))
@@ -170,7 +175,11 @@ def _joined(
 def _choices(
     tests: Tests, items: list[Filter | Compound]
 ) -> Iterator[tuple[Expression, str]]:
-    """Yield when which name is the last one given in an AND element that matches."""
+    """Yield conditions and names of an AND element that matches.
+
+    The first condition that is true gives the name: of all filters that passed, the
+    last one with a name.
+    """
     for index in reversed(range(len(items))):
         item = items[index]
         if isinstance(item, Compound) and item.relation == "and":
@@ -190,7 +199,7 @@ def _choices(
 def _firsts(
     tests: Tests, filters: tuple[Filter, ...]
 ) -> Iterator[tuple[Expression, str]]:
-    """Yield for each named filter: it is the first of them that passes."""
+    """Yield, for each filter with a name, that it is the first one that passes."""
     before: list[Expression] = []
     for part in filters:
         test = tests.make(part)
@@ -200,6 +209,7 @@ def _firsts(
             before.append(replace(test, negated=not test.negated))
 
 
+#: Returns the answer to a test, None if it is not known.
 Known = Callable[[Test], bool | None]
 
 
@@ -220,7 +230,7 @@ def specialise(decision: Decision, known: Known) -> Decision:
     ]
     last = max((i for i, c in enumerate(clauses) if c.include), default=-1)
     if not includes_rest:
-        clauses = clauses[: last + 1]  # excluding what is excluded anyway
+        clauses = clauses[: last + 1]  # the others exclude what the default excludes
     return replace(decision, clauses=tuple(clauses), include_by_default=includes_rest)
 
 

@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Rulesets to rules that judge events fastest, as plain data: see `verdicts`."""
+"""The rules of a policy, compiled for the daemon: see `verdicts` for what they become.
+
+Of each event type one of three judges is made:
+
+1. Rules that ask RuleName are gone through step by step (`explain`), since the order of
+   the questions can be seen in the answer.
+2. Rules that ask no recurring field, or too much, become one function.
+3. All others are judged in two steps. The questions about recurring fields are answered
+   once for each text. The answers together choose a function that asks the rest.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +31,12 @@ from sysmonlx.rules.clauses import (
     tests_of,
 )
 from sysmonlx.rules.conditions import Atom, Test
-from sysmonlx.rules.plain_form import Plain, plain_decision
+from sysmonlx.rules.plain_form import plain_decision
 from sysmonlx.rules.python_source import function_source
 from sysmonlx.rules.text_index import form_of, pays
 from sysmonlx.rules.verdicts import (
     ByEvent,
+    PlainRules,
     Rules,
     Summary,
     bits_of,
@@ -37,22 +47,15 @@ from sysmonlx.rules.verdicts import (
 )
 from sysmonlx.schema.events import EVENT_BY_ID
 
-#: Fields whose texts recur: constant for a program, or one of a few words.
-_RECURRING = """
-    Image User ParentImage ParentUser SourceImage SourceUser TargetImage TargetUser
-    FileVersion Description Product Company OriginalFileName LogonId TerminalSessionId
-    IntegrityLevel Protocol Initiated SourceIsIpv6 DestinationIsIpv6 EventType Type
-    GrantedAccess CallTrace IsExecutable Archived BpfCommand BpfProgramType
-    Signed Signature SignatureStatus
-"""
-RECURRING_FIELDS = frozenset(_RECURRING.split())
-
 #: An event type with more tests than this keeps one function: making many is slow.
 TESTS_LIMIT = 4096
 
 
 class CompiledRules(Rules):
-    """Rules with what they were made from; each event type when it is asked for."""
+    """Rules, and the intermediate forms that they were made from.
+
+    The rules of an event type are compiled when they are first asked for.
+    """
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._decisions = ByEvent(partial(make_decision, ruleset))
@@ -68,23 +71,26 @@ class CompiledRules(Rules):
         """Return the generated function of one event, before any field is known."""
         return function_source(self._decisions[event_id])
 
-    def plain(self) -> Plain:
-        """Return all of it as plain data, for `rules_of`."""
+    def plain(self) -> PlainRules:
+        """Return the rules of all event types as plain data, for `rules_of`."""
         return {
-            event_id: (tuple(self._summaries[event_id]), self._judges[event_id])
+            event_id: (
+                (self.can_emit(event_id), self.reads(event_id)),
+                self._judges[event_id],
+            )
             for event_id in EVENT_BY_ID
         }
 
 
 def compile_rules(ruleset: Ruleset) -> CompiledRules:
-    """Return the rules in the form that judges events fastest."""
+    """Return the rules that decide which events are reported."""
     return CompiledRules(ruleset)
 
 
 def _summary(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> Summary:
     decision = decisions[event_id]
     asked = _asked_by(ruleset, event_id)
-    if "RuleName" in asked:  # all of them are asked, in order
+    if "RuleName" in asked:  # `explain` asks all fields, in order
         return Summary(decision.can_include, asked)
     tests = tests_of(expressions_of(decision))
     return Summary(decision.can_include, frozenset(test.field for test in tests))
@@ -99,7 +105,7 @@ def _judge(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> byt
     tests = list(dict.fromkeys(tests_of(expressions_of(decision))))
     if len(tests) > TESTS_LIMIT:
         return one_function(compiled(decision), event_id)
-    early = _early_fields(tests)
+    early = _early_fields(event_id, tests)
     if not early:
         return one_function(compiled(decision), event_id)
     return _two_steps(_joined(decision), early)
@@ -115,22 +121,25 @@ def _asked_by(ruleset: Ruleset, event_id: int) -> frozenset[str]:
     )
 
 
-def _early_fields(tests: Iterable[Test]) -> list[str]:
-    """Return the fields that recur, or are asked so much that a sieve pays."""
+def _early_fields(event_id: int, tests: Iterable[Test]) -> list[str]:
+    """Return the fields that are answered first.
+
+    These are fields whose texts recur, and fields about which there are enough
+    questions to make a sieve cheaper.
+    """
+    recurring = {each.name for each in EVENT_BY_ID[event_id].fields if each.recurs}
     asked: dict[str, list[Atom]] = {}
     for test in tests:
         asked.setdefault(test.field, []).extend(test.atoms)
     return [
-        field
-        for field, atoms in asked.items()
-        if field in RECURRING_FIELDS or pays(atoms)
+        field for field, atoms in asked.items() if field in recurring or pays(atoms)
     ]
 
 
 def _joined(decision: Decision) -> Decision:
-    """Return an equal decision with neighbours of one outcome as one clause.
+    """Return an equal decision in which neighbours of one outcome are one clause.
 
-    Thousands of conditions on one field so are one test, which weighs less.
+    Thousands of conditions on one field become one test, which takes less memory.
     """
     runs = groupby(decision.clauses, key=_outcome)
     clauses = tuple(_clause_of(list(run)) for _, run in runs)
@@ -142,7 +151,7 @@ def _outcome(clause: Clause) -> tuple[object, ...]:
 
 
 def _clause_of(run: Sequence[Clause]) -> Clause:
-    """Return one clause for some of one outcome: any of their conditions is enough."""
+    """Return one clause for several of one outcome; any of their conditions holds."""
     if len(run) == 1 or run[0].choices:
         return run[0]
     alike: dict[str, dict[Atom, None]] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Conditions taken apart: each becomes a few atoms that Python and the kernel can ask.
+"""Conditions taken apart into atoms, questions that Python and the kernel can ask.
 
 Text is compared without regard to the case of ASCII letters, and of no others. Sysmon
 compares UTF-16 units; for equality and search whole characters give the same answer,
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 
 class Operation(Enum):
-    """What one atom asks of a field's text."""
+    """How an atom compares its operand with a field's text."""
 
     IS = "is"
     CONTAINS = "contains"
@@ -35,9 +35,10 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What one filter asks of one field: some or all of its atoms, or not.
+    """The question of one filter about one field: one of its atoms is true, or all are.
 
-    No atoms at all: never when some are needed, always when all are.
+    `negated` turns the answer round. Without atoms the answer is yes if all are needed,
+    and no otherwise, before it is negated.
     """
 
     field: str
@@ -71,7 +72,7 @@ _LISTS = {
 
 @lru_cache(maxsize=8192)
 def make_test(field: str, condition: str, value: str) -> Test:
-    """Return what a filter asks.
+    """Return the question that a filter asks.
 
     Raises:
         KeyError: there is no such condition.

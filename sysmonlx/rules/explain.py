@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One event judged step by step, for whoever asks why it was reported or not."""
+"""One event judged step by step: why it was reported, or why it was not."""
 
 from __future__ import annotations
 

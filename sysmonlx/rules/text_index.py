@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Answers to many questions about one text, at a cost that hardly depends on how many.
+"""Many questions about one text, at a cost that hardly depends on their number.
 
-Python asks `needle in text` in some 80 ns, which hundreds of rules cannot afford. But a
-needle of at least 7 bytes covers four bytes at an offset that is a multiple of four,
-wherever it occurs; so a look at every fourth word of the text, as numbers, finds all
-that can occur (of at least 5 bytes: every second). Those few are then asked for.
+Python needs some 80 ns for `needle in text`, which is too much for hundreds of rules. A
+needle of 7 bytes or more covers, wherever it occurs, four bytes at an offset that is a
+multiple of four. Therefore the four-byte words at these offsets of the text, looked up
+as numbers, tell which needles can occur at all. Only these are then searched for. For
+needles of 5 or 6 bytes the words at every second offset are needed.
 """
 
 from __future__ import annotations
@@ -14,18 +15,38 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import TypeAlias
 
+from sysmonlx.bounded import Bounded
 from sysmonlx.rules.conditions import Atom, Operation, ask, fold
-from sysmonlx.rules.plain_form import Plain, atom_of, plain_atom
+from sysmonlx.rules.plain_form import PlainAtom, atom_of, plain_atom
+
+#: Atoms and the numbers of their bits.
+PlainBits: TypeAlias = tuple[tuple[PlainAtom, int], ...]
+#: What `_long_form` returns.
+_LongForm: TypeAlias = tuple[bytes, bytes, bytes, str, bytes, bytes]
+#: What `form_of` returns: the bits of whole texts; how texts begin, how they end, and
+#: the bits of both; the bits of comparisons, of short needles; the distance in bytes of
+#: the words looked at; the long needles.
+SieveForm: TypeAlias = tuple[
+    dict[str, int],
+    tuple[str, ...],
+    tuple[str, ...],
+    PlainBits,
+    PlainBits,
+    tuple[tuple[str, int], ...],
+    int,
+    _LongForm,
+]
 
 _WORD = 4
 
-#: Costs in microseconds, measured on texts of 220 bytes: asking for one needle, and one
-#: pass over the text by the distance of the words looked at.
+#: Costs in microseconds, measured on texts of 220 bytes: of one needle that is searched
+#: for, and of one pass over the text, by the distance in bytes of the words.
 _ASK_US = 0.08
 _PASS_US = {4: 1.8, 2: 3.5}
 
-#: How many texts a remembered sieve keeps, and how long they may be.
+#: How many texts a remembered sieve keeps, and how long they may be, in characters.
 TEXTS_LIMIT = 2048
 LENGTH_LIMIT = 400
 
@@ -38,8 +59,8 @@ def pays(atoms: Iterable[Atom]) -> bool:
     return len(set(atoms)) >= _PAYS_FROM
 
 
-def form_of(bits: Mapping[Atom, int]) -> Plain:
-    """Return a sieve as plain data: what is asked, and the number of its bit."""
+def form_of(bits: Mapping[Atom, int]) -> SieveForm:
+    """Return a sieve as plain data; `bits` has the number of the bit of each atom."""
     needles = _of(bits, Operation.CONTAINS)
     stride = min(_PASS_US, key=lambda stride: _cost_us(needles, stride))
     window = _WORD + stride - 1
@@ -51,14 +72,14 @@ def form_of(bits: Mapping[Atom, int]) -> Plain:
         _chosen_by(bits, Operation.LESS, Operation.MORE),
         tuple((n, bit) for n, bit in needles.items() if _size(n) < window),
         stride,
-        *_long_form(needles, stride),
+        _long_form(needles, stride),
     )
 
 
-def _long_form(needles: Mapping[str, int], stride: int) -> Plain:
-    """Return what the words of long needles lead to, as a few large pieces.
+def _long_form(needles: Mapping[str, int], stride: int) -> _LongForm:
+    """Return the needles that each word leads to, as a few large pieces.
 
-    Thousands of small ones would keep more memory from the system than they take.
+    Thousands of small objects would fragment more memory than they take.
 
     Returns:
         The words, sorted. For each of them where its needles begin in the next, and the
@@ -89,16 +110,12 @@ def _steps(sizes: Iterable[int]) -> bytes:
 class Sieve:
     """Answers atoms: calling it with a folded text returns the true ones' bits."""
 
-    def __init__(self, form: Plain) -> None:
+    def __init__(self, form: SieveForm) -> None:
         """Take what `form_of` made plain."""
-        whole, beginnings, endings, edges, others, short, stride, *long = form
-        self._whole: dict[str, int] = whole
-        self._beginnings: tuple[str, ...] = beginnings
-        self._endings: tuple[str, ...] = endings
+        self._whole, self._beginnings, self._endings = form[:3]
+        edges, others, self._short, self._stride, long = form[3:]
         self._edges = [(atom_of(atom), bit) for atom, bit in edges]
         self._others = [(atom_of(atom), bit) for atom, bit in others]
-        self._short: tuple[tuple[str, int], ...] = short
-        self._stride: int = stride
         words, first, numbers, self._needles, begins, bits = long
         self._sorted = array("I", words)
         self._first = array("I", first)
@@ -108,7 +125,7 @@ class Sieve:
         self._words = frozenset(self._sorted)
 
     def __call__(self, text: str) -> int:
-        """Return the bits of all that is true of a folded text, joined."""
+        """Return the bits of all atoms that are true of a folded text."""
         found = 1 << self._whole[text] if text in self._whole else 0
         if text.startswith(self._beginnings) or text.endswith(self._endings):
             found |= _ask_each(self._edges, text)
@@ -136,7 +153,7 @@ def _ask_each(bits: Iterable[tuple[Atom, int]], text: str) -> int:
     return sum(1 << bit for atom, bit in bits if ask(atom, text))
 
 
-def _chosen_by(bits: Mapping[Atom, int], *operations: Operation) -> Plain:
+def _chosen_by(bits: Mapping[Atom, int], *operations: Operation) -> PlainBits:
     chosen = (each for each in bits.items() if each[0].operation in operations)
     return tuple((plain_atom(atom), bit) for atom, bit in chosen)
 
@@ -161,9 +178,11 @@ def _words(raw: bytes, offset: int) -> array[int]:
 
 
 def _words_of(needles: Iterable[str], stride: int) -> Iterator[tuple[str, set[int]]]:
-    """Yield for each long needle words of which every occurrence shows one.
+    """Yield each long needle with some of its words.
 
-    Any window of the needle would do: take the one that fewest needles share.
+    Wherever the needle occurs, one of these words stands at an offset that is looked
+    at. Any window of the needle has such words; the window is taken that fewest other
+    needles share.
     """
     windows = {needle: list(_windows(needle, stride)) for needle in needles}
     shared = Counter(word for sets in windows.values() for word in set().union(*sets))
@@ -182,20 +201,20 @@ def _windows(needle: str, stride: int) -> Iterator[set[int]]:
         yield set(words[start : start + stride])
 
 
-class RememberedSieve(dict[str, int]):
+class RememberedSieve(Bounded[str, int]):
     """A sieve's answers for texts as printed, looked up like in a dictionary.
 
     Hostile programs choose the texts: long ones are not kept, others up to a limit.
     """
 
-    def __init__(self, form: Plain) -> None:
-        super().__init__()
+    __slots__ = ("_sieve",)
+
+    def __init__(self, form: SieveForm) -> None:
+        super().__init__(TEXTS_LIMIT)
         self._sieve = Sieve(form)
 
     def __missing__(self, text: str) -> int:
         answers = self._sieve(fold(text))
         if len(text) <= LENGTH_LIMIT:
-            if len(self) >= TEXTS_LIMIT:
-                self.clear()
             self[text] = answers
         return answers

@@ -2,12 +2,12 @@
 """The rules as the daemon runs them: one generated function for each event type.
 
 Many fields of an event stay the same while one program runs, and most events come from
-few programs. What the rules ask of such a field is asked once for each text; the
-answers together choose a function that is left with the other fields only. Where much
-is asked of one other field, a sieve answers it all beforehand.
+few programs. The rules ask such a field once for each text. The answers, as bits of one
+number, choose a function in which only questions about other fields are left. If there
+are many questions about one other field, a sieve answers them beforehand as well.
 
-All of it is made of plain data that `rules` compiled, most often in another process.
-Code is run that stands in these data: they may come from this program only.
+`compiler` makes all of this as plain data, most often in another process. The data hold
+code that is run: they may come from this program only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sysmonlx.rules.clauses import Decision, expressions_of, specialise, tests_o
 from sysmonlx.rules.conditions import Atom, Test, fold, order_key
 from sysmonlx.rules.explain import trace
 from sysmonlx.rules.plain_form import (
-    Plain,
+    PlainElement,
     decision_of,
     element_of,
     plain_element,
 )
 from sysmonlx.rules.python_source import function_name, function_source
-from sysmonlx.rules.text_index import RememberedSieve
+from sysmonlx.rules.text_index import RememberedSieve, SieveForm
 
 Decide = Callable[[Sequence[str]], str | None]
 Made = TypeVar("Made")
@@ -37,16 +37,22 @@ Made = TypeVar("Made")
 #: The number of the bit that answers an atom, by field and atom.
 Bits = dict[str, dict[Atom, int]]
 
-#: Functions made for one event type. Hostile programs can choose what is asked for,
-#: so there is a limit; beyond it the function for all cases serves.
+#: A field whose questions are answered beforehand: name, position, form of the sieve.
+EarlyField = tuple[str, int, SieveForm]
+
+#: By event id a pair: what makes a `Summary`, and the judge.
+PlainRules = dict[int, tuple[tuple[bool, frozenset[str]], bytes]]
+
+#: How many functions are made for one event type. Hostile programs choose the texts and
+#: with them the functions. Beyond the limit the function for all cases decides.
 FUNCTIONS_LIMIT = 512
 
 
 class Summary(NamedTuple):
-    """What is to be known of one event type before any event is judged.
+    """Facts about the rules of one event type.
 
-    `can_emit`: any event of this type could be reported. `reads`: the fields whose text
-    the rules look at.
+    `can_emit` says whether any event of this type could be reported. `reads` are the
+    fields whose text the rules look at.
     """
 
     can_emit: bool
@@ -54,7 +60,7 @@ class Summary(NamedTuple):
 
 
 class ByEvent(dict[int, Made]):
-    """What is made of the rules for one event type, when it is first asked for."""
+    """A value for each event id, made when it is first asked for."""
 
     def __init__(self, make: Callable[[int], Made]) -> None:
         super().__init__()
@@ -75,12 +81,12 @@ class Rules:
     def __init__(
         self, summaries: Mapping[int, Summary], judge: Callable[[int], bytes]
     ) -> None:
-        """Take what is known of each event type.
+        """Take the rules of each event type.
 
         Args:
             summaries: By event id.
-            judge: Returns what `one_function` and its like made for an event id; it is
-                asked for each of them once at most.
+            judge: Returns the judge of an event id, as `one_function`, `by_trace` or
+                `in_two_steps` made it. It is called once at most for each id.
         """
         self._summaries = summaries
         self.decide: ByEvent[Decide] = ByEvent(partial(_made_of, judge))
@@ -98,8 +104,8 @@ class Rules:
         return self._summaries[event_id].reads
 
 
-def rules_of(plain: Plain) -> Rules:
-    """Return rules out of plain data, by event id a pair: the summary, the judge."""
+def rules_of(plain: PlainRules) -> Rules:
+    """Return rules out of plain data."""
     summaries = {event_id: Summary(*pair[0]) for event_id, pair in plain.items()}
     judges = {event_id: pair[1] for event_id, pair in plain.items()}
     rules = Rules(summaries, judges.pop)
@@ -119,9 +125,9 @@ def by_trace(event_id: int, elements: Iterable[Element]) -> bytes:
 
 
 def in_two_steps(
-    code: CodeType, event_id: int, decision: bytes, fields: Sequence[Plain]
+    code: CodeType, event_id: int, decision: bytes, fields: Sequence[EarlyField]
 ) -> bytes:
-    """Return the judge that collects answers and lets what they leave decide.
+    """Return the judge that answers some fields first and then chooses a function.
 
     Args:
         code: Defines the function for all cases.
@@ -146,14 +152,14 @@ def _one_function(code: CodeType, event_id: int) -> Decide:
     return space[function_name(event_id)]
 
 
-def _by_trace(event_id: int, elements: Plain) -> Decide:
+def _by_trace(event_id: int, elements: Sequence[PlainElement]) -> Decide:
     ruleset = Ruleset(elements=tuple(map(element_of, elements)))
-    # What no rule asks may not be a text yet.
+    # A value that no rule asks may be no text yet.
     return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
 
 
 def _in_two_steps(
-    code: bytes, event_id: int, decision: bytes, fields: Sequence[Plain]
+    code: bytes, event_id: int, decision: bytes, fields: Sequence[EarlyField]
 ) -> Decide:
     names = tuple(name for name, _, _ in fields)
     functions = _Functions(event_id, code, decision, names)
@@ -176,7 +182,10 @@ _KINDS: dict[str, Callable[..., Decide]] = {
 
 
 class _Functions(dict[int, Decide]):
-    """The functions that are left, by the answers known before."""
+    """Functions by the answers about the fields that are asked first.
+
+    A function asks only the other fields.
+    """
 
     def __init__(
         self, event_id: int, code: bytes, decision: bytes, fields: Sequence[str]
@@ -189,7 +198,7 @@ class _Functions(dict[int, Decide]):
 
     @cached_property
     def _whole(self) -> Decide:
-        """The function for all cases: large, and hardly ever needed."""
+        """The function that asks all fields: large, and hardly ever needed."""
         return _one_function(marshal.loads(self._code), self._event_id)
 
     def __missing__(self, answers: int) -> Decide:
@@ -202,14 +211,14 @@ class _Functions(dict[int, Decide]):
 
     @cached_property
     def _opened(self) -> tuple[Decision, Bits]:
-        """The decision and its bits: large, and many rules are never asked."""
+        """The decision and its bits: large, and not needed for rules never asked."""
         decision = decision_of(marshal.loads(self._packed))
         self._packed = b""
         return decision, bits_of(decision, self._fields)
 
 
 def bits_of(decision: Decision, fields: Iterable[str]) -> Bits:
-    """Give each question about some fields a bit of a number of answers."""
+    """Return the number of the bit for each question about some fields."""
     bits: Bits = {field: {} for field in fields}
     count = 0
     for test in tests_of(expressions_of(decision)):
@@ -225,7 +234,7 @@ def compiled(decision: Decision) -> CodeType:
 
 
 def _known(bits: Bits, answers: int) -> Callable[[Test], bool | None]:
-    """Return what the answers say about a test, None if they do not."""
+    """Return what answers a test by the bits of `answers`, None if they do not."""
 
     def answer(test: Test) -> bool | None:
         if test.field not in bits:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sysmonlx.schema import xsd
+from sysmonlx.schema import completion, xsd
 from sysmonlx.schema.event_page import with_frame
 from sysmonlx.schema.manual import with_tables
 
@@ -14,7 +14,10 @@ from sysmonlx.schema.manual import with_tables
 def generated_files(root: Path) -> dict[Path, str]:
     """Return the files of a checkout that are generated, and their contents."""
     page, events = root / "man" / "sysmonlx.5", root / "docs" / "events.md"
+    data = root / "sysmonlx" / "data"
     return {
+        data / completion.BASH: completion.bash(),
+        data / completion.ZSH: completion.zsh(),
         root / "config_schema" / xsd.MAIN: xsd.main_schema(),
         root / "config_schema" / xsd.OWN: xsd.own_schema(),
         page: with_tables(page.read_text("utf-8")),

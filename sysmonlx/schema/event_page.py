@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The frame of docs/events.md, generated from the catalogue: titles and field tables.
+"""The frame of docs/events.md, generated from `events`: titles and tables of fields.
 
-Each part replaces the lines between two comments, BEGIN and END with the part's name.
-The last column of a table of fields says where a field comes from. People write it: it
-stays with the name of its field.
+A part replaces the lines between two comments, BEGIN and END with the part's name. The
+last column of a table says where a field comes from. People write that column; it is
+kept, by the name of the field.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, PRODUCED, EventType
+from sysmonlx.schema.event_types import EventType
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 from sysmonlx.schema.manual import kind_of
 
 #: Stands in the last column of a field that is new, until somebody explains it.
@@ -38,7 +39,7 @@ def with_frame(page: str) -> str:
 
 def title_of(event: EventType) -> str:
     """Return the heading of an event's section."""
-    return f"{event.id}: {event.tag or event.template}"
+    return f"{event.id}: {event.label}"
 
 
 def _named(name: str) -> EventType:
@@ -50,13 +51,13 @@ def _index() -> Iterator[str]:
     yield "| event | what it reports | version | without a rule |"
     yield "| --- | --- | ---: | --- |"
     for event in sorted(EVENTS, key=lambda each: each.id):
-        if event.id in PRODUCED:
+        if event.produced:
             yield (
                 f"| [{title_of(event)}](#{_anchor(title_of(event))}) | {event.template}"
                 f" | {event.version} | {_default_of(event)} |"
             )
     yield ""
-    names = [title_of(event) for event in EVENTS if event.id not in PRODUCED]
+    names = [title_of(event) for event in EVENTS if not event.produced]
     yield f"Rules for these are accepted, but they do not occur: {', '.join(names)}."
     yield ""
 

@@ -1,267 +1,415 @@
 # SPDX-License-Identifier: MIT
 """Every event, field and condition of schema 4.90, stated once (options: `options`).
 
-The schema text, the XSD, the tables of the manual, the configuration help, the order of
-the output and the names that a rule may use all follow from this file. What older
-schema versions had instead is data in `config_schema/versions.json`.
+The schema text, the XSD, the tables of the manual and of docs/events.md, the help on
+configurations, the order of the output, the names that a rule may use, the fields that
+the kernel's filter answers and the live view all follow from this file. Older schema
+versions are data in `config_schema/versions.json`. `event_types` explains attributes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import replace
+
+from sysmonlx.schema.event_types import (
+    Answer,
+    AnswerKind,
+    Colour,
+    EventType,
+    Field,
+    FieldType,
+    PathOf,
+    choice,
+    event_type,
+    fields,
+    text,
+)
 
 SCHEMA_VERSION = "4.90"
 BINARY_VERSION = "18"
 
+#: Values of BpfProgramType: names of enum bpf_prog_type, <linux/bpf.h>, by number.
+PROGRAM_TYPES = (
+    *("UNSPEC", "SOCKET_FILTER", "KPROBE", "SCHED_CLS", "SCHED_ACT", "TRACEPOINT"),
+    *("XDP", "PERF_EVENT", "CGROUP_SKB", "CGROUP_SOCK", "LWT_IN", "LWT_OUT"),
+    *("LWT_XMIT", "SOCK_OPS", "SK_SKB", "CGROUP_DEVICE", "SK_MSG", "RAW_TRACEPOINT"),
+    *("CGROUP_SOCK_ADDR", "LWT_SEG6LOCAL", "LIRC_MODE2", "SK_REUSEPORT"),
+    *("FLOW_DISSECTOR", "CGROUP_SYSCTL", "RAW_TRACEPOINT_WRITABLE", "CGROUP_SOCKOPT"),
+    *("TRACING", "STRUCT_OPS", "EXT", "LSM", "SK_LOOKUP", "SYSCALL", "NETFILTER"),
+)
 
-class FieldType(Enum):
-    """How a field is typed in the schema: (inType, outType)."""
-
-    STRING = ("win:UnicodeString", "xs:string")
-    GUID = ("win:GUID", None)
-    PID = ("win:UInt32", "win:PID")
-    UINT16 = ("win:UInt16", None)
-    UINT32 = ("win:UInt32", None)
-    UINT64 = ("win:UInt64", None)
-    BOOLEAN = ("win:Boolean", None)
-    HEX_INT32 = ("win:HexInt32", None)
-    HEX_INT64 = ("win:HexInt64", None)
+_BOOLEAN = ("false", "true")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One value of an event."""
-
-    name: str
-    type: FieldType
+def _boolean(name: str, enumerator: str) -> Field:
+    answer = choice(enumerator, *_BOOLEAN)
+    return Field(name, FieldType.BOOLEAN, recurs=True, kernel=answer)
 
 
-@dataclass(frozen=True, slots=True)
-class EventType:
-    """One Sysmon event; `tag` names it in EventFiltering, and may be shared.
+def _common(*those: Field) -> dict[str, Field]:
+    return {field.name: field for field in those}
 
-    `default` is what happens to the event when no element of the configuration judges
-    it: "include" or "exclude", None for events that cannot be filtered. Where the
-    schema only implies it, `default_is_stated` is False.
+
+#: Fields of several events that mean the same in each of them.
+_COMMON = _common(
+    Field("UtcTime", is_made_here=True),
+    Field("ProcessGuid", FieldType.GUID),
+    Field("ProcessId", FieldType.PID, kernel=text("PROCESS_ID")),
+    Field("Image", recurs=True, path=PathOf.PROGRAM, kernel=Answer(AnswerKind.IMAGE)),
+    Field("User", recurs=True, kernel=Answer(AnswerKind.USER)),
+    Field(
+        "SourceImage",
+        recurs=True,
+        path=PathOf.PROGRAM,
+        kernel=Answer(AnswerKind.IMAGE),
+    ),
+    Field("SourceUser", recurs=True, kernel=Answer(AnswerKind.USER)),
+    Field(
+        "TargetImage",
+        recurs=True,
+        path=PathOf.PROGRAM,
+        kernel=Answer(AnswerKind.TARGET_IMAGE),
+    ),
+    Field("TargetUser", recurs=True, kernel=Answer(AnswerKind.TARGET_USER)),
+    Field("TargetFilename", path=PathOf.FILE, kernel=Answer(AnswerKind.PATH)),
+    Field("ImageLoaded", path=PathOf.FILE),
+    Field("CreationUtcTime", is_made_here=True),
+    Field("PreviousCreationUtcTime", is_made_here=True),
+    Field("Hashes", is_made_here=True),
+    Field(
+        "IsExecutable",
+        FieldType.BOOLEAN,
+        recurs=True,
+        kernel=choice("IS_EXECUTABLE", *_BOOLEAN, "-"),
+    ),
+    Field("Archived", recurs=True),
+    Field("EventType", recurs=True),
+    Field("Type", recurs=True),
+    *(
+        replace(field, recurs=True)
+        for field in fields(
+            "FileVersion Description Product Company OriginalFileName"
+            " Signed Signature SignatureStatus"
+        )
+    ),
+)
+
+
+def _fields(notation: str) -> tuple[Field, ...]:
+    """Return the fields of "RuleName NewThreadId:UINT32 ...".
+
+    A common field stands there by its name alone. A field with attributes of its own is
+    written as `Field` in its event.
     """
-
-    id: int
-    name: str
-    template: str
-    version: int
-    fields: tuple[Field, ...]
-    tag: str | None = None
-    default: str | None = None
-    level: str = "Informational"
-    default_is_stated: bool = True
-    target: str = "all"
-
-
-def fields(notation: str) -> tuple[Field, ...]:
-    """Return the fields of "RuleName ProcessId:PID ..."; STRING goes without saying."""
-    pairs = (word.partition(":") for word in notation.split())
-    return tuple(
-        Field(name, FieldType[kind] if kind else FieldType.STRING)
-        for name, _, kind in pairs
-    )
-
-
-def event_type(
-    head: str,
-    template: str,
-    notation: str,
-    *,
-    level: str = "Informational",
-    target: str = "all",
-) -> EventType:
-    """Return an event; `head` is "id name version [tag default]", (default) implied."""
-    number, name, version, *rest = head.split()
-    tag, default = rest or (None, None)
-    return EventType(
-        id=int(number, 0),
-        name=f"SYSMONEVENT_{name}",
-        template=template,
-        version=int(version),
-        fields=fields(notation),
-        tag=tag,
-        default=default.strip("()") if default else None,
-        level=level,
-        default_is_stated=default is not None and "(" not in default,
-        target=target,
-    )
+    return tuple(_COMMON.get(each.name, each) for each in fields(notation))
 
 
 ERROR = event_type(
     "255 ERROR 3",
     "Error report",
-    "UtcTime ID Description",
+    (
+        *_fields("UtcTime ID"),
+        Field("Description"),  # of the error, not of a program as in event 1
+    ),
     level="Error",
+    produced=True,
+    title="Error",
+    colour=Colour.RED,
+    subject="ID",
+    shown="Description",
 )
 PROCESS_CREATE = event_type(
     "1 CREATE_PROCESS 5 ProcessCreate include",
     "Process Create",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image FileVersion Description "
-    "Product Company OriginalFileName CommandLine CurrentDirectory User "
-    "LogonGuid:GUID LogonId:HEX_INT64 TerminalSessionId:UINT32 IntegrityLevel "
-    "Hashes ParentProcessGuid:GUID ParentProcessId:PID ParentImage "
-    "ParentCommandLine ParentUser",
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        *_fields("FileVersion Description Product Company OriginalFileName"),
+        Field("CommandLine"),
+        Field("CurrentDirectory", path=PathOf.DIRECTORY),
+        *_fields("User LogonGuid:GUID"),
+        Field("LogonId", FieldType.HEX_INT64, recurs=True),
+        Field("TerminalSessionId", FieldType.UINT32, recurs=True),
+        Field("IntegrityLevel", recurs=True, is_made_here=True),
+        *_fields("Hashes ParentProcessGuid:GUID ParentProcessId:PID"),
+        Field("ParentImage", recurs=True, path=PathOf.PROGRAM),
+        Field("ParentCommandLine"),
+        Field("ParentUser", recurs=True),
+    ),
+    produced=True,
+    colour=Colour.GREEN,
+    shown="CommandLine User CurrentDirectory ParentImage ParentProcessId",
 )
-#: Values of event 1 in which processes differ that run one program in one way, and
-#: those in which they differ unless they have the same parent.
+#: Values of event 1 in which processes differ that run one program in one way.
 OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
+#: Values of event 1 in which such processes also differ, unless their parent is one.
 OF_PARENT = tuple(
     field.name for field in PROCESS_CREATE.fields if field.name.startswith("Parent")
 )
 FILE_CREATE_TIME = event_type(
     "2 FILE_TIME 5 FileCreateTime (exclude)",
     "File creation time changed",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image TargetFilename "
-    "CreationUtcTime PreviousCreationUtcTime User",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId Image TargetFilename CreationUtcTime"
+        " PreviousCreationUtcTime User"
+    ),
+    colour=Colour.YELLOW,
+    shown="TargetFilename CreationUtcTime User",
 )
 NETWORK_CONNECT = event_type(
     "3 NETWORK_CONNECT 5 NetworkConnect (exclude)",
     "Network connection detected",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image User Protocol "
-    "Initiated:BOOLEAN SourceIsIpv6:BOOLEAN SourceIp SourceHostname "
-    "SourcePort:UINT16 SourcePortName DestinationIsIpv6:BOOLEAN DestinationIp "
-    "DestinationHostname DestinationPort:UINT16 DestinationPortName",
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image User"),
+        Field("Protocol", recurs=True, kernel=choice("PROTOCOL", "tcp", "udp")),
+        _boolean("Initiated", "INITIATED"),
+        _boolean("SourceIsIpv6", "SOURCE_IS_IPV6"),
+        Field("SourceIp", kernel=text("SOURCE_IP")),
+        Field("SourceHostname"),
+        Field("SourcePort", FieldType.UINT16, kernel=text("SOURCE_PORT")),
+        Field("SourcePortName"),
+        _boolean("DestinationIsIpv6", "DESTINATION_IS_IPV6"),
+        Field("DestinationIp", kernel=text("DESTINATION_IP")),
+        Field("DestinationHostname"),
+        Field("DestinationPort", FieldType.UINT16, kernel=text("DESTINATION_PORT")),
+        Field("DestinationPortName"),
+    ),
+    produced=True,
+    kernel="NETWORK_CONNECT",
+    colour=Colour.CYAN,
+    shown="Protocol SourceIp SourcePort DestinationIp DestinationPort",
 )
 SERVICE_STATE_CHANGE = event_type(
     "4 SERVICE_STATE_CHANGE 3",
     "Sysmon service state changed",
-    "UtcTime State Version SchemaVersion",
+    _fields("UtcTime State Version SchemaVersion"),
+    produced=True,
+    title="ServiceState",
+    subject="State",
+    shown="Version SchemaVersion",
 )
 PROCESS_TERMINATE = event_type(
     "5 PROCESS_TERMINATE 3 ProcessTerminate include",
     "Process terminated",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image User",
+    _fields("RuleName UtcTime ProcessGuid ProcessId Image User"),
+    produced=True,
+    colour=Colour.GREY,
+    shown="User",
 )
 DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",
     "Driver loaded",
-    "RuleName UtcTime ImageLoaded Hashes Signed Signature SignatureStatus",
+    _fields("RuleName UtcTime ImageLoaded Hashes Signed Signature SignatureStatus"),
+    shown="ImageLoaded Hashes",
 )
 IMAGE_LOAD = event_type(
     "7 IMAGE_LOAD 3 ImageLoad (exclude)",
     "Image loaded",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image ImageLoaded FileVersion "
-    "Description Product Company OriginalFileName Hashes Signed Signature "
-    "SignatureStatus User",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId Image ImageLoaded FileVersion"
+        " Description Product Company OriginalFileName Hashes Signed Signature"
+        " SignatureStatus User"
+    ),
+    shown="ImageLoaded User",
 )
 CREATE_REMOTE_THREAD = event_type(
     "8 CREATE_REMOTE_THREAD 2 CreateRemoteThread (exclude)",
     "CreateRemoteThread detected",
-    "RuleName UtcTime SourceProcessGuid:GUID SourceProcessId:PID SourceImage "
-    "TargetProcessGuid:GUID TargetProcessId:PID TargetImage NewThreadId:UINT32 "
-    "StartAddress StartModule StartFunction SourceUser TargetUser",
+    _fields(
+        "RuleName UtcTime SourceProcessGuid:GUID SourceProcessId:PID SourceImage"
+        " TargetProcessGuid:GUID TargetProcessId:PID TargetImage NewThreadId:UINT32"
+        " StartAddress StartModule StartFunction SourceUser TargetUser"
+    ),
+    shown="TargetImage TargetProcessId",
 )
 RAW_ACCESS_READ = event_type(
     "9 RAWACCESS_READ 2 RawAccessRead (exclude)",
     "RawAccessRead detected",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image Device User",
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        Field("Device", path=PathOf.FILE, kernel=Answer(AnswerKind.PATH)),
+        *_fields("User"),
+    ),
+    produced=True,
+    kernel="RAW_ACCESS_READ",
+    shown="Device User",
 )
 PROCESS_ACCESS = event_type(
     "10 ACCESS_PROCESS 3 ProcessAccess (exclude)",
     "Process accessed",
-    "RuleName UtcTime SourceProcessGUID:GUID SourceProcessId:PID "
-    "SourceThreadId:UINT32 SourceImage TargetProcessGUID:GUID TargetProcessId:PID "
-    "TargetImage GrantedAccess:HEX_INT32 CallTrace SourceUser TargetUser",
+    (
+        *_fields("RuleName UtcTime SourceProcessGUID:GUID"),
+        Field("SourceProcessId", FieldType.PID, kernel=text("PROCESS_ID")),
+        Field("SourceThreadId", FieldType.UINT32, kernel=text("THREAD_ID")),
+        *_fields("SourceImage TargetProcessGUID:GUID"),
+        Field("TargetProcessId", FieldType.PID, kernel=text("TARGET_PROCESS_ID")),
+        *_fields("TargetImage"),
+        Field(
+            "GrantedAccess",
+            FieldType.HEX_INT32,
+            recurs=True,
+            kernel=text("GRANTED_ACCESS"),
+        ),
+        Field("CallTrace", recurs=True),
+        *_fields("SourceUser TargetUser"),
+    ),
+    produced=True,
+    kernel="PROCESS_ACCESS",
+    shown="TargetImage TargetProcessId GrantedAccess SourceUser",
 )
 FILE_CREATE = event_type(
     "11 FILE_CREATE 2 FileCreate exclude",
     "File created",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image TargetFilename "
-    "CreationUtcTime User",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId Image TargetFilename CreationUtcTime"
+        " User"
+    ),
+    produced=True,
+    kernel="FILE_CREATE",
+    colour=Colour.YELLOW,
+    shown="TargetFilename User",
 )
 REGISTRY_KEY = event_type(
     "12 REG_KEY 2 RegistryEvent exclude",
     "Registry object added or deleted",
-    "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID Image TargetObject User",
+    _fields("RuleName EventType UtcTime ProcessGuid ProcessId Image TargetObject User"),
+    title="RegistryKey",
 )
 REGISTRY_VALUE_SET = event_type(
     "13 REG_SETVALUE 2 RegistryEvent exclude",
     "Registry value set",
-    "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID Image TargetObject "
-    "Details User",
+    _fields(
+        "RuleName EventType UtcTime ProcessGuid ProcessId Image TargetObject Details"
+        " User"
+    ),
+    title="RegistryValue",
 )
 REGISTRY_RENAME = event_type(
     "14 REG_NAME 2 RegistryEvent exclude",
     "Registry object renamed",
-    "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID Image TargetObject "
-    "NewName User",
+    _fields(
+        "RuleName EventType UtcTime ProcessGuid ProcessId Image TargetObject NewName"
+        " User"
+    ),
+    title="RegistryRename",
 )
 FILE_CREATE_STREAM_HASH = event_type(
     "15 FILE_CREATE_STREAM_HASH 2 FileCreateStreamHash exclude",
     "File stream created",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image TargetFilename "
-    "CreationUtcTime Hash Contents User",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId Image TargetFilename CreationUtcTime"
+        " Hash Contents User"
+    ),
 )
 SERVICE_CONFIGURATION_CHANGE = event_type(
     "16 SERVICE_CONFIGURATION_CHANGE 3",
     "Sysmon config state changed",
-    "UtcTime Configuration ConfigurationFileHash",
+    (
+        *_fields("UtcTime Configuration"),
+        Field("ConfigurationFileHash", is_made_here=True),
+    ),
+    produced=True,
+    title="Configuration",
+    subject="Configuration",
+    shown="ConfigurationFileHash",
 )
 PIPE_CREATE = event_type(
     "17 CREATE_NAMEDPIPE 1 PipeEvent exclude",
     "Pipe Created",
-    "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID PipeName Image User",
+    _fields("RuleName EventType UtcTime ProcessGuid ProcessId PipeName Image User"),
+    title="PipeCreated",
+    shown="PipeName User",
 )
 PIPE_CONNECT = event_type(
     "18 CONNECT_NAMEDPIPE 1 PipeEvent exclude",
     "Pipe Connected",
-    "RuleName EventType UtcTime ProcessGuid:GUID ProcessId:PID PipeName Image User",
+    PIPE_CREATE.fields,
+    title="PipeConnected",
+    shown="PipeName User",
 )
 WMI_FILTER = event_type(
     "19 WMI_FILTER 3 WmiEvent exclude",
     "WmiEventFilter activity detected",
-    "RuleName EventType UtcTime Operation User EventNamespace Name Query",
+    _fields("RuleName EventType UtcTime Operation User EventNamespace Name Query"),
+    title="WmiFilter",
 )
 WMI_CONSUMER = event_type(
     "20 WMI_CONSUMER 3 WmiEvent exclude",
     "WmiEventConsumer activity detected",
-    "RuleName EventType UtcTime Operation User Name Type Destination",
+    _fields("RuleName EventType UtcTime Operation User Name Type Destination"),
+    title="WmiConsumer",
 )
 WMI_BINDING = event_type(
     "21 WMI_BINDING 3 WmiEvent exclude",
     "WmiEventConsumerToFilter activity detected",
-    "RuleName EventType UtcTime Operation User Consumer Filter",
+    _fields("RuleName EventType UtcTime Operation User Consumer Filter"),
+    title="WmiBinding",
 )
 DNS_QUERY = event_type(
     "22 DNS_QUERY 5 DnsQuery exclude",
     "Dns query",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID QueryName QueryStatus "
-    "QueryResults Image User",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId QueryName QueryStatus QueryResults"
+        " Image User"
+    ),
+    colour=Colour.CYAN,
+    shown="QueryName QueryResults QueryStatus",
 )
 FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",
     "File Delete archived",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID User Image TargetFilename "
-    "Hashes IsExecutable:BOOLEAN Archived",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
+        " IsExecutable Archived"
+    ),
+    produced=True,
+    kernel="FILE_DELETE",
+    colour=Colour.MAGENTA,
+    shown="TargetFilename User",
 )
 CLIPBOARD_CHANGE = event_type(
     "24 CLIPBOARD 5 ClipboardChange (exclude)",
     "Clipboard changed",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image Session:UINT32 "
-    "ClientInfo Hashes Archived User",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId Image Session:UINT32 ClientInfo Hashes"
+        " Archived User"
+    ),
 )
 PROCESS_TAMPERING = event_type(
     "25 PROCESS_IMAGE_TAMPERING 5 ProcessTampering (exclude)",
     "Process Tampering",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image Type User",
+    _fields("RuleName UtcTime ProcessGuid ProcessId Image Type User"),
+    shown="Type User",
 )
 FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
     "File Delete logged",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID User Image TargetFilename "
-    "Hashes IsExecutable:BOOLEAN",
+    _fields(
+        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
+        " IsExecutable"
+    ),
+    produced=True,
+    kernel="FILE_DELETE_DETECTED",
+    colour=Colour.MAGENTA,
+    shown="TargetFilename User",
 )
 EBPF_EVENT = event_type(
     "100 EBPF_EVENT 1 eBPFEvent exclude",
     "eBPF Program Loaded",
-    "RuleName UtcTime ProcessGuid:GUID ProcessId:PID Image User BpfCommand "
-    "BpfProgramType BpfProgramId:UINT32 BpfProgramName",
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image User"),
+        Field("BpfCommand", recurs=True, kernel=choice("BPF_COMMAND", "BPF_PROG_LOAD")),
+        Field(
+            "BpfProgramType",
+            recurs=True,
+            kernel=choice("BPF_PROGRAM_TYPE", *PROGRAM_TYPES),
+        ),
+        Field("BpfProgramId", FieldType.UINT32, kernel=text("BPF_PROGRAM_ID")),
+        Field("BpfProgramName", kernel=text("BPF_PROGRAM_NAME")),
+    ),
     target="linux",
+    produced=True,
+    kernel="BPF_PROGRAM_LOAD",
+    shown="BpfCommand BpfProgramType BpfProgramId BpfProgramName",
 )
 
 #: In schema order: the order of `-s`, of the rule listing and of Rule numbers.
@@ -299,20 +447,10 @@ EVENTS: tuple[EventType, ...] = (
 EVENT_BY_ID: dict[int, EventType] = {event.id: event for event in EVENTS}
 
 #: Events that this version produces on Linux; rules for others are accepted.
-PRODUCED = frozenset({1, 3, 4, 5, 9, 10, 11, 16, 23, 26, 100, 255})
+PRODUCED = frozenset(event.id for event in EVENTS if event.produced)
 
 #: Tags of Windows releases that schema 4.90 does not have: ignored with a warning.
 FOREIGN_TAGS = ("FileBlockExecutable", "FileBlockShredding", "FileExecutableDetected")
-
-#: Values of BpfProgramType: names of enum bpf_prog_type, <linux/bpf.h>, by number.
-PROGRAM_TYPES = (
-    *("UNSPEC", "SOCKET_FILTER", "KPROBE", "SCHED_CLS", "SCHED_ACT", "TRACEPOINT"),
-    *("XDP", "PERF_EVENT", "CGROUP_SKB", "CGROUP_SOCK", "LWT_IN", "LWT_OUT"),
-    *("LWT_XMIT", "SOCK_OPS", "SK_SKB", "CGROUP_DEVICE", "SK_MSG", "RAW_TRACEPOINT"),
-    *("CGROUP_SOCK_ADDR", "LWT_SEG6LOCAL", "LIRC_MODE2", "SK_REUSEPORT"),
-    *("FLOW_DISSECTOR", "CGROUP_SYSCTL", "RAW_TRACEPOINT_WRITABLE", "CGROUP_SOCKOPT"),
-    *("TRACING", "STRUCT_OPS", "EXT", "LSM", "SK_LOOKUP", "SYSCALL", "NETFILTER"),
-)
 
 DEFAULT_CONDITION = "is"
 

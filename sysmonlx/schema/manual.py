@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Tables of the manual sysmonlx(5), generated from the catalogue.
+"""Tables of the manual sysmonlx(5), generated from `events` and `options`.
 
-Each replaces the lines between two comments, BEGIN and END with the table's name.
+A table replaces the lines between two comments, BEGIN and END with the table's name.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 from textwrap import wrap
 
-from sysmonlx.policy import Settings
-from sysmonlx.schema.events import CONDITIONS, EVENTS, PRODUCED, Field, FieldType
-from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, SETTINGS
+from sysmonlx.schema.event_types import Field, FieldType
+from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.schema.options import CONFIG_OPTIONS, SETTINGS
 
 _RANGED = ("size", "number")
 
@@ -31,14 +31,14 @@ def with_tables(page: str) -> str:
 
 
 def kind_of(field: Field) -> str:
-    """Return what a reader is told of the type of a field."""
+    """Return the type of a field in plain words, for documents."""
     return _KINDS.get(field.type, field.type.name.lower())
 
 
 def _options() -> Iterator[str]:
     yield '.Bl -tag -width "HashAlgorithms"'
-    for option in (*OPTIONS, *OLD_OPTIONS):
-        if not option.command_line_only and option.target == "all":
+    for option in CONFIG_OPTIONS:
+        if option.target == "all":
             yield f".It Cm {option.name}"
             yield _sentence(option.effect)
     yield ".El"
@@ -47,14 +47,11 @@ def _options() -> Iterator[str]:
 def _settings() -> Iterator[str]:
     yield '.Bl -tag -width "TruncationAsCreate"'
     for setting in SETTINGS:
-        default = getattr(Settings(), setting.attribute)
-        text = str(default).lower() if setting.kind == "boolean" else str(default)
-        text = setting.default or text
         yield f".It Cm {setting.element} Pq {setting.kind}"
         yield from _lines(setting.meaning)
         allowed = f", from {setting.low} to {setting.high}"
         allowed = allowed if setting.kind in _RANGED else ""
-        yield f"Default: {text or 'empty'}{allowed}."
+        yield f"Default: {setting.default_text}{allowed}."
     yield ".El"
 
 
@@ -68,11 +65,11 @@ def _conditions() -> Iterator[str]:
 
 def _events() -> Iterator[str]:
     for event in EVENTS:
-        yield f".Ss {event.id}: {event.tag or event.template}"
+        yield f".Ss {event.id}: {event.label}"
         filtering = f"by default: {event.default}" if event.tag else "never filtered"
         yield f"{event.template}."
         yield f"Version {event.version}, {filtering}."
-        if event.id not in PRODUCED:
+        if not event.produced:
             yield "Does not occur on Linux."
         yield '.Bl -column "DestinationPortName" "HEX_INT32" -compact'
         for field in event.fields:

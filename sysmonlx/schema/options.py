@@ -9,15 +9,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES
+from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option: a switch, an element of the configuration, or both.
 
-    `argument` is none, optional or required; `target` is all or internal. Options that
-    are `command_line_only` are no elements. `effect` is what it does here.
+    Attributes:
+        name: As an element of a configuration.
+        switch: Behind the "-" of the command line; None: the option is no switch.
+        argument: none, optional or required.
+        target: all, or internal: Sysmon uses it for itself.
+        command_line_only: The option is no element of a configuration.
+        exclusive: The switch goes with no other exclusive one.
+        is_rule: The value stands for rules of the event that has the option's name.
+        force_config: As in Sysmon's schema: the value is no list of images.
+        effect: What the option does here, for people.
     """
 
     name: str
@@ -90,7 +98,12 @@ OLD_OPTIONS = (
     option("CopyOnDelete_Processes p required", WINDOWS),
 )
 
-#: Documented spellings of the same.
+#: Options that are elements of a configuration.
+CONFIG_OPTIONS = tuple(
+    each for each in (*OPTIONS, *OLD_OPTIONS) if not each.command_line_only
+)
+
+#: Spellings of the old ones in Sysmon's documentation.
 OLD_SPELLINGS = tuple(old.name.replace("_", "") for old in OLD_OPTIONS)
 
 #: Switches that Sysmon does not have.
@@ -116,9 +129,10 @@ MIB = 1 << 20
 class Setting:
     """One setting of our own.
 
-    `attribute` names it in `ruleset.Settings`, which holds its default. `kind` is size
+    `attribute` names it in `policy.Settings`, which holds its default. `kind` is size
     (bytes, also as 64K or 8M), number, boolean or path; `low` and `high` are inclusive.
     `default` says in words what holds without it, where that is more than one value.
+    A size that `is_power` is a power of two.
     """
 
     element: str
@@ -128,6 +142,19 @@ class Setting:
     high: int
     meaning: str
     default: str = ""
+    is_power: bool = False
+
+    def allows(self, number: int) -> bool:
+        """Return whether a number is within the limits of this setting."""
+        is_fit = not self.is_power or not number & (number - 1)
+        return self.low <= number <= self.high and is_fit
+
+    @property
+    def default_text(self) -> str:
+        """What people are told about the default: "8388608", "false", "empty"."""
+        value = getattr(Settings(), self.attribute)
+        text = str(value).lower() if self.kind == "boolean" else str(value)
+        return self.default or text or "empty"
 
 
 SETTINGS = (
@@ -173,6 +200,7 @@ SETTINGS = (
         64 * KIB,
         256 * MIB,
         "Ring buffer between kernel and daemon, a power of two.",
+        is_power=True,
     ),
     Setting(
         "SpoolLimit",

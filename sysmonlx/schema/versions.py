@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The schema as text: what `-s` prints, for every published version.
 
-The newest version is the catalogue; each older one is kept in
-`config_schema/versions.json` as its differences from the next newer one.
-`python -m sysmonlx.schema generate` writes what follows from the catalogue: the XSD,
-the tables of the manual and the frame of docs/events.md.
+`events` and `options` are the newest version. `config_schema/versions.json` keeps each
+older one as its differences from the next newer one.
 """
 
 from __future__ import annotations
@@ -14,17 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from sysmonlx.schema.event_types import EventType, event_type, fields
 from sysmonlx.schema.events import (
     BINARY_VERSION,
     CONDITIONS,
     DEFAULT_CONDITION,
     EVENTS,
     SCHEMA_VERSION,
-    EventType,
-    event_type,
-    fields,
 )
 from sysmonlx.schema.options import OPTIONS, Option, option
 
@@ -35,6 +31,32 @@ _HEAD = """\
   <!-- Sysmon schemas, newest first: options, conditions and events. -->
 """
 _INTERNAL_IDS = 0xF000
+
+
+class EventChange(TypedDict, total=False):
+    """How an event of an older version differs; `head`, `fields`: see `event_types`."""
+
+    head: str
+    template: str
+    fields: str
+
+
+class _Versions(TypedDict):
+    schemaversion: str
+    binaryversion: str
+
+
+class Changes(_Versions, total=False):
+    """How an older version differs from the next newer one.
+
+    `conditions` are joined by commas, `options` by commas and blanks, each a name or
+    what `options.option` takes. `events` are changes by name, `order` is their names.
+    """
+
+    conditions: str
+    options: str
+    events: dict[str, EventChange]
+    order: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +95,7 @@ def schemas() -> tuple[Schema, ...]:
     return tuple(found)
 
 
-def _older(newer: Schema, changes: dict[str, Any]) -> Schema:
+def _older(newer: Schema, changes: Changes) -> Schema:
     conditions = newer.conditions
     if "conditions" in changes:
         conditions = tuple(changes["conditions"].split(","))
@@ -93,7 +115,7 @@ def _older(newer: Schema, changes: dict[str, Any]) -> Schema:
     )
 
 
-def _older_events(newer: Schema, changes: dict[str, Any]) -> tuple[EventType, ...]:
+def _older_events(newer: Schema, changes: Changes) -> tuple[EventType, ...]:
     events = {event.name.removeprefix("SYSMONEVENT_"): event for event in newer.events}
     for name, change in changes.get("events", {}).items():
         events[name] = _older_event(events.get(name), change)
@@ -101,15 +123,18 @@ def _older_events(newer: Schema, changes: dict[str, Any]) -> tuple[EventType, ..
     return tuple(events[name] for name in order)
 
 
-def _older_event(newer: EventType | None, change: dict[str, str]) -> EventType:
+def _older_event(newer: EventType | None, change: EventChange) -> EventType:
     if newer is None:
-        return event_type(change["head"], change["template"], change["fields"])
+        return event_type(change["head"], change["template"], fields(change["fields"]))
     event = newer
     if "head" in change:
         event = event_type(
-            change["head"], newer.template, "", level=newer.level, target=newer.target
+            change["head"],
+            newer.template,
+            newer.fields,
+            level=newer.level,
+            target=newer.target,
         )
-        event = replace(event, fields=newer.fields)
     if "fields" in change:
         event = replace(event, fields=fields(change["fields"]))
     return replace(event, template=change.get("template", newer.template))
@@ -145,7 +170,7 @@ def _manifest(schema: Schema) -> str:
         f"{','.join(schema.conditions)}</filters>",
         "    </configuration>",
         "    <events>",
-        *(line for event in schema.events for line in _event_lines(event)),
+        *(line for event in schema.events for line in event_lines(event)),
         "    </events>",
         "  </manifest>",
     ]
@@ -175,7 +200,8 @@ def _option_lines(options: tuple[Option, ...]) -> Iterator[str]:
         yield f"        <option{_attributes(attributes)} />"
 
 
-def _event_lines(event: EventType) -> Iterator[str]:
+def event_lines(event: EventType) -> Iterator[str]:
+    """Yield the element of an event, as the published schema has it."""
     is_internal = event.id >= _INTERNAL_IDS
     attributes = {
         "name": event.name,
@@ -189,6 +215,8 @@ def _event_lines(event: EventType) -> Iterator[str]:
     }
     yield f"      <event{_attributes(attributes)}>"
     for field in event.fields:
+        if field.is_ours:
+            continue
         in_type, out_type = field.type.value
         attributes = {"name": field.name, "inType": in_type, "outType": out_type}
         yield f"        <data{_attributes(attributes)} />"

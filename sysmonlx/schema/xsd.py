@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sysmonlx.policy import Settings
+from sysmonlx.policy import DECISIONS, RELATIONS
 from sysmonlx.schema.events import CONDITIONS, EVENTS
 from sysmonlx.schema.options import (
+    CONFIG_OPTIONS,
     CONTAINER,
     NAMESPACE,
-    OLD_OPTIONS,
     OLD_SPELLINGS,
-    OPTIONS,
     SETTINGS,
     SINK,
     SINK_FORMS,
@@ -51,8 +50,8 @@ def main_schema() -> str:
         *_filtering(tags),
         *(line for tag, names in tags.items() for line in _event(tag, names)),
         *_field_type(),
-        *_words_type("Decision", ("include", "exclude")),
-        *_words_type("Relation", ("and", "or")),
+        *_words_type("Decision", DECISIONS),
+        *_words_type("Relation", RELATIONS),
         *_words_type("Condition", CONDITIONS),
         "</xs:schema>",
     ]
@@ -103,8 +102,7 @@ def _root() -> Iterator[str]:
     yield "    <xs:complexType>"
     yield "      <xs:sequence>"
     yield '        <xs:choice minOccurs="0" maxOccurs="unbounded">'
-    elements = [each for each in (*OPTIONS, *OLD_OPTIONS) if not each.command_line_only]
-    names = [each.name for each in elements]
+    names = [each.name for each in CONFIG_OPTIONS]
     suffixed = [f"{name}Config" for name in names]
     for name in (*names, *suffixed, *OLD_SPELLINGS):
         yield f'          <xs:element name="{name}" type="xs:string"/>'
@@ -209,13 +207,11 @@ def _enumeration(name: str, words: Iterable[str]) -> Iterator[str]:
 
 
 def _setting(setting: Setting) -> Iterator[str]:
-    default = getattr(Settings(), setting.attribute)
-    text = str(default).lower() if setting.kind == "boolean" else str(default)
-    text = setting.default or text
+    default = setting.default_text
     note = setting.meaning.replace("&", "&amp;").replace("<", "&lt;")
     yield f'        <xs:element name="{setting.element}">'
     yield "          <xs:annotation>"
-    yield f"            <xs:documentation>{note} Default: {text or 'empty'}."
+    yield f"            <xs:documentation>{note} Default: {default}."
     yield "            </xs:documentation>"
     yield "          </xs:annotation>"
     yield "          <xs:simpleType>"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which processes there are: the iterator over all tasks, and their arguments."""
+"""Takes processes that were not seen to start: by an iterator over all tasks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from sysmonlx.host.process_arguments import LIMIT_BYTES, CommandLines, Job
 from sysmonlx.pipeline.losses import Loss
 from sysmonlx.processes.table import ProcessTable
 
-#: How long the arguments of others may take at the start, and while events wait.
+#: Longest wait for the arguments of processes, in seconds: at the start, and later,
+#: when events wait.
 _START_S, _RUNNING_S = 0.5, 0.02
 
 
 class Census:
-    """Puts those processes into the table whose records were not seen.
+    """Puts processes whose records were not seen into the table.
 
-    The arguments of a process are taken when it still runs the same image after they
-    were read, which another look with the iterator says.
+    Arguments of a process are read from /proc. They are taken only if a second look
+    with the iterator shows that the process still runs the same image.
     """
 
     def __init__(
@@ -46,7 +47,8 @@ class Census:
     def read_args(self) -> None:
         """Take the arguments of all processes, before the first event is made.
 
-        That begins a thread, which must not be there when capabilities are dropped.
+        This starts a thread. A thread keeps its capabilities when the main thread drops
+        its own: call this after that.
         """
         self._try(partial(self._take_args, _START_S))
 
@@ -72,7 +74,7 @@ class Census:
         self._command_lines.close()
 
     def _try(self, step: Callable[[], None]) -> None:
-        """Do without what the kernel refuses now; it is asked again."""
+        """Do a step; count it when the kernel refuses it. A later call tries again."""
         try:
             step()
         except (CaptureError, LibbpfError, OSError):

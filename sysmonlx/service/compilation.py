@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A policy to what the daemon runs, made by a child of the daemon.
+"""Compiles a policy into rules, here and in the kernel, in a child of the daemon.
 
-To compile thousands of conditions takes a second and some 20 MB in small pieces. In the
-child neither keeps events waiting; the daemon gets plain data that it puts together in
-milliseconds. They hold code, so they come from nobody but a copy of the daemon itself.
+Compiling thousands of conditions takes a second and some 20 MB in small pieces. Events
+do not wait for it while a child does it. The child answers with plain data, which the
+daemon puts together in milliseconds. The data hold code: they are taken from nobody but
+a copy of the daemon itself.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.kernel_form import KernelForm, kernel_form_of
 from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.enrich.registry import hooks_for
 from sysmonlx.errors import ControlError
 from sysmonlx.host import child_process
 from sysmonlx.host.child_process import Answer, Child
@@ -22,9 +25,9 @@ from sysmonlx.policy import Policy, Ruleset
 from sysmonlx.rules.compiler import CompiledRules, compile_rules
 from sysmonlx.rules.verdicts import Rules, rules_of
 
-#: Time for a policy, in seconds: who asked has its answer before it gives up.
+#: Longest compilation, in seconds; the client of `-c` waits longer than that.
 LIMIT_S = 25.0
-#: Much more than a policy makes that the control socket takes.
+#: Longest answer of the child: much more than any policy needs that fits in a request.
 _ANSWER_BYTES = 256 << 20
 
 MakeForm = Callable[[CompiledRules], KernelForm]
@@ -32,15 +35,36 @@ MakeForm = Callable[[CompiledRules], KernelForm]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A policy and what was made of it.
+    """A policy and what was made of it; `elements` counts its event rules.
 
-    `policy` has no event rules any more, of which there were so many `elements`.
+    `policy` has none of them any more: `rules` judge here, `kernel` in the kernel.
     """
 
     policy: Policy
     elements: int
     rules: Rules
     kernel: KernelForm
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """What the daemon keeps of a policy that it runs.
+
+    `policy` is without its event rules; `elements` is their number.
+    """
+
+    policy: Policy
+    rules: Rules
+    elements: int
+
+    @classmethod
+    def of(cls, made: Compiled) -> PolicyInForce:
+        """Return what is kept of a policy that was compiled."""
+        return cls(made.policy, made.rules, made.elements)
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """Return the hooks that this policy needs."""
+        return hooks_for(self.rules.can_emit, self.policy.settings)
 
 
 def compile_policy(policy: Policy, form: MakeForm) -> bytes:
@@ -75,9 +99,9 @@ def begin(text: str, form: MakeForm) -> Child:
 
 
 def compile_at_start(policy: Policy, form: MakeForm) -> Compiled:
-    """Return a policy compiled by a child; where there is none to be had, without.
+    """Return a policy compiled by a child, or by this process where the child fails.
 
-    Nobody waits for events yet, and a start may not fail for that.
+    A start has no events to keep waiting, and must not fail for want of a child.
     """
     rest = _without_rules(policy)
     try:

@@ -11,25 +11,16 @@ from pathlib import Path
 
 from sysmonlx.config.child import EMPTY, Reading, read_data, unopened
 from sysmonlx.config.stored_policy import policy_of
-from sysmonlx.errors import (
-    InstallError,
-    SysmonlxError,
-    UsageError,
-    in_words,
-)
+from sysmonlx.errors import InstallError, SysmonlxError, UsageError, in_words
 from sysmonlx.host.private_files import read_file
-from sysmonlx.host.private_files import read_file as read_private_file
 from sysmonlx.policy import FORM, Policy
 from sysmonlx.service.installed import Paths, load_command_line
 
 
 def read_installed(paths: Paths) -> Reading:
     """Read what is installed, with the switches that it was installed with."""
-    from sysmonlx.config.command_line import (  # not for a stored policy
-        Action,
-        CommandLine,
-        parse,
-    )
+    # A stored policy needs none of it.
+    from sysmonlx.config.command_line import Action, CommandLine, parse
 
     try:
         line = parse(load_command_line(paths.command_line_file)[1:])
@@ -37,7 +28,7 @@ def read_installed(paths: Paths) -> Reading:
         line = CommandLine(Action.CONFIGURE)
     path = paths.config_file
     try:
-        data = read_private_file(path)
+        data = read_file(path)
     except OSError as error:
         return unopened(path, error)
     try:
@@ -48,12 +39,12 @@ def read_installed(paths: Paths) -> Reading:
 
 
 def is_changed(path: Path, policy: Policy) -> bool:
-    """Tell whether the stored file is another than the policy was made from.
+    """Tell whether `path` has another content than the policy was made from.
 
-    A file that is gone changes nothing.
+    A file that is gone, or that cannot be read, is no change.
     """
     try:
-        found = read_private_file(path)
+        found = read_file(path)
     except OSError:
         return False
     import hashlib  # 3.7 MB of libcrypto, which the daemon may not need
@@ -68,9 +59,10 @@ _NO_FINDINGS = ("Loading ", "Sysmon schema version", "Configuration file validat
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
-    """A policy to run, and why it is not that of the installed file; "" when it is.
+class ChosenPolicy:
+    """The policy that a start is to run.
 
+    `refused` says why it is not that of the installed file; it is empty when it is.
     `warnings` are those of a file that was read anew, in one line.
     """
 
@@ -79,7 +71,7 @@ class InForce:
     warnings: str = field(default="", compare=False)
 
 
-def stored_policy(paths: Paths) -> InForce:
+def stored_policy(paths: Paths) -> ChosenPolicy:
     """Return the policy to run; read anew when file or program are others than before.
 
     A file that cannot be used leaves the configuration before it in force; without
@@ -88,7 +80,7 @@ def stored_policy(paths: Paths) -> InForce:
     stored = stored_form(paths)
     is_same = stored is not None and not is_changed(paths.config_file, stored)
     if stored is not None and is_same and stored.form == FORM:
-        return InForce(stored)
+        return ChosenPolicy(stored)
     policy, text = _read_anew(paths)
     if policy is not None:
         if stored is not None and is_same:  # of another version; names are as given
@@ -97,11 +89,11 @@ def stored_policy(paths: Paths) -> InForce:
             paths.write(paths.policy_file, policy.to_json().encode())
         if text:
             print(text, file=sys.stderr)
-        return InForce(policy, warnings=text)
+        return ChosenPolicy(policy, warnings=text)
     what = "configuration before this one is" if stored else "built-in rules are"
     text = f"{text}; the {what} in force"
     print(text, file=sys.stderr)
-    return InForce(stored or Policy(), text)
+    return ChosenPolicy(stored or Policy(), text)
 
 
 def _read_anew(paths: Paths) -> tuple[Policy | None, str]:

@@ -10,22 +10,25 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from sysmonlx.errors import ControlError, NoAnswerError, SysmonlxError
 from sysmonlx.host.root_files import make_way
+from sysmonlx.service.messages import Question, StatsAnswer
+from sysmonlx.service.snapshot import Snapshot
 
-Message = dict[str, Any]
+#: A request or an answer: a JSON object, see `sysmonlx.service.messages`.
+Message = Mapping[str, object]
 
-#: A configuration of tens of thousands of rules fits; a longer message is no request.
+#: Longest message: a configuration of tens of thousands of rules fits.
 MESSAGE_LIMIT_BYTES = 64 << 20
-#: Time a peer has for its request, and for taking the answer, in seconds.
+#: Time that a client has to send its request, and to take the answer, in seconds.
 _PEER_TIMEOUT_S = 2.0
 _ANSWER_TIMEOUT_S = 30.0
-#: Connections at a time. One more ends the oldest of those that have sent no request.
+#: Connections at a time. One more ends the oldest that has sent no request.
 _PEERS_LIMIT = 32
 _READ_BYTES = 1 << 16
 #: Pause between two tries to get into a listener's full queue, in seconds.
@@ -35,7 +38,7 @@ _NONSENSE = (ValueError, RecursionError, MemoryError)
 
 
 class Later:
-    """The answer to a request that is not known yet; nobody waits for it here."""
+    """An answer that is not known yet. The server serves others meanwhile."""
 
     def __init__(self) -> None:
         self._reply: Callable[[Callable[[], Message]], None] | None = None
@@ -52,7 +55,10 @@ class Later:
 
 @dataclass(eq=False, slots=True)
 class _Peer:
-    """One connection: what it has sent, then what is left of its answer."""
+    """One connection: the bytes received, then the bytes of the answer still to send.
+
+    `waits` is set while its answer is not known yet.
+    """
 
     connection: socket.socket
     deadline_s: float
@@ -62,10 +68,10 @@ class _Peer:
 
 
 class ControlServer:
-    """Listens at `path` (mode 0600), in the place of whatever is there.
+    """Listens at `path` (mode 0600). Another file with this name is moved away.
 
-    No peer is waited for: `fileno` is readable when one of them, or a new one, can be
-    served without waiting, and `serve` does that. `expire` ends those that are slow.
+    The server waits for no client. `fileno` is readable when a client can be served at
+    once, and `serve` does that. `expire` ends connections of slow clients.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class ControlServer:
         return self._epoll.fileno()
 
     def serve(self) -> None:
-        """Do what can be done without waiting; a peer that misbehaves is dropped."""
+        """Read and send what is possible at once; drop clients that misbehave."""
         for fd, _ in self._epoll.poll(0):
             if fd == self._socket.fileno():
                 self._accept()
@@ -92,9 +98,9 @@ class ControlServer:
                 self._serve_peer(self._peers[fd])
 
     def expire(self) -> None:
-        """Drop the peers whose time is over; call it every second or so.
+        """Drop clients whose time is over; call it every second or so.
 
-        A peer that can be served now is not late: the daemon was.
+        A client that could be served now is kept: the daemon was late, not the client.
         """
         now_s = time.monotonic()
         late = {fd: p for fd, p in self._peers.items() if p.deadline_s <= now_s}
@@ -209,7 +215,7 @@ def _made(make: Callable[[], Message | Later]) -> Message | Later:
     except SysmonlxError as error:
         return {"ok": False, "error": str(error)}
     except Exception as error:
-        # Whatever goes wrong with a request is no reason to stop the capture.
+        # No error of a request is a reason to stop the capture.
         text = f"The daemon failed: {type(error).__name__}: {error}"
         return {"ok": False, "error": text}
 
@@ -241,7 +247,17 @@ def _by_patience(peer: _Peer) -> tuple[bool, float]:
     return peer.waits or peer.answer is not None, peer.deadline_s
 
 
-def request(path: Path, message: Message) -> Message:
+def counters(path: Path) -> Snapshot:
+    """Return all counters of the daemon; it has the form of its own version.
+
+    Raises:
+        NoAnswerError, ControlError: as `request`.
+    """
+    answer = cast("StatsAnswer", request(path, Question(do="stats")))
+    return answer["stats"]
+
+
+def request(path: Path, message: Message) -> dict[str, object]:
     """Return the daemon's answer to `message`.
 
     Raises:
@@ -279,10 +295,10 @@ def is_running(path: Path) -> bool:
 
 
 def _connect(connection: socket.socket, path: Path, timeout_s: float) -> None:
-    """Connect, and let later calls wait for so long.
+    """Connect, and set the time-out of later calls, in seconds.
 
-    A socket with a time-out does not wait for a place in the queue of a busy listener:
-    unix(7), EAGAIN.
+    A socket with a time-out does not wait for a place in the queue of a busy listener,
+    unix(7), EAGAIN: the connection is tried again and again.
 
     Raises:
         OSError: nobody listens, or the queue is full all the time.
@@ -306,7 +322,7 @@ def _peer_uid(connection: socket.socket) -> int:
     return int(uid)
 
 
-def _receive_whole(connection: socket.socket, timeout_s: float) -> Message:
+def _receive_whole(connection: socket.socket, timeout_s: float) -> dict[str, object]:
     """Return what the peer sends within this time in all, however slowly it does."""
     deadline = time.monotonic() + timeout_s
     data = bytearray()
@@ -319,8 +335,8 @@ def _receive_whole(connection: socket.socket, timeout_s: float) -> Message:
     return _parsed(data)
 
 
-def _parsed(data: bytes | bytearray) -> Message:
-    message = json.loads(data)
+def _parsed(data: bytes | bytearray) -> dict[str, object]:
+    message: object = json.loads(data)
     if not isinstance(message, dict):
         raise ValueError("not an object")
     return message

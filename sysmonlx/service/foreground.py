@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Running the daemon in this process: as a service, as a daemon, on a terminal."""
+"""Runs the daemon in this process: as a service, as a daemon or on a terminal."""
 
 from __future__ import annotations
 
@@ -18,23 +18,19 @@ from sysmonlx.errors import CaptureError, InstallError, in_words
 from sysmonlx.host.lock import PidFile
 from sysmonlx.host.private_files import remove_unfinished
 from sysmonlx.policy import Policy, Settings
-from sysmonlx.schema.events import ERROR
 from sysmonlx.service import spawn, systemd
-from sysmonlx.service.configuration import (
-    InForce,
-    stored_policy,
-)
-from sysmonlx.service.daemon import Daemon, Options
+from sysmonlx.service.configuration import ChosenPolicy, stored_policy
+from sysmonlx.service.daemon import Daemon, start
+from sysmonlx.service.exit_status import CAPTURE_ERROR, OK
 from sysmonlx.service.health import cpu_s
 from sysmonlx.service.installed import Paths, load_command_line
 from sysmonlx.service.keeper import ENDED_VARIABLE, READY_VARIABLE
+from sysmonlx.service.wiring import Options
 
-_OK = 0
-_FAILED = 12
 #: As LimitNOFILE= and LimitNICE= in the unit.
 _DESCRIPTORS = 16384
 _AUTOGROUP_NICE = "-10"
-#: Longer than anybody writes a file.
+#: A file that was not finished for this many seconds has lost its writer.
 _UNFINISHED_S = 600.0
 _DEFAULT_CONFIGURATION = "default.xml"
 
@@ -63,22 +59,23 @@ def serve(paths: Paths, view: View | None = None) -> int:
         report = spawn.start_daemon(paths)
         for text in (*report.missing, *map(advice, report.trouble)):
             print(f"Warning: {text}", file=sys.stderr)
-        return _OK
+        return OK
     if view is None:
         _have_what_a_service_has()
     try:
         paths.create_private()
         chosen = stored_policy(paths)
     except Exception as error:
-        return _failed(in_words(error), _FAILED)
+        return _failed(in_words(error), CAPTURE_ERROR)
     return _run_installed(paths, chosen, view)
 
 
 def _have_what_a_service_has() -> None:
-    """Have enough descriptors, and a share of the processors that floods leave alone.
+    """Raise the limit of descriptors, and the weight of this session's autogroup.
 
-    Where no control group weighs processors the scheduler weighs sessions, sched(7),
-    "The autogroup feature". This process has one of its own.
+    Floods of other processes then leave the daemon its share of the processors. Where
+    no control group has a weight the scheduler weighs sessions, sched(7), "The
+    autogroup feature".
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
@@ -88,7 +85,7 @@ def _have_what_a_service_has() -> None:
         file.write(_AUTOGROUP_NICE)
 
 
-def _run_installed(paths: Paths, chosen: InForce, view: View | None) -> int:
+def _run_installed(paths: Paths, chosen: ChosenPolicy, view: View | None) -> int:
     command = load_command_line(paths.command_line_file)
     options = Options(
         paths,
@@ -115,7 +112,7 @@ def _run(policy: Policy, options: Options, view: View | None) -> int:
     try:
         pid_file = PidFile(options.paths.pid_file)
     except InstallError as error:
-        return _failed(str(error), _FAILED)
+        return _failed(str(error), CAPTURE_ERROR)
     for directory in (options.paths.config_dir, options.paths.state_dir):
         remove_unfinished(directory, _UNFINISHED_S)
     try:
@@ -129,8 +126,8 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
     try:
         daemon = _started(policy, options)
     except Exception as error:
-        return _failed(in_words(error), _FAILED)
-    report = daemon.report()
+        return _failed(in_words(error), CAPTURE_ERROR)
+    report = daemon.standing.report()
     systemd.notify("READY=1")
     spawn.tell_ready(report)
     if view is not None:
@@ -143,8 +140,9 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
         raise
     if view is not None:
         wall_s = time.monotonic() - started_s
-        view.summary(daemon.output.counts, daemon.health.lost, cpu_s(), wall_s)
-    return _OK
+        parts = daemon.parts
+        view.summary(parts.output.counts, parts.health.lost, cpu_s(), wall_s)
+    return OK
 
 
 def _started(policy: Policy, options: Options) -> Daemon:
@@ -160,7 +158,7 @@ def _started(policy: Policy, options: Options) -> Daemon:
             what = "built-in rules" if each == Policy() else "default settings"
             refused = f"The start failed: {in_words(first)}; the {what} are in force"
         try:
-            return _start(each, replace(chosen, refused=refused))
+            return start(each, replace(chosen, refused=refused))
         except Exception as error:
             first = first or error
     assert first is not None, "there is at least one attempt"
@@ -168,7 +166,7 @@ def _started(policy: Policy, options: Options) -> Daemon:
 
 
 def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Options]]:
-    """Yield what to try one after the other: less of what may be the reason."""
+    """Yield what to try one after the other, each with less that can fail."""
     yield policy, options
     if not options.keeps_state:
         return
@@ -180,22 +178,12 @@ def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Option
         yield Policy(), plain
 
 
-def _start(policy: Policy, options: Options) -> Daemon:
-    daemon = Daemon(policy, options)
-    try:
-        daemon.start()
-    except BaseException:
-        daemon.close()
-        raise
-    return daemon
-
-
 def _report_failure(daemon: Daemon, error: Exception) -> None:
-    """Say by an event that the daemon ends; a watch that ends must not be silent."""
+    """Report the end of the daemon by an event and to the service manager."""
     text = f"The service ends: {type(error).__name__}: {error}"
     systemd.notify(f"STATUS={systemd.failed_status(' '.join(text.split()))}")
     with contextlib.suppress(Exception):  # the first failure is the one to be told
-        daemon.pipeline.report(ERROR.id, (daemon.pipeline.utc_now(), "Failure", text))
+        daemon.fail(text)
     with contextlib.suppress(Exception):
         daemon.close()
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Whether the kernel side is still as this program made it; else it is put right.
+"""Checks that the kernel side is still as this program made it, and puts it right.
 
-Links, maps and the ring buffer have numbers by which any administrator can reach them.
-What is put right is told, since events may be missing from the time between two looks.
+An administrator can reach links, maps and the ring buffer by their numbers, and change
+them. Each repair is reported: events may be missing from the time between two looks.
 
-There is no test event: a program that reports processes stays at its tracepoint as long
-as its link exists, which the kernel tells, and a machine on which no program is started
-for an hour cannot be told from one that does not report it.
+No event is made as a test. The kernel tells whether a link exists, and a program stays
+at its tracepoint as long as its link does. Without events the guard could not tell a
+machine that starts no program from one that does not report them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sysmonlx.errors import CaptureError, LibbpfError
 #: Ids of event 255.
 HOOKS, RULES, VARIABLES, RING = "Hooks", "Rules", "Variables", "Ring"
 
-#: Every so many looks all programs are looked at: it is most of what a look costs.
+#: Programs are looked at in every second look: they are most of the cost of a look.
 HOOKS_EVERY = 2
 
 Utc = Callable[[int], str]

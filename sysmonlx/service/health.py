@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the daemon says of itself: losses, errors and the budget, by event 255."""
+"""Reports losses, errors and sampled floods by event 255."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.pipeline.losses import Loss, LossLedger
 from sysmonlx.schema.events import ERROR, EVENT_BY_ID
 
-#: An error that nobody expected is told where it came from so often at most.
+#: Shortest time between two reports of unexpected errors, in seconds.
 _ERROR_INTERVAL_S = 60.0
 _PROCESS_RECORDS = ("process_fork", "process_create", "process_terminate")
 
@@ -60,7 +60,7 @@ class Health:
         self._told_error_s = -_ERROR_INTERVAL_S
         output.note = pipeline.account.note
         self.peak_fill = 0.0
-        """How full the ring was found at most since the last look, 0 to 1."""
+        """Largest share of the ring buffer in use since the last look, 0 to 1."""
 
     def check(self) -> bool:
         """Report what is new; say whether records of processes were lost."""
@@ -78,10 +78,10 @@ class Health:
         return self.report_losses()
 
     def _signs(self) -> object:
-        """Return what is another as soon as anything more is lost.
+        """Return values that differ from those before as soon as more was lost.
 
-        Of the programs it is so a look later, for `Guard` looks at them every other
-        time. To look at each counter takes ten times as long.
+        Comparing them takes a tenth of the time that reading each counter takes. Misses
+        of programs show one look later: `Guard` reads them in every second look.
         """
         capture, pipeline = self._capture, self._pipeline
         account = pipeline.account

@@ -17,6 +17,7 @@ from sysmonlx.host.private_files import read_file, remove_unfinished
 from sysmonlx.service import control, systemd
 from sysmonlx.service.configuration import stored_form
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.messages import Question, Update
 from sysmonlx.service.metrics import remove
 from sysmonlx.service.spawn import (
     Report,
@@ -28,13 +29,13 @@ from sysmonlx.service.spawn import (
     uninterrupted,
 )
 
-#: So long the removal of a file may take where its file system may hang, in seconds.
+#: Longest wait for the removal of a file whose file system may hang, in seconds.
 _REMOVAL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What an installation or update stores, as bytes; None: nothing is there."""
+    """The three files that an installation or an update stores; None: no such file."""
 
     config: bytes | None
     policy: bytes | None
@@ -45,21 +46,14 @@ class Installed:
         """Return what is stored now."""
         return cls(*map(_bytes_of, _stored_files(paths)))
 
-    def to_message(self) -> dict[str, str]:
-        """Return what a running daemon is to put in force and to store.
-
-        Bytes stand as the characters of the same numbers.
-        """
-        parts = (
-            ("policy", self.policy, "utf-8"),
-            ("config", self.config, "latin-1"),
-            ("command_line", self.command_line, "latin-1"),
-        )
-        return {
-            name: data.decode(encoding)
-            for name, data, encoding in parts
-            if data is not None
-        }
+    def to_message(self) -> Update:
+        """Return what a running daemon is to put in force and to store."""
+        message = Update(do="reload", policy=(self.policy or b"").decode())
+        if self.config is not None:
+            message["config"] = self.config.decode("latin-1")
+        if self.command_line is not None:
+            message["command_line"] = self.command_line.decode("latin-1")
+        return message
 
     def write(self, paths: Paths) -> None:
         """Store this; what has the same content already is not touched.
@@ -76,7 +70,7 @@ class Installed:
 
 
 def _unlink_file(path: Path) -> None:
-    """Remove a file that may be there; what is no file is not ours, and stays."""
+    """Remove a file if it is there. A directory of this name is not ours, and stays."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISREG(path.lstat().st_mode):
             path.unlink()
@@ -144,7 +138,7 @@ def replace(paths: Paths, new: Installed) -> None:
         InstallError: a file cannot be written.
     """
     with exclusive(paths.state_dir):
-        paths.create_private()  # again: who had the lock may have removed them
+        paths.create_private()  # again: the owner of the lock may have removed them
         _stop_all(paths)
         new.write(paths)
 
@@ -164,7 +158,7 @@ def install(paths: Paths, new: Installed) -> Report:
         was_running = unit.is_started or runs(paths)
         before = _Before(stored, unit, was_running)
         try:
-            paths.create_private()  # again: who had the lock may have removed them
+            paths.create_private()  # again: the owner of the lock may have removed them
             _make_way(paths)
             new.write(paths)
             report = start(paths)
@@ -193,7 +187,7 @@ def start(paths: Paths) -> Report:
     """
     if systemd.systemd_is_running(paths):
         systemd.install_unit(paths, _program())
-        return Report.of(control.request(paths.control_socket, {"do": "missing"}))
+        return Report.of(control.request(paths.control_socket, Question(do="missing")))
     return start_daemon(paths)
 
 
@@ -227,7 +221,7 @@ def _make_way(paths: Paths) -> None:
 
 
 def _stop_all(paths: Paths) -> None:
-    """Stop the service, and then whatever runs beside it."""
+    """Stop the service, and then a daemon that runs beside it."""
     if systemd.systemd_is_running(paths) and paths.unit_file.exists():
         systemd.stop_unit()
     stop(paths, force=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What outlives the daemon: where files are, how they are written, the counters."""
+"""Where the files of an installation are, and the command line that was stored."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Paths:
 
     @property
     def keeper_file(self) -> Path:
-        """Process id of who keeps the daemon running without a service manager."""
+        """Process id of the keeper, which takes the place of a service manager."""
         return self.run_dir / "keeper.pid"
 
     @property

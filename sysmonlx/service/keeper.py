@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Keeps the daemon running where no service manager does, in a container for example.
 
-A small process that forks the daemon and, as systemd would, starts it again when it
-ends otherwise than in order, and ends one that hangs: it speaks sd_notify(3) with it.
+The keeper is a small process that forks the daemon. As systemd would, it starts the
+daemon again when that ends by an error or a signal, and kills a daemon that hangs. The
+daemon speaks to it with sd_notify(3).
 """
 
 from __future__ import annotations
@@ -19,29 +20,30 @@ from collections.abc import Callable, Iterator, Mapping
 from sysmonlx.errors import InstallError, SysmonlxError
 from sysmonlx.host.lock import PidFile, daemon_pid
 from sysmonlx.host.root_files import make_way
+from sysmonlx.service.exit_status import CAPTURE_ERROR
 from sysmonlx.service.installed import Paths
 
 #: The descriptor over which the starter is told that events are captured, or why not.
 READY_VARIABLE = "SYSMONLX_READY_FD"
-#: How the daemon before this one ended, for its event 255.
+#: How the daemon before this one ended, in words; this daemon reports it by event 255.
 ENDED_VARIABLE = "SYSMONLX_ENDED"
-#: Pauses between an end and the next start; the last is for all that follow.
+#: Pauses between an end and the next start, in seconds; the last one repeats.
 PAUSES_S = (2.0, 4.0, 8.0, 15.0, 30.0)
-#: Who has run so long begins with the first pause again.
+#: After a daemon that ran for this many seconds the pauses begin with the first again.
 _LONG_S = 60.0
-#: So long the daemon may say nothing, and so long its start may take.
+#: Longest silence of a daemon before it is killed, and longest start, in seconds.
 WATCHDOG_S, START_S = 30.0, 90.0
-#: As in the unit, see there.
+#: As OOMScoreAdjust= in the unit, see there.
 _OOM_SCORE_ADJUST = "-500"
 _TAKE_OVER_S = 1.0
-#: Pause between two looks at a daemon that is to end, and how long its last threads may
-#: take to end after its first one: they hang in the kernel then, and are left behind.
+#: Pause between two looks at a daemon that is to end, in seconds, and the time that its
+#: other threads have to end after the first one. Those that take longer hang in the
+#: kernel and are left behind.
 _LOOK_S, _GRACE_S = 0.05, 0.3
 #: Descriptors of standard input, output and error.
 _STANDARD = (0, 1, 2)
 #: Field 52 of /proc/PID/stat, counted from the third on.
 _EXIT_CODE = 49
-_FAILED = 12
 _NAME, _DAEMON_NAME = "sysmonlx-keeper", "sysmonlx"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -49,7 +51,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def is_wanted() -> bool:
     """Tell whether somebody started this process and waits until events are captured.
 
-    Who runs under a service manager needs no keeper.
+    A daemon under a service manager needs no keeper.
     """
     return READY_VARIABLE in os.environ and "NOTIFY_SOCKET" not in os.environ
 
@@ -76,9 +78,9 @@ def _stat_of(pid: int) -> list[bytes]:
 
 
 class KeeperWatch:
-    """Tells, in the daemon, whether the process still lives that would start it again.
+    """Tells the daemon whether its keeper still lives.
 
-    Under a service manager, or on a terminal, nobody of ours would.
+    A daemon under a service manager, or on a terminal, has no keeper.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class KeeperWatch:
 def keep(paths: Paths, run: Callable[[], int]) -> int:
     """Leave the terminal and run the daemon, again and again, until it ends in order.
 
-    A first start that fails is told to whoever waits for it, and not tried again.
+    When the first start fails the starter is told, and there is no second one.
 
     Args:
         paths: Where the daemon keeps its files.
@@ -119,7 +121,7 @@ def keep(paths: Paths, run: Callable[[], int]) -> int:
                 return keeper.work()
         except (SysmonlxError, OSError) as error:
             _write(ready, {"error": str(error)})
-            return _FAILED
+            return CAPTURE_ERROR
 
 
 @contextlib.contextmanager
@@ -204,7 +206,7 @@ class _Keeper:
             if not self._has_been_ready:
                 reason = f"the daemon {self._ended} before it was ready"
                 self._tell({"error": reason})
-                return _FAILED
+                return CAPTURE_ERROR
             short_runs = 0 if ran_s > _LONG_S else short_runs + 1
             self._pause(PAUSES_S[min(max(short_runs - 1, 0), len(PAUSES_S) - 1)])
         return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The file of counters that another program collects, written anew again and again."""
+"""Writes and removes the file that node_exporter's textfile collector reads."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sysmonlx.host.root_files import open_directory, replace
 
 
 class MetricsFile:
-    """Writes in a thread: whatever the file system does, nobody waits for it.
+    """Writes the file in a thread: a file system that hangs keeps nobody waiting.
 
-    The file is there as long as somebody writes it: old counters would look like new.
+    The file is removed at the end: old counters would look like new ones.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class MetricsFile:
         self._writing: Call[None] | None = None
 
     def write(self, path: str, data: bytes) -> None:
-        """Have the file written; skipped while the one before is still under way."""
+        """Have the file written; skipped while the write before is still under way."""
         if path != self._path:
             self.end()
         if self._writing is not None and not self._has_ended(self._writing):
@@ -66,7 +66,11 @@ class MetricsFile:
 
 
 def remove(path: str, wait_s: float) -> bool:
-    """Remove a file that nobody writes any more; return whether it is gone by now."""
+    """Remove a file that nobody writes any more, waiting `wait_s` seconds at most.
+
+    Returns:
+        Whether a file was there and has been removed.
+    """
     worker = Worker()
     removing = worker.begin(partial(_remove, path))
     worker.end()
@@ -76,7 +80,7 @@ def remove(path: str, wait_s: float) -> bool:
 
 
 def _remove(path: str) -> bool:
-    """Remove the file, which lies as in `_replace`; return whether it was there.
+    """Remove the file, in a directory as in `_replace`; return whether it was there.
 
     Raises:
         OSError: it cannot be removed.
@@ -93,7 +97,7 @@ def _remove(path: str) -> bool:
 
 
 def _replace(path: str, data: bytes) -> None:
-    """Replace the file in its directory, which only root may have a say in.
+    """Replace the file in its directory, which only root may be able to change.
 
     Raises:
         OSError: it cannot be written.

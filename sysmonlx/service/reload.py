@@ -12,67 +12,60 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from sysmonlx.capture.hooks import Hook
-from sysmonlx.capture.kernel_filter import KernelFilter
+from sysmonlx.capture.kernel_filter import Prepared
 from sysmonlx.capture.kernel_form import KernelForm
-from sysmonlx.capture.sensor import Capture
-from sysmonlx.enrich.context import Context
-from sysmonlx.enrich.registry import hooks_for, wanted_records
+from sysmonlx.enrich.registry import wanted_records
 from sysmonlx.errors import ControlError
-from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.host import memory
 from sysmonlx.host.private_files import StagedFile
-from sysmonlx.host.users import Users
-from sysmonlx.output.dispatch import Output
-from sysmonlx.output.render import Renderer
-from sysmonlx.pipeline.flow import Held, Pipeline
-from sysmonlx.policy import Policy, Settings
+from sysmonlx.output.dispatch import Channel
+from sysmonlx.pipeline.flow import Judging
+from sysmonlx.policy import Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
-from sysmonlx.service.compilation import Compiled
-from sysmonlx.service.health import Health
-
-#: Makes a renderer: settings, form ("xml", "json"), longest line in bytes.
-MakeRenderer = Callable[[Settings, str, int], Renderer]
+from sysmonlx.service.compilation import Compiled, PolicyInForce
+from sysmonlx.service.wiring import Parts, make_renderer
 
 #: Something of the policy before that is to be cleared away: its name, and how.
 Leftover = tuple[str, Callable[[], object]]
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """A policy, what was made of it, and how many event elements it has."""
+class _Prepared(NamedTuple):
+    """All that a new policy needs, made and not in use yet."""
 
-    policy: Policy
-    rules: Rules
-    elements: int = 0
-
-    def hooks(self) -> tuple[Hook, ...]:
-        """Return the hooks that this policy needs."""
-        return hooks_for(self.rules.can_emit, self.policy.settings)
+    staged: list[StagedFile]
+    judging: Judging
+    filtering: Prepared
+    channels: list[Channel]
 
 
-@dataclass(frozen=True, slots=True)
 class Reload:
-    """The parts of a daemon that a policy is put into."""
+    """Puts one policy after another into the parts of a daemon."""
 
-    capture: Capture
-    pipeline: Pipeline
-    filter: KernelFilter
-    context: Context
-    output: Output
-    hasher: Hasher[Held]
-    health: Health
-    users: Users
-    make_renderer: MakeRenderer
+    def __init__(self, parts: Parts) -> None:
+        self._capture = parts.capture
+        self._context = parts.context
+        self._filter = parts.filter
+        self._hasher = parts.hasher
+        self._health = parts.health
+        self._output = parts.output
+        self._pipeline = parts.pipeline
+        self._users = parts.users
+
+    def begin(self, first: PolicyInForce) -> None:
+        """Put the first policy into the parts on this side of the ring buffer."""
+        settings = first.policy.settings
+        self._output.configure(settings, partial(make_renderer, settings))
+        self._pipeline.use_rules(first.rules)
+        self._set_settings(settings)
 
     def put(
-        self, before: InForce, made: Compiled, files: Mapping[Path, bytes]
-    ) -> tuple[InForce, list[str]]:
+        self, before: PolicyInForce, made: Compiled, files: Mapping[Path, bytes]
+    ) -> tuple[PolicyInForce, list[str]]:
         """Put what was made in force instead of `before`, and store `files` with it.
 
         Records that are in the ring already must have been taken before.
@@ -85,9 +78,10 @@ class Reload:
             Exception: anything else that failed; `before` is in force.
         """
         _refuse_what_needs_a_start(before.policy.settings, made.policy.settings)
-        new = InForce(made.policy, made.rules, made.elements)
+        new = PolicyInForce.of(made)
         with ExitStack() as undo:
-            leftovers = self._swap(undo, before, new, made.kernel, files)
+            prepared = self._prepare(undo, new, made.kernel, files)
+            leftovers = self._commit(undo, before, new, prepared)
             undo.pop_all()
         troubles = []
         for what, clear_away in leftovers:
@@ -97,38 +91,48 @@ class Reload:
                 troubles.append(f"{what}: {type(error).__name__}: {error}")
         return new, troubles
 
-    def _swap(
+    def _prepare(
         self,
         undo: ExitStack,
-        before: InForce,
-        new: InForce,
+        new: PolicyInForce,
         kernel: KernelForm,
         files: Mapping[Path, bytes],
-    ) -> list[Leftover]:
-        """Swap two policies; return what is then to be cleared away."""
-        settings, is_before = new.policy.settings, self.filter.now
+    ) -> _Prepared:
+        """Make what `new` needs; the policy before stays in force."""
+        settings = new.policy.settings
         staged = [self._staged(undo, path, data) for path, data in files.items()]
-        judging = self.pipeline.prepare(new.rules)
-        filtering = self.filter.prepare(kernel, new.rules.can_emit, self.users.names)
-        undo.callback(self.filter.discard, filtering)
-        channels = self.output.prepare(settings, partial(self.make_renderer, settings))
-        undo.callback(self.output.retire, channels)
+        judging = self._pipeline.prepare(new.rules)
+        filtering = self._filter.prepare(kernel, new.rules.can_emit, self._users.names)
+        undo.callback(self._filter.discard, filtering)
+        channels = self._output.prepare(settings, partial(make_renderer, settings))
+        undo.callback(self._output.retire, channels)
+        return _Prepared(staged, judging, filtering, channels)
+
+    def _commit(
+        self,
+        undo: ExitStack,
+        before: PolicyInForce,
+        new: PolicyInForce,
+        prepared: _Prepared,
+    ) -> list[Leftover]:
+        """Use what was prepared; return what of `before` is then to be cleared away."""
+        settings, is_before = new.policy.settings, self._filter.now
         self._watch_both(undo, before, new)
-        undo.callback(self.set_settings, before.policy.settings)
-        self.set_settings(settings)
-        undo.callback(self.filter.use, is_before)
-        self.filter.use(filtering)
-        undo.callback(self.pipeline.use, self.pipeline.use(judging))
-        channels_before = self.output.use(channels)
-        undo.callback(self.output.use, channels_before)
+        undo.callback(self._set_settings, before.policy.settings)
+        self._set_settings(settings)
+        undo.callback(self._filter.use, is_before)
+        self._filter.use(prepared.filtering)
+        undo.callback(self._pipeline.use, self._pipeline.use(prepared.judging))
+        channels_before = self._output.use(prepared.channels)
+        undo.callback(self._output.use, channels_before)
         leftovers: list[Leftover] = [
-            *(("a stored file of before", each.close) for each in staged),
-            ("rules of before", partial(self.filter.discard, is_before)),
-            ("sinks of before", partial(self.output.retire, channels_before)),
+            *(("a stored file of before", each.close) for each in prepared.staged),
+            ("rules of before", partial(self._filter.discard, is_before)),
+            ("sinks of before", partial(self._output.retire, channels_before)),
             ("settings", partial(self.tell_kernel, settings, new.rules)),
-            ("hooks of before", partial(self.capture.want, new.hooks())),
+            ("hooks of before", partial(self._capture.want, new.hooks())),
         ]
-        for each in staged:
+        for each in prepared.staged:
             undo.callback(each.undo)
             each.commit()
         return leftovers
@@ -138,30 +142,32 @@ class Reload:
         undo.callback(staged.close)
         return staged
 
-    def _watch_both(self, undo: ExitStack, before: InForce, new: InForce) -> None:
+    def _watch_both(
+        self, undo: ExitStack, before: PolicyInForce, new: PolicyInForce
+    ) -> None:
         """Attach what either policy needs: no event is missed on the way."""
         settings = before.policy.settings
-        undo.callback(self.capture.want, before.hooks())
+        undo.callback(self._capture.want, before.hooks())
         undo.callback(self.tell_kernel, settings, before.rules)
         self.tell_kernel(settings, before.rules, new.rules)
-        self.capture.want({*new.hooks(), *before.hooks()})
+        self._capture.want({*new.hooks(), *before.hooks()})
 
-    def set_settings(self, settings: Settings) -> None:
+    def _set_settings(self, settings: Settings) -> None:
         """Take over the settings that are plain values."""
-        self.context.settings = settings
-        self.hasher.size_limit = settings.hash_size_limit_bytes
-        self.hasher.wait_s = settings.hash_wait_ms / 1000
-        self.hasher.set_share(settings.hash_share_percent)
-        self.hasher.set_algorithms(settings.hash_algorithms)
-        self.health.use_budget(settings.budget)
+        self._context.settings = settings
+        self._hasher.size_limit = settings.hash_size_limit_bytes
+        self._hasher.wait_s = settings.hash_wait_ms / 1000
+        self._hasher.set_share(settings.hash_share_percent)
+        self._hasher.set_algorithms(settings.hash_algorithms)
+        self._health.use_budget(settings.budget)
 
     def tell_kernel(self, settings: Settings, *rules: Rules) -> None:
         """Tell the programs the settings, and which records these rules could use."""
-        numbers = self.capture.layouts.number
+        numbers = self._capture.layouts.number
         wanted = 0
         for each in rules:
             wanted |= wanted_records(numbers, each.can_emit)
-        tell = self.capture.set_variable
+        tell = self._capture.set_variable
         tell("wanted_records", wanted)
         tell("truncation_as_create", settings.truncation_as_create)
         tell("failed_connects", settings.failed_connects)
@@ -176,9 +182,9 @@ def _refuse_what_needs_a_start(before: Settings, settings: Settings) -> None:
 def forget_before() -> None:
     """Give back the memory of a policy that is in force no more.
 
-    Nothing of it refers to itself in a circle. So the collector need not go through all
-    that the daemon has, which would take longer than the whole update: only through
-    what is new, and it empties the lists of free objects.
+    None of its objects are in a circle of references. The collector need not go through
+    all objects of the daemon, which would take longer than the whole update: it goes
+    through those made since the last call, and empties the lists of free objects.
     """
     make_test.cache_clear()  # tests of policies that are in force no more
     memory.give_back()

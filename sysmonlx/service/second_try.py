@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""When a configuration that was refused at the start is tried once more, by itself.
+"""When a configuration that was refused at the start is tried once more.
 
-The daemon runs with less then: the configuration before, defaults or built-in rules.
-Somebody who mends the file need not think of telling it.
+After a refusal the daemon runs the configuration before, the default settings or the
+built-in rules. It tries the file again when the file has changed, without a command.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SecondTry:
     def is_due(self) -> bool:
         """Tell whether to try the file now: once as it is, then when it has changed.
 
-        A caller that is told so tries it; the answer is no for a while then.
+        After a True the answer is False for `LEAST_S` seconds.
         """
         now_s = self._clock()
         if now_s < self._next_s:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How things are, for the person at the command line: in words, with what to do."""
+"""Sentences for a person at the command line: what is wrong, and what helps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from sysmonlx.host.lock import daemon_pid
 from sysmonlx.policy import FORM, Settings
 from sysmonlx.service import control, systemd
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.messages import Question
 
 _LOG_SOCKET = "/dev/log"
 
@@ -27,14 +28,14 @@ def why_it_is_silent(paths: Paths) -> str:
 
 
 def why_it_is_strange(paths: Paths) -> str:
-    """Return why a daemon that answers cannot be told what we mean; "" when it can.
+    """Return why a daemon that answers may misunderstand us; "" when it does not.
 
     After an upgrade the daemon of the version before runs until it is replaced.
 
     Raises:
         ControlError: it does not answer.
     """
-    form = control.request(paths.control_socket, {"do": "pid"}).get("form")
+    form = control.request(paths.control_socket, Question(do="pid")).get("form")
     if form == FORM:
         return ""
     return "The daemon that runs is of another version: -i replaces it"
@@ -54,7 +55,7 @@ def _destination(kind: str, target: str) -> str:
 def advice(trouble: str) -> str:
     """Return a trouble of the daemon with what can be done about it.
 
-    What a sink has begins with its path: "/dev/log: No such file or directory".
+    A trouble of a sink begins with its path: "/dev/log: No such file or directory".
     """
     path, colon, _ = trouble.partition(": ")
     if not colon or not path.startswith("/"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The program as another process: started, waited for, heard and stopped."""
+"""Starts this program as another process, waits for it, and stops it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from sysmonlx.errors import CaptureError, InstallError
 from sysmonlx.host.lock import daemon_pid
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.keeper import READY_VARIABLE, leader_is_dead
+from sysmonlx.service.messages import Failure, ReportAnswer
 
 if TYPE_CHECKING:
     import subprocess
 
-#: What a service manager tells a service, which is not meant for one of ours.
+#: Variables of a service manager for its service; our children must not obey them.
 _MANAGER_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS")
 _START_TIMEOUT_S = 60.0
-#: So long a daemon may take to show that it is starting.
+#: Longest time that a daemon which is to be abandoned may take to appear, in seconds.
 _ABANDON_S = 10.0
 _STOP_TIMEOUT_S = 3.0
-#: Pause between two looks at a process that is to end, and how long its last threads
-#: may take to end after its first one.
+#: Pause between two looks at a process that is to end, in seconds, and the time that
+#: its other threads have to end after the first one.
 _LOOK_S, _GRACE_S = 0.05, 0.3
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -49,15 +50,15 @@ def run_again(*words: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[b
         env=environment,
         pass_fds=pass_fds,
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us, who undo what was begun
+        start_new_session=True,  # Ctrl-C is for this process, which undoes its work
     )
 
 
 def _own_command(*words: str) -> list[str]:
-    """Return the command that runs this program again, from whatever directory.
+    """Return the command that runs this program again, from any directory.
 
-    -P keeps the current directory out of the module path: it may be anybody's. -I
-    does so too, and ignores the environment, where the package is installed.
+    The current directory may belong to anybody. -P keeps it out of the module path; -I
+    does that too and also ignores the environment, for a package that is installed.
     """
     isolation = "-I" if _is_installed() else "-P"
     return [sys.executable, isolation, "-m", "sysmonlx", *words]
@@ -81,25 +82,25 @@ def _is_installed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a daemon that captures has to tell whoever started it, a line each.
-
-    `missing` cannot be had on this kernel, `trouble` is what keeps events from their
-    destination and the like; `refused` is why the installed configuration is not in
-    force, empty when it is.
-    """
+    """The answer of a daemon that captures, see `ReportAnswer`; one line a text."""
 
     missing: tuple[str, ...] = ()
     trouble: tuple[str, ...] = ()
     refused: str = ""
 
     @classmethod
-    def of(cls, message: dict[str, Any]) -> Report:
-        """Return the report in an answer of the daemon."""
-        return cls(
-            tuple(message.get("missing", ())),
-            tuple(message.get("trouble", ())),
-            str(message.get("refused", "")),
-        )
+    def of(cls, message: Mapping[str, object]) -> Report:
+        """Return the report in an answer of the daemon, which may be of another form.
+
+        What has the wrong type is taken as nothing.
+        """
+        refused = str(message.get("refused", ""))
+        return cls(_texts(message, "missing"), _texts(message, "trouble"), refused)
+
+
+def _texts(message: Mapping[str, object], name: str) -> tuple[str, ...]:
+    found = message.get(name)
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def start_daemon(paths: Paths) -> Report:
@@ -129,11 +130,12 @@ def start_daemon(paths: Paths) -> Report:
             select.select([pipe], [], [], _STOP_TIMEOUT_S)  # its end closes the pipe
     if "missing" in message:
         return Report.of(message)
-    raise CaptureError(message.get("error", "the daemon ended before it was ready"))
+    reason = message.get("error", "the daemon ended before it was ready")
+    raise CaptureError(str(reason))
 
 
 def _abandon(paths: Paths, fd: int) -> None:
-    """End a daemon that is starting: nobody is to find it later."""
+    """End a daemon that is starting, so that none is left behind."""
     deadline = time.monotonic() + _ABANDON_S
     while time.monotonic() < deadline:
         if stop(paths, force=True):
@@ -142,7 +144,7 @@ def _abandon(paths: Paths, fd: int) -> None:
             return  # all that had the other end are gone
 
 
-def _answer(fd: int) -> dict[str, Any]:
+def _answer(fd: int) -> Mapping[str, object]:
     """Return the first line that a starting daemon writes; nothing when it ends."""
     data = b""
     deadline = time.monotonic() + _START_TIMEOUT_S
@@ -158,24 +160,24 @@ def _answer(fd: int) -> dict[str, Any]:
     return dict(json.loads(line or b"{}"))
 
 
-def tell_ready(report: dict[str, Any]) -> None:
-    """Tell who started this daemon that it captures."""
+def tell_ready(report: ReportAnswer) -> None:
+    """Tell the starter of this daemon that it captures."""
     fd = _tell(report)
     if fd is not None:
         os.close(fd)
 
 
 def tell_failure(reason: str) -> None:
-    """Tell who started this daemon why it ends, and by closing the pipe that it has."""
-    _tell({"error": reason})
+    """Tell the starter why this daemon ends; its end closes the pipe."""
+    _tell(Failure(error=reason))
 
 
-def _tell(message: dict[str, object]) -> int | None:
-    """Write to whoever waits; return the pipe, None when nobody does."""
+def _tell(message: Mapping[str, object]) -> int | None:
+    """Write to the starter; return the pipe to it, None when nobody waits."""
     name = os.environ.pop(READY_VARIABLE, "")
     if not name:
         return None
-    with contextlib.suppress(OSError):  # nobody waits any more
+    with contextlib.suppress(OSError):  # the starter has ended
         os.write(int(name), json.dumps(message).encode() + b"\n")
     return int(name)
 
@@ -228,8 +230,8 @@ def _opened(pid_file: Path) -> tuple[int, int]:
 def _all_end(processes: dict[int, int]) -> bool:
     """Wait for the end of processes, descriptor to pid, for as long as a stop may take.
 
-    A process of which nothing is left but threads that hang in the kernel has ended: it
-    holds no lock and does nothing more. Its descriptor does not become readable.
+    A process counts as ended when nothing is left of it but threads that hang in the
+    kernel: it holds no lock any more. Its descriptor never becomes readable.
     """
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     left, dead_since = dict(processes), dict[int, float]()
@@ -260,18 +262,18 @@ def _kill(paths: Paths, processes: dict[int, int]) -> None:
 
 
 def interrupt(number: int, _: FrameType | None) -> NoReturn:
-    """End what is done half way, as Ctrl-C does; a handler for `signals_call`."""
+    """Interrupt a command as Ctrl-C does; a handler for `signals_call`."""
     raise KeyboardInterrupt
 
 
 def uninterrupted() -> contextlib.AbstractContextManager[None]:
-    """Go through with something: the signals that end a command have no effect."""
+    """Ignore the signals that would end a command half way."""
     return signals_call(lambda *_: None)
 
 
 @contextlib.contextmanager
-def signals_call(handler: Any) -> Iterator[None]:
-    """Have `handler` called for the signals that end a command half way."""
+def signals_call(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Have `handler` called for SIGINT, SIGTERM and SIGHUP."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [(each, signal.signal(each, handler)) for each in numbers]
     try:

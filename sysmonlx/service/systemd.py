@@ -28,7 +28,7 @@ _GROWING_PAUSES = "RestartSteps=4\nRestartMaxDelaySec=30\n"
 
 
 class Places(Protocol):
-    """What the unit's installation needs to know; `state.Paths` is one."""
+    """What installing the unit needs to know; `service.installed.Paths` is one."""
 
     @property
     def root(self) -> Path:
@@ -239,7 +239,7 @@ def watchdog_interval_s(environment: Mapping[str, str] = os.environ) -> float | 
 
 
 class Reports:
-    """Tells the service manager that the main loop goes round, and how things are."""
+    """Tells the service manager that the main loop runs, and the status in words."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
@@ -248,7 +248,7 @@ class Reports:
         self._status = ""
 
     def beat(self) -> None:
-        """Say "I live", as often as is wanted; for the main thread alone."""
+        """Send "WATCHDOG=1" when it is due; called by the main loop alone."""
         now = time.monotonic()
         if self._interval_s is not None and now >= self._next_beat_s:
             self._next_beat_s = now + self._interval_s
@@ -264,7 +264,7 @@ class Reports:
 def _systemctl(*words: str, must_work: bool = True) -> str:
     import subprocess  # 10 ms and more, which a start of the daemon does not need
 
-    # A session of its own: Ctrl-C is for us, who undo what was begun.
+    # A session of its own: Ctrl-C is for this process, which undoes its work.
     command = ("systemctl", *words)
     environment = dict(os.environ, LC_ALL="C", SYSTEMD_PAGER="")
     try:

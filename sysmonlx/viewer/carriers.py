@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Events inside of what carries them: a syslog header, JSON, CSV, quoted text.
+"""Events inside of other text: behind a syslog header, in JSON, in CSV, quoted.
 
 Programs that pass events on wrap them: `journalctl -o json`, Filebeat, Docker, exports
-to CSV. Each puts an event's text under a key of its own and escapes it. A value of an
-event may hold the text of another event, written by those who are watched; it must
-never be read in place of the event itself. Hence these rules:
+to CSV. Each puts an event's text under a key of its own and escapes it.
 
-* What can be parsed is parsed from its first character on. Nothing inside of an event
-  is looked at, and nothing behind the start of one that is broken, up to a next
-  `<Event>`: no value of an event's XML holds a "<".
+A value of an event may hold the text of another event: whoever is watched can run a
+program with such an argument. That text must never be read in place of the event
+itself. Hence these rules:
+
+* Text is parsed from its first character on. The inside of an event is not searched for
+  events. Behind the start of a broken event nothing is read up to the next `<Event>`:
+  no value of an event's XML has a "<" in it.
 * In a JSON object that carries an event, a key that is known to hold messages counts
-  before all others, and keys for parts of an event never count.
-* An event that stands in a value of another event of the same object is no event.
+  before all others. Keys that are names of fields of an event never count.
+* Text in a value of one event is not an event of the same object.
 """
 
 from __future__ import annotations
@@ -34,12 +36,13 @@ from sysmonlx.viewer.event_text import (
 
 Found = list[Event | Unreadable]
 
-#: How often text may be wrapped in text, and JSON objects in an object that carries.
+#: How many times text may be wrapped in text, and how deep JSON objects may be nested
+#: in an object that carries an event.
 _DEPTH_LIMIT = 6
 _NESTING_LIMIT = 30
 
 _XML_TAG = re.compile(r"<Event(?=[\s>/])")
-#: What an event, or an object that carries one, may begin with.
+#: Beginnings of an event, and of an object that may carry one.
 _START = re.compile(
     rf"{_XML_TAG.pattern}"
     r'|\{(?=\s*\\*")'
@@ -48,19 +51,21 @@ _START = re.compile(
 )
 _LIKE_EVENT = re.compile(r"Event|event_data")
 _HAS_SYSTEM = re.compile(rf"{XML_START.pattern}\s*<System")
-#: How the first attribute of a tag is quoted: as is, with backslashes, doubled.
+#: The quotes of the first attribute of a tag: single ones, doubled, or with
+#: backslashes.
 _QUOTED = re.compile(r"""<[^<>]*?=\s*(\\*)("+|')(.?)""", re.DOTALL)
 _UP_TO_QUOTE = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 _UP_TO_SINGLE = re.compile(r'(?:[^"]|"")*')
 
-#: Keys under which programs put a message as it is.
+#: Keys under which programs put a whole message, in lower case.
 _MESSAGE_KEYS = frozenset(
     (
         *("message", "msg", "log", "original", "_raw", "raw", "line", "body", "text"),
         *("full_message", "short_message", "logmessage"),
     )
 )
-#: Keys of what watched programs chose; an event's text there is their invention.
+#: Keys of values that watched programs chose, in lower case without underscores. Text
+#: of an event there is no event.
 _VALUE_KEYS = frozenset(
     (
         *("commandline", "parentcommandline", "image", "parentimage", "sourceimage"),
@@ -84,7 +89,10 @@ _JSON = json.JSONDecoder(strict=False, object_pairs_hook=_object)
 
 
 def events_in(text: str, depth: int = 0) -> Found:
-    """Return all events of a text in order, readable or not; none if it holds none."""
+    """Return all events of a text in order, also those that cannot be read.
+
+    `depth` is how many times the text was wrapped in other text.
+    """
     if _LIKE_EVENT.search(text) is None and '"MESSAGE"' not in text:
         return []
     if depth > _DEPTH_LIMIT:
@@ -109,23 +117,26 @@ def _whole_json(text: str) -> object:
 
 @dataclass(slots=True)
 class _Scan:
-    """One text, read from its start to its end."""
+    """One text, searched for events from its start to its end."""
 
     text: str
     depth: int
     found: Found = field(default_factory=list)
     is_quoted: bool = False
-    """Whether an event was quoted, so that the text may have other columns or keys."""
+    """Whether an event was quoted: the text may then have other columns or keys."""
 
     def run(self) -> Found:
-        """Return the events."""
+        """Return the events in order."""
         at: int | None = 0
         while at is not None and (start := _START.search(self.text, at)):
             at = self._step(start)
         return _without_inner(self.found, self.depth) if self.is_quoted else self.found
 
     def _step(self, start: re.Match[str]) -> int | None:
-        """Take what begins here; return where to go on, None to stop."""
+        """Read the event or object that begins here.
+
+        Returns the position behind it, None where nothing behind it may be read.
+        """
         if start[0] == "<Event":
             return self._xml(start.start())
         if start[0] == "{":
@@ -186,7 +197,7 @@ class _Scan:
         return end
 
     def _quoted_json(self, at: int, reason: str) -> int | None:
-        """Take an object whose quotes are doubled or escaped; stop at a broken one."""
+        """Read an object whose quotes are doubled or escaped, else stop."""
         text = self.text
         after = text[at + 1 : at + 60].lstrip()
         if after.startswith('""'):
@@ -206,7 +217,7 @@ class _Scan:
 
 
 def _unslashed(text: str) -> str | None:
-    """Return what a part of a JSON string stands for, None if it is none."""
+    """Return the text of the inside of a JSON string, None where it is not one."""
     try:
         return str(json.loads(f'"{text}"', strict=False))
     except ValueError:
@@ -214,7 +225,7 @@ def _unslashed(text: str) -> str | None:
 
 
 def _of_value(value: object, depth: int) -> Found:
-    """Return the events of a JSON value that stands by itself."""
+    """Return the events of a JSON value that is no member of an object."""
     if isinstance(value, Mapping):
         return _of_record(value, depth)
     if isinstance(value, str):
@@ -227,7 +238,10 @@ def _of_value(value: object, depth: int) -> Found:
 
 
 def _byte_text(value: Sequence[object]) -> str | None:
-    """Return the text of an array of bytes, which journalctl prints, else None."""
+    """Return the text of an array of bytes, else None.
+
+    journalctl prints such arrays for messages that are no UTF-8.
+    """
     if not value or not all(type(item) is int and 0 <= item < 256 for item in value):
         return None
     data = bytes(value)  # type: ignore[arg-type]  # each item is a byte, see above
@@ -236,7 +250,7 @@ def _byte_text(value: Sequence[object]) -> str | None:
 
 @dataclass(slots=True)
 class _Parts:
-    """What an object that carries an event is made of."""
+    """The parts of a JSON object: events, texts by kind of key, and other values."""
 
     events: Found = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
@@ -260,7 +274,7 @@ def _of_record(record: Mapping[str, object], depth: int) -> Found:
 
 
 def _left_out(record: Mapping[str, object]) -> Unreadable | None:
-    """Return a reason where journalctl printed null instead of a long message."""
+    """Return an unreadable event where journalctl printed null for a long message."""
     name = record.get("SYSLOG_IDENTIFIER", "sysmon")
     if record.get("MESSAGE", "") is None and str(name).startswith("sysmon"):
         return Unreadable("journalctl left the message out: it needs --all")
@@ -268,7 +282,7 @@ def _left_out(record: Mapping[str, object]) -> Unreadable | None:
 
 
 def _gather(record: Mapping[str, object], parts: _Parts, nesting: int) -> None:
-    """Sort what is in an object and in the objects within it."""
+    """Sort the members of an object, and of the objects in it, into `parts`."""
     for key, value in record.items():
         if isinstance(value, Mapping):
             event = read_object(value)
@@ -286,7 +300,7 @@ def _gather(record: Mapping[str, object], parts: _Parts, nesting: int) -> None:
 
 
 def _texts(value: object, parts: _Parts) -> Iterator[str]:
-    """Yield the texts of a value; objects within an array are records of their own."""
+    """Yield the texts of a value; other members of an array go to `parts.below`."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -303,7 +317,10 @@ def _texts(value: object, parts: _Parts) -> Iterator[str]:
 
 
 def _resolved(groups: list[Found], depth: int) -> Found:
-    """Return the events of an object out of those of each of its texts."""
+    """Return the events of an object; `groups` are those of each of its texts.
+
+    An event that several keys have counts once.
+    """
     readable = [
         found for found in groups if any(isinstance(each, Event) for each in found)
     ]
@@ -317,7 +334,7 @@ def _resolved(groups: list[Found], depth: int) -> Found:
 
 
 def _without_inner(found: Found, depth: int) -> Found:
-    """Return the events without those that stand in a value of another one."""
+    """Return the events but for those that stand in a value of another one."""
     if len(found) < 2:
         return found
     inner = {

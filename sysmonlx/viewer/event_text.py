@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""One event as text: its XML, or its JSON object, to an event id and fields.
+"""The text of one event, XML or a JSON object, to its event id and fields.
 
-Sysmon for Linux writes control characters raw or as references that XML forbids, so no
-XML parser is asked. But it always escapes `<` and `>` in a value, and so does sysmonlx:
-every `<` of an event's XML belongs to a tag of the event itself.
+No XML parser could read all of it: Sysmon for Linux writes control characters as they
+are, or as references that XML forbids. Both programs escape `<` and `>` in values,
+though. Each `<` of an event's XML therefore belongs to a tag of the event itself, and
+regular expressions find the tags.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ _DATA = re.compile(
 _REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9a-fA-F]{1,6})|(\w{1,4}));")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
-#: Where readers of EVTX files put the text of an element that has attributes.
+#: Keys under which readers of EVTX files put the text of an element with attributes.
 _TEXTS = ("#text", "Value", "value")
 
 
 class Repeated(dict[str, object]):
-    """A JSON object with a key that stands in it more than once: its values, listed."""
+    """A JSON object in which a key stands more than once: a list has its values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as read: its fields by name, those of the catalogue and others."""
+    """An event as read: pairs of name and text, also of fields not in the schema."""
 
     event_id: int
     fields: tuple[tuple[str, str], ...]
@@ -52,13 +53,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An event that cannot be read, and why."""
+    """An event that cannot be read, and the reason."""
 
     reason: str
 
 
 def read_xml(text: str) -> Event | Unreadable:
-    """Return the event of a text from its `<Event>` to its `</Event>`."""
+    """Return the event of a text from its `<Event>` tag to its `</Event>` tag."""
     found = _XML.fullmatch(text)
     if found is None:
         return Unreadable(_fault(text))
@@ -75,7 +76,7 @@ def read_xml(text: str) -> Event | Unreadable:
 
 
 def _fault(text: str) -> str:
-    """Return why the XML is none of an event."""
+    """Return the reason why this XML is not an event."""
     if not text.endswith(XML_END):
         return "the event is cut short: no </Event>"
     if _EVENT_ID.search(text) is None:
@@ -84,7 +85,7 @@ def _fault(text: str) -> str:
 
 
 def referenced(text: str) -> str:
-    """Return what a text stands for in XML."""
+    """Return text of XML with its references replaced by their characters."""
     return _REFERENCE.sub(_character, text) if "&" in text else text
 
 
@@ -97,10 +98,10 @@ def _character(match: re.Match[str]) -> str:
 
 
 def read_object(found: Mapping[str, object]) -> Event | Unreadable | None:
-    """Return the event that a JSON object is, None where it has no event's form.
+    """Return the event of a JSON object, None where it has none of these forms.
 
-    Forms: `{"Event": {"System": ..., "EventData": ...}}` as sysmonlx and readers of
-    EVTX files write it, the same without "Event", and Winlogbeat's `winlog`.
+    `{"Event": {"System": ..., "EventData": ...}}`, as sysmonlx and readers of EVTX
+    files write it; the same without "Event"; and `winlog` of Winlogbeat.
     """
     inner = found.get("Event")
     if isinstance(inner, Mapping):
@@ -142,7 +143,7 @@ def _of_values(number: int, data: Mapping[str, object]) -> Event | Unreadable:
 
 
 def _number(value: object) -> int | None:
-    """Return an event id, which may be a number, its digits, or an element's text."""
+    """Return an event id: a number, its digits, or an element that has them as text."""
     if isinstance(value, Mapping):
         value = next((value[name] for name in _TEXTS if name in value), None)
     if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
@@ -151,7 +152,7 @@ def _number(value: object) -> int | None:
 
 
 def _event(event_id: int, pairs: list[tuple[str, str]]) -> Event | Unreadable:
-    """Return the event, unless nothing in it is a field of the event with this id."""
+    """Return the event; unreadable without a field of it, or with one field twice."""
     if event_id not in EVENT_BY_ID:
         return Unreadable(f"unknown EventID {event_id}")
     names = {name for name, _ in pairs}
@@ -164,7 +165,7 @@ def _event(event_id: int, pairs: list[tuple[str, str]]) -> Event | Unreadable:
 
 
 def _printed(value: object) -> str | None:
-    """Return a JSON value as the text that XML has, None if it is neither."""
+    """Return a JSON value as the text that XML has; None for a list or an object."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Event lines read back: XML or JSON, ours or Sysmon's, however they were carried.
+"""Lines of a log read back: XML or JSON of sysmonlx or Sysmon, wrapped or not.
 
-A line feed in a value, which Sysmon for Linux writes as it is, splits its event over
-several lines; they are joined again. JSON that was indented is joined too.
+Sysmon for Linux writes a line feed in a value as it is, so that an event may stand in
+several lines. They are joined again, and so is JSON that was indented.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.carriers import events_in
 from sysmonlx.viewer.event_text import Event
 
-#: Lines that one event may be split over, and what they may hold together.
+#: Lines in which one event may stand, and their size together in bytes.
 _LINES_LIMIT = 10_000
 _SIZE_LIMIT = 4 << 20
 
-#: A longer line is not read, in bytes; an event that is split has some room to grow.
+#: A longer line is not read, in bytes.
 LINE_LIMIT = 16 << 20
-#: A line that has not ended after so many bytes ends the input: it may have no end.
+#: Where a line has not ended after this many bytes, reading ends: it may have no end.
 _ENDLESS = 1 << 30
+#: Bytes of one read within a line that is too long.
 _PART = 1 << 20
 _TOO_LONG = (
     "longer than 16 MiB: not read (split it, for example with jq -c '.[]');"
@@ -38,7 +39,7 @@ _LIKE_EVENT = re.compile(rb"Event|event_data")
 
 _BOM = b"\xef\xbb\xbf"
 _TO_UTF_8 = "UTF-16 text: convert it first, with iconv -f UTF-16 -t UTF-8"
-#: What files begin with that are known and not read.
+#: First bytes of files that are not read, and the advice.
 _NOT_READ = {
     b"\x1f\x8b": "a gzip file: unpack it first, with zcat",
     b"\xfd7zXZ\0": "an xz file: unpack it first, with xzcat",
@@ -57,9 +58,10 @@ _NOT_READ = {
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """An event as read: its values in the order of the catalogue, "-" where absent.
+    """An event as read: its values in the order of the schema, "-" where one is absent.
 
-    `others` are the names of fields that the catalogue does not have for this event.
+    `line` is the number of its first line. `others` are names of fields that the schema
+    does not have for this event.
     """
 
     line: int
@@ -70,7 +72,7 @@ class EventLine:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no event (`is_event` False) or one that cannot be read."""
+    """An event that cannot be read, or a line that has none (`is_event` is False)."""
 
     line: int
     reason: str
@@ -78,7 +80,10 @@ class BadLine:
 
 
 def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file; of one that is too long only the beginning."""
+    """Yield the lines of a file; of a line that is too long, its beginning.
+
+    That has more than `LINE_LIMIT` bytes.
+    """
     while line := file.readline(LINE_LIMIT + 1):
         yield line
         left = _ENDLESS
@@ -92,7 +97,7 @@ def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def read_events(lines: Iterable[bytes]) -> Iterator[EventLine | BadLine]:
-    """Yield each event of each line; lines without any text yield nothing."""
+    """Yield each event of each line; an empty line yields nothing."""
     lines = iter(lines)
     first = next(lines, b"").removeprefix(_BOM)
     for magic, reason in _NOT_READ.items():
@@ -105,13 +110,13 @@ def read_events(lines: Iterable[bytes]) -> Iterator[EventLine | BadLine]:
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """One line, or several that belong together; the number is that of the first."""
+    """One line, or several that may be one event; `number` is that of the first."""
 
     number: int
     parts: list[bytes]
 
     def read(self) -> Iterator[EventLine | BadLine]:
-        """Yield what is in it."""
+        """Yield the events."""
         if any(len(part) > LINE_LIMIT for part in self.parts):
             yield BadLine(self.number, _TOO_LONG)
             return
@@ -128,9 +133,9 @@ class _Joined:
             yield from self._taken_in()
 
     def _taken_in(self) -> Iterator[BadLine]:
-        """Yield the lines behind an event that does not end, if they may be events.
+        """Yield, as unreadable, lines like events behind an event without end.
 
-        They may as well be a part of a value of it, which others chose.
+        They may be events, or a part of a value of that event, which others chose.
         """
         reason = f"it may belong to the event that is cut short in line {self.number}"
         for number, part in enumerate(self.parts[1:], self.number + 1):
@@ -146,7 +151,7 @@ def _event_line(number: int, event: Event) -> EventLine:
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[_Joined]:
-    """Yield each line, with those that follow where they belong to it."""
+    """Yield each line, together with the following ones that belong to it."""
     parts: list[bytes] = []
     size = begin = 0
     for number, line in enumerate(lines, 1):
@@ -166,7 +171,7 @@ def _joined(lines: Iterable[bytes]) -> Iterator[_Joined]:
 
 
 def _goes_on(parts: list[bytes], data: bytes, size: int) -> bool:
-    """Return whether a line may belong to the open one before it."""
+    """Return whether a line, `data`, may go on the event of the lines before it."""
     if size > _SIZE_LIMIT or len(parts) > _LINES_LIMIT:
         return False
     if _opens_json(parts[0]):
@@ -175,7 +180,7 @@ def _goes_on(parts: list[bytes], data: bytes, size: int) -> bool:
 
 
 def _is_open(parts: list[bytes], data: bytes) -> bool:
-    """Return whether more must follow the last line, `data`."""
+    """Return whether the event does not end in its last line, `data`."""
     if len(data) > LINE_LIMIT:
         return False
     if _opens_json(parts[0]):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Events for a person to read: one line each, coloured, in the foreground mode.
 
-What other programs named themselves must not reach the terminal as commands: control
-characters, invalid bytes and characters that reorder or hide text are spelt out. It
-must not look like another field either: see `word`.
+Names of files and arguments are chosen by other programs. They must not reach the
+terminal as commands: control characters, bytes that are no UTF-8, and characters that
+reorder or hide text are printed as escapes (`safe`). They must not look like another
+field of the line either (`word`). The schema says which fields of an event are shown.
 """
 
 from __future__ import annotations
@@ -13,56 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from sysmonlx.output.escape import spelt_out, visible
-from sysmonlx.schema.events import EVENT_BY_ID, EventType
+from sysmonlx.schema.event_types import EventType, FieldType, PathOf
+from sysmonlx.schema.events import EVENT_BY_ID
 
-#: Name of the process an event is about, where it is not Image.
-_WHO = ("Image", "SourceImage", "Configuration", "State", "ID")
-_PID = ("ProcessId", "SourceProcessId")
-
-#: What matters most of each event, in reading order; others show all their fields.
-_SHOWN = {
-    1: ("CommandLine", "User", "CurrentDirectory", "ParentImage", "ParentProcessId"),
-    2: ("TargetFilename", "CreationUtcTime", "User"),
-    3: ("Protocol", "SourceIp", "SourcePort", "DestinationIp", "DestinationPort"),
-    4: ("Version", "SchemaVersion"),
-    5: ("User",),
-    6: ("ImageLoaded", "Hashes"),
-    7: ("ImageLoaded", "User"),
-    8: ("TargetImage", "TargetProcessId"),
-    9: ("Device", "User"),
-    10: ("TargetImage", "TargetProcessId", "GrantedAccess", "SourceUser"),
-    11: ("TargetFilename", "User"),
-    16: ("ConfigurationFileHash",),
-    17: ("PipeName", "User"),
-    18: ("PipeName", "User"),
-    22: ("QueryName", "QueryResults", "QueryStatus"),
-    23: ("TargetFilename", "User"),
-    25: ("Type", "User"),
-    26: ("TargetFilename", "User"),
-    100: ("BpfCommand", "BpfProgramType", "BpfProgramId", "BpfProgramName"),
-    255: ("Description",),
-}
-
-#: Names of events that no element of a configuration has for itself.
-_TITLES = {
-    4: "ServiceState",
-    12: "RegistryKey",
-    13: "RegistryValue",
-    14: "RegistryRename",
-    16: "Configuration",
-    17: "PipeCreated",
-    18: "PipeConnected",
-    19: "WmiFilter",
-    20: "WmiConsumer",
-    21: "WmiBinding",
-    255: "Error",
-}
-
-#: SGR colours by what an event is about.
-_COLOURS = {1: 32, 5: 90, 3: 36, 22: 36, 11: 33, 2: 33, 23: 35, 26: 35, 255: 31}
-_OTHER_COLOUR = 34
-
-#: Bidirectional controls, invisible characters and tags: text that lies to the eye.
+#: Bidirectional controls, invisible characters and tags: they make text look otherwise.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
@@ -73,11 +28,11 @@ _LIKE_QUOTE = re.compile(
     "[\u02ba\u02dd\u02ee\u05f4\u1cd3\u201c-\u201f\u2033\u2036\u275d\u275e\u301d-\u301f"
     "\uff02\U0001f676-\U0001f678]"
 )
-#: ASCII that stands in no value without quotes; letters of any script may.
+#: ASCII characters for which a value is put in quotes.
 _SPECIAL = frozenset(' "\\=[]')
 _BREAKS = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
-#: Longer values are cut: a line is to be read, not kept.
+#: Characters of a value; the middle of a longer one is left out.
 _WIDTH = 400
 
 
@@ -93,10 +48,10 @@ class TerminalView:
         event = EVENT_BY_ID[event_id]
         texts = dict(zip((field.name for field in event.fields), values, strict=True))
         clock = safe(texts["UtcTime"][11:] or texts["UtcTime"])
-        colour = _COLOURS.get(event_id, _OTHER_COLOUR)
-        name = self._painted(f"{title(event):<18}", colour)
-        words = [clock, name, *self._process(texts), *self._details(event, texts)]
-        self._print(" ".join(words))
+        name = self._painted(f"{event.title:<18}", event.colour)
+        pid, subject = texts.get(_pid_of(event), ""), texts.get(_subject_of(event), "")
+        process = (f"{safe(pid):>7}", self._painted(word(subject), 1))
+        self._print(" ".join([clock, name, *process, *self._details(event, texts)]))
 
     def show_all(self, event_id: int, values: Sequence[str]) -> None:
         """Print one event as Sysmon's debug mode does: its name, a line a field."""
@@ -109,12 +64,13 @@ class TerminalView:
     def summary(
         self, counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float
     ) -> None:
-        """Print how many events there were by type, most first; losses; CPU time.
+        """Print the number of events by type, most first, the losses, and the CPU time.
 
-        `counts` is by event id. `cpu_s` and `wall_s` are seconds since the start.
+        `counts` is by event id. `cpu_s` is the processor time that was used, and
+        `wall_s` the time that went by, both in seconds since the start.
         """
         total = sum(counts.values())
-        named = [(title(EVENT_BY_ID[number]), n) for number, n in counts.items()]
+        named = [(EVENT_BY_ID[number].title, n) for number, n in counts.items()]
         lines = ["", self._painted(f"{total} events in {wall_s:.1f} s", 1)]
         for name, count in sorted(named, key=lambda item: (-item[1], item[0])):
             lines.append(f"{count:>10}  {name}")
@@ -130,15 +86,9 @@ class TerminalView:
         self._stream.write(text + "\n")
         self._stream.flush()
 
-    def _process(self, texts: Mapping[str, str]) -> list[str]:
-        pid = next((texts[name] for name in _PID if name in texts), "")
-        who = next((texts[name] for name in _WHO if name in texts), "")
-        return [f"{safe(pid):>7}", self._painted(word(who), 1)]
-
     def _details(self, event: EventType, texts: Mapping[str, str]) -> list[str]:
-        shown = _SHOWN.get(event.id) or tuple(
-            name for name in texts if name not in (*_WHO, *_PID, "UtcTime", "RuleName")
-        )
+        known = ("UtcTime", "RuleName", _pid_of(event), _subject_of(event))
+        shown = event.shown or tuple(name for name in texts if name not in known)
         words = [
             self._painted(f"{name}=", 2) + word(texts[name])
             for name in shown
@@ -153,23 +103,35 @@ class TerminalView:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
 
 
-def title(event: EventType) -> str:
-    """Return the short name that people know an event by."""
-    return _TITLES.get(event.id) or event.tag or event.template
+def _pid_of(event: EventType) -> str:
+    """Return the field with the pid of the process that acts; empty: there is none."""
+    pids = (each.name for each in event.fields if each.type is FieldType.PID)
+    return next(pids, "")
+
+
+def _subject_of(event: EventType) -> str:
+    """Return the field with the program that acts, or with the event's subject."""
+    programs = (each.name for each in event.fields if each.path is PathOf.PROGRAM)
+    return event.subject or next(programs, "")
 
 
 def safe(text: str) -> str:
-    r"""Return `text` for a terminal: `\xNN` for bytes, `\uNNNN` for what is unseen."""
+    r"""Return `text` for a terminal.
+
+    Bytes that a terminal could take as a command are `\xNN`, characters that one does
+    not see are `\uNNNN`.
+    """
     return _seen(visible(text))
 
 
 def word(text: str) -> str:
-    r"""Return a value as one word of a line, in double quotes unless it is plain.
+    r"""Return a value as one word of a line, in double quotes where it needs them.
 
-    Plain are letters and digits of any script, and all ASCII but blanks and `"\=[]`. In
-    quotes a backslash begins an escape: `\\`, `\"`, `\n`, `\r`, `\t`, `\xNN` for any
-    other byte, `\uNNNN` for a character that would be unseen or looks like a quote. Of
-    a longer value head and tail are shown, as two words with three dots between.
+    Letters and digits of any script need none, nor does any ASCII but blanks and
+    `"\=[]`. In quotes a backslash begins an escape: `\\`, `\"`, `\n`, `\r`, `\t`,
+    `\xNN` for any other byte, `\uNNNN` for a character that one does not see or that
+    looks like a quote. A longer value is shown as its head and its tail, two words with
+    three dots between them.
     """
     if len(text) > _WIDTH:
         half = _WIDTH // 2
@@ -191,7 +153,7 @@ def _quoted(text: str) -> str:
 
 
 def _seen(text: str) -> str:
-    """Return text in which every character is seen and none breaks the line."""
+    """Return text in which one sees every character, and none breaks the line."""
     if text.isprintable() and not _UNSEEN.search(text):
         return text
     for old, new in _BREAKS.items():

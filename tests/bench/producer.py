@@ -20,8 +20,8 @@ from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library, run_program
 from sysmonlx.bpf.object import BpfMap, BpfObject
 from sysmonlx.bpf.ringbuffer import RingBuffer
+from sysmonlx.capture.loader import OBJECT
 from sysmonlx.capture.records import Layouts
-from sysmonlx.capture.sensor import OBJECT
 from sysmonlx.host.file_identity import FileId, _filesystem_type, file_id
 
 PRODUCER = REPOSITORY / "build/producer_test.bpf.o"

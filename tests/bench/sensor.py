@@ -122,8 +122,7 @@ class Sensor:
 
     def stats(self) -> dict[str, Any]:
         """Return the daemon's own counters."""
-        answer = control.request(self.paths.control_socket, {"do": "stats"})
-        return dict(answer["stats"])
+        return dict(control.counters(self.paths.control_socket))
 
     def cpu_s(self) -> float:
         """Return the processor time of the daemon, with that of ended threads."""

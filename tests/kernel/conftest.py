@@ -11,7 +11,7 @@ import pytest
 from support.installed import Installation, removed_afterwards
 from support.running import EVERYTHING, Daemon
 
-from sysmonlx.capture.sensor import OBJECT
+from sysmonlx.capture.loader import OBJECT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library
-from sysmonlx.capture.sensor import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
 
 SOURCES = Path(__file__).parents[2] / "ebpf"
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sysmonlx.capture.sensor import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
 
 #: MAX_BPF_STACK, and the steps in which v6.1 counts what a function takes of it:
 #: check_max_stack_depth(). Newer kernels count closer.

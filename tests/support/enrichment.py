@@ -69,7 +69,7 @@ def make_context(
     layouts: Layouts, machine: int = 1, offset_ns: int = 0, paths: Paths | None = None
 ) -> Context:
     table = ProcessTable(Identity(machine, offset_ns), layouts)
-    return Context(table, Users(), Ports(), Settings(), offset_ns, paths)
+    return Context(table, Users(), Ports(), Settings(), offset_ns, paths or Paths())
 
 
 def encode(layouts: Layouts, name: str, /, **values: Any) -> bytes:

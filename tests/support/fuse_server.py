@@ -194,7 +194,7 @@ class Server:
     # --- operations
 
     def _init(self, node: Node, body: bytes) -> bytes:
-        # Where reads fail, each is of one page: none is read ahead of what is asked for.
+        # Where reads fail, each is of one page: none is read ahead.
         ahead_bytes = 0 if self._failing_reads else 65536
         return INIT_OUT.pack(7, 31, ahead_bytes, 0, 16, 12, 1 << 20, 1, 256, *[0] * 9)
 

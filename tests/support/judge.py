@@ -15,8 +15,8 @@ from sysmonlx.bpf.libbpf import library, run_program
 from sysmonlx.bpf.object import BpfObject
 from sysmonlx.capture.kernel_filter import KernelFilter
 from sysmonlx.rules.compiler import CompiledRules
-from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Place
-from sysmonlx.rules.kernel.fields import Kind as FieldKind
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
+from sysmonlx.schema.event_types import Answer, AnswerKind
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "filter_test.bpf.o"
 
@@ -26,18 +26,18 @@ STRANGER = 4242
 
 _ZERO = bytes(4)
 _GIVEN = {
-    FieldKind.IMAGE: "FILTER_GIVEN_IMAGE",
-    FieldKind.TARGET_IMAGE: "FILTER_GIVEN_TARGET",
-    FieldKind.USER: "FILTER_GIVEN_USER",
-    FieldKind.TARGET_USER: "FILTER_GIVEN_TARGET_USER",
-    FieldKind.PATH: "FILTER_GIVEN_PATH",
+    AnswerKind.IMAGE: "FILTER_GIVEN_IMAGE",
+    AnswerKind.TARGET_IMAGE: "FILTER_GIVEN_TARGET",
+    AnswerKind.USER: "FILTER_GIVEN_USER",
+    AnswerKind.TARGET_USER: "FILTER_GIVEN_TARGET_USER",
+    AnswerKind.PATH: "FILTER_GIVEN_PATH",
 }
 _STRINGS = {
-    FieldKind.IMAGE: "image",
-    FieldKind.TARGET_IMAGE: "target",
-    FieldKind.PATH: "path",
+    AnswerKind.IMAGE: "image",
+    AnswerKind.TARGET_IMAGE: "target",
+    AnswerKind.PATH: "path",
 }
-_USERS = {FieldKind.USER: "uid", FieldKind.TARGET_USER: "target_uid"}
+_USERS = {AnswerKind.USER: "uid", AnswerKind.TARGET_USER: "target_uid"}
 
 
 class Judge:
@@ -87,9 +87,9 @@ class Judge:
         self._used = 0
         for choice in range(len(given.choices)):
             given.choices[choice] = self.numbers["FILTER_VALUES"]
-        for name, place in FIELDS[event_id].items():
+        for name, answer in FIELDS[event_id].items():
             if name in text and name not in keep_back:
-                self._give(given, place, text[name])
+                self._give(given, answer, text[name])
         if is_given_path:
             given.given |= self.numbers["FILTER_GIVEN_PATH_TAIL"]
         self._maps["test_input"].update(_ZERO, bytes(given))
@@ -109,17 +109,19 @@ class Judge:
         raw = self._maps["test_input"].lookup(_ZERO)
         return int(self._input.from_buffer_copy(raw).discarded)
 
-    def _give(self, given: Any, place: Place, text: str) -> None:
-        kind = place.kind
+    def _give(self, given: Any, answer: Answer, text: str) -> None:
+        kind = answer.kind
         given.given |= self.numbers[_GIVEN[kind]] if kind in _GIVEN else 0
         if kind in _STRINGS:
             self._store(getattr(given, _STRINGS[kind]), text)
         elif kind in _USERS:
             setattr(given, _USERS[kind], self._uids.get(text, STRANGER))
-        elif kind is FieldKind.TEXT:
-            self._number(given, self.numbers[place.name], place.name, text)
-        elif text in place.values:
-            given.choices[self.numbers[place.name]] = place.values.index(text)
+        elif kind is AnswerKind.TEXT:
+            self._number(
+                given, self.numbers[answer.enumerator], answer.enumerator, text
+            )
+        elif text in answer.values:
+            given.choices[self.numbers[answer.enumerator]] = answer.values.index(text)
 
     def _store(self, string: Any, text: str) -> None:
         raw = text.encode("utf-8", "surrogateescape")
@@ -180,18 +182,18 @@ PORTS = ["0", "9", "53", "80", "443", "8080", "65535"]
 IDS = ["1", "9", "80", "4321", "4194304", "4294967295"]
 
 
-def random_text(chance: Random, place: Place) -> str:
+def random_text(chance: Random, answer: Answer) -> str:
     """Return what a field could print."""
-    if place.kind in _USERS:
+    if answer.kind in _USERS:
         return chance.choice([*USERS.values()])
-    if place.kind is FieldKind.CHOICE:
-        return chance.choice(place.values)
-    if place.kind is not FieldKind.TEXT:
+    if answer.kind is AnswerKind.CHOICE:
+        return chance.choice(answer.values)
+    if answer.kind is not AnswerKind.TEXT:
         return "/" + "".join(chance.choices(PARTS, k=chance.randint(1, 9)))
-    if place.name.endswith("_IP"):
+    if answer.enumerator.endswith("_IP"):
         return printed_address(chance.choice(ADDRESSES))
     kinds = {"NAME": NAMES, "ACCESS": ACCESSES, "PORT": PORTS}
-    return chance.choice(kinds.get(place.name.rpartition("_")[2], IDS))
+    return chance.choice(kinds.get(answer.enumerator.rpartition("_")[2], IDS))
 
 
 def printed_address(text: str) -> str:

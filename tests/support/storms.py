@@ -177,6 +177,7 @@ def counted_losses(stats: Stats) -> int:
     lost += [each["lost_here"] for each in stats["records"].values()]
     lost += [each.get("lost", {}) for each in stats["events"].values()]
     lost += [stats["lines"]["lost"]]
+    lost += [stats["unknown_values"]]  # event 255 tells of them as well
     missed: int = sum(each["missed"] for each in stats["programs"].values())
     return missed + sum(sum(each.values()) for each in lost)
 

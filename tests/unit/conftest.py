@@ -12,8 +12,8 @@ from support.recordtable import INIT, SECOND, Table
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library
+from sysmonlx.capture.loader import OBJECT
 from sysmonlx.capture.records import Layouts
-from sysmonlx.capture.sensor import OBJECT
 from sysmonlx.processes.identity import Identity
 
 

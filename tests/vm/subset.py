@@ -25,6 +25,7 @@ CHOSEN = {
     "tests/kernel/events/process/test_process_fields.py": (
         "test_terminal_is_in_the_logon_guid",
     ),
+    "tests/kernel/events/process/test_terminal_kind.py": ("test_",),
     "tests/kernel/events/process/test_process_identity.py": (
         "test_parent_older_than_the_daemon_is_known",
         "test_guid_is_the_same_whichever_way_it_is_learnt",

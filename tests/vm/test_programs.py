@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture.sensor import OBJECT, OLDER_OBJECT, Capture
+from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.registry import ALL_HOOKS
 
 pytestmark = pytest.mark.kernel
@@ -42,8 +42,7 @@ known_kernel = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def capture() -> Iterator[Capture]:
-    made = Capture(ring_size_bytes=1 << 20, wake_bytes=1 << 18)
-    made.load(ALL_HOOKS)
+    made = load_capture(ALL_HOOKS, 1 << 20, 1 << 18)
     made.attach_processes()
     made.want(ALL_HOOKS)
     yield made
@@ -78,7 +77,7 @@ def test_nothing_else_is_missing(capture: Capture) -> None:
 @known_kernel
 def test_the_object_is_the_one_for_this_kernel(capture: Capture) -> None:
     expected = OLDER_OBJECT if SERIES == "5.10" else OBJECT
-    assert Path(capture._path) == expected
+    assert capture._loader.path == expected
 
 
 def test_times_of_all_programs_are_known(capture: Capture) -> None:

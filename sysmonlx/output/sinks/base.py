@@ -1,7 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Where lines go: the system's log socket, a file, standard output.
+"""The methods that every sink has. A sink is a destination of lines.
 
-No sink blocks, and none raises for what happens outside; see `spool`.
+To add a sink:
+
+1. Its name goes into `schema.options.SINK_KINDS`; `make generate` puts it into the XSD.
+   Where its lines may be shorter than those of other sinks, `policy.Settings` says it
+   (`line_limit_of`).
+2. Its class goes into a module of this package, beside `syslog`, `file` and `stdout`.
+   The base class `spool.SpoolingSink` has everything but the writing itself: the spool,
+   its limit, the counts and the pauses between tries. A sink that writes to a file
+   descriptor is a `streams.StreamSink`, which also moves writes that may hang into a
+   thread.
+3. A line in the table of `kinds` says how it is opened.
+4. `tests/unit/output/sinks/test_sinks.py` runs the tests that all sinks must pass; the
+   manual, sysmonlx(5), describes the setting.
+
+Two rules hold for all sinks. No method waits: a line that the destination does not take
+at once stays in the spool. No method raises for what happens outside of the program, a
+full disk or an absent log daemon: `trouble` says it, and what is given up is counted.
 """
 
 from __future__ import annotations
@@ -12,51 +28,58 @@ from sysmonlx.output.lines import Lines
 
 
 class Sink(Protocol):
-    """What the pipeline may ask of every sink."""
+    """One destination of lines."""
 
     trouble: str
     """Why nothing is written at present, with the path; empty while all is well."""
 
     @property
     def delivered(self) -> int:
-        """Lines that the kernel took."""
+        """Lines that the kernel took, since the sink was made."""
 
     @property
     def lost(self) -> int:
-        """Lines given up, for all reasons."""
+        """Lines given up, for all reasons together."""
 
     @property
     def losses(self) -> dict[str, int]:
-        """The same by reason."""
+        """Lines given up, by reason."""
 
     @property
     def spooled(self) -> int:
-        """Lines that wait."""
+        """Lines that wait in the spool."""
 
     @property
     def spooled_bytes(self) -> int:
-        """Size of what waits."""
+        """Size of the lines that wait, in bytes."""
 
     def write(self, lines: list[bytes], wall_s: int) -> None:
-        """Take `lines`, without newline, at `wall_s` seconds since the epoch."""
+        """Take lines without newline, at `wall_s` seconds since the epoch."""
 
     def write_framed(self, lines: Lines) -> None:
-        """Take lines that begin with what `before` returned."""
+        """Take lines that begin with the text that `before` returned."""
 
     def before(self, wall_s: int) -> str:
-        """Return what each line begins with at that second since the epoch; ASCII."""
+        """Return the ASCII text that each line written in that second begins with.
+
+        `wall_s` counts from the epoch. The renderer puts the text into the line, which
+        saves a copy.
+        """
 
     def flush(self) -> None:
-        """Write what waits, as far as that goes without blocking."""
+        """Write lines of the spool, as many as the destination takes at once."""
 
     def wants_writable(self) -> bool:
-        """Whether flush() should be called once fileno() is writable."""
+        """Return whether flush() should be called once fileno() is writable."""
 
     def fileno(self) -> int | None:
-        """Return what to poll; changes on reconnect. None: flush() on a timer."""
+        """Return the descriptor to poll, another one after each reconnect.
+
+        None: there is nothing to poll; flush() must be called by a timer.
+        """
 
     def reopen(self) -> None:
-        """Open the destination anew, after rotation."""
+        """Open the destination anew, after the file was moved away by rotation."""
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits for so long at most, count the rest as lost, close."""
+        """Write the spool for `timeout_s` at most, count the rest as lost, close."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The log daemon's socket, spoken to as syslog(3) does, many messages a call."""
+"""Messages to the log daemon as syslog(3) sends them, many with one system call."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from itertools import accumulate, islice
 
 from sysmonlx.output.lines import Lines
 
-#: Datagrams handed to the kernel by one sendmmsg().
+#: Datagrams that one sendmmsg(2) hands to the kernel, at most.
 BATCH = 64
 
 SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 
-#: Room for a few of the longest lines; the kernel grants net.core.wmem_max at most.
+#: SO_SNDBUF: room for a few of the longest lines. The kernel grants net.core.wmem_max
+#: at most.
 SEND_BUFFER_BYTES = 1 << 20
 
 _PRIORITY = 1 << 3 | 6  # LOG_USER | LOG_INFO
@@ -30,7 +31,10 @@ _MONTHS = (
 
 
 def prefix(wall_s: int) -> bytes:
-    """Return what syslog(3) puts before a message of "sysmon" in the C locale."""
+    """Return the beginning of a message of "sysmon", as syslog(3) writes it.
+
+    `wall_s` counts from the epoch; the time in it is local, in the C locale.
+    """
     at = time.localtime(wall_s)
     clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
     date = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2}"
@@ -38,7 +42,9 @@ def prefix(wall_s: int) -> bytes:
 
 
 def log_socket(path: str) -> socket.socket:
-    """Return a non-blocking socket connected to `path`: datagram, else stream.
+    """Return a non-blocking socket that is connected to `path`.
+
+    It is a datagram socket, or a stream socket where the other side is one.
 
     Raises:
         OSError: nobody listens there.
@@ -84,11 +90,11 @@ class _Mmsghdr(ctypes.Structure):
 
 
 class Datagrams:
-    """Datagrams of one sendmmsg(), in arrays that are made once."""
+    """Sends datagrams with sendmmsg(2), from arrays that are made once."""
 
     def __init__(self) -> None:
-        # Addresses and sizes by turns: BATCH times struct iovec, readv(2). A long has
-        # the size of a pointer wherever Linux runs.
+        # BATCH times struct iovec, readv(2): an address, then a size. A long is as
+        # large as a pointer wherever Linux runs.
         self._iovecs = (ctypes.c_ulong * (2 * BATCH))()
         self._words = memoryview(self._iovecs).cast("B").cast("L")
         self._headers = (_Mmsghdr * BATCH)()
@@ -130,7 +136,10 @@ class Datagrams:
         return at
 
     def _send(self, fd: int, address: int, sizes: list[int]) -> int:
-        """Send what lies from `address` on, in pieces of these sizes, BATCH at most."""
+        """Send memory from `address` on, in pieces of these sizes, BATCH at most.
+
+        Returns how many were taken, -1 where none was.
+        """
         count = len(sizes)
         addresses = array("L", [*accumulate(sizes, initial=address)])
         self._words[0 : 2 * count : 2] = memoryview(addresses)[:-1]

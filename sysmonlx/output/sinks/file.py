@@ -18,7 +18,7 @@ from sysmonlx.output.sinks.streams import Stream, StreamSink, examined
 class FileSink(StreamSink):
     """A file that lines are appended to, or a FIFO; a new file is for its owner alone.
 
-    Where it may be is told in `rootfiles`.
+    `host.root_files` says which places are refused.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class FileSink(StreamSink):
 
 
 def _appended(path: str) -> int:
-    """Open a file to append to, beginning a line.
+    """Open a file to append to; a line that another program left open is ended.
 
     Raises:
-        OSError: it cannot be opened, or others have a say in what it is.
+        OSError: it cannot be opened, or its place is one that other users control.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     fd = open_file(path, flags, regular_only=False)
@@ -58,7 +58,7 @@ def _appended(path: str) -> int:
 
 
 def _ends_within_line(fd: int) -> bool:
-    # The same file, for reading; the descriptor may be this thread's alone.
+    # The same file, opened for reading. A thread may have descriptors of its own.
     with open(f"/proc/thread-self/fd/{fd}", "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What every sink does with lines that cannot be written yet.
+"""What all sinks share: lines that cannot be written yet, and when to try again.
 
-They wait in memory, in order, up to a limit; what comes on top of that is counted as
-lost. The oldest are kept: who floods a stalled log cannot push out what it held.
+Lines wait in memory, in order, up to a limit. When it is reached, the newest are given
+up and counted. The oldest are kept: a flood cannot push out of a stalled log what was
+in it before.
 """
 
 from __future__ import annotations
@@ -17,17 +18,24 @@ from sysmonlx.output.lines import Lines
 
 SPOOL_LIMIT_BYTES = 8 << 20
 
-#: A destination that went away is looked for again this often.
+#: First pause before a destination that went away is tried again, in seconds.
 RETRY_S = 1.0
-#: Where nothing new waits, each pause is twice as long as that before, up to so many.
+#: Each pause is twice as long as the one before, up to this many times the first. A new
+#: line that waits makes it the first one again.
 _LONGEST_PAUSES = 8
+
+#: Bytes of one write to a stream.
+CHUNK_BYTES = 256 << 10
 
 #: Errors of a destination that is there but takes nothing right now.
 TRY_LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR}
 
 
 class Spool:
-    """Messages that wait, oldest first, and the account of what became of them."""
+    """Messages that wait, oldest first, and counts of those that were here.
+
+    A message is a line as it is sent. In a stream, `end` is the byte behind each.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -35,11 +43,11 @@ class Spool:
         self.size_bytes = 0
         self.delivered = 0
         self.losses: dict[str, int] = {}
-        self._written_bytes = 0  # of the first message
-        self._held = 0  # messages that are being written
+        self._written_bytes = 0  # of the first message, in a stream
+        self._held = 0  # messages that a thread writes
 
     def add(self, messages: list[bytes]) -> None:
-        """Take messages, for the moment beyond the limit."""
+        """Take messages, even beyond the limit until `trim` is called."""
         self.messages.extend(messages)
         self.size_bytes += sum(map(len, messages))
 
@@ -74,17 +82,17 @@ class Spool:
         self.delivered += count
 
     def chunk(self, end: bytes, limit_bytes: int) -> bytes:
-        """Return the next bytes of a stream in which `end` ends a message."""
+        """Return the next bytes of the stream, `limit_bytes` at most."""
         data, _ = self._next(end, limit_bytes)
         return data
 
     def hold(self, end: bytes, limit_bytes: int) -> bytes:
-        """Return `chunk`; its messages are not given up before `release`."""
+        """Return the next bytes too; their messages stay here until `release`."""
         data, self._held = self._next(end, limit_bytes)
         return data
 
     def release(self) -> None:
-        """Treat held messages as any others again."""
+        """End what `hold` began: `trim` may give up these messages again."""
         self._held = 0
 
     def _next(self, end: bytes, limit_bytes: int) -> tuple[bytes, int]:
@@ -111,12 +119,16 @@ class Spool:
         self._written_bytes = size_bytes
 
     def restart(self) -> None:
-        """Begin the first message again: its stream is gone."""
+        """Begin with the whole first message again: the stream is another one."""
         self._written_bytes = 0
 
 
 class SpoolingSink(ABC):
-    """What the sinks share: a spool, its account, and an end that is bounded."""
+    """A sink with a spool; see `base.Sink` for its public methods.
+
+    Subclasses say how to connect and how to write: the abstract methods below. The
+    first pause after an error is `retry_s` seconds.
+    """
 
     def __init__(self, spool_limit_bytes: int, retry_s: float) -> None:
         self._spool = Spool(spool_limit_bytes)
@@ -147,16 +159,16 @@ class SpoolingSink(ABC):
 
     @property
     def spooled_bytes(self) -> int:
-        """Size of what waits."""
+        """Size of the lines that wait, in bytes."""
         return self._spool.size_bytes
 
     def write(self, lines: list[bytes], wall_s: int) -> None:
-        """Take `lines`, without newline, at `wall_s` seconds since the epoch."""
+        """Take lines without newline, at `wall_s` seconds since the epoch."""
         before = self.before(wall_s).encode()
         self.write_framed(Lines.of([before + line for line in lines]))
 
     def write_framed(self, lines: Lines) -> None:
-        """Take lines that begin with what `before` returned."""
+        """Take lines that begin with the text that `before` returned."""
         spool, taken = self._spool, 0
         if not spool.messages:
             taken = self._write_at_once(lines)
@@ -170,15 +182,15 @@ class SpoolingSink(ABC):
         spool.trim()
 
     def before(self, wall_s: int) -> str:
-        """Return what each line begins with at that second since the epoch; ASCII."""
+        """Return the ASCII text that each line written in that second begins with."""
         return ""
 
     def wants_writable(self) -> bool:
-        """Whether flush() should be called once fileno() is writable."""
+        """Return whether flush() should be called once fileno() is writable."""
         return bool(self._spool.messages) and self.fileno() is not None
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits for so long at most, count the rest as lost, close."""
+        """Write the spool for `timeout_s` at most, count the rest as lost, close."""
         deadline = time.monotonic() + timeout_s
         self._retry_at = 0.0
         self.flush()
@@ -192,11 +204,14 @@ class SpoolingSink(ABC):
         self._disconnect()
 
     def _write_at_once(self, lines: Lines) -> int:
-        """Write lines while nothing waits; return how many went: the others wait."""
+        """Write lines past the spool, which is empty; return how many were taken.
+
+        The others go into the spool. A sink that cannot do it takes none.
+        """
         return 0
 
     def flush(self) -> None:
-        """Write what waits, as far as that goes without blocking."""
+        """Write lines of the spool, as many as the destination takes at once."""
         while self._spool.messages and self._connected():
             try:
                 progress = self._write_some()
@@ -207,23 +222,23 @@ class SpoolingSink(ABC):
 
     @abstractmethod
     def fileno(self) -> int | None:
-        """Return what to poll; None: call flush() on a timer."""
+        """Return the descriptor to poll; None: flush() must be called by a timer."""
 
     @abstractmethod
     def _connected(self) -> bool:
-        """Whether there is something to write to; connects once in a while."""
+        """Return whether there is a destination; try to connect, once in a while."""
 
     @abstractmethod
     def _disconnect(self) -> None:
-        """Close what is written to."""
+        """Let go of the destination."""
 
     @abstractmethod
     def _write_some(self) -> bool:
-        """Write some of the spool; False when that must wait."""
+        """Write the next bytes or messages of the spool; False: no more for now."""
 
     @abstractmethod
     def _failed(self, error: OSError) -> bool:
-        """Act on a failed write; False when writing must wait."""
+        """Act on a failed write; False: no more for now."""
 
     def _may_retry(self) -> bool:
         if time.monotonic() < self._retry_at:
@@ -233,17 +248,17 @@ class SpoolingSink(ABC):
         return True
 
     def _put_off(self) -> None:
-        """Let the next try wait."""
+        """Begin a pause before the next try."""
         self._retry_at = time.monotonic() + self._pause_s
 
     def _hasten(self) -> None:
-        """Let the next try wait no longer than the first: there is more to write."""
+        """Cut the pause down to the first one: there is a new line to write."""
         self._pause_s = self._retry_s
         self._retry_at = min(self._retry_at, time.monotonic() + self._retry_s)
 
 
 def wait_writable(fd: int | None, timeout_s: float) -> bool:
-    """Return whether a write to `fd` would not block, after so long at most."""
+    """Wait until a write to `fd` would not block; False: it would after `timeout_s`."""
     if fd is None:
         return False
     poll = select.poll()

@@ -14,15 +14,17 @@ from sysmonlx.output.sinks.spool import (
 )
 from sysmonlx.output.sinks.streams import Stream, StreamSink, examined
 
-#: A reader that is gone for good, as far as standard output goes.
+#: Errors that say that the reader is gone for good: standard output cannot be reopened.
 _CLOSED = {errno.EPIPE, errno.EBADF, errno.EIO}
 
 
 class StdoutSink(StreamSink):
-    """Standard output. Once its reader is gone, everything is lost, and counted.
+    """Standard output.
 
-    The descriptor may be shared with other programs, so it stays blocking: it is
-    polled, and written PIPE_BUF bytes at a time, which a writable pipe takes at once.
+    When its reader is gone, all further lines are lost, and counted.
+    Other programs may share the descriptor, so it must stay blocking. It is polled
+    before each write, and PIPE_BUF bytes are written at a time: a pipe that is writable
+    takes that many at once.
     """
 
     def __init__(self, fd: int = 1, spool_limit_bytes: int = SPOOL_LIMIT_BYTES) -> None:
@@ -45,7 +47,7 @@ class StdoutSink(StreamSink):
         return stream
 
     def _close(self, stream: Stream) -> None:
-        """Do nothing: it is not ours to close."""
+        """Do nothing: standard output stays open for others."""
 
     def _connected(self) -> bool:
         if self._fd is None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Lines to a descriptor, on whatever file system it is.
+"""Lines to a file descriptor, whatever file system it is on.
 
-Writing to a local file, a pipe or a terminal is quick, and happens at once. On any
-other file system a call may wait for another machine or another user's program: each
-goes to a thread that has the file for itself, and the spool is its queue.
+Writing to a local file, a pipe or a terminal is quick, and is done at once. On any
+other file system (of the network, or of a user's program) a call may take for ever. A
+thread does it then, one call at a time; it alone has the descriptor, and the spool is
+its queue.
 """
 
 from __future__ import annotations
@@ -17,20 +18,19 @@ from functools import partial
 
 from sysmonlx.host.file_calls import Call, Worker
 from sysmonlx.host.root_files import is_local
-from sysmonlx.output.sinks.spool import TRY_LATER, SpoolingSink
+from sysmonlx.output.sinks.spool import CHUNK_BYTES, TRY_LATER, SpoolingSink
 
-#: Bytes of one write to a stream or a file; of one that a thread does.
-CHUNK_BYTES = 256 << 10
+#: Bytes of one write that a thread does.
 ASIDE_BYTES = 2 << 20
 
-#: An opening is waited for so long, in seconds: when the sink is made or reopened, and
-#: when that is tried again.
+#: How long the caller waits for a thread to open the destination, in seconds: when the
+#: sink is made or reopened, and at each later look.
 _FIRST_WAIT_S, _NEXT_WAIT_S = 0.5, 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An open descriptor; `goes_aside` where writing to it may take any time."""
+    """An open descriptor; `goes_aside`: a write to it may take for ever."""
 
     fd: int
     is_regular: bool
@@ -38,7 +38,7 @@ class Stream:
 
 
 def examined(fd: int) -> Stream:
-    """Return what an open descriptor leads to; asking may take any time."""
+    """Return the kind of an open descriptor; to ask may take for ever, too."""
     try:
         is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:
@@ -50,10 +50,10 @@ def examined(fd: int) -> Stream:
 
 
 class StreamSink(SpoolingSink):
-    """What sinks with a descriptor share; `name` stands before what troubles them.
+    """A sink that writes to a descriptor; `name` stands at the beginning of `trouble`.
 
-    A destination that takes nothing (a full disk) is tried again every `retry_s`
-    seconds, more seldom where nothing new waits, and goes on within the line.
+    When the destination takes nothing (a full disk), it is tried again after a pause,
+    and the line goes on where it was cut off.
     """
 
     def __init__(self, name: str, spool_limit_bytes: int, retry_s: float) -> None:
@@ -69,13 +69,17 @@ class StreamSink(SpoolingSink):
 
     @abstractmethod
     def _opened(self) -> Stream:
-        """Open the destination; runs in a thread of its own."""
+        """Open the destination; called in the thread.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
 
     def _new_worker(self) -> Worker:
         return Worker()
 
     def _close(self, stream: Stream) -> None:
-        """Close what was opened and is not a thread's."""
+        """Close a descriptor that no thread has."""
         os.close(stream.fd)
 
     def fileno(self) -> int | None:
@@ -91,17 +95,17 @@ class StreamSink(SpoolingSink):
             self.flush()
             return
         self._disconnect()
-        self._open(_FIRST_WAIT_S)  # who rotates waits for the new file
+        self._open(_FIRST_WAIT_S)  # the program that rotates waits for the new file
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits; without that, look after what is in trouble."""
+        """Write the spool; where it is empty, look whether the trouble is over."""
         if self.trouble and not self._spool.messages:
             self._connected()
         super().flush()
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits for so long at most, count the rest as lost, close."""
+        """Write the spool for `timeout_s` at most, count the rest as lost, close."""
         deadline = time.monotonic() + timeout_s
         self._retry_at = 0.0
         self.flush()
@@ -112,7 +116,7 @@ class StreamSink(SpoolingSink):
         super().close(max(0.0, deadline - time.monotonic()))
 
     def _open(self, wait_s: float) -> None:
-        """Begin to open, or go on with it."""
+        """Begin to open the destination, or look whether that is done."""
         if self._opening is None:
             if not self._may_retry():
                 return
@@ -136,14 +140,14 @@ class StreamSink(SpoolingSink):
             self._end_worker()
 
     def _open_for(self, worker: Worker) -> Stream:
-        """In the thread: open; what may be used without it is handed over."""
+        """Open, in the thread; hand a descriptor over that needs no thread."""
         stream = self._opened()
         if not stream.goes_aside:
             worker.hand_over(stream.fd)
         return stream
 
     def _taken(self, stream: Stream) -> Stream:
-        """Return what the thread has opened, with a descriptor that is valid here."""
+        """Return the thread's stream; take over a descriptor that needs no thread."""
         if stream.goes_aside or self._worker is None:
             return stream
         return replace(stream, fd=self._worker.take_over())
@@ -168,7 +172,7 @@ class StreamSink(SpoolingSink):
         return self._stream is not None and not self._is_stuck
 
     def _has_written(self, call: Call[int]) -> bool:
-        """Return whether a write of a thread has ended well; account for it."""
+        """Return whether the thread's write has ended well; count its lines."""
         if not call.wait(0):
             if call.is_late:
                 self._say("does not answer")
@@ -208,7 +212,7 @@ class StreamSink(SpoolingSink):
         return False
 
     def _disconnect(self) -> None:
-        """Let go of the destination; a thread closes what it has when its calls end."""
+        """Let go of the destination; a thread closes its own when its call returns."""
         if self._stream is not None and not self._stream.goes_aside:
             self._close(self._stream)
         self._end_worker()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The log daemon's socket as a sink."""
+"""The socket of the log daemon as a sink: `/dev/log`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import socket
 from sysmonlx.output.lines import Lines
 from sysmonlx.output.sinks.datagrams import SEND_FLAGS, Datagrams, log_socket, prefix
 from sysmonlx.output.sinks.spool import (
+    CHUNK_BYTES,
     RETRY_S,
     SPOOL_LIMIT_BYTES,
     TRY_LATER,
     SpoolingSink,
 )
-from sysmonlx.output.sinks.streams import CHUNK_BYTES
 
 
 class SyslogSink(SpoolingSink):
-    """The log daemon's socket, written as syslog(3) does: LOG_USER, LOG_INFO, no pid.
+    """The socket of the log daemon, written to as syslog(3) does.
 
+    Messages have facility LOG_USER, level LOG_INFO, and no pid.
     `path` is a datagram socket or, as syslog(3) allows, a stream socket. A datagram
-    that the kernel took counts as delivered; those that a dying log daemon left
-    unread (net.unix.max_dgram_qlen at most) are beyond what a sender can know.
+    that the kernel took counts as delivered. A log daemon that ends may leave some of
+    them unread (net.unix.max_dgram_qlen at most); no sender can know of it.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class SyslogSink(SpoolingSink):
         self._connected()
 
     def fileno(self) -> int | None:
-        """Return the socket; it changes on reconnect."""
+        """Return the socket, another one after each reconnect."""
         return self._socket.fileno() if self._socket else None
 
     def reopen(self) -> None:
@@ -51,7 +52,7 @@ class SyslogSink(SpoolingSink):
         self.flush()
 
     def before(self, wall_s: int) -> str:
-        """Return what syslog(3) puts before a message."""
+        """Return the beginning of a message, as syslog(3) writes it."""
         if wall_s != self._prefix_s:
             self._prefix_s = wall_s
             self._prefix = prefix(wall_s).decode()

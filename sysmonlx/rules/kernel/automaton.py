@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """One automaton for all strings that the rules seek: bytes in, bits of what was found.
 
-Aho and Corasick's, with every transition spelt out, so that the kernel takes one step a
-byte. Several fields have tries of their own in one table. Patterns may be anchored at
-the start (they hang below the state to begin with) and at the end (a NUL ends a text).
-Letters of either case are one class of bytes.
+The algorithm is Aho and Corasick's, with every transition spelt out: the kernel takes
+one step a byte. Each field has a trie of its own, all in one table. A pattern may be
+anchored at the start (it hangs below the state to begin with) and at the end (a NUL
+ends each text). Letters of either case are one class of bytes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-#: Nothing leaves this state, and it is none to begin with.
+#: No transition leaves this state, and no text begins in it.
 DEAD = 0
 
-#: Classes of bytes to begin with: all, but for the NUL at the end of a text.
+#: The first two classes of bytes: all bytes but NUL, and NUL, the end of a text.
 OTHER = 0
 END = 1
 
-#: Set in a transition to a state in which something was found.
+#: This bit of a transition says that something is found in the state it leads to.
 FOUND = 0x8000
 
 
@@ -36,7 +36,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A string to look for, as bytes, folded; then one byte of a set, if not empty."""
+    """A string to look for, as folded bytes.
+
+    `then`, if not empty, are bytes of which one has to follow the string.
+    """
 
     text: bytes
     at_start: bool
@@ -44,7 +47,7 @@ class Pattern:
     then: frozenset[int] = frozenset()
 
     def begins(self) -> Iterator[bytes]:
-        """Yield what one has read on the way through the string, and its end."""
+        """Yield each beginning of the string, up to the whole of it."""
         whole = self.text + b"\0" if self.at_end else self.text
         return (whole[:size] for size in range(1, len(whole) + 1))
 
@@ -112,7 +115,7 @@ class Automata:
         self._limits = limits
         self._classes = _Classes()
         self._patterns: list[tuple[int, Pattern, int]] = []
-        #: What the patterns begin with, a state each; one more for each set of bytes.
+        #: The beginnings of all patterns; each of them needs a state.
         self._begins: set[tuple[int, bool, bytes]] = set()
         self._reserved = 1  # DEAD
         self._nodes = 1
@@ -194,8 +197,9 @@ class Automata:
     ) -> None:
         """Fill one field's rows, breadth first: a row begins as that of its fallback.
 
-        A state falls back to the longest end of what it has read that begins some other
-        pattern; nothing is found behind the end of the text.
+        The fallback of a state is the state of another pattern's beginning: of the
+        longest one that ends the bytes read so far. Nothing is found behind the end of
+        the text.
         """
         width = self._limits.classes
         queue = deque([(inside, DEAD, False), (start, inside.number, False)])

@@ -1,7 +1,43 @@
 # SPDX-License-Identifier: MIT
 """The rules as `filter/evaluate.bpf.h` asks them: terms over bits, event by event.
 
-What the kernel does not know, or has no room for, is unknown and never discards.
+The kernel discards an event only where it is certain that the rules exclude it. What
+the kernel does not know, or has no room for, is unknown and never discards.
+
+One event worked through. These rules
+
+    <FileCreate onmatch="exclude">
+      <Rule groupRelation="and">
+        <Image condition="begin with">/usr/lib/</Image>
+        <TargetFilename condition="contains any">/cache/;/tmp/</TargetFilename>
+        <User condition="is not">root</User>
+      </Rule>
+      <Image condition="is">/usr/bin/apt</Image>
+    </FileCreate>
+
+in a RuleGroup of the relation `or` are two clauses that exclude. `literals` writes a
+clause as groups of literals: all groups have to hold, and of a group one literal. Each
+group here has one literal. `bits` gives each literal a bit of a word:
+
+    clause  literal                                          word       bit
+    Rule    Image begins with "/usr/lib/"                    0 (image)  1
+    Rule    TargetFilename contains "/cache/" or "/tmp/"     6 (path)   0
+    Rule    User is "root", negated                          4 (user)   0
+    Image   Image is "/usr/bin/apt"                          0 (image)  0
+
+The literals of a group that share a word become one term, which holds when one bit of
+its mask is set, or when one is not set (negated). Terms in the order of the table:
+
+    term  word  mask  negated  ends          next clause
+    0     6     1     no       group         3
+    1     0     2     no       group         3
+    2     4     1     yes      group clause  3
+    3     0     1     no       group clause  4
+
+The kernel asks them in this order. Where a group ends without a term that holds, it
+goes on at `next clause`. Where a clause ends and all its groups hold, the event is
+discarded. Within a clause the highest word is asked first: what a rule asks of the file
+fails more often than what it asks of the program.
 """
 
 from __future__ import annotations
@@ -11,20 +47,25 @@ from dataclasses import dataclass, replace
 
 from sysmonlx.rules.clauses import Decision, expressions_of, tests_of
 from sysmonlx.rules.kernel.automaton import Table
-from sysmonlx.rules.kernel.bits import Atoms, Bits, askable
-from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Kind, Place
+from sysmonlx.rules.kernel.bits import Atoms, Bits, Space, askable
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
 from sysmonlx.rules.kernel.literals import ALWAYS, Group, Groups, Literal, Reducer
+from sysmonlx.schema.event_types import Answer, AnswerKind
 
-#: The one reason to filter nothing in the kernel that costs nothing.
+#: Shown when the rules report every event of a type: filtering it in the kernel could
+#: save nothing.
 ALL_REPORTED = "all of them are reported"
 
-#: So many clauses are asked one by one.
+#: This many clauses are asked one by one; before more of them stands a guard.
 _UNGUARDED = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Bits of one word, of which some must be set; negated: not all of them."""
+    """Bits of one word, one of which has to be set; negated: one is not set.
+
+    `next_clause` is the number of the term to go on with where the group fails.
+    """
 
     word: int
     mask: int
@@ -38,10 +79,18 @@ class Term:
 class EventRules:
     """What the kernel does with one type of event.
 
-    Terms of exclude clauses stand from `exclude`, those of include clauses from
-    `include` to `end`. `reason` says why the kernel leaves the event to user space.
-    `choices` has by enumerator all bits of a field and those of each value. `by_image`
-    says that some images are enough to discard.
+    Attributes:
+        reason: Why the kernel leaves the event to user space; empty: it does not.
+        never: No event of this type is reported.
+        default_include: An event that no clause matches is reported.
+        quiet_discard: An event about which all is known and no bit is set may be
+            discarded.
+        by_image: Some images are enough to discard an event.
+        exclude: Number of the first term of the exclude clauses.
+        include: Number of the first term of the include clauses.
+        end: Number behind the last term.
+        choices: By enumerator of a field with few values: all its bits, and the bits
+            that each value sets.
     """
 
     event_id: int
@@ -60,12 +109,11 @@ class EventRules:
 class KernelRules:
     """All that `struct filter_rules` holds, and what is asked of users' names.
 
-    `starts` gives the state to begin a text with: by "image", "path", "path tail", or
-    (event id, enumerator).
+    `starts` gives the state to begin a text with.
     """
 
     table: Table
-    starts: Mapping[object, int]
+    starts: Mapping[Space, int]
     tail_doubt: int
     terms: tuple[Term, ...]
     events: tuple[EventRules, ...]
@@ -86,7 +134,7 @@ def compile_kernel_rules(
 
     Args:
         decisions: The intermediate form by event id.
-        numbers: The enumerators of `filter/evaluate.bpf.h`.
+        numbers: The enumerators of `filter/rules.bpf.h`.
     """
     compiler = _Compiler(numbers)
     events = [compiler.event(decisions[event_id]) for event_id in EVENTS]
@@ -158,10 +206,11 @@ class _Compiler:
         self._append_guarded(sorted(made, key=lambda parts: _rank(parts[0])))
 
     def _append_guarded(self, clauses: Sequence[list[list[Term]]]) -> None:
-        """Append clauses so that many are passed over at once.
+        """Append clauses, with a guard before many, which passes over all of them.
 
-        In front of them stands a group that is true when the first group of any is: it
-        belongs to the first clause, but what follows its failure is behind the last.
+        The guard is a group that holds where the first group of some clause does. It
+        counts as a group of the first clause, but where it fails, the next clause is
+        the one behind the last.
         """
         heads = [parts[0] for parts in clauses]
         if len(clauses) > _UNGUARDED and not any(map(_denies, heads)):
@@ -196,7 +245,7 @@ class _Compiler:
         return [Term(word, mask, negated) for (word, negated), mask in masks.items()]
 
     def _reduced(
-        self, decision: Decision, fields: Mapping[str, Place], *, include: bool
+        self, decision: Decision, fields: Mapping[str, Answer], *, include: bool
     ) -> list[Groups]:
         """Return the clauses of one kind with literals that have a bit."""
         reducer = Reducer(
@@ -241,21 +290,21 @@ def _holds_of_nothing(groups: Groups) -> bool:
     return all(any(literal.negated for literal in group) for group in groups)
 
 
-def _may_hold_by_image(fields: Mapping[str, Place], groups: Groups) -> bool:
+def _may_hold_by_image(fields: Mapping[str, Answer], groups: Groups) -> bool:
     """Return whether some image makes a clause true, whatever else is unknown."""
     return all(any(_asks_image(fields, each) for each in group) for group in groups)
 
 
-def _needs_more(fields: Mapping[str, Place], groups: Groups) -> bool:
+def _needs_more(fields: Mapping[str, Answer], groups: Groups) -> bool:
     """Return whether no image makes a clause false while all else is unknown."""
     return not any(all(_asks_image(fields, each) for each in group) for group in groups)
 
 
-def _asks_image(fields: Mapping[str, Place], literal: Literal) -> bool:
-    return fields[literal.field].kind is Kind.IMAGE
+def _asks_image(fields: Mapping[str, Answer], literal: Literal) -> bool:
+    return fields[literal.field].kind is AnswerKind.IMAGE
 
 
-def _why_not(decision: Decision, fields: Mapping[str, Place]) -> str:
+def _why_not(decision: Decision, fields: Mapping[str, Answer]) -> str:
     asked = {test.field for test in tests_of(expressions_of(decision))}
     unknown = sorted(asked - fields.keys())
     if unknown:

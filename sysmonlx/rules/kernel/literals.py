@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Clauses as groups of literals: the form of a rule that bits can answer.
 
-A literal is a set of atoms on one field, of which some is true, or (negated) none is. A
-clause holds when each of its groups has a literal that holds. What the kernel cannot
-ask is unknown: an include clause takes it for true and an exclude clause for false, so
-that no event is discarded that the rules report.
+A literal is a set of atoms on one field. It holds when one of them is true, or, if it
+is negated, when none is. A clause holds when each of its groups has a literal that
+holds. An atom that the kernel cannot answer is unknown: an include clause takes it for
+true and an exclude clause for false, so that the kernel discards no event that the
+rules report.
 """
 
 from __future__ import annotations
@@ -18,20 +19,22 @@ from math import prod
 from sysmonlx.rules.clauses import Expression
 from sysmonlx.rules.conditions import Atom, Test
 
-#: An expression that would need more groups than this is unknown.
+#: An expression that would need more groups than this counts as unknown.
 _GROUPS_LIMIT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """Some of these atoms is true of a field's text; negated: none of them is."""
+    """One of these atoms is true of a field's text; negated: none of them is."""
 
     field: str
     atoms: frozenset[Atom]
     negated: bool = False
 
 
+#: Holds when one of its literals does.
 Group = frozenset[Literal]
+#: Hold when all of them do.
 Groups = tuple[Group, ...]
 
 ALWAYS: Groups = ()
@@ -50,7 +53,7 @@ Ask = Callable[[str, Atom], Askable]
 
 
 class Reducer:
-    """Turns expressions into groups; `unknown` is what an unknown literal counts as."""
+    """Turns expressions into groups; an unknown literal counts as `unknown`."""
 
     def __init__(self, ask: Ask, *, unknown: bool) -> None:
         self._ask = ask
@@ -58,7 +61,10 @@ class Reducer:
         self._is_maybe = unknown
 
     def clauses(self, conditions: Iterable[Expression]) -> list[Groups]:
-        """Return the clauses of which any may hold; those of one group as one."""
+        """Return clauses; one of them holds when one of the conditions does.
+
+        All conditions that are one group become one clause together.
+        """
         alone: Group = frozenset()
         longer: dict[Groups, None] = {}
         for groups in map(self._clause, self._opened(conditions)):

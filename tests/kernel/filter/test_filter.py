@@ -22,7 +22,8 @@ from support.strategies import examples, randoms
 from sysmonlx.config.reader import read_policy
 from sysmonlx.policy import Compound, Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules
-from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Kind
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
+from sysmonlx.schema.event_types import AnswerKind
 from sysmonlx.schema.events import EVENT_BY_ID
 
 pytestmark = pytest.mark.kernel
@@ -221,7 +222,9 @@ def test_recorded_decisions_hold_in_the_kernel(kernel: Judge, event_id: int) -> 
 def can_tell(event_id: int, name: str, text: str) -> bool:
     """Whether a hook can say so: the recorded ports are any text."""
     place = FIELDS[event_id].get(name)
-    return place is not None and (place.kind is not Kind.TEXT or is_name(name, text))
+    return place is not None and (
+        place.kind is not AnswerKind.TEXT or is_name(name, text)
+    )
 
 
 def is_name(name: str, text: str) -> bool:

@@ -24,7 +24,7 @@ from sysmonlx.bpf.libbpf import (
     map_info,
 )
 from sysmonlx.bpf.object import create_zero
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.network import NETWORK_HOOKS
 from sysmonlx.errors import LibbpfError
 
@@ -299,8 +299,7 @@ def test_there_are_no_false_alarms(running: Daemon) -> None:
 
 @pytest.fixture
 def capture() -> Iterator[Capture]:
-    made = Capture(1 << 20, 1 << 18)
-    made.load(NETWORK_HOOKS)
+    made = load_capture(NETWORK_HOOKS, 1 << 20, 1 << 18)
     made.attach_processes()
     made.want(NETWORK_HOOKS)
     yield made
@@ -311,7 +310,7 @@ def test_a_link_whose_descriptor_was_closed_is_made_again(capture: Capture) -> N
     names = capture.wanted_programs()
     assert all(map(capture.is_at_hook, names))
     for name in names:
-        fd = capture._loaded[name].link_fd(name)
+        fd = capture._loaded.programs[name].link_fd(name)
         other = os.open("/dev/null", os.O_RDONLY)
         os.dup2(other, fd)  # as after a close(2) by a debugger
         os.close(other)
@@ -327,7 +326,7 @@ def test_a_program_whose_descriptor_was_closed_is_loaded_again(
     capture: Capture,
 ) -> None:
     for name in capture.wanted_programs():
-        fd = capture._loaded[name].program_fd(name)
+        fd = capture._loaded.programs[name].program_fd(name)
         other = os.open("/dev/null", os.O_RDONLY)
         os.dup2(other, fd)
         os.close(other)

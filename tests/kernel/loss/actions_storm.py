@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ class Storm:
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.chance = Random(seed)
-        self.folder = folder
+        # Of its own: process ids, of which the names are made, come again.
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
         self.number = 0
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.actions: list[Callable[[int], None]] = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.capture.counters import RecordCounts
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.file import FILE_HOOKS
 
 pytestmark = pytest.mark.kernel
@@ -31,8 +31,7 @@ for number in range(15000):
 
 @pytest.fixture
 def capture() -> Iterator[Capture]:
-    made = Capture(RING_BYTES, RING_BYTES // 2)
-    made.load(FILE_HOOKS)
+    made = load_capture(FILE_HOOKS, RING_BYTES, RING_BYTES // 2)
     made.attach_processes()
     numbers = made.layouts.number
     wanted = 1 << numbers["file_create"] | 1 << numbers["file_delete"]

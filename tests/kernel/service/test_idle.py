@@ -23,8 +23,9 @@ from support.running import UNLIMITED, Daemon, wait_until
 from sysmonlx.config.child import read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.service.daemon import Daemon as InProcess
-from sysmonlx.service.daemon import Options
+from sysmonlx.service.daemon import start
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.wiring import Options
 
 pytestmark = pytest.mark.kernel
 
@@ -133,28 +134,25 @@ def inner(tmp_path: Path) -> Iterator[InProcess]:
     )
     policy = read_data(text.encode(), "idle", CommandLineOptions()).policy
     assert policy is not None
-    made = InProcess(policy, Options(paths, drops_capabilities=False))
-    made.start()
+    made = start(policy, Options(paths, drops_capabilities=False))
     yield made
-    made.capture.detach_all()
-    made.aside.end()
+    made.parts.capture.detach_all()
     made.close()
-    signal.set_wakeup_fd(-1)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 def take_all(daemon: InProcess) -> None:
     """Take what is in the ring buffer."""
-    while daemon.capture.ring.fill():
-        daemon._work()
-        daemon.pipeline.take_hashes()
+    while daemon.parts.capture.ring.fill():
+        daemon.reader.work()
+        daemon.parts.pipeline.take_hashes()
 
 
 def has_taken_all(daemon: InProcess) -> bool:
     """Take what is in the ring buffer; say whether nothing of it waits for a hash."""
     take_all(daemon)
-    return not daemon.pipeline.held
+    return not daemon.parts.pipeline.held
 
 
 def seconds_ns(daemon: InProcess) -> float:
@@ -162,10 +160,10 @@ def seconds_ns(daemon: InProcess) -> float:
     total = 0
     for _ in range(SECONDS):
         take_all(daemon)
-        daemon._quiet = 9
+        daemon.reader.quiet = 9
         time.sleep(PAUSE_S)
         begun_ns = time.process_time_ns()
-        daemon._chores()
+        daemon.chores.do_all()
         total += time.process_time_ns() - begun_ns
     return total / SECONDS
 
@@ -177,5 +175,5 @@ def test_what_is_due_every_second_costs_little(inner: InProcess) -> None:
             take_all(inner)
             time.sleep(0.01)
     wait_until(lambda: has_taken_all(inner))
-    assert len(inner.users.names) > USERS
+    assert len(inner.parts.users.names) > USERS
     assert min(seconds_ns(inner) for _ in range(ROUNDS)) < SHARE * 1e9

@@ -223,9 +223,9 @@ def test_installed_instance_in_the_foreground_is_replaced_by_a_daemon(
 def test_daemon_that_fails_says_so_by_an_event(place: Installation) -> None:
     script = (
         "import sys; from sysmonlx.cli import main\n"
-        "from sysmonlx.service.daemon import Daemon\n"
+        "from sysmonlx.service.chores import Chores\n"
         "def fail(self): raise RuntimeError('on purpose')\n"
-        "Daemon._chores = fail; sys.exit(main.main())"
+        "Chores.do_all = fail; sys.exit(main.main())"
     )
     command = [sys.executable, "-P", "-c", script, "-t", "-i", os.fspath(place.config)]
     result = subprocess.run(

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from sysmonlx.capture.loader import OLDER_OBJECT
 from sysmonlx.capture.records import Record
-from sysmonlx.capture.sensor import OLDER_OBJECT, Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 
 pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(scope="module")
 def capture() -> Iterator[Capture]:
-    made = Capture(1 << 20, 1 << 18, object_path=OLDER_OBJECT)
-    made.load()
+    made = load_capture((), 1 << 20, 1 << 18, object_path=OLDER_OBJECT)
     yield made
     made.close()
 

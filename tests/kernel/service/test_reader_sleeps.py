@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.running import DEADLINE_S, Daemon, wait_until
 
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 
 pytestmark = pytest.mark.kernel
 
@@ -23,8 +23,7 @@ SWITCHES = 10
 
 @pytest.fixture
 def capture() -> Iterator[Capture]:
-    made = Capture(1 << 20, 1 << 18)
-    made.load()
+    made = load_capture((), 1 << 20, 1 << 18)
     made.attach_processes()
     yield made
     made.close()

@@ -29,10 +29,11 @@ from sysmonlx.config.child import read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
-from sysmonlx.service.control import Later
-from sysmonlx.service.daemon import Daemon, Options
+from sysmonlx.service.control import Later, Message
+from sysmonlx.service.daemon import Daemon, start
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.reload import Reload
+from sysmonlx.service.wiring import Options
 
 pytestmark = pytest.mark.kernel
 
@@ -48,6 +49,14 @@ RULES = """
     </ProcessCreate>
     <ProcessTerminate onmatch="include"/>
 """
+#: Wants programs of every family of events.
+EVERYTHING = "".join(
+    f'<{event} onmatch="exclude"/>'
+    for event in (
+        *("NetworkConnect", "RawAccessRead", "ProcessAccess", "FileCreate"),
+        *("FileDelete", "FileDeleteDetected", "eBPFEvent"),
+    )
+)
 FILES = """
     <FileCreate onmatch="include">
       <TargetFilename condition="contains">{name}</TargetFilename>
@@ -75,10 +84,11 @@ class Running:
         self.paths.write(self.paths.command_line_file, b"before\0")
         policy = policy_of(self.before["policy"])
         options = Options(self.paths, drops_capabilities=False)
-        self.daemon = Daemon(policy, options)
-        self.daemon.start()
-        for request in (self.after, self.before):  # programs stay loaded
-            self.put(request)
+        self.daemon = start(policy, options)
+        self.put(self.policy("everything", EVERYTHING))
+        self.away_to_load_s = self.away_s
+        """The same of the update that all programs were loaded for; they stay so."""
+        self.put(self.before)
 
     def policy(self, name: str, more: str) -> dict[str, str]:
         log = self.log.with_name(f"{name}.json")
@@ -93,16 +103,16 @@ class Running:
         assert policy is not None
         return {"policy": policy.to_json(), "config": name, "command_line": f"{name}\0"}
 
-    def put(self, request: dict[str, str]) -> dict[str, Any]:
+    def put(self, request: dict[str, str]) -> Message:
         start_s = time.thread_time()
-        later = self.daemon._answer({"do": "reload", **request})
+        later = self.daemon.requests.answer({"do": "reload", **request})
         assert isinstance(later, Later)
-        answers: list[dict[str, Any]] = []
+        answers: list[Message] = []
         later.bind(lambda make: answers.append(make()))
         self.away_s = time.thread_time() - start_s
         while not answers:
             start_s = time.thread_time()
-            self.daemon._wait(1)
+            self.daemon.loop.wait(1)
             self.away_s = max(self.away_s, time.thread_time() - start_s)
         return answers[0]
 
@@ -112,11 +122,11 @@ class Running:
         subprocess.run(["/bin/true", marker], check=True)
 
         def has_ended() -> bool:
-            self.daemon._work()
-            self.daemon.pipeline.take_hashes()
-            self.daemon.output.flush()
-            fill = self.daemon.capture.ring.fill()
-            return not fill and not self.daemon.pipeline.held
+            self.daemon.reader.work()
+            self.daemon.parts.pipeline.take_hashes()
+            self.daemon.parts.output.flush()
+            fill = self.daemon.parts.capture.ring.fill()
+            return not fill and not self.daemon.parts.pipeline.held
 
         wait_until(has_ended)
         events = [json.loads(line)["Event"] for line in log.read_text().splitlines()]
@@ -128,25 +138,25 @@ class Running:
 
     def reports(self) -> int:
         """Return how many events 255 there were."""
-        return self.daemon.output.counts[255]
+        return self.daemon.parts.output.counts[255]
 
     def state(self) -> dict[str, Any]:
         """Return everything that an update changes."""
         daemon, paths = self.daemon, self.paths
-        variables = daemon.capture.btf.variables(".bss")
-        memory = daemon.capture.maps[".bss"].lookup(bytes(4))
+        variables = daemon.parts.capture.btf.variables(".bss")
+        memory = daemon.parts.capture.maps[".bss"].lookup(bytes(4))
         names = ("wanted_records", "truncation_as_create", "failed_connects")
         return {
-            "policy": daemon.policy,
-            "attached": daemon.capture.attached(),
-            "missing": daemon.missing(),
+            "policy": daemon.standing.policy,
+            "attached": daemon.parts.capture.attached(),
+            "missing": daemon.standing.missing(),
             "variables": {
                 name: kind.from_buffer_copy(memory, offset).value
                 for name, (offset, kind) in variables.items()
                 if name in names
             },
             "rules in the kernel": kernel_rules(daemon),
-            "reasons": dict(daemon.filter.reasons),
+            "reasons": dict(daemon.parts.filter.reasons),
             "stored": [
                 path.read_bytes()
                 for path in (
@@ -156,9 +166,9 @@ class Running:
                 )
             ],
             "files": sorted(os.listdir(paths.state_dir)),
-            "sinks": [id(channel.sink) for channel in daemon.output._channels],
-            "judging": daemon.pipeline._judging,
-            "hashes": (daemon.hasher.wait_s, daemon.hasher.size_limit),
+            "sinks": [id(channel.sink) for channel in daemon.parts.output._channels],
+            "judging": daemon.parts.pipeline._judging,
+            "hashes": (daemon.parts.hasher.wait_s, daemon.parts.hasher.size_limit),
             "descriptors": len(os.listdir("/proc/self/fd")),
         }
 
@@ -166,7 +176,7 @@ class Running:
 def kernel_rules(daemon: Daemon) -> int:
     """Return the id of the map with the rules that the kernel asks."""
     try:
-        found = daemon.capture.maps["filter_rules"].lookup(bytes(4))
+        found = daemon.parts.capture.maps["filter_rules"].lookup(bytes(4))
     except SysmonlxError:
         return 0
     return int(struct.unpack("=I", found[:4])[0])
@@ -181,7 +191,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     made = Running(root)
     yield made
     made.daemon.close()
-    signal.set_wakeup_fd(-1)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -301,9 +310,13 @@ def test_large_update_does_not_keep_the_reader_away(running: Running) -> None:
     for number in range(1, 6):
         running.put(large[number % 2])
         away_s.append(running.away_s)
-        running.daemon._work()
+        running.daemon.reader.work()
     running.put(running.before)
     assert min(away_s) < AWAY_S, away_s
+
+
+def test_programs_not_loaded_yet_do_not_keep_the_reader_away(running: Running) -> None:
+    assert running.away_to_load_s < AWAY_S
 
 
 def test_map_is_known_by_its_id(running: Running) -> None:
@@ -313,4 +326,6 @@ def test_map_is_known_by_its_id(running: Running) -> None:
     running.put(running.before)
     assert one
     assert kernel_rules(running.daemon) != one
-    assert map_info(running.daemon.capture.maps["filter_rules"].fd).max_entries == 1
+    assert (
+        map_info(running.daemon.parts.capture.maps["filter_rules"].fd).max_entries == 1
+    )

@@ -20,7 +20,7 @@ from support.watch import ENVIRONMENT, PYTHON
 
 from sysmonlx.bpf.cached_object import PreparedObject
 from sysmonlx.bpf.libbpf import program_attachment
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.registry import ALL_HOOKS
 
 pytestmark = pytest.mark.kernel
@@ -56,9 +56,8 @@ STEADY = (
 @contextmanager
 def started(keep_in: Path) -> Iterator[Capture]:
     """A capture of everything, as a daemon starts it."""
-    capture = Capture(1 << 20, 1 << 16, keep_in=keep_in)
+    capture = load_capture(ALL_HOOKS, 1 << 20, 1 << 16, keep_in=keep_in)
     try:
-        capture.load(ALL_HOOKS)
         capture.attach_processes()
         capture.want(ALL_HOOKS)
         capture.keep()
@@ -78,12 +77,12 @@ def state(capture: Capture) -> tuple[object, ...]:
 
 
 def is_by_plan(capture: Capture) -> bool:
-    return all(isinstance(each, PreparedObject) for each in capture._objects)
+    return all(isinstance(each, PreparedObject) for each in capture._loaded.objects)
 
 
 def can_plan(capture: Capture) -> bool:
     """Say whether this kernel tells enough of programs that libbpf loaded."""
-    fd = capture._loaded["process_fork"].program_fd("process_fork")
+    fd = capture._loaded.programs["process_fork"].program_fd("process_fork")
     return program_attachment(fd) is not None
 
 
@@ -113,8 +112,7 @@ def test_second_start_is_as_the_first_but_by_plan(tmp_path: Path) -> None:
 
 def test_programs_wanted_later_join_those_by_plan(tmp_path: Path) -> None:
     kept = tmp_path / "programs"
-    few = Capture(1 << 20, 1 << 16, keep_in=kept)
-    few.load()
+    few = load_capture((), 1 << 20, 1 << 16, keep_in=kept)
     few.keep()
     few.close()
     with started(kept) as capture:
@@ -131,10 +129,10 @@ def test_plan_that_the_kernel_refuses_is_made_anew(tmp_path: Path) -> None:
     with started(kept) as first:
         need_plans(first)
         expected = state(first)
-        plans = first._kept.plans
+        plans = first._loader.plans
         wrong = plans.programs["process_fork"]._replace(code=bytes(16))
         plans.programs["process_fork"] = wrong
-        first._kept.write()
+        first._loader._kept.write()
     with started(kept) as second:
         assert not is_by_plan(second)
         assert state(second) == expected

@@ -154,10 +154,10 @@ def test_programs_are_loaded_though_no_thread_is_to_be_had(
     names = [f"program{number}" for number in range(5)]
     found = PreparedObject.__new__(PreparedObject)
     found._plans = SimpleNamespace(  # type: ignore[assignment]  # a part of it
-        programs={name: SimpleNamespace(code=b"") for name in names}
+        programs={name: SimpleNamespace(code=b"", attach_kind=0) for name in names}
     )
     found._programs = {}
-    monkeypatch.setattr(found, "_types", lambda: 0)
+    found._attach_kinds = {}
     monkeypatch.setattr(found, "_load", lambda name, plan, fds: names.index(name))
     monkeypatch.setattr(threading.Thread, "start", refuse)
     found.load(names, {})

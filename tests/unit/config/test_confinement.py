@@ -33,6 +33,8 @@ OPTIONS = CommandLineOptions()
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives it up")
 REPOSITORY = Path(__file__).resolve().parents[3]
 
+DEADLINE_S = 60.0
+
 Patch = pytest.MonkeyPatch
 
 
@@ -269,16 +271,32 @@ def test_interrupt_ends_the_wait_for_a_fifo(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    deadline = time.monotonic() + 20
-    while not children.read_text() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    child = int(children.read_text())
+    main = Path(f"/proc/{process.pid}")
+    children = main / f"task/{process.pid}/children"
+    until(lambda: children.read_text() != "")
+    child = Path(f"/proc/{int(children.read_text())}")
+    until(lambda: not catches(child, signal.SIGINT))
+    until(lambda: "poll" in (main / "wchan").read_text())
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode in (130, -signal.SIGINT)
     assert b"Traceback" not in said
-    assert not os.path.exists(f"/proc/{child}")
+    until(lambda: not child.exists())
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not done():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def catches(process: Path, number: signal.Signals) -> bool:
+    """Say whether a process has a handler for a signal."""
+    lines = dict(
+        line.split(":\t") for line in (process / "status").read_text().splitlines()
+    )
+    return bool(int(lines["SigCgt"], 16) >> (number - 1) & 1)
 
 
 LAUGHS = "".join(

@@ -16,9 +16,9 @@ from support.configurations import document, read
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.hashing.program_opener import ProgramOpener
 from sysmonlx.host.procfs import Procfs
-from sysmonlx.output.dispatch import open_sink
 from sysmonlx.output.lines import Lines
 from sysmonlx.output.render import Renderer
+from sysmonlx.output.sinks.kinds import open_sink
 from sysmonlx.output.templates import template_of
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.schema.options import SETTINGS, Setting

@@ -145,12 +145,16 @@ def test_threads_are_bounded_and_come_back(hang: Hang) -> None:
 
 
 def test_the_wait_is_bounded_however_many_calls_hang(hang: Hang) -> None:
+    """A wait only begins while there is time left; how late it ends is not ours."""
+    start_s = time.monotonic()
     lane = Lane("Values", Limits(2, 100, 0.05, 0.05))
     lane.begin()
-    start = time.monotonic()
-    while time.monotonic() - start < 0.5:
+    while (now_s := time.monotonic()) - start_s < 0.5:
+        before_s = lane.waited_s
         lane.run(hang, time.monotonic_ns())
-    assert 0.04 < lane.waited_s < 0.05 + 0.05 + 0.05
+        if lane.waited_s > before_s:
+            assert before_s < 0.05 + 0.05 * (time.monotonic() - start_s), now_s
+    assert lane.waited_s > 0.04
     lane.end()
 
 

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from support.patience import patient
 
 from sysmonlx.host.ports import Services
 
@@ -39,18 +40,18 @@ def path(tmp_path: Path) -> Path:
     ],
 )
 def test_port_name(path: Path, port: int, protocol: str, name: str) -> None:
-    assert Services(path).port_name(port, protocol) == name
+    assert Services(path, patient()).port_name(port, protocol) == name
 
 
 def test_names_agree_with_getservbyport() -> None:
-    ours = Services()
+    ours = Services(aside=patient())
     for port in (22, 25, 53, 80, 123, 443):
         assert ours.port_name(port, "tcp") == _of_libc(port, "tcp")
         assert ours.port_name(port, "udp") == _of_libc(port, "udp")
 
 
 def test_changed_file_is_read_again(path: Path) -> None:
-    ours = Services(path)
+    ours = Services(path, patient())
     assert ours.port_name(22, "tcp") == "ssh"
     path.write_text("shell 22/tcp\n")
     ours.renew()

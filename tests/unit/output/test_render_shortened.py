@@ -16,7 +16,8 @@ from sysmonlx.output.escape import json_text, printed_within, shortened, xml_tex
 from sysmonlx.output.render import Renderer
 from sysmonlx.output.templates import template_of
 from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES, Settings
-from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, EventType, FieldType
+from sysmonlx.schema.event_types import EventType, FieldType
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 from sysmonlx.viewer.read import EventLine, read_events
 
 GUID = "{c30c9345-8ba5-695b-b805-bfc8d8550000}"

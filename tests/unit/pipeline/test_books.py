@@ -11,11 +11,12 @@ import pytest
 from support.enrichment import SECOND, Paths, encode, make_context
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.hashing.hasher import FileId
+from sysmonlx.event import Held
+from sysmonlx.host.file_identity import FileId
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.pipeline.books import NOT_ASKED, TOLD_BEFORE, Unasked, gaps
-from sysmonlx.pipeline.flow import Held, Pipeline
+from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.pipeline.trace_line import trace_line
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules

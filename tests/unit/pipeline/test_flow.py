@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from support.enrichment import SECOND, Paths, encode, make_context, named
 
 from sysmonlx.capture.records import Layouts
+from sysmonlx.event import Held
 from sysmonlx.host.file_identity import FileId
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
-from sysmonlx.pipeline.flow import Held, Pipeline
+from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules
 
@@ -331,6 +333,31 @@ def test_a_path_without_its_middle_is_never_excluded_here(bench: Bench) -> None:
     bench.file(10, b"/a/middle...b", flags="PATH_SHORTENED")
     assert [event_id for event_id, *_ in bench.events] == [11, 11]
     assert bench.pipeline.filtered[11] == 1
+
+
+def test_a_filtered_event_reads_its_record_once(bench: Bench) -> None:
+    bench.use(include("FileCreate", 11, Filter("TargetFilename", "is", "/wanted")))
+    bench.file(10, b"/first")
+    calls: list[str] = []
+
+    def count(frame: object, event: str, argument: Any) -> None:
+        if event == "c_call":
+            calls.append(argument.__name__)
+
+    encoded = encode(
+        bench.layouts,
+        "file_create",
+        boot_ns=2 * SECOND,
+        tgid=10,
+        exec_id=1,
+        start_boot_ns=SECOND,
+        path=b"/other",
+    )
+    sys.setprofile(count)
+    bench.pipeline.take([encoded])
+    sys.setprofile(None)
+    assert calls.count("unpack_from") == 1
+    assert bench.pipeline.filtered[11] == 2
 
 
 def test_birth_of_a_file_that_is_left_out_is_not_looked_for(bench: Bench) -> None:

@@ -11,8 +11,8 @@ from support.strategies import randoms, some_bytes
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.kernel_text import UNKNOWN, Texts, are_plain, args_text
-from sysmonlx.processes.launches import LIMIT, Launches
-from sysmonlx.processes.process import Launch, Process
+from sysmonlx.processes.launches import LIMIT, Launch, Launches
+from sysmonlx.processes.process import Process
 
 
 def started(table: Table, tgid: int, **more: Any) -> Process:

@@ -10,7 +10,8 @@ from support.recordtable import image_id
 from sysmonlx.capture.records import Layouts
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.identity import NO_GUID, Identity
-from sysmonlx.processes.process import NO_LAUNCH, Process, image_key
+from sysmonlx.processes.launches import NO_LAUNCH
+from sysmonlx.processes.process import Process, image_key
 
 SECOND = 1_000_000_000
 

@@ -10,7 +10,7 @@ from support.recordtable import INIT, SECOND, Table, record
 from sysmonlx.capture.records import Layouts
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.process import Process
-from sysmonlx.processes.table import ENDED_LIMIT, GRACE_NS
+from sysmonlx.processes.register import ENDED_LIMIT, GRACE_NS
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,8 @@ def test_superseded_images_do_not_keep_their_ancestors(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each generation forks the next, then runs another program and ends."""
-    monkeypatch.setattr("sysmonlx.processes.table.Process", _Watched)
+    for module in ("table", "register"):
+        monkeypatch.setattr(f"sysmonlx.processes.{module}.Process", _Watched)
     kept = []
     before = {"parent_tgid": 1, "parent_start_boot_ns": SECOND}
     for number in range(50):

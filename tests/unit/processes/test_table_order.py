@@ -7,7 +7,7 @@ import pytest
 from support.recordtable import INIT, SECOND, Table, record
 
 from sysmonlx.kernel_text import UNKNOWN
-from sysmonlx.processes.table import GRACE_NS
+from sysmonlx.processes.register import GRACE_NS
 
 CHILD = {
     "tgid": 11,

@@ -17,8 +17,9 @@ from sysmonlx.capture.hooks import PROCESS_HOOKS
 from sysmonlx.enrich.registry import ALL_HOOKS
 from sysmonlx.rules.clauses import Clause
 from sysmonlx.rules.compiler import compile_rules
-from sysmonlx.rules.kernel.fields import FIELDS, Kind
+from sysmonlx.rules.kernel.fields import FIELDS
 from sysmonlx.schema.event_page import UNEXPLAINED, title_of
+from sysmonlx.schema.event_types import AnswerKind
 from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -234,10 +235,10 @@ def test_the_hooks_of_processes_are_named() -> None:
 def test_fields_that_the_kernel_answers_are_listed() -> None:
     rows = re.findall(r"(?m)^\| (\d+) \w+ \| (.*) \|$", RULES)
     kinds = (
-        (Kind.IMAGE, Kind.TARGET_IMAGE),
-        (Kind.USER, Kind.TARGET_USER),
-        (Kind.PATH,),
-        (Kind.CHOICE, Kind.TEXT),
+        (AnswerKind.IMAGE, AnswerKind.TARGET_IMAGE),
+        (AnswerKind.USER, AnswerKind.TARGET_USER),
+        (AnswerKind.PATH,),
+        (AnswerKind.CHOICE, AnswerKind.TEXT),
     )
     told = {
         int(event_id): [set(filter(None, cell.strip().split(", "))) for cell in cells]

@@ -18,31 +18,32 @@ PACKAGE = REPOSITORY / "sysmonlx"
 #: What each package may import, from the ground floor up. A name without a dot is a
 #: package or a file of the top level; one with a dot is that module alone.
 MAY_IMPORT = {
+    "bounded": "",
     "errors": "",
     "kernel_text": "",
     "policy": "",
     "event": "",
     "schema": "policy",
-    "host": "errors",
+    "host": "errors kernel_text",
     "bpf": "errors host.private_files host.capabilities",
-    "hashing": "errors host",
-    "rules": "schema policy",
+    "hashing": "errors host kernel_text policy",
+    "rules": "schema policy bounded",
     "config": "schema policy errors host.child_process host.capabilities",
     "output": "schema policy event host.root_files host.file_calls",
-    "capture": "bpf rules errors host.file_identity",
+    "capture": "bpf rules errors host.file_identity host.thread_call",
     "viewer": "schema output.escape",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
-    "pipeline": "enrich processes rules output capture hashing schema policy event"
-    " errors kernel_text host.file_identity",
-    "service": "pipeline enrich processes capture output config hashing rules bpf host"
+    "pipeline": "enrich processes rules output capture hashing schema event errors"
+    " kernel_text host.file_identity",
+    "service": "pipeline enrich processes capture output config hashing rules host"
     " schema event policy kernel_text errors",
-    "cli": "service viewer pipeline output config rules host bpf.libbpf schema policy"
-    " errors",
+    "cli": "service viewer output config rules host bpf.libbpf schema policy errors",
 }
 
 #: Packages in which nothing but these modules knows the world outside of the program.
 OUTSIDE = {
+    "bounded": "",
     "errors": "",
     "kernel_text": "",
     "policy": "",
@@ -51,7 +52,7 @@ OUTSIDE = {
     "rules": "",
     "config": "child confinement",
     "output": "record_ids sinks",
-    "capture": "sensor kernel_facts kernel_filter kernel_form counters",
+    "capture": "sensor loader kernel_facts kernel_filter kernel_form counters",
     "viewer": "",
     "processes": "",
     "enrich": "",

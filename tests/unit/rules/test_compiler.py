@@ -115,7 +115,7 @@ def test_decisions_and_names_are_sysmons(case: dict[str, Any]) -> None:
         assert trace(policy.ruleset, event_id, values).name == expected
 
 
-def test_every_condition_of_the_catalogue_is_known() -> None:
+def test_every_condition_of_the_schema_is_known() -> None:
     assert set(CONDITIONS) == set(reference.CONDITIONS)
     for condition in CONDITIONS:
         make_test("Image", condition, "x")

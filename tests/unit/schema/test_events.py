@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import pytest
 
-from sysmonlx.policy import Settings
-from sysmonlx.schema import events
-from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, FieldType
+from sysmonlx.policy import Ruleset, Settings
+from sysmonlx.schema import event_types, events
+from sysmonlx.schema.event_types import FieldType
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 from sysmonlx.schema.options import OPTIONS, SETTINGS, SINK_KINDS
 
 
@@ -42,7 +43,7 @@ def test_event_has_the_fields_of_its_schema(
 
 
 def test_types_go_without_saying_when_they_are_strings() -> None:
-    notation = events.fields("Image ProcessId:PID")
+    notation = event_types.fields("Image ProcessId:PID")
     assert [field.type for field in notation] == [FieldType.STRING, FieldType.PID]
 
 
@@ -57,6 +58,10 @@ def test_conditions_in_messages_end_with_the_newest_two() -> None:
     assert shown[-2:] == ("not begin with", "not end with")
     assert set(shown) == set(events.CONDITIONS)
     assert len(shown) == 16
+
+
+def test_configurations_without_rules_have_the_newest_schema() -> None:
+    assert Ruleset().schema_version == events.SCHEMA_VERSION
 
 
 def test_every_setting_has_a_default_in_its_range() -> None:

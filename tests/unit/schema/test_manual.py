@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.schema import events
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.options import OLD_OPTIONS, OPTIONS, OWN_OPTIONS
 from sysmonlx.service.installed import Paths
 
@@ -57,9 +58,7 @@ def test_every_switch_is_described(text: str, switch: str) -> None:
     [events.EVENT_BY_ID[number] for number in sorted(events.PRODUCED)],
     ids=lambda event: event.name,
 )
-def test_every_field_of_an_event_is_described(
-    text: str, event: events.EventType
-) -> None:
+def test_every_field_of_an_event_is_described(text: str, event: EventType) -> None:
     section = re.search(rf"^\.Ss {event.id}: (.*?)^\.S[sh]", text, re.M | re.S)
     assert section
     items = re.findall(r"^\.It Em (.*)$", section[1], re.MULTILINE)

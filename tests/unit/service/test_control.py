@@ -8,7 +8,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sysmonlx.service import control
 from sysmonlx.service.control import ControlServer, Later
 
 
-def answer(message: dict[str, Any]) -> dict[str, Any]:
+def answer(message: Mapping[str, Any]) -> dict[str, Any]:
     if message.get("do") == "refuse":
         raise SysmonlxError("not today")
     return {"echo": message["text"] * message.get("times", 1)}
@@ -67,7 +67,7 @@ class Deferring:
         self.later: list[Later] = []
         self.server = ControlServer(path, self._answer)
 
-    def _answer(self, message: dict[str, Any]) -> dict[str, Any] | Later:
+    def _answer(self, message: Mapping[str, Any]) -> dict[str, Any] | Later:
         if message.get("do") != "wait":
             return {"now": True}
         self.later.append(Later())
@@ -141,9 +141,8 @@ def test_peer_that_waits_is_not_dropped_for_others(deferring: Deferring) -> None
 
 
 def test_answer_may_be_long(served: Served) -> None:
-    assert len(
-        control.request(served.path, {"text": "x", "times": 3 << 20})["echo"]
-    ) == (3 << 20)
+    answer = control.request(served.path, {"text": "x", "times": 3 << 20})
+    assert len(str(answer["echo"])) == 3 << 20
 
 
 def test_refusal_is_an_error_with_its_reason(served: Served) -> None:

@@ -21,9 +21,9 @@ from sysmonlx.config.stored_policy import policy_of as policy_from
 from sysmonlx.errors import CaptureError
 from sysmonlx.policy import FORM, Policy, Settings
 from sysmonlx.service import configuration, foreground
-from sysmonlx.service.configuration import InForce, stored_policy
-from sysmonlx.service.daemon import Options
+from sysmonlx.service.configuration import ChosenPolicy, stored_policy
 from sysmonlx.service.installed import Paths, command_line_bytes
+from sysmonlx.service.wiring import Options
 
 CONFIG = b"""<Sysmon schemaversion="4.90"><EventFiltering>
 <ProcessCreate onmatch="include"><Image condition="end with">/true</Image>
@@ -87,7 +87,7 @@ DAMAGES = [
 def test_stored_policy_of_the_installed_file_is_run(
     paths: Paths, policy: Policy
 ) -> None:
-    assert stored_policy(paths) == InForce(policy)
+    assert stored_policy(paths) == ChosenPolicy(policy)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -248,7 +248,7 @@ def test_default_of_an_older_version_is_no_setting(paths: Paths) -> None:
     old = replace(Policy(), form=1, settings=Settings(budget=77))
     paths.config_file.write_bytes(EMPTY)
     paths.policy_file.write_text(old.to_json())
-    assert stored_policy(paths) == InForce(Policy())
+    assert stored_policy(paths) == ChosenPolicy(Policy())
 
 
 def test_policy_of_another_version_serves_while_its_file_is_refused(
@@ -268,25 +268,27 @@ class FakeDaemon:
     """A daemon that starts when its policy and options please."""
 
     fails: Callable[[Policy, Options], Exception | None]
-    closed = 0
+    tries = 0
 
     def __init__(self, policy: Policy, options: Options) -> None:
         self.policy, self.options = policy, options
 
-    def start(self) -> None:
-        error = type(self).fails(self.policy, self.options)
+    @classmethod
+    def start(cls, policy: Policy, options: Options) -> FakeDaemon:
+        cls.tries += 1
+        error = cls.fails(policy, options)
         if error is not None:
             raise error
-
-    def close(self) -> None:
-        type(self).closed += 1
+        return cls(policy, options)
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDaemon]:
-    made = type("Fake", (FakeDaemon,), {"closed": 0})
-    monkeypatch.setattr(foreground, "Daemon", made)
-    return made
+    class Fake(FakeDaemon):
+        """A class of its own counts its own tries."""
+
+    monkeypatch.setattr(foreground, "start", Fake.start)
+    return Fake
 
 
 SINKS = (("file", "json", "/run/x"),)
@@ -313,7 +315,7 @@ def test_settings_that_cannot_be_had_are_left_and_told(fake: type[FakeDaemon]) -
     assert daemon.options.refused == (
         "The start failed: MemoryError; the default settings are in force"
     )
-    assert fake.closed == 1
+    assert fake.tries == 2
 
 
 def test_rules_that_cannot_be_run_are_left_and_told(fake: type[FakeDaemon]) -> None:
@@ -352,13 +354,13 @@ def test_first_reason_is_raised_when_nothing_works(
     with pytest.raises(type(error)) as caught:
         started(fake, lambda policy, options: next(tries))
     assert caught.value is error
-    assert fake.closed == 3
+    assert fake.tries == 3
 
 
 def test_foreground_run_tries_once(fake: type[FakeDaemon]) -> None:
     with pytest.raises(CaptureError):
         started(fake, lambda *_: CaptureError("no"), keeps_state=False)
-    assert fake.closed == 1
+    assert fake.tries == 1
 
 
 @pytest.mark.parametrize(
@@ -391,8 +393,7 @@ def test_failure_that_cannot_be_reported_still_closes() -> None:
     class Broken:
         closed = 0
 
-        @property
-        def pipeline(self) -> object:
+        def fail(self, reason: str) -> None:
             raise MemoryError
 
         def close(self) -> None:

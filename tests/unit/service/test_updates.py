@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.capture.kernel_form import KernelForm
-from sysmonlx.errors import ControlError
+from sysmonlx.errors import CaptureError, ControlError, SysmonlxError
 from sysmonlx.host.child_process import Child
 from sysmonlx.policy import Policy
 from sysmonlx.rules.compiler import CompiledRules
@@ -25,6 +26,20 @@ DEADLINE_S = 20.0
 FILES = {Path("/x"): b"y"}
 
 
+class Pipe:
+    """Programs that are loaded when somebody says so."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+
+    def fileno(self) -> int:
+        return self.reader
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+
+
 class Loop:
     """A main loop with updates: what was put in force, and what was answered."""
 
@@ -32,9 +47,15 @@ class Loop:
         self.handlers: dict[int, Callable[[], object]] = {}
         self.put: list[tuple[str, Files]] = []
         self.answers: list[str] = []
+        self.loading: Pipe | None = None
         self.updates = Updates(
-            self.handlers.__setitem__, self.handlers.__delitem__, self._put
+            self.handlers.__setitem__, self.handlers.__delitem__, self._load, self._put
         )
+
+    def _load(self, made: Compiled) -> Pipe | None:
+        if made.policy.source == "unloadable.xml":
+            raise CaptureError("No thread can be had")
+        return self.loading
 
     def _put(self, made: Compiled, files: Files) -> Message:
         self.put.append((made.policy.source, files))
@@ -49,7 +70,7 @@ class Loop:
         try:
             make()
             self.answers.append("")
-        except ControlError as error:
+        except SysmonlxError as error:
             self.answers.append(str(error))
 
     def go_round(self, timeout_s: float = DEADLINE_S) -> None:
@@ -64,6 +85,15 @@ def loop() -> Iterator[Loop]:
     yield made
     made.updates.end("over")
     assert made.handlers == {}
+
+
+@pytest.fixture
+def loading(loop: Loop) -> Iterator[Pipe]:
+    """Have programs of every update loaded apart."""
+    loop.loading = made = Pipe()
+    yield made
+    loop.updates.end("over")
+    made.close()
 
 
 def at_once(_: CompiledRules) -> KernelForm:
@@ -159,3 +189,45 @@ def test_shortage_ends_the_update_and_nothing_else(
     while len(loop.answers) < 2:
         loop.go_round()
     assert [source for source, _ in loop.put] == ["b.xml"]
+
+
+def test_rules_wait_for_the_programs_that_they_need(loop: Loop, loading: Pipe) -> None:
+    loop.ask("a.xml", at_once)
+    while [*loop.handlers] != [loading.fileno()]:
+        loop.go_round()
+    loop.go_round(0.05)
+    assert (loop.put, loop.answers) == ([], [])
+    with pytest.raises(ControlError, match="Another update is under way"):
+        loop.ask("b.xml", at_once)
+    os.write(loading.writer, b"x")
+    loop.go_round()
+    assert (loop.put, loop.answers) == ([("a.xml", FILES)], [""])
+    assert loop.handlers == {}
+
+
+def test_update_may_end_while_programs_are_loaded(
+    loop: Loop, loading: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in ("a.xml", "b.xml"):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.updates, "expire", lambda: None)
+            loop.ask(source, at_once)
+            while [*loop.handlers] != [loading.fileno()]:
+                loop.go_round()
+        if source == "a.xml":
+            loop.updates.end("The daemon is being stopped")
+            monkeypatch.setattr(updates, "LIMIT_S", 0)
+        loop.updates.expire()
+    assert loop.answers == [
+        "The daemon is being stopped; the rules before stay in force",
+        "To load the programs takes more than 0 s; the rules before stay in force",
+    ]
+    assert (loop.put, loop.handlers) == ([], {})
+
+
+def test_programs_that_cannot_be_loaded_are_the_answer(loop: Loop) -> None:
+    loop.ask("unloadable.xml", at_once)
+    while not loop.answers:
+        loop.go_round()
+    assert loop.answers == ["No thread can be had"]
+    assert (loop.put, loop.handlers) == ([], {})

@@ -15,7 +15,7 @@ import pytest
 
 from sysmonlx.bpf.btf import Kind
 from sysmonlx.bpf.libbpf import possible_cpus
-from sysmonlx.capture.sensor import Capture
+from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.registry import ALL_HOOKS
 
 pytestmark = pytest.mark.kernel
@@ -32,9 +32,8 @@ for _ in range(5):
 
 @pytest.fixture
 def capture() -> Iterator[Capture]:
-    made = Capture(1 << 20, 1 << 18)
     hooks = [each for each in ALL_HOOKS if "udp_sent" in each.alternatives[0]]
-    made.load(hooks)
+    made = load_capture(hooks, 1 << 20, 1 << 18)
     made.set_variable("udp_interval_ns", 10**12)
     made.attach_processes()
     made.want(hooks)

@@ -17,8 +17,9 @@ from sysmonlx.rules.conditions import Atom, Operation, make_test
 from sysmonlx.rules.kernel.automaton import FOUND, Automata, Limits, Pattern, Table
 from sysmonlx.rules.kernel.bits import Bits, askable, true_of
 from sysmonlx.rules.kernel.compiler import KernelRules, compile_kernel_rules
-from sysmonlx.rules.kernel.fields import EVENTS, FIELDS, Kind
+from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
 from sysmonlx.rules.kernel.literals import Askable, Literal
+from sysmonlx.schema.event_types import AnswerKind
 from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
 
 HEADER = Path(__file__).parents[4] / "ebpf" / "filter" / "rules.bpf.h"
@@ -250,9 +251,9 @@ def test_every_field_that_the_kernel_knows_is_one_of_its_event() -> None:
     for event_id, fields in FIELDS.items():
         assert EVENTS[event_id] in NUMBERS
         assert fields.keys() <= {field.name for field in EVENT_BY_ID[event_id].fields}
-        named = [place for place in fields.values() if place.name]
-        assert {place.name for place in named} <= NUMBERS.keys()
-        for kind, limit in ((Kind.CHOICE, "CHOICES"), (Kind.TEXT, "TEXTS")):
-            indexes = [NUMBERS[p.name] for p in named if p.kind is kind]
+        named = [place for place in fields.values() if place.enumerator]
+        assert {place.enumerator for place in named} <= NUMBERS.keys()
+        for kind, limit in ((AnswerKind.CHOICE, "CHOICES"), (AnswerKind.TEXT, "TEXTS")):
+            indexes = [NUMBERS[p.enumerator] for p in named if p.kind is kind]
             assert len(set(indexes)) == len(indexes)
             assert max(indexes, default=0) < NUMBERS[f"FILTER_{limit}"]

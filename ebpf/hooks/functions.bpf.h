@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Functions of hooks/access.bpf.c, hooks/file.bpf.c and hooks/bpf_load.bpf.c that other files call.
- * Scalars alone are handed on: the verifier walks each of these functions once, whoever calls it.
+ * Functions that one file of hooks/ defines and another calls. All are global and take numbers
+ * alone: the verifier checks each once, whoever calls it, and before v5.13 it takes no pointers
+ * as arguments of global functions.
  */
-#ifndef HOOKS_ACCESS_BPF_H
-#define HOOKS_ACCESS_BPF_H
+#ifndef HOOKS_FUNCTIONS_BPF_H
+#define HOOKS_FUNCTIONS_BPF_H
 
 #include "vmlinux.h"
 
@@ -20,4 +21,7 @@ int file_opened(__u64 file_address, bool truncated);
 /* hooks/bpf_load.bpf.c */
 int bpf_program_loaded(__u32 fd);
 
-#endif /* HOOKS_ACCESS_BPF_H */
+/* hooks/tcp.bpf.c */
+int connection_accepted(__u32 fd);
+
+#endif /* HOOKS_FUNCTIONS_BPF_H */

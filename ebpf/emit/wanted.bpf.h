@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Records that user space wants, and the process that is never reported: the daemon. */
+#ifndef EMIT_WANTED_BPF_H
+#define EMIT_WANTED_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "record.h"
+#include "kernel/compat.bpf.h"
+
+/* User space sets these two at any time. */
+__u64 wanted_records = 0; /* RECORD_BIT(type) of each record that is wanted */
+bool truncation_as_create = 0; /* FileCreate also for O_TRUNC of a file that existed */
+
+#define RECORD_BIT(type) (1ULL << (type))
+#define OPEN_RECORDS                                                           \
+	(RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_RAW_ACCESS_READ) | \
+	 RECORD_BIT(RECORD_PROCESS_ACCESS))
+#define NAME_RECORDS (RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_FILE_DELETE))
+
+static __always_inline bool is_wanted(__u64 records)
+{
+	return wanted_records & records;
+}
+
+__u32 own_tgid = 0; /* of the daemon: its own acts are not reported */
+
+static __always_inline bool is_own(void)
+{
+	return bpf_get_current_pid_tgid() >> 32 == own_tgid;
+}
+
+static __always_inline bool is_own_task(struct task_struct *task)
+{
+	return KREAD(task, tgid) == own_tgid;
+}
+
+#endif /* EMIT_WANTED_BPF_H */

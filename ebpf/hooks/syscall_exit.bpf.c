@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The one program that sees system calls end. It reads their arguments and calls the function of
+ * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
+ * hooks/bpf_load.bpf.c, hooks/tcp.bpf.c.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "record.h"
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
+#include "kernel/file.bpf.h"
+#include "kernel/syscall_numbers.bpf.h"
+#include "kernel/syscall.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "hooks/changes.bpf.h"
+#include "hooks/file_names.bpf.h"
+#include "hooks/functions.bpf.h"
+
+/* Returns whether an open asked to empty the file; false unless the setting wants to know. */
+static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, bool compat)
+{
+	__u64 flags = 0;
+
+	if (!truncation_as_create)
+		return false;
+	if (call == CALL_OPEN)
+		flags = ARGUMENT_1(regs, compat);
+	else if (call == CALL_OPENAT)
+		flags = ARGUMENT_2(regs, compat);
+	else if (call == CALL_CREAT)
+		flags = O_TRUNC;
+	else
+		bpf_probe_read_user(&flags, sizeof(flags), (void *)ARGUMENT_2(regs, compat));
+	return flags & O_TRUNC;
+}
+
+/* Report the file that an open has made, by the caller's string. */
+static __always_inline int file_made_by_open(enum call call, struct pt_regs *regs, bool compat)
+{
+	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
+	bool has_directory = call == CALL_OPENAT || call == CALL_OPENAT2;
+
+	if (is_own())
+		return 0;
+	return file_event_of_string(has_directory ? first : AT_FDCWD,
+				    has_directory ? second : first, RECORD_FILE_CREATE,
+				    MODE_AND_FLAGS(S_IFREG, RECORD_FILE_IS_NEW), 0);
+}
+
+/*
+ * An open may fail after it has made the file: Landlock may allow a process to make a file but not
+ * to open it, and some file systems have no O_DIRECT. Another thread may have replaced the
+ * descriptor by now. In both cases the notes about changed inodes tell that a file was made.
+ */
+static __always_inline int open_call_done(enum call call, struct pt_regs *regs, bool compat,
+					  long result)
+{
+	struct changes changes = {};
+	struct file *file = NULL;
+
+	if (!is_wanted(OPEN_RECORDS))
+		return 0;
+	if (may_make_file(call, regs, compat) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		changes_take(&changes);
+	if (result >= 0)
+		file = task_file((void *)bpf_get_current_task(), result);
+	if (changes_made_file(&changes) && changes.file != (__u64)KREAD(file, f_inode))
+		return file_made_by_open(call, regs, compat);
+	return result < 0 ? 0 : file_opened((__u64)file, is_truncating(call, regs, compat));
+}
+
+static __always_inline bool is_regular_mode(__u32 mode)
+{
+	return !(mode & S_IFMT) || (mode & S_IFMT) == S_IFREG; /* as mknod(2) takes it */
+}
+
+/* A call that changes names has succeeded: report each name that was given or taken. */
+static __always_inline int name_changed(enum call call, struct pt_regs *regs, bool compat,
+					struct name_under_way *name, const struct changes *changes)
+{
+	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
+	__u64 third = ARGUMENT_2(regs, compat), fourth = ARGUMENT_3(regs, compat);
+
+	switch (call) {
+	case CALL_UNLINK:
+		return name_taken(name, AT_FDCWD, first);
+	case CALL_UNLINKAT:
+		return third & AT_REMOVEDIR ? 0 : name_taken(name, first, second);
+	case CALL_LINK:
+		return name_given(name, changes, AT_FDCWD, second, true);
+	case CALL_LINKAT:
+		return name_given(name, changes, third, fourth, true);
+	case CALL_RENAMEAT2:
+		if (ARGUMENT_4(regs, compat) & RENAME_EXCHANGE)
+			return 0;
+		return name_given(name, changes, third, fourth, false);
+	case CALL_RENAME:
+		return name_given(name, changes, AT_FDCWD, second, false);
+	case CALL_RENAMEAT:
+		return name_given(name, changes, third, fourth, false);
+	case CALL_MKNOD:
+		return is_regular_mode(second) ? file_made(AT_FDCWD, first) : 0;
+	case CALL_MKNODAT:
+		return is_regular_mode(third) ? file_made(first, second) : 0;
+	default:
+		return 0;
+	}
+}
+
+static __always_inline int name_call_done(enum call call, struct pt_regs *regs, bool compat,
+					  long result)
+{
+	bool deletes = call == CALL_UNLINK || call == CALL_UNLINKAT;
+	__u32 thread = bpf_get_current_pid_tgid();
+	struct name_under_way *name = NULL;
+	struct changes changes = {};
+
+	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS))
+		return 0;
+	if (names_are_kept)
+		name = bpf_map_lookup_elem(&names_under_way, &thread);
+	if (!deletes)
+		changes_take(&changes);
+	if (!result && !is_own())
+		name_changed(call, regs, compat, name, &changes);
+	if (name)
+		bpf_map_delete_elem(&names_under_way, &thread);
+	return 0;
+}
+
+static __always_inline int access_call_done(enum call call, struct pt_regs *regs, bool compat,
+					    long result)
+{
+	__u64 first = ARGUMENT_0(regs, compat);
+	__u32 request = first;
+
+	if (call == CALL_BPF)
+		return (__u16)first == BPF_PROG_LOAD && result >= 0 &&
+				       is_wanted(RECORD_BIT(RECORD_BPF_PROGRAM_LOAD))
+			       ? bpf_program_loaded(result)
+			       : 0;
+	if (!is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)))
+		return 0;
+	if (call == CALL_PTRACE)
+		return !result && (request == PTRACE_ATTACH || request == PTRACE_SEIZE)
+			       ? ptrace_attached(ARGUMENT_1(regs, compat))
+			       : 0;
+	if (call == CALL_PIDFD_GETFD)
+		return result >= 0 ? descriptor_taken(first) : 0;
+	return result > 0 ? process_memory_copied(first, call == CALL_PROCESS_VM_WRITEV) : 0;
+}
+
+/* 32-bit programs on x86 accept by socketcall(), whose first argument names the function. */
+static __always_inline int accept_call_done(enum call call, struct pt_regs *regs, bool compat,
+					    long result)
+{
+	__u64 what = ARGUMENT_0(regs, compat);
+
+	if (call == CALL_SOCKETCALL && what != SYS_ACCEPT && what != SYS_ACCEPT4)
+		return 0;
+	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT))
+		       ? connection_accepted(result)
+		       : 0;
+}
+
+/*
+ * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
+ * bpf_program_load, and network_connect for an accepted connection.
+ */
+SEC("?tp_btf/sys_exit")
+int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
+{
+	__u32 calls = calls_of(regs);
+	enum call call;
+	bool compat;
+
+	if (!calls)
+		return 0;
+	compat = task_in_compat_call((void *)bpf_get_current_task());
+	call = call_among(calls, compat);
+	if (call == CALL_UNWANTED)
+		return 0;
+	if (compat)
+		result = (int)result;
+	if (call <= CALL_CREAT)
+		return open_call_done(call, regs, compat, result);
+	if (call <= CALL_MKNODAT)
+		return name_call_done(call, regs, compat, result);
+	if (call >= CALL_ACCEPT)
+		return accept_call_done(call, regs, compat, result);
+	return access_call_done(call, regs, compat, result);
+}

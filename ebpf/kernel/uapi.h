@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Constants of the kernel's interfaces. vmlinux.h lacks them: BTF holds types and enumerations,
+ * but no macros. The values are the same on x86 and arm64.
+ */
+#ifndef KERNEL_UAPI_H
+#define KERNEL_UAPI_H
+
+/* Types of files in a mode, <linux/stat.h>. */
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define S_IFLNK 0120000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFDIR 0040000
+#define S_IFCHR 0020000
+#define S_IFIFO 0010000
+#define S_IXUGO 0111 /* may be executed by anybody */
+
+/* Flags of open(2) and its family, <asm-generic/fcntl.h> and <linux/fcntl.h>. */
+#define O_CREAT 0100
+#define O_TRUNC 01000
+#define AT_FDCWD -100
+#define AT_REMOVEDIR 0x200
+#define RENAME_EXCHANGE 2 /* <linux/fs.h> */
+
+/* Bits of file->f_mode, <linux/fs.h>. */
+#define FMODE_READ 0x1
+#define FMODE_WRITE 0x2
+#define FMODE_PATH 0x4000
+#define FMODE_CREATED 0x100000
+
+/* Magic numbers of file systems, <linux/magic.h>; of XFS, fs/xfs/libxfs/xfs_format.h. */
+#define BTRFS_SUPER_MAGIC 0x9123683e
+#define EXT4_SUPER_MAGIC 0xef53
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#define PID_FS_MAGIC 0x50494446
+#define PROC_SUPER_MAGIC 0x9fa0
+#define TMPFS_MAGIC 0x01021994
+#define XFS_SUPER_MAGIC 0x58465342
+
+/* Bits of task->flags, <linux/sched.h>. */
+#define PF_IO_WORKER 0x00000010
+#define PF_KTHREAD 0x00200000
+
+/* Requests of ptrace(2), <linux/ptrace.h>. */
+#define PTRACE_ATTACH 16
+#define PTRACE_SEIZE 0x4206
+
+/* Sockets and packets: <linux/socket.h>, <linux/if_ether.h>, <linux/in6.h>. */
+#define AF_INET 2
+#define AF_INET6 10
+#define MSG_PEEK 0x2
+#define MSG_ERRQUEUE 0x2000
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_ROUTING 43
+#define IPPROTO_DSTOPTS 60
+
+/* First argument of socketcall(2), <linux/net.h>. */
+#define SYS_ACCEPT 5
+#define SYS_ACCEPT4 18
+
+/* io_uring, <linux/io_uring.h>. */
+#define IORING_FILE_INDEX_ALLOC -1U
+#define IORING_CQE_F_MORE (1U << 1)
+
+#endif /* KERNEL_UAPI_H */

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""The settings of our own: the elements of the container, the last child of Sysmon.
+
+Here nothing is tolerated: an unknown setting and a wrong value are errors.
+"""
+
+from __future__ import annotations
+
+from sysmonlx.config.findings import Remarks
+from sysmonlx.config.option_values import setting_value, sink_value
+from sysmonlx.config.xml_text import Node
+from sysmonlx.policy import SettingValue, SinkChoice
+from sysmonlx.schema.options import CONTAINER, NAMESPACE, SETTINGS, SINK
+
+_SETTINGS = {setting.element: setting for setting in SETTINGS}
+_NAMES = (*_SETTINGS, SINK)
+
+
+def is_container(node: Node, sysmon: Node) -> bool:
+    """Return whether a child of Sysmon is our container: by name and namespace."""
+    prefix, colon, name = node.tag.rpartition(":")
+    attribute = f"xmlns{colon}{prefix}"
+    declared = node.get(attribute)
+    if declared is None and colon:
+        declared = sysmon.get(attribute)
+    return name == CONTAINER and declared == NAMESPACE
+
+
+class OwnSettings:
+    """Reads containers; a file may have several."""
+
+    def __init__(self, remarks: Remarks) -> None:
+        self._remarks = remarks
+        self._values: dict[str, SettingValue] = {}
+        self._sinks: list[SinkChoice] = []
+
+    def values(self) -> dict[str, SettingValue]:
+        """Return what was read, by attribute of `policy.Settings`."""
+        sinks: dict[str, SettingValue] = {"sinks": tuple(self._sinks)}
+        return self._values | (sinks if self._sinks else {})
+
+    def read(self, container: Node) -> None:
+        """Take every setting of a container."""
+        for node in container.children:
+            name = node.tag.rpartition(":")[2]
+            if name not in _NAMES:
+                self._remarks.error(
+                    f"Error: Unknown setting {node.tag}",
+                    node.offset,
+                    self._remarks.guess(name, _NAMES)
+                    or f"expected {', '.join(_NAMES)}",
+                )
+                continue
+            try:
+                self._take(name, node)
+            except ValueError as error:
+                self._remarks.error(
+                    f"Error: Incorrect value '{node.text}' for node '{node.tag}'",
+                    node.offset,
+                    str(error),
+                )
+
+    def _take(self, name: str, node: Node) -> None:
+        """Take one setting.
+
+        Raises:
+            ValueError: says what is allowed.
+        """
+        if name == SINK:
+            kind, form = node.get("kind") or "", node.get("form") or ""
+            self._sinks.append(sink_value(kind, form, node.text))
+            return
+        setting = _SETTINGS[name]
+        if setting.attribute in self._values:
+            raise ValueError("given twice")
+        value = self._values[setting.attribute] = setting_value(setting, node.text)
+        if name == "Budget" and isinstance(value, int) and value > 1:
+            self._remarks.warn(
+                f"Warning: Budget is no share of a core any more: {value} counts as 1",
+                node.offset,
+                "1 lets a flood be sampled while the ring buffer is nearly full, 0,"
+                " the default, never leaves anything out",
+            )

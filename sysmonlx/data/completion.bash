@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+# Made by "make generate" from the table of options.
+_sysmonlx()
+{
+	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -lax -v -?' values='' files=''
+
+	case ${before,,} in
+	-i) files=1 ;;
+	-c) values='--' files=1 ;;
+	-u) values='force' ;;
+	-t) values='verbose' ;;
+	-btf) files=1 ;;
+	-s) values='all' ;;
+	-h) values='sha1 md5 sha256 *' ;;
+	-test) files=1 ;;
+	-stats) values='json' ;;
+	-v) values='source' ;;
+	esac
+	((COMP_CWORD > 2)) && [[ ${COMP_WORDS[COMP_CWORD-2],,} == -test ]] && files=1
+	[[ -n $values || -n $files ]] || values=$switches
+	[[ $word == -* ]] && values+=" $switches"
+	mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
+	[[ -z $files ]] && return
+	mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$word")
+	compopt -o filenames 2>/dev/null
+}
+complete -F _sysmonlx sysmonlx

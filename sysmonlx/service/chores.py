@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""What the daemon does every second besides reading records."""
+
+from __future__ import annotations
+
+import time
+
+from sysmonlx.host import memory
+from sysmonlx.host.machine import measure_boot_offset
+from sysmonlx.service import systemd
+from sysmonlx.service.metrics_writer import MetricsWriter
+from sysmonlx.service.reader import Reader
+from sysmonlx.service.requests import Requests
+from sysmonlx.service.rereading import Rereading
+from sysmonlx.service.standing import Standing
+from sysmonlx.service.wiring import Parts
+
+#: Memory is trimmed every 60 s, for the first time after 5 s, when the first hashes are
+#: done.
+_TRIM_EVERY, _TRIM_FIRST = 60, 5
+
+
+class Chores:
+    """The chores by name, in the order in which `do_all` does them."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        reader: Reader,
+        requests: Requests,
+        rereading: Rereading,
+        metrics: MetricsWriter,
+        standing: Standing,
+        manager: systemd.Reports,
+    ) -> None:
+        self._parts = parts
+        self._reader = reader
+        self._requests = requests
+        self._standing = standing
+        self._manager = manager
+        self._rounds = 0
+        self._all = (
+            self._renew_clock_and_names,
+            requests.expire,
+            self._put_kernel_side_right,
+            self._find_lost_processes,
+            rereading.look,
+            parts.capture.keep,
+            self._trim_memory,
+            metrics.write,
+            self._tell_manager,
+        )
+
+    def do_all(self) -> None:
+        """Do what is due every second; a chore that fails keeps no other back."""
+        for chore in self._all:
+            try:
+                chore()
+            except Exception as error:  # it is told by event 255, and tried again
+                self._parts.pipeline.account.note(error)
+        self._parts.output.flush()
+
+    def _renew_clock_and_names(self) -> None:
+        """Follow the clock and the files of names; tell the kernel names learnt."""
+        parts = self._parts
+        parts.context.set_clock(measure_boot_offset())
+        parts.aside.renew()
+        self._reader.look_at_names()
+        for uid, name in parts.users.names.take_learnt().items():
+            parts.filter.add_user(uid, name)
+
+    def _put_kernel_side_right(self) -> None:
+        """Look whether others changed programs or maps, and report what they did."""
+        self._parts.health.tell(self._parts.guard.look())
+
+    def _find_lost_processes(self) -> None:
+        """Report losses; where records of processes are among them, look at all."""
+        parts = self._parts
+        parts.processes.expire(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        if parts.health.check() or parts.processes.unknown:
+            parts.census.repeat()
+        else:
+            parts.census.follow_up()
+
+    def _trim_memory(self) -> None:
+        self._rounds += 1
+        if self._rounds % _TRIM_EVERY == _TRIM_FIRST:
+            memory.give_back()  # also cycles: none are meant to be there
+
+    def _tell_manager(self) -> None:
+        self._manager.status(self._standing.status())

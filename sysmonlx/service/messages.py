@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""What is said over the control socket: JSON objects, one question and one answer."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+from sysmonlx.service.snapshot import Snapshot
+
+
+class Question(TypedDict):
+    """A request without more than its name."""
+
+    do: Literal["stats", "pid", "missing", "reopen"]
+
+
+class Update(TypedDict):
+    """Another policy, and what is to be stored with it.
+
+    The characters of `config` and `command_line` stand for the bytes of these numbers.
+    """
+
+    do: Literal["reload"]
+    policy: str
+    """As JSON, see `Policy.to_json`."""
+    config: NotRequired[str]
+    command_line: NotRequired[str]
+
+
+class StatsAnswer(TypedDict):
+    """The answer to "stats"."""
+
+    stats: Snapshot
+
+
+class PidAnswer(TypedDict):
+    """The answer to "pid": the process, and which form of policies it understands."""
+
+    pid: int
+    form: int
+
+
+class ReportAnswer(TypedDict):
+    """The answer to "missing", "reopen" and "reload", texts of one line each.
+
+    `missing` cannot be had on this kernel. `trouble` keeps events from their
+    destination, and the like. `refused` is why the installed configuration is not in
+    force, empty when it is.
+    """
+
+    missing: list[str]
+    trouble: list[str]
+    refused: str
+
+
+class Failure(TypedDict):
+    """What a daemon that cannot start tells whoever started it."""
+
+    error: str

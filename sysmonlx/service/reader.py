@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Takes records out of the ring buffer, and says when to look there again."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from sysmonlx.service.wiring import Parts
+
+#: Poll interval while records arrive, in seconds; also the longest time a record stays
+#: unread.
+TICK_S = 0.05
+#: Looks at an empty ring buffer after which only the kernel wakes the reader. One more
+#: than it takes: the kernel learns at the first that the reader is about to sleep, and
+#: a record may be on its way that was made before.
+QUIET_LOOKS = 2
+#: Records that are written together, and batches before other work has its turn.
+_BATCH, _BATCHES = 256, 32
+#: While no record comes, the files of names are looked at every so many seconds instead
+#: of every second: for rules in the kernel, which compare names of users.
+_REST_S = 4
+#: Shortages of memory or descriptors in a row, `TICK_S` apart, that end the daemon.
+_SHORTAGES = 100
+
+
+class Reader:
+    """Reads the ring buffer, in the one thread that all records pass through.
+
+    `quiet` is how many looks in a row found nothing.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._capture = parts.capture
+        self._context = parts.context
+        self._health = parts.health
+        self._output = parts.output
+        self._pipeline = parts.pipeline
+        self.quiet = 0
+        self._rested_s = 0
+        self._shortages = 0
+
+    def work(self) -> bool:
+        """Take what the ring buffer holds, in batches; True: there may be more."""
+        take, ring = self._pipeline.take, self._capture.ring
+        self._health.peak_fill = max(self._health.peak_fill, ring.fill())
+        for _ in range(_BATCHES):
+            records = ring.read(_BATCH)
+            if records and self._rested_s:
+                self._renew_names()
+            self.quiet = 0 if records else self.quiet + 1
+            take(records)
+            if self._pipeline.held:
+                self._pipeline.take_hashes()
+            self._output.flush()
+            if len(records) < _BATCH:
+                return False
+        return True
+
+    def work_on(self) -> bool:
+        """Do `work`; where memory or descriptors are short, pause and go on.
+
+        Records that were not taken stay in the ring buffer.
+
+        Raises:
+            MemoryError, OSError: the shortage lasts; another daemon may do better.
+        """
+        try:
+            has_more = self.work()
+        except (MemoryError, OSError) as error:
+            self._shortages += 1
+            if not _is_shortage(error) or self._shortages > _SHORTAGES:
+                raise
+            self._pipeline.account.note(error)
+            time.sleep(TICK_S)
+            return False
+        self._shortages = 0
+        return has_more
+
+    def pause_s(self, next_chores_s: float) -> float:
+        """Return how long to wait for the next look, in seconds.
+
+        Args:
+            next_chores_s: When other work is due, by the monotonic clock.
+        """
+        waits = self._capture.ring.fill() or self._pipeline.held
+        if self.quiet < 1 or waits or self._output.is_moving():
+            return TICK_S
+        self._capture.set_variable("reader_sleeps", 1)
+        if self.quiet < QUIET_LOOKS:
+            return TICK_S
+        return max(0.0, next_chores_s - time.monotonic())
+
+    def look_at_names(self) -> None:
+        """Look at the files of names, less often while no record comes.
+
+        Called every second. The next record has new names whenever it comes.
+        """
+        if self.quiet < QUIET_LOOKS or self._rested_s >= _REST_S:
+            self._renew_names()
+        else:
+            self._rested_s += 1
+
+    def _renew_names(self) -> None:
+        self._rested_s = 0
+        try:
+            self._context.renew()
+        except Exception as error:  # no record waits for this
+            self._pipeline.account.note(error)
+
+
+def _is_shortage(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+    return True

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""What other processes ask of the daemon over its control socket, and the answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from sysmonlx.capture.loading import Loading
+from sysmonlx.errors import ControlError
+from sysmonlx.policy import FORM
+from sysmonlx.service import compilation
+from sysmonlx.service.compilation import Compiled, PolicyInForce
+from sysmonlx.service.control import ControlServer, Later, Message
+from sysmonlx.service.installed import Paths
+from sysmonlx.service.loop import Loop
+from sysmonlx.service.messages import PidAnswer, ReportAnswer, StatsAnswer
+from sysmonlx.service.snapshot import Snapshot
+from sysmonlx.service.standing import Standing
+from sysmonlx.service.updates import Files, Updates
+from sysmonlx.service.wiring import Parts
+
+
+class Requests:
+    """Answers requests; an update of the rules is answered when it is in force."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        parts: Parts,
+        loop: Loop,
+        standing: Standing,
+        counters: Callable[[], Snapshot],
+        put: Callable[[Compiled, Files], ReportAnswer],
+    ) -> None:
+        """Take what the answers are made of.
+
+        Args:
+            paths: Where the control socket is, and what an update stores.
+            parts: Those of the daemon.
+            loop: Calls the handlers of the sockets.
+            standing: What is in force and what is wrong.
+            counters: Returns all counters.
+            put: Puts compiled rules in force; returns the answer.
+        """
+        self._paths = paths
+        self._parts = parts
+        self._loop = loop
+        self._standing = standing
+        self._counters = counters
+        self._updates = Updates(loop.handle, loop.forget, self._begin_loading, put)
+        self._control: ControlServer | None = None
+
+    def listen(self) -> None:
+        """Have the control socket; events are captured without it, too."""
+        path, remarks = self._paths.control_socket, self._standing.remarks
+        try:
+            self._control = control = ControlServer(path, self.answer)
+        except ControlError as error:
+            remarks.append(f"{error}: -c and -stats cannot reach this service")
+            return
+        if control.moved:
+            remarks.append(control.moved)
+        self._loop.handle(control.fileno(), control.serve)
+
+    def answer(self, message: Message) -> Message | Later:
+        """Return the answer to a request, or that it comes later.
+
+        Raises:
+            ControlError: the request is refused, and why.
+        """
+        match message.get("do"):
+            case "reload":
+                return self._begin_update(message)
+            case "stats":
+                return StatsAnswer(stats=self._counters())
+            case "pid":
+                return PidAnswer(pid=os.getpid(), form=FORM)
+            case "missing":
+                return self._standing.report()
+            case "reopen":
+                self._parts.output.reopen()
+                return self._standing.report()
+        raise ControlError("The daemon does not know this request")
+
+    def _begin_update(self, message: Message) -> Later:
+        text, files = _new_policy(message, self._paths)
+        form = self._parts.filter.form
+        return self._updates.begin(partial(compilation.begin, text, form), files)
+
+    def _begin_loading(self, made: Compiled) -> Loading | None:
+        """Have a thread load the programs that a policy needs; None: all are loaded."""
+        hooks = PolicyInForce.of(made).hooks()
+        return self._parts.capture.begin_loading(hooks)
+
+    def expire(self) -> None:
+        """End connections and an update that take too long; call it every second."""
+        if self._control is not None:
+            self._control.expire()
+        self._updates.expire()
+
+    def end_update(self, reason: str) -> None:
+        """End the update that is under way, if there is one, and say why."""
+        self._updates.end(reason)
+
+    def close(self) -> None:
+        """Listen no more, and remove the socket."""
+        if self._control is not None:
+            self._control.close()
+
+
+def _new_policy(message: Message, paths: Paths) -> tuple[str, dict[Path, bytes]]:
+    """Return the policy of a request, and what is to be stored, by file.
+
+    The configuration file comes last. A start that finds it older than the policy
+    reads it again: an update that a power failure cuts short has not happened.
+
+    Raises:
+        ControlError: the request has no policy.
+    """
+    try:
+        text = str(message["policy"])
+        files = {paths.policy_file: text.encode()}
+    except (KeyError, UnicodeEncodeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ControlError(f"The request is malformed: {reason}") from error
+    for name, path in (
+        ("command_line", paths.command_line_file),
+        ("config", paths.config_file),
+    ):
+        data = message.get(name)
+        if isinstance(data, str):
+            files[path] = data.encode("latin-1", "replace")
+    return text, files

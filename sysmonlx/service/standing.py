@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What is in force and what is wrong, for commands and for `systemctl status`."""
+
+from __future__ import annotations
+
+from sysmonlx.host import inode
+from sysmonlx.policy import Policy
+from sysmonlx.service.compilation import PolicyInForce
+from sysmonlx.service.keeper import KeeperWatch
+from sysmonlx.service.messages import ReportAnswer
+from sysmonlx.service.wiring import Options, Parts
+
+
+class Standing:
+    """The policy in force, and why it is not the installed one: `refused`, else ""."""
+
+    def __init__(self, parts: Parts, options: Options, in_force: PolicyInForce) -> None:
+        self._parts = parts
+        self._keeper = KeeperWatch(options.paths)
+        self.in_force = in_force
+        self.refused = options.refused
+        self.remarks = [*parts.remarks]
+        """Texts about files that cannot be used, from the start on."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force, without its rules."""
+        return self.in_force.policy
+
+    def report(self) -> ReportAnswer:
+        """Return what is missing, what is in trouble, and what was refused."""
+        return {
+            "missing": self.missing(),
+            "trouble": self._troubles(),
+            "refused": self.refused,
+        }
+
+    def sink_troubles(self, *others: str) -> list[str]:
+        """Return why sinks are not written at present, and the like, for `-stats`.
+
+        Args:
+            others: Troubles of other destinations; "" is none.
+        """
+        troubles = (self.refused, *others, self._keeper.trouble())
+        return [*self._parts.output.troubles(), *filter(None, troubles)]
+
+    def missing(self) -> list[str]:
+        """Return what this kernel cannot do for the policy in force, a line each."""
+        parts = self._parts
+        return [
+            *map(str, parts.capture.missing),
+            *parts.guard.missing(),
+            *parts.filter.remarks(),
+            *parts.health.remarks(),
+            *_without_openat2(),
+        ]
+
+    def status(self) -> str:
+        """Return what is in force and what is wrong, in one line."""
+        name = self.policy.source or "the built-in defaults"
+        rules = f"{name} ({self.in_force.elements} event rules)"
+        return "; ".join((rules, *self._troubles()))
+
+    def _troubles(self) -> list[str]:
+        refused = [self.refused] if self.refused else []
+        keeper = filter(None, (self._keeper.trouble(),))
+        return [*refused, *self.remarks, *self._parts.output.troubles(), *keeper]
+
+
+def _without_openat2() -> list[str]:
+    """Return what is missing where openat2(2) cannot be used, a line at most."""
+    reason = inode.why_not()
+    what = "paths through links, and hashes of programs that end at once"
+    return [f"{what} (openat2: {reason})"] if reason else []

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The parts of a daemon, made and connected: from the programs to the sinks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from sysmonlx.capture.kernel_filter import KernelFilter
+from sysmonlx.capture.sensor import Capture, load_capture
+from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.registry import hooks_for
+from sysmonlx.event import Held
+from sysmonlx.hashing.hasher import Hasher
+from sysmonlx.hashing.program_opener import ProgramOpener
+from sysmonlx.host.aside import Aside
+from sysmonlx.host.machine import boot_offset, machine_id, measure_boot_offset
+from sysmonlx.host.paths import Resolver
+from sysmonlx.host.ports import Services
+from sysmonlx.host.process_arguments import CommandLines
+from sysmonlx.host.procfs import Procfs
+from sysmonlx.host.users import Users
+from sysmonlx.output.dispatch import Output
+from sysmonlx.output.record_ids import RecordIds
+from sysmonlx.output.render import Renderer
+from sysmonlx.pipeline.flow import Pipeline
+from sysmonlx.policy import Policy, Settings
+from sysmonlx.processes.identity import Identity
+from sysmonlx.processes.table import ProcessTable
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.service.census import Census
+from sysmonlx.service.guard import Guard
+from sysmonlx.service.health import Health
+from sysmonlx.service.installed import Paths
+
+#: Longest time that lines have to leave the sinks at the end, in seconds.
+_CLOSE_S = 0.5
+#: The kernel wakes the reader when this part of the ring buffer is full: 1/16.
+_WAKE_PARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. `started_with` is the command line shown by event 16 without a file.
+
+    `keeps_state` is off for a foreground run beside an installed daemon: it has its own
+    numbers and no control socket. `watch` sees every event. `refused` says why the
+    policy is not that of the installed file, `warnings` what was found in that file
+    when it was read anew, `ended` how the daemon before this ended.
+    """
+
+    paths: Paths
+    started_with: str = "sysmonlx -i"
+    keeps_state: bool = True
+    btf_path: str = ""
+    watch: Callable[[int, Sequence[str]], None] | None = None
+    drops_capabilities: bool = True
+    refused: str = ""
+    warnings: str = ""
+    ended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that one daemon has, in the order in which a record meets it.
+
+    `remarks` are texts about files of the state directory that cannot be used.
+    """
+
+    capture: Capture
+    filter: KernelFilter
+    processes: ProcessTable
+    census: Census
+    aside: Aside
+    users: Users
+    hasher: Hasher[Held]
+    context: Context
+    output: Output
+    pipeline: Pipeline
+    health: Health
+    guard: Guard
+    remarks: tuple[str, ...]
+    _resources: ExitStack
+
+    def close(self) -> None:
+        """Give everything back; what waits in the sinks has a moment to get out."""
+        self._resources.close()
+
+
+def wire(policy: Policy, options: Options) -> Parts:
+    """Load the programs that `policy` needs, and make all that works with them.
+
+    Nothing is attached yet, no rules are in force and no sinks are open. Whatever
+    raises, all that was made until then is given back.
+
+    Raises:
+        CaptureError: the programs cannot be loaded, and why.
+    """
+    with ExitStack() as undo:
+        remarks: list[str] = []
+        procfs, settings = Procfs(), policy.settings
+        capture = _capture(undo, policy, options)
+        processes = ProcessTable(_identity(procfs, options, remarks), capture.layouts)
+        census = _census(undo, capture, processes)
+        aside = Aside()
+        undo.callback(aside.end)
+        users = Users(aside=aside)
+        hasher = _hasher(undo, procfs, capture, settings)
+        context = _context(undo, settings, procfs, processes, users, aside)
+        output = _output(undo, options, remarks)
+        pipeline = Pipeline(
+            capture.layouts, processes, context, output, hasher, capture.mark_known
+        )
+        kernel_filter = KernelFilter(capture.maps, capture.btf)
+        return Parts(
+            capture=capture,
+            filter=kernel_filter,
+            processes=processes,
+            census=census,
+            aside=aside,
+            users=users,
+            hasher=hasher,
+            context=context,
+            output=output,
+            pipeline=pipeline,
+            health=Health(capture, pipeline, output, context, aside, census),
+            guard=Guard(capture, kernel_filter, context.utc_of_wall),
+            remarks=tuple(remarks),
+            _resources=undo.pop_all(),
+        )
+
+
+def make_renderer(settings: Settings, form: str, limit_bytes: int) -> Renderer:
+    """Return what makes lines of events.
+
+    Args:
+        settings: Those of the policy that the lines are for.
+        form: "xml" or "json".
+        limit_bytes: The longest line.
+    """
+    pid = os.getpid()
+    return Renderer(
+        form,
+        os.uname().nodename,
+        pid,
+        pid,
+        os.geteuid(),
+        limit_bytes,
+        settings.field_sizes,
+    )
+
+
+def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:
+    settings = policy.settings
+    capture = load_capture(
+        hooks_for(compile_rules(policy.ruleset).can_emit, settings),
+        settings.ring_size_bytes,
+        wake_bytes=settings.ring_size_bytes // _WAKE_PARTS,
+        btf_path=options.btf_path,
+        keep_in=options.paths.programs_file if options.keeps_state else None,
+    )
+    undo.callback(capture.close)
+    return capture
+
+
+def _identity(procfs: Procfs, options: Options, remarks: list[str]) -> Identity:
+    paths = options.paths
+    offset = boot_offset(
+        paths.state_dir,
+        procfs.boot_id(),
+        store=options.keeps_state,
+        tell=remarks.append,
+    )
+    return Identity(machine_id(paths.machine_id_file), offset)
+
+
+def _census(undo: ExitStack, capture: Capture, processes: ProcessTable) -> Census:
+    census = Census(capture, processes, CommandLines())
+    undo.callback(census.close)
+    processes.rescan = census.repeat
+    return census
+
+
+def _context(
+    undo: ExitStack,
+    settings: Settings,
+    procfs: Procfs,
+    processes: ProcessTable,
+    users: Users,
+    aside: Aside,
+) -> Context:
+    resolver = Resolver(procfs, aside=aside)
+    undo.callback(resolver.close)
+    ports, offset_ns = Services(aside=aside), measure_boot_offset()
+    return Context(processes, users, ports, settings, offset_ns, resolver)
+
+
+def _hasher(
+    undo: ExitStack, procfs: Procfs, capture: Capture, settings: Settings
+) -> Hasher[Held]:
+    hasher: Hasher[Held] = Hasher(
+        ProgramOpener(procfs),
+        settings.hash_algorithms,
+        identify=capture.identifier(),
+    )
+    undo.callback(hasher.close)
+    return hasher
+
+
+def _output(undo: ExitStack, options: Options, remarks: list[str]) -> Output:
+    ids = RecordIds(options.paths.record_id_file if options.keeps_state else None)
+    if ids.warning:
+        remarks.append(ids.warning)
+    output = Output(ids, options.watch)
+    undo.callback(output.close, _CLOSE_S)
+    return output

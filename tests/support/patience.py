@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""Lanes that wait for every answer: what tests ask is answered however busy it is."""
+
+from __future__ import annotations
+
+from sysmonlx.host.aside import Aside, Lane, Limits
+
+_WAIT_S = 30.0
+
+
+def patient() -> Aside:
+    """Return lanes whose caller waits for half a minute, with threads when needed."""
+    made = Aside()
+    made.names, made.files = (
+        Lane(lane.name, Limits(1, 4, _WAIT_S, 1.0)) for lane in (made.names, made.files)
+    )
+    made.lanes = (made.paths, made.root_paths, made.names, made.files, made.processes)
+    for lane in made.lanes:
+        lane.begin(when_needed=True)
+    return made

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""What is due every second is done, whatever fails of it."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import MagicMock
+
+from sysmonlx.service.chores import Chores
+
+
+def made(**wrong: Any) -> tuple[Chores, dict[str, MagicMock]]:
+    names = "parts reader requests rereading metrics standing manager"
+    fakes = {name: MagicMock(**wrong.get(name, {})) for name in names.split()}
+    fakes["parts"].users.names.take_learnt.return_value = {1000: "ann"}
+    return Chores(*fakes.values()), fakes
+
+
+def done(fakes: dict[str, MagicMock]) -> list[int]:
+    """Return how often the last step of each chore was done."""
+    parts = fakes["parts"]
+    return [
+        parts.filter.add_user.call_count,
+        fakes["requests"].expire.call_count,
+        parts.health.tell.call_count,
+        parts.health.check.call_count,
+        fakes["rereading"].look.call_count,
+        parts.capture.keep.call_count,
+        fakes["metrics"].write.call_count,
+        fakes["manager"].status.call_count,
+    ]
+
+
+def test_each_chore_is_done_once_a_round() -> None:
+    chores, fakes = made()
+    chores.do_all()
+    chores.do_all()
+    assert done(fakes) == [2] * 8
+    assert fakes["parts"].output.flush.call_count == 2
+    fakes["parts"].pipeline.account.note.assert_not_called()
+
+
+def test_chore_that_fails_keeps_no_other_back_and_is_noted() -> None:
+    error = ValueError("on purpose")
+    chores, fakes = made(
+        parts={"guard.look.side_effect": error, "capture.keep.side_effect": error},
+        metrics={"write.side_effect": error},
+    )
+    chores.do_all()
+    assert done(fakes) == [1, 1, 0, 1, 1, 1, 1, 1]
+    assert fakes["parts"].pipeline.account.note.call_count == 3
+    fakes["parts"].pipeline.account.note.assert_called_with(error)
+
+
+def test_lost_process_records_bring_a_look_at_all_processes() -> None:
+    for is_lost, unknown in ((True, 0), (False, 1), (False, 0)):
+        chores, fakes = made(
+            parts={"health.check.return_value": is_lost, "processes.unknown": unknown}
+        )
+        chores.do_all()
+        census = fakes["parts"].census
+        looks = (census.repeat.call_count, census.follow_up.call_count)
+        assert looks == ((1, 0) if is_lost or unknown else (0, 1))

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""How the ring buffer is read: in batches, with pauses, and through shortages."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sysmonlx.service.reader import QUIET_LOOKS, TICK_S, Reader
+
+#: Batches that one look takes at most, and records of a batch.
+BATCHES, BATCH = 32, 256
+
+
+class FakeParts:
+    """A ring buffer, and counts of what the reader does with its records."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.error: Exception | None = None
+        self.renewed = 0
+        self.taken: list[int] = []
+        self.noted: list[Exception] = []
+        self.variables: dict[str, int] = {}
+        self.is_moving = False
+        self.capture = SimpleNamespace(ring=self, set_variable=self.set_variable)
+        self.context = SimpleNamespace(renew=self.renew)
+        self.health = SimpleNamespace(peak_fill=0.0)
+        self.output = SimpleNamespace(
+            flush=lambda: None, is_moving=lambda: self.is_moving
+        )
+        self.pipeline = SimpleNamespace(
+            take=lambda records: self.taken.append(len(records)),
+            held=0,
+            account=SimpleNamespace(note=self.noted.append),
+        )
+
+    def fill(self) -> float:
+        return self.records / 10_000
+
+    def read(self, limit: int) -> list[bytes]:
+        if self.error is not None:
+            raise self.error
+        count = min(limit, self.records)
+        self.records -= count
+        return [b""] * count
+
+    def renew(self) -> None:
+        self.renewed += 1
+
+    def set_variable(self, name: str, value: int) -> None:
+        self.variables[name] = value
+
+
+@pytest.fixture
+def parts() -> FakeParts:
+    return FakeParts()
+
+
+@pytest.fixture
+def made(parts: FakeParts, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    fake: Any = parts
+    return Reader(fake)
+
+
+def test_other_work_has_its_turn_while_more_records_come(
+    parts: FakeParts, made: Reader
+) -> None:
+    parts.records = BATCHES * BATCH + 1
+    assert made.work_on()
+    assert parts.taken == [BATCH] * BATCHES
+    assert not made.work_on()
+    assert parts.taken[-1] == 1
+    assert parts.health.peak_fill == pytest.approx(0.8193)
+
+
+def test_reader_sleeps_when_nothing_came_and_the_kernel_knows(
+    parts: FakeParts, made: Reader
+) -> None:
+    due_s = time.monotonic() + 60
+    assert made.pause_s(due_s) == TICK_S
+    assert parts.variables == {}
+    made.work()
+    assert made.pause_s(due_s) == TICK_S
+    assert parts.variables == {"reader_sleeps": 1}
+    made.work()
+    assert made.quiet == QUIET_LOOKS
+    assert made.pause_s(due_s) > 50
+    assert made.pause_s(0.0) == 0.0
+
+
+@pytest.mark.parametrize("what", ["records", "held", "is_moving"])
+def test_reader_does_not_sleep_while_something_is_under_way(
+    parts: FakeParts, made: Reader, what: str
+) -> None:
+    for _ in range(QUIET_LOOKS):
+        made.work()
+    setattr(parts.pipeline if what == "held" else parts, what, 1)
+    assert made.pause_s(time.monotonic() + 60) == TICK_S
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "x"), OSError(24, "x")])
+def test_shortage_of_a_moment_is_noted_and_ends_nothing(
+    parts: FakeParts, made: Reader, error: Exception
+) -> None:
+    parts.records, parts.error = 3, error
+    assert not made.work_on()
+    parts.error = None
+    made.work_on()
+    assert parts.taken == [3]
+    assert parts.noted == [error]
+
+
+def test_shortage_that_lasts_ends_the_daemon(parts: FakeParts, made: Reader) -> None:
+    parts.error = MemoryError()
+    for _ in range(100):
+        made.work_on()
+    with pytest.raises(MemoryError):
+        made.work_on()
+
+
+def test_other_error_is_no_shortage(parts: FakeParts, made: Reader) -> None:
+    parts.error = OSError(9, "Bad file descriptor")
+    with pytest.raises(OSError, match="Bad file"):
+        made.work_on()
+
+
+def test_names_are_renewed_less_often_while_nothing_comes(
+    parts: FakeParts, made: Reader
+) -> None:
+    made.look_at_names()
+    assert parts.renewed == 1
+    made.quiet = 0
+    made.look_at_names()
+    assert parts.renewed == 2
+
+
+def test_names_rest_while_nothing_comes_until_the_next_record(
+    parts: FakeParts, made: Reader
+) -> None:
+    made.quiet = QUIET_LOOKS
+    for _ in range(4):
+        made.look_at_names()
+    assert parts.renewed == 0
+    parts.records = 1
+    made.work()
+    assert parts.renewed == 1
+    made.quiet = QUIET_LOOKS
+    for _ in range(5):
+        made.look_at_names()
+    assert parts.renewed == 2
+
+
+def test_names_that_cannot_be_renewed_are_noted(parts: FakeParts, made: Reader) -> None:
+    error = OSError(5, "Input/output error")
+
+    def fail() -> None:
+        raise error
+
+    parts.context.renew = fail
+    made.look_at_names()
+    assert parts.noted == [error]

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+from sysmonlx.bounded import Bounded
+
+
+class Doubled(Bounded[int, int]):
+    def __missing__(self, number: int) -> int:
+        self[number] = double = 2 * number
+        return double
+
+
+def test_one_too_many_makes_room_for_itself_alone() -> None:
+    known = Doubled(limit=3)
+    assert [known[number] for number in (1, 2, 3)] == [2, 4, 6]
+    assert list(known) == [1, 2, 3]
+    assert known[4] == 8
+    assert list(known) == [4]
+
+
+def test_value_of_a_known_key_can_change_when_it_is_full() -> None:
+    known: Bounded[str, int] = Bounded(limit=2)
+    known["a"] = known["b"] = 1
+    known["a"] = 2
+    assert known == {"a": 2, "b": 1}
+
+
+def test_there_are_never_more_than_the_limit() -> None:
+    known = Doubled(limit=7)
+    sizes = set()
+    for number in range(100):
+        assert known[number % 31] == 2 * (number % 31)
+        sizes.add(len(known))
+    assert max(sizes) == 7
