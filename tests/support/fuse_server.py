@@ -200,10 +200,11 @@ class Server:
 
     def _lookup(self, node: Node, body: bytes) -> bytes:
         name = _name(body)
-        source = self._control / "files" / os.fsdecode(name)
-        if node is self._root and name not in node.names and source.exists():
+        files = self._control / "files"
+        is_new = node is self._root and name not in node.names
+        if is_new and name in os.listdir(os.fsencode(files)):  # of any length
             made = self._new(node, name, stat.S_IFREG | 0o755)
-            made.source, made.time_ns = source, 0
+            made.source, made.time_ns = files / os.fsdecode(name), 0
         return self._entry(_child(node, name))
 
     def _getattr(self, node: Node, body: bytes) -> bytes:
