@@ -194,14 +194,17 @@ class Server:
     # --- operations
 
     def _init(self, node: Node, body: bytes) -> bytes:
-        return INIT_OUT.pack(7, 31, 65536, 0, 16, 12, 1 << 20, 1, 256, *[0] * 9)
+        # Where reads fail, each is of one page: none is read ahead.
+        ahead_bytes = 0 if self._failing_reads else 65536
+        return INIT_OUT.pack(7, 31, ahead_bytes, 0, 16, 12, 1 << 20, 1, 256, *[0] * 9)
 
     def _lookup(self, node: Node, body: bytes) -> bytes:
         name = _name(body)
-        source = self._control / "files" / os.fsdecode(name)
-        if node is self._root and name not in node.names and source.exists():
+        files = self._control / "files"
+        is_new = node is self._root and name not in node.names
+        if is_new and name in os.listdir(os.fsencode(files)):  # of any length
             made = self._new(node, name, stat.S_IFREG | 0o755)
-            made.source, made.time_ns = source, 0
+            made.source, made.time_ns = files / os.fsdecode(name), 0
         return self._entry(_child(node, name))
 
     def _getattr(self, node: Node, body: bytes) -> bytes:

@@ -37,7 +37,7 @@ def hanging(form: str, mount_point: Path) -> Iterator[int]:
         process = subprocess.Popen(words)
         try:
             if form == "lock":
-                wait_until(lambda: hangs_who_reads(process.pid, 0.2))
+                wait_until(lambda: hangs_who_reads(process.pid))
             else:
                 wait_until(lambda: str(path) in maps_of(process.pid))
             yield process.pid
@@ -51,12 +51,12 @@ def maps_of(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
-def hangs_who_reads(pid: int, timeout_s: float = 0.5) -> bool:
+def hangs_who_reads(pid: int) -> bool:
     """Tell whether a reader of a process's arguments waits, whoever that is."""
     command = ["/bin/cat", f"/proc/{pid}/cmdline"]
     reader = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        reader.wait(timeout_s)
+        reader.wait(0.5)
     except subprocess.TimeoutExpired:
         return True
     finally:

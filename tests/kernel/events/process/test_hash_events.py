@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.accounts import Stats, steady
 from support.running import EVERYTHING, Daemon, Event, stopped
+from support.watch import watching
 
 pytestmark = pytest.mark.kernel
 
@@ -22,9 +23,11 @@ PATIENT = "<HashWait>60000</HashWait>"
 BIG_BYTES = 96 << 20
 
 
-@pytest.fixture
-def watch(daemon: Callable[..., Daemon]) -> Daemon:
-    return daemon(settings=PATIENT)
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    root = tmp_path_factory.mktemp("daemon") / "root"
+    with watching(root, EVERYTHING, PATIENT) as daemon:
+        yield daemon
 
 
 def program(folder: Path, name: str, tail: bytes = b"", source: str = "true") -> Path:
@@ -143,11 +146,11 @@ def test_order_is_kept_within_a_process_only(watch: Daemon, tmp_path: Path) -> N
     path = program(tmp_path, "large", bytes(BIG_BYTES), source="sh")
     marker = uuid.uuid4().hex
     subprocess.run(["/bin/true"], check=True)
-    watch.settle()
+    before = len(watch.settle())
     with stopped(watch):  # both have ended before the first of them is read
         subprocess.run([path, "-c", "exec /bin/true"], check=True)
         subprocess.run(["/bin/true", marker], check=True)
-    events = watch.settle()
+    events = watch.settle()[before:]
     (first,) = of_image(events, path)
     own = [each for each in events if each.get("ProcessId") == first["ProcessId"]]
     assert [(each["EventID"], each["Image"]) for each in own] == [
