@@ -45,7 +45,6 @@ TESTED_BY = {
     " output/sinks/file output/sinks/stdout output/sinks/streams output/sinks/syslog",
     "unit/output/test_render": "output/templates",
     "unit/pipeline/test_books": "pipeline/account pipeline/trace_line",
-    "unit/pipeline/test_waiting": "pipeline/image_hashes",
     "unit/processes/test_process": "processes/identity",
     "unit/rules/test_compiler": "rules/clauses rules/conditions rules/explain"
     " rules/python_source rules/text_index rules/verdicts",
