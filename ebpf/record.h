@@ -47,11 +47,11 @@ enum record_flag {
 	RECORD_CWD_TRUNCATED = 1 << 3,
 	RECORD_ARGS_UNREADABLE = 1 << 4,
 	RECORD_TTY_IS_PTS = 1 << 5,
-	RECORD_PATH_TRUNCATED = 1 << 7, /* the same of the path of the event */
+	RECORD_PATH_TRUNCATED = 1 << 7, /* as IMAGE_TRUNCATED, of the event's path */
 	RECORD_PATH_GIVEN = 1 << 8, /* the path is the caller's string, not resolved */
 	RECORD_PATH_UNREADABLE = 1 << 9,
 	RECORD_FILE_IS_NEW = 1 << 10, /* this call made the file; else it only gave it a name */
-	/* "..." stands for the middle of the string, because the ring was filling. */
+	/* These three: the ring was filling, so "..." stands for the middle of the string. */
 	RECORD_ARGS_SHORTENED = 1 << 11,
 	RECORD_PATH_SHORTENED = 1 << 12, /* path, base or root of the event */
 	RECORD_CWD_SHORTENED = 1 << 13,
@@ -215,9 +215,9 @@ union record {
 _Static_assert(RECORD_TYPE_MAX <= COUNTERS_MAX, "a record type has no counters");
 
 /*
- * Fates of records, counted by type; one struct for each processor. Programs count `seen` first.
- * User space copies the struct from its beginning while they go on: each fate that it finds is in
- * the `seen` that it copies later.
+ * Fates of records, counted by type; one struct for each processor. A program counts a record in
+ * `seen` before it counts the record's fate. User space copies the struct from its beginning while
+ * programs go on counting. `seen` is the last member, so the copy never has more fates than `seen`.
  */
 struct record_counters {
 	__u64 lost[COUNTERS_MAX][LOSS_REASON_MAX];

@@ -20,7 +20,7 @@
 bool floods_watched = 0; /* set by user space at any time; false: nothing here is done */
 
 enum flood_limit {
-	FLOOD_KEEP_ONE_IN = 100, /* records that repeat each other, for one that is sent */
+	FLOOD_KEEP_ONE_IN = 100, /* one of this many records that repeat each other is sent */
 	FLOOD_FILL_PERCENT = 50, /* of the ring's bytes: from here on it is nearly full */
 	FLOOD_PAIRS = 256, /* entries of flood_pairs */
 	FLOOD_SAMPLED = 16, /* entries of flood_sampled */
@@ -28,12 +28,15 @@ enum flood_limit {
 
 /* Image, type of record and user. One user's flood does not thin out another user's records. */
 struct flood_pair {
-	__u64 image; /* of inode and device of the program's file; 0: unknown */
+	__u64 image; /* number made of inode and device of the program's file; 0: unknown */
 	__u32 type; /* enum record_type */
 	__u32 uid;
 };
 
-/* Records of a pair while the ring buffer was nearly full, and the process of the first. */
+/*
+ * Number of records of a pair while the ring buffer was nearly full, those left out included, and
+ * the process of the first.
+ */
 struct flood_count {
 	__u64 sent;
 	__u64 start_boot_ns;

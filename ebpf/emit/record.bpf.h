@@ -29,7 +29,10 @@ static __always_inline void record_header_begin(struct record_header *header,
 	header->exec_id = KREAD(task, self_exec_id);
 }
 
-/* The same with the time, for a record without strings. */
+/*
+ * Fill the header as record_header_begin() does, and set the time. This is for a record without
+ * strings, which does not pass record_finish(). The caller sets the size.
+ */
 static __always_inline void record_header_fill(struct record_header *header,
 					       struct task_struct *task, enum record_type type)
 {

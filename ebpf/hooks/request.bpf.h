@@ -42,7 +42,10 @@ struct {
 	__type(value, __s64);
 } requests_of_users SEC(".maps");
 
-/* Opens that found no room there, with the reason: enum loss_reason. */
+/*
+ * Opens that found no room in requests_under_way. Key: address of struct io_kiocb. Value: enum
+ * loss_reason.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, OPENS_REFUSED);
@@ -51,7 +54,7 @@ struct {
 	__type(value, __u32);
 } opens_refused SEC(".maps");
 
-bool opens_were_refused; /* opens_refused has had an entry: spares the search before */
+bool opens_were_refused; /* opens_refused has had an entry; until then it is not searched */
 
 static __always_inline void requests_count(__u32 uid, __s64 more)
 {

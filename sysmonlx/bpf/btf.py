@@ -167,7 +167,11 @@ class Btf:
         return words.first, words.third
 
     def variables(self, section: str) -> dict[str, tuple[int, Any]]:
-        """Return {name: (offset in bytes, ctypes class)} of `.bss` and its like."""
+        """Return the variables of a data section: {name: (offset, ctypes class)}.
+
+        Offsets are in bytes from the beginning of `section`, `.bss` or its like.
+        Pointers and enumerations are left out.
+        """
         found = self.type(self.find(section, Kind.DATASEC))
         result = {}
         for entry in (_Words * found.length).from_address(found.tail):

@@ -389,7 +389,7 @@ def _asker(size: int) -> Callable[[int, bytes], bytes]:
 
 
 class ProgramInfo(NamedTuple):
-    """The number of a loaded program, its run time, its runs, and runs kept back."""
+    """Id of a loaded program, time in it, runs, and runs prevented as recursion."""
 
     number: int
     run_time_ns: int
@@ -400,9 +400,10 @@ class ProgramInfo(NamedTuple):
 def program_info(fd: int) -> ProgramInfo:
     """Return what the kernel tells of a loaded program.
 
-    Bytes 192 to 215 of struct bpf_prog_info, <linux/bpf.h>; the first two are zero
-    unless kernel.bpf_stats_enabled is set, the last before v5.12: Linux commit
-    9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented").
+    In struct bpf_prog_info, <linux/bpf.h>, the id is at byte 4 and the three counters
+    are at bytes 192 to 215. Run time and runs are zero unless kernel.bpf_stats_enabled
+    is set. Misses are zero before v5.12: Linux commit 9ed9e9ba2337 ("bpf: Count the
+    number of times recursion was prevented").
 
     Raises:
         LibbpfError: there is no program behind `fd`.
@@ -490,7 +491,7 @@ def map_id(fd: int) -> int:
 
 
 class MapInfo(NamedTuple):
-    """How a map was made."""
+    """A map's name, type, sizes, flags, and ids of its key's and value's BTF types."""
 
     kernel_name: str
     kind: int

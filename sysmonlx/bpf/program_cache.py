@@ -80,7 +80,11 @@ class Plans:
         maps: Mapping[str, BpfMap],
         inner_bytes: Mapping[str, int],
     ) -> None:
-        """Take over how libbpf made the maps, and loaded those programs."""
+        """Note how libbpf made `maps`, and how it loaded the programs `names`.
+
+        Maps are noted at the first call only. Programs that only libbpf can load again
+        are left out.
+        """
         if not self.maps:
             self.types = found.types()
             self.maps = {

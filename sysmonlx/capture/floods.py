@@ -13,7 +13,7 @@ from sysmonlx.errors import LibbpfError
 
 
 class Doer(NamedTuple):
-    """A process that did what a pair stands for."""
+    """The process whose record was the first that was counted for a pair."""
 
     tgid: int
     start_boot_ns: int
@@ -41,7 +41,11 @@ class Floods:
         self._limit = limits["FLOOD_PAIRS"]
 
     def counts(self) -> dict[Pair, tuple[int, Doer]]:
-        """Return how often each pair sent while the ring was nearly full, and who."""
+        """Return the number of records by pair, and the process of the first.
+
+        Records count that a pair made while the ring was nearly full, also those that
+        were left out.
+        """
         found = {}
         for key in self._pairs.keys(bytes(self._pair()), self._limit):
             try:

@@ -11,10 +11,12 @@ from sysmonlx.errors import CaptureError, LibbpfError
 
 
 def facts_of_kernel(btf_path: str) -> dict[str, bool]:
-    """Return the switches of kernel/compat.bpf.h that the running kernel's BTF decides.
+    """Return the switches of kernel/compat.bpf.h that the kernel's BTF decides.
+
+    `btf_path` names a file with that BTF; empty: the running kernel is asked.
 
     Raises:
-        CaptureError: there is none.
+        CaptureError: there is no BTF, or it cannot be read.
     """
     lib = library()
     pointer: BtfPointer

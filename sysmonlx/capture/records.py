@@ -47,11 +47,14 @@ class Layout:
         self.decode = self._compiled(fields, "new(record, ({},))")
 
     def reader(self, *names: str) -> Callable[[bytes], tuple[Any, ...]]:
-        """Return a function that returns these fields of a record's bytes, no others.
+        """Return a function that takes a record's bytes and returns the fields `names`.
 
-        `args_offset` is where the string `args` begins, 0 when there is none, and
-        `args_length` its size in bytes.
-        struct.error: the bytes are too few; LayoutError: there is no such field.
+        Each string has two more fields. For `args`, `args_offset` is where its bytes
+        begin in the record, 0 when there are none; `args_length` is their number.
+        The function raises struct.error for a record that is too short.
+
+        Raises:
+            LayoutError: the record type has no such field.
         """
         fields = self._find(names)
         if not any(field.how for field in fields) and fields == sorted(

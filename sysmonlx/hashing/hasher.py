@@ -99,8 +99,9 @@ class Hasher(Generic[Token]):
             self._share.change(percent, time.monotonic())
 
     def set_algorithms(self, algorithms: Iterable[str]) -> None:
-        """Use these from now on; what was remembered counts no more.
+        """Hash with these algorithms from now on.
 
+        Where they differ from those before, all remembered hashes are forgotten.
         Requests under way finish with the algorithms they began with.
         """
         wanted = {name.upper() for name in algorithms}
@@ -156,12 +157,13 @@ class Hasher(Generic[Token]):
         token: Token,
         uid: int = 0,
     ) -> bool:
-        """Ask for the hash of a file that `cached` did not know; False: there is none.
+        """Ask for the hash of a file that `cached` did not know; False: refused.
 
         The file is opened here and now, through /proc/TGID/exe or by its path: a short
         process is gone soon. Where neither can be had at once, a thread looks for
-        `path` in the mount namespace (0: unknown). `results` answers with `token`.
-        `uid` is whose turn the file takes.
+        `path` in the mount namespace (0: unknown). The file waits for its turn among
+        the files of the user `uid`. `results` answers a request that was accepted, with
+        `token`. `counts` has the reason of a refusal.
         """
         now_s, lanes = time.monotonic(), self._lanes
         if lanes.is_closed:

@@ -54,7 +54,7 @@ class Aside:
 
 
 def begun() -> Aside:
-    """Return lanes that start their threads when they need them."""
+    """Return an `Aside` whose lanes start each thread when it is first needed."""
     made = Aside()
     for lane in made.lanes:
         lane.begin(when_needed=True)

@@ -68,10 +68,13 @@ class UntrustedError(OSError):
 
 
 def is_local(fd: int) -> bool:
-    """Tell whether a file system answers by itself; asking may take any time.
+    """Return whether a file system answers without another machine or program.
+
+    It is the one that `fd` is on. A file system that is not known counts as one that
+    needs another. fstatfs(2), which is asked here, may wait without limit.
 
     Raises:
-        OSError: it does not say.
+        OSError: fstatfs(2) failed.
     """
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
     if _libc().fstatfs(fd, buffer) != 0:
@@ -309,8 +312,9 @@ def write_new(
 def replace(directory: int, name: str, data: bytes, mode: int = 0o600) -> None:
     """Replace a file as a whole: a reader sees the old or the new one.
 
-    It is written under a random name and renamed: whatever had the name is not
-    followed. That is for files that need not outlive the machine's sudden end.
+    The data are written under a random name, which is then renamed to `name`. A
+    symbolic link of that name is replaced, not followed. Nothing is synced: use this
+    for files that need not outlive a sudden end of the machine.
 
     Raises:
         OSError: writing failed; the old file is then unchanged.

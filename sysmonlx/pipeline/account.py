@@ -66,7 +66,7 @@ class Account:
 
     @property
     def bad(self) -> int:
-        """Events and records lost because a record did not fit its layout."""
+        """Number of events and records lost: a record did not fit its layout."""
         lost = (*self.lost.items(), *self.lost_records.items())
         return sum(count for (_, reason), count in lost if reason == BAD_RECORD)
 

@@ -115,19 +115,19 @@ def rules_of(plain: PlainRules) -> Rules:
 
 
 def one_function(code: CodeType, event_id: int) -> bytes:
-    """Return the judge that is one function."""
+    """Return, marshalled, the judge that is one function; `Rules` makes it of that."""
     return marshal.dumps((code, event_id, "function"))
 
 
 def by_trace(event_id: int, elements: Iterable[Element]) -> bytes:
-    """Return the judge that goes through the rules step by step."""
+    """Return, marshalled, the judge that goes through the elements one by one."""
     return marshal.dumps((event_id, tuple(map(plain_element, elements)), "trace"))
 
 
 def in_two_steps(
     code: CodeType, event_id: int, decision: bytes, fields: Sequence[EarlyField]
 ) -> bytes:
-    """Return the judge that answers some fields first and then chooses a function.
+    """Return, marshalled, the judge that asks some fields, then chooses a function.
 
     Args:
         code: Defines the function for all cases.

@@ -96,7 +96,7 @@ class Health:
         )
 
     def tell(self, findings: Iterable[tuple[str, str]]) -> None:
-        """Report these by event 255: an id and a description each."""
+        """Report each finding, a pair of id and description, by one event 255."""
         for what, text in findings:
             self._report(what, text)
 

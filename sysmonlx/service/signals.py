@@ -41,7 +41,7 @@ class Signals:
         return was_hang_up
 
     def close(self) -> None:
-        """Give the descriptors back. The handlers stay: a late signal ends nothing."""
+        """Close the pipe. The handlers stay: a late signal does not end the process."""
         signal.set_wakeup_fd(-1)
         os.close(self._read)
         os.close(self._write)

@@ -78,7 +78,11 @@ class Unit:
 
 
 def unit_now(paths: Places) -> Unit:
-    """Return the unit as it is now; one that systemd starts again counts as started."""
+    """Return the text and the state of the unit as they are now.
+
+    A unit that waits for systemd to start it again counts as started. Where systemd
+    does not run, no unit counts as enabled or started.
+    """
     try:
         text = paths.unit_file.read_bytes()
     except OSError:

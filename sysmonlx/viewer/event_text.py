@@ -62,7 +62,7 @@ class System:
 class Event:
     """An event as read: pairs of name and text, also of fields not in the schema.
 
-    Two lines that tell the same are one event, whatever their `system` is.
+    Events are equal if their ids and fields are equal; `system` is not compared.
     """
 
     event_id: int

@@ -79,7 +79,10 @@ class OptionError(Exception):
 
 @dataclass(slots=True)
 class Options:
-    """What is asked for. Times are texts "YYYY-MM-DD HH:MM:SS.mmm", which compare."""
+    """What a command line asks for.
+
+    Times are texts "YYYY-MM-DD HH:MM:SS.mmm" in UTC. They sort as texts.
+    """
 
     event_ids: set[int] = field(default_factory=set)
     first_record: int = 0
