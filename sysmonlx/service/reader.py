@@ -15,8 +15,10 @@ TICK_S = 0.05
 #: than it takes: the kernel learns at the first that the reader is about to sleep, and
 #: a record may be on its way that was made before.
 QUIET_LOOKS = 2
-#: Records that are written together, and batches before other work has its turn.
-_BATCH, _BATCHES = 256, 32
+#: Records that are written together: at most, and at least where each takes long.
+_BATCH, _LEAST_BATCH = 256, 16
+#: Other work has its turn after this time in seconds, and after a batch that is longer.
+_TURN_S = 0.04
 #: While no record comes, the files of names are looked at every so many seconds instead
 #: of every second: for rules in the kernel, which compare names of users.
 _REST_S = 4
@@ -37,25 +39,39 @@ class Reader:
         self._output = parts.output
         self._pipeline = parts.pipeline
         self.quiet = 0
+        self._batch = _BATCH
         self._rested_s = 0
         self._shortages = 0
 
     def work(self) -> bool:
-        """Take what the ring buffer holds, in batches; True: there may be more."""
-        take, ring = self._pipeline.take, self._capture.ring
+        """Take what the ring buffer holds, in batches; True: there may be more.
+
+        It ends after `_TURN_S`, so that requests and chores have their turn however
+        long the records of a flood take.
+        """
+        ring = self._capture.ring
         self._health.peak_fill = max(self._health.peak_fill, ring.fill())
-        for _ in range(_BATCHES):
-            records = ring.read(_BATCH)
+        begun_s = before_s = time.monotonic()
+        while True:
+            limit = self._batch
+            records = ring.read(limit)
             if records and self._rested_s:
                 self._renew_names()
             self.quiet = 0 if records else self.quiet + 1
-            take(records)
-            if self._pipeline.held:
-                self._pipeline.take_hashes()
-            self._output.flush()
-            if len(records) < _BATCH:
+            self._take(records)
+            if len(records) < limit:
                 return False
-        return True
+            now_s = time.monotonic()
+            took_s, before_s = now_s - before_s, now_s
+            self._batch = _fitting(limit, took_s)
+            if now_s - begun_s > _TURN_S:
+                return True
+
+    def _take(self, records: list[bytes]) -> None:
+        self._pipeline.take(records)
+        if self._pipeline.held:
+            self._pipeline.take_hashes()
+        self._output.flush()
 
     def work_on(self) -> bool:
         """Do `work`; where memory or descriptors are short, pause and go on.
@@ -107,6 +123,13 @@ class Reader:
             self._context.renew()
         except Exception as error:  # no record waits for this
             self._pipeline.account.note(error)
+
+
+def _fitting(batch: int, took_s: float) -> int:
+    """Return the size of the next batch; this one took `took_s` seconds."""
+    if took_s > _TURN_S:
+        return max(_LEAST_BATCH, batch // 2)
+    return min(_BATCH, batch * 2) if took_s < _TURN_S / 4 else batch
 
 
 def _is_shortage(error: Exception) -> bool:

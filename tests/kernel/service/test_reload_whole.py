@@ -6,6 +6,7 @@ The daemon runs in this very process, where a failure can be put into any call.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -104,6 +105,13 @@ class Running:
         return {"policy": policy.to_json(), "config": name, "command_line": f"{name}\0"}
 
     def put(self, request: dict[str, str]) -> Message:
+        gc.disable()  # as `Daemon.run` does: the objects of all tests are not its own
+        try:
+            return self._put(request)
+        finally:
+            gc.enable()
+
+    def _put(self, request: dict[str, str]) -> Message:
         start_s = time.thread_time()
         later = self.daemon.requests.answer({"do": "reload", **request})
         assert isinstance(later, Later)

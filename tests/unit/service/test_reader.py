@@ -11,8 +11,8 @@ import pytest
 
 from sysmonlx.service.reader import QUIET_LOOKS, TICK_S, Reader
 
-#: Batches that one look takes at most, and records of a batch.
-BATCHES, BATCH = 32, 256
+#: Records of a batch: at most, and where each takes long.
+BATCH, LEAST_BATCH = 256, 16
 
 
 class FakeParts:
@@ -67,15 +67,38 @@ def made(parts: FakeParts, monkeypatch: pytest.MonkeyPatch) -> Reader:
     return Reader(fake)
 
 
-def test_other_work_has_its_turn_while_more_records_come(
+def test_all_is_taken_in_one_turn_where_that_is_soon_done(
     parts: FakeParts, made: Reader
 ) -> None:
-    parts.records = BATCHES * BATCH + 1
-    assert made.work_on()
-    assert parts.taken == [BATCH] * BATCHES
+    parts.records = 3 * BATCH + 1
     assert not made.work_on()
-    assert parts.taken[-1] == 1
-    assert parts.health.peak_fill == pytest.approx(0.8193)
+    assert parts.taken == [BATCH, BATCH, BATCH, 1]
+    assert parts.health.peak_fill == pytest.approx(0.0769)
+
+
+@pytest.mark.parametrize("record_s", [0.0005, 0.002, 0.02])
+def test_other_work_has_its_turn_however_long_the_records_take(
+    parts: FakeParts, made: Reader, monkeypatch: pytest.MonkeyPatch, record_s: float
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("sysmonlx.service.reader.time.monotonic", lambda: clock[0])
+
+    def take(records: list[bytes]) -> None:
+        clock[0] += record_s * len(records)
+        parts.taken.append(len(records))
+
+    parts.pipeline.take = take
+    parts.records = 20_000
+    turns_s = []
+    while parts.records > 10_000:
+        begun_s = clock[0]
+        assert made.work()
+        turns_s.append(clock[0] - begun_s)
+    assert max(turns_s[5:]) <= max(0.1, LEAST_BATCH * record_s) + 1e-6
+    assert sum(parts.taken) + parts.records == 20_000
+    parts.pipeline.take = lambda records: parts.taken.append(len(records))
+    assert not made.work()
+    assert parts.taken[-2] == BATCH  # quick again: large again
 
 
 def test_reader_sleeps_when_nothing_came_and_the_kernel_knows(
