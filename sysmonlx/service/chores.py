@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the daemon does every second besides reading records."""
+"""The daemon's chores: its regular work besides reading records.
+
+They are due every second, and every other second while no record comes.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from sysmonlx.service.rereading import Rereading
 from sysmonlx.service.standing import Standing
 from sysmonlx.service.wiring import Parts
 
-#: Memory is trimmed every 60 s, for the first time after 5 s, when the first hashes are
-#: done.
+#: Memory is trimmed in every 60th round of chores, for the first time in the fifth: the
+#: first hashes are done then.
 _TRIM_EVERY, _TRIM_FIRST = 60, 5
 
 
@@ -52,7 +55,7 @@ class Chores:
         )
 
     def do_all(self) -> None:
-        """Do what is due every second; a chore that fails keeps no other back."""
+        """Do one round of all chores; a chore that fails keeps no other back."""
         for chore in self._all:
             try:
                 chore()
@@ -71,7 +74,8 @@ class Chores:
 
     def _put_kernel_side_right(self) -> None:
         """Look whether others changed programs or maps, and report what they did."""
-        self._parts.health.tell(self._parts.guard.look())
+        at_rest = self._reader.is_at_rest
+        self._parts.health.tell(self._parts.guard.look(at_rest=at_rest))
 
     def _find_lost_processes(self) -> None:
         """Report losses; where records of processes are among them, look at all."""

@@ -33,7 +33,6 @@ from sysmonlx.service.statistics import Statistics
 from sysmonlx.service.updates import Files
 from sysmonlx.service.wiring import Options, Parts, wire
 
-_CHORES_EVERY_S = 1.0
 #: Parts of a stop, in seconds: to empty the ring buffer, to wait for hashes. With what
 #: `Parts.close` may take a stop ends within 2 s.
 _DRAIN_S, _HASH_S = 0.7, 0.3
@@ -153,7 +152,7 @@ class Daemon:
             self._manager.beat()
             now_s = time.monotonic()
             if now_s >= next_chores_s:
-                next_chores_s = now_s + _CHORES_EVERY_S
+                next_chores_s = now_s + self.reader.chores_s()
                 self.chores.do_all()
         self._stop()
 

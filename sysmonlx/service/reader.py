@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import time
 
+from sysmonlx.host.machine import measure_boot_offset
 from sysmonlx.service.wiring import Parts
 
 #: Poll interval while records arrive, in seconds; also the longest time a record stays
@@ -19,8 +20,11 @@ QUIET_LOOKS = 2
 _BATCH, _LEAST_BATCH = 256, 16
 #: Other work has its turn after this time in seconds, and after a batch that is longer.
 _TURN_S = 0.04
-#: While no record comes, the files of names are looked at every so many seconds instead
-#: of every second: for rules in the kernel, which compare names of users.
+#: Intervals of the chores in seconds: while records come, and while none comes. Chores
+#: are nearly all that an idle daemon costs.
+_CHORES_S, _CHORES_AT_REST_S = 1, 2
+#: While no record comes, the files of names are looked at after this time in seconds
+#: instead of at each round: for rules in the kernel, which compare names of users.
 _REST_S = 4
 #: Shortages of memory or descriptors in a row, `TICK_S` apart, that end the daemon.
 _SHORTAGES = 100
@@ -58,7 +62,10 @@ class Reader:
             if records and self._rested_s:
                 self._renew_names()
             self.quiet = 0 if records else self.quiet + 1
-            self._take(records)
+            if records or self._pipeline.held:
+                self._take(records)
+            else:
+                self._output.flush()
             if len(records) < limit:
                 return False
             now_s = time.monotonic()
@@ -72,6 +79,15 @@ class Reader:
         if self._pipeline.held:
             self._pipeline.take_hashes()
         self._output.flush()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the last looks found nothing, so that only the kernel wakes it."""
+        return self.quiet >= QUIET_LOOKS
+
+    def chores_s(self) -> int:
+        """Return the time until the next round of chores, in seconds."""
+        return _CHORES_AT_REST_S if self.is_at_rest else _CHORES_S
 
     def work_on(self) -> bool:
         """Do `work`; where memory or descriptors are short, pause and go on.
@@ -110,15 +126,17 @@ class Reader:
     def look_at_names(self) -> None:
         """Look at the files of names, less often while no record comes.
 
-        Called every second. The next record has new names whenever it comes.
+        Called with each round of chores. The next record has new names whenever it
+        comes.
         """
-        if self.quiet < QUIET_LOOKS or self._rested_s >= _REST_S:
+        if not self.is_at_rest or self._rested_s >= _REST_S:
             self._renew_names()
         else:
-            self._rested_s += 1
+            self._rested_s += _CHORES_AT_REST_S
 
     def _renew_names(self) -> None:
         self._rested_s = 0
+        self._context.set_clock(measure_boot_offset())
         try:
             self._context.renew()
         except Exception as error:  # no record waits for this

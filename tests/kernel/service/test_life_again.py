@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -33,11 +34,36 @@ def wait_for_another(installed: Installation, pid: int) -> None:
     installed.follow()
 
 
+def stop_between_lines(installed: Installation) -> None:
+    """Stop the daemon where each number that it has taken stands in the log.
+
+    A number is taken before its line is written, so that none is given twice: a kill in
+    between leaves a gap.
+    """
+
+    def is_between() -> bool:
+        os.kill(installed.pid, signal.SIGSTOP)
+        wait_until(lambda: state_of(installed.pid) == "T")
+        (taken,) = struct.unpack("=Q", installed.paths.record_id_file.read_bytes())
+        if taken == len(installed.events()):
+            return True
+        os.kill(installed.pid, signal.SIGCONT)
+        return False
+
+    wait_until(is_between)
+
+
+def state_of(pid: int) -> str:
+    """Return the letter of a process's state, proc_pid_stat(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 def test_killed_daemon_captures_again_and_says_how_it_ended(
     installed: Installation,
 ) -> None:
     first = installed.pid
     installed.settle()
+    stop_between_lines(installed)
     os.kill(first, signal.SIGKILL)
     wait_for_another(installed, first)
     assert installed.run(["/bin/true", "again"])[1]

@@ -101,6 +101,15 @@ def test_a_program_that_was_taken_off_is_attached_again(
     assert looks(guard) == []
 
 
+def test_programs_are_looked_at_each_time_where_looks_are_rare(
+    guard: Guard, capture: FakeCapture
+) -> None:
+    for _ in range(3):
+        capture.off.add("two")
+        assert len(guard.look(at_rest=True)) == 1
+    assert guard.counts == {"attached again": 3}
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -27,7 +27,8 @@ class FakeParts:
         self.variables: dict[str, int] = {}
         self.is_moving = False
         self.capture = SimpleNamespace(ring=self, set_variable=self.set_variable)
-        self.context = SimpleNamespace(renew=self.renew)
+        self.clocks_set = 0
+        self.context = SimpleNamespace(renew=self.renew, set_clock=self.set_clock)
         self.health = SimpleNamespace(peak_fill=0.0)
         self.output = SimpleNamespace(
             flush=lambda: None, is_moving=lambda: self.is_moving
@@ -47,6 +48,9 @@ class FakeParts:
         count = min(limit, self.records)
         self.records -= count
         return [b""] * count
+
+    def set_clock(self, offset_ns: int) -> None:
+        self.clocks_set += 1
 
     def renew(self) -> None:
         self.renewed += 1
@@ -166,16 +170,27 @@ def test_names_rest_while_nothing_comes_until_the_next_record(
     parts: FakeParts, made: Reader
 ) -> None:
     made.quiet = QUIET_LOOKS
-    for _ in range(4):
+    for _ in range(2):
         made.look_at_names()
     assert parts.renewed == 0
     parts.records = 1
     made.work()
     assert parts.renewed == 1
+    assert parts.clocks_set == 1
     made.quiet = QUIET_LOOKS
-    for _ in range(5):
+    for _ in range(3):  # two seconds apart
         made.look_at_names()
     assert parts.renewed == 2
+
+
+def test_chores_are_rarer_while_nothing_comes(parts: FakeParts, made: Reader) -> None:
+    assert made.chores_s() == 1
+    for _ in range(QUIET_LOOKS):
+        made.work()
+    assert made.chores_s() == 2
+    parts.records = 1
+    made.work()
+    assert made.chores_s() == 1
 
 
 def test_names_that_cannot_be_renewed_are_noted(parts: FakeParts, made: Reader) -> None:
