@@ -40,7 +40,6 @@ FILES: list[tuple[str, list[tuple[str, str]]]] = [
     ("quiet_link", [("11", "witness")]),
     ("quiet_unlink", [("11", "witness"), ("11", "T"), *DELETED]),
     ("quiet_device", [("9", "/dev/loop0")]),
-    ("device_by_handle", [("9", "/dev/loop0")]),
 ]
 
 
@@ -79,6 +78,11 @@ def test_file_that_is_not_seen(
 ) -> None:
     events = of_action(watcher, name, directory)
     assert rows(events, directory) == seen, NOW_SEEN
+
+
+def test_device_opened_by_its_handle_is_seen(watcher: Daemon, directory: Path) -> None:
+    events = of_action(watcher, "device_by_handle", directory)
+    assert rows(events, directory) == [("9", "/dev/loop0")] * 2
 
 
 def test_core_dump_is_not_seen(watcher: Daemon, directory: Path) -> None:
