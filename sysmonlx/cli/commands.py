@@ -22,7 +22,7 @@ from sysmonlx.cli.exit_status import (
     NOT_ROOT,
     WRITE_ERROR,
 )
-from sysmonlx.cli.listing import listing, rule_lines
+from sysmonlx.cli.listing import NO_RULES, listing, rule_lines
 from sysmonlx.cli.usage import config_help, usage
 from sysmonlx.config.child import EMPTY, Reading, read_file, read_options
 from sysmonlx.config.command_line import (
@@ -199,6 +199,7 @@ def _write_developer_files(line: CommandLine, policy: Policy) -> int | None:
     name = line.values.get("OutputRules")
     if name is not None:
         if not policy.ruleset.elements:
+            print(NO_RULES, end="")
             return WRITE_ERROR
         text = rule_lines(policy, show_names=False)
         return _write(name, text.encode("utf-8", "surrogateescape"))

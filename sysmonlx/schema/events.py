@@ -39,6 +39,8 @@ PROGRAM_TYPES = (
 )
 
 _BOOLEAN = ("false", "true")
+#: Of fields that have no value on Linux.
+_UNKNOWN = ("-",)
 
 
 def _boolean(name: str, enumerator: str) -> Field:
@@ -82,7 +84,7 @@ _COMMON = _common(
         recurs=True,
         kernel=choice("IS_EXECUTABLE", *_BOOLEAN, "-"),
     ),
-    Field("Archived", recurs=True),
+    Field("Archived", recurs=True, only=_UNKNOWN),
     Field("EventType", recurs=True),
     Field("Type", recurs=True),
     *(
@@ -128,13 +130,18 @@ PROCESS_CREATE = event_type(
     "Process Create",
     (
         *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
-        *_fields("FileVersion Description Product Company OriginalFileName"),
+        *(
+            replace(each, only=_UNKNOWN)
+            for each in _fields(
+                "FileVersion Description Product Company OriginalFileName"
+            )
+        ),
         Field("CommandLine"),
         Field("CurrentDirectory", path=PathOf.DIRECTORY),
         *_fields("User LogonGuid:GUID"),
         Field("LogonId", FieldType.HEX_INT64, recurs=True),
         Field("TerminalSessionId", FieldType.UINT32, recurs=True),
-        Field("IntegrityLevel", recurs=True, is_made_here=True),
+        Field("IntegrityLevel", recurs=True, is_made_here=True, only=("no level",)),
         *_fields("Hashes ParentProcessGuid:GUID ParentProcessId:PID"),
         Field("ParentImage", recurs=True, path=PathOf.PROGRAM),
         Field("ParentCommandLine"),
@@ -262,7 +269,7 @@ PROCESS_ACCESS = event_type(
             recurs=True,
             kernel=text("GRANTED_ACCESS"),
         ),
-        Field("CallTrace", recurs=True),
+        Field("CallTrace", recurs=True, only=_UNKNOWN),
         *_fields("SourceUser TargetUser"),
     ),
     produced=True,
@@ -372,9 +379,10 @@ DNS_QUERY = event_type(
 FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",
     "File Delete archived",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable Archived"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable Archived"),
     ),
     produced=True,
     kernel="FILE_DELETE",
@@ -399,9 +407,10 @@ PROCESS_TAMPERING = event_type(
 FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
     "File Delete logged",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable"),
     ),
     produced=True,
     kernel="FILE_DELETE_DETECTED",

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "bpf": "errors host.private_files host.capabilities",
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
-    "config": "schema policy errors host.child_process host.capabilities",
+    "config": "schema policy errors host.child_process host.capabilities"
+    " rules.conditions",
     "output": "schema policy event host.root_files host.file_calls",
     "capture": "bpf rules errors host.file_identity host.thread_call",
     "viewer": "rules.conditions schema output.escape",
