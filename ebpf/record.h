@@ -16,6 +16,7 @@
 	each(2, RECORD_PROCESS_FORK, process_fork, process_fork)                \
 	each(3, RECORD_PROCESS_CREATE, process_create, process_create)          \
 	each(4, RECORD_PROCESS_TERMINATE, process_terminate, process_terminate) \
+	each(5, RECORD_CGROUP_CREATE, cgroup_create, cgroup_create)             \
 	each(10, RECORD_FILE_CREATE, file_create, file_event)                   \
 	each(11, RECORD_FILE_DELETE, file_delete, file_event)                   \
 	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
@@ -112,8 +113,8 @@ struct process_create {
 	struct varlen args;
 	__u32 pad;
 	struct file_identity file; /* the image */
-	__u64 cgroup_id; /* user space does not read it yet: for the container of an event */
-	__u32 loginuid; /* user space does not read it yet: for the login of an event */
+	__u64 cgroup_id; /* cgroup_number() of task_cgroup() */
+	__u32 loginuid; /* audit login; NO_UID: none */
 	__u32 session_id; /* audit session */
 	__u32 tty_index;
 	__u32 mount_namespace;
@@ -142,6 +143,14 @@ struct process_fork {
 struct process_terminate {
 	struct record_header header;
 	__u32 flags;
+	__u32 pad;
+};
+
+/* A control group that was made. `path` begins at the root of its hierarchy. */
+struct cgroup_create {
+	struct record_header header;
+	__u64 cgroup_id; /* as in process_create */
+	struct varlen path;
 	__u32 pad;
 };
 

@@ -11,6 +11,7 @@
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/cgroup.bpf.h"
 #include "kernel/file_identity.bpf.h"
 #include "emit/counters.bpf.h"
 #include "emit/ring.bpf.h"
@@ -64,7 +65,7 @@ static __always_inline void fill_ids(struct process_create *r, struct task_struc
 	r->parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
 	r->parent_tgid = BPF_CORE_READ(parent, tgid);
 	r->parent_exec_id = BPF_CORE_READ(parent, self_exec_id);
-	r->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	r->cgroup_id = cgroup_number(task_cgroup(task));
 	r->loginuid = task_loginuid(task);
 	r->session_id = task_sessionid(task);
 	r->mount_namespace = task_mount_namespace(task);

@@ -27,6 +27,7 @@ from sysmonlx.pipeline.flow import Judging
 from sysmonlx.policy import Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
+from sysmonlx.schema.events import OF_CONTROL_GROUP
 from sysmonlx.service.compilation import Compiled, PolicyInForce
 from sysmonlx.service.wiring import Parts, make_renderer
 
@@ -83,6 +84,7 @@ class Reload:
             prepared = self._prepare(undo, new, made.kernel, files)
             leftovers = self._commit(undo, before, new, prepared)
             undo.pop_all()
+        self.expect_groups(new.policy.settings)
         troubles = []
         for what, clear_away in leftovers:
             try:
@@ -161,6 +163,15 @@ class Reload:
         self._hasher.set_share(settings.hash_share_percent)
         self._hasher.set_algorithms(settings.hash_algorithms)
         self._health.use_budget(settings.budget)
+
+    def expect_groups(self, settings: Settings) -> None:
+        """Have control groups found that events of these settings may show.
+
+        When a process ends that runs already, its group may be gone before its event
+        is made.
+        """
+        if set(settings.appended_fields).intersection(OF_CONTROL_GROUP):
+            self._context.control_groups.expect_all()
 
     def tell_kernel(self, settings: Settings, *rules: Rules) -> None:
         """Tell the programs the settings, and which records these rules could use."""
