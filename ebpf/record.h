@@ -56,6 +56,9 @@ enum record_flag {
 	RECORD_ARGS_SHORTENED = 1 << 11,
 	RECORD_PATH_SHORTENED = 1 << 12, /* path, base or root of the event */
 	RECORD_CWD_SHORTENED = 1 << 13,
+	RECORD_ENVIRONMENT_TRUNCATED = 1 << 14, /* variables, or a part of one, are missing */
+	RECORD_ENVIRONMENT_UNREADABLE = 1 << 15,
+	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
 };
 
 /* First member of every record: the process that acted, and when. */
@@ -111,16 +114,26 @@ struct process_create {
 	__u32 parent_uid; /* at the fork; NO_UID: the parent was told before, or a scan */
 	__u32 flags; /* enum record_flag */
 	struct varlen args;
+	/* These two and those below with a star are there where `execs_tell_more` is set. */
+	__u32 namespace_pid; /* in the innermost pid namespace */
+	__u32 session_leader; /* tgid of the leader of its session, 0: none here */
 	__u32 pad;
 	struct file_identity file; /* the image */
 	__u64 cgroup_id; /* cgroup_number() of task_cgroup() */
+	__u64 capabilities; /* * effective ones, a bit each */
 	__u32 loginuid; /* audit login; NO_UID: none */
 	__u32 session_id; /* audit session */
 	__u32 tty_index;
 	__u32 mount_namespace;
+	__u32 effective_uid; /* * */
+	__u32 pad_of_ids;
 	struct varlen cwd;
 	struct varlen image;
+	struct varlen script; /* * what exec was given, where another program runs it */
+	struct varlen
+		environment; /* chosen variables, each with a NUL; see `execs_tell_environment` */
 	char comm[16];
+	char tty_name[16]; /* * */
 };
 
 #define NO_UID -1U /* chown(2): no user has this number */

@@ -19,6 +19,7 @@
 #include "emit/scratch.bpf.h"
 #include "emit/record.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/exec_more.bpf.h"
 
 /* Children of one process whose forks are told when it ends; more may not find their parent. */
 #define CHILDREN_MAX 4096
@@ -255,6 +256,8 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 	take_fork(r);
 	fill_tty(r, task);
 	append_paths(scratch, r, task);
+	fill_more(scratch, r, task, bprm);
+	append_environment(scratch, r, mm);
 	keep_image(scratch, r, task);
 	length = args_length(r, mm) & (ARGS_SIZE - 1);
 	used = scratch->used & (STRINGS_SIZE - 1);

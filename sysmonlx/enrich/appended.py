@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.start_fields import START_APPENDERS, Appender
 from sysmonlx.kernel_text import UNKNOWN, is_plain_text
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.event_types import Field
@@ -27,11 +28,6 @@ from sysmonlx.schema.events import (
     PROCESS_CREATE,
 )
 
-#: Returns the text of one field, "-" where it is not known.
-Appender = Callable[[bytes, Process], str]
-
-#: Login uid of a task without login: proc(5), /proc/PID/loginuid.
-_NO_LOGIN = 0xFFFFFFFF
 #: Texts of actors that are kept.
 _ACTORS_LIMIT = 1024
 
@@ -40,28 +36,6 @@ def _user_id(layout: Layout, context: Context) -> Appender:
     """UserId: the number of the user whom User names."""
     read: Callable[[bytes], tuple[int]] = layout.reader("uid")
     return lambda data, process: str(read(data)[0])
-
-
-def _login_user(layout: Layout, context: Context) -> Appender:
-    """LoginUser: who logged in, whoever the process has become since by su or sudo."""
-    read: Callable[[bytes], tuple[int]] = layout.reader("loginuid")
-    names = context.users.names
-
-    def login_user(data: bytes, process: Process) -> str:
-        (uid,) = read(data)
-        return UNKNOWN if uid == _NO_LOGIN else names[uid]
-
-    return login_user
-
-
-def _grandparent_image(layout: Layout, context: Context) -> Appender:
-    """GrandparentImage: the image of the parent's parent."""
-
-    def grandparent_image(data: bytes, process: Process) -> str:
-        grandparent = process.parent and process.parent.parent
-        return grandparent.image if grandparent else UNKNOWN
-
-    return grandparent_image
 
 
 def _of_group(at: int) -> Callable[[Layout, Context], Appender]:
@@ -74,9 +48,8 @@ def _of_group(at: int) -> Callable[[Layout, Context], Appender]:
 
 
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
+    **START_APPENDERS,
     "UserId": _user_id,
-    "LoginUser": _login_user,
-    "GrandparentImage": _grandparent_image,
     "ContainerId": _of_group(0),
     "ContainerRuntime": _of_group(1),
     "PodUid": _of_group(2),
@@ -116,6 +89,12 @@ def _of_start(
         if field.name in OUR_OWN_OF_PROCESS
     ]
     places = {at for at, _ in own}
+    images = [
+        at
+        for at, field in enumerate(fields, size)
+        if at in places and field.path is not None
+    ]
+    is_plain_image = context.is_plain_name
 
     def fill(data: bytes, process: Process) -> list[str]:
         launch = process.launch
@@ -136,7 +115,9 @@ def _of_start(
 
     def finish_longer(values: Values, data: bytes, process: Process) -> bool | None:
         is_plain = finish(values, data, process)
-        return is_plain and all([is_plain_text(values[at]) for at, _ in own])
+        for at in images:  # the others are made of letters and digits
+            is_plain = is_plain and is_plain_image[values[at]]
+        return is_plain
 
     return maker._replace(make=make_longer, finish=finish_longer, is_longer=True)
 

@@ -150,6 +150,9 @@ class Context:
         self.path_unreadable = flags["PATH_UNREADABLE"]
         self.path_shortened = flags["PATH_SHORTENED"]
         self.path_to_resolve = self.path_given | self.path_unreadable
+        self.environment_truncated = flags["ENVIRONMENT_TRUNCATED"]
+        self.environment_unreadable = flags["ENVIRONMENT_UNREADABLE"]
+        self.tells_more = flags["TELLS_MORE"]
         self.file_is_new = flags["FILE_IS_NEW"]
 
     def set_clock(self, offset_ns: int) -> None:

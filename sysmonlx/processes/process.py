@@ -40,6 +40,7 @@ class Process:
       process had from its parent; the table makes it when somebody asks for it.
     * `cgroup_id` is the number of its control group when it ran this program;
       0: not known.
+    * `entry` is there when somebody has asked for it: see `processes.entry_points`.
     * `launch` is there until event 1 is made.
     * `hold` is the queue of its events that wait, None where no event waits: see
       `pipeline.waiting`. All images of a process share one queue.
@@ -52,6 +53,7 @@ class Process:
         "cgroup_id",
         "ended_boot_ns",
         "ended_uid",
+        "entry",
         "guid",
         "has_plain_args",
         "hold",
@@ -65,6 +67,8 @@ class Process:
         "previous",
         "uid",
     )
+
+    entry: str
 
     def __init__(
         self,

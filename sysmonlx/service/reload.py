@@ -19,6 +19,7 @@ from typing import NamedTuple
 from sysmonlx.capture.kernel_filter import Prepared
 from sysmonlx.capture.kernel_form import KernelForm
 from sysmonlx.enrich.registry import wanted_records
+from sysmonlx.enrich.start_fields import kernel_switches
 from sysmonlx.errors import ControlError
 from sysmonlx.host import memory
 from sysmonlx.host.private_files import StagedFile
@@ -183,6 +184,8 @@ class Reload:
         tell("wanted_records", wanted)
         tell("truncation_as_create", settings.truncation_as_create)
         tell("failed_connects", settings.failed_connects)
+        for variable, is_on in kernel_switches(settings.appended_fields).items():
+            tell(variable, is_on)
         tell("udp_interval_ns", settings.udp_interval_s * 1_000_000_000)
 
 

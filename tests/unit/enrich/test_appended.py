@@ -22,7 +22,7 @@ from sysmonlx.errors import ConfigError
 from sysmonlx.event import Event
 from sysmonlx.output.render import Renderer
 from sysmonlx.pipeline.flow import Pipeline
-from sysmonlx.policy import LEAST_LIMIT_BYTES, Policy, Ruleset
+from sysmonlx.policy import LEAST_LIMIT_BYTES, Policy, Ruleset, least_limit
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.verdicts import rules_of
 from sysmonlx.schema.events import APPENDED, EVENT_BY_ID, EVENTS, OF_ACTOR
@@ -124,7 +124,7 @@ def test_line_only_grows_behind_its_last_field(event, form: str) -> None:  # typ
         assert list(shown.values()) == values + ours
         assert [*shown][len(values) :] == [each.name for each in event.appended]
         return
-    ours = ["1" if each.name == "UserId" else "<x>" for each in event.appended]
+    ours = ["1" if each.type.name != "STRING" else "<x>" for each in event.appended]
     line = longer.line(event.id, values + ours, 1, 0).decode()
     assert line.startswith(before.removesuffix("</EventData></Event>"))
     data = [(e.get("Name"), e.text) for e in ElementTree.fromstring(line).iter("Data")]
@@ -139,9 +139,9 @@ def test_line_only_grows_behind_its_last_field(event, form: str) -> None:  # typ
 @pytest.mark.parametrize("form", ["xml", "json"])
 def test_smallest_limit_holds_with_every_field(form: str) -> None:
     event = EVENT_BY_ID[1].with_appended(APPENDED)
-    made = Renderer(form, "h" * 64, 1, 1, 0, LEAST_LIMIT_BYTES, appended=APPENDED)
+    made = Renderer(form, "h" * 64, 1, 1, 0, least_limit(APPENDED), appended=APPENDED)
     values = [
-        "x&" * 3000 if field.name != "UserId" else "4294967295"
+        "x&" * 3000 if field.type.name == "STRING" else "4294967295"
         for field in event.fields
     ]
     assert len(made.line(1, values, 1 << 63, 0)) > 0
@@ -149,12 +149,22 @@ def test_smallest_limit_holds_with_every_field(form: str) -> None:
     for at, field in enumerate(event.fields):
         if field.is_made_here or field.type.name != "STRING":
             texts[at] = "-" * 38
-    assert len(made.line(1, texts, 1 << 63, 0)) <= LEAST_LIMIT_BYTES
+    assert len(made.line(1, texts, 1 << 63, 0)) <= least_limit(APPENDED)
 
 
 def names_of(event_id: int, names: tuple[str, ...]) -> list[str]:
     event = EVENT_BY_ID[event_id].with_appended(names)
     return [each.name for each in event.fields]
+
+
+def test_limit_of_a_line_that_is_too_small_for_the_fields_is_refused() -> None:
+    limit = f"<sx:LineLimit>{LEAST_LIMIT_BYTES}</sx:LineLimit>"
+    assert policy("", limit).settings.line_limit_bytes == LEAST_LIMIT_BYTES
+    least = least_limit(APPENDED)
+    for both in (limit + ALL, ALL + limit):
+        [text] = refusals("", both)
+        assert f"a line needs {least} bytes" in text
+    policy("", ALL + f"<sx:LineLimit>{least}</sx:LineLimit>")
 
 
 def test_values_of_an_event_1(layouts: Layouts) -> None:
