@@ -108,7 +108,17 @@ def _fields(notation: str) -> tuple[Field, ...]:
 
 #: Fields of ours that all events of processes may have, behind the event's own ones.
 #: Names of all rules that matched would be the last one.
-_OF_ALL = (Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),)
+_OF_ALL = (
+    Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
+    *(
+        Field(name, recurs=True, is_ours=True)
+        for name in ("ContainerId", "ContainerRuntime", "PodUid", "CgroupPath")
+    ),
+)
+#: Their names: values that recur for one user in one control group.
+OF_ACTOR = tuple(field.name for field in _OF_ALL)
+#: Fields for which the control group of a process must be found.
+OF_CONTROL_GROUP = (*OF_ACTOR[1:], "EntryPoint")
 
 
 ERROR = event_type(
@@ -152,12 +162,22 @@ PROCESS_CREATE = event_type(
     shown="CommandLine User CurrentDirectory ParentImage ParentProcessId",
     appended=(
         Field("LoginUser", recurs=True, is_ours=True),
+        Field("EffectiveUser", recurs=True, is_ours=True),
+        Field("Capabilities", recurs=True, is_ours=True),
         Field("GrandparentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        Field("SessionLeader", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        Field("EntryPoint", recurs=True, is_ours=True),
+        Field("TerminalName", recurs=True, is_ours=True),
+        Field("Environment", is_ours=True),
+        Field("ScriptPath", is_ours=True, path=PathOf.FILE),
+        Field("NamespacePid", FieldType.UINT32, is_ours=True),
         *_OF_ALL,
     ),
 )
 #: Values of event 1 in which processes differ that run one program in one way.
 OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
+#: The same of fields of ours.
+OUR_OWN_OF_PROCESS = ("GrandparentImage", "SessionLeader", "EntryPoint", "NamespacePid")
 #: Values of event 1 in which such processes also differ, unless their parent is one.
 OF_PARENT = tuple(
     field.name for field in PROCESS_CREATE.fields if field.name.startswith("Parent")

@@ -123,6 +123,7 @@ class Daemon:
         parts.hasher.start()
         parts.aside.begin()
         parts.users.begin({process.uid for process in parts.processes})
+        self._reload.expect_groups(in_force.policy.settings)
         self._report_start()
         parts.output.flush()
 
