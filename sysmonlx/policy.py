@@ -142,7 +142,7 @@ class Ruleset:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is in force: rules, settings, and where they came from.
+    """The rules and settings of one configuration, and where they came from.
 
     `source` is the file name as typed (empty: built-in defaults). `digests` are pairs:
     SHA1, MD5 or SHA256, and the lower-case hex digest of the bytes that were read.

@@ -41,7 +41,10 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """One question; the operand is lower-cased. `MORE ""` asks for any text at all."""
+    """One question. `MORE ""` asks for any text at all.
+
+    The operand is lower-cased; those of Sigma's operations are as `sigma.pack` says.
+    """
 
     operation: Operation
     operand: str

@@ -148,7 +148,7 @@ class EventType:
 
     @property
     def label(self) -> str:
-        """What documents and statistics call the event."""
+        """The name of the event in documents and statistics."""
         return self.tag or self.template
 
     def with_appended(self, names: Collection[str]) -> EventType:

@@ -152,7 +152,7 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """What people are told about the default: "8388608", "false", "empty"."""
+        """The default as help and manual print it: "8388608", "false", "empty"."""
         value = getattr(Settings(), self.attribute)
         text = str(value).lower() if self.kind == "boolean" else str(value)
         text = ", ".join(value) if self.kind == "names" else text

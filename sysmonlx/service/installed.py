@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sysmonlx.host.private_files import private_directory, read_file, write_private
 
@@ -14,8 +14,7 @@ ROOT_VARIABLE = "SYSMONLX_ROOT"
 _COMMAND_LINE_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(NamedTuple):
     """Every place sysmonlx keeps a file in, below `root`.
 
     `root` is "/" but for packagers and tests, who set SYSMONLX_ROOT.

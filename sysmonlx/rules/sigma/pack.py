@@ -1,18 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""A pack: Sigma rules compiled to plain data, which need neither YAML nor pySigma.
+r"""A pack: Sigma rules compiled to plain data, which need neither YAML nor pySigma.
 
 `load` reads what `dump` makes, with distrust. What it does not know refuses the pack as
 a whole: a rule without one of its tests would mean something else.
+
+The value `-` is the missing field: each atom but MISSING is false of it. An operand is
+
+* of `is`, `contains`, `begin with` and `end with` a folded text; with `cased` any text;
+* of `glob` a folded pattern of the whole text: `*` is any characters, also none, `?` is
+  one character, and `\` makes the `*`, `?` or `\` behind it an ordinary character;
+* of `regex` an expression in RE2's words, searched for in the text as it is; flags
+  stand in front of it, as `(?im)`;
+* of `cidr` a network as `10.0.0.0/8` or `fe80::/10`;
+* of the comparisons of numbers a number in decimal digits, maybe negative, maybe with a
+  fraction;
+* of `same as` a field of the same event, whose folded text is compared. `Field*` is a
+  text that begins with it, `*Field` one that ends with it, `*Field*` one that has it;
+* of `missing` empty.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from typing import TypeAlias
 
 from sysmonlx.rules.clauses import Expression, Junction
-from sysmonlx.rules.conditions import Atom, Operation, Test
+from sysmonlx.rules.conditions import Atom, Operation, Test, fold
 from sysmonlx.schema.events import EVENT_BY_ID
 
 #: The number changes whenever the same pack means something else than before.
@@ -38,6 +54,15 @@ TIMESPAN_LIMIT_S = 86_400
 _NOT_SIGMA = frozenset({Operation.LESS, Operation.MORE})
 _OPERATIONS = {each.value: each for each in Operation if each not in _NOT_SIGMA}
 _JUNCTIONS = {"all": True, "any": False}
+_FOLDED = {
+    *(Operation.IS, Operation.CONTAINS, Operation.BEGIN, Operation.END),
+    Operation.GLOB,
+}
+_NUMBERS = {
+    *(Operation.NUMBER_LT, Operation.NUMBER_LTE),
+    *(Operation.NUMBER_GT, Operation.NUMBER_GTE),
+}
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 #: What JSON can hold.
 Plain: TypeAlias = "str | int | bool | list[Plain] | dict[str, Plain]"
@@ -258,8 +283,28 @@ def _atom(raw: object, known: Container[str]) -> Atom:
     operation = _OPERATIONS[_one_of(_OPERATIONS, pair[0], "operation")]
     operand = _text(pair[1], "an operand")
     if operation is Operation.SAME_AS:
-        _one_of(known, operand, "field")
+        _one_of(known, operand.removeprefix("*").removesuffix("*"), "field")
+    elif not _fits(operation, operand):
+        raise PackError(f"{operand!r:.80} is no operand of {operation.value!r}")
     return Atom(operation, operand)
+
+
+def _fits(operation: Operation, operand: str) -> bool:
+    """Return whether an operand is in the form that its operation wants."""
+    if operation in _FOLDED:
+        return operand == fold(operand)
+    if operation in _NUMBERS:
+        return _NUMBER.fullmatch(operand) is not None
+    if operation is Operation.CIDR:
+        return _is_network(operand)
+    return operation is not Operation.MISSING or not operand
+
+
+def _is_network(operand: str) -> bool:
+    try:
+        return str(ip_network(operand)) == operand
+    except ValueError:
+        return False
 
 
 def _head(found: Mapping[str, object]) -> dict[str, str | int | tuple[str, ...]]:

@@ -21,8 +21,22 @@ from sysmonlx.rules.sigma.pack import (
     load,
 )
 
+OPERANDS = {
+    Operation.CIDR: "fe80::/10",
+    Operation.SAME_AS: "*User*",
+    Operation.MISSING: "",
+    Operation.CASED_IS: "X",
+    Operation.REGEX: "(?i)X",
+    **dict.fromkeys(
+        (
+            *(Operation.NUMBER_LT, Operation.NUMBER_LTE),
+            *(Operation.NUMBER_GT, Operation.NUMBER_GTE),
+        ),
+        "-1.5",
+    ),
+}
 EVERY_OPERATION = tuple(
-    conditions.Test("Image", (Atom(each, "User"),), negated=True)
+    conditions.Test("Image", (Atom(each, OPERANDS.get(each, "x")),), negated=True)
     for each in Operation
     if each not in (Operation.LESS, Operation.MORE)
 )
@@ -97,6 +111,11 @@ def of_both(**values: object) -> Callable[[Any], None]:
         (expression(["test", "Image", 0, False, []]), "true or false"),
         (expression([*TEST[:4], [["less than", "x"]]]), "operation 'less than'"),
         (expression([*TEST[:4], [["same as", "x"]]]), "field 'x'"),
+        (expression([*TEST[:4], [["same as", "**User"]]]), "field '*User'"),
+        (expression([*TEST[:4], [["contains", "X"]]]), "no operand of 'contains'"),
+        (expression([*TEST[:4], [["cidr", "10.0.0.1/8"]]]), "no operand of 'cidr'"),
+        (expression([*TEST[:4], [["number less than", "0x1"]]]), "no operand of"),
+        (expression([*TEST[:4], [["missing", "x"]]]), "no operand of 'missing'"),
         (expression([*TEST[:4], [["is", 1]]]), "a text"),
         (expression([*TEST[:4], [["is"]]]), "no pair"),
         (expression([*TEST[:4], [["is", "\ud800"]]]), "half a character"),
