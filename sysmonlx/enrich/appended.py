@@ -13,6 +13,7 @@ from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import EVENT_BY_ID
 
@@ -51,10 +52,16 @@ def _grandparent_image(layout: Layout, context: Context) -> Appender:
     return grandparent_image
 
 
+def _rule_names(layout: Layout, context: Context) -> Appender:
+    """RuleNames: the rules, when they judge, put names into its place."""
+    return lambda data, process: UNKNOWN
+
+
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     "UserId": _user_id,
     "LoginUser": _login_user,
     "GrandparentImage": _grandparent_image,
+    RULE_NAMES: _rule_names,
 }
 
 

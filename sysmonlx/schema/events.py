@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.schema.event_types import (
     Answer,
     AnswerKind,
@@ -105,8 +106,12 @@ def _fields(notation: str) -> tuple[Field, ...]:
 
 
 #: Fields of ours that all events of processes may have, behind the event's own ones.
-#: Names of all rules that matched would be the last one.
-_OF_ALL = (Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),)
+#: The names of all rules that an event hits are the last value, where rules of Sigma
+#: are in force.
+_OF_ALL = (
+    Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
+    Field(RULE_NAMES, is_ours=True),
+)
 
 
 ERROR = event_type(
@@ -470,6 +475,7 @@ APPENDED = tuple(
         field.name
         for event in sorted(EVENTS, key=lambda each: -len(each.appended))
         for field in event.appended
+        if field.name != RULE_NAMES
     )
 )
 

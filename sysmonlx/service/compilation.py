@@ -132,7 +132,7 @@ def compiled_of(answer: Answer, rest: Policy | None = None) -> Compiled:
     if isinstance(plain, str):
         raise ControlError(plain)
     text, elements, rules, kernel = plain
-    policy = rest or policy_of(text)
+    policy = rest or policy_of(text, is_whole=False)
     return Compiled(policy, elements, rules_of(rules), kernel_form_of(kernel))
 
 

@@ -15,7 +15,7 @@ from sysmonlx.rules.sigma.judge import JudgeForm, Sieved
 from sysmonlx.rules.sigma.names import name_of
 from sysmonlx.rules.sigma.pack import LEVELS, STATUSES, Pack, SigmaRule
 from sysmonlx.rules.sigma.questions import answer_of
-from sysmonlx.rules.sigma.source import RuleSource
+from sysmonlx.rules.sigma.source import RuleSource, other_field
 from sysmonlx.rules.text_index import form_of
 from sysmonlx.schema.event_types import Field, FieldType, PathOf
 
@@ -128,7 +128,7 @@ def _read(rules: Iterable[RuleInForce]) -> set[str]:
     for test in tests_of(each.rule.expression for each in rules):
         found.add(test.field)
         same = (a.operand for a in test.atoms if a.operation is Operation.SAME_AS)
-        found.update(same)
+        found.update(map(other_field, same))
     return found
 
 
@@ -156,8 +156,19 @@ def _sieves(
         for field, atom in sorted(guard or (), key=repr):
             of_field = by_field.setdefault(field, {})
             of_field[atom] = of_field.get(atom, 0) | 1 << at
+    again = {field.name for field in fields if field.recurs or _stays(field)}
     sieves = (
-        (local[field], form_of({atom: n for n, atom in enumerate(atoms)}), (*atoms.values(),))
+        (
+            local[field],
+            field in again,
+            form_of({atom: number for number, atom in enumerate(atoms)}),
+            tuple(atoms.values()),
+        )
         for field, atoms in by_field.items()
     )
     return tuple(sieves), unguarded
+
+
+def _stays(field: Field) -> bool:
+    """Return whether several events in a row often have the same text in a field."""
+    return field.path is PathOf.DIRECTORY or field.name.startswith("Parent")

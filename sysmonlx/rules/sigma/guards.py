@@ -55,12 +55,12 @@ class Guards:
     def _of_test(self, test: Test) -> Guard | None:
         if test.negated:
             return None
-        needed = [_needed(atom) for atom in test.atoms]
-        atoms = [atom for atom in needed if atom is not None]
+        found = [needed(atom) for atom in test.atoms]
+        atoms = [atom for atom in found if atom is not None]
         if test.need_all:
             each = [frozenset({(test.field, atom)}) for atom in atoms]
             return min(each, key=self._cost, default=None)
-        if len(atoms) < len(needed):
+        if len(atoms) < len(found):
             return None
         return frozenset((test.field, atom) for atom in atoms)
 
@@ -80,7 +80,7 @@ class Guards:
         return _MIDDLE if size >= _MIDDLE_BYTES else _SHORT
 
 
-def _needed(atom: Atom) -> Atom | None:
+def needed(atom: Atom) -> Atom | None:
     """Return a question that a sieve can answer, true wherever the atom is.
 
     None: there is none but for those that are always true.
@@ -95,5 +95,3 @@ def _needed(atom: Atom) -> Atom | None:
     if operation is Operation.IS:
         return Atom(operation, operand)
     return Atom(operation, operand) if operation in _SEARCHED and operand else None
-
-

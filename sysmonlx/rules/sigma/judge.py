@@ -27,9 +27,10 @@ from sysmonlx.rules.text_index import LENGTH_LIMIT, TEXTS_LIMIT, Sieve, SieveFor
 Head: TypeAlias = tuple[str, str, str, str]
 #: The code that defines the function of a rule, marshalled, and what answers it needs.
 Code: TypeAlias = tuple[bytes, tuple[PlainAtom, ...]]
-#: The place of a field in the texts, the sieve of its guards, and, by the number of an
-#: atom's bit, the rules that it is a guard of.
-Sieved: TypeAlias = tuple[int, SieveForm, tuple[int, ...]]
+#: The place of a field in the texts, whether its texts come again with others beside
+#: them, the sieve of its guards, and, by the number of an atom's bit, the rules that it
+#: is a guard of.
+Sieved: TypeAlias = tuple[int, bool, SieveForm, tuple[int, ...]]
 
 
 class JudgeForm(NamedTuple):
@@ -156,7 +157,10 @@ class _Asked(Bounded[tuple[str, ...], int]):
     def __init__(self, form: JudgeForm, note: Callable[[], None]) -> None:
         super().__init__(_EVENTS_LIMIT)
         self._functions = _Functions(form.codes)
-        self._sieves = [(at, _Guarded(*rest)) for at, *rest in form.sieves]
+        self._sieves = [
+            (at, (_Remembered if recurs else _Guarded)(sieve, rules))
+            for at, recurs, sieve, rules in form.sieves
+        ]
         self._unguarded = form.unguarded
         self._note = note
 
@@ -183,21 +187,36 @@ class _Asked(Bounded[tuple[str, ...], int]):
         return hits
 
 
-class _Guarded(Bounded[str, int]):
-    """The rules of which a guard is in a text as printed; short texts are kept."""
+class _Guarded:
+    """The rules of which a guard is in a text as printed."""
 
     __slots__ = ("_rules", "_sieve")
 
     def __init__(self, form: SieveForm, rules: tuple[int, ...]) -> None:
-        super().__init__(TEXTS_LIMIT)
         self._sieve = Sieve(form)
         self._rules = rules
 
-    def __missing__(self, text: str) -> int:
+    def __getitem__(self, text: str) -> int:
         found = self._sieve(fold(text))
         rules = 0
-        for number in _bits(found):
-            rules |= self._rules[number]
+        while found:
+            lowest = found & -found
+            found ^= lowest
+            rules |= self._rules[lowest.bit_length() - 1]
+        return rules
+
+
+class _Remembered(Bounded[str, int]):
+    """The same, kept for texts that are not long."""
+
+    __slots__ = ("_guarded",)
+
+    def __init__(self, form: SieveForm, rules: tuple[int, ...]) -> None:
+        super().__init__(TEXTS_LIMIT)
+        self._guarded = _Guarded(form, rules)
+
+    def __missing__(self, text: str) -> int:
+        rules = self._guarded[text]
         if len(text) <= LENGTH_LIMIT:
             self[text] = rules
         return rules
@@ -217,7 +236,8 @@ class _Functions(dict[int, _Function]):
     def __missing__(self, bit: int) -> _Function:
         code, atoms = self._codes[bit.bit_length() - 1]
         space: dict[str, Callable[..., bool]] = {
-            f"q{number}": answer_of(atom_of(plain)) for number, plain in enumerate(atoms)
+            f"q{number}": answer_of(atom_of(plain))
+            for number, plain in enumerate(atoms)
         }
         exec(marshal.loads(code), {**space, "fold": fold}, space)
         self[bit] = function = space["hit"]

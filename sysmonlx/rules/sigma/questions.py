@@ -2,9 +2,8 @@
 """Questions that Sigma asks of a text beyond those of Sysmon's conditions.
 
 A value "-" is a field that is missing: of the operations MISSING alone is true of it.
-Where a pattern (`*` any text, `?` one character, and `\\` before these or itself for the
-character) or a regular expression is concerned, attackers choose the text: no question
-takes longer than a small multiple of its length.
+`pack` says what an operand is. Attackers choose the texts: no question takes longer
+than a small multiple of the length of a text.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from sysmonlx.bounded import Bounded
@@ -75,20 +75,20 @@ def _regex(atom: Atom) -> Answer:
 class _InNetwork(Bounded[str, bool]):
     """Whether an address, as printed, lies in a network; false for other texts."""
 
-    __slots__ = ("_addresses", "_first", "_last")
+    __slots__ = ("_first", "_last", "_version")
 
     def __init__(self, operand: str) -> None:
         super().__init__(_ADDRESSES)
-        import ipaddress  # hardly any rule asks for networks
-
-        network = ipaddress.ip_network(operand, strict=False)
-        self._addresses = type(network.network_address)
-        self._first, self._last = network.network_address, network.broadcast_address
+        network = ip_network(operand, strict=False)
+        self._version = network.version
+        self._first = int(network.network_address)
+        self._last = int(network.broadcast_address)
 
     def __missing__(self, text: str) -> bool:
         try:
-            address = self._addresses(text)
-            answer = bool(self._first <= address <= self._last)
+            address = ip_address(text)
+            answer = address.version == self._version
+            answer = answer and self._first <= int(address) <= self._last
         except ValueError:
             answer = False
         self[text] = answer

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Regular expressions over texts that attackers choose: in linear time, or not at all.
 
-Sigma's expressions are those of RE2. Where google-re2 can be imported it runs them. Else
-Python's own module does, which may take exponential time: then only expressions that
-are cheap by their form are taken.
+Sigma's expressions are those of RE2. Where google-re2 can be imported it runs them.
+Else Python's own module does, which may take exponential time: then only expressions
+that are cheap by their form are taken.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from re import _constants as codes  # type: ignore[attr-defined]  # no public parser
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -19,9 +20,7 @@ _REPEATS = 256
 #: The longest text, in characters, that a cheap expression asks for.
 _WIDTH = 4096
 
-_REPEAT_CODES = frozenset(
-    {codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT}
-)
+_REPEAT_CODES = frozenset({codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT})
 _REFUSED = {
     codes.ASSERT: "looks around",
     codes.ASSERT_NOT: "looks around",
@@ -38,7 +37,7 @@ def searcher(pattern: str) -> Callable[[str], bool]:
         ValueError: it is no such expression, or needs google-re2; the text says which.
     """
     try:
-        import re2
+        re2 = import_module("re2")
     except ImportError:
         return _by_python(pattern)
     options = re2.Options()
@@ -71,7 +70,7 @@ def _by_python(pattern: str) -> Callable[[str], bool]:
 
 
 def _to_python(pattern: str) -> str:
-    r"""Return an expression in which `$` means the end of the text, as in RE2, not \Z."""
+    r"""Return an expression with `\Z` for `$`, which in RE2 is the end of the text."""
     flags = re.match(r"\(\?([a-zA-Z]*)\)", pattern)
     if flags and "m" in flags[1]:
         return pattern

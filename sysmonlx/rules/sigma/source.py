@@ -41,6 +41,14 @@ _WORDS = {
     Operation.END: "{0}.endswith({1})",
 }
 
+#: What SAME_AS asks, by whether `*` stands before and behind the field's name.
+_SAME_AS = {
+    (False, False): Operation.IS,
+    (False, True): Operation.BEGIN,
+    (True, False): Operation.END,
+    (True, True): Operation.CONTAINS,
+}
+
 
 class RuleSource:
     """The source of one rule for one event type; `asked` are its atoms `q0`, `q1`."""
@@ -63,7 +71,9 @@ class RuleSource:
         return f"({text})" if text else str(part.need_all)
 
     def _test(self, test: Test) -> str:
-        atoms = sorted(dict.fromkeys(test.atoms), key=lambda atom: _COST[atom.operation])
+        atoms = sorted(
+            dict.fromkeys(test.atoms), key=lambda atom: _COST[atom.operation]
+        )
         texts = [self._atom(test.field, atom) for atom in atoms]
         text = (" and " if test.need_all else " or ").join(texts) or str(test.need_all)
         return f"not ({text})" if test.negated else f"({text})"
@@ -74,8 +84,7 @@ class RuleSource:
         is_folded = atom.operation not in UNFOLDED
         name = self._text(field, is_folded=is_folded)
         if atom.operation is Operation.SAME_AS:
-            other = self._text(atom.operand, is_folded=True)
-            return f"{name} != {MISSING_VALUE!r} and {name} == {other}"
+            return self._same(name, atom.operand)
         operand = fold(atom.operand) if is_folded else atom.operand
         words = _WORDS.get(FOLDED_FORM.get(atom.operation, atom.operation))
         if words is None:
@@ -86,6 +95,13 @@ class RuleSource:
             return f"({name} != {MISSING_VALUE!r} and {text})"
         return text
 
+    def _same(self, name: str, operand: str) -> str:
+        """Return whether a text is, begins with, ends with or has that of a field."""
+        other = self._text(other_field(operand), is_folded=True)
+        form = (operand[:1] == "*", operand[-1:] == "*")
+        words = _WORDS[_SAME_AS[form]].format(name, other)
+        return f"({MISSING_VALUE!r} not in ({name}, {other}) and {words})"
+
     def _text(self, field: str, *, is_folded: bool) -> str:
         """Return the name of a local variable that has the text of a field."""
         position = self._positions[field]
@@ -95,10 +111,13 @@ class RuleSource:
         return name
 
 
+def other_field(operand: str) -> str:
+    """Return the field that an operand of SAME_AS names."""
+    return operand.strip("*")
+
+
 def cost_of(expression: Expression) -> int:
     """Return what it costs to ask all of an expression."""
     return sum(
         _COST[atom.operation] for t in tests_of([expression]) for atom in t.atoms
     )
-
-
