@@ -85,6 +85,9 @@ RulesChoice: TypeAlias = tuple[str, str, str, str]
 #: reported unless an exclude element matches it; it is reported.
 RULE_ACTIONS = ("tag", "include", "always")
 
+#: RuleName begins with it where a rule of Sigma hits an event.
+SIGMA_PREFIX = "sigma="
+
 #: The field with the names of all rules that an event hits, where there are such rules.
 RULE_NAMES = "RuleNames"
 

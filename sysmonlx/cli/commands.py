@@ -351,7 +351,8 @@ def _install(
         return foreground.serve(paths, _view(line))
     policy = _policy(reading)
     _tell(install.install(paths, new), policy)
-    if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
+    sinks = (*policy.settings.sinks, *policy.settings.hit_sinks)
+    if any(kind == "stdout" for kind, _, _ in sinks):
         print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")
     return OK

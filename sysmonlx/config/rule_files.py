@@ -136,8 +136,8 @@ def is_changed(packs: tuple[PackFile, ...]) -> bool:
 
 def _remarks(choice: RulesChoice, pack: Pack) -> list[str]:
     """Return what people should know about a pack that is used."""
-    path, action, level, status = choice
-    used = [*chosen(pack, action, level, status)]
+    path, action, *_ = choice
+    used = [*chosen(pack, choice)]
     lines = [f"Rules {path}: {len(used)} of {len(pack.rules)} rules, action {action}"]
     for rule in pack.rules:
         where = f"Warning: {path}: rule '{rule.title}'"

@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-from sysmonlx.policy import Ruleset
+from sysmonlx.policy import PackFile, Ruleset
 from sysmonlx.rules.clauses import (
     Clause,
     Decision,
@@ -74,13 +74,18 @@ class CompiledRules(Rules):
         self.sigma = rules_in_force(ruleset)
         """The rules of Sigma."""
         self._decisions = ByEvent(partial(make_decision, ruleset))
-        summaries = ByEvent(self._summary)
-        self._judges = ByEvent(self._judge_of)
+        parts = (ruleset, self.sigma, self._decisions)
+        summaries = ByEvent(partial(_whole_summary, *parts))
+        self._judges = ByEvent(partial(_whole_judge, *parts))
         super().__init__(summaries, self._judges.__getitem__)
 
     def decision(self, event_id: int) -> Decision:
         """Return the intermediate form of one event's rules."""
         return self._decisions[event_id]
+
+    def count_of(self, pack: PackFile) -> int:
+        """Return how many rules of a pack are used."""
+        return sum(each.pack == pack.choice[0] for each in self.sigma)
 
     def kernel_decision(self, event_id: int) -> Decision:
         """Return the rules by which the kernel discards an event, see `kernel_form`."""
@@ -90,21 +95,6 @@ class CompiledRules(Rules):
         ]
         excludes = exclusion(self._ruleset, event_id).clauses if reporting else ()
         return with_rules(decision, excludes, reporting)
-
-    def _summary(self, event_id: int) -> Summary:
-        found = _summary(self._ruleset, self._decisions, event_id)
-        if not (mine := ordered(self.sigma, event_id)):
-            return found
-        can_emit = found.can_emit or any(each.action != "tag" for each in mine)
-        return Summary(can_emit, found.reads | fields_read(mine))
-
-    def _judge_of(self, event_id: int) -> bytes:
-        judge = _judge(self._ruleset, self._decisions, event_id)
-        if not (mine := ordered(self.sigma, event_id)):
-            return judge
-        excludes = compiled(exclusion(self._ruleset, event_id))
-        form = judge_form(mine, self._decisions[event_id].fields)
-        return by_sigma(judge, one_function(excludes, event_id), form)
 
     def source(self, event_id: int) -> str:
         """Return the generated function of one event, before any field is known."""
@@ -130,10 +120,36 @@ def rules_in_force(ruleset: Ruleset) -> tuple[RuleInForce, ...]:
     """Return the rules of all packs; of two with one id the first."""
     found: dict[str, RuleInForce] = {}
     for file in ruleset.packs:
-        _, *how = file.choice
-        for each in chosen(load(json.loads(file.text)), *how):
+        for each in chosen(load(json.loads(file.text)), file.choice):
             found.setdefault(each.rule.id or f"{file.sha256} {len(found)}", each)
     return tuple(found.values())
+
+
+def _whole_summary(
+    ruleset: Ruleset,
+    sigma: Sequence[RuleInForce],
+    decisions: ByEvent[Decision],
+    event_id: int,
+) -> Summary:
+    found = _summary(ruleset, decisions, event_id)
+    if not (mine := ordered(sigma, event_id)):
+        return found
+    can_emit = found.can_emit or any(each.action != "tag" for each in mine)
+    return Summary(can_emit, found.reads | fields_read(mine))
+
+
+def _whole_judge(
+    ruleset: Ruleset,
+    sigma: Sequence[RuleInForce],
+    decisions: ByEvent[Decision],
+    event_id: int,
+) -> bytes:
+    judge = _judge(ruleset, decisions, event_id)
+    if not (mine := ordered(sigma, event_id)):
+        return judge
+    excludes = compiled(exclusion(ruleset, event_id))
+    form = judge_form(mine, decisions[event_id].fields)
+    return by_sigma(judge, one_function(excludes, event_id), form)
 
 
 def _summary(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> Summary:

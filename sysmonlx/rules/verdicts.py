@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from types import CodeType
 from typing import NamedTuple, TypeVar
 
@@ -92,19 +92,10 @@ class Rules:
                 id.
         """
         self._summaries = summaries
-        self.decide: ByEvent[Decide] = ByEvent(self._made)
         self.judges: dict[int, SigmaJudge] = {}
         """What judges by rules of Sigma, for the events that have some."""
-        self._judge = judge
-
-    def _made(self, event_id: int) -> Decide:
-        """Return the function that judges events of one type."""
-        *parts, kind = marshal.loads(self._judge(event_id))
-        if kind != "sigma":
-            return _KINDS[kind](*parts)
-        sysmon, exclusion, form = parts
-        judge = self.judges[event_id] = SigmaJudge(JudgeForm(*form))
-        return with_sigma(_made_of(sysmon), _made_of(exclusion), judge)
+        made = partial(_made_for, judge, self.judges)
+        self.decide: ByEvent[Decide] = ByEvent(made)
 
     def match(self, event_id: int, values: Sequence[str]) -> str | None:
         """Return the RuleName of an event's values, or None: not reported."""
@@ -168,6 +159,18 @@ def by_sigma(sysmon: bytes, exclusion: bytes, form: JudgeForm) -> bytes:
         form: The rules of Sigma.
     """
     return marshal.dumps((sysmon, exclusion, tuple(form), "sigma"))
+
+
+def _made_for(
+    judge: Callable[[int], bytes], judges: dict[int, SigmaJudge], event_id: int
+) -> Decide:
+    """Return the function that judges events of one type; add to `judges`."""
+    *parts, kind = marshal.loads(judge(event_id))
+    if kind != "sigma":
+        return _KINDS[kind](*parts)
+    sysmon, exclusion, form = parts
+    sigma = judges[event_id] = SigmaJudge(JudgeForm(*form))
+    return with_sigma(_made_of(sysmon), _made_of(exclusion), sigma)
 
 
 def _made_of(judge: bytes) -> Decide:

@@ -7,6 +7,7 @@ import marshal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sysmonlx.policy import RulesChoice
 from sysmonlx.rules.clauses import tests_of
 from sysmonlx.rules.conditions import Atom, Operation
 from sysmonlx.rules.plain_form import plain_atom
@@ -25,16 +26,18 @@ _OF_ONE_PROCESS = (FieldType.GUID, FieldType.PID)
 
 @dataclass(frozen=True, slots=True)
 class RuleInForce:
-    """A rule and what becomes of the events that it hits: tag, include or always."""
+    """A rule and what becomes of the events that it hits: tag, include or always.
+
+    `pack` is the path of the pack that has the rule.
+    """
 
     rule: SigmaRule
     action: str
+    pack: str = ""
 
 
-def chosen(
-    pack: Pack, action: str, least_level: str, least_status: str
-) -> Iterator[RuleInForce]:
-    """Yield the rules of a pack from some level and status on.
+def chosen(pack: Pack, choice: RulesChoice) -> Iterator[RuleInForce]:
+    """Yield the rules of a pack that the configuration wants.
 
     Rules that stand for a correlation alone are none: a hit of them means nothing yet.
     """
@@ -44,12 +47,13 @@ def chosen(
         if not each.generate
         for rule_id in each.rules
     }
+    path, action, least_level, least_status = choice
     level, status = LEVELS.index(least_level), STATUSES.index(least_status)
     for rule in pack.rules:
         is_chosen = LEVELS.index(rule.level) >= level
         is_chosen = is_chosen and STATUSES.index(rule.status) >= status
         if is_chosen and rule.id not in parts and not why_not(rule):
-            yield RuleInForce(rule, action)
+            yield RuleInForce(rule, action, path)
 
 
 def why_not(rule: SigmaRule) -> str:

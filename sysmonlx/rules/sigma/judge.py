@@ -88,28 +88,40 @@ class SigmaJudge:
         """Events that each rule named."""
         self.last_s = [0.0] * len(form.heads)
         """When each rule named an event, seconds since the epoch; 0: never."""
-        self.errors = 0
-        """Questions that failed by an error in this program."""
+        self.named = 0
+        """Events that were named."""
         self._texts = _Texts(form.heads)
         texts_of = itemgetter(*form.positions)
-        ask = _Asked(form, self._note)
+        self._asked = ask = _Asked(form)
         self.find: Callable[[Sequence[str]], int]
         if form.recurs:
             self.find = lambda values: ask[texts_of(values)]
         else:
             self.find = lambda values: ask.answer(texts_of(values))
 
-    def _note(self) -> None:
-        self.errors += 1
+    @property
+    def errors(self) -> int:
+        """Questions that failed by an error in this program."""
+        return self._asked.errors
 
     def name(self, hits: int) -> Hits:
         """Return what an event with these hits is called; count them."""
         found = self._texts[hits]
         now_s = time.time()
+        self.named += 1
         for number in found.numbers:
             self.counts[number] += 1
             self.last_s[number] = now_s
         return found
+
+    def go_on_from(self, before: SigmaJudge) -> None:
+        """Go on counting where the judge of the same events before this ended."""
+        known = {head[:2]: number for number, head in enumerate(before.heads)}
+        for number, head in enumerate(self.heads):
+            if head[:2] in known:
+                self.counts[number] = before.counts[known[head[:2]]]
+                self.last_s[number] = before.last_s[known[head[:2]]]
+        self.named, self._asked.errors = before.named, before.errors
 
 
 class _Texts(Bounded[int, Hits]):
@@ -152,9 +164,9 @@ def _bits(number: int) -> Iterator[int]:
 class _Asked(Bounded[tuple[str, ...], int]):
     """The bits of the rules that are true, by the texts of an event."""
 
-    __slots__ = ("_functions", "_note", "_sieves", "_unguarded")
+    __slots__ = ("_functions", "_sieves", "_unguarded", "errors")
 
-    def __init__(self, form: JudgeForm, note: Callable[[], None]) -> None:
+    def __init__(self, form: JudgeForm) -> None:
         super().__init__(_EVENTS_LIMIT)
         self._functions = _Functions(form.codes)
         self._sieves = [
@@ -162,7 +174,7 @@ class _Asked(Bounded[tuple[str, ...], int]):
             for at, recurs, sieve, rules in form.sieves
         ]
         self._unguarded = form.unguarded
-        self._note = note
+        self.errors = 0
 
     def __missing__(self, texts: tuple[str, ...]) -> int:
         hits = self.answer(texts)
@@ -183,7 +195,7 @@ class _Asked(Bounded[tuple[str, ...], int]):
                 if self._functions[lowest](texts):
                     hits |= lowest
             except Exception:  # the event is reported all the same, and this counted
-                self._note()
+                self.errors += 1
         return hits
 
 

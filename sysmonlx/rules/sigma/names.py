@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import re
 
+from sysmonlx.policy import SIGMA_PREFIX
 from sysmonlx.rules.sigma.pack import Head
 from sysmonlx.rules.sigma.techniques import TECHNIQUES
 
 #: The longest name, in bytes of UTF-8.
 NAME_BYTES = 255
-
-#: Every name begins with it.
-PREFIX = "sigma="
 
 _TECHNIQUE = re.compile(r"attack\.(t[0-9]{4}(?:\.[0-9]{3})?)", re.IGNORECASE)
 _CUT = "..."
@@ -31,8 +29,8 @@ def name_of(head: Head) -> str:
         if technique in TECHNIQUES:
             rest += f",technique_name={TECHNIQUES[technique]}"
     title = " ".join(head.title.replace(",", ";").split()) or head.id or "-"
-    room = NAME_BYTES - len((PREFIX + rest).encode("utf-8", "surrogatepass"))
-    return f"{PREFIX}{_within(title, room)}{rest}"
+    room = NAME_BYTES - len((SIGMA_PREFIX + rest).encode("utf-8", "surrogatepass"))
+    return f"{SIGMA_PREFIX}{_within(title, room)}{rest}"
 
 
 def _technique(tags: tuple[str, ...]) -> str:
