@@ -396,7 +396,8 @@ def _install(
     policy = _policy(reading)
     report = install.install(paths, new, may_be_refused=_is_bare(line))
     _tell(report, policy)
-    if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
+    sinks = (*policy.settings.sinks, *policy.settings.hit_sinks)
+    if any(kind == "stdout" for kind, _, _ in sinks):
         print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")
     return OK

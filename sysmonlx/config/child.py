@@ -165,10 +165,24 @@ def read_data(
 def _reading(name: str, data: bytes, answer: bytes) -> Reading:
     try:
         policy, text = json.loads(answer)
-        return Reading(policy_of(policy) if policy else None, str(text), data)
+        found = policy_of(policy, is_whole=False) if policy else None
+        return _with_packs(Reading(found, str(text), data))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         text = f"{name}: its reader answered what cannot be used: try again"
         raise SysmonlxError(text) from error
+
+
+def _with_packs(reading: Reading) -> Reading:
+    """Return the reading with the packs of rules that the policy names, or refused."""
+    if reading.policy is None or not reading.policy.settings.rules:
+        return reading
+    from sysmonlx.config import rule_files  # most configurations have none
+
+    try:
+        policy, remarks = rule_files.with_packs(reading.policy)
+    except rule_files.RulesRefusedError as error:
+        return replace(reading, policy=None, text=str(error))
+    return replace(reading, policy=policy, text=reading.text + remarks)
 
 
 def _reason(name: str, status: int, data: bytes = b"") -> str:

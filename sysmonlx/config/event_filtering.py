@@ -332,7 +332,7 @@ class Filtering:
         known = sorted(union)
         fields = f"{node.tag} has {', '.join(self._names[events[0].id])}"
         report = self._remarks.warn if self._lax else self._remarks.error
-        ours = {each.name for event in events for each in event.appended} - union
+        ours = {each.name for event in events for each in event.askable} - union
         for field in wrong[:1] if self._lax else wrong:
             if place := _place_of(field):
                 more = place

@@ -111,9 +111,8 @@ def _read(
     if refused:
         raise ConfigError(name, remarks.sorted(), version)
     digests = tuple((each, _digest(each, data)) for each in ALGORITHMS)
-    policy = Policy(
-        Ruleset(version, elements, settings.appended_fields), settings, name, digests
-    )
+    ruleset = Ruleset(version, elements, settings.appended)
+    policy = Policy(ruleset, settings, name, digests)
     return policy, remarks.sorted()
 
 

@@ -11,6 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
 
+from sysmonlx.policy import RULE_NAMES
+
 
 class FieldType(Enum):
     """How a field is typed in the schema: (inType, outType)."""
@@ -113,7 +115,8 @@ class EventType:
         version: Of its fields, in the schema and in the output.
         fields: In the order of the schema and of the output.
         appended: Fields of ours, in the order in which they stand behind the last of
-            `fields`. Each is there only where the setting `Fields` names it.
+            `fields`. Each is there only where the setting `Fields` names it, RuleNames
+            only where the setting `Rules` is given.
         tag: The name of its elements in EventFiltering. Several events may share a tag.
             None: rules cannot filter the event; the service itself reports it.
         default: What happens when no element of the configuration judges the event:
@@ -152,6 +155,11 @@ class EventType:
     def label(self) -> str:
         """The name of the event in documents and statistics."""
         return self.tag or self.template
+
+    @property
+    def askable(self) -> tuple[Field, ...]:
+        """The appended fields that rules can ask: those that are not made of rules."""
+        return tuple(each for each in self.appended if each.name != RULE_NAMES)
 
     def with_appended(self, names: Collection[str]) -> EventType:
         """Return the event as it is where the setting `Fields` has these names.

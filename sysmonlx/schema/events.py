@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.schema.event_types import (
     Answer,
     AnswerKind,
@@ -107,16 +108,18 @@ def _fields(notation: str) -> tuple[Field, ...]:
 
 
 #: Fields of ours that all events of processes may have, behind the event's own ones.
-#: Names of all rules that matched would be the last one.
-_OF_ALL = (
+_OF_ACTOR = (
     Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
     *(
         Field(name, recurs=True, is_ours=True)
         for name in ("ContainerId", "ContainerRuntime", "PodUid", "CgroupPath")
     ),
 )
-#: Their names: values that recur for one user in one control group.
-OF_ACTOR = tuple(field.name for field in _OF_ALL)
+#: The names of all rules that an event hits are the last value, where rules of Sigma
+#: are in force.
+_OF_ALL = (*_OF_ACTOR, Field(RULE_NAMES, is_ours=True))
+#: Names of values that recur for one user in one control group.
+OF_ACTOR = tuple(field.name for field in _OF_ACTOR)
 #: Fields for which the control group of a process must be found.
 OF_CONTROL_GROUP = (*OF_ACTOR[1:], "EntryPoint")
 
@@ -499,6 +502,7 @@ APPENDED = tuple(
         field.name
         for event in sorted(EVENTS, key=lambda each: -len(each.appended))
         for field in event.appended
+        if field.name != RULE_NAMES
     )
 )
 

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
     "config": "schema policy errors host.child_process host.capabilities"
-    " rules.conditions",
+    " rules.conditions rules.sigma.forms rules.sigma.pack",
     "output": "schema policy event host.root_files host.file_calls",
     "capture": "bpf rules errors host.file_identity host.thread_call",
     "viewer": "rules.conditions schema output.escape",
@@ -51,7 +51,7 @@ OUTSIDE = {
     "event": "",
     "schema": "versions __main__",
     "rules": "",
-    "config": "child confinement",
+    "config": "child confinement rule_files",
     "output": "record_ids sinks",
     "capture": "sensor loader kernel_facts kernel_filter kernel_form counters",
     "viewer": "main sources __main__",
