@@ -55,6 +55,7 @@ class Statistics:
             "left_out": sum(each["left_out"] for each in records.values()),
             "shortened": self._parts.capture.variable("args_shortened"),
             "shortened_paths": self._parts.capture.variable("paths_shortened"),
+            "unproved_names": self._parts.capture.variable("names_unproved"),
             "processes": len(self._parts.processes),
             "ring_fill": round(self._parts.capture.ring.fill(), 4),
             "spooled_bytes": self._parts.output.spooled_bytes(),
