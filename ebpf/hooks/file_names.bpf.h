@@ -90,9 +90,10 @@ file_event_begin(struct scratch *scratch, enum record_type type, struct path_buf
 	return r;
 }
 
-/* Report a file by its dentry. */
-static __always_inline int file_event_of_dentry(enum record_type type, struct dentry *dentry,
-						struct vfsmount *mnt, __u32 mode, __s64 created_ns)
+/* Report a file by its dentry, with these flags of the record. Returns whether it was sent. */
+static __always_inline bool file_event_of_dentry(enum record_type type, struct dentry *dentry,
+						 struct vfsmount *mnt, __u32 mode, __u32 flags,
+						 __s64 created_ns)
 {
 	struct scratch *scratch = task_scratch_get();
 	struct file_event *r;
@@ -100,27 +101,32 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 	count_seen(type);
 	if (file_actor_excluded(type)) {
 		count_filtered(type);
-		return 0;
+		return false;
 	}
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);
-		return 0;
+		return false;
 	}
 	path_build_name(&scratch->path, dentry, mnt);
 	if (file_event_excluded(type, mode, &scratch->path)) {
 		count_filtered(type);
-		return 0;
+		return false;
 	}
 	r = file_event_begin(scratch, type, &scratch->path);
+	r->flags |= flags;
 	r->mode = mode;
 	r->created_ns = created_ns;
 	record_finish(scratch, type, false);
-	return 0;
+	return true;
 }
 
-/* Report a file by the name that a security hook has resolved. */
-VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __u32 mode)
+/*
+ * Report a file by the name that a security hook has resolved. The upper half of `mode_and_flags`
+ * is the mode of the file, the lower half, flags of the record.
+ */
+VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __u64 mode_and_flags)
 {
+	__u32 mode = mode_and_flags >> 32;
 	struct scratch *scratch;
 	struct file_event *r;
 
@@ -137,6 +143,7 @@ VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __
 		return 0;
 	}
 	r = file_event_begin(scratch, type, &name->path);
+	r->flags |= (__u32)mode_and_flags;
 	r->mode = mode;
 	r->mount_namespace = task_mount_namespace((void *)bpf_get_current_task());
 	record_finish(scratch, type, false);
@@ -251,17 +258,20 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64
 static __always_inline int name_given(struct name_under_way *name, const struct changes *changes,
 				      __s32 dirfd, __u64 string, bool by_link)
 {
+	__u32 how = by_link ? RECORD_BY_LINK : RECORD_BY_RENAME;
+
 	if (!name)
 		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE))
 			       ? file_event_of_string(
 					 dirfd, string, RECORD_FILE_CREATE,
-					 MODE_AND_FLAGS(changes_mode(changes, by_link), 0),
+					 MODE_AND_FLAGS(changes_mode(changes, by_link), how),
 					 changes_birth_ns(changes))
 			       : 0;
 	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
-		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
+		file_event_of_name(RECORD_FILE_DELETE, name,
+				   MODE_AND_FLAGS(name->replaced_mode, 0));
 	if (name->mode && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
-		file_event_of_name(RECORD_FILE_CREATE, name, name->mode);
+		file_event_of_name(RECORD_FILE_CREATE, name, MODE_AND_FLAGS(name->mode, how));
 	return 0;
 }
 
@@ -280,7 +290,7 @@ static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, 
 	if (reported_take())
 		return 0;
 	if (name)
-		return file_event_of_name(RECORD_FILE_DELETE, name, name->mode);
+		return file_event_of_name(RECORD_FILE_DELETE, name, MODE_AND_FLAGS(name->mode, 0));
 	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0, 0);
 }
 

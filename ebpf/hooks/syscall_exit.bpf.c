@@ -23,7 +23,7 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 {
 	__u64 flags = 0;
 
-	if (!truncation_as_create)
+	if (!truncation_as_create && !write_as_create)
 		return false;
 	if (call == CALL_OPEN)
 		flags = ARGUMENT_1(regs, compat);

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sysmonlx.errors import Finding
 from sysmonlx.policy import Compound, Element, Filter
 from sysmonlx.schema.event_types import PathOf
-from sysmonlx.schema.events import EVENTS, PRODUCED
+from sysmonlx.schema.events import EVENTS, FILE_CREATE, PRODUCED
 
 #: Fields that hold the path of a file, and which kind of file it is.
 _PATHS = {
@@ -44,6 +44,30 @@ def check(elements: Sequence[Element], links: Mapping[str, str]) -> Iterator[Fin
                 "its rules are kept and never match",
                 fatal=False,
             )
+
+
+def check_writes(elements: Sequence[Element]) -> Iterator[Finding]:
+    """Yield a warning where WriteAsCreate would report nothing, or all writing."""
+    mine = [each for each in elements if FILE_CREATE.id in each.event_ids]
+    if not mine:
+        yield Finding(
+            "Warning: WriteAsCreate without rules for FileCreate reports nothing",
+            1,
+            1,
+            "name the files in a FileCreate element with onmatch='include'",
+            fatal=False,
+        )
+    including = [each for each in mine if each.onmatch == "include"]
+    fields = {each.field for element in including for each in _filters(element)}
+    if mine and "TargetFilename" not in fields:
+        yield Finding(
+            "Warning: WriteAsCreate without rules that include a TargetFilename: every"
+            " program that opens a file for writing is reported",
+            mine[0].line,
+            1,
+            "name the files in a FileCreate element with onmatch='include'",
+            fatal=False,
+        )
 
 
 def _shadowed(element: Element, earlier: Element) -> Finding:

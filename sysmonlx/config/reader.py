@@ -101,6 +101,8 @@ def _read(
     filtering.append(settings.appended_fields)
     elements = filtering.read(sysmon)
     remarks.found += lint.check(elements, links or {})
+    if settings.write_as_create:
+        remarks.found += lint.check_writes(elements)
     refused = any(finding.fatal for finding in remarks.found)
     if not lax and not refused:
         validate(text, sysmon, remarks)
