@@ -86,7 +86,6 @@ class Reload:
             prepared = self._prepare(undo, new, made.kernel, files)
             leftovers = self._commit(undo, before, new, prepared)
             undo.pop_all()
-        self.expect_groups(new.policy.settings)
         troubles = []
         for what, clear_away in leftovers:
             try:
@@ -136,6 +135,7 @@ class Reload:
             ("sinks of before", partial(self._output.retire, channels_before)),
             ("settings", partial(self.tell_kernel, settings, new.rules)),
             ("hooks of before", partial(self._capture.want, new.hooks())),
+            ("control groups", partial(self.expect_groups, settings)),
         ]
         for each in prepared.staged:
             undo.callback(each.undo)
