@@ -58,6 +58,12 @@ enum record_flag {
 	RECORD_CWD_SHORTENED = 1 << 13,
 	RECORD_ENVIRONMENT_TRUNCATED = 1 << 14, /* variables, or a part of one, are missing */
 	RECORD_ENVIRONMENT_UNREADABLE = 1 << 15,
+	/* These five: how a file_create came about; none of them: the file was made. */
+	RECORD_BY_RENAME = 1 << 17,
+	RECORD_BY_LINK = 1 << 18,
+	RECORD_BY_WRITE = 1 << 19, /* a file that existed was opened for writing */
+	RECORD_BY_APPEND = 1 << 20, /* the same with O_APPEND */
+	RECORD_BY_TRUNCATION = 1 << 21, /* the same with O_TRUNC */
 	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
 };
 

@@ -123,6 +123,7 @@ class Settings:
     udp_interval_s: int = 1800
     failed_connects: bool = False
     truncation_as_create: bool = False
+    write_as_create: bool = False
     budget: int = 0
     metrics_file: str = ""
     appended_fields: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 {
 	__u64 flags = 0;
 
-	if (!truncation_as_create)
+	if (!truncation_as_create && !write_as_create)
 		return false;
 	if (call == CALL_OPEN)
 		flags = ARGUMENT_1(regs, compat);
@@ -124,7 +124,7 @@ static __always_inline int found_report(enum call call, struct found_name *found
 	case CALL_LINK:
 	case CALL_LINKAT:
 		return file_event_of_found(RECORD_FILE_CREATE, found, changes_mode(changes, true),
-					   changes_birth_ns(changes), 0);
+					   changes_birth_ns(changes), RECORD_BY_LINK);
 	case CALL_MKNOD:
 	case CALL_MKNODAT:
 		return (changes->mode & S_IFMT) == S_IFREG
@@ -134,6 +134,16 @@ static __always_inline int found_report(enum call call, struct found_name *found
 	default:
 		return found_renamed(found);
 	}
+}
+
+/* How a call that changes names makes a FileCreate, as a flag of the record. */
+static __always_inline __u32 how_made(enum call call)
+{
+	if (call == CALL_LINK || call == CALL_LINKAT)
+		return RECORD_BY_LINK;
+	if (call == CALL_MKNOD || call == CALL_MKNODAT)
+		return RECORD_FILE_IS_NEW;
+	return RECORD_BY_RENAME;
 }
 
 /* The frames did not tell the name: report it as unknown. It is counted. */
@@ -148,7 +158,7 @@ static __always_inline int unproved_report(enum call call, const struct changes 
 	return is_wanted(RECORD_BIT(takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE))
 		       ? file_event_of_string(AT_FDCWD, 0,
 					      takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE,
-					      MODE_AND_FLAGS(mode, 0), 0)
+					      MODE_AND_FLAGS(mode, takes ? 0 : how_made(call)), 0)
 		       : 0;
 }
 

@@ -251,6 +251,15 @@ SETTINGS = (
         "Whether FileCreate also reports an existing file that open(2) emptied.",
     ),
     Setting(
+        "WriteAsCreate",
+        "write_as_create",
+        "boolean",
+        0,
+        0,
+        "Whether FileCreate also reports the first time that a program opens an"
+        " existing file for writing; for rules on TargetFilename.",
+    ),
+    Setting(
         "Budget",
         "budget",
         "number",
