@@ -9,7 +9,7 @@ here, so the daemon can load a stored configuration without it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -220,6 +220,14 @@ Part: TypeAlias = Policy | Ruleset | PackFile | Settings | Element | Compound | 
 #: The smallest limit of a line, in bytes. Every event fits into it with `...` for each
 #: value that others have chosen, whatever the name of the host is.
 LEAST_LIMIT_BYTES = 2048
+#: As many more for each field of ours that events have.
+_LIMIT_OF_FIELD_BYTES = 64
+
+
+def least_limit(appended: Sized) -> int:
+    """Return the smallest limit of a line, in bytes, where events have these fields."""
+    return LEAST_LIMIT_BYTES + _LIMIT_OF_FIELD_BYTES * len(appended)
+
 
 #: The limit of a line by the kind of its sink, in bytes, without the header of syslog.
 #: rsyslog takes 8,096 bytes whole. When it passes a line on, it puts a header of 126

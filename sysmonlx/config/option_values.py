@@ -44,6 +44,15 @@ _UNITS = {"": 1, "K": KIB, "M": MIB, "G": 1 << 30}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
+def _visible(item: str) -> str:
+    """Return an item whose blanks can be seen."""
+    if item == item.strip():
+        return item
+    return f'"{item}" (blanks are not allowed)'.translate(
+        {10: "\\n", 9: "\\t", 13: "\\r"}
+    )
+
+
 def list_items(text: str) -> tuple[str, ...]:
     """Split at commas as Sysmon does: two adjacent ones are one literal comma."""
     pieces = re.split("(,,|,)", text)
@@ -68,7 +77,7 @@ def hash_algorithms(text: str) -> tuple[str, ...]:
     for item in list_items(text):
         name = _ALGORITHM_NAMES.get(item.lower())
         if name is None:
-            raise ValueError(f"Invalid hashing algorithm: {item}")
+            raise ValueError(f"Invalid hashing algorithm: {_visible(item)}")
         wanted.add(name)
     return tuple(name for name in ALGORITHMS if name in wanted)
 

@@ -16,7 +16,7 @@ from sysmonlx.config.option_values import (
     sink_value,
 )
 from sysmonlx.config.xml_text import Node
-from sysmonlx.policy import RulesChoice, SettingValue, SinkChoice
+from sysmonlx.policy import RulesChoice, SettingValue, SinkChoice, least_limit
 from sysmonlx.schema.events import APPENDED
 from sysmonlx.schema.options import (
     CONTAINER,
@@ -48,6 +48,7 @@ class OwnSettings:
         self._remarks = remarks
         self._values: dict[str, SettingValue] = {}
         self._sinks: list[SinkChoice] = []
+        self._line_limit: Node | None = None
         self._hit_sinks: list[SinkChoice] = []
         self._rules: list[RulesChoice] = []
 
@@ -85,6 +86,20 @@ class OwnSettings:
                     node.offset,
                     str(error),
                 )
+        self._check_line_limit()
+
+    def _check_line_limit(self) -> None:
+        """Remark a limit that is too small for the fields that events are to have."""
+        node, fields = self._line_limit, self._values.get("appended_fields", ())
+        assert isinstance(fields, tuple)
+        limit = self._values.get("line_limit_bytes", 0)
+        least = least_limit(fields)
+        if node is not None and isinstance(limit, int) and 0 < limit < least:
+            self._remarks.error(
+                f"Error: Incorrect value '{node.text}' for node '{node.tag}'",
+                node.offset,
+                f"with {len(fields)} names in Fields a line needs {least} bytes",
+            )
 
     def _take(self, name: str, node: Node) -> None:
         """Take one setting.
@@ -104,6 +119,8 @@ class OwnSettings:
         if setting.attribute in self._values:
             raise ValueError("given twice")
         value = self._values[setting.attribute] = setting_value(setting, node.text)
+        if name == "LineLimit":
+            self._line_limit = node
         if name == "Budget" and isinstance(value, int) and value > 1:
             self._remarks.warn(
                 f"Warning: Budget is no share of a core any more: {value} counts as 1",

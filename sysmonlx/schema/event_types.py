@@ -91,6 +91,7 @@ class Field:
         is_ours: Sysmon's schema does not have the field. `-s` does not print it.
         path: The text is the path of a file, as the kernel knows it.
         kernel: How the kernel's filter answers for this field; None: it cannot.
+        only: All texts that the field has on Linux; empty: any text.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Field:
     is_ours: bool = False
     path: PathOf | None = None
     kernel: Answer | None = None
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
