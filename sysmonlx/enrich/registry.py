@@ -15,10 +15,10 @@ from sysmonlx.enrich.bpf import BPF_BUILDERS
 from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
-from sysmonlx.enrich.process import PROCESS_BUILDERS
+from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.policy import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS)
+ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS, *GROUP_HOOKS)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
@@ -32,6 +32,7 @@ def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook
         for hook in ALL_HOOKS
         if any(can_emit(event_id) for event_id in hook.events)
         and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+        and (not hook.fields or hook.fields.intersection(settings.appended_fields))
     )
 
 
