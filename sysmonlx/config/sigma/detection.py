@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from sigma import conditions as written
@@ -21,6 +22,9 @@ _CONDITION = 4096
 _DEPTH = 12
 
 Path = tuple[str | int, ...]
+
+#: How pySigma names the detections of a filter in the rules that it is for.
+_OF_FILTER = re.compile("^_filt_[a-z]{10}_")
 
 
 class DetectionReader:
@@ -90,7 +94,8 @@ class DetectionReader:
             if detection is None:
                 raise RuleError(f"there is no detection {name!r:.80}", line)
             part = self._detection(detection, (name,))
-            self._known[name] = Group(True, (part,), name, self.line(name))
+            label = _OF_FILTER.sub("filter ", name)
+            self._known[name] = Group(True, (part,), label, self.line(name))
         return self._known[name]
 
     def _detection(self, detection: SigmaDetection, path: Path) -> Outline:

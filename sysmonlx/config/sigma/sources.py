@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -34,7 +34,7 @@ _CATEGORIES: dict[str, tuple[int, ...]] = {
 _SERVICE = "sysmon"
 
 #: Fields that are the same in every event of a type; the texts, by its id.
-CONSTANTS = {
+CONSTANTS: dict[str, Callable[[int], str]] = {
     "EventID": str,
     "Provider_Name": lambda _: "Linux-Sysmon",
     "Channel": lambda _: "Linux-Sysmon/Operational",
