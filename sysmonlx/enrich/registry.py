@@ -13,12 +13,13 @@ from sysmonlx.capture.hooks import Hook
 from sysmonlx.enrich.access import ACCESS_BUILDERS
 from sysmonlx.enrich.bpf import BPF_BUILDERS
 from sysmonlx.enrich.builder import Builders
+from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.process import PROCESS_BUILDERS
 from sysmonlx.policy import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS)
+ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS, *DNS_HOOKS)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
@@ -52,6 +53,7 @@ BUILDERS: Builders = {
     **PROCESS_BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,
+    **DNS_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,
 }

@@ -13,6 +13,7 @@ makes, which functions judge them) is looked up then, and not for each record.
                         _create_by_hash, no closure: rules ask for Hashes
     process_terminate   handle, `_acting`, which asks ProcessTable.terminate who ended
     any other           handle, `_acting`, which asks ProcessTable.acting who did it
+    dns_message         handle, `pipeline.answering`: a question waits for its answer
     one of two events   handle, `_in_turn`: calls one `_acting` for each (23 and 26)
     one that no rule    ProcessTable.acting or terminate alone: the table stays right
       wants an event of
@@ -51,6 +52,7 @@ from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.output.dispatch import Output
 from sysmonlx.pipeline.account import Account
+from sysmonlx.pipeline.answering import Answering, Tell, without_status
 from sysmonlx.pipeline.books import TOLD_BEFORE
 from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
 from sysmonlx.pipeline.losses import Loss
@@ -96,6 +98,8 @@ class Judging(NamedTuple):
     """Ids of the events that a record can make under these rules, by its name."""
     shows_images: bool
     """Whether event 1 can pass."""
+    unanswered: tuple[Tell | None, Tell | None] = (None, None)
+    """Make events of DNS questions, see `Answering.use`."""
     appended: tuple[str, ...] = ()
     """Fields of ours that the values of events have behind the last one."""
 
@@ -127,6 +131,9 @@ class Pipeline:
         create = layouts.by_name["process_create"]
         self._create = layouts.number["process_create"]
         self._images = ImageHashes(create, hasher, mark_known)
+        self.dns = Answering(
+            layouts.by_name["dns_message"], processes.acting, self.account
+        )
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
         self._judging = Judging({}, [_no_such_record] * 256, {}, False)
 
@@ -147,7 +154,7 @@ class Pipeline:
 
     def waiting(self) -> Counter[int]:
         """Return how many events wait, by event id."""
-        return self._waiting.by_event()
+        return self._waiting.by_event() + self.dns.waiting()
 
     @property
     def filtered(self) -> Counter[int]:
@@ -168,6 +175,7 @@ class Pipeline:
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
         shows_images = False
+        unanswered: tuple[Tell | None, Tell | None] = (None, None)
         for name, layout in self._layouts.by_name.items():
             wanted = tuple(self._wanted(name, rules, appended))
             handler: Handler = layout.decode
@@ -176,19 +184,27 @@ class Pipeline:
             elif name == "process_create":
                 handler = self._creating(wanted, by_hash)
                 shows_images = bool(wanted)
+            elif name == "dns_message" and wanted:
+                unknown = without_status(wanted[0].maker)
+                tell = self._telling(wanted[0])
+                early = self._telling(wanted[0]._replace(maker=unknown))
+                handler, unanswered = self.dns.handler(tell, early), (tell, early)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 acting = {self._acting(each, who): each.event_id for each in wanted}
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(rules.decide, handlers, asked, shows_images, appended)
+        return Judging(
+            rules.decide, handlers, asked, shows_images, unanswered, appended
+        )
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
         self._images.forget()  # the algorithms may change with the rules
         self._processes.launches.clear()
         self.account.turn(judging.asked)
+        self.dns.use(*judging.unanswered)
         before, self._judging = self._judging, judging
         if before.appended != judging.appended:
             for held in self._waiting:
@@ -284,6 +300,17 @@ class Pipeline:
                 emit((event_id, values, is_plain, None))
 
         return handle
+
+    def _telling(self, wanted: _Wanted) -> Tell:
+        """Return a function that makes an event of a record of a known process."""
+        whose: list[Process] = []
+        event = self._acting(wanted, lambda _: whose[0])
+
+        def tell(data: bytes, process: Process) -> None:
+            whose[:] = [process]
+            event(data)
+
+        return tell
 
     def _set_aside(
         self, process: Process, event: tuple[int, Values, bool | None], no_event: str

@@ -72,7 +72,11 @@ class Statistics:
     def _unknown_values(self) -> dict[str, int]:
         return {
             f"{what}: {why}": count
-            for source in (self._parts.aside, self._parts.census)
+            for source in (
+                self._parts.aside,
+                self._parts.census,
+                self._parts.pipeline.dns,
+            )
             for (what, why), count in source.losses().items()
             if count
         }

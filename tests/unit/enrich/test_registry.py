@@ -7,6 +7,7 @@ import stat
 from typing import Any
 
 import pytest
+from support.dns_server import answer, question
 from support.enrichment import (
     SECOND,
     Paths,
@@ -49,6 +50,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "network_connect": [
         {"protocol": 17, "family": 10, "source_port": 53, "initiated": True}
     ],
+    "dns_message": [{"is_answer": 1, "data": answer(question("a.test"))}],
     "bpf_program_load": [{"program_type": 99, "name": b"x"}],
 }
 #: What a record has even at the least.

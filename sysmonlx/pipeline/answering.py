@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""Event 22: one for each DNS question, when it is answered or has waited long enough.
+
+    question ──► waits ──► its answer ──► event, of the process that asked
+                   │
+                   ├─────► 10 s over ───► event with status 1460
+                   └─────► gave way ────► event with status "-"
+
+A question gives way to later ones where its user has too many, and when the service
+ends. An answer whose question is not known makes an event by itself, as it repeats the
+question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from sysmonlx.capture.records import Layout
+from sysmonlx.enrich.builder import Maker, Values
+from sysmonlx.enrich.dns_questions import Question, Questions
+from sysmonlx.kernel_text import UNKNOWN
+from sysmonlx.pipeline.account import Account
+from sysmonlx.pipeline.books import NOT_ASKED
+from sysmonlx.processes.process import Process
+from sysmonlx.schema.events import DNS_QUERY
+
+_ID = DNS_QUERY.id
+_STATUS = [field.name for field in DNS_QUERY.fields].index("QueryStatus")
+
+#: Makes the event of a record of this process.
+Tell = Callable[[bytes, Process], None]
+
+
+class Answering:
+    """The questions that wait, and how their events are made under the rules in force.
+
+    `who` finds the process of a record.
+    """
+
+    def __init__(
+        self, layout: Layout, who: Callable[[bytes], Process], account: Account
+    ) -> None:
+        self._questions = Questions(layout, who, self._skip)
+        self._account = account
+        self._late: Tell | None = None
+        self._early: Tell | None = None
+
+    def waiting(self) -> Counter[int]:
+        """Return how many questions wait, by event id."""
+        return Counter({_ID: len(self._questions)})
+
+    def losses(self) -> Mapping[tuple[str, str], int]:
+        """Return how many messages could not be read whole, by what they are."""
+        counts = self._questions.counts
+        return {(f"DNS {what}", "malformed"): counts[what] for what in sorted(counts)}
+
+    def handler(self, tell: Tell, early: Tell) -> Callable[[bytes], None]:
+        """Return a handler of records; `early` tells a question that gave way."""
+        take, has_crowded = self._questions.take, self._questions.has_crowded
+
+        def handle(data: bytes) -> None:
+            process = take(data)
+            if process is not None:
+                tell(data, process)
+            if has_crowded():
+                self._tell_all(self._questions.crowded(), early)
+
+        return handle
+
+    def use(self, tell: Tell | None, early: Tell | None) -> None:
+        """Make events like this from now on; None: no rule asks for them."""
+        self._late, self._early = tell, early
+
+    def tell_overdue(self, boot_ns: int) -> None:
+        """Make events of questions that nobody has answered in time.
+
+        `boot_ns` is the present time of the boot clock.
+        """
+        self._tell_all(self._questions.overdue(boot_ns), self._late)
+
+    def tell_all(self) -> None:
+        """Make events of all questions: no answer will be seen any more."""
+        self._questions.give_up()
+        self._tell_all(self._questions.crowded(), self._early)
+
+    def _tell_all(self, questions: Iterable[Question], tell: Tell | None) -> None:
+        for question in questions:
+            if tell is None:
+                self._skip(NOT_ASKED)
+                continue
+            try:
+                tell(question.data, question.process)
+            except Exception as error:  # one question, whatever it is, ends nobody
+                self._account.lose(_ID, error)
+
+    def _skip(self, reason: str) -> None:
+        self._account.no_event[_ID, reason] += 1
+
+
+def without_status(maker: Maker) -> Maker:
+    """Return a maker whose events do not say what became of the question."""
+    make = maker.make
+
+    def make_unknown(data: bytes, process: Process) -> Values:
+        values = make(data, process)
+        values[_STATUS] = UNKNOWN
+        return values
+
+    return maker._replace(make=make_unknown)
