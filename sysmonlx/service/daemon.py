@@ -78,7 +78,13 @@ class Daemon:
         self.standing = Standing(parts, options, in_force)
         self.reader = Reader(parts)
         self.requests = Requests(
-            options.paths, parts, loop, self.standing, self._counters, self.put
+            options.paths,
+            parts,
+            loop,
+            self.standing,
+            self._counters,
+            self.put,
+            self.refuse,
         )
         resources.callback(self.requests.close)
         self._resources = resources
@@ -174,6 +180,15 @@ class Daemon:
         standing.refused = ""
         self._manager.beat()
         return standing.report()
+
+    def refuse(self, reason: str) -> None:
+        """Tell everywhere that the configuration file was refused, once each reason."""
+        if reason == self.standing.refused:
+            return
+        self.standing.refused = reason
+        self._own_events.error("Configuration", reason)
+        self._manager.status(self.standing.status())
+        systemd.print_error(reason)
 
     def _counters(self) -> Snapshot:
         troubles = self.standing.sink_troubles(self._metrics.trouble)

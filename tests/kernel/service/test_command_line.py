@@ -43,7 +43,7 @@ def test_bad_configuration_is_named_with_its_line(program: Program) -> None:
     assert said.status == 87
     assert "bad.xml:2:" in said.out
     assert "Image" in said.out
-    assert "Usage:" in said.err
+    assert said.err == "'sysmonlx -? config' explains the configuration.\n"
 
 
 def test_file_that_is_not_there_is_named_with_the_reason(program: Program) -> None:
