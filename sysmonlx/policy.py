@@ -112,6 +112,7 @@ class Settings:
     budget: int = 0
     metrics_file: str = ""
     appended_fields: tuple[str, ...] = ()
+    dns_lookup: bool = False
 
     @classmethod
     def of(cls, values: Mapping[str, SettingValue]) -> Settings:

@@ -48,6 +48,8 @@ DNS_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="DNS messages",
         events=frozenset({22}),
+        helps=3,
+        helps_with="dns_lookup",
         alternatives=(("dns_sent", "dns_arrived"),),
         missing="no DnsQuery",
         kind="cgroup",
@@ -55,6 +57,8 @@ DNS_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="addresses of DNS questions",
         events=frozenset({22}),
+        helps=3,
+        helps_with="dns_lookup",
         alternatives=(("dns_addressed_v4", "dns_addressed_v6"),),
         missing="no DnsQuery of unconnected sockets where NAT changes the port",
         kind="cgroup",

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.dns_message import Message, read_message
+from sysmonlx.enrich.fair_share import FairShare
 from sysmonlx.processes.process import Process
 
 #: How long an answer is waited for, in nanoseconds.
@@ -22,8 +23,6 @@ OF_USER, OF_ALL = 8192, 16_384
 #: Most answered questions that are remembered because they were asked again, and most
 #: sockets of which it is remembered that they carry what is no DNS.
 _REMEMBERED = 4096
-#: Ids of an aligned block belong to one user, see `user_of` in the ring of the kernel.
-_BLOCK_BITS = 16
 
 #: Reasons why a record makes no event of its own.
 ANSWERED = "told with its answer"
@@ -43,9 +42,20 @@ class Question(NamedTuple):
     """A question that waits: its record and who asked it."""
 
     asked_ns: int
-    user: int
     data: bytes
     process: Process
+
+
+class Told(NamedTuple):
+    """What a record makes: an event of a process; `answer` is one that was asked for.
+
+    `uid` and `boot_ns` are those of the record.
+    """
+
+    process: Process
+    uid: int
+    boot_ns: int
+    answer: Message | None = None
 
 
 class Questions:
@@ -59,8 +69,8 @@ class Questions:
         self._read: Callable[[bytes], tuple[int, int, int, int, bytes]]
         self._read = layout.reader("boot_ns", "uid", "cookie", "is_answer", "data")
         self._who, self._skip = who, skip
-        self._waiting: dict[_Key, Question] = {}
-        self._of_user: dict[int, dict[_Key, None]] = {}
+        self._questions: FairShare[_Key, Question] = FairShare(OF_USER, OF_ALL)
+        self._waiting = self._questions.entries
         self._asked_again: set[_Key] = set()
         self._crowded: list[Question] = []
         self._answers: dict[_Key, tuple[str, str]] = {}
@@ -71,64 +81,53 @@ class Questions:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._crowded)
 
-    def take(self, data: bytes) -> Process | None:
-        """Take a record; return whose event it makes now, None if it makes none."""
+    def take(self, data: bytes) -> Told | None:
+        """Take a record; return what event it makes now, None if it makes none."""
         boot_ns, uid, cookie, is_answer, content = self._read(data)
         message = read_message(content)
         key = cookie, message.key
         if not message.is_whole:
             self.counts["answer" if is_answer else "question"] += 1
         if is_answer and key in self._waiting:
-            return self._answer(key, message)
+            return Told(self._answer(key, message), uid, boot_ns, message)
         if not message.is_whole:
-            return self._no_dns(cookie, boot_ns, data)
-        if is_answer:
-            if self._answers.get(key) == (message.status, message.results):
+            is_told = self._is_news(cookie, boot_ns)
+        elif is_answer:
+            is_told = self._answers.get(key) != (message.status, message.results)
+            if not is_told:
                 self._skip(ANSWERED_BEFORE)
-                return None
-            return self._who(data)
-        self._ask(key, boot_ns, uid, data)
-        return None
+        else:
+            is_told = False
+            self._ask(key, boot_ns, uid, data)
+        return Told(self._who(data), uid, boot_ns) if is_told else None
 
     def _answer(self, key: _Key, message: Message) -> Process:
-        process = self._forget(key).process
+        process = self._questions.pop(key).process
         self._skip(ANSWERED)
         if key in self._asked_again:
             self._asked_again.remove(key)
             _remember(self._answers, key, (message.status, message.results))
         return process
 
-    def _no_dns(self, cookie: int, boot_ns: int, data: bytes) -> Process | None:
-        """Tell of a socket once in a while that it carries what is no DNS."""
+    def _is_news(self, cookie: int, boot_ns: int) -> bool:
+        """Tell whether to say again of a socket that it carries what is no DNS."""
         told_ns = self._malformed.get(cookie)
         if told_ns is not None and boot_ns - told_ns < WAIT_NS:
             self._skip(MALFORMED_BEFORE)
-            return None
+            return False
         self._malformed.pop(cookie, None)
         _remember(self._malformed, cookie, boot_ns)
-        return self._who(data)
+        return True
 
     def _ask(self, key: _Key, boot_ns: int, uid: int, data: bytes) -> None:
         if key in self._waiting:
             self._asked_again.add(key)
             self._skip(ASKED_BEFORE)
             return
-        user = uid >> _BLOCK_BITS << _BLOCK_BITS or uid
-        own = self._of_user.setdefault(user, {})
-        if len(own) >= OF_USER or len(self._waiting) >= OF_ALL:
-            self._crowded.append(self._forget(next(iter(own or self._waiting))))
-            own = self._of_user.setdefault(user, {})
-        own[key] = None
         self._answers.pop(key, None)
-        self._waiting[key] = Question(boot_ns, user, data, self._who(data))
-
-    def _forget(self, key: _Key) -> Question:
-        question = self._waiting.pop(key)
-        own = self._of_user[question.user]
-        del own[key]
-        if not own:
-            del self._of_user[question.user]
-        return question
+        question = Question(boot_ns, data, self._who(data))
+        if (gone := self._questions.add(key, question, uid)) is not None:
+            self._crowded.append(gone)
 
     def overdue(self, boot_ns: int) -> Iterator[Question]:
         """Yield questions that came more than the time to wait before `boot_ns`.
@@ -136,11 +135,11 @@ class Questions:
         They are forgotten.
         """
         while self._waiting:
-            key, question = next(iter(self._waiting.items()))
+            key, (_, question) = next(iter(self._waiting.items()))
             if question.asked_ns > boot_ns - WAIT_NS:
                 return
             self._asked_again.discard(key)
-            yield self._forget(key)
+            yield self._questions.pop(key)
 
     def has_crowded(self) -> bool:
         """Tell whether a question gave way to others before its time was over."""
@@ -153,9 +152,7 @@ class Questions:
 
     def give_up(self) -> None:
         """Let none wait any longer: `crowded` yields them."""
-        self._crowded += reversed([*self._waiting.values()])
-        self._waiting.clear()
-        self._of_user.clear()
+        self._crowded += reversed(self._questions.clear())
         self._asked_again.clear()
 
 

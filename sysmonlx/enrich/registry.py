@@ -31,8 +31,11 @@ def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook
     return tuple(
         hook
         for hook in ALL_HOOKS
-        if any(can_emit(event_id) for event_id in hook.events)
-        and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+        if (
+            any(can_emit(event_id) for event_id in hook.events)
+            and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+        )
+        or (hook.helps and can_emit(hook.helps) and getattr(settings, hook.helps_with))
     )
 
 

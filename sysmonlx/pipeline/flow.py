@@ -52,7 +52,13 @@ from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.output.dispatch import Output
 from sysmonlx.pipeline.account import Account
-from sysmonlx.pipeline.answering import Answering, Tell, without_status
+from sysmonlx.pipeline.answering import (
+    NOT_TOLD,
+    Answering,
+    Answers,
+    Tell,
+    without_status,
+)
 from sysmonlx.pipeline.books import TOLD_BEFORE
 from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
 from sysmonlx.pipeline.losses import Loss
@@ -61,7 +67,7 @@ from sysmonlx.processes.launches import NO_LAUNCH
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
 from sysmonlx.rules.verdicts import Decide, Rules
-from sysmonlx.schema.events import EVENT_BY_ID, PROCESS_CREATE
+from sysmonlx.schema.events import EVENT_BY_ID, NETWORK_CONNECT, PROCESS_CREATE
 
 _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
@@ -98,8 +104,8 @@ class Judging(NamedTuple):
     """Ids of the events that a record can make under these rules, by its name."""
     shows_images: bool
     """Whether event 1 can pass."""
-    unanswered: tuple[Tell | None, Tell | None] = (None, None)
-    """Make events of DNS questions, see `Answering.use`."""
+    answers: Answers = NOT_TOLD
+    """How DNS questions are told."""
     appended: tuple[str, ...] = ()
     """Fields of ours that the values of events have behind the last one."""
 
@@ -132,7 +138,10 @@ class Pipeline:
         self._create = layouts.number["process_create"]
         self._images = ImageHashes(create, hasher, mark_known)
         self.dns = Answering(
-            layouts.by_name["dns_message"], processes.acting, self.account
+            layouts.by_name["dns_message"],
+            processes.acting,
+            self.account,
+            context.host_names,
         )
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
         self._judging = Judging({}, [_no_such_record] * 256, {}, False)
@@ -161,21 +170,27 @@ class Pipeline:
         """Events that the rules excluded here, by event id."""
         return +Counter(self.account.filtered)
 
-    def use_rules(self, rules: Rules, appended: tuple[str, ...] = ()) -> None:
+    def use_rules(
+        self, rules: Rules, appended: tuple[str, ...] = (), *, names_hosts: bool = False
+    ) -> None:
         """Judge every event from now on by these rules."""
-        self.use(self.prepare(rules, appended))
+        self.use(self.prepare(rules, appended, names_hosts=names_hosts))
 
-    def prepare(self, rules: Rules, appended: tuple[str, ...] = ()) -> Judging:
+    def prepare(
+        self, rules: Rules, appended: tuple[str, ...] = (), *, names_hosts: bool = False
+    ) -> Judging:
         """Return how to judge by these rules; nothing changes yet.
 
-        `appended` are the fields of ours that events are to have.
+        `appended` are the fields of ours that events are to have. `names_hosts`: event
+        3 is to name hosts as DNS answers did.
         """
         processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
         asked: dict[str, list[int]] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
         shows_images = False
-        unanswered: tuple[Tell | None, Tell | None] = (None, None)
+        is_of_use = names_hosts and rules.can_emit(NETWORK_CONNECT.id)
+        answers = Answers(are_learnt=is_of_use)
         for name, layout in self._layouts.by_name.items():
             wanted = tuple(self._wanted(name, rules, appended))
             handler: Handler = layout.decode
@@ -184,27 +199,23 @@ class Pipeline:
             elif name == "process_create":
                 handler = self._creating(wanted, by_hash)
                 shows_images = bool(wanted)
-            elif name == "dns_message" and wanted:
-                unknown = without_status(wanted[0].maker)
-                tell = self._telling(wanted[0])
-                early = self._telling(wanted[0]._replace(maker=unknown))
-                handler, unanswered = self.dns.handler(tell, early), (tell, early)
+            elif name == "dns_message" and (wanted or answers.are_learnt):
+                answers = self._answers(wanted, answers)
+                handler = self.dns.handler(answers)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 acting = {self._acting(each, who): each.event_id for each in wanted}
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(
-            rules.decide, handlers, asked, shows_images, unanswered, appended
-        )
+        return Judging(rules.decide, handlers, asked, shows_images, answers, appended)
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
         self._images.forget()  # the algorithms may change with the rules
         self._processes.launches.clear()
         self.account.turn(judging.asked)
-        self.dns.use(*judging.unanswered)
+        self.dns.use(judging.answers)
         before, self._judging = self._judging, judging
         if before.appended != judging.appended:
             for held in self._waiting:
@@ -300,6 +311,14 @@ class Pipeline:
                 emit((event_id, values, is_plain, None))
 
         return handle
+
+    def _answers(self, wanted: Sequence[_Wanted], answers: Answers) -> Answers:
+        """Return how DNS questions are told, if they are wanted."""
+        if not wanted:
+            return answers
+        unknown = wanted[0]._replace(maker=without_status(wanted[0].maker))
+        late, early = self._telling(wanted[0]), self._telling(unknown)
+        return answers._replace(late=late, early=early)
 
     def _telling(self, wanted: _Wanted) -> Tell:
         """Return a function that makes an event of a record of a known process."""

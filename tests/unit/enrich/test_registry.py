@@ -20,7 +20,9 @@ from support.enrichment import (
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.enrich.context import Context
-from sysmonlx.enrich.registry import BUILDERS
+from sysmonlx.enrich.dns import DNS_HOOKS
+from sysmonlx.enrich.registry import BUILDERS, hooks_for
+from sysmonlx.policy import Settings
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import EVENT_BY_ID
 
@@ -97,6 +99,18 @@ def test_time_is_late_in_all_events_but_the_first(
     maker = make_maker(layouts, make_context(layouts), name, event_id)
     fields = [field.name for field in EVENT_BY_ID[event_id].fields]
     assert ("UtcTime" in {fields[at] for at in maker.late}) == (event_id != 1)
+
+
+@pytest.mark.parametrize(
+    ("event_id", "dns_lookup", "is_attached"),
+    [(22, False, True), (3, False, False), (3, True, True), (1, True, False)],
+)
+def test_dns_is_watched_for_its_event_and_for_names_of_hosts(
+    event_id: int, dns_lookup: bool, is_attached: bool
+) -> None:
+    hooks = hooks_for(event_id.__eq__, Settings(dns_lookup=dns_lookup))
+    assert ({*DNS_HOOKS} <= {*hooks}) == is_attached
+    assert bool({*DNS_HOOKS} & {*hooks}) == is_attached
 
 
 def test_no_other_record_is_an_event(layouts: Layouts) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from support.dns_server import answer, question
+from support.dns_server import V4, answer, question
 from support.enrichment import SECOND, encode, make_context, named
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
+from sysmonlx.pipeline.answering import Answers
 from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.processes.process import Process
@@ -142,7 +143,7 @@ def test_an_error_costs_one_event(
             raise KeyError
         told.append("b.test")
 
-    monkeypatch.setattr(bench.pipeline.dns, "_early", fail)
+    monkeypatch.setattr(bench.pipeline.dns, "_in_force", Answers(fail, fail))
     bench.pipeline.dns.tell_all()
     assert bench.pipeline.account.lost == {(22, "error: KeyError"): 1}
     assert told == ["b.test"]
@@ -153,3 +154,67 @@ def test_messages_that_are_not_whole_are_counted(bench: Bench) -> None:
     bench.take(b"x")
     assert bench.pipeline.dns.losses() == {("DNS question", "malformed"): 1}
     assert bench.told() == [("-", "-", "-")]
+
+
+# --- names for event 3
+
+
+def network(bench: Bench, *, names_hosts: bool, dns: bool = False) -> None:
+    """Ask for event 3, and for event 22 too."""
+    pairs = [("NetworkConnect", 3), ("DnsQuery", 22)][: 1 + dns]
+    elements = tuple(
+        Element(tag, (number,), "exclude", "or", (), bound_id=number)
+        for tag, number in pairs
+    )
+    rules = compile_rules(Ruleset("4.90", elements))
+    bench.pipeline.use_rules(rules, names_hosts=names_hosts)
+
+
+def host(bench: Bench) -> str:
+    """Return what an address is called by the process that asked."""
+    record = encode(
+        *(bench.layouts, "network_connect"),
+        **{"tgid": 7, "start_boot_ns": SECOND, "uid": 1000, "boot_ns": 3 * SECOND},
+        family=2,
+        protocol=6,
+        destination_address=V4 + bytes(12),
+    )
+    bench.pipeline.take([record])
+    return bench.events.pop()["DestinationHostname"]
+
+
+def ask(bench: Bench, name: str) -> None:
+    bench.take(question(name))
+    bench.take(answer(question(name)), is_answer=1)
+
+
+@pytest.mark.parametrize("dns", [False, True])
+def test_a_host_is_named_as_it_was_asked_for(bench: Bench, dns: bool) -> None:
+    network(bench, names_hosts=True, dns=dns)
+    assert host(bench) == "-"
+    ask(bench, "alias.a.test")
+    assert len(bench.events) == dns
+    assert host(bench) == "alias.a.test"
+    network(bench, names_hosts=False)
+    assert host(bench) == "-"
+
+
+def test_an_answer_that_was_not_asked_for_names_nothing(bench: Bench) -> None:
+    network(bench, names_hosts=True)
+    bench.take(question("a.test"))
+    bench.take(answer(question("lie.test")), is_answer=1)
+    assert host(bench) == "-"
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_books_close_when_rules_begin_or_end_to_ask(bench: Bench, before: bool) -> None:
+    network(bench, names_hosts=True, dns=before)
+    bench.take(question("a.test"))
+    network(bench, names_hosts=True, dns=not before)
+    assert bench.pipeline.waiting()[22] == 0
+    bench.take(answer(question("a.test")), is_answer=1)
+    emitted = len(bench.events)
+    no_event = sum(bench.no_event().values())
+    received = bench.pipeline.account.received_by_name()["dns_message"]
+    assert emitted + no_event == received == 2
+    assert emitted == (not before)

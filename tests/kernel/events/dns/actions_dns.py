@@ -11,6 +11,7 @@ import ctypes
 import os
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -36,6 +37,7 @@ from support.dns_server import (
 )
 from support.ring import Ring
 
+AF_INET6, STREAM = socket.AF_INET6, socket.SOCK_STREAM
 CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 SERVER = (LOOPBACK, PORT)
@@ -198,6 +200,17 @@ def by_the_c_library() -> None:
     assert socket.getaddrinfo("libc.a.test", 80)
     told("libc.a.test", A)
     told("libc.a.test", AAAA)
+
+
+def connections_by_name() -> None:
+    """By IPv4 and by IPv6, to a name, and to an address that was not asked for."""
+    for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
+        subprocess.run(["ip", "address", "add", address, "dev", "lo"], check=True)
+    listener = socket.create_server(("::", 0), dualstack_ipv6=True, family=AF_INET6)
+    port = listener.getsockname()[1]
+    for _, _, _, _, where in socket.getaddrinfo("web.a.test", port, type=STREAM):
+        socket.create_connection((str(where[0]), port)).close()
+    socket.create_connection(("192.0.2.2", port)).close()
 
 
 def no_answer() -> None:

@@ -142,6 +142,31 @@ def test_questions_that_wait_are_told_at_the_end(tmp_path: Path) -> None:
     assert daemon.events()[-1].get("State") == "Stopped"
 
 
+def test_hosts_are_named_where_no_rule_asks_for_the_questions(tmp_path: Path) -> None:
+    rules = RULES.partition("<DnsQuery")[0] + '<NetworkConnect onmatch="exclude"/>'
+    daemon = Daemon(tmp_path, rules, "", "<DnsLookup>true</DnsLookup>")
+    daemon.start()
+    try:
+        pids = {str(line["pid"]) for line in act("connections_by_name")}
+        events = [e for e in daemon.settle() if e.get("ProcessId") in pids]
+        stats = daemon.stats()
+    finally:
+        daemon.stop()
+    named = {
+        (event["DestinationIp"], event["DestinationHostname"])
+        for event in events
+        if event.get("Protocol") == "tcp"
+    }
+    assert named == {
+        ("192.0.2.1", "web.a.test"),
+        ("2001:db8:0:0:0:0:0:1", "web.a.test"),
+        ("192.0.2.2", "-"),
+    }
+    assert "22" not in {event["EventID"] for event in events}
+    assert stats["gaps"] == []
+    assert stats["events"]["22"]["no_event"].keys() == {"no rule asks for it"}
+
+
 def test_nothing_is_attached_when_no_rule_asks(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, '<ProcessCreate onmatch="exclude"/>', "", "")
     daemon.start()
