@@ -31,6 +31,11 @@ SEEN = [
     "fork_asks",
     "thread_asks",
     "by_the_c_library",
+    "by_tcp",
+    "by_tcp_in_pieces",
+    "by_tcp_at_once",
+    "by_tcp_with_the_first_packet",
+    "by_tcp_of_a_parent",
     "no_dns",
     "elsewhere",
 ]
