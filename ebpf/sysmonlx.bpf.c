@@ -30,5 +30,6 @@
 #include "hooks/process.bpf.c"
 #include "hooks/udp.bpf.c"
 #include "hooks/io_uring.bpf.c"
+#include "hooks/dns.bpf.c"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -129,6 +129,7 @@ class Settings:
     appended_fields: tuple[str, ...] = ()
     hit_sinks: tuple[SinkChoice, ...] = ()
     rules: tuple[RulesChoice, ...] = ()
+    dns_lookup: bool = False
 
     @classmethod
     def of(cls, values: Mapping[str, SettingValue]) -> Settings:

@@ -396,6 +396,7 @@ DNS_QUERY = event_type(
         "RuleName UtcTime ProcessGuid ProcessId QueryName QueryStatus QueryResults"
         " Image User"
     ),
+    produced=True,
     colour=Colour.CYAN,
     shown="QueryName QueryResults QueryStatus",
 )

@@ -63,7 +63,9 @@ class Reload:
         """Put the first policy into the parts on this side of the ring buffer."""
         settings = first.policy.settings
         self._output.configure(settings, partial(make_renderer, settings))
-        self._pipeline.use_rules(first.rules, settings.appended)
+        self._pipeline.use_rules(
+            first.rules, settings.appended, names_hosts=settings.dns_lookup
+        )
         self._set_settings(settings)
 
     def put(
@@ -104,8 +106,9 @@ class Reload:
         """Make what `new` needs; the policy before stays in force."""
         settings = new.policy.settings
         staged = [self._staged(undo, path, data) for path, data in files.items()]
-        fields = settings.appended
-        judging = self._pipeline.prepare(new.rules, fields)
+        judging = self._pipeline.prepare(
+            new.rules, settings.appended, names_hosts=settings.dns_lookup
+        )
         filtering = self._filter.prepare(kernel, new.rules.can_emit, self._users.names)
         undo.callback(self._filter.discard, filtering)
         channels = self._output.prepare(settings, partial(make_renderer, settings))

@@ -79,7 +79,11 @@ class Statistics:
     def _unknown_values(self) -> dict[str, int]:
         return {
             f"{what}: {why}": count
-            for source in (self._parts.aside, self._parts.census)
+            for source in (
+                self._parts.aside,
+                self._parts.census,
+                self._parts.pipeline.dns,
+            )
             for (what, why), count in source.losses().items()
             if count
         }
@@ -140,7 +144,7 @@ class Statistics:
         for event_id, record in RECORD_OF.items():
             each = found[str(event_id)]
             each["record"] = record
-            each["received"] = received[record]
+            each["received"] = received[record] + account.more[event_id]
             each["waiting"] = waiting[event_id]
             each["no_event"] = no_event.get(event_id, {})
             each["lost"] = lost.get(event_id, {})
