@@ -17,6 +17,7 @@
 #include "kernel/syscall_numbers.bpf.h"
 #include "kernel/syscall.bpf.h"
 #include "emit/wanted.bpf.h"
+#include "filter/events.bpf.h"
 #include "hooks/changes.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
@@ -48,19 +49,28 @@ static __always_inline bool is_name_call(enum call call)
 	return call >= CALL_UNLINK && call <= CALL_MKNODAT;
 }
 
-/* The place for notes about the current call; NULL: this call gives and takes no name. */
-static __always_inline struct call_notes *notes_of_call(struct task_struct *task,
-							struct pt_regs *regs)
+/* Returns whether the actor is enough to discard all that a call may report. */
+static __always_inline bool is_excluded(__u64 records)
 {
-	bool compat = task_in_compat_call(task);
-	enum call call = call_among(calls_of(regs), compat);
+	__u64 events = 0;
 
-	if (!is_name_call(call) && !may_make_file(call, regs, compat))
-		return NULL;
-	if (!(is_wanted(records_of(call)) || proving_thread) ||
-	    (call == CALL_UNLINKAT && ARGUMENT_2(regs, compat) & AT_REMOVEDIR))
-		return NULL;
-	return bpf_task_storage_get(&notes_of_threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	records &= wanted_records;
+	if (records & RECORD_BIT(RECORD_FILE_CREATE))
+		events |= CREATE_EVENTS;
+	if (records & RECORD_BIT(RECORD_FILE_DELETE))
+		events |= DELETE_EVENTS;
+	return is_own() || file_events_excluded(events);
+}
+
+/* Returns whether notes about the current call are worth their time. */
+static __always_inline bool is_noteworthy(enum call call, struct pt_regs *regs, bool compat)
+{
+	if (!is_name_call(call))
+		return may_make_file(call, regs, compat) &&
+		       is_wanted(RECORD_BIT(RECORD_FILE_CREATE));
+	if (call == CALL_UNLINKAT && ARGUMENT_2(regs, compat) & AT_REMOVEDIR)
+		return false;
+	return is_proving() || (is_wanted(records_of(call)) && !is_excluded(records_of(call)));
 }
 
 /*
@@ -70,12 +80,18 @@ static __always_inline struct call_notes *notes_of_call(struct task_struct *task
 static __always_inline int call_changed(struct task_struct *task, struct pt_regs *regs,
 					const void *frame, struct inode *inode, __u64 magic)
 {
-	struct call_notes *notes = notes_of_call(task, regs);
+	bool compat = task_in_compat_call(task);
+	enum call call = call_among(calls_of(regs), compat);
+	struct call_notes *notes;
 
+	if (!is_noteworthy(call, regs, compat))
+		return 0;
+	notes = bpf_task_storage_get(&notes_of_threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!notes)
 		return 0;
 	changes_add(&notes->changes, inode, magic);
-	if ((inode->i_mode & S_IFMT) != S_IFDIR || !(names_from_frames || proving_thread))
+	if (!is_name_call(call) || (inode->i_mode & S_IFMT) != S_IFDIR ||
+	    !(names_from_frames || is_proving()))
 		return 0;
 	notes->frame = (__u64)frame;
 	notes->inode = (__u64)inode;

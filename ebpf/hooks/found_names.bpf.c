@@ -42,21 +42,6 @@ static __always_inline __u64 string_of(enum call call, struct pt_regs *regs, boo
 	}
 }
 
-static __always_inline bool is_excluded_by_actor(__u32 type)
-{
-	return !is_wanted(RECORD_BIT(type)) || file_actor_excluded(type);
-}
-
-/* Returns whether the actor is enough to discard all that this call can tell. */
-static __always_inline bool call_is_excluded(enum call call)
-{
-	bool takes = call <= CALL_UNLINKAT;
-	bool renames = call >= CALL_RENAME && call <= CALL_RENAMEAT2;
-
-	return ((!takes && !renames) || is_excluded_by_actor(RECORD_FILE_DELETE)) &&
-	       (takes || is_excluded_by_actor(RECORD_FILE_CREATE));
-}
-
 /* A directory has one directory entry: 0 means that none is in the kernel's memory. */
 static __always_inline __u64 entry_of_directory(struct inode *inode)
 {
@@ -180,21 +165,18 @@ static __always_inline bool is_exchange(enum call call, struct pt_regs *regs, bo
 }
 
 /*
- * Returns whether to search the frames for a call that has changed this directory. The walk to a
- * directory may change the ctime of one on its way, but the directory of the name is the last.
+ * Returns whether a change of this directory may tell the name. The walk to a directory may change
+ * the ctime of one on its way, but the directory of the name is the last. A rename has two, and
+ * either tells all.
  */
-static __always_inline bool is_worth_a_search(struct found_name *found, __u64 directory,
-					      enum call call)
+static __always_inline bool may_tell_name(const struct found_name *found, __u64 directory,
+					  enum call call)
 {
-	if (call < CALL_UNLINK || call > CALL_MKNODAT || !directory ||
-	    found->directory == directory)
+	bool renames = call >= CALL_RENAME && call <= CALL_RENAMEAT2;
+
+	if (!directory || found->directory == directory)
 		return false;
-	if (found->state && found->state != FOUND_UNPROVED && call >= CALL_RENAME &&
-	    call <= CALL_RENAMEAT2)
-		return false;
-	if (proving_thread == (__u32)bpf_get_current_pid_tgid())
-		return true;
-	return names_from_frames && !is_own() && !call_is_excluded(call);
+	return !renames || (found->state != FOUND_NAME && found->state != FOUND_LONG);
 }
 
 /* A call has changed the directory that is in its notes: find the name that it gives or takes. */
@@ -214,7 +196,7 @@ __noinline int name_search(void)
 		return 0;
 	found = &notes->name;
 	directory = entry_of_directory((void *)notes->inode);
-	if (!is_worth_a_search(found, directory, call))
+	if (!may_tell_name(found, directory, call))
 		return 0;
 	found_forget(found);
 	found->directory = directory;
@@ -231,7 +213,7 @@ __noinline int name_search(void)
 			found_keep(found, scratch);
 		}
 	}
-	return proving_thread == (__u32)bpf_get_current_pid_tgid() ? name_show(found) : 0;
+	return is_proving() ? name_show(found) : 0;
 }
 
 #endif /* WITHOUT_BPF_LOOP */

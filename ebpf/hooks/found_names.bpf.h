@@ -23,6 +23,11 @@ __u64 names_unproved = 0; /* calls whose frames did not tell the name; it is rep
 /* Kernels before v5.17 have no ctime tracepoints, and v5.10 lacks the storage of tasks. */
 #ifndef WITHOUT_BPF_LOOP
 
+static __always_inline bool is_proving(void)
+{
+	return proving_thread && proving_thread == (__u32)bpf_get_current_pid_tgid();
+}
+
 #define FOUND_SIZE 512 /* a longer name waits in names_under_way */
 
 enum found_state {

@@ -147,32 +147,30 @@ static __always_inline __u32 how_made(enum call call)
 }
 
 /* The frames did not tell the name: report it as unknown. It is counted. */
-static __always_inline int unproved_report(enum call call, const struct changes *changes)
+static __always_inline int unproved_report(__u32 type, const struct changes *changes, __u32 how)
 {
-	bool takes = call == CALL_UNLINK || call == CALL_UNLINKAT;
+	bool takes = type == RECORD_FILE_DELETE;
 	__u32 mode = takes ? changes->mode : changes_mode(changes, false);
 
 	if (!takes && mode && (mode & S_IFMT) != S_IFREG)
 		return 0;
 	__sync_fetch_and_add(&names_unproved, 1);
-	return is_wanted(RECORD_BIT(takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE))
-		       ? file_event_of_string(AT_FDCWD, 0,
-					      takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE,
-					      MODE_AND_FLAGS(mode, takes ? 0 : how_made(call)), 0)
-		       : 0;
+	return file_event_of_string(AT_FDCWD, 0, type, MODE_AND_FLAGS(mode, how), 0);
 }
 
 /* Returns whether the frames of the call were searched, and reports what they told. */
 static __always_inline bool found_reported(enum call call, const struct changes *changes)
 {
+	bool takes = call == CALL_UNLINK || call == CALL_UNLINKAT;
+	__u32 type = takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE;
 	struct call_notes *notes = call_notes_get();
 
 	if (!notes || notes->name.state == FOUND_NOTHING)
 		return false;
-	if (notes->name.state == FOUND_UNPROVED)
-		unproved_report(call, changes);
-	else
+	if (notes->name.state != FOUND_UNPROVED)
 		found_report(call, &notes->name, changes);
+	else if (is_wanted(RECORD_BIT(type)))
+		unproved_report(type, changes, takes ? 0 : how_made(call));
 	return true;
 }
 #endif
