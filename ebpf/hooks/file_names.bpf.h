@@ -30,7 +30,12 @@ struct name_under_way {
 	struct path_buffer path;
 };
 
-/* Key: thread id. An entry lives from the security hook to the end of the call. */
+/*
+ * Key: thread id, with a bit of its own for the second name of a call. An entry lives from the hook
+ * that resolves the name to the end of the call.
+ */
+#define OTHER_NAME_OF(thread) ((__u32)(thread) | 1U << 31)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, NAMES_UNDER_WAY);
@@ -120,20 +125,17 @@ static __always_inline bool file_event_of_dentry(enum record_type type, struct d
 	return true;
 }
 
-/*
- * Report a file by the name that a security hook has resolved. The upper half of `mode_and_flags`
- * is the mode of the file, the lower half, flags of the record.
- */
-VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __u64 mode_and_flags)
+/* Report a file by its resolved name. `flags` are those of the record. */
+VERIFIED_ONCE int file_event_of_path(__u64 type, struct path_buffer *path, __u32 mode,
+				     __s64 created_ns, __u32 flags)
 {
-	__u32 mode = mode_and_flags >> 32;
 	struct scratch *scratch;
 	struct file_event *r;
 
-	if (!name || type >= RECORD_TYPE_MAX)
+	if (!path || type >= RECORD_TYPE_MAX)
 		return 0;
 	count_seen(type);
-	if (file_actor_excluded(type) || file_event_excluded(type, mode, &name->path)) {
+	if (file_actor_excluded(type) || file_event_excluded(type, mode, path)) {
 		count_filtered(type);
 		return 0;
 	}
@@ -142,9 +144,10 @@ VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
 	}
-	r = file_event_begin(scratch, type, &name->path);
-	r->flags |= (__u32)mode_and_flags;
+	r = file_event_begin(scratch, type, path);
 	r->mode = mode;
+	r->created_ns = created_ns;
+	r->flags |= flags;
 	r->mount_namespace = task_mount_namespace((void *)bpf_get_current_task());
 	record_finish(scratch, type, false);
 	return 0;
@@ -268,10 +271,9 @@ static __always_inline int name_given(struct name_under_way *name, const struct 
 					 changes_birth_ns(changes))
 			       : 0;
 	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
-		file_event_of_name(RECORD_FILE_DELETE, name,
-				   MODE_AND_FLAGS(name->replaced_mode, 0));
+		file_event_of_path(RECORD_FILE_DELETE, &name->path, name->replaced_mode, 0, 0);
 	if (name->mode && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
-		file_event_of_name(RECORD_FILE_CREATE, name, MODE_AND_FLAGS(name->mode, how));
+		file_event_of_path(RECORD_FILE_CREATE, &name->path, name->mode, 0, how);
 	return 0;
 }
 
@@ -290,7 +292,7 @@ static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, 
 	if (reported_take())
 		return 0;
 	if (name)
-		return file_event_of_name(RECORD_FILE_DELETE, name, MODE_AND_FLAGS(name->mode, 0));
+		return file_event_of_path(RECORD_FILE_DELETE, &name->path, name->mode, 0, 0);
 	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0, 0);
 }
 

@@ -44,3 +44,7 @@ SCAN_PROGRAM = "process_scan"
 #: Says which file a descriptor leads to; run, not attached. Linux 5.14 or newer has it:
 #: 79a7f8bdb159 ("bpf: Introduce bpf_sys_bpf() helper and program type.").
 IDENTIFY_PROGRAM = "descriptor_identify"
+
+#: They see the inodes that a call changes, and search its frames for the name. Linux
+#: 6.13 or newer has them.
+NAME_PROGRAMS = ("ctime_set", "ctime_exchanged", "ctime_kept")

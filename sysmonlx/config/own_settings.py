@@ -7,14 +7,28 @@ Here nothing is tolerated: an unknown setting and a wrong value are errors.
 from __future__ import annotations
 
 from sysmonlx.config.findings import Remarks
-from sysmonlx.config.option_values import UnknownFieldError, setting_value, sink_value
+from sysmonlx.config.option_values import (
+    RULE_WORDS,
+    UnknownFieldError,
+    is_for_hits,
+    rules_value,
+    setting_value,
+    sink_value,
+)
 from sysmonlx.config.xml_text import Node
-from sysmonlx.policy import SettingValue, SinkChoice, least_limit
+from sysmonlx.policy import RulesChoice, SettingValue, SinkChoice, least_limit
 from sysmonlx.schema.events import APPENDED
-from sysmonlx.schema.options import CONTAINER, NAMESPACE, SETTINGS, SINK
+from sysmonlx.schema.options import (
+    CONTAINER,
+    NAMESPACE,
+    RULES,
+    RULES_LIMIT,
+    SETTINGS,
+    SINK,
+)
 
 _SETTINGS = {setting.element: setting for setting in SETTINGS}
-_NAMES = (*_SETTINGS, SINK)
+_NAMES = (*_SETTINGS, SINK, RULES)
 
 
 def is_container(node: Node, sysmon: Node) -> bool:
@@ -35,11 +49,16 @@ class OwnSettings:
         self._values: dict[str, SettingValue] = {}
         self._sinks: list[SinkChoice] = []
         self._line_limit: Node | None = None
+        self._hit_sinks: list[SinkChoice] = []
+        self._rules: list[RulesChoice] = []
 
     def values(self) -> dict[str, SettingValue]:
         """Return what was read, by attribute of `policy.Settings`."""
-        sinks: dict[str, SettingValue] = {"sinks": tuple(self._sinks)}
-        return self._values | (sinks if self._sinks else {})
+        found = self._values | {"rules": tuple(self._rules)}
+        if self._sinks or self._hit_sinks:
+            found["sinks"] = tuple(self._sinks)
+            found["hit_sinks"] = tuple(self._hit_sinks)
+        return found
 
     def read(self, container: Node) -> None:
         """Take every setting of a container."""
@@ -90,7 +109,11 @@ class OwnSettings:
         """
         if name == SINK:
             kind, form = node.get("kind") or "", node.get("form") or ""
-            self._sinks.append(sink_value(kind, form, node.text))
+            sinks = (self._sinks, self._hit_sinks)[is_for_hits(node.get("hits") or "")]
+            sinks.append(sink_value(kind, form, node.text))
+            return
+        if name == RULES:
+            self._take_rules(node)
             return
         setting = _SETTINGS[name]
         if setting.attribute in self._values:
@@ -105,3 +128,17 @@ class OwnSettings:
                 "1 lets a flood be sampled while the ring buffer is nearly full, 0,"
                 " the default, never leaves anything out",
             )
+
+    def _take_rules(self, node: Node) -> None:
+        """Take rules of Sigma.
+
+        Raises:
+            ValueError: says what is allowed.
+        """
+        action, level, status = (node.get(name) or "" for name in RULE_WORDS)
+        choice = rules_value(action, level, status, node.text)
+        if choice[0] in [path for path, *_ in self._rules]:
+            raise ValueError("given twice")
+        if len(self._rules) == RULES_LIMIT:
+            raise ValueError(f"{RULES_LIMIT} of them at most")
+        self._rules.append(choice)

@@ -18,6 +18,7 @@ from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.start_fields import START_APPENDERS, Appender
 from sysmonlx.kernel_text import UNKNOWN, is_plain_text
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.event_types import Field
 from sysmonlx.schema.events import (
@@ -47,6 +48,11 @@ def _of_group(at: int) -> Callable[[Layout, Context], Appender]:
     return make
 
 
+def _rule_names(layout: Layout, context: Context) -> Appender:
+    """RuleNames: the rules, when they judge, put names into its place."""
+    return lambda data, process: UNKNOWN
+
+
 #: Texts of Reason by the flag of the record.
 REASONS = {
     "BY_RENAME": "Rename",
@@ -74,6 +80,7 @@ APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     "ContainerRuntime": _of_group(1),
     "PodUid": _of_group(2),
     "CgroupPath": _of_group(3),
+    RULE_NAMES: _rule_names,
 }
 
 

@@ -33,11 +33,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import compress
 from operator import itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sysmonlx.capture.records import Layout, Layouts
@@ -59,6 +60,7 @@ from sysmonlx.pipeline.waiting import Finished, Waiting
 from sysmonlx.processes.launches import NO_LAUNCH
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
+from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.rules.verdicts import Decide, Rules
 from sysmonlx.schema.events import EVENT_BY_ID, PROCESS_CREATE
 
@@ -99,6 +101,8 @@ class Judging(NamedTuple):
     """Whether event 1 can pass."""
     appended: tuple[str, ...] = ()
     """Fields of ours that the values of events have behind the last one."""
+    judges: Mapping[int, SigmaJudge] = MappingProxyType({})
+    """What judges by rules of Sigma, by event id."""
 
 
 class Pipeline:
@@ -151,6 +155,11 @@ class Pipeline:
         return self._waiting.by_event()
 
     @property
+    def judges(self) -> Collection[SigmaJudge]:
+        """What judges by rules of Sigma now, one for each event that has some."""
+        return self._judging.judges.values()
+
+    @property
     def filtered(self) -> Counter[int]:
         """Events that the rules excluded here, by event id."""
         return +Counter(self.account.filtered)
@@ -185,7 +194,9 @@ class Pipeline:
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(rules.decide, handlers, asked, shows_images, appended)
+        return Judging(
+            rules.decide, handlers, asked, shows_images, appended, rules.judges
+        )
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
@@ -193,6 +204,9 @@ class Pipeline:
         self._processes.launches.fit(judging.appended)
         self.account.turn(judging.asked)
         before, self._judging = self._judging, judging
+        for event_id, judge in judging.judges.items():
+            if event_id in before.judges:
+                judge.go_on_from(before.judges[event_id])
         if before.appended != judging.appended:
             for held in self._waiting:
                 names = before.appended, judging.appended

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.schema.event_types import (
     Answer,
     AnswerKind,
@@ -39,6 +40,8 @@ PROGRAM_TYPES = (
 )
 
 _BOOLEAN = ("false", "true")
+#: Of fields that have no value on Linux.
+_UNKNOWN = ("-",)
 
 
 def _boolean(name: str, enumerator: str) -> Field:
@@ -82,7 +85,7 @@ _COMMON = _common(
         recurs=True,
         kernel=choice("IS_EXECUTABLE", *_BOOLEAN, "-"),
     ),
-    Field("Archived", recurs=True),
+    Field("Archived", recurs=True, only=_UNKNOWN),
     Field("EventType", recurs=True),
     Field("Type", recurs=True),
     *(
@@ -105,16 +108,18 @@ def _fields(notation: str) -> tuple[Field, ...]:
 
 
 #: Fields of ours that all events of processes may have, behind the event's own ones.
-#: Names of all rules that matched would be the last one.
-_OF_ALL = (
+_OF_ACTOR = (
     Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
     *(
         Field(name, recurs=True, is_ours=True)
         for name in ("ContainerId", "ContainerRuntime", "PodUid", "CgroupPath")
     ),
 )
-#: Their names: values that recur for one user in one control group.
-OF_ACTOR = tuple(field.name for field in _OF_ALL)
+#: The names of all rules that an event hits are the last value, where rules of Sigma
+#: are in force.
+_OF_ALL = (*_OF_ACTOR, Field(RULE_NAMES, is_ours=True))
+#: Names of values that recur for one user in one control group.
+OF_ACTOR = tuple(field.name for field in _OF_ACTOR)
 #: Fields for which the control group of a process must be found.
 OF_CONTROL_GROUP = (*OF_ACTOR[1:], "EntryPoint")
 
@@ -138,13 +143,18 @@ PROCESS_CREATE = event_type(
     "Process Create",
     (
         *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
-        *_fields("FileVersion Description Product Company OriginalFileName"),
+        *(
+            replace(each, only=_UNKNOWN)
+            for each in _fields(
+                "FileVersion Description Product Company OriginalFileName"
+            )
+        ),
         Field("CommandLine"),
         Field("CurrentDirectory", path=PathOf.DIRECTORY),
         *_fields("User LogonGuid:GUID"),
         Field("LogonId", FieldType.HEX_INT64, recurs=True),
         Field("TerminalSessionId", FieldType.UINT32, recurs=True),
-        Field("IntegrityLevel", recurs=True, is_made_here=True),
+        Field("IntegrityLevel", recurs=True, is_made_here=True, only=("no level",)),
         *_fields("Hashes ParentProcessGuid:GUID ParentProcessId:PID"),
         Field("ParentImage", recurs=True, path=PathOf.PROGRAM),
         Field("ParentCommandLine"),
@@ -282,7 +292,7 @@ PROCESS_ACCESS = event_type(
             recurs=True,
             kernel=text("GRANTED_ACCESS"),
         ),
-        Field("CallTrace", recurs=True),
+        Field("CallTrace", recurs=True, only=_UNKNOWN),
         *_fields("SourceUser TargetUser"),
     ),
     produced=True,
@@ -392,9 +402,10 @@ DNS_QUERY = event_type(
 FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",
     "File Delete archived",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable Archived"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable Archived"),
     ),
     produced=True,
     kernel="FILE_DELETE",
@@ -419,9 +430,10 @@ PROCESS_TAMPERING = event_type(
 FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
     "File Delete logged",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable"),
     ),
     produced=True,
     kernel="FILE_DELETE_DETECTED",
@@ -490,7 +502,7 @@ APPENDED = (
         field.name
         for event in EVENTS
         for field in event.appended
-        if field.name not in OF_ACTOR
+        if field.name not in (*OF_ACTOR, RULE_NAMES)
     ),
     *OF_ACTOR,
 )

@@ -22,7 +22,13 @@ from sysmonlx.errors import ConfigError
 from sysmonlx.event import Event
 from sysmonlx.output.render import Renderer
 from sysmonlx.pipeline.flow import Pipeline
-from sysmonlx.policy import LEAST_LIMIT_BYTES, Policy, Ruleset, least_limit
+from sysmonlx.policy import (
+    LEAST_LIMIT_BYTES,
+    RULE_NAMES,
+    Policy,
+    Ruleset,
+    least_limit,
+)
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.verdicts import rules_of
 from sysmonlx.schema.events import APPENDED, EVENT_BY_ID, EVENTS, OF_ACTOR
@@ -47,10 +53,11 @@ def refusals(rules: str, settings: str) -> list[str]:
 
 
 def test_each_field_is_stated_once_and_is_made() -> None:
-    assert set(APPENDED) == APPENDERS.keys()
+    every = (*APPENDED, RULE_NAMES)
+    assert set(every) == APPENDERS.keys()
     for event in EVENTS:
         names = [field.name for field in event.appended]
-        assert names == [name for name in APPENDED if name in names]
+        assert names == [name for name in every if name in names]
         assert all(field.is_ours for field in event.appended)
         assert not set(names) & {field.name for field in event.fields}
         assert event.with_appended(()) is event
@@ -95,14 +102,14 @@ def test_stored_rule_on_a_field_that_is_not_configured_is_refused() -> None:
 @pytest.mark.parametrize("event", [e for e in EVENTS if e.appended], ids=lambda e: e.id)
 @pytest.mark.parametrize("relation", ["", '<RuleName condition="is">-</RuleName>'])
 def test_rules_read_the_value_of_their_field(event, relation: str) -> None:  # type: ignore[no-untyped-def]
-    for number, field in enumerate(event.appended):
+    for number, field in enumerate(event.askable):
         asks = _ASKS.format(event.tag, field.name, "me")
         if relation:
             rule = f'<Rule groupRelation="and">{relation}'
             asks = asks.replace(f"<{field.name}", f"{rule}<{field.name}")
             asks = asks.replace(f"</{field.name}>", f"</{field.name}></Rule>")
         rules = rules_of(compile_rules(policy(asks, ALL).ruleset).plain())
-        ours = ["-"] * len(event.appended)
+        ours = ["-"] * len(event.askable)
         assert rules.match(event.id, ["-"] * len(event.fields) + ours) is None
         ours[number] = "me"
         assert rules.match(event.id, ["-"] * len(event.fields) + ours) == "-"
@@ -115,21 +122,21 @@ def test_line_only_grows_behind_its_last_field(event, form: str) -> None:  # typ
     plain = Renderer(form, "h", 1, 1, 0)
     before = plain.line(event.id, values, 1, 0).decode()
     longer = Renderer(form, "h", 1, 1, 0, appended=APPENDED)
-    ours = [f"<{number}>" for number in range(len(event.appended))]
+    ours = [f"<{number}>" for number in range(len(event.askable))]
     if form == "json":
         line = longer.line(event.id, values + ours, 1, 0).decode()
         assert line.startswith(before.removesuffix("}}}") + ",")
         shown = json.loads(line)["Event"]["EventData"]
         # By name, as Elastic, Wazuh and Zircolite read; in order, as Sentinel does.
         assert list(shown.values()) == values + ours
-        assert [*shown][len(values) :] == [each.name for each in event.appended]
+        assert [*shown][len(values) :] == [each.name for each in event.askable]
         return
-    ours = ["1" if each.type.name != "STRING" else "<x>" for each in event.appended]
+    ours = ["1" if each.type.name != "STRING" else "<x>" for each in event.askable]
     line = longer.line(event.id, values + ours, 1, 0).decode()
     assert line.startswith(before.removesuffix("</EventData></Event>"))
     data = [(e.get("Name"), e.text) for e in ElementTree.fromstring(line).iter("Data")]
     assert dict(data[len(values) :]) == {
-        each.name: text for each, text in zip(event.appended, ours, strict=True)
+        each.name: text for each, text in zip(event.askable, ours, strict=True)
     }
     ordered = ".*?".join(f'"{each.name}">([^<]*)<' for each in event.fields)
     [found] = re.findall(ordered, line)
