@@ -53,7 +53,8 @@ OUTSIDE = {
     "rules": "",
     "config": "child confinement rule_files",
     "output": "record_ids sinks",
-    "capture": "sensor loader kernel_facts kernel_filter kernel_form counters",
+    "capture": "sensor loader name_proof kernel_facts kernel_filter kernel_form "
+    "counters",
     "viewer": "main sources __main__",
     "processes": "",
     "enrich": "",
