@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 #: The number changes whenever the same configuration file means something else than
@@ -161,10 +161,6 @@ class Policy:
             if name in self.settings.hash_algorithms and name in digests
         ]
         return ",".join(texts) or "-"
-
-    def without_sinks(self) -> Policy:
-        """Return the same policy with nowhere to write to."""
-        return replace(self, settings=replace(self.settings, sinks=()))
 
     def to_json(self) -> str:
         """Return this policy as JSON, which `config.stored_policy` reads back."""

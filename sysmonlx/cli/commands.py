@@ -58,7 +58,7 @@ _DEFAULTS = Reading(Policy(), "", EMPTY)
 
 _NO_TERMINAL_WIDTH = 80
 #: Actions whose standard output is for other programs: the banner goes to stderr.
-_QUIET = (Action.TEST, Action.STATS)
+_QUIET = (Action.TEST, Action.STATS, Action.WATCH)
 
 
 def run(words: list[str]) -> int:
@@ -134,6 +134,10 @@ def _run_checked(line: CommandLine, words: list[str]) -> int:
         print(schema_text(line.values["PrintSchema"]), end="")
         return OK
     check_before_root(line)
+    if line.action is Action.WATCH:
+        from sysmonlx.cli import watching  # only these actions need it
+
+        watching.check(line)
     if os.geteuid() != 0:
         print("You need to run Sysmon as root.\n")
         return NOT_ROOT
@@ -208,15 +212,11 @@ def _act(
     if line.action is Action.STATS:
         return _stats(line, paths)
     if line.action is Action.WATCH:
-        return foreground.watch(paths, _view(line))
+        from sysmonlx.cli import watching
+
+        return watching.watch(line, paths)
     print_usage()
     return BAD_PARAMETERS
-
-
-def _view(line: CommandLine) -> foreground.View:
-    from sysmonlx.cli.live import live_view  # only these actions need it
-
-    return live_view(is_verbose=bool(line.values["DebugMode"]))
 
 
 def _uninstall(line: CommandLine, paths: Paths) -> int:
@@ -348,7 +348,9 @@ def _install(
     new = _installed(reading, kept or ("sysmonlx", *words))
     if line.has("DebugMode"):
         install.replace(paths, new)
-        return foreground.serve(paths, _view(line))
+        from sysmonlx.cli import watching  # only these actions need it
+
+        return foreground.serve(paths, watching.view(line))
     policy = _policy(reading)
     _tell(install.install(paths, new), policy)
     if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
