@@ -111,6 +111,7 @@ class Settings:
     truncation_as_create: bool = False
     budget: int = 0
     metrics_file: str = ""
+    appended_fields: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, SettingValue]) -> Settings:
@@ -130,16 +131,18 @@ class Ruleset:
     """All event elements, in schema order and then document order.
 
     `schema_version` is the declared one with two decimals. An empty `elements` means
-    that every event type keeps its default.
+    that every event type keeps its default. `appended` are the fields of ours that
+    events have behind their last one: `Settings.appended_fields`.
     """
 
     schema_version: str = "4.90"
     elements: tuple[Element, ...] = ()
+    appended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is in force: rules, settings, and where they came from.
+    """The rules and settings of one configuration, and where they came from.
 
     `source` is the file name as typed (empty: built-in defaults). `digests` are pairs:
     SHA1, MD5 or SHA256, and the lower-case hex digest of the bytes that were read.

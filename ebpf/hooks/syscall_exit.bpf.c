@@ -27,7 +27,7 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 		return false;
 	if (call == CALL_OPEN)
 		flags = ARGUMENT_1(regs, compat);
-	else if (call == CALL_OPENAT)
+	else if (call == CALL_OPENAT || call == CALL_OPEN_BY_HANDLE)
 		flags = ARGUMENT_2(regs, compat);
 	else if (call == CALL_CREAT)
 		flags = O_TRUNC;

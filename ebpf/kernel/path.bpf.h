@@ -9,7 +9,7 @@
 #include "kernel/compat.bpf.h"
 
 #define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
-#define NAME_SIZE 256 /* NAME_MAX + 1 */
+#define NAME_SIZE 4096 /* FUSE takes names of PATH_MAX - 1 bytes, others of NAME_MAX */
 #define ROOM_WORDS 2 /* words in front of the bytes */
 #define PATH_GIVEN_AT 8 /* where a path as given begins: a search may read the word in front */
 #define PATH_STEPS 2048 /* more components than PATH_SIZE bytes can hold */

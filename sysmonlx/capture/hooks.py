@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is attached to see an event: data, read by `capture.sensor`."""
+"""The hooks of an event: programs and where they are attached, as plain data."""
 
 from __future__ import annotations
 

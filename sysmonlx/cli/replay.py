@@ -75,7 +75,8 @@ class _Report:
             if item.is_event or verbose:
                 yield f"# input line {item.line}: {_plain(item.reason)}"
             return
-        found = trace(self._ruleset, item.event_id, item.values)
+        values = [*item.values, *(text for _, text in self._ours(item))]
+        found = trace(self._ruleset, item.event_id, values)
         self._count(found)
         verdict = "exclude" if found.name is None else "include"
         place = self._place(found.element.line) if found.element else "default"
@@ -89,6 +90,12 @@ class _Report:
         for part in found.filters:
             self._decided[id(part)] += 1
 
+    def _ours(self, item: EventLine) -> Iterator[tuple[str, str]]:
+        """Yield names and texts of the fields that the setting `Fields` adds."""
+        event = EVENT_BY_ID[item.event_id].with_appended(self._ruleset.appended)
+        for field in event.fields[len(item.values) :]:
+            yield field.name, item.ours.get(field.name, "-")
+
     def _place(self, line: int) -> str:
         return f"{self._file}:{line}"
 
@@ -96,10 +103,12 @@ class _Report:
         event = EVENT_BY_ID[item.event_id]
         kind = event.tag or event.template
         yield f"#   input line {item.line}: event {event.id}, {kind}"
-        if item.others:
-            names = _plain(", ".join(item.others))
+        ours = dict(self._ours(item))
+        if others := [name for name in item.others if name not in ours]:
+            names = _plain(", ".join(others))
             yield f"#   not fields of event {event.id}, not read: {names}"
         texts = dict(zip((f.name for f in event.fields), item.values, strict=True))
+        texts |= ours
         for part in found.filters:
             text = "-" if part.field == "RuleName" else texts[part.field]
             yield f"#   {self._place(part.line)}: {_filter(part)}; it is {_shown(text)}"

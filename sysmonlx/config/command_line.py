@@ -33,7 +33,7 @@ _TABLE = tuple(
 
 
 class Action(Enum):
-    """What the program is asked to do."""
+    """The actions of the program; a command line names one."""
 
     HELP = auto()
     HELP_CONFIG = auto()

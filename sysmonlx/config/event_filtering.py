@@ -18,7 +18,7 @@ unknown field or condition; when it is lax, it loses the same parts and warns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sysmonlx.config.findings import Remarks
@@ -35,6 +35,7 @@ from sysmonlx.schema.events import (
 )
 
 MAX_NAME_BYTES = 255
+_FIELDS_SETTING = "sx:Fields"
 _OPPOSITE = {"include": "exclude", "exclude": "include"}
 #: The newest schema version in which filters are joined by `or` if nothing is said.
 _LAST_WITH_OR = 4.10
@@ -52,11 +53,16 @@ def _by_tag() -> dict[str, tuple[EventType, ...]]:
 #: The events of each tag, tags in schema order.
 EVENTS_BY_TAG = _by_tag()
 
-#: The fields of each event, by its id.
-_NAMES = {
-    number: tuple(field.name for field in event.fields)
-    for number, event in EVENT_BY_ID.items()
-}
+
+def _names_with(appended: Collection[str]) -> dict[int, tuple[str, ...]]:
+    """Return the fields of each event, by its id."""
+    return {
+        number: tuple(each.name for each in event.with_appended(appended).fields)
+        for number, event in EVENT_BY_ID.items()
+    }
+
+
+_NAMES = _names_with(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,12 @@ class Filtering:
         self._lax = lax
         self._default_relation = "or" if float(version) <= _LAST_WITH_OR else "and"
         self._number = 0
+        self._names = _NAMES
+
+    def append(self, names: Collection[str]) -> None:
+        """Let rules also name these fields of ours, where an event has them."""
+        if names:
+            self._names = _names_with(names)
 
     def read(self, sysmon: Node) -> tuple[Element, ...]:
         """Return the elements in schema order, within one tag in document order."""
@@ -242,7 +254,7 @@ class Filtering:
             _Dropped: no event has all of them, and the reader is lax.
         """
         for event in events:
-            if all(field.tag in _NAMES[event.id] for field in _fields_in(node)):
+            if all(field.tag in self._names[event.id] for field in _fields_in(node)):
                 return event
             self._number += self._rules_before_failure(node, event)
         self._incorrect_fields(node, events)
@@ -252,7 +264,7 @@ class Filtering:
 
     def _rules_before_failure(self, node: Node, event: EventType) -> int:
         """Return how many Rules stand up to the first field that the event lacks."""
-        names = _NAMES[event.id]
+        names = self._names[event.id]
         rules = 0
         for child in node.children:
             if child.tag.lower() == "rule":
@@ -265,18 +277,23 @@ class Filtering:
 
     def _incorrect_fields(self, node: Node, events: tuple[EventType, ...]) -> None:
         """Report the fields that no event has, or that the first one lacks."""
-        union = {name for event in events for name in _NAMES[event.id]}
+        union = {name for event in events for name in self._names[event.id]}
         wrong = [field for field in _fields_in(node) if field.tag not in union]
         advice = ""
         if not wrong:
-            first = _NAMES[events[0].id]
+            first = self._names[events[0].id]
             wrong = [field for field in _fields_in(node) if field.tag not in first]
             advice = f"no event of {node.tag} has all fields of this element"
         known = sorted(union)
-        fields = f"{node.tag} has {', '.join(_NAMES[events[0].id])}"
+        fields = f"{node.tag} has {', '.join(self._names[events[0].id])}"
         report = self._remarks.warn if self._lax else self._remarks.error
+        ours = {each.name for event in events for each in event.appended} - union
         for field in wrong[:1] if self._lax else wrong:
-            more = self._remarks.guess(field.tag, known) or fields
+            if field.tag in ours:
+                more = f"it exists where the settings have <{_FIELDS_SETTING}>"
+                more += f"{field.tag}</{_FIELDS_SETTING}>"
+            else:
+                more = self._remarks.guess(field.tag, known) or fields
             report(f"Incorrect field {field.tag}", field.offset, advice or more)
 
     def _items(self, found: _Found) -> Iterator[Filter | Compound]:

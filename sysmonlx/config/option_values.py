@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 
-from sysmonlx.policy import ALGORITHMS, FieldSize, SinkChoice
-from sysmonlx.schema.events import EVENTS
+from sysmonlx.policy import ALGORITHMS, FieldSize, SettingValue, SinkChoice
+from sysmonlx.schema.events import APPENDED, EVENTS
 from sysmonlx.schema.options import KIB, MIB, SINK_FORMS, SINK_KINDS, Setting
 
 #: IMPHASH, a hash of Windows programs, is accepted and never computed.
@@ -16,7 +16,9 @@ _ALGORITHM_NAMES = {
     for name in _KNOWN_ALGORITHMS
     for spelling in (name.lower(), re.sub("(sha|md|imp)", r"\1-", name.lower()))
 }
-_FIELD_NAMES = frozenset(field.name for event in EVENTS for field in event.fields)
+_FIELD_NAMES = frozenset(
+    field.name for event in EVENTS for field in (*event.fields, *event.appended)
+)
 _NOT_IN_FIELD_SIZES = re.compile("[^A-Za-z0-9,:]")
 _LARGEST_FIELD_SIZE = (1 << 31) - 1
 _OFF_WORDS = frozenset({"false", "0", "NULL", "disabled"})
@@ -89,7 +91,7 @@ def switch_word(text: str) -> bool | None:
     return False if text in _OFF_WORDS else None
 
 
-def setting_value(setting: Setting, text: str) -> int | bool | str:
+def setting_value(setting: Setting, text: str) -> SettingValue:
     """Return the value of one of our own settings.
 
     Raises:
@@ -102,7 +104,28 @@ def setting_value(setting: Setting, text: str) -> int | bool | str:
         return _BOOLEANS[text.lower()]
     if setting.kind == "path":
         return _path(text)
+    if setting.kind == "names":
+        return _names(text)
     return _number(setting, text)
+
+
+class UnknownFieldError(ValueError):
+    """A name that is none of `events.APPENDED`; `name` is as written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is no such field: expected {', '.join(APPENDED)}")
+        self.name = name
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return the fields that a text names, in the order of the output."""
+    names = [each.strip() for each in text.split(",")] if text else []
+    for name in names:
+        if name not in APPENDED:
+            raise UnknownFieldError(name)
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named twice")
+    return tuple(name for name in APPENDED if name in names)
 
 
 def _path(text: str) -> str:

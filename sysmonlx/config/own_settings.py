@@ -7,9 +7,10 @@ Here nothing is tolerated: an unknown setting and a wrong value are errors.
 from __future__ import annotations
 
 from sysmonlx.config.findings import Remarks
-from sysmonlx.config.option_values import setting_value, sink_value
+from sysmonlx.config.option_values import UnknownFieldError, setting_value, sink_value
 from sysmonlx.config.xml_text import Node
 from sysmonlx.policy import SettingValue, SinkChoice
+from sysmonlx.schema.events import APPENDED
 from sysmonlx.schema.options import CONTAINER, NAMESPACE, SETTINGS, SINK
 
 _SETTINGS = {setting.element: setting for setting in SETTINGS}
@@ -53,6 +54,12 @@ class OwnSettings:
                 continue
             try:
                 self._take(name, node)
+            except UnknownFieldError as error:
+                self._remarks.error(
+                    f"Error: Unknown field {error.name} in {node.tag}",
+                    node.offset,
+                    self._remarks.guess(error.name, APPENDED) or str(error),
+                )
             except ValueError as error:
                 self._remarks.error(
                     f"Error: Incorrect value '{node.text}' for node '{node.tag}'",

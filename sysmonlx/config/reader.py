@@ -98,6 +98,7 @@ def _read(
     options = OptionReader(remarks, command_line or CommandLineOptions(), lax=lax)
     settings = options.read(sysmon)
     filtering = Filtering(remarks, version, options.lists(), lax=lax)
+    filtering.append(settings.appended_fields)
     elements = filtering.read(sysmon)
     remarks.found += lint.check(elements, links or {})
     refused = any(finding.fatal for finding in remarks.found)
@@ -106,7 +107,9 @@ def _read(
     if refused:
         raise ConfigError(name, remarks.sorted(), version)
     digests = tuple((each, _digest(each, data)) for each in ALGORITHMS)
-    policy = Policy(Ruleset(version, elements), settings, name, digests)
+    policy = Policy(
+        Ruleset(version, elements, settings.appended_fields), settings, name, digests
+    )
     return policy, remarks.sorted()
 
 

@@ -25,7 +25,7 @@ from sysmonlx.policy import (
     SettingValue,
     SinkChoice,
 )
-from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
+from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENT_BY_ID
 from sysmonlx.schema.options import SETTINGS, SINK_FORMS, SINK_KINDS, Setting
 
 #: Makes a value of a setting out of what JSON has for it, or raises ValueError.
@@ -51,17 +51,19 @@ def policy_of(text: str) -> Policy:
 
 def _policy(raw: dict[str, object]) -> Policy:
     rules = _fields(raw["ruleset"])
-    elements = tuple(map(_element, _list(rules["elements"])))
+    settings = _settings(_fields(raw["settings"]))
+    appended = settings.appended_fields
+    elements = tuple(_element(each, appended) for each in _list(rules["elements"]))
     return Policy(
-        Ruleset(_text(rules["schema_version"]), elements),
-        _settings(_fields(raw["settings"])),
+        Ruleset(_text(rules["schema_version"]), elements, appended),
+        settings,
         _text(raw["source"]),
         tuple(map(_pair, _list(raw["digests"]))),
         _number(raw.get("form", 0)),
     )
 
 
-def _element(value: object) -> Element:
+def _element(value: object, appended: tuple[str, ...]) -> Element:
     raw = _fields(value)
     tag = _text(raw.pop("tag"))
     event_ids = tuple(map(_number, _list(raw.pop("event_ids"))))
@@ -70,7 +72,7 @@ def _element(value: object) -> Element:
         raise ValueError(f"{tag} with the events {event_ids}")
     if bound_id and bound_id not in event_ids:
         raise ValueError(f"{tag} is bound to event {bound_id}")
-    events = [EVENT_BY_ID[each] for each in event_ids]
+    events = [EVENT_BY_ID[each].with_appended(appended) for each in event_ids]
     names = frozenset(field.name for event in events for field in event.fields)
     element = Element(
         tag,
@@ -123,6 +125,8 @@ def _check_of(setting: Setting) -> Check:
         return _boolean
     if setting.kind == "path":
         return _path
+    if setting.kind == "names":
+        return _names
     return lambda value: _in_range(setting, value)
 
 
@@ -188,6 +192,11 @@ def _path(value: object) -> str:
     if path and (not path.startswith("/") or not path.isprintable()):
         raise ValueError("an absolute path is expected")
     return path
+
+
+def _names(value: object) -> tuple[str, ...]:
+    named = [_one_of(APPENDED, each) for each in _list(value)]
+    return tuple(each for each in APPENDED if each in named)
 
 
 def _pair(value: object) -> tuple[str, str]:

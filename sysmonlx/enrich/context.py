@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a builder may ask for: the clock, names of users and ports, other processes.
+"""The sources that builders ask: clock, names of users and ports, other processes.
 
 The rest is described here by Protocols, so that this package knows no file system and
 no name service: `service` hands in the real ones, tests hand in their own.

@@ -40,6 +40,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sysmonlx.capture.records import Layouts
+from sysmonlx.enrich.appended import appenders_of, refit, with_appended
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.process import HASHES
@@ -95,6 +96,8 @@ class Judging(NamedTuple):
     """Ids of the events that a record can make under these rules, by its name."""
     shows_images: bool
     """Whether event 1 can pass."""
+    appended: tuple[str, ...] = ()
+    """Fields of ours that the values of events have behind the last one."""
 
 
 class Pipeline:
@@ -151,19 +154,22 @@ class Pipeline:
         """Events that the rules excluded here, by event id."""
         return +Counter(self.account.filtered)
 
-    def use_rules(self, rules: Rules) -> None:
+    def use_rules(self, rules: Rules, appended: tuple[str, ...] = ()) -> None:
         """Judge every event from now on by these rules."""
-        self.use(self.prepare(rules))
+        self.use(self.prepare(rules, appended))
 
-    def prepare(self, rules: Rules) -> Judging:
-        """Return how to judge by these rules; nothing changes yet."""
+    def prepare(self, rules: Rules, appended: tuple[str, ...] = ()) -> Judging:
+        """Return how to judge by these rules; nothing changes yet.
+
+        `appended` are the fields of ours that events are to have.
+        """
         processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
         asked: dict[str, list[int]] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
         shows_images = False
         for name, layout in self._layouts.by_name.items():
-            wanted = tuple(self._wanted(name, rules))
+            wanted = tuple(self._wanted(name, rules, appended))
             handler: Handler = layout.decode
             if name == "process_fork":
                 handler = processes.fork
@@ -176,7 +182,7 @@ class Pipeline:
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(rules.decide, handlers, asked, shows_images)
+        return Judging(rules.decide, handlers, asked, shows_images, appended)
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
@@ -184,14 +190,22 @@ class Pipeline:
         self._processes.launches.clear()
         self.account.turn(judging.asked)
         before, self._judging = self._judging, judging
+        if before.appended != judging.appended:
+            for held in self._waiting:
+                names = before.appended, judging.appended
+                refit(held.event_id, held.values, *names)
         return before
 
-    def _wanted(self, record: str, rules: Rules) -> Iterator[_Wanted]:
+    def _wanted(
+        self, record: str, rules: Rules, appended: tuple[str, ...]
+    ) -> Iterator[_Wanted]:
         """Yield the events of a record that the rules may let pass."""
         layout = self._layouts.by_name[record]
         for event_id, build in BUILDERS.get(record, ()):
             if rules.can_emit(event_id):
                 maker = build(layout, self._context)
+                more = appenders_of(event_id, appended, layout, self._context)
+                maker = with_appended(maker, more)
                 fields = EVENT_BY_ID[event_id].fields
                 late = {fields[at].name for at in maker.late}
                 if late & rules.reads(event_id):
@@ -294,6 +308,7 @@ class Pipeline:
         make, create = maker.make, self._processes.create
         not_needed, hold = self._images.not_needed, self._waiting.hold_start
         emit, is_plain_name = self._emit, self._is_plain_name
+        is_longer = maker.is_longer
 
         def handle(data: bytes) -> None:
             process = create(data)
@@ -306,6 +321,7 @@ class Pipeline:
                 return
             launch, process.launch = process.launch, NO_LAUNCH
             is_plain = process.has_plain_args and launch.has_plain_parent
+            is_plain = is_plain and not is_longer
             if rule != UNKNOWN:
                 values[0] = rule
                 is_plain = is_plain and is_plain_name[rule]
@@ -316,7 +332,7 @@ class Pipeline:
                 hold(data, process, event, launch, is_decided=True)
             else:
                 values[HASHES] = text
-                emit((1, values, is_plain, launch.shape))
+                emit((1, values, is_plain, None if is_longer else launch.shape))
 
         return handle
 

@@ -101,11 +101,11 @@ def _judge(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> byt
     if "RuleName" in _asked_by(ruleset, event_id):
         # The order of questions can be seen.
         mine = (each for each in ruleset.elements if event_id in each.event_ids)
-        return by_trace(event_id, mine)
+        return by_trace(event_id, mine, ruleset.appended)
     tests = list(dict.fromkeys(tests_of(expressions_of(decision))))
     if len(tests) > TESTS_LIMIT:
         return one_function(compiled(decision), event_id)
-    early = _early_fields(event_id, tests)
+    early = _early_fields(decision, tests)
     if not early:
         return one_function(compiled(decision), event_id)
     return _two_steps(_joined(decision), early)
@@ -121,13 +121,13 @@ def _asked_by(ruleset: Ruleset, event_id: int) -> frozenset[str]:
     )
 
 
-def _early_fields(event_id: int, tests: Iterable[Test]) -> list[str]:
+def _early_fields(decision: Decision, tests: Iterable[Test]) -> list[str]:
     """Return the fields that are answered first.
 
     These are fields whose texts recur, and fields about which there are enough
     questions to make a sieve cheaper.
     """
-    recurring = {each.name for each in EVENT_BY_ID[event_id].fields if each.recurs}
+    recurring = {each.name for each in decision.fields if each.recurs}
     asked: dict[str, list[Atom]] = {}
     for test in tests:
         asked.setdefault(test.field, []).extend(test.atoms)
@@ -170,8 +170,7 @@ def _clause_of(run: Sequence[Clause]) -> Clause:
 
 def _two_steps(decision: Decision, early: Sequence[str]) -> bytes:
     """Return the judge for which the tests of some fields are answered beforehand."""
-    fields = EVENT_BY_ID[decision.event_id].fields
-    positions = {field.name: at for at, field in enumerate(fields)}
+    positions = {field.name: at for at, field in enumerate(decision.fields)}
     return in_two_steps(
         compiled(decision),
         decision.event_id,

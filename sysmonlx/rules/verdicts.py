@@ -119,9 +119,13 @@ def one_function(code: CodeType, event_id: int) -> bytes:
     return marshal.dumps((code, event_id, "function"))
 
 
-def by_trace(event_id: int, elements: Iterable[Element]) -> bytes:
+def by_trace(
+    event_id: int, elements: Iterable[Element], appended: tuple[str, ...]
+) -> bytes:
     """Return, marshalled, the judge that goes through the elements one by one."""
-    return marshal.dumps((event_id, tuple(map(plain_element, elements)), "trace"))
+    return marshal.dumps(
+        (event_id, tuple(map(plain_element, elements)), appended, "trace")
+    )
 
 
 def in_two_steps(
@@ -152,8 +156,10 @@ def _one_function(code: CodeType, event_id: int) -> Decide:
     return space[function_name(event_id)]
 
 
-def _by_trace(event_id: int, elements: Sequence[PlainElement]) -> Decide:
-    ruleset = Ruleset(elements=tuple(map(element_of, elements)))
+def _by_trace(
+    event_id: int, elements: Sequence[PlainElement], appended: tuple[str, ...]
+) -> Decide:
+    ruleset = Ruleset(elements=tuple(map(element_of, elements)), appended=appended)
     # A value that no rule asks may be no text yet.
     return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
 

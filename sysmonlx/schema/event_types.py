@@ -7,7 +7,8 @@ its own: the rules, the kernel's filter, the live view, the remarks on a configu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
 
 
@@ -109,6 +110,8 @@ class EventType:
         template: Its name for people in the schema.
         version: Of its fields, in the schema and in the output.
         fields: In the order of the schema and of the output.
+        appended: Fields of ours, in the order in which they stand behind the last of
+            `fields`. Each is there only where the setting `Fields` names it.
         tag: The name of its elements in EventFiltering. Several events may share a tag.
             None: rules cannot filter the event; the service itself reports it.
         default: What happens when no element of the configuration judges the event:
@@ -141,11 +144,20 @@ class EventType:
     colour: Colour = Colour.BLUE
     subject: str = ""
     shown: tuple[str, ...] = ()
+    appended: tuple[Field, ...] = ()
 
     @property
     def label(self) -> str:
-        """What documents and statistics call the event."""
+        """The name of the event in documents and statistics."""
         return self.tag or self.template
+
+    def with_appended(self, names: Collection[str]) -> EventType:
+        """Return the event as it is where the setting `Fields` has these names.
+
+        Its `fields` are those of its values. It is the same object if none is new.
+        """
+        more = tuple(each for each in self.appended if each.name in names)
+        return replace(self, fields=(*self.fields, *more)) if more else self
 
 
 def text(name: str) -> Answer:
@@ -180,6 +192,7 @@ def event_type(
     colour: Colour = Colour.BLUE,
     subject: str = "",
     shown: str = "",
+    appended: tuple[Field, ...] = (),
 ) -> EventType:
     """Return an event.
 
@@ -205,4 +218,5 @@ def event_type(
         colour=colour,
         subject=subject,
         shown=tuple(shown.split()),
+        appended=appended,
     )

@@ -104,6 +104,11 @@ def _fields(notation: str) -> tuple[Field, ...]:
     return tuple(_COMMON.get(each.name, each) for each in fields(notation))
 
 
+#: Fields of ours that all events of processes may have, behind the event's own ones.
+#: Names of all rules that matched would be the last one.
+_OF_ALL = (Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),)
+
+
 ERROR = event_type(
     "255 ERROR 3",
     "Error report",
@@ -138,6 +143,11 @@ PROCESS_CREATE = event_type(
     produced=True,
     colour=Colour.GREEN,
     shown="CommandLine User CurrentDirectory ParentImage ParentProcessId",
+    appended=(
+        Field("LoginUser", recurs=True, is_ours=True),
+        Field("GrandparentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        *_OF_ALL,
+    ),
 )
 #: Values of event 1 in which processes differ that run one program in one way.
 OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
@@ -177,6 +187,7 @@ NETWORK_CONNECT = event_type(
     kernel="NETWORK_CONNECT",
     colour=Colour.CYAN,
     shown="Protocol SourceIp SourcePort DestinationIp DestinationPort",
+    appended=_OF_ALL,
 )
 SERVICE_STATE_CHANGE = event_type(
     "4 SERVICE_STATE_CHANGE 3",
@@ -194,6 +205,7 @@ PROCESS_TERMINATE = event_type(
     produced=True,
     colour=Colour.GREY,
     shown="User",
+    appended=_OF_ALL,
 )
 DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",
@@ -232,6 +244,7 @@ RAW_ACCESS_READ = event_type(
     produced=True,
     kernel="RAW_ACCESS_READ",
     shown="Device User",
+    appended=_OF_ALL,
 )
 PROCESS_ACCESS = event_type(
     "10 ACCESS_PROCESS 3 ProcessAccess (exclude)",
@@ -255,6 +268,7 @@ PROCESS_ACCESS = event_type(
     produced=True,
     kernel="PROCESS_ACCESS",
     shown="TargetImage TargetProcessId GrantedAccess SourceUser",
+    appended=_OF_ALL,
 )
 FILE_CREATE = event_type(
     "11 FILE_CREATE 2 FileCreate exclude",
@@ -267,6 +281,7 @@ FILE_CREATE = event_type(
     kernel="FILE_CREATE",
     colour=Colour.YELLOW,
     shown="TargetFilename User",
+    appended=_OF_ALL,
 )
 REGISTRY_KEY = event_type(
     "12 REG_KEY 2 RegistryEvent exclude",
@@ -365,6 +380,7 @@ FILE_DELETE = event_type(
     kernel="FILE_DELETE",
     colour=Colour.MAGENTA,
     shown="TargetFilename User",
+    appended=_OF_ALL,
 )
 CLIPBOARD_CHANGE = event_type(
     "24 CLIPBOARD 5 ClipboardChange (exclude)",
@@ -391,6 +407,7 @@ FILE_DELETE_DETECTED = event_type(
     kernel="FILE_DELETE_DETECTED",
     colour=Colour.MAGENTA,
     shown="TargetFilename User",
+    appended=_OF_ALL,
 )
 EBPF_EVENT = event_type(
     "100 EBPF_EVENT 1 eBPFEvent exclude",
@@ -410,6 +427,7 @@ EBPF_EVENT = event_type(
     produced=True,
     kernel="BPF_PROGRAM_LOAD",
     shown="BpfCommand BpfProgramType BpfProgramId BpfProgramName",
+    appended=_OF_ALL,
 )
 
 #: In schema order: the order of `-s`, of the rule listing and of Rule numbers.
@@ -445,6 +463,15 @@ EVENTS: tuple[EventType, ...] = (
 )
 
 EVENT_BY_ID: dict[int, EventType] = {event.id: event for event in EVENTS}
+
+#: Every field that the setting `Fields` may name, in the order of the output.
+APPENDED = tuple(
+    dict.fromkeys(
+        field.name
+        for event in sorted(EVENTS, key=lambda each: -len(each.appended))
+        for field in event.appended
+    )
+)
 
 #: Events that this version produces on Linux; rules for others are accepted.
 PRODUCED = frozenset(event.id for event in EVENTS if event.produced)

@@ -130,7 +130,8 @@ class Setting:
     """One setting of our own.
 
     `attribute` names it in `policy.Settings`, which holds its default. `kind` is size
-    (bytes, also as 64K or 8M), number, boolean or path; `low` and `high` are inclusive.
+    (bytes, also as 64K or 8M), number, boolean, path or names (of
+    fields in `events.APPENDED`, between commas); `low` and `high` are inclusive.
     `default` says in words what holds without it, where that is more than one value.
     A size that `is_power` is a power of two.
     """
@@ -151,9 +152,10 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """What people are told about the default: "8388608", "false", "empty"."""
+        """The default as help and manual print it: "8388608", "false", "empty"."""
         value = getattr(Settings(), self.attribute)
         text = str(value).lower() if self.kind == "boolean" else str(value)
+        text = ", ".join(value) if self.kind == "names" else text
         return self.default or text or "empty"
 
 
@@ -251,5 +253,14 @@ SETTINGS = (
         0,
         "File for counters as Prometheus text, there while the service runs; empty is"
         " none.",
+    ),
+    Setting(
+        "Fields",
+        "appended_fields",
+        "names",
+        0,
+        0,
+        "Fields of sysmonlx's own, separated by commas; each stands behind the last"
+        " field of the events that can have it.",
     ),
 )

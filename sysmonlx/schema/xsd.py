@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sysmonlx.policy import DECISIONS, RELATIONS
-from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENTS
 from sysmonlx.schema.options import (
     CONFIG_OPTIONS,
     CONTAINER,
@@ -37,6 +37,7 @@ _PATTERNS = {
     "number": "[0-9]{1,15}",
     "boolean": "[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|0|1",
     "path": "(/.*)?",
+    "names": "(({0})([ ]?,[ ]?({0}))*)?".format("|".join(APPENDED)),
 }
 
 
@@ -92,7 +93,8 @@ def _fields_by_tag() -> dict[str, list[str]]:
     for event in EVENTS:
         if event.tag:
             names = found.setdefault(event.tag, [])
-            new = (field.name for field in event.fields if field.name not in names)
+            fields = (*event.fields, *event.appended)
+            new = (field.name for field in fields if field.name not in names)
             names.extend(new)
     return found
 

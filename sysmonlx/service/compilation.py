@@ -48,7 +48,7 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class PolicyInForce:
-    """What the daemon keeps of a policy that it runs.
+    """The parts of a policy that the daemon keeps while it runs.
 
     `policy` is without its event rules; `elements` is their number.
     """

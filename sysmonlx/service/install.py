@@ -229,7 +229,7 @@ def _stop_all(paths: Paths) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What an uninstallation has done, and what it could not remove; a line each."""
+    """The report of an uninstallation: a line for each deed, and for each failure."""
 
     done: list[str]
     errors: list[str]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is said over the control socket: JSON objects, one question and one answer."""
+"""The messages of the control socket: JSON objects, one question and one answer."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ class ReportAnswer(TypedDict):
 
 
 class Failure(TypedDict):
-    """What a daemon that cannot start tells whoever started it."""
+    """The message of a daemon that cannot start to the process that started it."""
 
     error: str

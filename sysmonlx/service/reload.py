@@ -60,7 +60,7 @@ class Reload:
         """Put the first policy into the parts on this side of the ring buffer."""
         settings = first.policy.settings
         self._output.configure(settings, partial(make_renderer, settings))
-        self._pipeline.use_rules(first.rules)
+        self._pipeline.use_rules(first.rules, settings.appended_fields)
         self._set_settings(settings)
 
     def put(
@@ -101,7 +101,8 @@ class Reload:
         """Make what `new` needs; the policy before stays in force."""
         settings = new.policy.settings
         staged = [self._staged(undo, path, data) for path, data in files.items()]
-        judging = self._pipeline.prepare(new.rules)
+        fields = settings.appended_fields
+        judging = self._pipeline.prepare(new.rules, fields)
         filtering = self._filter.prepare(kernel, new.rules.can_emit, self._users.names)
         undo.callback(self._filter.discard, filtering)
         channels = self._output.prepare(settings, partial(make_renderer, settings))

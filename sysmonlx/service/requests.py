@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What other processes ask of the daemon over its control socket, and the answers."""
+"""The requests of other processes over the control socket, and the answers."""
 
 from __future__ import annotations
 

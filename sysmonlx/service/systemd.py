@@ -28,7 +28,7 @@ _GROWING_PAUSES = "RestartSteps=4\nRestartMaxDelaySec=30\n"
 
 
 class Places(Protocol):
-    """What installing the unit needs to know; `service.installed.Paths` is one."""
+    """The places that installing the unit needs; `service.installed.Paths` is one."""
 
     @property
     def root(self) -> Path:

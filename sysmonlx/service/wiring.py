@@ -150,6 +150,7 @@ def make_renderer(settings: Settings, form: str, limit_bytes: int) -> Renderer:
         os.geteuid(),
         limit_bytes,
         settings.field_sizes,
+        settings.appended_fields,
     )
 
 

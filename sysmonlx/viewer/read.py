@@ -8,12 +8,12 @@ several lines. They are joined again, and so is JSON that was indented.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import BinaryIO
 
-from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.schema.events import APPENDED, EVENT_BY_ID
 from sysmonlx.viewer.carriers import events_in
 from sysmonlx.viewer.event_text import Event, System
 
@@ -61,7 +61,8 @@ class EventLine:
     """An event as read: its values in the order of the schema, "-" where one is absent.
 
     `line` is the number of its first line. `others` are names of fields that the schema
-    does not have for this event.
+    does not have for this event. `ours` are the values of those among them that the
+    setting `Fields` can add.
     """
 
     line: int
@@ -69,6 +70,7 @@ class EventLine:
     values: list[str]
     others: tuple[str, ...] = ()
     system: System = field(default=System(), compare=False)
+    ours: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ def _event_line(number: int, event: Event) -> EventLine:
     fields = dict(event.fields)
     names = [field.name for field in EVENT_BY_ID[event.event_id].fields]
     values = [fields.pop(name, "-") for name in names]
-    return EventLine(number, event.event_id, values, tuple(fields), event.system)
+    ours = {name: text for name, text in fields.items() if name in APPENDED}
+    return EventLine(number, event.event_id, values, tuple(fields), event.system, ours)
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[_Joined]:

@@ -38,7 +38,7 @@ def all_fields(event_id: int, values: Sequence[str]) -> str:
     """Return an event as Sysmon's debug mode does: its name, a line a field."""
     event = EVENT_BY_ID[event_id]
     lines = [f"Event {event.name}"]
-    for field, value in zip(event.fields, values, strict=True):
+    for field, value in zip(event.fields, values, strict=False):
         lines.append(f"\t{field.name}: {safe(value)}")
     return "\n".join(lines)
 

@@ -247,7 +247,7 @@ def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
         "import sys; from sysmonlx.cli import main\n"
         "from sysmonlx.service.guard import Guard\n"
         "from sysmonlx.bpf.ringbuffer import RingBuffer; read = RingBuffer.read\n"
-        "def fail(self): raise ValueError('on purpose')\n"
+        "def fail(self, **_): raise ValueError('on purpose')\n"
         "Guard.look = fail; count = 0\n"
         "def short(self, limit=1024):\n"
         "    global count; count += 1\n"

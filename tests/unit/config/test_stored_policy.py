@@ -75,7 +75,8 @@ def can_run(policy: Policy) -> None:
             is_default = value == getattr(Settings(), setting.attribute)
             assert is_default or setting.low <= value <= setting.high
         else:
-            assert type(value) is (bool if setting.kind == "boolean" else str)
+            kinds = {"boolean": bool, "names": tuple}
+            assert type(value) is kinds.get(setting.kind, str)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
