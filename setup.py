@@ -45,6 +45,7 @@ setup(
             "pytest-xdist>=3",
             "hypothesis>=6",
             "prometheus-client>=0.20",
+            "wcwidth>=0.2.13",  # what a terminal makes of a character
         ],
         "lint": [
             "ruff>=0.6",

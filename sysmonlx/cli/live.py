@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from types import FrameType
 
 from sysmonlx.cli.live_forms import form_of
 from sysmonlx.cli.live_options import LiveOptions, is_dumb
@@ -31,7 +32,6 @@ from sysmonlx.viewer.console import Console
 from sysmonlx.viewer.moments import local_clock
 from sysmonlx.viewer.order import LiveEvent, Order
 from sysmonlx.viewer.rows import Style
-from sysmonlx.viewer.screen import LEAST
 from sysmonlx.viewer.signs import ASCII, UNICODE
 from sysmonlx.viewer.terminal import summary
 from sysmonlx.viewer.words import Words
@@ -42,6 +42,8 @@ Taken = tuple[int, Sequence[str]]
 QUEUE_LIMIT = 50_000
 #: How often events are taken, in seconds.
 _TICK_S = 0.05
+#: Columns of a simple terminal at least: time and mark have room.
+_LEAST_WIDTH = 12
 #: How long the end may take, in seconds.
 _END_S = 1.0
 
@@ -52,6 +54,8 @@ class LiveView:
     def __init__(self, options: LiveOptions, *, is_verbose: bool = False) -> None:
         self._options = options
         self._form = "verbose" if is_verbose else options.form
+        # Before the daemon asks for it: nohup(1) is obeyed.
+        self._stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._outlet = Outlet(sys.stdout.fileno())
         self._tty = self._opened_tty()
         self._queue: deque[Taken] = deque()
@@ -139,12 +143,14 @@ class LiveView:
         self._continued.set()
         os.eventfd_write(self._wake, 1)
 
-    def _on_hang_up(self, number: int, frame: object) -> None:
+    def _on_hang_up(self, number: int, frame: FrameType | None) -> None:
         """End when the terminal has gone; else as without a view."""
-        if not has_terminal():
+        if self._stays and not has_terminal():
+            return
+        if callable(self._hang_up) and has_terminal():
+            self._hang_up(number, frame)
+        elif self._hang_up is not signal.SIG_IGN:
             _end()
-        elif callable(self._hang_up):
-            self._hang_up(number, None)
 
     # --- in the thread of the view
 
@@ -181,7 +187,7 @@ class LiveView:
         own_pid = str(os.getsid(0))
         if self._tty is None:
             words = Words(options.words, None, own_pid)
-            form = form_of(self._form, style, watched.policy.settings)
+            form = form_of(self._form, style, watched.policy().settings)
             return Lines(self._outlet, form, words)
         console = Console(
             style,
@@ -191,7 +197,7 @@ class LiveView:
             now_s=time.monotonic(),
             own_pid=own_pid,
         )
-        return OnScreen(self._outlet, self._tty, console, watched, _encoded)
+        return OnScreen(self._outlet, self._tty, console, watched.lost, _encoded)
 
     def _work(self, shower: Shower) -> None:
         order = Order()
@@ -203,7 +209,7 @@ class LiveView:
             self._outlet.pump()
             if self._suspended.is_set():
                 self._stop(shower)
-            elif not self._wait(shower, is_busy=len(order) > 0):
+            elif not self._wait(shower, is_busy=len(order) > 0 or shower.is_stale):
                 return
         self._take(order, time.monotonic())
         self._feed(shower, order.take_all(), time.monotonic())
@@ -281,9 +287,9 @@ def _end() -> None:
 
 def _width() -> int:
     try:
-        return max(LEAST[0], os.get_terminal_size(sys.stdout.fileno()).columns)
+        return max(_LEAST_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns)
     except OSError:
-        return LEAST[0]
+        return _LEAST_WIDTH
 
 
 def _encoded(text: str) -> bytes:

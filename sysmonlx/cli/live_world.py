@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sysmonlx.cli.live_forms import form_of
 from sysmonlx.policy import Policy
 from sysmonlx.rules.explain import trace
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.order import LiveEvent
 from sysmonlx.viewer.rows import Style
@@ -18,8 +19,13 @@ from sysmonlx.viewer.rows import Style
 class LiveWorld:
     """Answers by the policy in force."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Callable[[], Policy]) -> None:
         self._policy = policy
+
+    def kind(self, event: LiveEvent) -> EventType:
+        """Return an event's type, with the fields that the configuration adds."""
+        appended = self._policy().settings.appended_fields
+        return EVENT_BY_ID[event.event_id].with_appended(appended)
 
     def explain(self, event: LiveEvent) -> list[str]:
         """Return lines that say which rule decided about an event."""
@@ -30,8 +36,12 @@ class LiveWorld:
         if kind.default is None:
             yield "sysmonlx itself reports this event: no rule filters it."
             return
-        found = trace(self._policy.ruleset, event.event_id, event.values)
-        source = self._policy.source or "the built-in rules"
+        policy = self._policy()
+        if len(self.kind(event).fields) != len(event.values):
+            yield "Reported by a configuration that is not in force any more."
+            return
+        found = trace(policy.ruleset, event.event_id, event.values)
+        source = policy.source or "the built-in rules"
         if found.element is None:
             yield f"Reported since no condition of {source} excludes it."
             return
@@ -50,7 +60,7 @@ class LiveWorld:
         name = time.strftime("sysmonlx-%Y%m%dT%H%M%SZ.jsonl", time.gmtime())
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         shown = [*events]
-        data = form_of("json", Style(), self._policy.settings)(shown)
+        data = form_of("json", Style(), self._policy().settings)(shown)
         try:
             with open(os.open(name, flags, 0o600), "wb") as file:
                 file.write(data)

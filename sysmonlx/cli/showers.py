@@ -15,7 +15,6 @@ from typing import Protocol
 from sysmonlx.cli.live_forms import FormOf
 from sysmonlx.cli.outlet import Outlet
 from sysmonlx.cli.tty import Tty
-from sysmonlx.service.foreground import Watched
 from sysmonlx.viewer.console import Console
 from sysmonlx.viewer.keys import keys_of
 from sysmonlx.viewer.order import LiveEvent
@@ -34,6 +33,10 @@ _STATUS_S = 0.2
 
 class Shower(Protocol):
     """Shows events in one way; called in the thread of the view."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether `tick` has something to renew soon."""
 
     def feed(self, events: Sequence[LiveEvent], missed: int, now_s: float) -> None:
         """Show events; `missed` is how many the queue did not take before them."""
@@ -56,6 +59,8 @@ class Shower(Protocol):
 
 class Lines:
     """Lines, one event after the other, for a file, a pipe or a simple terminal."""
+
+    is_stale = False
 
     def __init__(self, outlet: Outlet, form: FormOf, words: Words) -> None:
         self._outlet = outlet
@@ -99,12 +104,13 @@ class OnScreen:
         outlet: Outlet,
         tty: Tty,
         console: Console,
-        watched: Watched,
+        lost: Callable[[], int],
         encode: Callable[[str], bytes],
     ) -> None:
         self._outlet, self._tty, self._console = outlet, tty, console
-        self._lost, self._encode = watched.lost, encode
+        self._lost, self._encode = lost, encode
         self._is_away = False
+        self.is_stale = False
         self._told_s = 0.0
         self._cpu = time.process_time(), time.monotonic()
         tty.enter()
@@ -120,6 +126,7 @@ class OnScreen:
             self._console.skip(missed)
         owes = self._outlet.waiting_bytes > _SCREEN_OWES
         may_draw = not owes and not self._is_away
+        self.is_stale = True
         self._write(self._console.feed(events, now_s, may_draw=may_draw))
 
     def tick(self, now_s: float) -> None:
@@ -133,6 +140,7 @@ class OnScreen:
             self._write(self._console.resume(size))
         if now_s - self._told_s >= _STATUS_S:
             self._told_s = now_s
+            self.is_stale = False
             self._count(now_s)
             self._write(self._console.status(now_s))
 

@@ -37,9 +37,9 @@ _DEFAULT_CONFIGURATION = "default.xml"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a view may ask of the daemon: its policy, and what was lost until now."""
+    """What a view may ask: the policy in force, and how many events were lost."""
 
-    policy: Policy
+    policy: Callable[[], Policy]
     lost: Callable[[], int]
 
 
@@ -154,8 +154,7 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
     if view is not None:
         for text in (*report["missing"], *report["trouble"]):
             print(f"Warning: {text}", file=sys.stderr)
-        health = daemon.parts.health
-        view.begin(Watched(policy, lambda: health.lost))
+        view.begin(_watched(daemon))
     try:
         daemon.run()
     except Exception as error:
@@ -168,6 +167,11 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
         parts = daemon.parts
         view.summary(parts.output.counts, parts.health.lost, cpu_s(), wall_s)
     return OK
+
+
+def _watched(daemon: Daemon) -> Watched:
+    standing, health = daemon.standing, daemon.parts.health
+    return Watched(lambda: standing.policy, lambda: health.lost)
 
 
 def _started(policy: Policy, options: Options) -> Daemon:

@@ -83,14 +83,18 @@ class Board:
     def _row(self, event: AnyEvent) -> Row:
         values = event.values
         if event.event_id == _STARTS:
-            parent = self._started.get(values[_PARENT])
-            depth = 0 if parent is None else parent[0].row.depth + 1
+            depth = self._depth_under(values[_PARENT])
             return self._rows.row(event.event_id, values, depth)
         row = self._rows.row(event.event_id, values)
-        own = self._started.get(row.guid)
-        if own is not None:
-            row.depth = own[0].row.depth + 1
+        row.depth = self._depth_under(row.guid)
         return row
+
+    def _depth_under(self, guid: str) -> int:
+        """Return the depth below a process, 0 where its row has scrolled away."""
+        found = self._started.get(guid)
+        if found is None or found[0].number < self.floor:
+            return 0
+        return found[0].row.depth + 1
 
     def _any(self, row: Row) -> tuple[Placed, bool]:
         body = _NUMBERS.sub("#", f"{row.body.head}\0{row.body.main}")
@@ -136,7 +140,7 @@ class Board:
         if placed.number >= self.floor and row.rule == "-":
             placed.row.note = f"exit {lived}"
             return placed, False
-        row.depth = placed.row.depth + 1
+        row.depth = placed.row.depth + 1 if placed.number >= self.floor else 0
         row.body = Body(row.body.head, f"ended after {lived}")
         return self._any(row)
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from sysmonlx.viewer.fields import AnyEvent, value_of
 from sysmonlx.viewer.kinship import Kinship
 from sysmonlx.viewer.rows import LEVELS, level_of
+from sysmonlx.viewer.width import head, tail
 from sysmonlx.viewer.words import Words, of_line
 
 Event = TypeVar("Event", bound=AnyEvent)
@@ -102,15 +103,18 @@ class Choice:
         self.typed = typed
         self.use(typed)
 
-    def notes(self, cursor: str) -> list[str]:
-        """Return what the status row says of all this."""
+    def notes(self, cursor: str, room: int) -> list[str]:
+        """Return what the status row says of all this.
+
+        Of what is typed the last `room` columns are shown: the cursor is there.
+        """
         notes = []
         if self.only_tagged:
             notes.append("rules only")
         if self._level:
             notes.append(f"level {LEVELS[self._level]} and above")
         if self.typed is not None:
-            notes.append(f"/{self.typed}{cursor}")
+            notes.append(f"/{tail(self.typed, room)}{cursor}")
         elif self.text:
-            notes.append(f"/{self.text}")
+            notes.append(f"/{head(self.text, room)}")
         return [*notes, self.error] if self.error else notes

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
-from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.viewer.board import Board
 from sysmonlx.viewer.choice import Choice
 from sysmonlx.viewer.kinship import Kinship
@@ -31,6 +31,9 @@ HISTORY = 20_000
 _REDRAWN = 4
 #: How long a message stands in the status row, in seconds.
 _MESSAGE_S = 5.0
+
+#: Keys that a newcomer wants first, and the width from which all are named.
+HINTS, _WIDE = ["/ filter", "space pause", "d details", "? help"], 120
 
 HELP = """\
 The live view of sysmonlx
@@ -57,6 +60,9 @@ Marks:  + program started   - ended     ~ connection     w file made
 
 class World(Protocol):
     """What a console asks the world for."""
+
+    def kind(self, event: LiveEvent) -> EventType:
+        """Return an event's type, with all fields that it has."""
 
     def explain(self, event: LiveEvent) -> list[str]:
         """Return lines that say which rule decided about an event."""
@@ -177,10 +183,15 @@ class Console:
         if self._list is not None:
             place = f"{self._at + 1:,} of {len(self._list):,}" if self._list else "none"
             notes.append(f"PAUSED {place}")
-        notes += self._choice.notes(self._style.signs.cursor)
+        notes += self._choice.notes(self._style.signs.cursor, self._style.width // 2)
         if self._message and self._now_s - self._message_s < _MESSAGE_S:
             notes.append(self._message)
-        return notes or ["? help"]
+        line = self._style.signs.line
+        return [line(note) for note in notes] or self._hints()
+
+    def _hints(self) -> list[str]:
+        """Return which keys are there, as many as there is room for."""
+        return HINTS if self._style.width >= _WIDE else HINTS[-1:]
 
     def _redraw(self) -> str:
         """Draw what the mode shows, from what is kept."""
@@ -282,15 +293,22 @@ class Console:
         return "" if event is None else self._open(self._lines_of(event))
 
     def _lines_of(self, event: LiveEvent) -> Iterable[str]:
-        kind = EVENT_BY_ID[event.event_id]
+        kind = self._world.kind(event)
         signs = self._style.signs
         yield f"Event {kind.id}: {kind.title}"
         yield from (signs.free(line) for line in self._world.explain(event))
         yield ""
-        room = max(len(field.name) for field in kind.fields)
-        for field, value in zip(kind.fields, event.values, strict=True):
-            text = signs.free(value) if value != "-" else "-"
-            yield f"  {field.name:<{room}}  {text}"
+        names = [field.name for field in kind.fields]
+        # Of a configuration that has gone an event may have other fields at its end.
+        fields = [*zip(names, event.values, strict=False)]
+        room = max(len(name) for name in names)
+        for name, value in fields:
+            if value != "-":
+                yield f"  {name:<{room}}  {signs.free(value)}"
+        unknown = [name for name, value in fields if value == "-"]
+        if unknown:
+            yield ""
+            yield f"  Not known: {', '.join(unknown)}"
 
     def tree(self) -> str:
         """Show the tree of an event's process alone; once more: everything."""

@@ -17,7 +17,6 @@ from sysmonlx.viewer import html, sources, story, sysmon_form, tree_text
 from sysmonlx.viewer.forms import form_of
 from sysmonlx.viewer.moments import local_clock
 from sysmonlx.viewer.options import (
-    LEAST_WIDTH,
     USAGE,
     OptionError,
     Options,
@@ -25,7 +24,7 @@ from sysmonlx.viewer.options import (
     parse_as_sysmon,
 )
 from sysmonlx.viewer.read import EventLine, bounded_lines, read_events
-from sysmonlx.viewer.rows import Style
+from sysmonlx.viewer.rows import LEAST_WIDTH, Style
 from sysmonlx.viewer.rules_found import RuleCounts
 from sysmonlx.viewer.select import Selection
 from sysmonlx.viewer.signs import ASCII, UNICODE

@@ -20,13 +20,11 @@ from sysmonlx.viewer.fields import (
     is_field_test,
 )
 from sysmonlx.viewer.moments import NO_MOMENT, moment, written_moment
+from sysmonlx.viewer.rows import LEAST_WIDTH
 from sysmonlx.viewer.words import Words
 
 FORMS = ("rows", "sysmon", "json", "csv", "markdown")
 VIEWS = ("tree", "timeline", "rules", "verify")
-
-#: Rows that are cut have this many columns at least.
-LEAST_WIDTH = 40
 
 USAGE = """\
 Usage: sysmonlx-logview [options] [FIELD=VALUE ...] [FILE | DIRECTORY | -] ...

@@ -36,8 +36,14 @@ _AROUND = "  []"
 _KEPT = 1000
 #: From this width on the rule stands at the right edge.
 _WIDE = 100
-#: Levels of the tree that are indented.
-_DEPTH = 8
+#: From these widths on a row has the user and milliseconds, and the pid.
+_MEDIUM, _NARROW = 60, 40
+#: Columns of a time without milliseconds.
+_SHORT_TIME = 8
+#: Levels of the tree that are indented, and the columns of a row for each.
+_DEPTH, _LEVEL_COLUMNS = 8, 10
+#: Rows are cut at no less than this: time and mark have room.
+LEAST_WIDTH = 20
 _LEVEL = re.compile(r"(?:^|,)level=(low|medium|high|critical)(?:,| \+|$)")
 _TITLE = re.compile(r"(?:^|,)sigma=([^,]*)")
 _is_time = re.compile(r"[0-9:.]{12}").fullmatch
@@ -123,15 +129,16 @@ def title_of(rule: str) -> str:
     return found[1] + (more[0] if more and not found[1].endswith(more[0]) else "")
 
 
-def _fitted_time(text: str) -> str:
-    return padded(beginning(text, _TIME), _TIME)
-
-
 class Rows:
     """Makes rows, all in one style."""
 
     def __init__(self, style: Style) -> None:
         self.style = style
+        width = style.width
+        self._has_user = not 0 < width < _MEDIUM
+        self._has_pid = not 0 < width < _NARROW
+        self._time_room = _TIME if self._has_user else _SHORT_TIME
+        self._levels = min(_DEPTH, width // _LEVEL_COLUMNS) if width else _DEPTH
         self._tags: dict[str, tuple[str, str, str]] = {}
         self._users: dict[str, str] = {}
 
@@ -170,7 +177,7 @@ class Rows:
         note = self._note(row) if row.note or row.count > 1 else ""
         tag = f"  [{sign}{title}]" if title else ""
         if style.width:
-            room = style.width - _TIME - columns(fixed) - _USER - 1
+            room = style.width - columns(time) - columns(fixed) - columns(user)
             head, main, note, tag = self._fitted(
                 room, (head, main, note), sign + title if title else ""
             )
@@ -209,11 +216,16 @@ class Rows:
         time, pid = text[11:23], "" if row.pid == "-" else row.pid
         if _is_time(time) is None:
             time = signs.name(time) if time else " " * _TIME
-            time = _fitted_time(time) if is_cut else time
+            time = padded(beginning(time, _TIME), _TIME) if is_cut else time
+        if not self._has_user:
+            time = padded(beginning(time, self._time_room), self._time_room)
+        if not self._has_pid:
+            return time, f" {row.mark} ", ""
         if pid and _is_pid(pid) is None:
             pid = signs.name(pid)
             pid = beginning(pid, 10) if is_cut else pid
-        return time, f" {row.mark} {pid:>{_PID}} ", self._user(row.user)
+        user = self._user(row.user) if self._has_user else ""
+        return time, f" {row.mark} {pid:>{_PID}} ", user
 
     def _user(self, user: str) -> str:
         """Return the name of a user as a column, and a blank."""
@@ -229,8 +241,9 @@ class Rows:
 
     def _indent(self, depth: int) -> str:
         signs = self.style.signs
-        deep = signs.deep if depth > _DEPTH else ""
-        return "  " * (min(depth, _DEPTH) - 1) + deep + signs.branch
+        levels = self._levels
+        deep = signs.deep if depth > levels else ""
+        return "  " * (min(depth, levels) - 1) + deep + signs.branch
 
     def _note(self, row: Row) -> str:
         note = f"  {row.note}" if row.note else ""
@@ -255,7 +268,7 @@ class Rows:
         """Return the parts of a row one behind the other, in colours."""
         time, fixed, user, head, main, note, tag = parts
         colour = _COLOURS.get(row.event_id, _BLUE)
-        if row.user == "root":
+        if user and row.user == "root":
             user = f"\x1b[1m{user}\x1b[0m"
         if row.is_start:
             program, blank, rest = main.partition(" ")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 #: The smallest screen: with fewer columns or rows there are plain rows.
-LEAST = (40, 6)
+LEAST = (20, 4)
 
 
 class Screen:

@@ -32,6 +32,11 @@ class Signs:
         key = text, self.is_ascii
         return _names[key] if len(text) <= _NAME else _named(key)
 
+    def line(self, text: str) -> str:
+        """Return a text in which nothing commands a terminal; blanks stay."""
+        text = safe(text)
+        return _spelt(text) if self.is_ascii and not text.isascii() else text
+
     def free(self, text: str) -> str:
         r"""Return a text of several words in which no sign of a row can be forged.
 

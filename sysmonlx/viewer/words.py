@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from sysmonlx.rules.conditions import fold
@@ -47,6 +47,9 @@ SHORT = {
 }
 _OTHERS = ("rule", "level", "event", "tree", "no")
 _FIELD = re.compile(r"([A-Za-z]+):(?!//)(.*)", re.DOTALL)
+_STARTS = 1
+#: Processes of which it is kept whether they belong to a tree.
+_PROCESSES = 65_536
 #: Answers that are kept, and the longest value of one.
 _KEPT, _KEPT_CHARACTERS = 2048, 256
 _FIELD_NAMES = {name.lower() for name in (*NAMES, *SHORT, *_OTHERS)}
@@ -114,17 +117,40 @@ class Words:
         guid = "{" + wanted.strip("{}").lower() + "}"
         if not wanted:
             raise WordError(f"tree:{text}: give a pid or a GUID")
-        line = self._kin.line
-        above: set[str] = set()  # the ancestors, known once the process is
+        return _Tree(self._kin, guid, wanted).holds
 
-        def holds(event: AnyEvent) -> bool:
-            own = _guid_of(event)
-            if any(each == guid or pid == wanted for each, pid in line(own)):
-                above.update(_above(line(own), guid, wanted))
+
+class _Tree:
+    """A process, all that came of it, and the starts of its ancestors."""
+
+    def __init__(self, kin: Kinship, guid: str, pid: str) -> None:
+        self._line = kin.line
+        self._guid, self._pid = guid, pid
+        self._above: set[str] = set()  # known once the process is
+        self._inside: dict[str, bool] = {}
+
+    def holds(self, event: AnyEvent) -> bool:
+        """Return whether an event belongs to it."""
+        own = _value_at(event, _GUIDS)
+        if event.event_id == _STARTS:  # it may tell what was not known before
+            self._inside.pop(own, None)
+        is_inside = self._inside.get(own)
+        if is_inside is None:
+            if len(self._inside) >= _PROCESSES:
+                self._inside.clear()
+            is_inside = self._ask(own) or _value_at(event, _PIDS) == self._pid
+            self._inside[own] = is_inside
+        return is_inside or (event.event_id == _STARTS and own in self._above)
+
+    def _ask(self, own: str) -> bool:
+        line = self._line(own)
+        for guid, pid in line:
+            if self._inside.get(guid):  # so are the ancestors known
                 return True
-            return event.event_id == 1 and own in above
-
-        return holds
+            if guid == self._guid or pid == self._pid:
+                self._above.update(each for each, _ in line)
+                return True
+        return False
 
 
 def _all_of(tests: Sequence[Holds]) -> Holds:
@@ -135,31 +161,22 @@ def _all_of(tests: Sequence[Holds]) -> Holds:
     return lambda event: all(holds(event) for holds in tests)
 
 
-def _above(line: Iterable[tuple[str, str]], guid: str, pid: str) -> list[str]:
-    """Return the ancestors in a line that stand above a process."""
-    guids = [(each, each_pid) for each, each_pid in line]
-    for at, (each, each_pid) in enumerate(guids):
-        if each == guid or each_pid == pid:
-            return [found for found, _ in guids[at + 1 :]]
-    return []
-
-
-def _guid_of(event: AnyEvent) -> str:
-    at = _GUIDS[event.event_id]
+def _value_at(event: AnyEvent, places: Mapping[int, int]) -> str:
+    """Return the value at a place that depends on the event, "" where it has none."""
+    at = places[event.event_id]
     return event.values[at] if at >= 0 else ""
 
 
-_GUIDS = {
-    event_id: next(
-        (
-            places[name]
-            for name in ("ProcessGuid", "SourceProcessGuid", "SourceProcessGUID")
-            if name in places
-        ),
-        -1,
-    )
-    for event_id, places in PLACES.items()
-}
+def _places(*names: str) -> dict[int, int]:
+    """Return where the first of some fields stands, by event; -1: it has none."""
+    return {
+        event_id: next((places[name] for name in names if name in places), -1)
+        for event_id, places in PLACES.items()
+    }
+
+
+_GUIDS = _places("ProcessGuid", "SourceProcessGuid", "SourceProcessGUID")
+_PIDS = _places("ProcessId", "SourceProcessId")
 
 
 def of_line(text: str) -> list[str]:

@@ -9,6 +9,7 @@ words behind -t.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import select
@@ -22,28 +23,30 @@ from sysmonlx.cli.live import LiveView
 from sysmonlx.cli.live_options import options_of
 from sysmonlx.policy import Policy
 from sysmonlx.service.foreground import Watched
+from sysmonlx.viewer.fields import PLACES
 
 _numbers = itertools.count(1)
+
+
+_VALUES = values_of(1, User="alice", Image="/bin/prog", ParentImage="/bin/sh")
+_PLACES = PLACES[1]
 
 
 def start(name: str) -> tuple[int, list[str]]:
     """Return an event 1."""
     number, now_s = next(_numbers), time.time()
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now_s))
-    own = {
-        "UtcTime": f"{clock}.{int(now_s * 1000) % 1000:03}",
-        "ProcessGuid": f"{{{number}}}",
-        "ProcessId": str(number),
-        "User": "alice",
-        "Image": "/bin/prog",
-        "CommandLine": f"prog {name}",
-        "ParentImage": "/bin/sh",
-    }
-    return 1, values_of(1, **own)
+    values = [*_VALUES]
+    values[_PLACES["UtcTime"]] = f"{clock}.{int(now_s * 1000) % 1000:03}"
+    values[_PLACES["ProcessGuid"]] = f"{{{number}}}"
+    values[_PLACES["ProcessId"]] = str(number)
+    values[_PLACES["CommandLine"]] = f"prog {name}"
+    return 1, values
 
 
 def main() -> int:
     """Run until a signal."""
+    gc.disable()  # as the daemon does
     orders, answers = int(sys.argv[1]), int(sys.argv[2])
     view = LiveView(options_of(sys.argv[3:]))
     ends: list[int] = []
@@ -51,7 +54,7 @@ def main() -> int:
         signal.signal(number, lambda number, _: ends.append(number))
     woken, wake = os.pipe2(os.O_NONBLOCK)
     signal.set_wakeup_fd(wake)
-    view.begin(Watched(Policy(), lambda: 0))
+    view.begin(Watched(Policy, lambda: 0))
     os.write(answers, b"ready\n")
     count = 0
     while not ends:

@@ -28,6 +28,7 @@ class Terminal:
         self.before = termios.tcgetattr(self.slave)
         self.reads = True
         self._ends = False
+        self._error: Exception | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -44,6 +45,12 @@ class Terminal:
             self.size(width, height)
 
     def _read(self) -> None:
+        try:
+            self._read_all()
+        except Exception as error:  # is raised where somebody looks
+            self._error = error
+
+    def _read_all(self) -> None:
         while not self._ends:
             if not self.reads:
                 time.sleep(0.01)
@@ -81,6 +88,8 @@ class Terminal:
         while True:
             with self._lock:
                 lines = self.model.lines()
+            if self._error is not None:
+                raise self._error
             if done(lines):
                 return lines
             text = "\n".join(lines)
@@ -91,7 +100,6 @@ class Terminal:
         """Wait until a text stands on the screen; return the lines."""
         return self.shows(lambda lines: any(text in each for each in lines), text)
 
-    @property
     def is_as_before(self) -> bool:
         """Whether keys and echo work as before any program ran."""
         now, before = termios.tcgetattr(self.slave), [*self.before]

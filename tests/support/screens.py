@@ -25,10 +25,14 @@ class ScreenModel:
         self.wraps = self.shows_cursor = True
         self.wrapped = 0
         """How often a line was too long for its row."""
+        self._is_resized = False
 
     def resize(self, width: int, height: int) -> None:
         """Have another size; what stands there is cut, as the program draws anew."""
         lines = self.lines()
+        self._is_resized = (
+            True  # until the program knows, its lines are those of before
+        )
         self.width, self.height, self.bottom = width, height, height - 1
         self.cells = [[*line.ljust(width)[:width]] for line in lines[:height]]
         self.cells += [[""] * width for _ in range(height - len(self.cells))]
@@ -59,7 +63,7 @@ class ScreenModel:
             width = wcwidth(character)
             assert width >= 0, f"a control character: {character!r}"
             if self.column + width > self.width:
-                self.wrapped += 1
+                self.wrapped += not self._is_resized
                 if not self.wraps:
                     return
                 self.column = 0
@@ -91,6 +95,7 @@ class ScreenModel:
         elif name == "r":
             self.bottom = (numbers[1] if len(numbers) > 1 else self.height) - 1
             self.row = self.column = 0
+            self._is_resized = False
         elif name in ("?h", "?l"):
             self._switch(numbers[0], is_on=name == "?h")
         else:

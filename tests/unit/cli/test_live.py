@@ -121,7 +121,7 @@ def test_a_session_at_the_terminal() -> None:
         ]
         lines = terminal.has("3 of 3 shown")
         assert lines[-1].startswith("── ")
-        assert not terminal.is_as_before
+        assert not terminal.is_as_before()
         terminal.type("/cat")
         lines = terminal.shows(lambda found: "/cat▌" in found[-1])
         assert sum("prog" in each for each in lines[:-1]) == 1
@@ -140,21 +140,18 @@ def test_a_session_at_the_terminal() -> None:
         assert ended(pid) == 0
         terminal.has("4 events in")
         terminal.has("0 lost")
-        assert terminal.is_as_before
+        assert terminal.is_as_before()
         assert terminal.model.shows_cursor
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_every_signal_that_ends_it_leaves_the_terminal_as_it_was(number: int) -> None:
     with on_a_terminal() as (terminal, feed, pid):
         feed.tell("start one")
         terminal.has("prog one")
         os.kill(pid, number)
-        if number == signal.SIGHUP:  # the terminal is there: this means nothing here
-            os.waitpid(pid, 0)
-            return
         assert ended(pid) == 0
-        assert terminal.is_as_before
+        assert terminal.is_as_before()
         terminal.shows(lambda lines: terminal.model.shows_cursor)
         assert terminal.model.wraps
 
@@ -165,19 +162,17 @@ def test_keys_that_end_it() -> None:
         terminal.has("prog one")
         terminal.type("\x03")
         assert ended(pid) == 0
-        assert terminal.is_as_before
+        assert terminal.is_as_before()
 
 
 def test_it_stops_and_goes_on_with_the_shell() -> None:
     """Ctrl-Z and fg, within a shell that has job control."""
     terminal, feed = Terminal(80, 12), Feed()
     command = " ".join(feed.command)
-    shell = ["/bin/bash", "--norc", "--noprofile", "-i"]
+    shell = ["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"]
     env = ENVIRONMENT | {"PS1": "$ ", "HISTFILE": ""}
     try:
         with terminal.running(shell, env, fds=feed.fds):
-            terminal.type("bind 'set enable-bracketed-paste off'; exec 2>&1; clear=\n")
-            time.sleep(0.3)
             terminal.type(f"{command}; echo status $?; stty -a | grep -c ' icanon'\n")
             assert feed.answer() == "ready"
             feed.tell("start one")
@@ -204,11 +199,11 @@ def test_terminal_that_does_not_read_costs_rows_and_keeps_nobody() -> None:
         feed.tell("start one")
         terminal.has("prog one")
         terminal.reads = False
-        slowest_ns = 0
+        total_ns = 0
         for _ in range(50):
-            slowest_ns = max(slowest_ns, feed.tell("many 1000"))
+            total_ns += feed.tell("many 1000")
             time.sleep(0.02)
-        assert slowest_ns < 20_000  # a piece, of the thread that hands events over
+        assert total_ns / 50 < 20_000  # a piece, of the thread that hands events over
         time.sleep(0.3)
         terminal.reads = True
         feed.tell("start again")
@@ -223,7 +218,7 @@ def test_terminal_that_does_not_read_costs_rows_and_keeps_nobody() -> None:
         )
         rows = [*terminal.model.history, *lines]
         assert skipped + sum("prog" in each for each in rows) >= 50_002 - 60
-        assert terminal.is_as_before
+        assert terminal.is_as_before()
 
 
 def test_terminal_that_never_reads_does_not_keep_the_end_waiting() -> None:
@@ -236,24 +231,26 @@ def test_terminal_that_never_reads_does_not_keep_the_end_waiting() -> None:
         os.kill(pid, signal.SIGTERM)
         assert ended(pid) == 0
         assert time.monotonic() - begun_s < 5
-        assert terminal.is_as_before
+        assert terminal.is_as_before()
 
 
 @pytest.mark.parametrize(
     ("environment", "size"),
-    [({"TERM": "dumb"}, (80, 12)), ({}, (39, 12)), ({}, (80, 5))],
+    [({"TERM": "dumb"}, (80, 12)), ({}, (19, 12)), ({}, (80, 3))],
 )
 def test_simple_or_small_terminal_has_plain_rows(
     environment: dict[str, str], size: tuple[int, int]
 ) -> None:
     with on_a_terminal(size=size, **environment) as (terminal, feed, pid):
-        assert terminal.is_as_before
+        assert terminal.is_as_before()
         feed.tell("start " + "x" * 200)
-        terminal.has("alice")
+        terminal.has(" + ")
+        assert terminal.model.wrapped == 0
         os.kill(pid, signal.SIGTERM)
         assert ended(pid) == 0
+        terminal.model.wrapped = 0  # the summary is text, which may be longer
         rows = [*terminal.model.history, *terminal.model.lines()]
-        assert sum("alice" in each for each in rows) == 1
+        assert sum(" + " in each for each in rows) == 1
 
 
 # --- elsewhere
@@ -431,7 +428,7 @@ RULES = b"""<Sysmon schemaversion="4.90"><EventFiltering>
 def test_reason_names_the_rule_and_its_line() -> None:
     policy = read_data(RULES, "a.xml", CommandLineOptions()).policy
     assert policy is not None
-    world = LiveWorld(policy)
+    world = LiveWorld(lambda: policy)
     event = LiveEvent(1, values_of(1, Image="/bin/sh", RuleName="a shell"))
     assert world.explain(event) == [
         "Reported by a.xml:2: ProcessCreate, onmatch=include",
@@ -447,7 +444,7 @@ def test_saved_file_is_new_and_its_owners_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    world, event = LiveWorld(Policy()), LiveEvent(255, values_of(255, ID="x"))
+    world, event = LiveWorld(Policy), LiveEvent(255, values_of(255, ID="x"))
     assert world.save([event, event]).startswith("saved 2 events to sysmonlx-")
     [path] = tmp_path.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600

@@ -66,7 +66,15 @@ def test_start_that_scrolled_away_leaves_a_row_to_its_end() -> None:
     shown = Shown()
     shown.take(start("a"))
     shown.board.floor = shown.board.next
-    assert shown.take(event(5, 2.0, ProcessGuid="a"))[1:] == ["└ x ended after 2.00 s"]
+    assert shown.take(event(5, 2.0, ProcessGuid="a"))[1:] == ["x ended after 2.00 s"]
+
+
+def test_child_of_what_scrolled_away_names_its_parent() -> None:
+    shown = Shown()
+    shown.take(start("a"))
+    shown.board.floor = shown.board.next
+    child = start("b", parent="a")
+    assert shown.take(child)[-1] == "sh ─ x b"
 
 
 def test_end_of_what_was_not_shown_is_hidden_unless_asked_for() -> None:

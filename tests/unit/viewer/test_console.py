@@ -11,6 +11,8 @@ from support.logview import values_of
 from support.screens import ScreenModel
 from wcwidth import wcswidth
 
+from sysmonlx.schema.event_types import EventType
+from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.console import HELP, HISTORY, Console
 from sysmonlx.viewer.keys import keys_of
 from sysmonlx.viewer.order import LiveEvent
@@ -24,6 +26,10 @@ class World:
 
     def __init__(self) -> None:
         self.saved: list[LiveEvent] = []
+        self.appended: tuple[str, ...] = ()
+
+    def kind(self, event: LiveEvent) -> EventType:
+        return EVENT_BY_ID[event.event_id].with_appended(self.appended)
 
     def explain(self, event: LiveEvent) -> list[str]:
         return [f"explained {event.event_id}"]
@@ -131,7 +137,7 @@ def test_end_of_what_scrolled_away_has_a_row() -> None:
     session.feed(start(1))
     session.feed(*(start(n) for n in range(2, 30)))
     session.feed(end(1, 500))
-    assert session.rows[-1].endswith("└ prog ended after 0.50 s")
+    assert session.rows[-1].endswith(" prog ended after 0.50 s")
 
 
 def test_filter_applies_while_it_is_typed() -> None:
@@ -197,9 +203,13 @@ def test_pause_is_a_list_to_walk_in_and_events_are_kept() -> None:
 
 def test_details_show_all_fields_and_the_reason() -> None:
     session = Session((80, 30))
-    session.feed(start(1, "prog  \x1b[2J" + "x" * 200), start(2))
+    session.world.appended = ("LoginUser",)
+    first = start(1, "prog  \x1b[2J" + "x" * 200)
+    session.feed(LiveEvent(1, [*first.values, "bob"]), start(2))
     session.keys(" \x1b[Ad")
     text = "\n".join(session.model.lines())
+    assert "LoginUser          bob" in text
+    assert "Not known: RuleName, FileVersion" in text
     assert "Event 1: ProcessCreate" in text
     assert r"CommandLine        prog \x20\x1b[2Jxxx" in text
     assert "explained 1" in text
@@ -356,7 +366,7 @@ def test_losses_are_told_in_red() -> None:
 
 
 @pytest.mark.parametrize("signs", [UNICODE, ASCII])
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 140])
 def test_status_row_has_the_width_of_the_screen(width: int, signs: object) -> None:
     style = Style(signs=ASCII if signs is ASCII else UNICODE)
     console = Console(style, (width, 10), [], World(), now_s=0.0)

@@ -355,7 +355,7 @@ def test_half_a_millisecond_part_is_what_sysmon_takes_it_for() -> None:
         (["--limit", "0"], "above 0"),
         (["--nonsense"], "--nonsense not recognized"),
         (["--colour", "red"], "auto, always"),
-        (["--width", "39"], "from 40 on"),
+        (["--width", "19"], "from 20 on"),
         (["-w", "imge:a"], "did you mean image:?"),
         (["-w", "level:loud"], "one of low"),
         (["-w", "event:none"], "neither an event"),

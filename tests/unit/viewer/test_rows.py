@@ -14,6 +14,7 @@ from support.logview import values_of
 from support.strategies import examples
 from wcwidth import wcswidth
 
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.events import EVENTS
 from sysmonlx.viewer.bodies import short_address
 from sysmonlx.viewer.rows import Rows, Style, level_of, title_of
@@ -253,20 +254,19 @@ texts = st.one_of(
     event=st.sampled_from(EVENTS),
     text=texts,
     other=texts,
-    width=st.sampled_from([40, 41, 60, 80, 99, 100, 140]),
+    width=st.sampled_from([20, 21, 39, 40, 41, 59, 60, 80, 99, 100, 140]),
     depth=st.integers(0, 12),
     is_ascii=st.booleans(),
 )
 @example(EVENTS[1], HOSTILE[8], HOSTILE[10], 80, 3, False)
 def test_no_row_is_wider_than_the_screen_or_holds_a_command(
-    event: object, text: str, other: str, width: int, depth: int, is_ascii: bool
+    event: EventType, text: str, other: str, width: int, depth: int, is_ascii: bool
 ) -> None:
-    kind = EVENTS[EVENTS.index(event)]  # type: ignore[arg-type]
-    values = [text if at % 2 else other for at in range(len(kind.fields))]
+    values = [text if at % 2 else other for at in range(len(event.fields))]
     signs = ASCII if is_ascii else UNICODE
     for has_colour in (False, True):
         rows = Rows(Style(width, has_colour, has_tree=True, signs=signs))
-        row = rows.row(kind.id, values, depth)
+        row = rows.row(event.id, values, depth)
         row.note, row.count = "exit 0.02 s", 12_345
         line = re.sub(r"\x1b\[[0-9;]*m", "", rows.line(row))
         assert "\x1b" not in line
