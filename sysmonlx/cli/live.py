@@ -167,6 +167,9 @@ class LiveView:
             self._end_thread()
 
     def _end_thread(self) -> None:
+        if self._error is not None and self._shower is not None:
+            with contextlib.suppress(Exception):
+                self._shower.finish()  # the screen, too, is as it was
         if self._tty is not None:
             self._tty.leave()
         if not self._is_ending:

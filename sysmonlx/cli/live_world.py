@@ -21,6 +21,7 @@ class LiveWorld:
 
     def __init__(self, policy: Callable[[], Policy]) -> None:
         self._policy = policy
+        self._first = policy()
 
     def kind(self, event: LiveEvent) -> EventType:
         """Return an event's type, with the fields that the configuration adds."""
@@ -37,8 +38,8 @@ class LiveWorld:
             yield "sysmonlx itself reports this event: no rule filters it."
             return
         policy = self._policy()
-        if len(self.kind(event).fields) != len(event.values):
-            yield "Reported by a configuration that is not in force any more."
+        if policy is not self._first:
+            yield "The configuration was replaced: which rule decided is not known here."
             return
         found = trace(policy.ruleset, event.event_id, event.values)
         source = policy.source or "the built-in rules"

@@ -37,7 +37,10 @@ _DEFAULT_CONFIGURATION = "default.xml"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a view may ask: the policy in force, and how many events were lost."""
+    """What a view may ask: the policy in force, and how many events were lost.
+
+    The policy has its rules as long as it is the one of the start.
+    """
 
     policy: Callable[[], Policy]
     lost: Callable[[], int]
@@ -154,7 +157,9 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
     if view is not None:
         for text in (*report["missing"], *report["trouble"]):
             print(f"Warning: {text}", file=sys.stderr)
-        view.begin(_watched(daemon))
+        if not options.keeps_state:
+            print("Watching; Ctrl-C ends.", file=sys.stderr, flush=True)
+        view.begin(_watched(daemon, policy))
     try:
         daemon.run()
     except Exception as error:
@@ -169,9 +174,17 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
     return OK
 
 
-def _watched(daemon: Daemon) -> Watched:
+def _watched(daemon: Daemon, policy: Policy) -> Watched:
+    """Return what a view may ask; `policy` has the rules that the daemon began with."""
     standing, health = daemon.standing, daemon.parts.health
-    return Watched(lambda: standing.policy, lambda: health.lost)
+    first = standing.policy
+    is_policy = (first.source, first.digests) == (policy.source, policy.digests)
+    begun_with = policy if is_policy else first
+
+    def now() -> Policy:
+        return begun_with if standing.policy is first else standing.policy
+
+    return Watched(now, lambda: health.lost)
 
 
 def _started(policy: Policy, options: Options) -> Daemon:
@@ -248,6 +261,5 @@ def watch(paths: Paths, view: View, policy: Policy) -> int:
     Nothing is installed or kept, and a running service is not disturbed.
     """
     options = Options(paths, keeps_state=False, watch=view.show)
-    print("Watching; Ctrl-C ends.", file=sys.stderr, flush=True)
     settings = replace(policy.settings, sinks=(), metrics_file="")
     return _run(replace(policy, settings=settings), options, view)

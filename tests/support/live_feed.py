@@ -2,7 +2,7 @@
 """The live view without a daemon: shows what a pipe says, until SIGTERM or SIGINT.
 
 A line of the pipe, whose descriptor is the first argument, is `start NAME`, `many N` or
-`stats`. It is answered on the descriptor of the second argument by the time that the
+`crash`. It is answered on the descriptor of the second argument by the time that the
 events took the thread which hands them over, in ns a piece. The other arguments are the
 words behind -t.
 """
@@ -66,6 +66,8 @@ def main() -> int:
         for line in os.read(orders, 65536).decode().splitlines():
             verb, _, rest = line.partition(" ")
             events = [start(rest)] if verb == "start" else []
+            if verb == "crash":
+                events = [(1, [])]  # no event is like this
             if verb == "many":
                 events = [start(f"many {n}") for n in range(int(rest))]
             count += len(events)

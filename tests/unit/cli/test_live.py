@@ -156,6 +156,19 @@ def test_every_signal_that_ends_it_leaves_the_terminal_as_it_was(number: int) ->
         assert terminal.model.wraps
 
 
+def test_an_error_of_the_view_leaves_the_terminal_as_it_was() -> None:
+    with on_a_terminal() as (terminal, feed, pid):
+        feed.tell("start one")
+        terminal.has("prog one")
+        feed.tell("crash")
+        assert ended(pid) == 1
+        terminal.has("IndexError")
+        assert terminal.is_as_before()
+        terminal.shows(lambda lines: terminal.model.shows_cursor)
+        assert terminal.model.wraps
+        terminal.model.wrapped = 0  # a traceback has long lines
+
+
 def test_keys_that_end_it() -> None:
     with on_a_terminal() as (terminal, feed, pid):
         feed.tell("start one")
@@ -434,6 +447,8 @@ def test_reason_names_the_rule_and_its_line() -> None:
         "Reported by a.xml:2: ProcessCreate, onmatch=include",
         "a.xml:3: Image end with '/sh', name a shell",
     ]
+    other = LiveWorld(lambda policies=[policy, Policy()]: policies.pop(0))
+    assert other.explain(event)[0].startswith("The configuration was replaced")
     end = LiveEvent(5, values_of(5))
     assert world.explain(end) == ["Reported since no condition of a.xml excludes it."]
     own = LiveEvent(255, values_of(255))
