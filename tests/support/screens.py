@@ -13,6 +13,12 @@ from wcwidth import wcwidth
 _PART = re.compile(r"\x1b\[(\??)([0-9;]*)([A-Za-z])|([^\x1b])", re.DOTALL)
 
 
+class Cell(str):
+    """A character as it was printed; `style` are numbers of ECMA-48 between ";"."""
+
+    style = ""
+
+
 class ScreenModel:
     """Lines, cursor, scroll region, and the history that scrolled out at the top."""
 
@@ -26,6 +32,7 @@ class ScreenModel:
         self.wrapped = 0
         """How often a line was too long for its row."""
         self._is_resized = False
+        self._style = ""
 
     def resize(self, width: int, height: int) -> None:
         """Have another size; what stands there is cut, as the program draws anew."""
@@ -69,7 +76,8 @@ class ScreenModel:
                 self.column = 0
                 self._line_feed()
             if width:
-                self.cells[self.row][self.column] = character
+                self.cells[self.row][self.column] = cell = Cell(character)
+                cell.style = self._style
                 self.column += width
 
     def _line_feed(self) -> None:
@@ -100,6 +108,7 @@ class ScreenModel:
             self._switch(numbers[0], is_on=name == "?h")
         else:
             assert name == "m", f"not known to this terminal: {name}"
+            self._style = text.removeprefix("0;") if text != "0" else ""
 
     def _switch(self, number: int, *, is_on: bool) -> None:
         if number == 25:
