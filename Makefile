@@ -109,6 +109,10 @@ run: deps bpf ## watch this machine live, with a built-in configuration
 	@# Job control: Ctrl-C goes to the program alone, so make has nothing to complain of.
 	$(Q)test ! -t 0 || set -m; $(FROM_HERE) $(PYTHON) -P -m sysmonlx -t
 
+.PHONY: picture
+picture: deps-test bpf ## draw docs/live.svg anew: a real session of the live view
+	$(Q)PYTHONPATH=.:tests $(PYTHON) -P tests/tools/picture.py
+
 .PHONY: test
 test: deps-test bpf bpf-test ## run all tests but those of other kernels
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/unit tests/object tests/golden tests/fuzz tests/kernel

@@ -48,6 +48,7 @@ setup(
             "hypothesis>=6",
             "prometheus-client>=0.20",
             "pysigma-backend-sqlite>=2,<3",
+            "wcwidth>=0.2.13",  # what a terminal makes of a character
         ],
         "lint": [
             "ruff>=0.6",

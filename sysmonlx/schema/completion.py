@@ -11,7 +11,7 @@ BASH, ZSH = "completion.bash", "completion.zsh"
 
 #: Words that the value of an option may be; "--" of -c is a switch of its own.
 VALUES = {
-    "DebugMode": ("verbose",),
+    "DebugMode": ("verbose", "json"),
     "UnInstall": ("force", "purge"),
     "Statistics": ("json",),
     "Verbose": ("source",),
@@ -20,7 +20,7 @@ VALUES = {
     "Configuration": ("--",),
 }
 #: Options whose value names a file.
-FILES = ("Install", "Configuration", "Test", "BTF")
+FILES = ("Install", "Configuration", "Test", "BTF", "DebugMode")
 _USELESS = (NO_EFFECT, WINDOWS)
 #: Of the service manager; and -dns, which is read as -d, as in Sysmon.
 _UNUSABLE = ("Service", "DnsQuery")
