@@ -126,5 +126,6 @@ int BPF_PROG(unlink_ext4, struct dentry *dentry, int result)
 	mnt = mount_with(start_of_call(task, regs, call, compat), dentry);
 	if (!mnt || !reported_add())
 		return 0;
-	return file_event_of_dentry(RECORD_FILE_DELETE, dentry, mnt, dentry_mode(dentry), 0);
+	file_event_of_dentry(RECORD_FILE_DELETE, dentry, mnt, dentry_mode(dentry), 0, 0);
+	return 0;
 }

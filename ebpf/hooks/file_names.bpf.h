@@ -95,9 +95,10 @@ file_event_begin(struct scratch *scratch, enum record_type type, struct path_buf
 	return r;
 }
 
-/* Report a file by its dentry. */
-static __always_inline int file_event_of_dentry(enum record_type type, struct dentry *dentry,
-						struct vfsmount *mnt, __u32 mode, __s64 created_ns)
+/* Report a file by its dentry, with these flags of the record. Returns whether it was sent. */
+static __always_inline bool file_event_of_dentry(enum record_type type, struct dentry *dentry,
+						 struct vfsmount *mnt, __u32 mode, __u32 flags,
+						 __s64 created_ns)
 {
 	struct scratch *scratch = task_scratch_get();
 	struct file_event *r;
@@ -105,22 +106,23 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 	count_seen(type);
 	if (file_actor_excluded(type)) {
 		count_filtered(type);
-		return 0;
+		return false;
 	}
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);
-		return 0;
+		return false;
 	}
 	path_build_name(&scratch->path, dentry, mnt);
 	if (file_event_excluded(type, mode, &scratch->path)) {
 		count_filtered(type);
-		return 0;
+		return false;
 	}
 	r = file_event_begin(scratch, type, &scratch->path);
+	r->flags |= flags;
 	r->mode = mode;
 	r->created_ns = created_ns;
 	record_finish(scratch, type, false);
-	return 0;
+	return true;
 }
 
 /* Report a file by its resolved name. `flags` are those of the record. */
@@ -259,17 +261,19 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64
 static __always_inline int name_given(struct name_under_way *name, const struct changes *changes,
 				      __s32 dirfd, __u64 string, bool by_link)
 {
+	__u32 how = by_link ? RECORD_BY_LINK : RECORD_BY_RENAME;
+
 	if (!name)
 		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE))
 			       ? file_event_of_string(
 					 dirfd, string, RECORD_FILE_CREATE,
-					 MODE_AND_FLAGS(changes_mode(changes, by_link), 0),
+					 MODE_AND_FLAGS(changes_mode(changes, by_link), how),
 					 changes_birth_ns(changes))
 			       : 0;
 	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
 		file_event_of_path(RECORD_FILE_DELETE, &name->path, name->replaced_mode, 0, 0);
 	if (name->mode && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
-		file_event_of_path(RECORD_FILE_CREATE, &name->path, name->mode, 0, 0);
+		file_event_of_path(RECORD_FILE_CREATE, &name->path, name->mode, 0, how);
 	return 0;
 }
 

@@ -143,7 +143,7 @@ static __always_inline int file_event_of_other(struct found_name *found)
 	if (!name || (name->mode & S_IFMT) != S_IFREG)
 		return 0;
 	return file_event_of_path(RECORD_FILE_CREATE, &name->path, name->mode,
-				  found->other_created_ns, 0);
+				  found->other_created_ns, RECORD_BY_RENAME);
 }
 
 /* A rename has succeeded. */
@@ -154,7 +154,8 @@ static __always_inline int found_renamed(struct found_name *found)
 	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		return 0;
 	if ((found->mode & S_IFMT) == S_IFREG)
-		file_event_of_found(RECORD_FILE_CREATE, found, found->mode, found->created_ns, 0);
+		file_event_of_found(RECORD_FILE_CREATE, found, found->mode, found->created_ns,
+				    RECORD_BY_RENAME);
 	return found->has_other ? file_event_of_other(found) : 0;
 }
 

@@ -24,7 +24,7 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 {
 	__u64 flags = 0;
 
-	if (!truncation_as_create)
+	if (!truncation_as_create && !write_as_create)
 		return false;
 	if (call == CALL_OPEN)
 		flags = ARGUMENT_1(regs, compat);
@@ -124,7 +124,7 @@ static __always_inline int found_report(enum call call, struct found_name *found
 	case CALL_LINK:
 	case CALL_LINKAT:
 		return file_event_of_found(RECORD_FILE_CREATE, found, changes_mode(changes, true),
-					   changes_birth_ns(changes), 0);
+					   changes_birth_ns(changes), RECORD_BY_LINK);
 	case CALL_MKNOD:
 	case CALL_MKNODAT:
 		return (changes->mode & S_IFMT) == S_IFREG
@@ -136,8 +136,18 @@ static __always_inline int found_report(enum call call, struct found_name *found
 	}
 }
 
+/* How a call that changes names makes a FileCreate, as a flag of the record. */
+static __always_inline __u32 how_made(enum call call)
+{
+	if (call == CALL_LINK || call == CALL_LINKAT)
+		return RECORD_BY_LINK;
+	if (call == CALL_MKNOD || call == CALL_MKNODAT)
+		return RECORD_FILE_IS_NEW;
+	return RECORD_BY_RENAME;
+}
+
 /* The frames did not tell the name: report it as unknown. It is counted. */
-static __always_inline int unproved_report(__u32 type, const struct changes *changes)
+static __always_inline int unproved_report(__u32 type, const struct changes *changes, __u32 how)
 {
 	bool takes = type == RECORD_FILE_DELETE;
 	__u32 mode = takes ? changes->mode : changes_mode(changes, false);
@@ -145,7 +155,7 @@ static __always_inline int unproved_report(__u32 type, const struct changes *cha
 	if (!takes && mode && (mode & S_IFMT) != S_IFREG)
 		return 0;
 	__sync_fetch_and_add(&names_unproved, 1);
-	return file_event_of_string(AT_FDCWD, 0, type, MODE_AND_FLAGS(mode, 0), 0);
+	return file_event_of_string(AT_FDCWD, 0, type, MODE_AND_FLAGS(mode, how), 0);
 }
 
 /* Returns whether the frames of the call were searched, and reports what they told. */
@@ -160,7 +170,7 @@ static __always_inline bool found_reported(enum call call, const struct changes 
 	if (notes->name.state != FOUND_UNPROVED)
 		found_report(call, &notes->name, changes);
 	else if (is_wanted(RECORD_BIT(type)))
-		unproved_report(type, changes);
+		unproved_report(type, changes, takes ? 0 : how_made(call));
 	return true;
 }
 #endif
