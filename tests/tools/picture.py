@@ -143,7 +143,9 @@ def rows_of(drawn: str) -> list[str]:
     found = re.findall(r'<text x="([0-9.]+)" y="(\d+)"[^>]*>([^<]*)</text>', drawn)
     for x, y, text in found:
         column = round((float(x) - _EDGE) / _WIDE)
-        lines[y] = lines.get(y, "").ljust(column) + html.unescape(text).replace("\u00a0", " ")
+        lines[y] = lines.get(y, "").ljust(column) + html.unescape(text).replace(
+            "\u00a0", " "
+        )
     return [*lines.values()]
 
 
