@@ -44,6 +44,14 @@ def start(name: str) -> tuple[int, list[str]]:
     return 1, values
 
 
+def asked(line: str) -> list[tuple[int, list[str]]]:
+    """Return the events that a line of the pipe asks for."""
+    verb, _, rest = line.partition(" ")
+    if verb == "many":
+        return [start(f"many {n}") for n in range(int(rest))]
+    return [(1, [])] if verb == "crash" else [start(rest)]  # no event is like this
+
+
 def main() -> int:
     """Run until a signal."""
     gc.disable()  # as the daemon does
@@ -64,12 +72,7 @@ def main() -> int:
         if orders not in ready:
             continue
         for line in os.read(orders, 65536).decode().splitlines():
-            verb, _, rest = line.partition(" ")
-            events = [start(rest)] if verb == "start" else []
-            if verb == "crash":
-                events = [(1, [])]  # no event is like this
-            if verb == "many":
-                events = [start(f"many {n}") for n in range(int(rest))]
+            events = asked(line)
             count += len(events)
             begun_ns = time.thread_time_ns()
             for event in events:
