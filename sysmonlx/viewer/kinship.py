@@ -24,6 +24,7 @@ class Kinship:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, str]] = {}
+        self._by_pid: dict[str, str] = {}
 
     def note(self, values: Sequence[str]) -> None:
         """Take the values of an event 1."""
@@ -31,8 +32,21 @@ class Kinship:
         if parent not in self._known:
             self._known[parent] = "", parent_pid
         self._known[guid] = parent, pid
+        self._by_pid[pid] = guid
         if len(self._known) > LIMIT:
             self._known = dict([*self._known.items()][LIMIT // 2 :])
+            self._by_pid = {pid: each for each, (_, pid) in self._known.items()}
+
+    def knows(self, guid: str) -> bool:
+        """Return whether a process was started, or named as a parent."""
+        return guid in self._known
+
+    def of_pid(self, pid: str) -> str:
+        """Return the GUID of the last program started under a pid, "" for none.
+
+        A process that was forked has another GUID until it runs a program.
+        """
+        return self._by_pid.get(pid, "")
 
     def line(self, guid: str) -> Iterator[tuple[str, str]]:
         """Yield GUID and pid of a process, then of its parent, and so on."""

@@ -124,7 +124,7 @@ class _Tree:
     """A process, all that came of it, and the starts of its ancestors."""
 
     def __init__(self, kin: Kinship, guid: str, pid: str) -> None:
-        self._line = kin.line
+        self._kin = kin
         self._guid, self._pid = guid, pid
         self._above: set[str] = set()  # known once the process is
         self._inside: dict[str, bool] = {}
@@ -138,12 +138,17 @@ class _Tree:
         if is_inside is None:
             if len(self._inside) >= _PROCESSES:
                 self._inside.clear()
-            is_inside = self._ask(own) or _value_at(event, _PIDS) == self._pid
-            self._inside[own] = is_inside
+            is_inside = self._ask(own, _value_at(event, _PIDS))
+            if self._kin.knows(own):
+                self._inside[own] = is_inside
         return is_inside or (event.event_id == _STARTS and own in self._above)
 
-    def _ask(self, own: str) -> bool:
-        line = self._line(own)
+    def _ask(self, own: str, own_pid: str) -> bool:
+        if own_pid == self._pid and not self._kin.knows(own):
+            return True
+        if not self._kin.knows(own):
+            own = self._kin.of_pid(own_pid)
+        line = self._kin.line(own)
         for guid, pid in line:
             if self._inside.get(guid):  # so are the ancestors known
                 return True

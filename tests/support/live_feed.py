@@ -44,16 +44,12 @@ def start(name: str) -> tuple[int, list[str]]:
     return 1, values
 
 
-def ordered(line: str) -> list[tuple[int, list[str]]]:
-    """Return the events that an order asks for."""
+def asked(line: str) -> list[tuple[int, list[str]]]:
+    """Return the events that a line of the pipe asks for."""
     verb, _, rest = line.partition(" ")
-    if verb == "start":
-        return [start(rest)]
-    if verb == "crash":
-        return [(1, [])]  # no event is like this
     if verb == "many":
         return [start(f"many {n}") for n in range(int(rest))]
-    return []
+    return [(1, [])] if verb == "crash" else [start(rest)]  # no event is like this
 
 
 def main() -> int:
@@ -76,7 +72,7 @@ def main() -> int:
         if orders not in ready:
             continue
         for line in os.read(orders, 65536).decode().splitlines():
-            events = ordered(line)
+            events = asked(line)
             count += len(events)
             begun_ns = time.thread_time_ns()
             for event in events:

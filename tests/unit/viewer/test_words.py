@@ -126,6 +126,15 @@ def test_tree_of_a_process_from_before_is_known_by_its_children() -> None:
     assert [words.takes(each) for each in TREE[:3]] == [True, True, True]
 
 
+def test_deed_between_fork_and_start_belongs_to_the_tree() -> None:
+    kin = Kinship()
+    for each in (*TREE[:2], start("{d}", "{b}", "50")):
+        kin.note(each.values)
+    words = Words(["tree:20"], kin)
+    assert words.takes(event(11, ProcessGuid="{fork}", ProcessId="50"))
+    assert not words.takes(event(11, ProcessGuid="{fork}", ProcessId="51"))
+
+
 def test_circles_end_and_memory_is_bounded() -> None:
     kin = Kinship()
     kin.note(start("{a}", "{b}", "1").values)
