@@ -43,6 +43,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",
+            "dnspython>=2.6",
             "hypothesis>=6",
             "prometheus-client>=0.20",
         ],

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * DNS by UDP: questions that leave, and the answers that come to the sockets which asked. They are
- * taken from the packets, so no program can show another name than the one it sent. These programs
- * also run in softirq: they reserve their records in the ring and use no scratch. Record:
+ * DNS by UDP and TCP: questions that leave, and the answers that come to the sockets which asked.
+ * They are taken from the packets, so no program can show another name than the one it sent. These
+ * programs also run in softirq: they reserve their records in the ring and use no scratch. Record:
  * dns_message.
  */
 #include "vmlinux.h"
@@ -26,6 +26,12 @@
 /* Bytes of a question that are sent: header, the longest name, type and class fit. */
 #define DNS_QUESTION 512
 #define DNS_SEGMENTS 128 /* messages in one packet, UDP_MAX_SEGMENTS */
+#define DNS_PART 4096 /* bytes of a TCP stream in one record */
+#define DNS_PARTS 16 /* records of one packet: GRO joins 64 KiB */
+#define DNS_SECOND 1000000000ULL
+/* What one socket may send and receive in a second: bytes by TCP, messages that are no DNS. */
+#define DNS_STREAM_BYTES (256 << 10)
+#define DNS_ODD_MESSAGES 4
 
 /* A process, at the time when it asked. */
 struct dns_process {
@@ -40,6 +46,9 @@ struct dns_process {
 struct dns_asker {
 	struct bpf_spin_lock lock;
 	__u32 is_named; /* the last datagram was addressed to the DNS port, by sendmsg(2) */
+	__u32 spent; /* bytes, or messages, since `second` */
+	__u32 pad;
+	__u64 second;
 	struct dns_process process;
 };
 
@@ -70,6 +79,8 @@ struct dns_seen {
 	__u32 length;
 	__u32 sent; /* bytes of the message that go into the record */
 	__u32 is_answer;
+	__u32 sequence;
+	__u32 is_stream;
 	struct dns_process process;
 };
 
@@ -88,6 +99,8 @@ static __always_inline void dns_fill(struct dns_message *r, const struct dns_see
 	r->is_answer = seen->is_answer;
 	r->data.offset = sizeof(*r);
 	r->data.length = seen->sent;
+	r->sequence = seen->sequence;
+	r->is_stream = seen->is_stream;
 	r->pad = 0;
 }
 
@@ -130,7 +143,7 @@ DNS_SENDER(4096)
 
 static __always_inline void dns_send(struct __sk_buff *skb, struct dns_seen *seen)
 {
-	__u32 most = seen->is_answer ? 4096 : DNS_QUESTION;
+	__u32 most = seen->is_answer || seen->is_stream ? 4096 : DNS_QUESTION;
 
 	seen->cookie = bpf_get_socket_cookie(skb);
 	seen->sent = seen->length < most ? seen->length : most;
@@ -158,14 +171,43 @@ static __always_inline bool dns_is_connected(const struct bpf_sock *sk)
 	return sk->protocol == IPPROTO_UDP && sk->dst_port == bpf_htons(DNS_PORT);
 }
 
-/* Returns whether a message is an answer. One that is too short for a header is a question. */
-static __always_inline bool dns_is_answer(struct __sk_buff *skb, __u32 at, __u32 length)
-{
-	__u8 flags = 0;
+/* Bytes 2 to 5 of a message: its flags, and how many questions it has. */
+struct dns_head {
+	__u8 flags[2];
+	__be16 questions;
+};
 
+/* One that is too short for a header is a question, and odd. */
+static __always_inline void dns_head_load(struct dns_head *head, struct __sk_buff *skb, __u32 at,
+					  __u32 length)
+{
+	__builtin_memset(head, 0, sizeof(*head));
 	if (length >= DNS_HEADER)
-		bpf_skb_load_bytes(skb, at + DNS_FLAGS, &flags, sizeof(flags));
-	return flags & DNS_IS_ANSWER;
+		bpf_skb_load_bytes(skb, at + DNS_FLAGS, head, sizeof(*head));
+}
+
+/*
+ * Take `amount` from what a socket may have in a second. Returns true if it is spent: a tunnel
+ * through the port of DNS fills no ring.
+ */
+static __always_inline bool dns_is_spent(struct dns_asker *asker, __u32 amount, __u32 most)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	if (now - asker->second > DNS_SECOND) {
+		asker->second = now;
+		asker->spent = 0;
+	}
+	if (asker->spent >= most)
+		return true;
+	__sync_fetch_and_add(&asker->spent, amount);
+	return false;
+}
+
+/* The same for a message that has not one question, as all of DNS have. */
+static __always_inline bool dns_is_too_odd(const struct dns_head *head, struct dns_asker *asker)
+{
+	return head->questions != bpf_htons(1) && asker && dns_is_spent(asker, 1, DNS_ODD_MESSAGES);
 }
 
 /* A question of the current task; an answer that a server sends is none. */
@@ -174,8 +216,10 @@ VERIFIED_ONCE int dns_question(struct __sk_buff *skb, __u32 at, __u32 length)
 	struct bpf_sock *sk = dns_socket(skb);
 	struct dns_seen seen = {.at = at, .length = length};
 	struct dns_asker *asker;
+	struct dns_head head;
 
-	if (!sk || !length || dns_is_answer(skb, at, length))
+	dns_head_load(&head, skb, at, length);
+	if (!sk || !length || head.flags[0] & DNS_IS_ANSWER)
 		return 0;
 	dns_current(&seen.process);
 	asker = bpf_sk_storage_get(&dns_askers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -183,6 +227,11 @@ VERIFIED_ONCE int dns_question(struct __sk_buff *skb, __u32 at, __u32 length)
 		bpf_spin_lock(&asker->lock);
 		asker->process = seen.process;
 		bpf_spin_unlock(&asker->lock);
+	}
+	if (dns_is_too_odd(&head, asker)) {
+		count_seen(RECORD_DNS_MESSAGE);
+		count_left_out(RECORD_DNS_MESSAGE);
+		return 0;
 	}
 	fork_tell(seen.process.tgid);
 	dns_send(skb, &seen);
@@ -195,8 +244,10 @@ VERIFIED_ONCE int dns_answer(struct __sk_buff *skb, __u32 at, __u32 length)
 	struct dns_seen seen = {.at = at, .length = length, .is_answer = 1};
 	struct bpf_sock *sk = dns_socket(skb);
 	struct dns_asker *asker;
+	struct dns_head head;
 
-	if (!sk || !length || !dns_is_answer(skb, at, length))
+	dns_head_load(&head, skb, at, length);
+	if (!sk || !length || !(head.flags[0] & DNS_IS_ANSWER))
 		return 0;
 	asker = bpf_sk_storage_get(&dns_askers, sk, NULL, 0);
 	if (asker) {
@@ -204,13 +255,81 @@ VERIFIED_ONCE int dns_answer(struct __sk_buff *skb, __u32 at, __u32 length)
 		seen.process = asker->process;
 		bpf_spin_unlock(&asker->lock);
 	}
-	if (!seen.process.tgid) {
+	if (!seen.process.tgid || dns_is_too_odd(&head, asker)) {
 		count_seen(RECORD_DNS_MESSAGE);
 		count_left_out(RECORD_DNS_MESSAGE);
 		return 0;
 	}
 	dns_send(skb, &seen);
 	return 0;
+}
+
+/*
+ * A part of a TCP stream. The process is the one that connected, as far as that was seen: the
+ * current task may be anybody, since TCP sends from softirq too.
+ */
+VERIFIED_ONCE int dns_stream_part(struct __sk_buff *skb, __u32 at, __u32 length, __u32 sequence,
+				  __u32 is_answer)
+{
+	struct dns_seen seen = {
+		.at = at,
+		.length = length,
+		.sequence = sequence,
+		.is_answer = is_answer,
+		.is_stream = 1,
+	};
+	struct bpf_sock *sk = dns_socket(skb);
+	struct dns_asker *asker;
+
+	if (!sk || !length)
+		return 0;
+	asker = bpf_sk_storage_get(&dns_askers, sk, NULL,
+				   is_answer ? 0 : BPF_SK_STORAGE_GET_F_CREATE);
+	if (!asker || (is_answer && !asker->process.tgid) ||
+	    dns_is_spent(asker, length, DNS_STREAM_BYTES)) {
+		count_seen(RECORD_DNS_MESSAGE);
+		count_left_out(RECORD_DNS_MESSAGE);
+		return 0;
+	}
+	if (!asker->process.tgid) {
+		if (is_own_task(current_task()))
+			return 0;
+		dns_current(&asker->process);
+	}
+	bpf_spin_lock(&asker->lock);
+	seen.process = asker->process;
+	bpf_spin_unlock(&asker->lock);
+	if (!is_answer)
+		fork_tell(seen.process.tgid);
+	dns_send(skb, &seen);
+	return 0;
+}
+
+/* What a packet carries of the stream between this machine and a name server. */
+VERIFIED_ONCE int dns_segment(struct __sk_buff *skb, __u32 is_answer)
+{
+	__u32 at, left, sequence;
+	struct packet packet;
+
+	if (!packet_parse_of(&packet, skb, IPPROTO_TCP) ||
+	    (void *)(packet.tcp + 1) > (void *)(long)skb->data_end)
+		return 0;
+	at = (void *)packet.tcp - (void *)(long)skb->data + packet.tcp->doff * 4;
+	sequence = bpf_ntohl(packet.tcp->seq) + packet.tcp->syn;
+	for (int i = 0; i < DNS_PARTS && at < skb->len; i++) {
+		left = skb->len - at;
+		if (left > DNS_PART)
+			left = DNS_PART;
+		dns_stream_part(skb, at, left, sequence, is_answer);
+		at += left;
+		sequence += left;
+	}
+	return 0;
+}
+
+static __always_inline bool dns_is_stream(const struct bpf_sock *sk)
+{
+	return sk->protocol == IPPROTO_TCP && sk->dst_port == bpf_htons(DNS_PORT);
 }
 
 /*
@@ -239,7 +358,11 @@ int dns_sent(struct __sk_buff *skb)
 	struct dns_asker *asker;
 	struct packet packet;
 
-	if (!sk || !packet_parse(&packet, skb) || is_own_task(current_task()))
+	if (!sk)
+		return 1;
+	if (dns_is_stream(sk))
+		dns_segment(skb, 0);
+	if (!packet_parse(&packet, skb) || is_own_task(current_task()))
 		return 1;
 	if (packet.udp->dest != bpf_htons(DNS_PORT) && !dns_is_connected(sk)) {
 		asker = sk->dst_port ? NULL : bpf_sk_storage_get(&dns_askers, sk, NULL, 0);
@@ -257,7 +380,11 @@ int dns_arrived(struct __sk_buff *skb)
 	struct bpf_sock *sk = dns_socket(skb);
 	struct packet packet;
 
-	if (!sk || !packet_parse(&packet, skb))
+	if (!sk)
+		return 1;
+	if (dns_is_stream(sk))
+		dns_segment(skb, 1);
+	if (!packet_parse(&packet, skb))
 		return 1;
 	if (packet.udp->source == bpf_htons(DNS_PORT) || dns_is_connected(sk))
 		DNS_FOR_EACH(skb, &packet, dns_answer);
@@ -290,4 +417,37 @@ SEC("?cgroup/sendmsg6")
 int dns_addressed_v6(struct bpf_sock_addr *context)
 {
 	return dns_address(context);
+}
+
+/* A socket is to be connected to the DNS port by TCP: note by whom. */
+static __always_inline int dns_connect(struct bpf_sock_addr *context)
+{
+	struct dns_process process = {};
+	struct bpf_sock *sk = context->sk;
+	struct dns_asker *asker;
+
+	if (!sk || context->protocol != IPPROTO_TCP || context->user_port != bpf_htons(DNS_PORT))
+		return 1;
+	if (is_own_task(current_task()))
+		return 1;
+	asker = bpf_sk_storage_get(&dns_askers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!asker)
+		return 1;
+	dns_current(&process);
+	bpf_spin_lock(&asker->lock);
+	asker->process = process;
+	bpf_spin_unlock(&asker->lock);
+	return 1;
+}
+
+SEC("?cgroup/connect4")
+int dns_connected_v4(struct bpf_sock_addr *context)
+{
+	return dns_connect(context);
+}
+
+SEC("?cgroup/connect6")
+int dns_connected_v6(struct bpf_sock_addr *context)
+{
+	return dns_connect(context);
 }

@@ -63,4 +63,13 @@ DNS_HOOKS: tuple[Hook, ...] = (
         missing="no DnsQuery of unconnected sockets where NAT changes the port",
         kind="cgroup",
     ),
+    Hook(
+        name="connections to name servers",
+        events=frozenset({22}),
+        helps=3,
+        helps_with="dns_lookup",
+        alternatives=(("dns_connected_v4", "dns_connected_v6"),),
+        missing="no certain process in DnsQuery by TCP",
+        kind="cgroup",
+    ),
 )

@@ -29,6 +29,7 @@ ANSWERED = "told with its answer"
 ASKED_BEFORE = "asked before"
 ANSWERED_BEFORE = "answered before"
 MALFORMED_BEFORE = "malformed as before"
+PART = "part of a message"
 
 #: Socket, DNS id, name in lower case, type.
 _Key = tuple[int, tuple[int, str, int]]

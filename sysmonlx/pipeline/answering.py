@@ -15,12 +15,13 @@ questions: also where no rule asks for event 22.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Maker, Values
-from sysmonlx.enrich.dns_questions import Question, Questions
+from sysmonlx.enrich.dns_questions import PART, Question, Questions
+from sysmonlx.enrich.dns_streams import Streams
 from sysmonlx.enrich.host_names import HostNames
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.pipeline.account import Account
@@ -30,6 +31,8 @@ from sysmonlx.schema.events import DNS_QUERY
 
 _ID = DNS_QUERY.id
 _STATUS = [field.name for field in DNS_QUERY.fields].index("QueryStatus")
+
+_NEVER_NS = 1 << 62
 
 #: Makes the event of a record of this process.
 Tell = Callable[[bytes, Process], None]
@@ -65,6 +68,9 @@ class Answering:
         names: HostNames,
     ) -> None:
         self._questions = Questions(layout, who, self._skip)
+        self._streams = Streams(layout)
+        at = layout.offset("is_stream")
+        self._is_stream = slice(at, at + 4)
         self._account = account
         self._names = names
         self._in_force = NOT_TOLD
@@ -80,6 +86,18 @@ class Answering:
 
     def handler(self, how: Answers) -> Callable[[bytes], None]:
         """Return a handler of records."""
+        handle_message = self._message_handler(how)
+        is_stream, take_piece = self._is_stream, self._take_piece
+
+        def handle(data: bytes) -> None:
+            if any(data[is_stream]):
+                take_piece(data, handle_message)
+            else:
+                handle_message(data)
+
+        return handle
+
+    def _message_handler(self, how: Answers) -> Callable[[bytes], None]:
         late, early, learn = how.late, how.early, self._names.learn
         take, has_crowded = self._questions.take, self._questions.has_crowded
 
@@ -96,6 +114,27 @@ class Answering:
 
         return handle
 
+    def _take_piece(self, data: bytes, handle: Callable[[bytes], None]) -> None:
+        """Handle the messages that end with a piece of a stream."""
+        messages = self._streams.take(data)
+        if not messages:
+            self._skip(PART)
+            return
+        self._handle_all(messages, handle, known=1)
+
+    def _handle_all(
+        self, messages: Sequence[bytes], handle: Callable[[bytes], None], *, known: int
+    ) -> None:
+        """Handle messages, of which so many were received as records already."""
+        if self._in_force.late is not None:
+            self._account.more[_ID] += len(messages) - known
+        for message in messages:
+            try:
+                handle(message)
+            except Exception as error:  # one message, whatever it is, ends no other
+                if self._in_force.late is not None:
+                    self._account.lose(_ID, error)
+
     def use(self, how: Answers) -> None:
         """Make events like this from now on."""
         before, self._in_force = self._in_force, how
@@ -106,6 +145,7 @@ class Answering:
 
     def _give_up(self, before: Answers) -> None:
         """Forget the questions; those that were taken for an event make none."""
+        self._streams.forget()
         self._questions.give_up()
         gone = sum(1 for _ in self._questions.crowded())
         if before.late is not None:
@@ -116,12 +156,20 @@ class Answering:
 
         `boot_ns` is the present time of the boot clock.
         """
+        self._tell_rests(boot_ns)
         self._tell_all(self._questions.overdue(boot_ns), self._in_force.late)
 
     def tell_all(self) -> None:
         """Make events of all questions: no answer will be seen any more."""
+        self._tell_rests(_NEVER_NS)
         self._questions.give_up()
         self._tell_all(self._questions.crowded(), self._in_force.early)
+
+    def _tell_rests(self, boot_ns: int) -> None:
+        """Take what streams end with, in which nothing came lately."""
+        if len(self._streams):
+            handle = self._message_handler(self._in_force)
+            self._handle_all(self._streams.forget_idle(boot_ns), handle, known=0)
 
     def _tell_all(self, questions: Iterable[Question], tell: Tell | None) -> None:
         for question in questions:

@@ -137,7 +137,7 @@ class Statistics:
         for event_id, record in RECORD_OF.items():
             each = found[str(event_id)]
             each["record"] = record
-            each["received"] = received[record]
+            each["received"] = received[record] + account.more[event_id]
             each["waiting"] = waiting[event_id]
             each["no_event"] = no_event.get(event_id, {})
             each["lost"] = lost.get(event_id, {})

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 from collections.abc import Callable
 
 PORT = 53
@@ -75,7 +76,7 @@ def answer(asked: bytes) -> bytes:
     )
 
 
-def serve(sockets: list[socket.socket]) -> int:
+def serve(sockets: list[socket.socket], listener: socket.socket | None = None) -> int:
     """Answer in a child, for as long as this process lives; return the child's pid."""
     pid = os.fork()
     if pid:
@@ -83,9 +84,40 @@ def serve(sockets: list[socket.socket]) -> int:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for each in (1, 2):  # nobody waits for the end of what it writes
         os.dup2(os.open(os.devnull, os.O_WRONLY), each)
+    if listener is not None:
+        threading.Thread(target=accept_all, args=(listener,), daemon=True).start()
     while True:
         for ready in select.select(sockets, [], [])[0]:
             answer_one(ready)
+
+
+def accept_all(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=converse, args=(connection,), daemon=True).start()
+
+
+def converse(connection: socket.socket) -> None:
+    """Answer on a connection until it ends, in pieces where the name says that."""
+    with connection, connection.makefile("rb") as file:
+        while len(length := file.read(2)) == 2:
+            asked = file.read(int.from_bytes(length, "big"))
+            reply(asked, lambda data: send_framed(connection, data))
+
+
+def framed(data: bytes) -> bytes:
+    """Return a message as it stands in a stream."""
+    return len(data).to_bytes(2, "big") + data
+
+
+def send_framed(connection: socket.socket, data: bytes) -> None:
+    data = framed(data)
+    if b"pieces" not in data:
+        connection.sendall(data)
+        return
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for at in range(0, len(data), 9):
+        connection.sendall(data[at : at + 9])
 
 
 def answer_one(listening: socket.socket) -> None:

@@ -32,6 +32,7 @@ from support.dns_server import (
     PORT,
     A,
     expected,
+    framed,
     question,
     serve,
 )
@@ -42,6 +43,7 @@ CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 SERVER = (LOOPBACK, PORT)
 UDP_GRO = 104
+MSG_FASTOPEN = 0x20000000
 SIZE = 1 << 16
 
 
@@ -213,6 +215,76 @@ def connections_by_name() -> None:
     socket.create_connection(("192.0.2.2", port)).close()
 
 
+def receive(connection: socket.socket, count: int) -> None:
+    """Wait for answers on a connection."""
+    with connection.makefile("rb") as file:
+        for _ in range(count):
+            assert file.read(int.from_bytes(file.read(2), "big"))
+
+
+def by_tcp() -> None:
+    for host in (LOOPBACK, "::1"):
+        with socket.create_connection((host, PORT)) as one:
+            one.sendall(framed(question("tcp.a.test")))
+            receive(one, 1)
+            one.sendall(framed(question("large.a.test")))
+            receive(one, 1)
+        told("tcp.a.test")
+        told("large.a.test")
+
+
+def by_tcp_in_pieces() -> None:
+    with socket.create_connection(SERVER) as one:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        data = framed(question("pieces.a.test"))
+        for piece in (data[:1], data[1:9], data[9:]):
+            one.sendall(piece)
+        receive(one, 1)
+    told("pieces.a.test")
+
+
+def by_tcp_at_once() -> None:
+    """Many questions in one call, and their answers as they come."""
+    names = [f"t{number}.a.test" for number in range(200)]
+    with socket.create_connection(SERVER) as one:
+        one.sendall(
+            b"".join(framed(question(e, number=n)) for n, e in enumerate(names))
+        )
+        receive(one, len(names))
+    for each in names:
+        told(each)
+
+
+def by_tcp_with_the_first_packet() -> None:
+    Path("/proc/sys/net/ipv4/tcp_fastopen").write_text("3")
+    data = framed(question("fast.a.test"))
+    for _ in range(2):
+        with socket.socket() as one:
+            one.sendto(data, MSG_FASTOPEN, SERVER)
+            receive(one, 1)
+        told("fast.a.test")
+
+
+def by_tcp_of_a_parent() -> None:
+    """The process that connected is named, whichever sends."""
+    with socket.create_connection(SERVER) as one:
+
+        def work() -> None:
+            one.sendall(framed(question("parent.a.test")))
+            receive(one, 1)
+
+        wait_for(in_child(work))
+    told("parent.a.test")
+
+
+def no_dns_by_tcp() -> None:
+    """A tunnel, and a message that never ends."""
+    with socket.create_connection(SERVER) as one:
+        for _ in range(20):
+            one.sendall(b"SSH-2.0-x" * 4000)
+    say(name="-", status="-", results="-")
+
+
 def no_answer() -> None:
     open_socket().sendto(question("silent.a.test"), SERVER)
     say(name="silent.a.test", status="-", results="-")
@@ -291,11 +363,12 @@ def set_up() -> None:
         file.flush()
         there = os.path.realpath("/etc/resolv.conf").encode()
         assert LIBC.mount(file.name.encode(), there, None, MS_BIND, None) == 0
+    listener = socket.create_server(("::", PORT), family=AF_INET6, dualstack_ipv6=True)
     sockets = [open_socket(), open_socket(socket.AF_INET6)]
     sockets[0].bind(SERVER)
     sockets[1].bind(("::1", PORT))
-    say(pid=serve(sockets))
-    for each in sockets:
+    say(pid=serve(sockets, listener))
+    for each in (*sockets, listener):
         each.close()
 
 
