@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -22,7 +22,7 @@ from sysmonlx.cli.exit_status import (
     NOT_ROOT,
     WRITE_ERROR,
 )
-from sysmonlx.cli.listing import listing, rule_lines
+from sysmonlx.cli.listing import NO_RULES, listing, rule_lines
 from sysmonlx.cli.usage import config_help, usage
 from sysmonlx.config.child import EMPTY, Reading, read_file, read_options
 from sysmonlx.config.command_line import (
@@ -199,6 +199,7 @@ def _write_developer_files(line: CommandLine, policy: Policy) -> int | None:
     name = line.values.get("OutputRules")
     if name is not None:
         if not policy.ruleset.elements:
+            print(NO_RULES, end="")
             return WRITE_ERROR
         text = rule_lines(policy, show_names=False)
         return _write(name, text.encode("utf-8", "surrogateescape"))
@@ -395,7 +396,8 @@ def _install(
     policy = _policy(reading)
     report = install.install(paths, new, may_be_refused=_is_bare(line))
     _tell(report, policy)
-    if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
+    sinks = (*policy.settings.sinks, *policy.settings.hit_sinks)
+    if any(kind == "stdout" for kind, _, _ in sinks):
         print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")
     return OK
@@ -443,27 +445,38 @@ def _test(line: CommandLine) -> int:
     """Try events on a configuration; no root, no daemon."""
     from sysmonlx.cli import replay  # what only this action needs
     from sysmonlx.viewer.read import bounded_lines
+    from sysmonlx.viewer.sources import STDIN, ReadingError, opened
 
     name = str(line.values["Test"])
     reading = read_file(Path(name), line.config_options, lax=line.has("Lax"))
     print(reading.text, end="", file=sys.stderr, flush=True)
     if reading.policy is None:
         return BAD_PARAMETERS
+    events, errors = line.events or STDIN, list[str]()
     try:
-        lines = (
-            sys.stdin.buffer
-            if line.events in (None, "-")
-            else open(str(line.events), "rb")  # noqa: SIM115 - until the end
-        )
-    except OSError as error:
-        print(f"Error: Cannot read {line.events}: {error.strerror}", file=sys.stderr)
+        with opened(events, sys.stdout.flush) as lines:
+            status = replay.run(
+                reading.policy,
+                name,
+                _to_the_error(bounded_lines(lines), errors),
+                sys.stdout,
+                verbose=line.has("Verbose"),
+                source=line.values.get("Verbose") is not None,
+            )
+    except ReadingError as error:
+        print(f"Error: Cannot read {events}: {error}", file=sys.stderr)
         return BAD_PARAMETERS
-    with lines:
-        return replay.run(
-            reading.policy,
-            name,
-            bounded_lines(lines),
-            sys.stdout,
-            verbose=line.has("Verbose"),
-            source=line.values.get("Verbose") is not None,
-        )
+    sys.stdout.flush()
+    for text in errors:
+        print(f"Error: {events} was not read to its end: {text}", file=sys.stderr)
+    return FILE_ERROR if errors else status
+
+
+def _to_the_error(lines: Iterator[bytes], errors: list[str]) -> Iterator[bytes]:
+    """Yield lines up to an error; what was read is judged all the same."""
+    from sysmonlx.viewer.sources import ReadingError
+
+    try:
+        yield from lines
+    except ReadingError as error:
+        errors.append(str(error))

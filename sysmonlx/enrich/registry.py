@@ -16,10 +16,15 @@ from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
-from sysmonlx.enrich.process import PROCESS_BUILDERS
+from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.policy import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS, *DNS_HOOKS)
+ALL_HOOKS: tuple[Hook, ...] = (
+    *FILE_HOOKS,
+    *NETWORK_HOOKS,
+    *GROUP_HOOKS,
+    *DNS_HOOKS,
+)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
@@ -34,6 +39,7 @@ def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook
         if (
             any(can_emit(event_id) for event_id in hook.events)
             and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+            and (not hook.fields or hook.fields.intersection(settings.appended_fields))
         )
         or (hook.helps and can_emit(hook.helps) and getattr(settings, hook.helps_with))
     )

@@ -81,7 +81,9 @@ def stored_policy(paths: Paths) -> ChosenPolicy:
     one the built-in rules are.
     """
     stored = stored_form(paths)
-    is_same = stored is not None and not is_changed(paths.config_file, stored)
+    is_same = stored is not None and not (
+        is_changed(paths.config_file, stored) or _has_other_rules(stored)
+    )
     if stored is not None and is_same and stored.form == FORM:
         return ChosenPolicy(stored)
     policy, text = _read_anew(paths)
@@ -97,6 +99,15 @@ def stored_policy(paths: Paths) -> ChosenPolicy:
     text = f"{text}; the {what} in force"
     print_error(text)
     return ChosenPolicy(stored or Policy(), text)
+
+
+def _has_other_rules(policy: Policy) -> bool:
+    """Tell whether a pack of rules is another than the policy was made from."""
+    if not policy.ruleset.packs:
+        return False
+    from sysmonlx.config import rule_files  # most policies have none
+
+    return rule_files.is_changed(policy.ruleset.packs)
 
 
 def _read_anew(paths: Paths) -> tuple[Policy | None, str]:

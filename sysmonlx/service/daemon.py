@@ -123,6 +123,7 @@ class Daemon:
         parts.hasher.start()
         parts.aside.begin()
         parts.users.begin({process.uid for process in parts.processes})
+        self._reload.expect_groups(in_force.policy.settings)
         self._report_start()
         parts.output.flush()
 
@@ -138,6 +139,7 @@ class Daemon:
         options, report = self._options, self._own_events
         policy, ended = self.standing.policy, options.ended
         report.configuration(policy, policy.source or options.started_with)
+        report.packs(self.standing.in_force.packs)
         report.state("Started")
         report.error("Restart", ended and f"The service {ended}; started again")
         report.error("Configuration", options.refused)
@@ -174,6 +176,7 @@ class Daemon:
         self._manager.beat()
         standing.in_force, troubles = self._reload.put(standing.in_force, made, files)
         report.configuration(standing.policy, standing.policy.source or "-")
+        report.packs(standing.in_force.packs)
         report.errors("Configuration", troubles)
         self.parts.output.flush()
         forget_before()

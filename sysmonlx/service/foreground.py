@@ -177,11 +177,21 @@ def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Option
     if not options.keeps_state:
         return
     plain = replace(options, btf_path="")
-    with_defaults = replace(policy, settings=Settings(sinks=policy.settings.sinks))
+    with_defaults = replace(policy, settings=_defaults_of(policy.settings))
     if with_defaults not in (policy, Policy()):
         yield with_defaults, plain
     if (policy, options) != (Policy(), plain):
         yield Policy(), plain
+
+
+def _defaults_of(settings: Settings) -> Settings:
+    """Return default settings, but for where events go and what fields they have."""
+    return Settings(
+        sinks=settings.sinks,
+        hit_sinks=settings.hit_sinks,
+        appended_fields=settings.appended_fields,
+        rules=settings.rules,
+    )
 
 
 def _report_failure(daemon: Daemon, error: Exception) -> None:

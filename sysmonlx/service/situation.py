@@ -50,7 +50,13 @@ def why_it_is_strange(paths: Paths) -> str:
 
 def destinations(settings: Settings) -> list[str]:
     """Return where the events of a configuration go, in words."""
-    return [_destination(kind, target) for kind, _, target in settings.sinks]
+    return [
+        *(_destination(kind, target) for kind, _, target in settings.sinks),
+        *(
+            f"{_destination(kind, target)} (Sigma hits only)"
+            for kind, _, target in settings.hit_sinks
+        ),
+    ]
 
 
 def how_to_see(settings: Settings) -> str:
