@@ -45,6 +45,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",
+            "dnspython>=2.6",
             "hypothesis>=6",
             "prometheus-client>=0.20",
             "pysigma-backend-sqlite>=2,<3",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.fair_share import FairShare
@@ -28,6 +29,11 @@ _CIRCLE = 1 << 32  # sequence numbers begin again
 _Key = tuple[int, int]
 
 
+def _distance(begin: int, end: int) -> int:
+    """Return how far `end` is behind `begin`, negative where it is before it."""
+    return (end - begin + _CIRCLE // 2) % _CIRCLE - _CIRCLE // 2
+
+
 class _Stream:
     """One direction of a connection."""
 
@@ -41,17 +47,22 @@ class _Stream:
 
     def add(self, sequence: int, content: bytes) -> None:
         """Take a piece; what is behind it in the stream and was there follows."""
-        ahead = (sequence - self.next + _CIRCLE // 2) % _CIRCLE - _CIRCLE // 2
-        if ahead < 0 and not self.has_begun and -ahead <= _WAITING_BYTES:
+        ahead = _distance(self.next, sequence)
+        is_earlier = -_WAITING_BYTES <= ahead < -len(self.buffer)
+        if is_earlier and not self.has_begun:
             self._begin_before(sequence)
             ahead = 0
         if ahead > 0:
             self._keep(sequence, content)
             return
-        self.buffer += content[-ahead:]
-        self.next = (self.next + max(0, len(content) + ahead)) % _CIRCLE
+        self._append(content, -ahead)
         if self.parts:
             self._go_on()
+
+    def _append(self, content: bytes, known: int) -> None:
+        """Take a piece of which so many bytes at its begin were there already."""
+        self.buffer += content[known:]
+        self.next = (self.next + max(0, len(content) - known)) % _CIRCLE
 
     def _begin_before(self, sequence: int) -> None:
         """What came first was not the beginning."""
@@ -64,17 +75,15 @@ class _Stream:
     def _keep(self, sequence: int, content: bytes) -> None:
         self.parts[sequence] = content
         if sum(map(len, self.parts.values())) > _WAITING_BYTES:
-            self.next = min(self.parts)
+            self.next = min(self.parts, key=partial(_distance, self.next))
             self.buffer.clear()
             self._go_on()
 
     def _go_on(self) -> None:
-        for sequence in sorted(self.parts):
-            ahead = (sequence - self.next + _CIRCLE // 2) % _CIRCLE - _CIRCLE // 2
+        for sequence in sorted(self.parts, key=partial(_distance, self.next)):
+            ahead = _distance(self.next, sequence)
             if ahead <= 0:
-                content = self.parts.pop(sequence)
-                self.buffer += content[-ahead:]
-                self.next = (self.next + max(0, len(content) + ahead)) % _CIRCLE
+                self._append(self.parts.pop(sequence), -ahead)
 
     def messages(self) -> Iterator[bytes]:
         """Yield the messages that are whole, without their length."""
@@ -123,7 +132,7 @@ class Streams:
         return [*made, *self._rest(gone)]
 
     def forget_idle(self, boot_ns: int) -> list[bytes]:
-        """Forget streams in which nothing came lately; return records of the rests."""
+        """Forget streams in which nothing came lately; return what is left."""
         idle = [
             key
             for key, (_, stream) in self._known.items()
@@ -139,7 +148,7 @@ class Streams:
         """Return a record of the bytes in which no message ended."""
         if stream is None or not (stream.buffer or stream.parts):
             return []
-        rest = bytes(stream.buffer) or stream.parts[min(stream.parts)]
+        rest = bytes(stream.buffer) or next(iter(stream.parts.values()))
         is_answer = self._read(stream.first + rest)[3]
         return [self._record(stream.first, is_answer, rest[_LENGTH.size :])]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from support.dns_server import V4, answer, question
+from support.dns_server import V4, answer, framed, question
 from support.enrichment import SECOND, encode, make_context, named
 
 from sysmonlx.capture.records import Layouts
@@ -51,7 +51,9 @@ class Bench:
     def _watch(self, event_id: int, values: Sequence[str]) -> None:
         self.events.append(named(event_id, list(values)))
 
-    def take(self, content: bytes, *, is_answer: int = 0, second: int = 1) -> None:
+    def take(
+        self, content: bytes, *, is_answer: int = 0, second: int = 1, **more: int
+    ) -> None:
         who = {"tgid": 7, "start_boot_ns": SECOND, "uid": 1000, "cookie": 1}
         record = encode(
             *(self.layouts, "dns_message"),
@@ -59,6 +61,7 @@ class Bench:
             boot_ns=second * SECOND,
             is_answer=is_answer,
             data=content,
+            **more,
         )
         self.pipeline.take([record])
 
@@ -154,6 +157,31 @@ def test_messages_that_are_not_whole_are_counted(bench: Bench) -> None:
     bench.take(b"x")
     assert bench.pipeline.dns.losses() == {("DNS question", "malformed"): 1}
     assert bench.told() == [("-", "-", "-")]
+
+
+# --- by TCP
+
+
+def test_messages_of_a_stream_each_have_a_fate(bench: Bench) -> None:
+    names = ["a.test", "b.test", "c.test"]
+    asked = b"".join(framed(question(each)) for each in names)
+    answers = b"".join(framed(answer(question(each))) for each in names)
+    bench.take(asked, is_stream=1)
+    assert bench.pipeline.waiting()[22] == 3
+    bench.take(answers[:20], is_answer=1, is_stream=1)
+    bench.take(answers[20:], is_answer=1, is_stream=1, sequence=20)
+    assert [name for name, _, _ in bench.told()] == names
+    assert bench.no_event() == {"told with its answer": 3, "part of a message": 1}
+    assert bench.pipeline.account.more == {22: 4}
+
+
+def test_a_stream_that_ends_nowhere_is_told(bench: Bench) -> None:
+    bench.take(b"\xff\xff" + question("hidden.test"), is_stream=1)
+    assert bench.no_event() == {"part of a message": 1}
+    bench.pipeline.dns.tell_overdue(LATER)
+    bench.pipeline.dns.tell_overdue(LATER)
+    assert bench.told() == [("hidden.test", "1460", "-")]
+    assert bench.pipeline.account.more == {22: 1}
 
 
 # --- names for event 3

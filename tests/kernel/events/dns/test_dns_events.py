@@ -123,6 +123,7 @@ def test_books_close_and_say_what_was_left_out(watch: Daemon) -> None:
     watch.settle()
     stats = watch.stats()
     assert stats["gaps"] == []
+    assert not [each for each in stats["missing"] if "DnsQuery" in each]
     kernel = stats["records"]["dns_message"]
     assert kernel["left_out"] == before["records"]["dns_message"]["left_out"] + 1
     assert kernel["lost"] == {}
@@ -131,6 +132,15 @@ def test_books_close_and_say_what_was_left_out(watch: Daemon) -> None:
     malformed = stats["unknown_values"]["DNS question: malformed"]
     was = before["unknown_values"].get("DNS question: malformed", 0)
     assert malformed == was + 5
+
+
+def test_what_is_too_much_of_a_socket_is_left_out(watch: Daemon) -> None:
+    before = watch.stats()["records"]["dns_message"]["left_out"]
+    lines = act("no_dns_by_tcp")
+    assert seen(of_tree(watch.settle(), lines)) == expected(lines)
+    stats = watch.stats()
+    assert stats["records"]["dns_message"]["left_out"] > before + 50
+    assert stats["gaps"] == []
 
 
 def test_questions_that_wait_are_told_at_the_end(tmp_path: Path) -> None:
