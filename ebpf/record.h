@@ -21,6 +21,7 @@
 	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
 	each(13, RECORD_PROCESS_ACCESS, process_access, process_access)         \
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
+	each(16, RECORD_PROCESS_TAMPERING, process_tampering, process_tampering) \
 	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
 
 #define RECORD_NUMBER(number, enumerator, member, layout) enumerator = number,
@@ -204,6 +205,25 @@ struct bpf_program_load {
 	__u32 program_id;
 	__u32 program_type; /* enum bpf_prog_type */
 	char name[16];
+};
+
+/* What makes an image one that no file system keeps: the texts of Type, by their position. */
+enum tampering {
+	TAMPERING_MEMFD,
+	TAMPERING_DELETED,
+	TAMPERING_SHARED_MEMORY,
+	TAMPERING_REPLACED,
+	TAMPERING_MAX, /* none of them */
+};
+
+/*
+ * A process that runs an image, or a script, that is in memory alone or has no name; or that has
+ * put another file in the place of its image.
+ */
+struct process_tampering {
+	struct record_header header;
+	__u32 kind; /* enum tampering */
+	__u32 pad;
 };
 
 /* Every record that the ring buffer carries. User space decodes by this union's BTF. */

@@ -28,7 +28,7 @@ from sysmonlx.bpf.ringbuffer import RingBuffer
 from sysmonlx.capture.counters import Counters, RecordCounts
 from sysmonlx.capture.floods import Floods
 from sysmonlx.capture.hooks import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM, Hook
-from sysmonlx.capture.kernel_facts import cgroup2_mount
+from sysmonlx.capture.kernel_facts import cgroup2_mount, shared_memory_device
 from sysmonlx.capture.loader import Loaded, Loader, Object
 from sysmonlx.capture.loading import Loading
 from sysmonlx.capture.records import Layouts
@@ -109,6 +109,7 @@ class Capture:
         self._variables = btf.variables(".bss")
         self._bss = mmap.mmap(self.maps[".bss"].fd, mmap.PAGESIZE)
         self.set_variable("own_tgid", os.getpid())
+        self.set_variable("shared_memory_device", shared_memory_device())
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
 

@@ -51,10 +51,20 @@ def _grandparent_image(layout: Layout, context: Context) -> Appender:
     return grandparent_image
 
 
+def _parent_image(layout: Layout, context: Context) -> Appender:
+    """ParentImage: as event 1 has it, for events of which Sysmon tells no parent."""
+
+    def parent_image(data: bytes, process: Process) -> str:
+        return process.parent.image if process.parent else UNKNOWN
+
+    return parent_image
+
+
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     "UserId": _user_id,
     "LoginUser": _login_user,
     "GrandparentImage": _grandparent_image,
+    "ParentImage": _parent_image,
 }
 
 

@@ -16,9 +16,10 @@ from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.process import PROCESS_BUILDERS
+from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
 from sysmonlx.policy import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS)
+ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS, *TAMPERING_HOOKS)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
@@ -54,4 +55,5 @@ BUILDERS: Builders = {
     **NETWORK_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,
+    **TAMPERING_BUILDERS,
 }
