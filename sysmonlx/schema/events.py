@@ -404,12 +404,7 @@ PROCESS_TAMPERING = event_type(
     "Process Tampering",
     (
         *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
-        Field(
-            "Type",
-            recurs=True,
-            is_made_here=True,
-            kernel=choice("TAMPERING_TYPE", *TAMPERINGS),
-        ),
+        Field("Type", recurs=True, kernel=choice("TAMPERING_TYPE", *TAMPERINGS)),
         *_fields("User"),
     ),
     produced=True,

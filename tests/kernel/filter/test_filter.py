@@ -172,6 +172,7 @@ RENAMED: dict[int, dict[str, str]] = {
     },
     11: {},
     23: {},
+    25: {"TargetFilename": "Type"},
     26: {},
     100: {"TargetFilename": "BpfProgramName"},
 }
