@@ -57,7 +57,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "sysmonlx=sysmonlx.cli.main:main",
+            "sysmonlx=sysmonlx.__main__:main",
             "sysmonlx-logview=sysmonlx.viewer.main:main",
         ]
     },

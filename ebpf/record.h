@@ -16,6 +16,7 @@
 	each(2, RECORD_PROCESS_FORK, process_fork, process_fork)                \
 	each(3, RECORD_PROCESS_CREATE, process_create, process_create)          \
 	each(4, RECORD_PROCESS_TERMINATE, process_terminate, process_terminate) \
+	each(5, RECORD_CGROUP_CREATE, cgroup_create, cgroup_create)             \
 	each(10, RECORD_FILE_CREATE, file_create, file_event)                   \
 	each(11, RECORD_FILE_DELETE, file_delete, file_event)                   \
 	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
@@ -56,6 +57,9 @@ enum record_flag {
 	RECORD_ARGS_SHORTENED = 1 << 11,
 	RECORD_PATH_SHORTENED = 1 << 12, /* path, base or root of the event */
 	RECORD_CWD_SHORTENED = 1 << 13,
+	RECORD_ENVIRONMENT_TRUNCATED = 1 << 14, /* variables, or a part of one, are missing */
+	RECORD_ENVIRONMENT_UNREADABLE = 1 << 15,
+	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
 };
 
 /* First member of every record: the process that acted, and when. */
@@ -111,16 +115,26 @@ struct process_create {
 	__u32 parent_uid; /* at the fork; NO_UID: the parent was told before, or a scan */
 	__u32 flags; /* enum record_flag */
 	struct varlen args;
+	/* These two and those below with a star are there where `execs_tell_more` is set. */
+	__u32 namespace_pid; /* in the innermost pid namespace */
+	__u32 session_leader; /* tgid of the leader of its session, 0: none here */
 	__u32 pad;
 	struct file_identity file; /* the image */
-	__u64 cgroup_id; /* user space does not read it yet: for the container of an event */
-	__u32 loginuid; /* user space does not read it yet: for the login of an event */
+	__u64 cgroup_id; /* cgroup_number() of task_cgroup() */
+	__u64 capabilities; /* * effective ones, a bit each */
+	__u32 loginuid; /* audit login; NO_UID: none */
 	__u32 session_id; /* audit session */
 	__u32 tty_index;
 	__u32 mount_namespace;
+	__u32 effective_uid; /* * */
+	__u32 pad_of_ids;
 	struct varlen cwd;
 	struct varlen image;
+	struct varlen script; /* * what exec was given, where another program runs it */
+	struct varlen
+		environment; /* chosen variables, each with a NUL; see `execs_tell_environment` */
 	char comm[16];
+	char tty_name[16]; /* * */
 };
 
 #define NO_UID -1U /* chown(2): no user has this number */
@@ -143,6 +157,14 @@ struct process_fork {
 struct process_terminate {
 	struct record_header header;
 	__u32 flags;
+	__u32 pad;
+};
+
+/* A control group that was made. `path` begins at the root of its hierarchy. */
+struct cgroup_create {
+	struct record_header header;
+	__u64 cgroup_id; /* as in process_create */
+	struct varlen path;
 	__u32 pad;
 };
 

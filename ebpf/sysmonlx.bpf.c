@@ -19,6 +19,7 @@
 #include <bpf/bpf_helpers.h>
 #include "hooks/access.bpf.c"
 #include "hooks/bpf_load.bpf.c"
+#include "hooks/cgroup.bpf.c"
 #include "hooks/changes.bpf.c"
 #include "hooks/file_names.bpf.c"
 #include "hooks/file.bpf.c"

@@ -9,7 +9,7 @@ here, so the daemon can load a stored configuration without it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -78,12 +78,26 @@ class Element:
 #: xml or json. The target is the path of a file or a socket; empty: the usual one.
 SinkChoice: TypeAlias = tuple[str, str, str]
 
+#: Rules of Sigma: the path of a compiled pack, one of RULE_ACTIONS, the least level and
+#: the least status of the rules that are used.
+RulesChoice: TypeAlias = tuple[str, str, str, str]
+#: What becomes of an event that such a rule hits: it is named if it is reported; it is
+#: reported unless an exclude element matches it; it is reported.
+RULE_ACTIONS = ("tag", "include", "always")
+
+#: RuleName begins with it where a rule of Sigma hits an event.
+SIGMA_PREFIX = "sigma="
+
+#: The field with the names of all rules that an event hits, where there are such rules.
+RULE_NAMES = "RuleNames"
+
 #: The name of a field, and how many bytes of its values are shown.
 FieldSize: TypeAlias = tuple[str, int]
 
 #: A value of `Settings`.
 SettingValue: TypeAlias = (
     "int | str | tuple[str, ...] | tuple[FieldSize, ...] | tuple[SinkChoice, ...]"
+    " | tuple[RulesChoice, ...]"
 )
 
 
@@ -93,7 +107,7 @@ class Settings:
 
     `schema.options` says what each of ours means. `field_sizes_text` is the option as
     written, for the listing. A `line_limit_bytes` of 0 is the default of each sink, see
-    `line_limit_of`.
+    `line_limit_of`. `hit_sinks` are sinks for events that rules of Sigma hit.
     """
 
     hash_algorithms: tuple[str, ...] = ("SHA256",)
@@ -112,6 +126,8 @@ class Settings:
     budget: int = 0
     metrics_file: str = ""
     appended_fields: tuple[str, ...] = ()
+    hit_sinks: tuple[SinkChoice, ...] = ()
+    rules: tuple[RulesChoice, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, SettingValue]) -> Settings:
@@ -121,9 +137,26 @@ class Settings:
         """
         return cls(**values)  # type: ignore[arg-type]  # one type for all of them
 
+    @property
+    def appended(self) -> tuple[str, ...]:
+        """The fields of ours that events have behind their last one."""
+        return (*self.appended_fields, *([RULE_NAMES] if self.rules else ()))
+
     def line_limit_of(self, kind: str) -> int:
         """Return how many bytes a line may have in a sink of this kind."""
         return self.line_limit_bytes or DEFAULT_LIMITS_BYTES[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class PackFile:
+    """A compiled pack of Sigma rules as it was read: `choice` is what names it.
+
+    `text` is its JSON, `sha256` the lower-case hex digest of its bytes.
+    """
+
+    choice: RulesChoice
+    sha256: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +165,14 @@ class Ruleset:
 
     `schema_version` is the declared one with two decimals. An empty `elements` means
     that every event type keeps its default. `appended` are the fields of ours that
-    events have behind their last one: `Settings.appended_fields`.
+    events have behind their last one: `Settings.appended`. `packs` has one file for
+    each of `Settings.rules`.
     """
 
     schema_version: str = "4.90"
     elements: tuple[Element, ...] = ()
     appended: tuple[str, ...] = ()
+    packs: tuple[PackFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +202,7 @@ class Policy:
 
     def without_sinks(self) -> Policy:
         """Return the same policy with nowhere to write to."""
-        return replace(self, settings=replace(self.settings, sinks=()))
+        return replace(self, settings=replace(self.settings, sinks=(), hit_sinks=()))
 
     def to_json(self) -> str:
         """Return this policy as JSON, which `config.stored_policy` reads back."""
@@ -180,11 +215,19 @@ def _plain(part: Part) -> dict[str, object]:
 
 
 #: What a policy consists of.
-Part: TypeAlias = Policy | Ruleset | Settings | Element | Compound | Filter
+Part: TypeAlias = Policy | Ruleset | PackFile | Settings | Element | Compound | Filter
 
 #: The smallest limit of a line, in bytes. Every event fits into it with `...` for each
 #: value that others have chosen, whatever the name of the host is.
 LEAST_LIMIT_BYTES = 2048
+#: As many more for each field of ours that events have.
+_LIMIT_OF_FIELD_BYTES = 64
+
+
+def least_limit(appended: Sized) -> int:
+    """Return the smallest limit of a line, in bytes, where events have these fields."""
+    return LEAST_LIMIT_BYTES + _LIMIT_OF_FIELD_BYTES * len(appended)
+
 
 #: The limit of a line by the kind of its sink, in bytes, without the header of syslog.
 #: rsyslog takes 8,096 bytes whole. When it passes a line on, it puts a header of 126

@@ -13,7 +13,8 @@ class Hook:
     `alternatives` are groups in order of preference; all programs of a group are
     needed. `events` are the ids of the events that want it. `missing` says what is not
     seen where no group works. `kind` is "" or "cgroup". `needs_setting` names a switch
-    of `policy.Settings` that must be on.
+    of `policy.Settings` that must be on. `fields` are those of ours that want it: one
+    of them must be configured; empty: the events want it without.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Hook:
     missing: str
     kind: str = ""
     needs_setting: str = ""
+    fields: frozenset[str] = frozenset()
 
 
 PROCESS_HOOKS: tuple[Hook, ...] = (

@@ -35,6 +35,51 @@ from sysmonlx.schema.events import (
 )
 
 MAX_NAME_BYTES = 255
+#: Words of other tools for conditions, without blanks and underscores.
+_OTHER_WORDS = {
+    "notcontains": "excludes",
+    "doesnotcontain": "excludes",
+    "notcontain": "excludes",
+    "notcontainsany": "excludes any",
+    "notcontainsall": "excludes all",
+    "notequal": "is not",
+    "notequals": "is not",
+    "notis": "is not",
+    "isnotequal": "is not",
+    "isn't": "is not",
+    "!=": "is not",
+    "<>": "is not",
+    "equal": "is",
+    "equals": "is",
+    "isequal": "is",
+    "=": "is",
+    "==": "is",
+    "in": "is any",
+    "isanyof": "is any",
+    "oneof": "is any",
+    "startswith": "begin with",
+    "startwith": "begin with",
+    "beginswith": "begin with",
+    "prefix": "begin with",
+    "notstartswith": "not begin with",
+    "notbeginswith": "not begin with",
+    "doesnotstartwith": "not begin with",
+    "doesnotbeginwith": "not begin with",
+    "endswith": "end with",
+    "suffix": "end with",
+    "notendswith": "not end with",
+    "doesnotendwith": "not end with",
+    "like": "contains",
+    "has": "contains",
+    "include": "contains",
+    "includes": "contains",
+    "greaterthan": "more than",
+    "lessthen": "less than",
+    "morethen": "more than",
+    ">": "more than",
+    "<": "less than",
+}
+_NEGATIONS = ("not", "n't", "exclud", "!", "without", "no ")
 _FIELDS_SETTING = "sx:Fields"
 _OPPOSITE = {"include": "exclude", "exclude": "include"}
 #: The newest schema version in which filters are joined by `or` if nothing is said.
@@ -287,9 +332,11 @@ class Filtering:
         known = sorted(union)
         fields = f"{node.tag} has {', '.join(self._names[events[0].id])}"
         report = self._remarks.warn if self._lax else self._remarks.error
-        ours = {each.name for event in events for each in event.appended} - union
+        ours = {each.name for event in events for each in event.askable} - union
         for field in wrong[:1] if self._lax else wrong:
-            if field.tag in ours:
+            if place := _place_of(field):
+                more = place
+            elif field.tag in ours:
                 more = f"it exists where the settings have <{_FIELDS_SETTING}>"
                 more += f"{field.tag}</{_FIELDS_SETTING}>"
             else:
@@ -333,7 +380,8 @@ class Filtering:
         Raises:
             _Dropped: Sysmon drops it, and the filters behind it in the same Rule.
         """
-        self._check_attributes(node, ("condition", "name"))
+        if not _place_of(node):
+            self._check_attributes(node, ("condition", "name"))
         condition = self._condition(node)
         name = node.get("name") or inherited
         if len(name.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES:
@@ -367,10 +415,19 @@ class Filtering:
         )
         report = self._remarks.warn if self._lax else self._remarks.error
         offset = node.attributes["condition"].offset
-        report(text, offset, self._remarks.guess(written, CONDITIONS))
+        report(text, offset, self._meant(written))
         if self._lax:
             raise _Dropped
         return DEFAULT_CONDITION
+
+    def _meant(self, written: str) -> str:
+        """Return which condition a wrong one may mean, never the opposite."""
+        known = _OTHER_WORDS.get(written.lower().replace(" ", "").replace("_", ""))
+        if known:
+            return f"did you mean {known}?"
+        is_negative = _is_negative(written.lower())
+        alike = [each for each in CONDITIONS if _is_negative(each) == is_negative]
+        return self._remarks.guess(written, alike)
 
     def _add_list(self, tag: str, elements: list[Element]) -> bool:
         """Put the images of a list in front of the first including element, if any."""
@@ -380,6 +437,21 @@ class Filtering:
                 elements[index] = replace(element, items=items)
                 return True
         return False
+
+
+def _place_of(node: Node) -> str:
+    """Return where an element belongs that is no field; empty for any other."""
+    if node.tag.lower() == "rule":
+        return "a Rule does not hold another Rule"
+    if node.tag.lower() == "rulegroup":
+        return "a RuleGroup stands around event elements, not inside"
+    if node.tag in EVENTS_BY_TAG:
+        return f"{node.tag} is an event, and stands beside other event elements"
+    return ""
+
+
+def _is_negative(condition: str) -> bool:
+    return any(word in condition for word in _NEGATIONS)
 
 
 def _fields_in(node: Node) -> Iterator[Node]:

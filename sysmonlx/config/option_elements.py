@@ -8,6 +8,7 @@ there; this reader goes on, but not when it is lax.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from sysmonlx.config.command_line import NOT_IMPLEMENTED, CommandLineOptions
@@ -173,7 +174,13 @@ class OptionReader:
                 "expected sha1, md5, sha256 or *",
             )
             return
-        self._set("hash_algorithms", hash_algorithms, node.text, node.offset)
+        text = node.text
+        if self._lax and (plain := re.sub(r"\s+", "", text)) != text:
+            self._remarks.warn(
+                "Warning: blanks in HashAlgorithms are ignored", node.offset
+            )
+            text = plain
+        self._set("hash_algorithms", hash_algorithms, text, node.offset)
         if not self._settings.get("hash_algorithms", True):
             self._remarks.warn("Warning: IMPHASH is never computed", node.offset)
 

@@ -15,11 +15,16 @@ from sysmonlx.enrich.bpf import BPF_BUILDERS
 from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
-from sysmonlx.enrich.process import PROCESS_BUILDERS
+from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
 from sysmonlx.policy import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS, *TAMPERING_HOOKS)
+ALL_HOOKS: tuple[Hook, ...] = (
+    *FILE_HOOKS,
+    *NETWORK_HOOKS,
+    *TAMPERING_HOOKS,
+    *GROUP_HOOKS,
+)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
@@ -33,6 +38,7 @@ def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook
         for hook in ALL_HOOKS
         if any(can_emit(event_id) for event_id in hook.events)
         and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+        and (not hook.fields or hook.fields.intersection(settings.appended_fields))
     )
 
 

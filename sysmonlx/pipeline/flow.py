@@ -8,6 +8,7 @@ makes, which functions judge them) is looked up then, and not for each record.
 
     record              handler, and the function that returned it
     process_fork        ProcessTable.fork: a process that acts before it runs a program
+    cgroup_create       handle, `_grouping`: the path is kept for fields of ours
     process_create      handle, `_creating`: event 1, which may have to wait for Hashes
                         _create_unseen, no closure: no rule wants event 1
                         _create_by_hash, no closure: rules ask for Hashes
@@ -32,15 +33,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import compress
 from operator import itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
-from sysmonlx.capture.records import Layouts
-from sysmonlx.enrich.appended import appenders_of, refit, with_appended
+from sysmonlx.capture.records import Layout, Layouts
+from sysmonlx.enrich.appended import refit, with_appended
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.process import HASHES
@@ -58,6 +60,7 @@ from sysmonlx.pipeline.waiting import Finished, Waiting
 from sysmonlx.processes.launches import NO_LAUNCH
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
+from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.rules.verdicts import Decide, Rules
 from sysmonlx.schema.events import EVENT_BY_ID, PROCESS_CREATE
 
@@ -98,6 +101,8 @@ class Judging(NamedTuple):
     """Whether event 1 can pass."""
     appended: tuple[str, ...] = ()
     """Fields of ours that the values of events have behind the last one."""
+    judges: Mapping[int, SigmaJudge] = MappingProxyType({})
+    """What judges by rules of Sigma, by event id."""
 
 
 class Pipeline:
@@ -150,6 +155,11 @@ class Pipeline:
         return self._waiting.by_event()
 
     @property
+    def judges(self) -> Collection[SigmaJudge]:
+        """What judges by rules of Sigma now, one for each event that has some."""
+        return self._judging.judges.values()
+
+    @property
     def filtered(self) -> Counter[int]:
         """Events that the rules excluded here, by event id."""
         return +Counter(self.account.filtered)
@@ -173,6 +183,8 @@ class Pipeline:
             handler: Handler = layout.decode
             if name == "process_fork":
                 handler = processes.fork
+            elif name == "cgroup_create":
+                handler = self._grouping(layout)
             elif name == "process_create":
                 handler = self._creating(wanted, by_hash)
                 shows_images = bool(wanted)
@@ -182,14 +194,19 @@ class Pipeline:
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(rules.decide, handlers, asked, shows_images, appended)
+        return Judging(
+            rules.decide, handlers, asked, shows_images, appended, rules.judges
+        )
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
         self._images.forget()  # the algorithms may change with the rules
-        self._processes.launches.clear()
+        self._processes.launches.fit(judging.appended)
         self.account.turn(judging.asked)
         before, self._judging = self._judging, judging
+        for event_id, judge in judging.judges.items():
+            if event_id in before.judges:
+                judge.go_on_from(before.judges[event_id])
         if before.appended != judging.appended:
             for held in self._waiting:
                 names = before.appended, judging.appended
@@ -204,8 +221,7 @@ class Pipeline:
         for event_id, build in BUILDERS.get(record, ()):
             if rules.can_emit(event_id):
                 maker = build(layout, self._context)
-                more = appenders_of(event_id, appended, layout, self._context)
-                maker = with_appended(maker, more)
+                maker = with_appended(event_id, maker, appended, layout, self._context)
                 fields = EVENT_BY_ID[event_id].fields
                 late = {fields[at].name for at in maker.late}
                 if late & rules.reads(event_id):
@@ -234,6 +250,12 @@ class Pipeline:
             creates = compress(records, map(self._create.__eq__, types))
             with suppress(Exception):  # each record tries again, and is counted
                 self._images.open_early(creates)
+
+    def _grouping(self, layout: Layout) -> Handler:
+        """Return a handler that takes the path of a control group."""
+        read: Callable[[bytes], tuple[int, bytes]] = layout.reader("cgroup_id", "path")
+        made = self._context.control_groups.made
+        return lambda data: made(*read(data))
 
     def _in_turn(self, events: dict[Handler, int], otherwise: Handler) -> Handler:
         """Return a handler that calls each of these, or `otherwise` if there are none.
@@ -305,7 +327,7 @@ class Pipeline:
         if by_hash:
             return partial(self._create_by_hash, wanted[0])
         _, maker, decide = wanted[0]
-        make, create = maker.make, self._processes.create
+        make, finish, create = maker.make, maker.finish, self._processes.create
         not_needed, hold = self._images.not_needed, self._waiting.hold_start
         emit, is_plain_name = self._emit, self._is_plain_name
         is_longer = maker.is_longer
@@ -320,19 +342,24 @@ class Pipeline:
                 self._filtered[1] += 1
                 return
             launch, process.launch = process.launch, NO_LAUNCH
-            is_plain = process.has_plain_args and launch.has_plain_parent
-            is_plain = is_plain and not is_longer
+            is_plain: bool | None
+            if is_longer:
+                process.launch = launch
+                is_plain = finish(values, data, process)
+                process.launch = NO_LAUNCH
+            else:
+                is_plain = process.has_plain_args and launch.has_plain_parent
             if rule != UNKNOWN:
                 values[0] = rule
                 is_plain = is_plain and is_plain_name[rule]
             text = launch.hashes
             if text is None or process.hold:
                 is_plain = is_plain and launch.shape.has_plain_rest
-                event = 1, values, is_plain
+                event = 1, values, bool(is_plain)
                 hold(data, process, event, launch, is_decided=True)
             else:
                 values[HASHES] = text
-                emit((1, values, is_plain, None if is_longer else launch.shape))
+                emit((1, values, bool(is_plain), launch.shape))
 
         return handle
 

@@ -99,6 +99,15 @@ def make_decision(ruleset: Ruleset, event_id: int) -> Decision:
     return specialise(decision, _rule_name_is_unset)
 
 
+def exclusion(ruleset: Ruleset, event_id: int) -> Decision:
+    """Return the exclude clauses of one event type alone; all else is reported."""
+    elements = elements_of(ruleset, event_id)
+    excludes = (each for each in elements if each.onmatch == "exclude")
+    clauses = tuple(clause for e in excludes for clause in _clauses(e, event_id))
+    decision = Decision(event_id, clauses, True, ruleset.appended)
+    return specialise(decision, _rule_name_is_unset)
+
+
 def _rule_name_is_unset(test: Test) -> bool | None:
     return passes(test, "-") if test.field == "RuleName" else None
 
@@ -130,7 +139,7 @@ class Tests:
         self._fields = {
             a.name for a, b in zip(here, there, strict=False) if a.name == b.name
         }
-        self._fields |= {each.name for each in EVENT_BY_ID[event_id].appended}
+        self._fields |= {each.name for each in EVENT_BY_ID[event_id].askable}
 
     def has(self, item: Filter) -> bool:
         """Return whether the event has the filter's field."""

@@ -12,7 +12,7 @@ BASH, ZSH = "completion.bash", "completion.zsh"
 #: Words that the value of an option may be; "--" of -c is a switch of its own.
 VALUES = {
     "DebugMode": ("verbose",),
-    "UnInstall": ("force",),
+    "UnInstall": ("force", "purge"),
     "Statistics": ("json",),
     "Verbose": ("source",),
     "PrintSchema": ("all",),
@@ -23,6 +23,7 @@ VALUES = {
 FILES = ("Install", "Configuration", "Test", "BTF")
 _USELESS = (NO_EFFECT, WINDOWS)
 _HELP = ("-?", "print the usage")
+_VERSION = ("--version", "print the version")
 
 _HEAD = """\
 # SPDX-License-Identifier: MIT
@@ -65,7 +66,7 @@ def _is_offered(option: Option) -> bool:
 def bash() -> str:
     """Return the completion for bash."""
     switches = [f"-{each.switch}" for each in completed() if each.switch != "-"]
-    text = _BASH.replace("@SWITCHES@", " ".join([*switches, _HELP[0]]))
+    text = _BASH.replace("@SWITCHES@", " ".join([*switches, _HELP[0], _VERSION[0]]))
     return _HEAD + text.replace("@CASES@", "\n".join(_bash_cases()))
 
 
@@ -81,7 +82,7 @@ def _bash_cases() -> Iterator[str]:
 def zsh() -> str:
     """Return the completion for zsh."""
     lines = [_zsh_line(each) for each in completed() if each.switch != "-"]
-    lines.append(_zsh_text(*_HELP))
+    lines += [_zsh_text(*_HELP), _zsh_text(*_VERSION)]
     return _ZSH_HEAD + _HEAD + " \\\n\t".join(["_arguments", *lines]) + "\n"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.schema.event_types import (
     Answer,
     AnswerKind,
@@ -48,6 +49,8 @@ TAMPERINGS = (
 )
 
 _BOOLEAN = ("false", "true")
+#: Of fields that have no value on Linux.
+_UNKNOWN = ("-",)
 
 
 def _boolean(name: str, enumerator: str) -> Field:
@@ -91,7 +94,7 @@ _COMMON = _common(
         recurs=True,
         kernel=choice("IS_EXECUTABLE", *_BOOLEAN, "-"),
     ),
-    Field("Archived", recurs=True),
+    Field("Archived", recurs=True, only=_UNKNOWN),
     Field("EventType", recurs=True),
     Field("Type", recurs=True),
     *(
@@ -114,8 +117,20 @@ def _fields(notation: str) -> tuple[Field, ...]:
 
 
 #: Fields of ours that all events of processes may have, behind the event's own ones.
-#: Names of all rules that matched would be the last one.
-_OF_ALL = (Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),)
+_OF_ACTOR = (
+    Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
+    *(
+        Field(name, recurs=True, is_ours=True)
+        for name in ("ContainerId", "ContainerRuntime", "PodUid", "CgroupPath")
+    ),
+)
+#: The names of all rules that an event hits are the last value, where rules of Sigma
+#: are in force.
+_OF_ALL = (*_OF_ACTOR, Field(RULE_NAMES, is_ours=True))
+#: Names of values that recur for one user in one control group.
+OF_ACTOR = tuple(field.name for field in _OF_ACTOR)
+#: Fields for which the control group of a process must be found.
+OF_CONTROL_GROUP = (*OF_ACTOR[1:], "EntryPoint")
 
 
 ERROR = event_type(
@@ -137,13 +152,18 @@ PROCESS_CREATE = event_type(
     "Process Create",
     (
         *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
-        *_fields("FileVersion Description Product Company OriginalFileName"),
+        *(
+            replace(each, only=_UNKNOWN)
+            for each in _fields(
+                "FileVersion Description Product Company OriginalFileName"
+            )
+        ),
         Field("CommandLine"),
         Field("CurrentDirectory", path=PathOf.DIRECTORY),
         *_fields("User LogonGuid:GUID"),
         Field("LogonId", FieldType.HEX_INT64, recurs=True),
         Field("TerminalSessionId", FieldType.UINT32, recurs=True),
-        Field("IntegrityLevel", recurs=True, is_made_here=True),
+        Field("IntegrityLevel", recurs=True, is_made_here=True, only=("no level",)),
         *_fields("Hashes ParentProcessGuid:GUID ParentProcessId:PID"),
         Field("ParentImage", recurs=True, path=PathOf.PROGRAM),
         Field("ParentCommandLine"),
@@ -154,12 +174,22 @@ PROCESS_CREATE = event_type(
     shown="CommandLine User CurrentDirectory ParentImage ParentProcessId",
     appended=(
         Field("LoginUser", recurs=True, is_ours=True),
+        Field("EffectiveUser", recurs=True, is_ours=True),
+        Field("Capabilities", recurs=True, is_ours=True),
         Field("GrandparentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        Field("SessionLeader", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        Field("EntryPoint", recurs=True, is_ours=True),
+        Field("TerminalName", recurs=True, is_ours=True),
+        Field("Environment", is_ours=True),
+        Field("ScriptPath", is_ours=True, path=PathOf.FILE),
+        Field("NamespacePid", FieldType.UINT32, is_ours=True),
         *_OF_ALL,
     ),
 )
 #: Values of event 1 in which processes differ that run one program in one way.
 OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
+#: The same of fields of ours.
+OUR_OWN_OF_PROCESS = ("GrandparentImage", "SessionLeader", "EntryPoint", "NamespacePid")
 #: Values of event 1 in which such processes also differ, unless their parent is one.
 OF_PARENT = tuple(
     field.name for field in PROCESS_CREATE.fields if field.name.startswith("Parent")
@@ -271,7 +301,7 @@ PROCESS_ACCESS = event_type(
             recurs=True,
             kernel=text("GRANTED_ACCESS"),
         ),
-        Field("CallTrace", recurs=True),
+        Field("CallTrace", recurs=True, only=_UNKNOWN),
         *_fields("SourceUser TargetUser"),
     ),
     produced=True,
@@ -381,9 +411,10 @@ DNS_QUERY = event_type(
 FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",
     "File Delete archived",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable Archived"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable Archived"),
     ),
     produced=True,
     kernel="FILE_DELETE",
@@ -419,9 +450,10 @@ PROCESS_TAMPERING = event_type(
 FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
     "File Delete logged",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable"),
     ),
     produced=True,
     kernel="FILE_DELETE_DETECTED",
@@ -489,7 +521,11 @@ _OF_SOME = [
 ]
 
 #: Every field that the setting `Fields` may name, in the order of the output.
-APPENDED = tuple(dict.fromkeys(field.name for field in (*_OF_SOME, *_OF_ALL)))
+APPENDED = tuple(
+    dict.fromkeys(
+        field.name for field in (*_OF_SOME, *_OF_ALL) if field.name != RULE_NAMES
+    )
+)
 
 #: Events that this version produces on Linux; rules for others are accepted.
 PRODUCED = frozenset(event.id for event in EVENTS if event.produced)

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES, Settings
+from sysmonlx.policy import (
+    DEFAULT_LIMITS_BYTES,
+    LEAST_LIMIT_BYTES,
+    RULE_ACTIONS,
+    Settings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,15 @@ CONTAINER = "Settings"
 SINK = "Sink"
 SINK_KINDS = ("syslog", "file", "stdout")
 SINK_FORMS = ("xml", "json")
+#: Which events a sink takes: all, the default, or those that rules of Sigma hit.
+SINK_HITS = ("all", "only")
+RULES = "Rules"
+#: How often the settings may have it.
+RULES_LIMIT = 16
+#: Levels and statuses of rules of Sigma, from the least on, and the defaults.
+RULE_LEVELS = ("informational", "low", "medium", "high", "critical")
+RULE_STATUSES = ("experimental", "test", "stable")
+RULE_DEFAULTS = (RULE_ACTIONS[0], "low", "experimental")
 
 
 KIB = 1 << 10

@@ -78,7 +78,13 @@ class Daemon:
         self.standing = Standing(parts, options, in_force)
         self.reader = Reader(parts)
         self.requests = Requests(
-            options.paths, parts, loop, self.standing, self._counters, self.put
+            options.paths,
+            parts,
+            loop,
+            self.standing,
+            self._counters,
+            self.put,
+            self.refuse,
         )
         resources.callback(self.requests.close)
         self._resources = resources
@@ -117,6 +123,7 @@ class Daemon:
         parts.hasher.start()
         parts.aside.begin()
         parts.users.begin({process.uid for process in parts.processes})
+        self._reload.expect_groups(in_force.policy.settings)
         self._report_start()
         parts.output.flush()
 
@@ -132,6 +139,7 @@ class Daemon:
         options, report = self._options, self._own_events
         policy, ended = self.standing.policy, options.ended
         report.configuration(policy, policy.source or options.started_with)
+        report.packs(self.standing.in_force.packs)
         report.state("Started")
         report.error("Restart", ended and f"The service {ended}; started again")
         report.error("Configuration", options.refused)
@@ -168,12 +176,22 @@ class Daemon:
         self._manager.beat()
         standing.in_force, troubles = self._reload.put(standing.in_force, made, files)
         report.configuration(standing.policy, standing.policy.source or "-")
+        report.packs(standing.in_force.packs)
         report.errors("Configuration", troubles)
         self.parts.output.flush()
         forget_before()
         standing.refused = ""
         self._manager.beat()
         return standing.report()
+
+    def refuse(self, reason: str) -> None:
+        """Tell everywhere that the configuration file was refused, once each reason."""
+        if reason == self.standing.refused:
+            return
+        self.standing.refused = reason
+        self._own_events.error("Configuration", reason)
+        self._manager.status(self.standing.status())
+        systemd.print_error(reason)
 
     def _counters(self) -> Snapshot:
         troubles = self.standing.sink_troubles(self._metrics.trouble)

@@ -58,6 +58,14 @@ class Paths(NamedTuple):
         return self.state_dir / "record_id"
 
     @property
+    def numbering_files(self) -> tuple[Path, Path]:
+        """Counter of EventRecordID, and the clock of this boot's GUIDs.
+
+        They outlive an uninstallation: no number and no GUID is given twice.
+        """
+        return self.record_id_file, self.state_dir / "boot_offset"
+
+    @property
     def programs_file(self) -> Path:
         """Programs as the running kernel took them, to start faster; a cache."""
         return self.state_dir / "programs"

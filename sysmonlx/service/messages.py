@@ -27,6 +27,13 @@ class Update(TypedDict):
     command_line: NotRequired[str]
 
 
+class Refusal(TypedDict):
+    """That the configuration file was refused; the answer is a report."""
+
+    do: Literal["refuse"]
+    reason: str
+
+
 class StatsAnswer(TypedDict):
     """The answer to "stats"."""
 

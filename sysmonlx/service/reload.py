@@ -19,6 +19,7 @@ from typing import NamedTuple
 from sysmonlx.capture.kernel_filter import Prepared
 from sysmonlx.capture.kernel_form import KernelForm
 from sysmonlx.enrich.registry import wanted_records
+from sysmonlx.enrich.start_fields import kernel_switches
 from sysmonlx.errors import ControlError
 from sysmonlx.host import memory
 from sysmonlx.host.private_files import StagedFile
@@ -27,6 +28,7 @@ from sysmonlx.pipeline.flow import Judging
 from sysmonlx.policy import Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
+from sysmonlx.schema.events import OF_CONTROL_GROUP
 from sysmonlx.service.compilation import Compiled, PolicyInForce
 from sysmonlx.service.wiring import Parts, make_renderer
 
@@ -60,7 +62,7 @@ class Reload:
         """Put the first policy into the parts on this side of the ring buffer."""
         settings = first.policy.settings
         self._output.configure(settings, partial(make_renderer, settings))
-        self._pipeline.use_rules(first.rules, settings.appended_fields)
+        self._pipeline.use_rules(first.rules, settings.appended)
         self._set_settings(settings)
 
     def put(
@@ -83,6 +85,7 @@ class Reload:
             prepared = self._prepare(undo, new, made.kernel, files)
             leftovers = self._commit(undo, before, new, prepared)
             undo.pop_all()
+        self.expect_groups(new.policy.settings)
         troubles = []
         for what, clear_away in leftovers:
             try:
@@ -101,7 +104,7 @@ class Reload:
         """Make what `new` needs; the policy before stays in force."""
         settings = new.policy.settings
         staged = [self._staged(undo, path, data) for path, data in files.items()]
-        fields = settings.appended_fields
+        fields = settings.appended
         judging = self._pipeline.prepare(new.rules, fields)
         filtering = self._filter.prepare(kernel, new.rules.can_emit, self._users.names)
         undo.callback(self._filter.discard, filtering)
@@ -162,6 +165,15 @@ class Reload:
         self._hasher.set_algorithms(settings.hash_algorithms)
         self._health.use_budget(settings.budget)
 
+    def expect_groups(self, settings: Settings) -> None:
+        """Have control groups found that events of these settings may show.
+
+        When a process ends that runs already, its group may be gone before its event
+        is made.
+        """
+        if set(settings.appended_fields).intersection(OF_CONTROL_GROUP):
+            self._context.control_groups.expect_all()
+
     def tell_kernel(self, settings: Settings, *rules: Rules) -> None:
         """Tell the programs the settings, and which records these rules could use."""
         numbers = self._capture.layouts.number
@@ -172,6 +184,8 @@ class Reload:
         tell("wanted_records", wanted)
         tell("truncation_as_create", settings.truncation_as_create)
         tell("failed_connects", settings.failed_connects)
+        for variable, is_on in kernel_switches(settings.appended_fields).items():
+            tell(variable, is_on)
         tell("udp_interval_ns", settings.udp_interval_s * 1_000_000_000)
 
 

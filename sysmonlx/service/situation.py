@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+
 from sysmonlx.host.lock import daemon_pid
 from sysmonlx.policy import FORM, Settings
 from sysmonlx.service import control, systemd
@@ -10,6 +13,10 @@ from sysmonlx.service.installed import Paths
 from sysmonlx.service.messages import Question
 
 _LOG_SOCKET = "/dev/log"
+#: There while systemd-journald takes lines.
+_JOURNAL = "/run/systemd/journal/socket"
+#: Files in which log daemons keep everything, or what is ours, by default.
+_LOG_FILES = ("/var/log/sysmon.log", "/var/log/syslog", "/var/log/messages")
 
 
 def why_it_is_silent(paths: Paths) -> str:
@@ -43,7 +50,26 @@ def why_it_is_strange(paths: Paths) -> str:
 
 def destinations(settings: Settings) -> list[str]:
     """Return where the events of a configuration go, in words."""
-    return [_destination(kind, target) for kind, _, target in settings.sinks]
+    return [
+        *(_destination(kind, target) for kind, _, target in settings.sinks),
+        *(
+            f"{_destination(kind, target)} (Sigma hits only)"
+            for kind, _, target in settings.hit_sinks
+        ),
+    ]
+
+
+def how_to_see(settings: Settings) -> str:
+    """Return the command that shows the events as they come, "" where none is known."""
+    for kind, _, target in settings.sinks:
+        if kind == "file":
+            return f"tail -F {shlex.quote(target)}"
+        if kind == "syslog" and (target or _LOG_SOCKET) == _LOG_SOCKET:
+            if os.path.exists(_JOURNAL):
+                return "journalctl -t sysmon -o cat --all -f"
+            known = (each for each in _LOG_FILES if os.path.exists(each))
+            return f"tail -F {file} | grep sysmon" if (file := next(known, "")) else ""
+    return ""
 
 
 def _destination(kind: str, target: str) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.pipeline.books import RECORD_OF, by_event, gaps
+from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.schema.options import RULE_LEVELS
 from sysmonlx.service.health import cpu_s
 from sysmonlx.service.snapshot import (
     EventTerms,
     LineTerms,
     ProgramTimes,
     RecordTerms,
+    RuleTerms,
+    SigmaTerms,
     Snapshot,
 )
 from sysmonlx.service.wiring import Parts
@@ -66,6 +70,8 @@ class Statistics:
             ],
             "gaps": [],
         }
+        if judges := self._parts.pipeline.judges:
+            snapshot["sigma"] = sigma_terms(judges)
         snapshot["gaps"] = gaps(snapshot)
         return snapshot
 
@@ -146,6 +152,27 @@ class Statistics:
             "spooled": output.spooled(),
             "lost": output.losses(),
         }
+
+
+def sigma_terms(judges: Collection[SigmaJudge]) -> SigmaTerms:
+    """Return the hits of each rule, whatever the events."""
+    found: dict[tuple[str, str], RuleTerms] = {}
+    for judge in judges:
+        counted = zip(judge.heads, judge.counts, judge.last_s, strict=True)
+        for (rule_id, title, level, _), hits, last_s in counted:
+            new = RuleTerms(title=title, id=rule_id, level=level, hits=0, last_s=0.0)
+            rule = found.setdefault((rule_id, title), new)
+            rule["hits"] += hits
+            rule["last_s"] = max(rule["last_s"], round(last_s, 3))
+    return {
+        "rules": sorted(found.values(), key=_severest_first),
+        "events_named": sum(judge.named for judge in judges),
+        "errors": sum(judge.errors for judge in judges),
+    }
+
+
+def _severest_first(rule: RuleTerms) -> tuple[int, str]:
+    return -RULE_LEVELS.index(rule["level"]), rule["title"]
 
 
 def rss_bytes() -> int:

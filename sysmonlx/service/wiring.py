@@ -16,6 +16,7 @@ from sysmonlx.event import Held
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.hashing.program_opener import ProgramOpener
 from sysmonlx.host.aside import Aside
+from sysmonlx.host.control_groups import ControlGroups
 from sysmonlx.host.machine import boot_offset, machine_id, measure_boot_offset
 from sysmonlx.host.paths import Resolver
 from sysmonlx.host.ports import Services
@@ -150,7 +151,7 @@ def make_renderer(settings: Settings, form: str, limit_bytes: int) -> Renderer:
         os.geteuid(),
         limit_bytes,
         settings.field_sizes,
-        settings.appended_fields,
+        settings.appended,
     )
 
 
@@ -196,7 +197,8 @@ def _context(
     resolver = Resolver(procfs, aside=aside)
     undo.callback(resolver.close)
     ports, offset_ns = Services(aside=aside), measure_boot_offset()
-    return Context(processes, users, ports, settings, offset_ns, resolver)
+    groups = ControlGroups(aside)
+    return Context(processes, users, ports, settings, offset_ns, resolver, groups)
 
 
 def _hasher(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import BinaryIO
 
-from sysmonlx.schema.events import APPENDED, EVENT_BY_ID
+from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.carriers import events_in
 from sysmonlx.viewer.event_text import Event, System
 
@@ -150,7 +150,8 @@ def _event_line(number: int, event: Event) -> EventLine:
     fields = dict(event.fields)
     names = [field.name for field in EVENT_BY_ID[event.event_id].fields]
     values = [fields.pop(name, "-") for name in names]
-    ours = {name: text for name, text in fields.items() if name in APPENDED}
+    known = {each.name for each in EVENT_BY_ID[event.event_id].appended}
+    ours = {name: text for name, text in fields.items() if name in known}
     return EventLine(number, event.event_id, values, tuple(fields), event.system, ours)
 
 

@@ -56,6 +56,14 @@ SNAPSHOT: Snapshot = {
     "lines": {"due": 41, "delivered": 30, "spooled": 5, "lost": {"spool full": 6}},
     "sinks": {"lost": {"spool full": 6}, "trouble": ["/x: No space"]},
     "hashes": {"done": 4},
+    "sigma": {
+        "rules": [
+            {"title": "A", "id": "1", "level": "high", "hits": 3, "last_s": 7.5},
+            {"title": "B", "id": "2", "level": "low", "hits": 0, "last_s": 0.0},
+        ],
+        "events_named": 3,
+        "errors": 0,
+    },
     "programs": {},
     "attached": [],
     "threads_aside": 0,

@@ -32,7 +32,7 @@ def test_hash_algorithms(text: str, algorithms: tuple[str, ...]) -> None:
     ("text", "item"),
     [
         ("md4", "md4"),
-        ("md5, sha1", " sha1"),
+        ("md5, sha1", '" sha1" (blanks are not allowed)'),
         ("md5,,sha1", "md5,sha1"),
         ("sha1,*", "*"),
     ],
