@@ -23,6 +23,7 @@
 	each(13, RECORD_PROCESS_ACCESS, process_access, process_access)         \
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
 	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
+	each(16, RECORD_PROCESS_TAMPERING, process_tampering, process_tampering) \
 	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
 
 #define RECORD_NUMBER(number, enumerator, member, layout) enumerator = number,
@@ -248,6 +249,25 @@ struct dns_message {
 	struct varlen data;
 	__u32 sequence; /* TCP: number of the first byte of `data` in the stream */
 	__u32 is_stream; /* 0: UDP, 1: TCP */
+	__u32 pad;
+};
+
+/* What makes an image one that no file system keeps: the texts of Type, by their position. */
+enum tampering {
+	TAMPERING_MEMFD,
+	TAMPERING_DELETED,
+	TAMPERING_SHARED_MEMORY,
+	TAMPERING_REPLACED,
+	TAMPERING_MAX, /* none of them */
+};
+
+/*
+ * A process that runs an image, or a script, that is in memory alone or has no name; or that has
+ * put another file in the place of its image.
+ */
+struct process_tampering {
+	struct record_header header;
+	__u32 kind; /* enum tampering */
 	__u32 pad;
 };
 

@@ -115,6 +115,16 @@ static __always_inline bool is_of_process(enum record_type type)
 	return type <= RECORD_PROCESS_TERMINATE;
 }
 
+/* Put a record into the ring, whoever sends it, or count it as lost. `waiting` is ring_waiting().
+ */
+static __always_inline void record_put(void *record, __u32 size, enum record_type type,
+				       __u64 waiting, bool urgent)
+{
+	count_submitted(type);
+	if (bpf_ringbuf_output(&records, record, size, wake_flags(waiting, size, urgent)))
+		count_lost_instead(type, LOSS_RING_FULL);
+}
+
 /*
  * Returns whether a record of `size` bytes of a user may go into the ring; else it is counted as
  * lost. The part beyond shared_bytes is kept for records of processes, so that no flood of other
@@ -145,9 +155,7 @@ static __always_inline void record_output(void *record, __u32 size, enum record_
 
 	if (!record_is_admitted(waiting, ((struct record_header *)record)->uid, size, type))
 		return;
-	count_submitted(type);
-	if (bpf_ringbuf_output(&records, record, size, wake_flags(waiting, size, urgent)))
-		count_lost_instead(type, LOSS_RING_FULL);
+	record_put(record, size, type, waiting, urgent);
 }
 
 #endif /* EMIT_RING_BPF_H */

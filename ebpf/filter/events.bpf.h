@@ -33,6 +33,7 @@
 #define raw_access_excluded(path) false
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
+#define tampering_excluded(record) false
 #define connection_excluded(owner, record) false
 #define connecting_excluded(owner) false
 #define owner_answers_keep(owner)
@@ -237,6 +238,20 @@ __noinline int program_load_excluded(const struct bpf_program_load *r)
 	filter_decimal(&in, FILTER_BPF_PROGRAM_LOAD, FILTER_BPF_PROGRAM_ID, r->program_id);
 	filter_name(&in, FILTER_BPF_PROGRAM_LOAD, FILTER_BPF_PROGRAM_NAME, r->name);
 	excluded = filter_excludes(in.known, FILTER_BPF_PROGRAM_LOAD);
+	filter_end(&in);
+	return excluded;
+}
+
+__noinline int tampering_excluded(const struct process_tampering *r)
+{
+	struct filter_input in = {.rules = filter_rules_get()};
+	bool excluded;
+
+	if (!r || !filter_begin(&in))
+		return 0;
+	tell_actor(&in, FILTER_PROCESS_TAMPERING);
+	filter_choice(&in, FILTER_PROCESS_TAMPERING, FILTER_TAMPERING_TYPE, r->kind);
+	excluded = filter_excludes(in.known, FILTER_PROCESS_TAMPERING);
 	filter_end(&in);
 	return excluded;
 }

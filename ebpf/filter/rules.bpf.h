@@ -27,6 +27,7 @@ enum filter_event {
 	FILTER_PROCESS_ACCESS,
 	FILTER_FILE_CREATE,
 	FILTER_FILE_DELETE,
+	FILTER_PROCESS_TAMPERING,
 	FILTER_FILE_DELETE_DETECTED,
 	FILTER_BPF_PROGRAM_LOAD,
 	FILTER_EVENT_MAX = 16, /* a power of two */
@@ -49,6 +50,7 @@ enum filter_choice {
 	FILTER_SOURCE_IS_IPV6 = 2,
 	FILTER_DESTINATION_IS_IPV6 = 3,
 	FILTER_IS_EXECUTABLE = 0, /* false, true, unknown */
+	FILTER_TAMPERING_TYPE = 0, /* enum tampering */
 	FILTER_BPF_COMMAND = 0, /* BPF_PROG_LOAD alone */
 	FILTER_BPF_PROGRAM_TYPE = 1, /* the kernel's number */
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Processes: forked, given an image by exec, ended, and those that run already. Records:
- * process_fork, process_create, process_terminate, process_scan.
+ * process_fork, process_create, process_terminate, process_scan. hooks/tampering.bpf.c looks at the
+ * image, too.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -18,8 +19,10 @@
 #include "emit/forks.bpf.h"
 #include "emit/scratch.bpf.h"
 #include "emit/record.bpf.h"
+#include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
 #include "hooks/exec_more.bpf.h"
+#include "hooks/functions.bpf.h"
 
 /* Children of one process whose forks are told when it ends; more may not find their parent. */
 #define CHILDREN_MAX 4096
@@ -235,6 +238,14 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	return 0;
 }
 
+/* Address of the name that was run, where another program reads the file: a script. Else 0. */
+static __always_inline __u64 script_name(struct linux_binprm *bprm)
+{
+	__u64 name = (__u64)BPF_CORE_READ(bprm, filename);
+
+	return (__u64)BPF_CORE_READ(bprm, interp) == name ? 0 : name;
+}
+
 /* execve, execveat: the process has its new image. Record: process_create. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
@@ -269,6 +280,8 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 	}
 	args_appended(scratch, r, length, error);
 	record_finish(scratch, RECORD_PROCESS_CREATE, !bpf_map_lookup_elem(&known_files, &r->file));
+	if (is_wanted(RECORD_BIT(RECORD_PROCESS_TAMPERING)))
+		image_taken(script_name(bprm));
 	return 0;
 }
 

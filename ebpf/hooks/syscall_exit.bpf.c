@@ -2,7 +2,7 @@
 /*
  * The one program that sees system calls end. It reads their arguments and calls the function of
  * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
- * hooks/bpf_load.bpf.c, hooks/tcp.bpf.c.
+ * hooks/bpf_load.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -220,6 +220,16 @@ static __always_inline int access_call_done(enum call call, struct pt_regs *regs
 	return result > 0 ? process_memory_copied(first, call == CALL_PROCESS_VM_WRITEV) : 0;
 }
 
+/* prctl(2) may have put another file in the place of the image. */
+static __always_inline int prctl_call_done(struct pt_regs *regs, bool compat, long result)
+{
+	__u32 option = ARGUMENT_0(regs, compat), request = ARGUMENT_1(regs, compat);
+
+	if (option != PR_SET_MM || result)
+		return 0;
+	return is_wanted(RECORD_BIT(RECORD_PROCESS_TAMPERING)) ? image_replaced(request) : 0;
+}
+
 /* 32-bit programs on x86 accept by socketcall(), whose first argument names the function. */
 static __always_inline int accept_call_done(enum call call, struct pt_regs *regs, bool compat,
 					    long result)
@@ -235,7 +245,7 @@ static __always_inline int accept_call_done(enum call call, struct pt_regs *regs
 
 /*
  * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
- * bpf_program_load, and network_connect for an accepted connection.
+ * bpf_program_load, process_tampering, and network_connect for an accepted connection.
  */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
@@ -256,6 +266,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return open_call_done(call, regs, compat, result);
 	if (call <= CALL_MKNODAT)
 		return name_call_done(call, regs, compat, result);
+	if (call == CALL_PRCTL)
+		return prctl_call_done(regs, compat, result);
 	if (call >= CALL_ACCEPT)
 		return accept_call_done(call, regs, compat, result);
 	return access_call_done(call, regs, compat, result);

@@ -44,6 +44,15 @@
 #define PF_IO_WORKER 0x00000010
 #define PF_KTHREAD 0x00200000
 
+/* Flags of a mount and of an open file that only the kernel sets, <linux/mount.h>, <linux/fs.h>. */
+#define MNT_INTERNAL 0x4000
+#define FMODE_EXEC 0x20 /* in file->f_flags: execve(2) has opened the file */
+
+/* Requests of prctl(2), <linux/prctl.h>. */
+#define PR_SET_MM 35
+#define PR_SET_MM_EXE_FILE 13
+#define PR_SET_MM_MAP 14
+
 /* Requests of ptrace(2), <linux/ptrace.h>. */
 #define PTRACE_ATTACH 16
 #define PTRACE_SEIZE 0x4206

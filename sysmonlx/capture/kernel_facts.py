@@ -60,6 +60,18 @@ def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:
     return min(reached)[1]
 
 
+def shared_memory_device(path: str = "/dev/shm") -> int:
+    """Return the kernel's dev_t of the file system for shared memory; 0: it has none.
+
+    That is so where the directory is a part of another file system, or is not there.
+    """
+    try:
+        device, above = os.stat(path).st_dev, os.stat(f"{path}/..").st_dev
+    except OSError:
+        return 0
+    return 0 if device == above else os.major(device) << 20 | os.minor(device)
+
+
 def _device_at(path: str) -> str:
     """Return "major:minor" of what is there, "" for nothing; spelt as in mountinfo."""
     try:

@@ -34,7 +34,7 @@ from sysmonlx.capture.hooks import (
     SCAN_PROGRAM,
     Hook,
 )
-from sysmonlx.capture.kernel_facts import cgroup2_mount
+from sysmonlx.capture.kernel_facts import cgroup2_mount, shared_memory_device
 from sysmonlx.capture.loader import Loaded, Loader, Object
 from sysmonlx.capture.loading import Loading
 from sysmonlx.capture.name_proof import NameProof
@@ -117,6 +117,7 @@ class Capture:
         self._variables = btf.variables(".bss")
         self._bss = mmap.mmap(self.maps[".bss"].fd, mmap.PAGESIZE)
         self.set_variable("own_tgid", os.getpid())
+        self.set_variable("shared_memory_device", shared_memory_device())
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
 

@@ -72,10 +72,20 @@ def _reason(layout: Layout, context: Context) -> Appender:
     return lambda data, process: by_flag[read(data)[0] & any_of_them]
 
 
+def _parent_image(layout: Layout, context: Context) -> Appender:
+    """ParentImage: as event 1 has it, for events of which Sysmon tells no parent."""
+
+    def parent_image(data: bytes, process: Process) -> str:
+        return process.parent.image if process.parent else UNKNOWN
+
+    return parent_image
+
+
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     **START_APPENDERS,
     "Reason": _reason,
     "UserId": _user_id,
+    "ParentImage": _parent_image,
     "ContainerId": _of_group(0),
     "ContainerRuntime": _of_group(1),
     "PodUid": _of_group(2),

@@ -17,6 +17,7 @@ from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
+from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
 from sysmonlx.policy import Settings
 
 ALL_HOOKS: tuple[Hook, ...] = (
@@ -24,6 +25,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *NETWORK_HOOKS,
     *GROUP_HOOKS,
     *DNS_HOOKS,
+    *TAMPERING_HOOKS,
 )
 
 
@@ -65,4 +67,5 @@ BUILDERS: Builders = {
     **DNS_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,
+    **TAMPERING_BUILDERS,
 }

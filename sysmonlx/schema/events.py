@@ -39,6 +39,15 @@ PROGRAM_TYPES = (
     *("TRACING", "STRUCT_OPS", "EXT", "LSM", "SK_LOOKUP", "SYSCALL", "NETFILTER"),
 )
 
+#: Values of Type of event 25, by the numbers of `enum tampering` in ebpf/record.h. The
+#: last one has the text that Sysmon has on Windows.
+TAMPERINGS = (
+    "Fileless (memfd)",
+    "Image is deleted",
+    "Image in shared memory",
+    "Image is replaced",
+)
+
 _BOOLEAN = ("false", "true")
 #: Of fields that have no value on Linux.
 _UNKNOWN = ("-",)
@@ -425,8 +434,19 @@ CLIPBOARD_CHANGE = event_type(
 PROCESS_TAMPERING = event_type(
     "25 PROCESS_IMAGE_TAMPERING 5 ProcessTampering (exclude)",
     "Process Tampering",
-    _fields("RuleName UtcTime ProcessGuid ProcessId Image Type User"),
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        Field("Type", recurs=True, kernel=choice("TAMPERING_TYPE", *TAMPERINGS)),
+        *_fields("User"),
+    ),
+    produced=True,
+    kernel="PROCESS_TAMPERING",
+    colour=Colour.RED,
     shown="Type User",
+    appended=(
+        Field("ParentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        *_OF_ALL,
+    ),
 )
 FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
@@ -497,15 +517,15 @@ EVENTS: tuple[EventType, ...] = (
 
 EVENT_BY_ID: dict[int, EventType] = {event.id: event for event in EVENTS}
 
+_OF_SOME = [
+    field for event in EVENTS for field in event.appended if field not in _OF_ALL
+]
+
 #: Every field that the setting `Fields` may name, in the order of the output.
-APPENDED = (
-    *(
-        field.name
-        for event in EVENTS
-        for field in event.appended
-        if field.name not in (*OF_ACTOR, RULE_NAMES)
-    ),
-    *OF_ACTOR,
+APPENDED = tuple(
+    dict.fromkeys(
+        field.name for field in (*_OF_SOME, *_OF_ALL) if field.name != RULE_NAMES
+    )
 )
 
 #: Events that this version produces on Linux; rules for others are accepted.

@@ -56,7 +56,13 @@ COMPRESSED = {
     f"{DOC}/CHANGES.md.gz": "CHANGELOG.md",
 }
 #: Read by people and by editors, beside the program that has them too.
-EXAMPLES = ("default.xml", "everything.xml", "sysmonlx.xsd", "sysmonlx-settings.xsd")
+EXAMPLES = (
+    "default.xml",
+    "everything.xml",
+    "more.xml",
+    "sysmonlx.xsd",
+    "sysmonlx-settings.xsd",
+)
 
 
 def write(path: Path, data: str | bytes, mode: int = 0o644) -> None:

@@ -54,6 +54,10 @@ CHOSEN = {
         "test_access[take_descriptor-",
         "test_access[read_memory-",
     ),
+    "tests/kernel/events/tampering/test_tampering_events.py": (
+        "test_what_no_file_system_keeps[",
+        "test_what_is_like_it_but_is_none[",
+    ),
     "tests/kernel/events/bpf/test_bpf_events.py": ("test_a_loaded_program[load-",),
     "tests/kernel/events/network/test_network_events.py": (
         "test_each_connection_is_reported_once[tcp_accept4]",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture.kernel_facts import cgroup2_mount
+from sysmonlx.capture.kernel_facts import cgroup2_mount, shared_memory_device
 
 
 @pytest.fixture
@@ -42,3 +42,12 @@ def test_what_something_covers_is_not_reached(
     assert mount_among(tmp_path, covered, mounts[1]) == "a part"
     with pytest.raises(FileNotFoundError, match="no cgroup2 file system is mounted"):
         mount_among(tmp_path, mounts[0], covered)
+
+
+def test_file_system_for_shared_memory_is_one_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "shm").mkdir()
+    assert shared_memory_device(str(tmp_path / "shm")) == 0
+    assert shared_memory_device(str(tmp_path / "missing")) == 0
+    device = os.stat("/proc").st_dev
+    kernels = os.major(device) << 20 | os.minor(device)
+    assert shared_memory_device("/proc") == kernels

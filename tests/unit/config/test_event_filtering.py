@@ -288,7 +288,7 @@ def test_real_configuration_loads(name: str, count: int) -> None:
     assert policy_of(policy.to_json()) == policy
 
 
-@pytest.mark.parametrize("name", ["default.xml", "everything.xml"])
+@pytest.mark.parametrize("name", ["default.xml", "everything.xml", "more.xml"])
 def test_our_examples_load_without_a_remark(name: str) -> None:
     policy, warnings = read((ROOT / "config_schema" / name).read_bytes())
     assert warnings == ()

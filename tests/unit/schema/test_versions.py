@@ -118,6 +118,7 @@ def validator() -> xmlschema.XMLSchema10:
         "tests/data/configs/swiftonsecurity.xml",
         "config_schema/default.xml",
         "config_schema/everything.xml",
+        "config_schema/more.xml",
     ],
 )
 def test_real_configurations_validate(

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Event 25: its types, its hook, and the example that leaves out runc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.enrichment import encode, make_context, make_maker, named
+
+from sysmonlx.capture.records import Layouts
+from sysmonlx.config.reader import read_policy
+from sysmonlx.enrich.registry import hooks_for
+from sysmonlx.enrich.tampering import TAMPERING_HOOKS
+from sysmonlx.policy import Settings
+from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.schema.events import EVENT_BY_ID, TAMPERINGS
+
+ROOT = Path(__file__).resolve().parents[3]
+RUNC = "/memfd:runc_cloned:/proc/self/exe (deleted)"
+MEMFD = TAMPERINGS[0]
+
+
+@pytest.mark.parametrize("number", [*range(len(TAMPERINGS)), 99])
+def test_types_are_those_of_the_kernel_side(layouts: Layouts, number: int) -> None:
+    context = make_context(layouts)
+    maker = make_maker(layouts, context, "process_tampering", 25)
+    data = encode(layouts, "process_tampering", tgid=2, kind=number)
+    values = maker.make(data, context.processes.acting(data))
+    known = [*TAMPERINGS, "-"][min(number, len(TAMPERINGS))]
+    assert named(25, values)["Type"] == known
+
+
+def test_hook_is_there_for_the_event_alone() -> None:
+    (hook,) = TAMPERING_HOOKS
+    assert hook in hooks_for((25).__eq__, Settings())
+    assert hook not in hooks_for((1).__eq__, Settings())
+
+
+@pytest.mark.parametrize(
+    ("image", "parent", "user", "rule"),
+    [
+        (RUNC, "/usr/bin/runc", "root", None),
+        (RUNC, "/usr/sbin/runc", "root", None),
+        (RUNC, "/usr/bin/runc", "alice", "T1620"),
+        (RUNC, "/home/alice/runc", "root", "T1620"),
+        (RUNC, "-", "root", "T1620"),
+        ("/memfd:x (deleted)", "/usr/bin/runc", "root", "T1620"),
+    ],
+)
+def test_example_leaves_out_runc_by_who_started_it(
+    image: str, parent: str, user: str, rule: str | None
+) -> None:
+    data = (ROOT / "config_schema/more.xml").read_bytes()
+    policy, _ = read_policy(data, "more.xml")
+    event = EVENT_BY_ID[25].with_appended(policy.settings.appended_fields)
+    known = {"Image": image, "Type": MEMFD, "User": user, "ParentImage": parent}
+    values = [known.get(field.name, "-") for field in event.fields]
+    rules = compile_rules(policy.ruleset)
+    assert rules.decide[25](values) == rule
+    assert not any(rules.can_emit(number) for number in (3, 10, 11, 23))
