@@ -16,9 +16,16 @@
 bool execs_tell_more = 0;
 bool execs_tell_environment = 0;
 
+#ifdef WITHOUT_BPF_LOOP
+
+/* These kernels cannot walk the environment, and refuse process_create with the rest of it. */
+#define fill_more(scratch, r, task, bprm) ((void)(bprm))
+#define append_environment(scratch, r, mm) ((void)(r)->flags)
+
+#else
+
 /* Variables of one process that are looked at; who has more has something to hide. */
 #define ENVIRONMENT_MOST 16384
-#define ENVIRONMENT_WITHOUT_LOOP 96 /* the same without bpf_loop() */
 /* Bytes of a variable with its NUL, of a part of a longer one, and of all that are kept. */
 #define VARIABLE_SIZE 1024
 #define VARIABLE_SHORT 256 /* while the ring is filling */
@@ -162,17 +169,14 @@ static __always_inline void append_environment(struct scratch *scratch, struct p
 	walk.begin = scratch->used;
 	if (ring_is_filling())
 		walk.size = VARIABLE_SHORT;
-	if (has_bpf_loop)
-		bpf_loop(ENVIRONMENT_MOST, environment_step, &walk, 0);
-	else
-		for (int i = 0; i < ENVIRONMENT_WITHOUT_LOOP; i++)
-			if (environment_step(i, &walk))
-				break;
+	bpf_loop(ENVIRONMENT_MOST, environment_step, &walk, 0);
 	if (walk.at < walk.end)
 		walk.flags |= RECORD_ENVIRONMENT_TRUNCATED;
 	r->flags |= walk.flags;
 	r->environment.offset = walk.begin;
 	r->environment.length = scratch->used - walk.begin;
 }
+
+#endif /* WITHOUT_BPF_LOOP */
 
 #endif /* HOOKS_EXEC_MORE_BPF_H */

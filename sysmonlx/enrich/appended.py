@@ -162,38 +162,31 @@ def _of_start(
 def _of_action(
     maker: Maker, fields: Sequence[Field], layout: Layout, context: Context
 ) -> Maker:
-    """Other events: texts of the event itself, then those of who acted."""
+    """Other events: all follows from user, control group, and flags of the record."""
     make, finish, uid = maker.make, maker.finish, layout.span("uid")
-    of_event = [each for each in fields if each.name not in OF_ACTOR]
-    own = _made(of_event, layout, context)
-    is_plain_word = context.is_plain_name
-    of_actor = _made(
-        [each for each in fields if each.name in OF_ACTOR], layout, context
-    )
+    is_of_actor = all(each.name in OF_ACTOR for each in fields)
+    flags = slice(0, 0) if is_of_actor else layout.span("flags")
+    made = _made(fields, layout, context)
     asks_group = any(each.name in OF_CONTROL_GROUP for each in fields)
-    kept: dict[tuple[bytes, int], tuple[list[str], bool]] = {}
+    kept: dict[tuple[bytes, int, bytes], tuple[list[str], bool]] = {}
     are_plain = True
 
-    def texts_of_actor(data: bytes, process: Process) -> tuple[list[str], bool]:
-        made = [append(data, process) for append in of_actor]
-        found = made, all(map(is_plain_text, made))
+    def new_texts(data: bytes, process: Process) -> tuple[list[str], bool]:
+        texts = [append(data, process) for append in made]
+        found = texts, all(map(is_plain_text, texts))
         if not asks_group or context.knows_group(process.cgroup_id):
             if len(kept) >= _ACTORS_LIMIT:
                 kept.clear()
-            kept[data[uid], process.cgroup_id] = found
+            kept[data[uid], process.cgroup_id, data[flags]] = found
         return found
 
     def make_longer(data: bytes, process: Process) -> Values:
         nonlocal are_plain
         values = make(data, process)
         try:
-            texts, are_plain = kept[data[uid], process.cgroup_id]
+            texts, are_plain = kept[data[uid], process.cgroup_id, data[flags]]
         except KeyError:
-            texts, are_plain = texts_of_actor(data, process)
-        if own:
-            more = [append(data, process) for append in own]
-            are_plain = are_plain and all([is_plain_word[text] for text in more])
-            values += more
+            texts, are_plain = new_texts(data, process)
         values += texts
         return values
 
