@@ -162,4 +162,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "exchange":
         exchange()
     else:
-        globals()[sys.argv[1]](int(os.environ.get("ROUNDS", "300")))
+        globals()[sys.argv[1]](int(os.environ.get("ROUNDS", "150")))
