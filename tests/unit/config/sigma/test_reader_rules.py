@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,19 @@ def read(*texts: str) -> RulesRead:
     return read_rules((f"{at}.yml", each.encode()) for at, each in enumerate(texts))
 
 
-def expression(item: str, category: str = "process_creation") -> object:
-    found = read(rule(f"s: {{{item}}}\ncondition: s", category))
+def expressions(found: RulesRead) -> list[Any]:
     assert [each.reason for each in found.notes if each.kind is Kind.REFUSED] == []
-    (only,) = dump(found.pack)["rules"]  # type: ignore[misc]
-    return only["expression"]  # type: ignore[index, call-overload]
+    return [each["expression"] for each in plain_rules(found)]
+
+
+def plain_rules(found: RulesRead) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = json.loads(json.dumps(dump(found.pack)))["rules"]
+    return made
+
+
+def expression(item: str, category: str = "process_creation") -> Any:
+    (only,) = expressions(read(rule(f"s: {{{item}}}\ncondition: s", category)))
+    return only
 
 
 def asks(
@@ -104,7 +113,7 @@ def test_lists_are_any_or_all() -> None:
 
 def test_variants_are_alternatives_also_where_all_values_are_needed() -> None:
     asked = expression("CommandLine|windash|contains|all: [' -a', x]")
-    word, *parts = asked  # type: ignore[misc]
+    word, *parts = asked
     assert word == "all"
     assert parts[0] == asks("CommandLine", ["contains", "x"])
     assert len(parts[1][4]) == 5
@@ -154,9 +163,8 @@ def test_condition(condition: str, wanted: list[object]) -> None:
         return asks("Image", ["is", value], negated=str(part).startswith("-"))
 
     detection = "".join(f"{k}: {{Image: '{v}'}}\n" for k, v in named.items())
-    found = read(rule(f"{detection}condition: {condition}"))
-    (only,) = dump(found.pack)["rules"]  # type: ignore[misc]
-    assert only["expression"] == made(wanted)  # type: ignore[index, call-overload]
+    (only,) = expressions(read(rule(f"{detection}condition: {condition}")))
+    assert only == made(wanted)
 
 
 @pytest.mark.parametrize(
@@ -275,8 +283,8 @@ def test_filter_takes_from_the_rules_that_it_names() -> None:
         "logsource: {product: linux, category: process_creation}\n"
         "filter: {rules: [one], apt: {User: root}, condition: not apt}\n"
     )
-    (found,) = json.loads(json.dumps(dump(read(text).pack)))["rules"]
-    assert found["expression"] == [
+    (only,) = expressions(read(text))
+    assert only == [
         "all",
         asks("Image", ["is", "x"]),
         asks("User", ["is", "root"], negated=True),
