@@ -40,6 +40,7 @@ help: ## show this list
 	@printf '  %-22s %s\n' 'V=0' '1: show the commands' \
 	'prefix=$(prefix)' 'where to install' \
 	'DESTDIR=' 'directory before prefix, for packagers' \
+	'WORDS=' 'words behind -t for run: my.xml image:sh level:high' \
 	'PYTEST_ARGS=' 'more arguments for pytest: a file, -k WORD, -x' \
 	'VMLINUX_BTF=' 'types of another kernel to build with; found, unless given' \
 	'SYSTEM_PYTHON=' 'Python of build/venv and of what is installed; found likewise' \
@@ -107,7 +108,11 @@ lock: build/deps.stamp ## choose the newest packages that setup.py allows; write
 .PHONY: run
 run: deps bpf ## watch this machine live, with a built-in configuration
 	@# Job control: Ctrl-C goes to the program alone, so make has nothing to complain of.
-	$(Q)test ! -t 0 || set -m; $(FROM_HERE) $(PYTHON) -P -m sysmonlx -t
+	$(Q)test ! -t 0 || set -m; $(FROM_HERE) $(PYTHON) -P -m sysmonlx -t $(WORDS)
+
+.PHONY: picture
+picture: deps-test bpf ## draw docs/live.svg anew: a real session of the live view
+	$(Q)PYTHONPATH=.:tests $(PYTHON) -P tests/tools/picture.py
 
 .PHONY: test
 test: deps-test bpf bpf-test ## run all tests but those of other kernels
@@ -143,6 +148,10 @@ build/deps-vm.stamp: Makefile build/deps.stamp
 .PHONY: test-upgrade
 test-upgrade: deps-test bpf ## install over a running version 0.1.0 (needs git history)
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/upgrade
+
+.PHONY: test-names
+test-names: deps-test bpf ## 3,000 names of each call while others change them: none may be wrong
+	$(Q)ROUNDS=3000 SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/kernel/hostile/test_true_names.py
 
 .PHONY: test-pages
 test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages

@@ -45,9 +45,11 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",
+            "dnspython>=2.6",
             "hypothesis>=6",
             "prometheus-client>=0.20",
             "pysigma-backend-sqlite>=2,<3",
+            "wcwidth>=0.2.13",  # what a terminal makes of a character
         ],
         "lint": [
             "ruff>=0.6",

@@ -22,6 +22,7 @@
 	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
 	each(13, RECORD_PROCESS_ACCESS, process_access, process_access)         \
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
+	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
 	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
 
 #define RECORD_NUMBER(number, enumerator, member, layout) enumerator = number,
@@ -58,6 +59,12 @@ enum record_flag {
 	RECORD_CWD_SHORTENED = 1 << 13,
 	RECORD_ENVIRONMENT_TRUNCATED = 1 << 14, /* variables, or a part of one, are missing */
 	RECORD_ENVIRONMENT_UNREADABLE = 1 << 15,
+	/* These five: how a file_create came about; none of them: the file was made. */
+	RECORD_BY_RENAME = 1 << 17,
+	RECORD_BY_LINK = 1 << 18,
+	RECORD_BY_WRITE = 1 << 19, /* a file that existed was opened for writing */
+	RECORD_BY_APPEND = 1 << 20, /* the same with O_APPEND */
+	RECORD_BY_TRUNCATION = 1 << 21, /* the same with O_TRUNC */
 	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
 };
 
@@ -226,6 +233,22 @@ struct bpf_program_load {
 	__u32 program_id;
 	__u32 program_type; /* enum bpf_prog_type */
 	char name[16];
+};
+
+/*
+ * A DNS message by UDP: a question that a process sent, or an answer that came to its socket. By
+ * TCP: a part of the stream of such messages. The header's process is the one that asked. Bytes of
+ * the record behind `data` have no meaning.
+ */
+struct dns_message {
+	struct record_header header;
+	__u64 cookie; /* of the socket */
+	__u32 full_length; /* bytes of the message, of which `data` may be the beginning */
+	__u32 is_answer; /* 0 or 1 */
+	struct varlen data;
+	__u32 sequence; /* TCP: number of the first byte of `data` in the stream */
+	__u32 is_stream; /* 0: UDP, 1: TCP */
+	__u32 pad;
 };
 
 /* Every record that the ring buffer carries. User space decodes by this union's BTF. */

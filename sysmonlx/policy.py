@@ -123,11 +123,13 @@ class Settings:
     udp_interval_s: int = 1800
     failed_connects: bool = False
     truncation_as_create: bool = False
+    write_as_create: bool = False
     budget: int = 0
     metrics_file: str = ""
     appended_fields: tuple[str, ...] = ()
     hit_sinks: tuple[SinkChoice, ...] = ()
     rules: tuple[RulesChoice, ...] = ()
+    dns_lookup: bool = False
 
     @classmethod
     def of(cls, values: Mapping[str, SettingValue]) -> Settings:

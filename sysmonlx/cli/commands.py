@@ -111,7 +111,7 @@ def _print_banner(out: TextIO | None = None) -> None:
 
 def _print_banner_for(line: CommandLine) -> None:
     """Print the banner as Sysmon does, but not into what other programs read."""
-    if line.action is Action.TEST:
+    if line.action in (Action.TEST, Action.WATCH):
         _print_banner(sys.stderr)
     elif line.action is not Action.SCHEMA and not line.values.get("Statistics"):
         _print_banner()
@@ -139,6 +139,10 @@ def _run_checked(line: CommandLine, words: list[str]) -> int:
         print(schema_text(line.values["PrintSchema"]), end="")
         return OK
     check_before_root(line)
+    if line.action is Action.WATCH:
+        from sysmonlx.cli import watching  # only these actions need it
+
+        watching.check(line)
     if os.geteuid() != 0:
         print("You need to run Sysmon as root.\n")
         return NOT_ROOT
@@ -236,15 +240,11 @@ def _act(
     if line.action is Action.STATS:
         return _stats(line, paths)
     if line.action is Action.WATCH:
-        return foreground.watch(paths, _view(line))
+        from sysmonlx.cli import watching
+
+        return watching.watch(line, paths)
     print_usage()
     return BAD_PARAMETERS
-
-
-def _view(line: CommandLine) -> foreground.View:
-    from sysmonlx.cli.live import live_view  # only these actions need it
-
-    return live_view(is_verbose=bool(line.values["DebugMode"]))
 
 
 def _uninstall(line: CommandLine, paths: Paths) -> int:
@@ -392,7 +392,9 @@ def _install(
         print(f"{text}.", flush=True)
     if line.has("DebugMode"):
         install.replace(paths, new)
-        return foreground.serve(paths, _view(line))
+        from sysmonlx.cli import watching  # only these actions need it
+
+        return foreground.serve(paths, watching.view(line))
     policy = _policy(reading)
     report = install.install(paths, new, may_be_refused=_is_bare(line))
     _tell(report, policy)

@@ -46,6 +46,7 @@ def _plain_lines(snapshot: Snapshot) -> Iterator[str]:
         ("left_out", snapshot["left_out"]),
         ("shortened", snapshot["shortened"]),
         ("shortened_paths", snapshot["shortened_paths"]),
+        ("unproved_names", snapshot["unproved_names"]),
         ("spooled_bytes", snapshot["spooled_bytes"]),
         ("ring_fill", snapshot["ring_fill"]),
     ):

@@ -26,7 +26,7 @@ _FORMS = (
     ("Back to defaults:", "-c --"),
     ("Print schema:", "-s [<version>|all]"),
     ("Uninstall:", "-u [force|purge]"),
-    ("Watch in the foreground:", "-t"),
+    ("Watch live:", "-t [<rules.xml>] [json] [<words>]"),
     ("Test a configuration:", "-test <configfile> [<events>|-] [-v [source]]"),
     ("Counters:", "-stats [json]"),
     ("Help, version:", "-? [config] | --version"),
@@ -56,8 +56,10 @@ _SWITCHES = (
     ),
     (
         "-t",
-        "Stay in the foreground and show events in the terminal: with -i in place of"
-        " the service, alone with built-in rules and without installing anything.",
+        "Show events live, a row each: with -i in place of the service; alone by"
+        " built-in rules, or by those of a file, and without installing anything. Words"
+        " choose: curl, image:sh,bash, level:high, tree:4242, no:sh. json is for jq."
+        " On a terminal ? shows the keys.",
     ),
     (
         "-test",
@@ -67,7 +69,7 @@ _SWITCHES = (
     ("-stats", "Show what the running service saw, dropped, wrote and lost."),
     (
         "-lax",
-        "With -i, -c and -test: lose rules with unknown fields or conditions, as"
+        "With -i, -c, -t and -test: lose rules with unknown fields or conditions, as"
         " Sysmon does, where they are refused otherwise.",
     ),
     ("-h", "Hash algorithms, when it is not the first switch: sha1, md5, sha256, *."),
@@ -178,6 +180,8 @@ def _option_lines(width: int) -> Iterator[str]:
     for setting in SETTINGS:
         yield _item(f"  {setting.element}", 27, _setting_text(setting), width)
     yield _item("  Sink", 27, "Where events go; repeatable. See sysmonlx(5).", width)
+    rules = "A compiled pack of Sigma rules; repeatable. See sysmonlx(5)."
+    yield _item("  Rules", 27, rules, width)
     yield ""
 
 

@@ -30,6 +30,7 @@ _REMOVALS = ("force", "purge")
 #: Ratio of difflib from which on a word is a misspelt switch.
 _LIKENESS = 0.75
 _REFUSED = ("ClipboardInstance", "DriverName", "ArchiveDirectory", "CheckRevocation")
+_VERBOSE = "verbose"
 #: First match wins, so ours stand first: no valid word of Sysmon's starts like them.
 _TABLE = tuple(
     option for option in (*OWN_OPTIONS, *OPTIONS, *OLD_OPTIONS) if option.switch
@@ -68,7 +69,10 @@ _ACTIONS = {
 _COMPANY = {
     "DebugMode": ({"Install"}, "-t goes with -i, or stands alone."),
     "Service": ({"Install"}, "-service goes with no other action than -i."),
-    "Lax": ({"Install", "Configuration", "Test"}, "-lax goes with -i, -c and -test."),
+    "Lax": (
+        {"Install", "Configuration", "Test", "DebugMode"},
+        "-lax goes with -i, -c, -t and -test.",
+    ),
 }
 
 
@@ -94,12 +98,14 @@ class CommandLineOptions:
 class CommandLine:
     """A parsed command line; `values` maps the name of each option given to its value.
 
-    `events` is the second argument of -test, "-" is standard input.
+    `events` is the second argument of -test, "-" is standard input. `words` are those
+    of -t that choose what it shows, and how.
     """
 
     action: Action
     values: dict[str, str | None] = field(default_factory=dict)
     events: str | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def config_file(self) -> str | None:
@@ -141,7 +147,8 @@ def parse(argv: Sequence[str]) -> CommandLine:
         )
     action = next((_ACTIONS[name] for name in _ACTIONS if name in words.values), None)
     _check_values(words.values)
-    return CommandLine(action or Action.USAGE, words.values, words.events)
+    shown = tuple(words.shown)
+    return CommandLine(action or Action.USAGE, words.values, words.events, shown)
 
 
 def _asks_for_text(words: Sequence[str]) -> Action | None:
@@ -159,6 +166,7 @@ class _Words:
         self.left = list(argv)
         self.values: dict[str, str | None] = {}
         self.events: str | None = None
+        self.shown: list[str] = []
         self.exclusive = 0
 
     def is_value_next(self) -> bool:
@@ -229,8 +237,21 @@ def _value(option: Option, words: _Words, *, is_last: bool) -> str | None:
         if option.name == "Test" and (words.is_value_next() or words.left[:1] == ["-"]):
             words.events = words.left.pop(0)
         return value
+    if option.name == "DebugMode" and is_last:
+        return _shown(words)
     if option.argument == "optional" and is_last and words.is_value_next():
         return words.left.pop(0)
+    return None
+
+
+def _shown(words: _Words) -> str | None:
+    """Take the words behind -t; return the one that Sysmon has there, too."""
+    if words.is_value_next() and words.left[0].lower() == _VERBOSE:
+        return words.left.pop(0)
+    while words.left and (words.is_value_next() or words.left[0].startswith("--")):
+        if words.left[0] == "--":  # a switch of its own
+            break
+        words.shown.append(words.left.pop(0))
     return None
 
 
@@ -273,8 +294,10 @@ def check_before_root(line: CommandLine) -> None:
         )
     if any(line.has(name) for name in _REFUSED):
         raise UsageError(f"\n{NOT_IMPLEMENTED}\n", show_usage=False)
-    if (line.values.get("DebugMode") or "verbose").lower() != "verbose":
-        raise UsageError("Possible options for DebugMode: verbose\n", show_usage=False)
+    if line.words and line.action is not Action.WATCH:
+        raise UsageError(
+            f"Possible options for DebugMode: {_VERBOSE}\n", show_usage=False
+        )
 
 
 def check_before_action(line: CommandLine) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from sysmonlx.config.lint_values import NOTHING, Doubt, Judge, Links
 from sysmonlx.errors import Finding
 from sysmonlx.policy import Compound, Element, Filter, Settings
-from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
+from sysmonlx.schema.events import EVENT_BY_ID, FILE_CREATE, PRODUCED
 
 #: How many lines of the configuration one warning lists.
 _SHOWN_LINES = 12
@@ -45,6 +45,30 @@ def check(
                 "its rules are kept and never match",
                 fatal=False,
             )
+
+
+def check_writes(elements: Sequence[Element]) -> Iterator[Finding]:
+    """Yield a warning where WriteAsCreate would report nothing, or all writing."""
+    mine = [each for each in elements if FILE_CREATE.id in each.event_ids]
+    if not mine:
+        yield Finding(
+            "Warning: WriteAsCreate without rules for FileCreate reports nothing",
+            1,
+            1,
+            "name the files in a FileCreate element with onmatch='include'",
+            fatal=False,
+        )
+    including = [each for each in mine if each.onmatch == "include"]
+    fields = {each.field for element in including for each in _filters(element)}
+    if mine and "TargetFilename" not in fields:
+        yield Finding(
+            "Warning: WriteAsCreate without rules that include a TargetFilename: every"
+            " program that opens a file for writing is reported",
+            mine[0].line,
+            1,
+            "name the files in a FileCreate element with onmatch='include'",
+            fatal=False,
+        )
 
 
 def _shadowed(element: Element, earlier: Element) -> Finding:

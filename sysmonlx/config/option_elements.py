@@ -154,6 +154,8 @@ class OptionReader:
         elif name == "FieldSizes":
             self._set("field_sizes", field_sizes, text, node.offset)
             self._settings["field_sizes_text"] = text
+        elif name == "DnsLookup":
+            self._dns_lookup(node)
         elif option.target == "internal":
             self._remarks.warn(
                 f"Warning: {name} has no effect in a configuration", node.offset
@@ -164,6 +166,16 @@ class OptionReader:
                 " are ignored",
                 node.offset,
             )
+
+    def _dns_lookup(self, node: Node) -> None:
+        is_on = switch_word(node.text.strip().lower())
+        if is_on is None:
+            self._remarks.warn(
+                f"Warning: DnsLookup is {node.text!r}: hosts are not named",
+                node.offset,
+                "expected true or false",
+            )
+        self._settings["dns_lookup"] = bool(node.text.strip() and is_on)
 
     def _hash_algorithms(self, node: Node) -> None:
         if not node.text:

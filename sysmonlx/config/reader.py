@@ -106,6 +106,8 @@ def _read(
     refused = any(finding.fatal for finding in remarks.found)
     if not refused:
         remarks.found += lint.check(elements, settings, links)
+    if not refused and settings.write_as_create:
+        remarks.found += lint.check_writes(elements)
     if not lax and not refused:
         validate(text, sysmon, remarks)
     if refused:

@@ -264,6 +264,7 @@ CHECKS: dict[str, Check] = {
     "hash_algorithms": _algorithms,
     "field_sizes": lambda value: tuple(map(_field_size, _list(value))),
     "field_sizes_text": _text,
+    "dns_lookup": _boolean,
     "sinks": lambda value: tuple(map(_sink, _list(value))),
     "hit_sinks": lambda value: tuple(map(_sink, _list(value))),
     "rules": lambda value: tuple(map(_rules, _list(value))),

@@ -9,7 +9,7 @@ _sysmonlx()
 	-i) files=1 ;;
 	-c) values='--' files=1 ;;
 	-u) values='force purge' ;;
-	-t) values='verbose' ;;
+	-t) values='verbose json' files=1 ;;
 	-btf) files=1 ;;
 	-s) values='all' ;;
 	-h) values='sha1 md5 sha256 *' ;;

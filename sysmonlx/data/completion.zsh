@@ -5,7 +5,7 @@ _arguments \
 	'(-c -u -s -test -stats)-i[install and start]::file:_files' \
 	'(-i -u -s -test -stats)-c[update or show the configuration]::file:_files' \
 	'(-i -c -s -test -stats)-u[stop and remove]::value:(force purge)' \
-	'-t[foreground, events to the terminal]::value:(verbose)' \
+	'-t[foreground, events to the terminal]::file:_files' \
 	'-btf[use this BTF file]::file:_files' \
 	'(-i -c -u -test -stats)-s[print the schema]::value:(all)' \
 	'-nologo[no banner]' \

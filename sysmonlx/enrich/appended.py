@@ -53,8 +53,28 @@ def _rule_names(layout: Layout, context: Context) -> Appender:
     return lambda data, process: UNKNOWN
 
 
+#: Texts of Reason by the flag of the record.
+REASONS = {
+    "BY_RENAME": "Rename",
+    "BY_LINK": "Link",
+    "BY_WRITE": "Write",
+    "BY_APPEND": "Append",
+    "BY_TRUNCATION": "Truncate",
+}
+
+
+def _reason(layout: Layout, context: Context) -> Appender:
+    """Reason: how a FileCreate came about."""
+    read: Callable[[bytes], tuple[int]] = layout.reader("flags")
+    by_flag = {context.processes.flags[name]: text for name, text in REASONS.items()}
+    any_of_them = sum(by_flag)
+    by_flag[0] = "Create"
+    return lambda data, process: by_flag[read(data)[0] & any_of_them]
+
+
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     **START_APPENDERS,
+    "Reason": _reason,
     "UserId": _user_id,
     "ContainerId": _of_group(0),
     "ContainerRuntime": _of_group(1),
@@ -134,7 +154,9 @@ def _of_action(
 ) -> Maker:
     """Other events: texts of the event itself, then those of who acted."""
     make, finish, uid = maker.make, maker.finish, layout.span("uid")
-    own = _made([each for each in fields if each.name not in OF_ACTOR], layout, context)
+    of_event = [each for each in fields if each.name not in OF_ACTOR]
+    own = _made(of_event, layout, context)
+    is_plain_word = context.is_plain_name
     of_actor = _made(
         [each for each in fields if each.name in OF_ACTOR], layout, context
     )
@@ -160,7 +182,7 @@ def _of_action(
             texts, are_plain = texts_of_actor(data, process)
         if own:
             more = [append(data, process) for append in own]
-            are_plain = are_plain and all(map(is_plain_text, more))
+            are_plain = are_plain and all([is_plain_word[text] for text in more])
             values += more
         values += texts
         return values

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+from sysmonlx.enrich.host_names import HostNames
 from sysmonlx.kernel_text import UNKNOWN, PlainTexts, text
 from sysmonlx.policy import Settings
 from sysmonlx.processes.containers import container_of
@@ -133,8 +134,8 @@ class Context:
         self.control_groups = control_groups
         self._of_group: dict[int, tuple[str, str, str, str]] = {}
         self.is_plain_name = PlainTexts()
-        self.host_names: Mapping[str, str] = {}
-        """Names of hosts by address, from DNS answers; no record has these yet."""
+        self.host_names = HostNames()
+        """Names of hosts, where DnsLookup is on."""
         self._dates: dict[int, str] = {}
         # The last millisecond that was asked for: where it begins and ends, and its
         # text. Once for the boot clock, once for the wall clock.

@@ -14,6 +14,7 @@ makes, which functions judge them) is looked up then, and not for each record.
                         _create_by_hash, no closure: rules ask for Hashes
     process_terminate   handle, `_acting`, which asks ProcessTable.terminate who ended
     any other           handle, `_acting`, which asks ProcessTable.acting who did it
+    dns_message         handle, `pipeline.answering`: a question waits for its answer
     one of two events   handle, `_in_turn`: calls one `_acting` for each (23 and 26)
     one that no rule    ProcessTable.acting or terminate alone: the table stays right
       wants an event of
@@ -53,6 +54,13 @@ from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.output.dispatch import Output
 from sysmonlx.pipeline.account import Account
+from sysmonlx.pipeline.answering import (
+    NOT_TOLD,
+    Answering,
+    Answers,
+    Tell,
+    without_status,
+)
 from sysmonlx.pipeline.books import TOLD_BEFORE
 from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
 from sysmonlx.pipeline.losses import Loss
@@ -62,7 +70,7 @@ from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
 from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.rules.verdicts import Decide, Rules
-from sysmonlx.schema.events import EVENT_BY_ID, PROCESS_CREATE
+from sysmonlx.schema.events import EVENT_BY_ID, NETWORK_CONNECT, PROCESS_CREATE
 
 _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
@@ -99,6 +107,8 @@ class Judging(NamedTuple):
     """Ids of the events that a record can make under these rules, by its name."""
     shows_images: bool
     """Whether event 1 can pass."""
+    answers: Answers = NOT_TOLD
+    """How DNS questions are told."""
     appended: tuple[str, ...] = ()
     """Fields of ours that the values of events have behind the last one."""
     judges: Mapping[int, SigmaJudge] = MappingProxyType({})
@@ -132,6 +142,12 @@ class Pipeline:
         create = layouts.by_name["process_create"]
         self._create = layouts.number["process_create"]
         self._images = ImageHashes(create, hasher, mark_known)
+        self.dns = Answering(
+            layouts.by_name["dns_message"],
+            processes.acting,
+            self.account,
+            context.host_names,
+        )
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
         self._judging = Judging({}, [_no_such_record] * 256, {}, False)
 
@@ -152,7 +168,7 @@ class Pipeline:
 
     def waiting(self) -> Counter[int]:
         """Return how many events wait, by event id."""
-        return self._waiting.by_event()
+        return self._waiting.by_event() + self.dns.waiting()
 
     @property
     def judges(self) -> Collection[SigmaJudge]:
@@ -164,20 +180,27 @@ class Pipeline:
         """Events that the rules excluded here, by event id."""
         return +Counter(self.account.filtered)
 
-    def use_rules(self, rules: Rules, appended: tuple[str, ...] = ()) -> None:
+    def use_rules(
+        self, rules: Rules, appended: tuple[str, ...] = (), *, names_hosts: bool = False
+    ) -> None:
         """Judge every event from now on by these rules."""
-        self.use(self.prepare(rules, appended))
+        self.use(self.prepare(rules, appended, names_hosts=names_hosts))
 
-    def prepare(self, rules: Rules, appended: tuple[str, ...] = ()) -> Judging:
+    def prepare(
+        self, rules: Rules, appended: tuple[str, ...] = (), *, names_hosts: bool = False
+    ) -> Judging:
         """Return how to judge by these rules; nothing changes yet.
 
-        `appended` are the fields of ours that events are to have.
+        `appended` are the fields of ours that events are to have. `names_hosts`: event
+        3 is to name hosts as DNS answers did.
         """
         processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
         asked: dict[str, list[int]] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
         shows_images = False
+        is_of_use = names_hosts and rules.can_emit(NETWORK_CONNECT.id)
+        answers = Answers(are_learnt=is_of_use)
         for name, layout in self._layouts.by_name.items():
             wanted = tuple(self._wanted(name, rules, appended))
             handler: Handler = layout.decode
@@ -188,6 +211,9 @@ class Pipeline:
             elif name == "process_create":
                 handler = self._creating(wanted, by_hash)
                 shows_images = bool(wanted)
+            elif name == "dns_message" and (wanted or answers.are_learnt):
+                answers = self._answers(wanted, answers)
+                handler = self.dns.handler(answers)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 acting = {self._acting(each, who): each.event_id for each in wanted}
@@ -195,7 +221,13 @@ class Pipeline:
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
         return Judging(
-            rules.decide, handlers, asked, shows_images, appended, rules.judges
+            rules.decide,
+            handlers,
+            asked,
+            shows_images,
+            answers,
+            appended,
+            rules.judges,
         )
 
     def use(self, judging: Judging) -> Judging:
@@ -203,6 +235,7 @@ class Pipeline:
         self._images.forget()  # the algorithms may change with the rules
         self._processes.launches.fit(judging.appended)
         self.account.turn(judging.asked)
+        self.dns.use(judging.answers)
         before, self._judging = self._judging, judging
         for event_id, judge in judging.judges.items():
             if event_id in before.judges:
@@ -306,6 +339,25 @@ class Pipeline:
                 emit((event_id, values, is_plain, None))
 
         return handle
+
+    def _answers(self, wanted: Sequence[_Wanted], answers: Answers) -> Answers:
+        """Return how DNS questions are told, if they are wanted."""
+        if not wanted:
+            return answers
+        unknown = wanted[0]._replace(maker=without_status(wanted[0].maker))
+        late, early = self._telling(wanted[0]), self._telling(unknown)
+        return answers._replace(late=late, early=early)
+
+    def _telling(self, wanted: _Wanted) -> Tell:
+        """Return a function that makes an event of a record of a known process."""
+        whose: list[Process] = []
+        event = self._acting(wanted, lambda _: whose[0])
+
+        def tell(data: bytes, process: Process) -> None:
+            whose[:] = [process]
+            event(data)
+
+        return tell
 
     def _set_aside(
         self, process: Process, event: tuple[int, Values, bool | None], no_event: str

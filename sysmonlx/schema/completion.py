@@ -11,7 +11,7 @@ BASH, ZSH = "completion.bash", "completion.zsh"
 
 #: Words that the value of an option may be; "--" of -c is a switch of its own.
 VALUES = {
-    "DebugMode": ("verbose",),
+    "DebugMode": ("verbose", "json"),
     "UnInstall": ("force", "purge"),
     "Statistics": ("json",),
     "Verbose": ("source",),
@@ -20,8 +20,10 @@ VALUES = {
     "Configuration": ("--",),
 }
 #: Options whose value names a file.
-FILES = ("Install", "Configuration", "Test", "BTF")
+FILES = ("Install", "Configuration", "Test", "BTF", "DebugMode")
 _USELESS = (NO_EFFECT, WINDOWS)
+#: Of the service manager; and -dns, which is read as -d, as in Sysmon.
+_UNUSABLE = ("Service", "DnsQuery")
 _HELP = ("-?", "print the usage")
 _VERSION = ("--version", "print the version")
 
@@ -58,7 +60,7 @@ def completed() -> list[Option]:
 
 
 def _is_offered(option: Option) -> bool:
-    is_ours = option.target == "all" and option.name != "Service"
+    is_ours = option.target == "all" and option.name not in _UNUSABLE
     is_useful = option.effect not in _USELESS and "Windows" not in option.effect
     return is_ours and is_useful and not option.effect.startswith("accepted, prints")
 

@@ -311,7 +311,7 @@ FILE_CREATE = event_type(
     kernel="FILE_CREATE",
     colour=Colour.YELLOW,
     shown="TargetFilename User",
-    appended=_OF_ALL,
+    appended=(Field("Reason", recurs=True, is_ours=True), *_OF_ALL),
 )
 REGISTRY_KEY = event_type(
     "12 REG_KEY 2 RegistryEvent exclude",
@@ -396,6 +396,7 @@ DNS_QUERY = event_type(
         "RuleName UtcTime ProcessGuid ProcessId QueryName QueryStatus QueryResults"
         " Image User"
     ),
+    produced=True,
     colour=Colour.CYAN,
     shown="QueryName QueryResults QueryStatus",
 )
@@ -497,13 +498,14 @@ EVENTS: tuple[EventType, ...] = (
 EVENT_BY_ID: dict[int, EventType] = {event.id: event for event in EVENTS}
 
 #: Every field that the setting `Fields` may name, in the order of the output.
-APPENDED = tuple(
-    dict.fromkeys(
+APPENDED = (
+    *(
         field.name
-        for event in sorted(EVENTS, key=lambda each: -len(each.appended))
+        for event in EVENTS
         for field in event.appended
-        if field.name != RULE_NAMES
-    )
+        if field.name not in (*OF_ACTOR, RULE_NAMES)
+    ),
+    *OF_ACTOR,
 )
 
 #: Events that this version produces on Linux; rules for others are accepted.

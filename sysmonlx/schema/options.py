@@ -80,10 +80,10 @@ OPTIONS = (
     option("ArchiveDirectory a required", WINDOWS),
     option("CaptureClipboard . none", WINDOWS),
     option("DriverName d required", WINDOWS),
-    option("DnsQuery dns optional rule", NO_EFFECT),
+    option("DnsQuery dns optional rule", "images whose DNS questions to include"),
     option("PipeMonitoring g required rule forced", NO_EFFECT),
     option("HashAlgorithms h required", "hashes to compute: sha1, md5, sha256 or *"),
-    option("DnsLookup . required", "accepted, names are never looked up"),
+    option("DnsLookup . required", "true: name hosts as DNS answers did"),
     option("ProcessAccess k required rule forced", NO_EFFECT),
     option("ImageLoad l optional rule", "images whose library loads to include"),
     option("NetworkConnect n optional rule", "images whose connections to include"),
@@ -249,6 +249,15 @@ SETTINGS = (
         0,
         0,
         "Whether FileCreate also reports an existing file that open(2) emptied.",
+    ),
+    Setting(
+        "WriteAsCreate",
+        "write_as_create",
+        "boolean",
+        0,
+        0,
+        "Whether FileCreate also reports the first time that a program opens an"
+        " existing file for writing; for rules on TargetFilename.",
     ),
     Setting(
         "Budget",

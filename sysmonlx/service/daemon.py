@@ -206,6 +206,7 @@ class Daemon:
         deadline_s = time.monotonic() + _DRAIN_S
         while parts.capture.ring.fill() > 0 and time.monotonic() < deadline_s:
             self.reader.work()
+        parts.pipeline.dns.tell_all()
         deadline_s = time.monotonic() + _HASH_S
         while parts.pipeline.held and time.monotonic() < deadline_s:
             time.sleep(_HASH_LOOK_S)

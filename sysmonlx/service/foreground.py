@@ -8,8 +8,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -40,16 +40,40 @@ _UNFINISHED_S = 600.0
 _DEFAULT_CONFIGURATION = "default.xml"
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a view may ask: the policy in force, and how many events were lost.
+
+    The policy has its rules as long as it is the one of the start.
+    """
+
+    policy: Callable[[], Policy]
+    lost: Callable[[], int]
+
+
 class View(Protocol):
-    """Where a person watches events; the command line makes one and hands it in."""
+    """Where a person watches events; the command line makes one and hands it in.
+
+    It makes nobody wait: what it shows is shown by a thread of its own.
+    """
 
     def show(self, event_id: int, values: Sequence[str]) -> None:
         """Show one event; `values` are the texts of its fields, in schema order."""
 
+    def begin(self, watched: Watched) -> None:
+        """Begin to show; what came before is kept until then."""
+
     def summary(
         self, counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float
     ) -> None:
-        """Show at the end how many events there were, by event id."""
+        """Show at the end how many events there were, by event id.
+
+        Raises:
+            OSError: not everything could be written.
+        """
+
+    def close(self) -> None:
+        """End, and leave the terminal as it was; also after a summary."""
 
 
 def serve(paths: Paths, view: View | None = None) -> int:
@@ -139,9 +163,14 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
     if view is not None:
         for text in (*report["missing"], *report["trouble"]):
             print(f"Warning: {text}", file=sys.stderr)
+        if not options.keeps_state:
+            print("Watching; Ctrl-C ends.", file=sys.stderr, flush=True)
+        view.begin(_watched(daemon, policy))
     try:
         daemon.run()
     except Exception as error:
+        if view is not None:
+            view.close()
         _report_failure(daemon, error)
         raise
     if view is not None:
@@ -149,6 +178,19 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
         parts = daemon.parts
         view.summary(parts.output.counts, parts.health.lost, cpu_s(), wall_s)
     return OK
+
+
+def _watched(daemon: Daemon, policy: Policy) -> Watched:
+    """Return what a view may ask; `policy` has the rules that the daemon began with."""
+    standing, health = daemon.standing, daemon.parts.health
+    first = standing.policy
+    is_policy = (first.source, first.digests) == (policy.source, policy.digests)
+    begun_with = policy if is_policy else first
+
+    def now() -> Policy:
+        return begun_with if standing.policy is first else standing.policy
+
+    return Watched(now, lambda: health.lost)
 
 
 def _started(policy: Policy, options: Options) -> Daemon:
@@ -213,10 +255,11 @@ def _failed(reason: str, status: int) -> int:
     return status
 
 
-def watch(paths: Paths, view: View) -> int:
-    """Show the events of the built-in configuration on the terminal until a signal.
+def built_in_policy() -> Policy:
+    """Return the rules and settings that come with the program.
 
-    Nothing is installed or kept, and a running service is not disturbed.
+    Raises:
+        CaptureError: they cannot be read.
     """
     from sysmonlx.config.command_line import CommandLineOptions
     from sysmonlx.schema.versions import schema_data
@@ -225,6 +268,15 @@ def watch(paths: Paths, view: View) -> int:
     reading = read_data(data, _DEFAULT_CONFIGURATION, CommandLineOptions())
     if reading.policy is None:
         raise CaptureError(reading.text)
+    return reading.policy
+
+
+def watch(paths: Paths, view: View, policy: Policy) -> int:
+    """Show the events of a policy until a signal; its sinks get none.
+
+    Nothing is installed or kept, and a running service is not disturbed.
+    """
     options = Options(paths, keeps_state=False, watch=view.show)
-    print("Watching; Ctrl-C ends.", file=sys.stderr)
-    return _run(reading.policy.without_sinks(), options, view)
+    quiet = policy.without_sinks()
+    settings = replace(quiet.settings, metrics_file="")
+    return _run(replace(quiet, settings=settings), options, view)

@@ -57,12 +57,15 @@ class Reload:
         self._output = parts.output
         self._pipeline = parts.pipeline
         self._users = parts.users
+        self._round = 0
 
     def begin(self, first: PolicyInForce) -> None:
         """Put the first policy into the parts on this side of the ring buffer."""
         settings = first.policy.settings
         self._output.configure(settings, partial(make_renderer, settings))
-        self._pipeline.use_rules(first.rules, settings.appended)
+        self._pipeline.use_rules(
+            first.rules, settings.appended, names_hosts=settings.dns_lookup
+        )
         self._set_settings(settings)
 
     def put(
@@ -85,7 +88,6 @@ class Reload:
             prepared = self._prepare(undo, new, made.kernel, files)
             leftovers = self._commit(undo, before, new, prepared)
             undo.pop_all()
-        self.expect_groups(new.policy.settings)
         troubles = []
         for what, clear_away in leftovers:
             try:
@@ -104,8 +106,9 @@ class Reload:
         """Make what `new` needs; the policy before stays in force."""
         settings = new.policy.settings
         staged = [self._staged(undo, path, data) for path, data in files.items()]
-        fields = settings.appended
-        judging = self._pipeline.prepare(new.rules, fields)
+        judging = self._pipeline.prepare(
+            new.rules, settings.appended, names_hosts=settings.dns_lookup
+        )
         filtering = self._filter.prepare(kernel, new.rules.can_emit, self._users.names)
         undo.callback(self._filter.discard, filtering)
         channels = self._output.prepare(settings, partial(make_renderer, settings))
@@ -135,6 +138,7 @@ class Reload:
             ("sinks of before", partial(self._output.retire, channels_before)),
             ("settings", partial(self.tell_kernel, settings, new.rules)),
             ("hooks of before", partial(self._capture.want, new.hooks())),
+            ("control groups", partial(self.expect_groups, settings)),
         ]
         for each in prepared.staged:
             undo.callback(each.undo)
@@ -183,6 +187,9 @@ class Reload:
         tell = self._capture.set_variable
         tell("wanted_records", wanted)
         tell("truncation_as_create", settings.truncation_as_create)
+        tell("write_as_create", settings.write_as_create)
+        self._round = (self._round + 1) & 0xFFFFFFFF
+        tell("write_round", self._round)
         tell("failed_connects", settings.failed_connects)
         for variable, is_on in kernel_switches(settings.appended_fields).items():
             tell(variable, is_on)

@@ -103,6 +103,7 @@ class Snapshot(TypedDict):
     left_out: int
     shortened: int
     shortened_paths: int
+    unproved_names: int
     processes: int
     ring_fill: float
     """Share of the ring buffer that is full, 0 to 1."""

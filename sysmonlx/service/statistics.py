@@ -55,6 +55,7 @@ class Statistics:
             "left_out": sum(each["left_out"] for each in records.values()),
             "shortened": self._parts.capture.variable("args_shortened"),
             "shortened_paths": self._parts.capture.variable("paths_shortened"),
+            "unproved_names": self._parts.capture.variable("names_unproved"),
             "processes": len(self._parts.processes),
             "ring_fill": round(self._parts.capture.ring.fill(), 4),
             "spooled_bytes": self._parts.output.spooled_bytes(),
@@ -78,7 +79,11 @@ class Statistics:
     def _unknown_values(self) -> dict[str, int]:
         return {
             f"{what}: {why}": count
-            for source in (self._parts.aside, self._parts.census)
+            for source in (
+                self._parts.aside,
+                self._parts.census,
+                self._parts.pipeline.dns,
+            )
             for (what, why), count in source.losses().items()
             if count
         }
@@ -139,7 +144,7 @@ class Statistics:
         for event_id, record in RECORD_OF.items():
             each = found[str(event_id)]
             each["record"] = record
-            each["received"] = received[record]
+            each["received"] = received[record] + account.more[event_id]
             each["waiting"] = waiting[event_id]
             each["no_event"] = no_event.get(event_id, {})
             each["lost"] = lost.get(event_id, {})

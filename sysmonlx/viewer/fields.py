@@ -7,13 +7,31 @@ A test has the conditions of a configuration, and judges as the service does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Protocol
 
 from sysmonlx.rules.conditions import Test, fold, make_test, passes
 from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
-from sysmonlx.viewer.read import EventLine
+from sysmonlx.viewer.event_text import System
+
+
+class AnyEvent(Protocol):
+    """An event that was read from a log, or that happens now."""
+
+    @property
+    def event_id(self) -> int:
+        """Which event it is."""
+
+    @property
+    def values(self) -> Sequence[str]:
+        """The texts of its fields, in the order of the schema."""
+
+    @property
+    def system(self) -> System:
+        """Which line of a log it is."""
+
 
 #: Where a field stands among the values of an event, by the event's id.
 PLACES = {
@@ -21,7 +39,7 @@ PLACES = {
     for event in EVENT_BY_ID.values()
 }
 #: Texts of a line that are no field of its event.
-_OF_LINE: dict[str, Callable[[EventLine], str]] = {
+_OF_LINE: dict[str, Callable[[AnyEvent], str]] = {
     "Computer": lambda event: event.system.computer,
     "Event": lambda event: EVENT_BY_ID[event.event_id].title,
     "EventID": lambda event: str(event.event_id),
@@ -54,7 +72,7 @@ _LONG = re.compile(
 )
 
 
-def value_of(event: EventLine, name: str) -> str | None:
+def value_of(event: AnyEvent, name: str) -> str | None:
     """Return the text of a field, None if the event has no such field."""
     places = PLACES[event.event_id]
     at = places.get(name, places.get(_OTHER_CASE.get(name, name)))
@@ -64,7 +82,7 @@ def value_of(event: EventLine, name: str) -> str | None:
     return of_line(event) if of_line else None
 
 
-def text_of(event: EventLine, *names: str) -> str:
+def text_of(event: AnyEvent, *names: str) -> str:
     """Return the text of the first of these fields that is known, else an empty one."""
     places = PLACES[event.event_id]
     for name in names:
@@ -81,7 +99,7 @@ class FieldTest:
     name: str
     test: Test
 
-    def holds(self, event: EventLine) -> bool:
+    def holds(self, event: AnyEvent) -> bool:
         """Return whether it holds; of a field that the event lacks it never does."""
         if not self.name:
             return any(passes(self.test, fold(value)) for value in event.values)
@@ -107,6 +125,11 @@ def is_field_test(word: str) -> bool:
     """Return whether a word begins with the name of a field and a sign."""
     found = _SHORT.fullmatch(word) or _LONG.fullmatch(word)
     return found is not None and found[1].lower() in _NAMES
+
+
+def has_test_form(word: str) -> bool:
+    """Return whether a word has the form of a test, whatever its field is."""
+    return bool(_SHORT.fullmatch(word) or _LONG.fullmatch(word))
 
 
 def make_field_test(word: str) -> FieldTest:

@@ -13,14 +13,15 @@ import re
 from collections.abc import Callable, Iterator
 
 from sysmonlx.output.escape import json_value
-from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import DETAILS, text_of, value_of
 from sysmonlx.viewer.moments import line_moment
 from sysmonlx.viewer.options import Options
 from sysmonlx.viewer.read import EventLine
+from sysmonlx.viewer.rows import Rows, Style
 from sysmonlx.viewer.select import moment_of
 from sysmonlx.viewer.sysmon_form import pairs_of, printed
-from sysmonlx.viewer.terminal import TerminalView, safe, word
+from sysmonlx.viewer.terminal import safe
+from sysmonlx.viewer.what import details
 
 Form = Callable[[EventLine], str]
 
@@ -32,8 +33,11 @@ _FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
 _MARKDOWN = {"`": "\\x60", "<": "\\x3c", "|": "\\|"}
 
 
-def form_of(options: Options, *, colour: bool) -> tuple[str, Form]:
-    """Return the first lines of a form, and what gives the text of an event."""
+def form_of(options: Options, style: Style) -> tuple[str, Form]:
+    """Return the first lines of a form, and what gives the text of an event.
+
+    `style` is that of rows.
+    """
     columns = options.columns or (*COLUMNS, DETAILS)
     if options.form == "json":
         return "", json_line
@@ -45,28 +49,26 @@ def form_of(options: Options, *, colour: bool) -> tuple[str, Form]:
         rule = f"|{' --- |' * len(columns)}\n"
         head = "| " + " | ".join(map(safe, columns)) + " |\n"
         return head + rule, lambda event: _markdown_line(columns, event)
-    return "", _Rows(colour).line
+    return "", _Rows(style).line
 
 
 class _Rows:
     """Rows as the live view has them; a line tells when day or machine change."""
 
-    def __init__(self, colour: bool) -> None:
-        self._buffer = io.StringIO()
-        self._view = TerminalView(self._buffer, colour)
+    def __init__(self, style: Style) -> None:
+        self._rows = Rows(style)
         self._place = ("", "")
 
     def line(self, event: EventLine) -> str:
         """Return the row of an event."""
-        self._buffer.seek(0)
-        self._buffer.truncate()
         day = (text_of(event, "UtcTime") or moment_of(event))[:10]
         place = (day, event.system.computer)
+        head = ""
         if place != self._place:
             self._place = place
-            self._buffer.write(f"-- {safe(' '.join(filter(None, place)))} --\n")
-        self._view.show(event.event_id, event.values)
-        return self._buffer.getvalue()
+            head = f"{self._rows.rule(' '.join(filter(None, place)))}\n"
+        row = self._rows.row(event.event_id, event.values)
+        return f"{head}{self._rows.line(row)}\n"
 
 
 def json_line(event: EventLine) -> str:
@@ -108,16 +110,6 @@ def _cells(columns: tuple[str, ...], event: EventLine) -> Iterator[str]:
             yield safe(text_of(event, name, "SourceImage") or "-")
         else:
             yield safe(value_of(event, name) or "-")
-
-
-def details(event: EventLine, without: tuple[str, ...]) -> str:
-    """Return the known values of all other fields as one text, `Name=value`."""
-    names = (field.name for field in EVENT_BY_ID[event.event_id].fields)
-    return " ".join(
-        f"{name}={word(value)}"
-        for name, value in zip(names, event.values, strict=True)
-        if value != "-" and name not in without
-    )
 
 
 def _csv_row(cells: tuple[str, ...]) -> str:

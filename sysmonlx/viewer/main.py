@@ -15,10 +15,19 @@ from typing import TextIO
 
 from sysmonlx.viewer import html, sources, story, sysmon_form, tree_text
 from sysmonlx.viewer.forms import form_of
-from sysmonlx.viewer.options import USAGE, OptionError, Options, parse, parse_as_sysmon
+from sysmonlx.viewer.moments import local_clock
+from sysmonlx.viewer.options import (
+    USAGE,
+    OptionError,
+    Options,
+    parse,
+    parse_as_sysmon,
+)
 from sysmonlx.viewer.read import EventLine, bounded_lines, read_events
+from sysmonlx.viewer.rows import LEAST_WIDTH, Style
 from sysmonlx.viewer.rules_found import RuleCounts
 from sysmonlx.viewer.select import Selection
+from sysmonlx.viewer.signs import ASCII, UNICODE
 from sysmonlx.viewer.terminal import safe
 from sysmonlx.viewer.timeline import Timeline
 from sysmonlx.viewer.tree import EVENT_LIMIT, Forest, TooManyEventsError
@@ -119,7 +128,7 @@ def _run(options: Options) -> int:
 
 def _list(options: Options, events: Iterator[EventLine]) -> int:
     """Print the events that are asked for, one after the other."""
-    head, text_of = form_of(options, colour=_has_colour(options))
+    head, text_of = form_of(options, _style(options))
     takes = Selection(options).takes
     write = sys.stdout.write
     write(head)
@@ -221,6 +230,30 @@ _VIEWS = {
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         sys.stdout.write(line + "\n")
+
+
+def _style(options: Options) -> Style:
+    """Return how rows look: cut at the width of a terminal, whole elsewhere."""
+    width = options.width
+    if width is None:
+        width = _terminal_width() if sys.stdout.isatty() else 0
+    return Style(
+        width=max(width, LEAST_WIDTH) if width else 0,
+        has_colour=_has_colour(options),
+        signs=ASCII if options.is_ascii or not _has_unicode() else UNICODE,
+        clock=local_clock() if options.is_local else None,
+    )
+
+
+def _has_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _terminal_width() -> int:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except OSError:
+        return 0
 
 
 def _has_colour(options: Options) -> bool:

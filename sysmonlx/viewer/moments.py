@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 #: Stands for no limit.
@@ -15,6 +16,8 @@ _WRITTEN = re.compile(
 _CLOCK = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _AGO = re.compile(r"-(\d{1,6})([smhd])")
+#: Minutes of which the local time is kept.
+_MINUTES = 10_000
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -62,3 +65,23 @@ def seconds_of(text: str) -> float | None:
         return when.replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
+
+
+def local_clock() -> Callable[[str], str]:
+    """Return what makes a moment of this machine's zone of a moment in UTC."""
+    minutes: dict[str, str] = {}
+
+    def local(text: str) -> str:
+        minute = text[:16]
+        found = minutes.get(minute)
+        if found is None:
+            seconds = seconds_of(f"{minute}:00.000")
+            if seconds is None:
+                return text
+            if len(minutes) > _MINUTES:
+                minutes.clear()
+            found = f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"
+            minutes[minute] = found
+        return found + text[16:]
+
+    return local

@@ -16,12 +16,12 @@ from getopt import GetoptError, getopt, gnu_getopt
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import (
     DETAILS,
-    FieldTest,
     canonical,
     is_field_test,
-    make_field_test,
 )
 from sysmonlx.viewer.moments import NO_MOMENT, moment, written_moment
+from sysmonlx.viewer.rows import LEAST_WIDTH
+from sysmonlx.viewer.words import Words
 
 FORMS = ("rows", "sysmon", "json", "csv", "markdown")
 VIEWS = ("tree", "timeline", "rules", "verify")
@@ -40,7 +40,9 @@ Which events
   --since, --until WHEN the same as -t: also 10:00, today, yesterday, -2h, -30m
   -w WORD               FIELD=VALUE, FIELD!=VALUE, FIELD~VALUE (contains),
                         "FIELD CONDITION VALUE" as in a configuration
-                        ("Image end with /curl"), or a text that any field contains
+                        ("Image end with /curl"), field:A,B with * and ?, rule:,
+                        level:high, tree:PID, no:WORD as for sysmonlx -t, or a text
+                        that any field contains
   FIELD=VALUE           the same as -w, if it begins with the name of a field
 
 How they are shown
@@ -49,6 +51,9 @@ How they are shown
   -E ID=F1,F2           form sysmon: of this event only these fields
   -X                    form sysmon: an empty line after each event
   --colour WHEN         auto (default), always, never
+  --ascii               rows: signs of ASCII alone, all else spelt out
+  --local               rows: times of this machine's zone (TZ), not UTC
+  --width N             rows: cut at N columns; 0, or no terminal: not cut
 
 Instead of a list
   --tree                the processes found, their ancestors, descendants and events
@@ -70,6 +75,7 @@ _SHORT = "e:r:t:f:E:XThw:?"
 _LONG = (
     *("since=", "until=", "form=", "fields=", "colour=", "tree", "story=", "timeline"),
     *("rules", "verify", "html=", "title=", "limit=", "full", "journal", "help"),
+    *("ascii", "local", "width="),
 )
 
 
@@ -91,11 +97,14 @@ class Options:
     end: str = NO_MOMENT
     equal: dict[str, set[str]] = field(default_factory=dict)
     shown: dict[int, list[str]] = field(default_factory=dict)
-    tests: list[FieldTest] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
     has_blank_lines: bool = False
     form: str = ""
     columns: tuple[str, ...] = ()
     colour: str = "auto"
+    is_ascii: bool = False
+    is_local: bool = False
+    width: int | None = None
     view: str = ""
     story: str = ""
     page: str = ""
@@ -123,7 +132,7 @@ def parse(arguments: Sequence[str], now: datetime | None = None) -> Options:
         _take(options, name, value, now or datetime.now(UTC))
     for word in rest:
         if is_field_test(word):
-            options.tests.append(_field_test(word))
+            _word(options, word)
         else:
             options.files.append(word)
     if not options.form:
@@ -180,6 +189,8 @@ _FLAGS = {
     "-T": "wants_settings",
     "--full": "is_full",
     "--journal": "is_journal",
+    "--ascii": "is_ascii",
+    "--local": "is_local",
 }
 
 
@@ -264,15 +275,12 @@ def _canonical(name: str) -> str:
         raise OptionError(str(error)) from None
 
 
-def _field_test(word: str) -> FieldTest:
+def _word(options: Options, value: str) -> None:
     try:
-        return make_field_test(word)
+        Words([value])
     except ValueError as error:
         raise OptionError(str(error)) from None
-
-
-def _word(options: Options, value: str) -> None:
-    options.tests.append(_field_test(value))
+    options.words.append(value)
 
 
 def _form(options: Options, value: str) -> None:
@@ -313,6 +321,13 @@ def _limit(options: Options, value: str) -> None:
     options.limit = number
 
 
+def _width(options: Options, value: str) -> None:
+    number = c_number(value)
+    if number is None or 0 < number < LEAST_WIDTH:
+        raise OptionError(f"--width {value}: 0, or a number from {LEAST_WIDTH} on")
+    options.width = number
+
+
 _WITH_VALUE: dict[str, Callable[[Options, str], None]] = {
     "-e": _event_ids,
     "-r": _record_ids,
@@ -327,4 +342,5 @@ _WITH_VALUE: dict[str, Callable[[Options, str], None]] = {
     "--html": _page,
     "--title": _title,
     "--limit": _limit,
+    "--width": _width,
 }

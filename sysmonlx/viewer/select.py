@@ -7,6 +7,7 @@ from sysmonlx.viewer.fields import text_of, value_of
 from sysmonlx.viewer.moments import line_moment
 from sysmonlx.viewer.options import Options
 from sysmonlx.viewer.read import EventLine
+from sysmonlx.viewer.words import Words
 
 
 class Selection:
@@ -14,6 +15,7 @@ class Selection:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._words = Words(options.words)
         self._has_times = bool(options.start or options.end)
         self._has_records = bool(options.first_record or options.last_record)
 
@@ -28,7 +30,7 @@ class Selection:
             return False
         if not all(self._equals(event, *pair) for pair in options.equal.items()):
             return False
-        return all(test.holds(event) for test in options.tests)
+        return self._words.takes(event)
 
     def is_all(self) -> bool:
         """Return whether there is no condition."""
@@ -36,7 +38,7 @@ class Selection:
         return not (
             options.event_ids
             or options.equal
-            or options.tests
+            or options.words
             or self._has_times
             or self._has_records
         )

@@ -84,7 +84,7 @@ def settings(options: Options) -> str:
         ("Record ids", f"{options.first_record} to {_or_end(options.last_record)}"),
         ("Times", f"{options.start or 'the start'} to {_or_end(options.end)}"),
         ("Values", _listed(options.equal.items())),
-        ("Tests", f"{len(options.tests)}"),
+        ("Tests", f"{len(options.words)}"),
         ("Shown fields", _listed(options.shown.items())),
         ("Empty lines", "yes" if options.has_blank_lines else "no"),
     )

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Events for a person to read: one line each, coloured, in the foreground mode.
+"""Foreign text for a terminal.
 
 Names of files and arguments are chosen by other programs. They must not reach the
 terminal as commands: control characters, bytes that are no UTF-8, and characters that
 reorder or hide text are printed as escapes (`safe`). They must not look like another
-field of the line either (`word`). The schema says which fields of an event are shown.
+field of the line either (`word`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TextIO
 
 from sysmonlx.output.escape import spelt_out, visible
-from sysmonlx.schema.event_types import EventType, FieldType, PathOf
 from sysmonlx.schema.events import EVENT_BY_ID
 
 #: Bidirectional controls, invisible characters and tags: they make text look otherwise.
@@ -36,84 +34,30 @@ _BREAKS = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _WIDTH = 400
 
 
-class TerminalView:
-    """Prints events to `stream`; `colour` only where that is a terminal."""
-
-    def __init__(self, stream: TextIO, colour: bool) -> None:
-        self._stream = stream
-        self._colour = colour
-
-    def show(self, event_id: int, values: Sequence[str]) -> None:
-        """Print one event as one line: time, name, process, what it did."""
-        event = EVENT_BY_ID[event_id]
-        names = (field.name for field in event.fields)
-        texts = dict(zip(names, values, strict=False))  # fields of ours may follow
-        clock = safe(texts["UtcTime"][11:] or texts["UtcTime"])
-        name = self._painted(f"{event.title:<18}", event.colour)
-        pid, subject = texts.get(_pid_of(event), ""), texts.get(_subject_of(event), "")
-        process = (f"{safe(pid):>7}", self._painted(word(subject), 1))
-        self._print(" ".join([clock, name, *process, *self._details(event, texts)]))
-
-    def show_all(self, event_id: int, values: Sequence[str]) -> None:
-        """Print one event as Sysmon's debug mode does: its name, a line a field."""
-        event = EVENT_BY_ID[event_id]
-        lines = [f"Event {event.name}"]
-        for field, value in zip(event.fields, values, strict=False):
-            lines.append(f"\t{field.name}: {safe(value)}")
-        self._print("\n".join(lines))
-
-    def summary(
-        self, counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float
-    ) -> None:
-        """Print the number of events by type, most first, the losses, and the CPU time.
-
-        `counts` is by event id. `cpu_s` is the processor time that was used, and
-        `wall_s` the time that went by, both in seconds since the start.
-        """
-        total = sum(counts.values())
-        named = [(EVENT_BY_ID[number].title, n) for number, n in counts.items()]
-        lines = ["", self._painted(f"{total} events in {wall_s:.1f} s", 1)]
-        for name, count in sorted(named, key=lambda item: (-item[1], item[0])):
-            lines.append(f"{count:>10}  {name}")
-        text = f"{lost} lost"
-        lines.append(self._painted(text, 31) if lost else text)
-        share = 100 * cpu_s / wall_s if wall_s > 0 else 0.0
-        lines.append(f"CPU used: {cpu_s:.2f} s ({share:.1f} % of one CPU)")
-        self._print("\n".join(lines))
-
-    def _print(self, text: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
-        self._stream.write(text + "\n")
-        self._stream.flush()
-
-    def _details(self, event: EventType, texts: Mapping[str, str]) -> list[str]:
-        known = ("UtcTime", "RuleName", _pid_of(event), _subject_of(event))
-        shown = event.shown or tuple(name for name in texts if name not in known)
-        words = [
-            self._painted(f"{name}=", 2) + word(texts[name])
-            for name in shown
-            if texts.get(name, "-") != "-"
-        ]
-        rule = texts.get("RuleName", "-")
-        if rule != "-":
-            words.append(self._painted(f"[{word(rule)}]", 33))
-        return words
-
-    def _painted(self, text: str, code: int) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
+def all_fields(event_id: int, values: Sequence[str]) -> str:
+    """Return an event as Sysmon's debug mode does: its name, a line a field."""
+    event = EVENT_BY_ID[event_id]
+    lines = [f"Event {event.name}"]
+    for field, value in zip(event.fields, values, strict=False):
+        lines.append(f"\t{field.name}: {safe(value)}")
+    return "\n".join(lines)
 
 
-def _pid_of(event: EventType) -> str:
-    """Return the field with the pid of the process that acts; empty: there is none."""
-    pids = (each.name for each in event.fields if each.type is FieldType.PID)
-    return next(pids, "")
+def summary(counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float) -> str:
+    """Return the number of events by type, most first, the losses, and the CPU time.
 
-
-def _subject_of(event: EventType) -> str:
-    """Return the field with the program that acts, or with the event's subject."""
-    programs = (each.name for each in event.fields if each.path is PathOf.PROGRAM)
-    return event.subject or next(programs, "")
+    `counts` is by event id. `cpu_s` is the processor time that was used, and `wall_s`
+    the time that went by, both in seconds since the start.
+    """
+    total = sum(counts.values())
+    named = [(EVENT_BY_ID[number].title, n) for number, n in counts.items()]
+    lines = ["", f"{total} events in {wall_s:.1f} s"]
+    for name, count in sorted(named, key=lambda item: (-item[1], item[0])):
+        lines.append(f"{count:>10}  {name}")
+    lines.append(f"{lost} lost")
+    share = 100 * cpu_s / wall_s if wall_s > 0 else 0.0
+    lines.append(f"CPU used: {cpu_s:.2f} s ({share:.1f} % of one CPU)")
+    return "\n".join(lines)
 
 
 def safe(text: str) -> str:

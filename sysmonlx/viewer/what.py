@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from sysmonlx.viewer.fields import text_of, value_of
-from sysmonlx.viewer.forms import details
-from sysmonlx.viewer.read import EventLine
+from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.viewer.fields import AnyEvent, text_of, value_of
+from sysmonlx.viewer.terminal import word
 
 #: One character for what happened; events that have none here are ".".
 MARKS = {
@@ -29,21 +29,31 @@ def mark(event_id: int) -> str:
     return MARKS.get(event_id, ".")
 
 
-def what(event: EventLine) -> str:
+def what(event: AnyEvent) -> str:
     """Return what happened, without who did it."""
     return _WORDS.get(event.event_id, _all)(event)
 
 
-def _all(event: EventLine) -> str:
+def details(event: AnyEvent, without: tuple[str, ...]) -> str:
+    """Return the known values of all other fields as one text, `Name=value`."""
+    names = (field.name for field in EVENT_BY_ID[event.event_id].fields)
+    return " ".join(
+        f"{name}={word(value)}"
+        for name, value in zip(names, event.values, strict=True)
+        if value != "-" and name not in without
+    )
+
+
+def _all(event: AnyEvent) -> str:
     known = ("UtcTime", "RuleName", "ProcessGuid", "ProcessId", "Image", "User")
     return details(event, known)
 
 
-def _of(*names: str) -> Callable[[EventLine], str]:
+def _of(*names: str) -> Callable[[AnyEvent], str]:
     return lambda event: text_of(event, *names)
 
 
-def _connection(event: EventLine) -> str:
+def _connection(event: AnyEvent) -> str:
     name = text_of(event, "DestinationHostname")
     text = (
         f"{text_of(event, 'Protocol')} {_end(event, 'Source')}"
@@ -53,22 +63,22 @@ def _connection(event: EventLine) -> str:
     return text + (" accepted" if value_of(event, "Initiated") == "false" else "")
 
 
-def _end(event: EventLine, end: str) -> str:
+def _end(event: AnyEvent, end: str) -> str:
     address, port = text_of(event, f"{end}Ip"), text_of(event, f"{end}Port")
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _target(event: EventLine) -> str:
+def _target(event: AnyEvent) -> str:
     text = f"{text_of(event, 'TargetImage')} ({text_of(event, 'TargetProcessId')})"
     access = text_of(event, "GrantedAccess")
     return f"{text} {access}" if access else text
 
 
-def _query(event: EventLine) -> str:
+def _query(event: AnyEvent) -> str:
     return f"{text_of(event, 'QueryName')} -> {text_of(event, 'QueryResults') or '-'}"
 
 
-def _times(event: EventLine) -> str:
+def _times(event: AnyEvent) -> str:
     old, new = (
         text_of(event, "PreviousCreationUtcTime"),
         text_of(event, "CreationUtcTime"),
@@ -76,13 +86,13 @@ def _times(event: EventLine) -> str:
     return f"{text_of(event, 'TargetFilename')} {old} -> {new}"
 
 
-def _program(event: EventLine) -> str:
+def _program(event: AnyEvent) -> str:
     names = ("BpfCommand", "BpfProgramType", "BpfProgramName")
     words = [text_of(event, name) for name in names]
     return " ".join(filter(None, (*words, f"#{text_of(event, 'BpfProgramId')}")))
 
 
-_WORDS: dict[int, Callable[[EventLine], str]] = {
+_WORDS: dict[int, Callable[[AnyEvent], str]] = {
     1: _of("CommandLine", "Image"),
     2: _times,
     3: _connection,

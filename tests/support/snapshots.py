@@ -69,6 +69,7 @@ SNAPSHOT: Snapshot = {
     "threads_aside": 0,
     "shortened": 0,
     "shortened_paths": 0,
+    "unproved_names": 0,
     "unknown_values": {"names of users: no answer in time": 2},
     "put_right": {"attached again": 1},
     "missing": [],

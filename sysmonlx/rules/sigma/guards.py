@@ -19,6 +19,7 @@ from collections.abc import Collection
 from sysmonlx.rules.clauses import Expression
 from sysmonlx.rules.conditions import Atom, Operation, Test, fold
 from sysmonlx.rules.sigma.questions import FOLDED_FORM, MISSING_VALUE, glob_literals
+from sysmonlx.rules.sigma.regular import literals
 
 #: Pairs of a field and an atom of IS, CONTAINS, BEGIN or END on its folded text.
 Guard = frozenset[tuple[str, Atom]]
@@ -88,9 +89,10 @@ def needed(atom: Atom) -> Atom | None:
     operation, operand = atom.operation, fold(atom.operand)
     if operation is Operation.MISSING:
         return Atom(Operation.IS, MISSING_VALUE)
-    if operation is Operation.GLOB:
-        operation = Operation.CONTAINS
-        operand = max(glob_literals(operand), key=len, default="")
+    if operation in (Operation.GLOB, Operation.REGEX):
+        is_glob = operation is Operation.GLOB
+        found = glob_literals(operand) if is_glob else literals(atom.operand)
+        operation, operand = Operation.CONTAINS, max(found, key=len, default="")
     operation = FOLDED_FORM.get(operation, operation)
     if operation is Operation.IS:
         return Atom(operation, operand)

@@ -8,9 +8,9 @@ elsewhere; user space asks the rule itself. What has no such words counts as tru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from sysmonlx.rules.clauses import (
     TRUE,
@@ -29,7 +29,7 @@ from sysmonlx.rules.sigma.questions import MISSING_VALUE
 _SAME = (Operation.IS, Operation.CONTAINS, Operation.BEGIN, Operation.END)
 
 #: A network is not taken apart into more beginnings of addresses.
-_PREFIXES = 32
+_PREFIXES = 64
 
 
 def with_rules(
@@ -120,24 +120,26 @@ def _exactly(atom: Atom) -> tuple[Atom, ...]:
 
 
 def _prefixes(operand: str) -> tuple[Atom, ...]:
-    """Return how exactly the addresses of a network begin, in their usual form."""
+    """Return how exactly the addresses of a network begin, as events show them.
+
+    Those of IPv6 are shown with all eight groups, each without leading zeros.
+    """
     network = ip_network(operand, strict=False)
-    if not isinstance(network, IPv4Network):
-        is_one = network.prefixlen == network.max_prefixlen
-        whole = Atom(Operation.IS, str(network.network_address))
-        return (whole,) if is_one else ()
-    if not network.prefixlen:
+    size = 8 if network.version == 4 else 16
+    parts = -(-network.prefixlen // size)
+    if not parts or 1 << (size * parts - network.prefixlen) > _PREFIXES:
         return ()
-    octets = -(-network.prefixlen // 8)
-    return tuple(_beginnings(network, octets))
+    subnets = network.subnets(new_prefix=size * parts)
+    return tuple(_beginning(each.network_address, parts) for each in subnets)
 
 
-def _beginnings(network: IPv4Network, octets: int) -> Iterator[Atom]:
-    if 1 << (8 * octets - network.prefixlen) > _PREFIXES:
-        return
-    for part in network.subnets(new_prefix=8 * octets):
-        text = ".".join(str(part.network_address).split(".")[:octets])
-        if octets == 4:
-            yield Atom(Operation.IS, text)
-        else:
-            yield Atom(Operation.BEGIN, text + ".")
+def _beginning(address: IPv4Address | IPv6Address, parts: int) -> Atom:
+    """Return the atom of addresses that have the first octets or groups of one."""
+    if address.version == 4:
+        texts, mark = str(address).split("."), "."
+    else:
+        groups = address.exploded.split(":")
+        texts, mark = [f"{int(group, 16):x}" for group in groups], ":"
+    if parts == len(texts):
+        return Atom(Operation.IS, mark.join(texts))
+    return Atom(Operation.BEGIN, mark.join(texts[:parts]) + mark)

@@ -14,6 +14,9 @@ from importlib import import_module
 from re import _constants as codes  # type: ignore[attr-defined]  # no public parser
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
+from warnings import catch_warnings, simplefilter
+
+from sysmonlx.rules.conditions import fold
 
 #: The most repeats of one part, and of all variable parts together, that are cheap.
 _REPEATS = 256
@@ -47,6 +50,30 @@ def searcher(pattern: str) -> Callable[[str], bool]:
     except re2.error as error:
         raise ValueError(f"{pattern!r:.80} is no regular expression: {error}") from None
     return lambda text: search(_whole_characters(text)) is not None
+
+
+def literals(pattern: str) -> list[str]:
+    """Return texts that each text holds in which an expression is found, folded.
+
+    RE2 compares letters of all scripts where case does not count: the Kelvin sign is a
+    k, and the long s is an s. These two letters are then no part of such a text.
+    """
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            tree = parser.parse(pattern, re.ASCII)
+    except (re.error, RecursionError, OverflowError):
+        return []
+    is_any_case = bool(tree.state.flags & re.IGNORECASE)
+    found = [""]
+    for code, argument in tree:
+        char = chr(argument) if code is codes.LITERAL else ""
+        is_open = not char or (is_any_case and (not char.isascii() or char in "kKsS"))
+        if is_open:
+            found.append("")
+        else:
+            found[-1] += char
+    return [fold(text) for text in found if text]
 
 
 def _whole_characters(text: str) -> str:

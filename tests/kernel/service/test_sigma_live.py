@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -121,6 +122,7 @@ def test_packs_name_and_report_and_are_swapped_whole(place: Place) -> None:
     _counters_tell_the_hits(place)
     _a_pack_that_is_refused_changes_nothing(place)
     _another_pack_is_in_force_whole(place)
+    _a_pack_that_changed_is_read_at_sighup(place)
 
 
 def _all_names_stand_last(place: Place) -> None:
@@ -173,3 +175,12 @@ def _another_pack_is_in_force_whole(place: Place) -> None:
         "Other": 1,
     }
     assert place.configurations()[-1]["Configuration"] == f"{place.pack} (2 rules)"
+
+
+def _a_pack_that_changed_is_read_at_sighup(place: Place) -> None:
+    place.write(AS_ROOT)
+    place.daemon.process.send_signal(signal.SIGHUP)
+    name = f"{place.pack} (1 rule)"
+    place.daemon.wait_for(lambda event: event.get("Configuration") == name)
+    place.copy("sudo", "x")
+    assert place.names()[-1] == ("1", ROOT)

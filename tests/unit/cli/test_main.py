@@ -104,7 +104,7 @@ def test_banner_can_be_left_out(program: Program) -> None:
         ),
         (("-a", "x", "-c"), "\nOption not implemented on Linux.\n\n"),
         (("-i", "-r"), "\nOption not implemented on Linux.\n\n"),
-        (("-t", "loud"), "Possible options for DebugMode: verbose\n\n"),
+        (("-i", "-t", "loud"), "Possible options for DebugMode: verbose\n\n"),
     ],
 )
 def test_refusals_have_the_texts_that_tools_look_for(

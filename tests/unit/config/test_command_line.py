@@ -104,6 +104,25 @@ def test_events_of_a_test(words: str, events: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "shown", "others"),
+    [
+        ("-t", (), {"DebugMode"}),
+        ("-t verbose", (), {"DebugMode"}),
+        ("-t a.xml curl no:sh -nologo", ("a.xml", "curl", "no:sh"), {"NoLogo"}),
+        ("-nologo -t json --ascii x", ("json", "--ascii", "x"), {"NoLogo"}),
+        ("-t curl verbose", ("curl", "verbose"), {"DebugMode"}),
+        ("-t --colour never", ("--colour", "never"), {"DebugMode"}),
+        ("-t a.xml -lax", ("a.xml",), {"Lax"}),
+        ("-t x --", ("x",), {"ConfigDefault"}),
+    ],
+)
+def test_words_behind_t(words: str, shown: tuple[str, ...], others: set[str]) -> None:
+    line = parse(words.split())
+    assert (line.action, line.words) == (Action.WATCH, shown)
+    assert line.values.keys() == {"DebugMode"} | others
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "x",
@@ -175,6 +194,7 @@ def test_config_options_are_what_a_configuration_may_have() -> None:
         ("-c -a x", "\nOption not implemented on Linux.\n"),
         ("-c -r", "\nOption not implemented on Linux.\n"),
         ("-i -t loud", "Possible options for DebugMode: verbose\n"),
+        ("-t a.xml -i b.xml", "Possible options for DebugMode: verbose\n"),
     ],
 )
 def test_refused_before_root_is_asked_for(words: str, text: str) -> None:
@@ -223,8 +243,8 @@ def test_not_refused_before_the_action(words: str) -> None:
         (["-service", "-u"], "-service goes with no other action than -i."),
         (["-c", "-service"], "-service goes with no other action than -i."),
         (["-test", "a.xml", "-service"], "-service goes with no other action than -i."),
-        (["-u", "-lax"], "-lax goes with -i, -c and -test."),
-        (["-lax", "-stats"], "-lax goes with -i, -c and -test."),
+        (["-u", "-lax"], "-lax goes with -i, -c, -t and -test."),
+        (["-lax", "-stats"], "-lax goes with -i, -c, -t and -test."),
     ],
 )
 def test_switches_that_contradict_each_other_are_refused(
@@ -242,6 +262,7 @@ def test_switches_that_contradict_each_other_are_refused(
         ["-t", "-i", "a.xml"],
         ["-i", "a.xml", "-service"],
         ["-test", "a.xml", "-lax"],
+        ["-t", "a.xml", "-lax"],
     ],
 )
 def test_switches_that_go_together_are_taken(words: list[str]) -> None:

@@ -458,3 +458,39 @@ def test_second_name_of_a_condition_is_never_seen() -> None:
     text = f'<FileCreate onmatch="include">{rules}</FileCreate>'
     _, (warning,) = read(document(text))
     assert "two is never the RuleName" in warning.text
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ("", "WriteAsCreate without rules for FileCreate reports nothing"),
+        (
+            '<FileCreate onmatch="exclude"><TargetFilename>/x</TargetFilename>'
+            "</FileCreate>",
+            "every program that opens a file for writing is reported",
+        ),
+        (
+            '<FileCreate onmatch="include"><Image>/x</Image></FileCreate>',
+            "every program that opens a file for writing is reported",
+        ),
+        (
+            '<FileCreate onmatch="include"><TargetFilename>/x</TargetFilename>'
+            '</FileCreate><FileCreate onmatch="exclude"><Image>/x</Image></FileCreate>',
+            "",
+        ),
+    ],
+)
+def test_writes_want_rules_that_name_files(rules: str, text: str) -> None:
+    setting = "<sx:WriteAsCreate>{}</sx:WriteAsCreate>"
+    for value in ("true", "false"):
+        settings = (
+            '<sx:Settings xmlns:sx="urn:sysmonlx:settings">'
+            f"{setting.format(value)}</sx:Settings></Sysmon>"
+        )
+        data = document(rules).replace(b"</Sysmon>", settings.encode())
+        _, warnings = read(data)
+        found = [each.text for each in warnings]
+        if value == "false" or not text:
+            assert found == []
+        else:
+            assert text in found[0]

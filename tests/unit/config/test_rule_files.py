@@ -18,7 +18,8 @@ from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import Operation
-from sysmonlx.schema.options import RULES_LIMIT
+from sysmonlx.rules.sigma.pack import LEVELS, STATUSES
+from sysmonlx.schema.options import RULE_LEVELS, RULE_STATUSES, RULES_LIMIT
 
 WGET = rule("Download", asks("Image", Operation.END, "/wget"))
 SUDO = rule("Sudo", asks("Image", Operation.END, "/sudo"), level="low")
@@ -183,3 +184,8 @@ def test_rules_that_cannot_be_judged_here_are_told(tmp_path: Path) -> None:
 
 def test_pack_is_text_that_dump_wrote() -> None:
     assert json.loads(text_of([WGET]))["rules"][0]["title"] == "Download"
+
+
+def test_levels_and_statuses_are_those_of_packs() -> None:
+    assert RULE_LEVELS == LEVELS
+    assert RULE_STATUSES == STATUSES

@@ -180,6 +180,7 @@ def with_setting(name: str, value: Any) -> str:
         ("metrics_file", "relative"),
         ("metrics_file", "/a\0b"),
         ("failed_connects", 1),
+        ("dns_lookup", "true"),
         ("hash_algorithms", ["SHA512"]),
         ("hash_algorithms", ["MD5", "MD5"]),
         ("hash_algorithms", "MD5"),

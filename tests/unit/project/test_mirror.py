@@ -24,7 +24,10 @@ TESTED_BY = {
     "kernel/loss/test_ring_reserve": "capture/counters",
     "kernel/loss/test_ring_shares": "capture/sensor",
     "kernel/service/test_command_line": "cli/commands cli/exit_status",
-    "kernel/service/test_reload": "cli/live service/rereading",
+    "kernel/service/test_reload": "service/rereading",
+    "unit/cli/test_live": "cli/live_forms cli/live_options cli/live_world cli/outlet"
+    " cli/showers cli/tty",
+    "kernel/service/test_watching": "cli/watching",
     "kernel/service/test_life": "service/exit_status service/install service/signals"
     " service/spawn",
     "kernel/service/test_life_aside": "service/daemon service/own_events",
@@ -70,6 +73,10 @@ TESTED_BY = {
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
     "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main viewer/moments"
     " viewer/options viewer/select viewer/sources viewer/sysmon_form",
+    "unit/viewer/test_rows": "viewer/bodies viewer/signs",
+    "unit/viewer/test_words": "viewer/kinship",
+    "unit/viewer/test_console": "viewer/choice viewer/keys viewer/screen"
+    " viewer/scroller viewer/status",
     "unit/viewer/test_tree": "viewer/rules_found viewer/story viewer/timeline"
     " viewer/tree_text viewer/verify viewer/what",
 }

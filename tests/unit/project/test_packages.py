@@ -55,7 +55,8 @@ OUTSIDE = {
     "rules": "",
     "config": "child confinement rule_files sigma.child sigma.files",
     "output": "record_ids sinks",
-    "capture": "sensor loader kernel_facts kernel_filter kernel_form counters",
+    "capture": "sensor loader name_proof kernel_facts kernel_filter kernel_form "
+    "counters",
     "viewer": "main sources __main__",
     "processes": "",
     "enrich": "",

@@ -177,3 +177,23 @@ def test_what_hostile_programs_choose_is_kept_within_bounds() -> None:
         judge.find(values_of(1, CommandLine="x" * 2000 + str(number)))
     assert len(asked) <= 1024
     assert max(len(key[0]) for key in asked) < 2000
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        (r"/mail/tmp/[a-z]{3}\.tar\.gz", ["/mail/tmp/", ".tar.gz"]),
+        ("(?i)WGET", ["wget"]),
+        ("(?i)task", ["ta"]),
+        ("a|b", []),
+        ("ab?c", ["a", "c"]),
+        ("x(yz)w", ["x", "w"]),
+        (r"\pN", []),
+        ("É", ["É"]),
+        ("(?i)É", []),
+    ],
+)
+def test_literals_of_an_expression_are_in_each_text_that_it_fits(
+    pattern: str, found: list[str]
+) -> None:
+    assert regular.literals(pattern) == found

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from random import Random
 
 import pytest
 from support import sigma
 
+from sysmonlx.enrich.network import address_text
 from sysmonlx.rules import conditions
 from sysmonlx.rules.clauses import FALSE, TRUE, Clause, Decision, Expression, Junction
 from sysmonlx.rules.conditions import Atom, Operation, fold, passes
@@ -50,14 +52,17 @@ def test_networks_are_told_by_how_their_addresses_begin(negated: bool) -> None:
         ("10.0.0.0/8", "10.9.8.7", "100.1.1.1"),
         ("172.16.0.0/12", "172.31.255.255", "172.32.0.1"),
         ("8.8.8.8/32", "8.8.8.8", "8.8.8.80"),
-        ("::1/128", "::1", "::11"),
+        ("::1/128", "0:0:0:0:0:0:0:1", "0:0:0:0:0:0:0:11"),
+        ("fe80::/10", "febf:1:2:3:4:5:6:7", "fec0:1:2:3:4:5:6:7"),
+        ("2001:db8::/32", "2001:db8:1:2:3:4:5:6", "2001:db80:1:2:3:4:5:6"),
     ):
         wide = wider(cidr(operand, negated=negated))
         assert sysmon(wide, {"DestinationIp": inside}) is not negated
         assert sysmon(wide, {"DestinationIp": outside}) is negated
-    assert wider(cidr("fe80::/10")) == TRUE
+    assert wider(cidr("fc00::/7")) == TRUE
     assert wider(cidr("0.0.0.0/0")) == TRUE
     assert wider(cidr("10.0.0.0/25")) == TRUE
+    assert wider(cidr("::/0")) == TRUE
 
 
 def by(operation: Operation, operand: str) -> conditions.Test:
@@ -95,3 +100,9 @@ def test_kernel_never_excludes_what_is_always_reported() -> None:
     kept = with_rules(decision(default=False), [all_of_them], [rule("always")])
     assert sysmon(kept.clauses[-1].condition, {"Image": "/bin/wget"})
     assert kept.clauses[0].condition not in (TRUE, FALSE)
+
+
+def test_addresses_are_told_as_events_show_them() -> None:
+    assert address_text(ip_address("fe80::a:1").packed, True) == "fe80:0:0:0:0:0:a:1"
+    (atom,) = wider(cidr("fe80::a:1/128")).atoms  # type: ignore[union-attr]
+    assert atom == Atom(Operation.IS, "fe80:0:0:0:0:0:a:1")
