@@ -208,7 +208,7 @@ check: lint types generate-check test ## the gate before every commit
 lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check .
 	$(Q)clang-format --dry-run -Werror $(BPF_SOURCES)
-	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5 man/sysmonlx-logview.1
+	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5 man/sysmonlx-logview.1 man/sysmonlx-sigma.1
 	@# Each file alone: none leans on what another, joined before it, has declared.
 	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only $(BPF_FLAGS) -Wno-unused -x c $$file || exit 1; done
 	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
@@ -265,6 +265,10 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/bin/sysmonlx-logview
 	$(Q)chmod 755 $(TO)/bin/sysmonlx-logview
 	$(Q)install -Dm644 man/sysmonlx-logview.1 $(TO)/share/man/man1/sysmonlx-logview.1
+	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx.sigma_tool "$$@"\n' \
+		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/bin/sysmonlx-sigma
+	$(Q)chmod 755 $(TO)/bin/sysmonlx-sigma
+	$(Q)install -Dm644 man/sysmonlx-sigma.1 $(TO)/share/man/man1/sysmonlx-sigma.1
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
 	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/logrotate-sysmonlx.conf \
@@ -280,6 +284,7 @@ uninstall: ## remove what install wrote; "sysmonlx -u" first
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
 		$(TO)/share/man/man5/sysmonlx.5 $(TO)/bin/sysmonlx-logview \
 		$(TO)/share/man/man1/sysmonlx-logview.1 \
+		$(TO)/bin/sysmonlx-sigma $(TO)/share/man/man1/sysmonlx-sigma.1 \
 		$(TO)/share/bash-completion/completions/sysmonlx \
 		$(TO)/share/zsh/site-functions/_sysmonlx
 

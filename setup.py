@@ -64,6 +64,7 @@ setup(
         "console_scripts": [
             "sysmonlx=sysmonlx.__main__:main",
             "sysmonlx-logview=sysmonlx.viewer.main:main",
+            "sysmonlx-sigma=sysmonlx.sigma_tool.main:main",
         ]
     },
     cmdclass={"build_py": BuildWithObject},

@@ -53,6 +53,7 @@ COMPRESSED = {
     "usr/share/man/man8/sysmonlx.8.gz": "man/sysmonlx.8",
     "usr/share/man/man5/sysmonlx.5.gz": "man/sysmonlx.5",
     "usr/share/man/man1/sysmonlx-logview.1.gz": "man/sysmonlx-logview.1",
+    "usr/share/man/man1/sysmonlx-sigma.1.gz": "man/sysmonlx-sigma.1",
     f"{DOC}/CHANGES.md.gz": "CHANGELOG.md",
 }
 #: Read by people and by editors, beside the program that has them too.
@@ -83,6 +84,8 @@ def lay_out(tree: Path, number: str) -> None:
     write(tree / "usr/sbin/sysmonlx", PROGRAM.format(module="__main__"), 0o755)
     viewer = PROGRAM.format(module="viewer.main")
     write(tree / "usr/bin/sysmonlx-logview", viewer, 0o755)
+    sigma = PROGRAM.format(module="sigma_tool.main")
+    write(tree / "usr/bin/sysmonlx-sigma", sigma, 0o755)
     (tree / "usr/bin/sysmonlx").symlink_to("../sbin/sysmonlx")
     for target, source in FILES.items():
         write(tree / target, (REPOSITORY / source).read_bytes())

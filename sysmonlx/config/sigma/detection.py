@@ -66,6 +66,8 @@ class DetectionReader:
             raise RuleError("a condition is a text", line)
         try:
             return self._tree(_parsed(text, self._detections), line)
+        except RuleError as error:
+            raise RuleError(error.reason, error.line or line) from None
         except SigmaError as error:
             raise RuleError(str(error), line) from None
 

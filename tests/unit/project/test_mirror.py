@@ -37,6 +37,12 @@ TESTED_BY = {
     "unit/bpf/test_program_cache": "bpf/cache_file bpf/refusal",
     "unit/project/test_documents": "capture/hooks",
     "unit/config/test_reader": "config/xml_text config/findings config/lint",
+    "unit/config/sigma/test_reader_rules": "config/sigma/correlations"
+    " config/sigma/detection config/sigma/documents config/sigma/heads"
+    " config/sigma/notes config/sigma/outline config/sigma/remarks"
+    " config/sigma/sources config/sigma/values",
+    "unit/sigma_tool/test_trying": "config/sigma/files sigma_tool/listing"
+    " sigma_tool/__main__ sigma_tool/main",
     "unit/config/test_option_elements": "config/own_settings",
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""`sysmonlx-sigma`: Sigma rules checked, listed, tried, explained and compiled."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from sysmonlx.config.sigma import files
+from sysmonlx.config.sigma.child import Reading, read
+from sysmonlx.config.sigma.notes import Kind
+from sysmonlx.errors import SysmonlxError
+from sysmonlx.output.escape import visible
+from sysmonlx.rules.sigma.pack import dump
+from sysmonlx.sigma_tool import listing, trying
+
+NAME = "sysmonlx-sigma"
+OK, SOME_REFUSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    try:
+        status = _run(options)
+        sys.stdout.flush()
+    except SysmonlxError as error:
+        _say(str(error))
+        return UNUSABLE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        _say(f"{error.filename or 'output'}: {error.strerror}")
+        return UNUSABLE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        NAME,
+        description="Sigma rules for sysmonlx: in YAML, or compiled as *.sigma.json.",
+        epilog="Exit status: 0 all rules can be used, 1 some are refused, 2 none can"
+        " be used, or the command line is wrong. See sysmonlx-sigma(1).",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    words = {
+        "check": "say which rules cannot be used, and why",
+        "list": "a line a rule",
+        "test": "judge recorded events",
+        "pack": "compile rules into one file that hosts load",
+        "explain": "why a rule does or does not match an event",
+    }
+    made = {each: commands.add_parser(each, help=text) for each, text in words.items()}
+    for name, each in made.items():
+        if name != "explain":
+            each.add_argument("paths", nargs="+", metavar="PATH", help=_PATHS)
+    made["list"].add_argument("--json", action="store_true", help="as JSON")
+    made["test"].add_argument("-e", "--events", default="-", help=_EVENTS)
+    made["pack"].add_argument("-o", "--output", required=True, help="file to write")
+    made["explain"].add_argument("rule", help="a file of rules, or FILE:TITLE-OR-ID")
+    made["explain"].add_argument("events", nargs="?", default="-", help=_EVENTS)
+    return parser
+
+
+_PATHS = "a file of rules, or a directory of them"
+_EVENTS = "file of recorded events, - is standard input (default)"
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "explain":
+        return _explain(options)
+    reading = _read(options.paths)
+    if options.command == "check":
+        _summary(reading)
+    elif options.command == "list":
+        lines = listing.as_json(reading) if options.json else listing.lines(reading)
+        sys.stdout.writelines(f"{each}\n" for each in lines)
+    elif options.command == "pack":
+        _write_pack(reading, options.output)
+    elif reading.pack.rules:
+        return trying.test(reading.pack, options.events, sys.stdout)
+    return _status(reading)
+
+
+def _read(paths: Sequence[str]) -> Reading:
+    """Return the rules of some paths; say what there is to say about them."""
+    found = files.fetch(paths)
+    if not found:
+        raise SysmonlxError(f"{paths[0]}: there is no *.yml, *.yaml or *.sigma.json")
+    reading = read(found)
+    for note in reading.notes:
+        print(visible(note.text), file=sys.stderr)
+    return reading
+
+
+def _status(reading: Reading) -> int:
+    if not reading.pack.rules:
+        return UNUSABLE
+    refused = any(each.kind is Kind.REFUSED for each in reading.notes)
+    return SOME_REFUSED if refused else OK
+
+
+def _summary(reading: Reading) -> None:
+    counts = Counter(each.kind for each in reading.notes)
+    rules, others = len(reading.pack.rules), reading.others
+    print(
+        f"{rules} rules and {len(reading.pack.correlations)} correlations can be used,"
+        f" {counts[Kind.REFUSED]} are refused, {counts[Kind.LEFT_OUT]} left out,"
+        f" {others} are for other logs"
+    )
+
+
+def _write_pack(reading: Reading, path: str) -> None:
+    """Write a pack as a whole: a reader sees the old or the new one."""
+    if not reading.pack.rules:
+        raise SysmonlxError(f"{path} is not written: there is no rule to use")
+    text = json.dumps(dump(reading.pack), indent=1, ensure_ascii=False) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    temporary = f"{path}.{os.getpid()}.new"
+    with open(temporary, "x", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)
+    os.replace(temporary, path)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    path, wanted = options.rule, ""
+    if not os.path.lexists(path):
+        path, _, wanted = path.partition(":")
+    reading = _read([path])
+    found = [
+        (at, each)
+        for at, each in enumerate(reading.pack.rules)
+        if not wanted or wanted in (each.id, each.title, each.name)
+    ]
+    if not found:
+        raise SysmonlxError(f"{path}: there is no rule {wanted!r} to use")
+    return trying.explain(found, reading.outlines, options.events, sys.stdout)
+
+
+def _say(text: str) -> None:
+    print(f"{NAME}: {visible(text)}", file=sys.stderr)

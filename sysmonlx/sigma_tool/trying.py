@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""Rules tried on recorded events, and the answer of each of their tests."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO, TextIO
+
+from sysmonlx.output.escape import visible
+from sysmonlx.rules.clauses import Expression, Junction
+from sysmonlx.rules.conditions import Atom, Operation, Test
+from sysmonlx.rules.sigma.explain import holds, in_words
+from sysmonlx.rules.sigma.forms import RuleInForce, judge_form, ordered, why_not
+from sysmonlx.rules.sigma.judge import SigmaJudge
+from sysmonlx.rules.sigma.pack import Pack, SigmaRule
+from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.viewer.read import BadLine, EventLine, bounded_lines, read_events
+
+OK, UNREADABLE = 0, 1
+#: Characters of a value that an answer shows.
+_SHOWN = 200
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    with open(path, "rb") as file:
+        yield file
+
+
+def test(pack: Pack, events: str, out: TextIO) -> int:
+    """Judge events: a line for each, one more for each further hit, then the counts."""
+    rules = [RuleInForce(each, "tag") for each in pack.rules if not why_not(each)]
+    judges: dict[int, tuple[list[RuleInForce], SigmaJudge]] = {}
+    hits: Counter[int] = Counter()
+    unreadable = 0
+    with _opened(events) as file:
+        for item in read_events(bounded_lines(file)):
+            if isinstance(item, BadLine):
+                if item.is_event:
+                    unreadable += 1
+                    out.write(f"# input line {item.line}: {visible(item.reason)}\n")
+                continue
+            if item.event_id not in judges:
+                judges[item.event_id] = _judge(rules, item.event_id)
+            mine, judge = judges[item.event_id]
+            bits = judge.find(item.values) if mine else 0
+            found = [each.rule for at, each in enumerate(mine) if bits >> at & 1]
+            hits.update(map(id, found))
+            out.writelines(f"{_row(each)}\n" for each in found)
+            if not found:
+                out.write("-\n")
+    for rule in pack.rules:
+        times = hits[id(rule)] or "never"
+        out.write(f"# {times}\t{_title(rule)}\n")
+    return UNREADABLE if unreadable else OK
+
+
+def _judge(
+    rules: Sequence[RuleInForce], event_id: int
+) -> tuple[list[RuleInForce], SigmaJudge]:
+    mine = ordered(rules, event_id)
+    return mine, SigmaJudge(judge_form(mine, EVENT_BY_ID[event_id].fields))
+
+
+def _row(rule: SigmaRule) -> str:
+    place = visible(f"{rule.file}:{rule.line}")
+    return f"hit\t{rule.level}\t{_title(rule)}\t{place}"
+
+
+def _title(rule: SigmaRule) -> str:
+    return visible(" ".join(rule.title.split()))
+
+
+def explain(
+    rules: Sequence[tuple[int, SigmaRule]],
+    outlines: Mapping[int, list[object]],
+    events: str,
+    out: TextIO,
+) -> int:
+    """Print each rule as a tree, with the answer of each part to each event."""
+    status = OK
+    with _opened(events) as file:
+        for item in read_events(bounded_lines(file)):
+            if isinstance(item, BadLine):
+                status = UNREADABLE if item.is_event else status
+                continue
+            for at, rule in rules:
+                out.write(f"{_verdict(rule, item)}: {_title(rule)}\n")
+                if item.event_id in rule.event_ids:
+                    texts = _texts(item)
+                    tree = outlines.get(at)
+                    lines = (
+                        _outline(tree, texts, 1)
+                        if tree
+                        else _tree(rule.expression, texts, 1)
+                    )
+                    out.writelines(f"{each}\n" for each in lines)
+    return status
+
+
+def _texts(item: EventLine) -> dict[str, str]:
+    names = (field.name for field in EVENT_BY_ID[item.event_id].fields)
+    return dict(zip(names, item.values, strict=False))
+
+
+def _verdict(rule: SigmaRule, item: EventLine) -> str:
+    where = f"line {item.line}, event {item.event_id}"
+    if item.event_id not in rule.event_ids:
+        return f"{where}: not asked"
+    return f"{where}: {'hit' if holds(rule.expression, _texts(item)) else 'no hit'}"
+
+
+def _outline(
+    part: Sequence[object], texts: Mapping[str, str], depth: int
+) -> Iterator[str]:
+    """Yield the lines of an outline as the reader made it."""
+    kind, *rest = part
+    mark = "+" if _is_true(part, texts) else "-"
+    indent = "  " * depth
+    if kind == "leaf":
+        line, plain = rest
+        yield f"{indent}{mark} {_told(_test_of(plain), texts)} (line {line})"
+        return
+    if kind == "not":
+        yield f"{indent}{mark} not"
+        yield from _outline(rest[0], texts, depth + 1)  # type: ignore[arg-type]
+        return
+    label, line, *parts = rest
+    if label:
+        yield f"{indent}{mark} {visible(str(label))} (line {line})"
+    elif len(parts) > 1:
+        yield f"{indent}{mark} {kind} of"
+    deeper = depth + 1 if label or len(parts) > 1 else depth
+    for each in parts:
+        yield from _outline(each, texts, deeper)  # type: ignore[arg-type]
+
+
+def _is_true(part: Sequence[object], texts: Mapping[str, str]) -> bool:
+    kind, *rest = part
+    if kind == "leaf":
+        return _answer(_test_of(rest[1]), texts)
+    if kind == "not":
+        return not _is_true(rest[0], texts)  # type: ignore[arg-type]
+    answers = (_is_true(each, texts) for each in rest[2:])  # type: ignore[arg-type]
+    return all(answers) if kind == "all" else any(answers)
+
+
+def _test_of(plain: object) -> Test:
+    _, field, negated, need_all, atoms = plain  # type: ignore[misc]
+    made = tuple(Atom(Operation(each), operand) for each, operand in atoms)  # type: ignore[has-type]
+    return Test(field, made, need_all, negated)  # type: ignore[has-type]
+
+
+def _answer(test: Test, texts: Mapping[str, str]) -> bool:
+    if test.field not in texts:  # the number of the event, or no field of it
+        texts = {**texts, test.field: "-"}
+    return holds(test, texts)
+
+
+def _tree(part: Expression, texts: Mapping[str, str], depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    if isinstance(part, Junction):
+        mark = "+" if holds(part, texts) else "-"
+        yield f"{indent}{mark} {'all' if part.need_all else 'any'} of"
+        for each in part.parts:
+            yield from _tree(each, texts, depth + 1)
+        return
+    mark = "+" if _answer(part, texts) else "-"
+    yield f"{indent}{mark} {_told(part, texts)}"
+
+
+def _told(test: Test, texts: Mapping[str, str]) -> str:
+    text = texts.get(test.field, "-")
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return f"{visible(in_words(test))}; it is {shown!r}"

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""`sysmonlx-sigma` as people call it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sigma.rule", reason="pySigma is not installed")
+
+from sysmonlx.rules.sigma.pack import load
+from sysmonlx.sigma_tool.main import main
+
+RULE = """\
+title: Package removed
+level: low
+logsource: {product: linux, category: process_creation}
+detection:
+  apt:
+    Image|endswith: /apt
+  remove:
+    CommandLine|contains: [' remove ', ' purge ']
+  condition: apt and remove
+"""
+EVENT = (
+    "<Event><System><EventID>1</EventID></System><EventData>"
+    '<Data Name="Image">/usr/bin/apt</Data>'
+    '<Data Name="CommandLine">apt {} x</Data></EventData></Event>\n'
+)
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (folder / "apt.yml").write_text(RULE)
+    (folder / "notes.txt").write_text("no rule")
+    return folder
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> str:
+    path = tmp_path / "events"
+    path.write_text(EVENT.format("remove") + EVENT.format("install"))
+    return str(path)
+
+
+def test_check_tells_how_many_can_be_used(
+    rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(rules)]) == 0
+    (rules / "b.yml").write_text(RULE.replace("Image", "Imagee"))
+    assert main(["check", str(rules)]) == 1
+    out, err = capsys.readouterr()
+    assert "1 rules and 0 correlations can be used, 1 are refused" in out
+    assert f"{rules}/b.yml:6: rule 'Package removed' is not used: unknown field" in err
+    (rules / "apt.yml").unlink()
+    assert main(["check", str(rules)]) == 2
+
+
+@pytest.mark.parametrize("words", [[], ["check"], ["pack", "x"], ["nonsense", "x"]])
+def test_wrong_command_line_has_the_status_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+
+
+def test_files_that_are_none_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "x.yml")
+    assert main(["check", str(tmp_path)]) == 2
+    assert main(["check", str(tmp_path / "gone.yml")]) == 2
+    err = capsys.readouterr().err
+    assert "is no regular file" in err
+    assert "No such file" in err
+    (tmp_path / "x.yml").unlink()
+    assert main(["check", str(tmp_path)]) == 2
+
+
+def test_list_has_a_line_a_rule(
+    rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", str(rules)]) == 0
+    line = f"low\t1\tguard\tPackage removed\t{rules}/apt.yml:1\n"
+    assert capsys.readouterr().out == line
+    assert main(["list", "--json", str(rules)]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Package removed"
+
+
+def test_pack_is_loaded_again_and_replaces_a_file_as_a_whole(
+    rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "x.sigma.json"
+    made.write_text("old")
+    assert main(["pack", str(rules), "-o", str(made)]) == 0
+    assert load(json.loads(made.read_text())).rules[0].title == "Package removed"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["rules", made.name]
+    assert main(["list", str(made)]) == 0
+    assert "Package removed" in capsys.readouterr().out
+    (rules / "apt.yml").write_text("title: x")
+    before = made.read_text()
+    assert main(["pack", str(rules), "-o", str(made)]) == 2
+    assert made.read_text() == before
+
+
+def test_test_names_the_rules_that_hit(
+    rules: Path, events: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["test", str(rules), "-e", events]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"hit\tlow\tPackage removed\t{rules}/apt.yml:1",
+        "-",
+        "# 1\tPackage removed",
+    ]
+
+
+def test_explain_shows_which_selection_decided(
+    rules: Path, events: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", f"{rules}/apt.yml:Package removed", events]) == 0
+    first, second = capsys.readouterr().out.split("line 2, ")
+    assert "event 1: hit: Package removed" in first
+    assert "+ remove (line 7)" in first
+    assert "event 1: no hit: Package removed" in second
+    assert "+ apt (line 5)" in second
+    assert "- remove (line 7)" in second
+    assert "it is 'apt install x' (line 8)" in second
+
+
+def test_titles_cannot_write_to_the_terminal(
+    rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = RULE.replace("Package removed", '"a\\e[2Jb"')
+    (rules / "apt.yml").write_text(text.replace("Image", "Imagee"))
+    assert main(["check", str(rules)]) == 2
+    assert "\033" not in "".join(capsys.readouterr())
