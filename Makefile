@@ -149,6 +149,10 @@ build/deps-vm.stamp: Makefile build/deps.stamp
 test-upgrade: deps-test bpf ## install over a running version 0.1.0 (needs git history)
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/upgrade
 
+.PHONY: test-names
+test-names: deps-test bpf ## 3,000 names of each call while others change them: none may be wrong
+	$(Q)ROUNDS=3000 SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/kernel/hostile/test_true_names.py
+
 .PHONY: test-pages
 test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages
 	$(Q)SYSMONLX_REQUIRE=pages $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/pages

@@ -25,13 +25,22 @@
 
 #ifndef WITHOUT_BPF_LOOP
 
-/* io_uring runs each request that gives a name in a worker, which points to its request. */
-static __always_inline struct changes *changes_of_worker(struct task_struct *task)
+/* An inode's ctime was set in a request of io_uring. */
+static __always_inline int request_changed(struct task_struct *task, const void *frame,
+					   struct inode *inode, __u64 magic)
 {
-	struct io_worker *worker = (void *)KREAD(task, worker_private);
-	struct io_wq_work *work = worker ? KREAD(worker, cur_work) : NULL;
+	__u64 request = request_of_worker(task);
+	struct request_record *record = request_find(request);
 
-	return work ? request_changes((__u64)container_of(work, struct io_kiocb, work)) : NULL;
+	if (!record)
+		return 0;
+	barrier_var(record); /* clang would add the offset before the test */
+	changes_add(&record->changes, inode, magic);
+	if ((inode->i_mode & S_IFMT) != S_IFDIR || !names_from_frames)
+		return 0;
+	record->frame = (__u64)frame;
+	record->inode = (__u64)inode;
+	return request_name_search();
 }
 
 /* Records of calls that give or take a name. */
@@ -103,7 +112,6 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
 	bool is_worker = task->flags & PF_IO_WORKER;
-	struct changes *changes;
 	__u64 magic;
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
@@ -114,12 +122,8 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 		return 0;
 	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task))
 		return 0;
-	if (!is_worker)
-		return call_changed(task, regs, frame, inode, magic);
-	changes = changes_of_worker(task);
-	if (changes)
-		changes_add(changes, inode, magic);
-	return 0;
+	return is_worker ? request_changed(task, frame, inode, magic)
+			 : call_changed(task, regs, frame, inode, magic);
 }
 
 /* v6.13: the ctime is set to a given time. */

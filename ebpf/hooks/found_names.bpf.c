@@ -20,6 +20,7 @@
 #include "hooks/changes.bpf.h"
 #include "hooks/file_names.bpf.h"
 #include "hooks/found_names.bpf.h"
+#include "hooks/request.bpf.h"
 #include "hooks/functions.bpf.h"
 
 #ifndef WITHOUT_BPF_LOOP
@@ -50,17 +51,21 @@ static __always_inline __u64 entry_of_directory(struct inode *inode)
 	return first ? (__u64)first - bpf_core_field_offset(struct dentry, d_u.d_alias) : 0;
 }
 
-static __always_inline void search_begin(struct frame_search *search,
-					 const struct call_notes *notes, __u64 string)
+static __always_inline void search_begin(struct frame_search *search, __u64 frame,
+					 struct inode *inode, __u64 string)
 {
-	struct inode *inode = (void *)notes->inode;
-
 	__builtin_memset(search, 0, offsetof(struct frame_search, words));
-	search->at = notes->frame & ~7ULL;
-	search->directory = notes->name.directory;
+	search->at = frame & ~7ULL;
+	search->directory = entry_of_directory(inode);
 	search->super_block = (__u64)KREAD(inode, i_sb);
 	search->string = string;
 	search->is_rename = !string;
+}
+
+/* The room for a search: no record is being built meanwhile. */
+static __always_inline struct frame_search *search_in(struct scratch *scratch)
+{
+	return (void *)(scratch->data + sizeof(scratch->data) - sizeof(struct frame_search));
 }
 
 /* A new entry of names_under_way; NULL: there is no room. */
@@ -202,8 +207,8 @@ __noinline int name_search(void)
 	found->directory = directory;
 	found->state = FOUND_UNPROVED;
 	string = string_of(call, regs, compat);
-	search = (void *)(scratch->data + sizeof(scratch->data) - sizeof(*search));
-	search_begin(search, notes, string);
+	search = search_in(scratch);
+	search_begin(search, notes->frame, (void *)notes->inode, string);
 	search->end = (__u64)regs;
 	if (frames_search(search)) {
 		if (!string) {
@@ -214,6 +219,64 @@ __noinline int name_search(void)
 		}
 	}
 	return is_proving() ? name_show(found) : 0;
+}
+
+/* The name that a request gives or takes is in the request; 0: it is a rename, or neither. */
+static __always_inline __u64 filename_of(struct io_kiocb *request, __u8 opcode)
+{
+	struct io_unlink *unlink = (void *)&request->cmd;
+	struct io_link *link = (void *)&request->cmd;
+
+	if (opcode == IORING_OP_UNLINKAT)
+		return (__u64)KREAD(unlink, filename);
+	return opcode == IORING_OP_LINKAT ? (__u64)KREAD(link, newpath) : 0;
+}
+
+/* Put the path in scratch->path into the record, instead of the string of the request. */
+static __noinline int request_name_keep(struct request_record *record, struct scratch *scratch)
+{
+	struct file_event *r = (void *)record->data;
+	__u32 at = scratch->path.at, length = PATH_SIZE - at;
+
+	barrier_var(at); /* keep the masks below, which the verifier needs */
+	barrier_var(length);
+	length &= PATH_SIZE - 1;
+	bpf_probe_read_kernel(record->data + sizeof(*r), length,
+			      &scratch->path.bytes[at & (PATH_SIZE - 1)]);
+	r->path.offset = sizeof(*r);
+	r->path.length = length;
+	r->base.length = r->root.length = 0;
+	r->flags = scratch->path.whole ? 0 : RECORD_PATH_TRUNCATED;
+	record->used = sizeof(*r) + length;
+	return 0;
+}
+
+/* A request has changed the directory that is in its notes: find the name likewise. */
+__noinline int request_name_search(void)
+{
+	__u64 address = request_of_worker(bpf_get_current_task_btf());
+	struct request_record *record = request_find(address);
+	struct io_kiocb *request = (void *)address;
+	struct scratch *scratch = task_scratch_get();
+	struct frame_search *search;
+	__u8 opcode;
+
+	if (!record || !scratch)
+		return 0;
+	opcode = KREAD(request, opcode);
+	search = search_in(scratch);
+	search_begin(search, record->frame, (void *)record->inode, 0);
+	search->end = (__u64)bpf_task_pt_regs(bpf_get_current_task_btf());
+	search->filename = filename_of(request, opcode);
+	search->is_rename = opcode == IORING_OP_RENAMEAT;
+	if (!search->directory || (!search->filename && !search->is_rename) ||
+	    !frames_search(search))
+		return 0;
+	if (search->is_rename)
+		path_build_name(&scratch->path, (void *)search->new_dentry, (void *)search->mnt);
+	else
+		name_build(scratch, search);
+	return request_name_keep(record, scratch);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

@@ -17,6 +17,7 @@ int process_file_opened(__u64 file_address);
 
 /* hooks/found_names.bpf.c */
 int name_search(void);
+int request_name_search(void);
 
 /* hooks/file.bpf.c */
 int file_opened(__u64 file_address, bool truncated);

@@ -140,8 +140,10 @@ static __always_inline void request_tell_file(struct request_record *record, __u
 {
 	struct file_event *r = (void *)record->data;
 
-	if (opcode == IORING_OP_UNLINKAT)
+	if (opcode == IORING_OP_UNLINKAT) {
+		r->mode = record->changes.mode;
 		return;
+	}
 	if (opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2) {
 		r->mode = S_IFREG;
 		r->flags |= RECORD_FILE_IS_NEW;

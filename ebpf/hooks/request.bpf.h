@@ -9,6 +9,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "record.h"
+#include "kernel/compat.bpf.h"
 #include "emit/ring.bpf.h"
 #include "hooks/changes.bpf.h"
 
@@ -23,6 +24,8 @@ struct request_record {
 	__u8 data[REQUEST_RECORD_SIZE];
 	__u32 pad;
 	struct changes changes;
+	__u64 frame; /* as in struct call_notes */
+	__u64 inode;
 };
 
 /* Key: address of struct io_kiocb. If a request ends unseen, a later one replaces its entry. */
@@ -75,6 +78,15 @@ static __always_inline bool has_requests_enough(__u32 uid)
 	return uid && count && *count >= REQUESTS_OF_USER;
 }
 
+/* io_uring runs each request that gives a name in a worker, which points to its request. */
+static __always_inline __u64 request_of_worker(struct task_struct *task)
+{
+	struct io_worker *worker = (void *)KREAD(task, worker_private);
+	struct io_wq_work *work = worker ? KREAD(worker, cur_work) : NULL;
+
+	return work ? (__u64)container_of(work, struct io_kiocb, work) : 0;
+}
+
 /* Delete the entry of a request, if it has one. */
 static __always_inline void request_forget(__u64 request)
 {
@@ -88,9 +100,14 @@ static __always_inline void request_forget(__u64 request)
 		requests_count(uid, -1);
 }
 
+static __always_inline struct request_record *request_find(__u64 request)
+{
+	return bpf_map_lookup_elem(&requests_under_way, &request);
+}
+
 static __always_inline struct changes *request_changes(__u64 request)
 {
-	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
+	struct request_record *record = request_find(request);
 
 	if (!record)
 		return NULL;

@@ -123,7 +123,7 @@ class Streams:
         return [*made, *self._rest(gone)]
 
     def forget_idle(self, boot_ns: int) -> list[bytes]:
-        """Forget streams in which nothing came lately; return records of their rests."""
+        """Forget streams in which nothing came lately; return records of the rests."""
         idle = [
             key
             for key, (_, stream) in self._known.items()

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
+from support.ring import OP_LINKAT, OP_RENAMEAT, OP_UNLINKAT, Ring
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, MS_BIND, MS_REC_PRIVATE = 0x20000, 0x1000, 0x44000
 RENAME_EXCHANGE = 2
@@ -31,6 +33,7 @@ CALLS: dict[str, Callable[[object], int]] = {
     "mknod": lambda name: int(LIBC.mknod(name, REGULAR, 0)),
     "unlink": lambda name: int(LIBC.unlink(name)),
 }
+REQUESTS = {"rename": OP_RENAMEAT, "link": OP_LINKAT, "unlink": OP_UNLINKAT}
 
 
 def make(name: str) -> None:
@@ -87,6 +90,39 @@ def called(what: str, leaf: str, name: ctypes.Array[ctypes.c_char]) -> str:
     return place
 
 
+def race_by_ring(rounds: int) -> None:
+    """The link in the path turns all the time while io_uring takes the names."""
+
+    def turn() -> None:
+        for target in ("da", "db"):
+            os.symlink(target, "turned")
+            os.rename("turned", "dl")
+
+    for each in ("da", "db"):
+        os.mkdir(each)
+    os.symlink("da", "dl")
+    with Ring() as ring, beside(turn), open("truth", "w") as truth:
+        for number, (what, operation) in product(range(rounds), REQUESTS.items()):
+            place = requested(ring, operation, f"{what}{number}")
+            truth.write(f"{what} {place}\n")
+
+
+def requested(ring: Ring, operation: int, leaf: str) -> str:
+    """Make one request through the link; return the path that it gave or took."""
+    places = {f"{folder}/{leaf}" for folder in ("da", "db")}
+    takes = operation == OP_UNLINKAT
+    make("source")
+    if takes:
+        for each in places:
+            os.mknod(each, REGULAR)
+    names = (f"dl/{leaf}".encode(),) if takes else (b"source", f"dl/{leaf}".encode())
+    ring.name(operation, *names)
+    assert ring.wait()[0] == 0
+    there = {each for each in places if os.path.exists(each)}
+    (place,) = places - there if takes else there
+    return place
+
+
 def two_mounts(rounds: int) -> None:
     """Calls come to one directory through two mounts by turns."""
     for each in ("real", "a", "b"):
@@ -126,4 +162,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "exchange":
         exchange()
     else:
-        globals()[sys.argv[1]](int(os.environ.get("ROUNDS", "400")))
+        globals()[sys.argv[1]](int(os.environ.get("ROUNDS", "300")))

@@ -45,7 +45,7 @@ def directory(request: pytest.FixtureRequest) -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.mark.parametrize("action", ["race", "two_mounts"])
+@pytest.mark.parametrize("action", ["race", "race_by_ring", "two_mounts"])
 def test_no_name_is_wrong(watcher: Daemon, directory: Path, action: str) -> None:
     before = watcher.stats()["unproved_names"]
     _, events = act(watcher, "actions_true_names.py", action, directory)

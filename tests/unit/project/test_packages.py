@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
     "config": "schema policy errors host.child_process host.capabilities"
-    " rules.conditions rules.sigma.forms rules.sigma.pack",
+    " rules.clauses rules.conditions rules.sigma.forms rules.sigma.pack",
     "output": "schema policy event host.root_files host.file_calls",
     "capture": "bpf rules errors host.file_identity host.thread_call",
     "viewer": "rules.conditions schema output.escape",
