@@ -39,7 +39,7 @@ class LiveWorld:
             return
         policy = self._policy()
         if policy is not self._first:
-            yield "The configuration was replaced: its rules are not known here."
+            yield "The configuration was replaced: what decided is not known here."
             return
         found = trace(policy.ruleset, event.event_id, event.values)
         source = policy.source or "the built-in rules"

@@ -277,6 +277,5 @@ def watch(paths: Paths, view: View, policy: Policy) -> int:
     Nothing is installed or kept, and a running service is not disturbed.
     """
     options = Options(paths, keeps_state=False, watch=view.show)
-    quiet = policy.without_sinks()
-    settings = replace(quiet.settings, metrics_file="")
-    return _run(replace(quiet, settings=settings), options, view)
+    settings = replace(policy.without_sinks().settings, metrics_file="")
+    return _run(replace(policy, settings=settings), options, view)

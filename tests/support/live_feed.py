@@ -44,12 +44,16 @@ def start(name: str) -> tuple[int, list[str]]:
     return 1, values
 
 
-def asked(line: str) -> list[tuple[int, list[str]]]:
-    """Return the events that a line of the pipe asks for."""
+def ordered(line: str) -> list[tuple[int, list[str]]]:
+    """Return the events that an order asks for."""
     verb, _, rest = line.partition(" ")
+    if verb == "start":
+        return [start(rest)]
+    if verb == "crash":
+        return [(1, [])]  # no event is like this
     if verb == "many":
         return [start(f"many {n}") for n in range(int(rest))]
-    return [(1, [])] if verb == "crash" else [start(rest)]  # no event is like this
+    return []
 
 
 def main() -> int:
@@ -72,7 +76,7 @@ def main() -> int:
         if orders not in ready:
             continue
         for line in os.read(orders, 65536).decode().splitlines():
-            events = asked(line)
+            events = ordered(line)
             count += len(events)
             begun_ns = time.thread_time_ns()
             for event in events:

@@ -447,8 +447,8 @@ def test_reason_names_the_rule_and_its_line() -> None:
         "Reported by a.xml:2: ProcessCreate, onmatch=include",
         "a.xml:3: Image end with '/sh', name a shell",
     ]
-    policies = [Policy(), policy]
-    other = LiveWorld(policies.pop)
+    policies = [policy, Policy()]
+    other = LiveWorld(lambda: policies.pop(0))
     assert other.explain(event)[0].startswith("The configuration was replaced")
     end = LiveEvent(5, values_of(5))
     assert world.explain(end) == ["Reported since no condition of a.xml excludes it."]
