@@ -289,14 +289,8 @@ def _number(text: str) -> str:
     return f'"{text}"'
 
 
-def _boolean(text: str) -> str:
-    return text if text in ("true", "false") else f'"{text}"'
-
-
 def _bare(template: Template, values: list[str]) -> list[str]:
-    """Put JSON numbers and booleans without quotes into `values`."""
+    """Put JSON numbers without quotes into `values`."""
     for at in template.numbers:
         values[at] = _number(values[at])
-    for at in template.booleans:
-        values[at] = _boolean(values[at])
     return values

@@ -25,8 +25,8 @@ class Template(NamedTuple):
     `pieces[0]` is filled in once for a batch: `start`, TimeCreated, `after_time`.
     `pieces[1]` is for the record id, `pieces[3::2]` are for the values; those between
     are constant. `foreign` are the numbers of values that other programs may have
-    chosen, `numbers` and `booleans` of values that JSON shows without quotes. The first
-    value has number 0.
+    chosen, `numbers` of values that JSON shows without quotes. The first value has
+    number 0.
     """
 
     start: str
@@ -34,7 +34,6 @@ class Template(NamedTuple):
     pieces: list[str]
     foreign: tuple[int, ...]
     numbers: tuple[int, ...]
-    booleans: tuple[int, ...]
 
 
 def template_of(
@@ -56,14 +55,7 @@ def template_of(
     foreign = tuple(
         at for at in places(FieldType.STRING) if not event.fields[at].is_made_here
     )
-    return Template(
-        start,
-        after_time,
-        pieces,
-        foreign,
-        places(*_NUMBERS),
-        places(FieldType.BOOLEAN),
-    )
+    return Template(start, after_time, pieces, foreign, places(*_NUMBERS))
 
 
 def template_with(
@@ -136,5 +128,8 @@ def _json_literals(
 
 
 def _json_quote(field: Field) -> str:
-    is_bare = field.type in (*_NUMBERS, FieldType.BOOLEAN)
-    return "" if is_bare else '"'
+    """Return what stands around a value in JSON.
+
+    Booleans are texts, as in XML: what reads both compares "true" with "true".
+    """
+    return "" if field.type in _NUMBERS else '"'
