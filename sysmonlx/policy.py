@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 #: The number changes whenever the same configuration file means something else than
 #: before, for example because a default has changed. A stored policy with another
@@ -74,9 +74,18 @@ class Element:
     bound_id: int = 0
 
 
-#: Where lines go: kind, form, target. The kind is syslog, file or stdout, the form is
-#: xml or json. The target is the path of a file or a socket; empty: the usual one.
-SinkChoice: TypeAlias = tuple[str, str, str]
+class SinkChoice(NamedTuple):
+    """Where lines go, and in which form.
+
+    `kind` is one of `schema.options.SINK_KINDS`, `form` one of SINK_FORMS. `target` is
+    the path of a file or a socket; empty: the usual one. A stored policy has these
+    values as a list; what a shorter list leaves out has its default.
+    """
+
+    kind: str
+    form: str = "xml"
+    target: str = ""
+
 
 #: The name of a field, and how many bytes of its values are shown.
 FieldSize: TypeAlias = tuple[str, int]
@@ -99,7 +108,7 @@ class Settings:
     hash_algorithms: tuple[str, ...] = ("SHA256",)
     field_sizes: tuple[FieldSize, ...] = ()
     field_sizes_text: str = ""
-    sinks: tuple[SinkChoice, ...] = (("syslog", "xml", ""),)
+    sinks: tuple[SinkChoice, ...] = (SinkChoice("syslog"),)
     line_limit_bytes: int = 0
     ring_size_bytes: int = 8 << 20
     spool_limit_bytes: int = 8 << 20

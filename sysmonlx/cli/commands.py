@@ -49,6 +49,7 @@ from sysmonlx.service.messages import Question
 from sysmonlx.service.situation import (
     advice,
     destinations,
+    limit_of_lines,
     why_it_is_silent,
     why_it_is_strange,
 )
@@ -297,6 +298,8 @@ def _tell(report: spawn.Report, policy: Policy) -> None:
         print(f"Warning: {each}", file=sys.stderr)
     places = destinations(policy.settings)
     print(f"Events go to {', '.join(places)}." if places else "Events go nowhere.")
+    if text := limit_of_lines(policy.settings):
+        print(text)
 
 
 def _is_running(paths: Paths, out: TextIO, text: str) -> bool:
@@ -351,7 +354,7 @@ def _install(
         return foreground.serve(paths, _view(line))
     policy = _policy(reading)
     _tell(install.install(paths, new), policy)
-    if any(kind == "stdout" for kind, _, _ in policy.settings.sinks):
+    if any(each.kind == "stdout" for each in policy.settings.sinks):
         print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")
     return OK

@@ -22,16 +22,16 @@ from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Renderer
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.kinds import open_sink
-from sysmonlx.policy import Settings
+from sysmonlx.policy import Settings, SinkChoice
 
 #: Takes event id and texts of an event; the live view on a terminal is one.
 Watcher = Callable[[int, Sequence[str]], None]
 
-#: Returns a renderer, of the form of a sink and the longest line that it may write.
-MakeRenderer = Callable[[str, int], Renderer]
+#: Returns what makes the lines of a sink.
+MakeRenderer = Callable[[SinkChoice], Renderer]
 
-#: The setting that a sink was opened by: kind, path, limit of its spool in bytes.
-Target = tuple[str, str, int]
+#: What a sink was opened by: the setting without its form, the spool's limit in bytes.
+Target = tuple[SinkChoice, int]
 
 _event_id = itemgetter(0)
 
@@ -93,9 +93,9 @@ class Output:
         have = {channel.target: channel.sink for channel in self._channels}
         made: list[Channel] = []
         try:
-            for kind, form, target in settings.sinks:
-                wanted = (kind, target, limit)
-                renderer = make_renderer(form, settings.line_limit_of(kind))
+            for choice in settings.sinks:
+                wanted = (choice._replace(form=""), limit)
+                renderer = make_renderer(choice)
                 sink = have.pop(wanted, None) or open_sink(*wanted)
                 made.append(Channel(wanted, sink, renderer))
         except BaseException:

@@ -166,7 +166,8 @@ SETTINGS = (
         MIB,
         "Longest line written, in bytes, to any sink; the longest values of a longer"
         " one are shortened in the middle.",
-        f"{DEFAULT_LIMITS_BYTES['syslog']} for syslog,"
+        "for syslog what the log daemon's configuration allows"
+        f" ({DEFAULT_LIMITS_BYTES['syslog']} where it does not say),"
         f" {DEFAULT_LIMITS_BYTES['file']} for other sinks",
     ),
     Setting(

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from sysmonlx.host.lock import daemon_pid
-from sysmonlx.policy import FORM, Settings
+from sysmonlx.host.log_daemon import MOST_BYTES
+from sysmonlx.policy import FORM, Settings, SinkChoice
 from sysmonlx.service import control, systemd
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.line_limits import LOG_SOCKET, line_limit
 from sysmonlx.service.messages import Question
-
-_LOG_SOCKET = "/dev/log"
 
 
 def why_it_is_silent(paths: Paths) -> str:
@@ -43,13 +43,30 @@ def why_it_is_strange(paths: Paths) -> str:
 
 def destinations(settings: Settings) -> list[str]:
     """Return where the events of a configuration go, in words."""
-    return [_destination(kind, target) for kind, _, target in settings.sinks]
+    return [_destination(choice) for choice in settings.sinks]
 
 
-def _destination(kind: str, target: str) -> str:
+def _destination(choice: SinkChoice) -> str:
+    kind, target = choice.kind, choice.target
     if kind == "syslog":
-        return f"the log daemon at {target or _LOG_SOCKET}"
+        return f"the log daemon at {target or LOG_SOCKET}"
     return "standard output" if kind == "stdout" else target or kind
+
+
+def limit_of_lines(settings: Settings) -> str:
+    """Return how long lines to syslog may be and what raises that, a sentence.
+
+    It is empty where no line goes to syslog.
+    """
+    for choice in settings.sinks:
+        if choice.kind == "syslog":
+            size_bytes, reason = line_limit(settings, choice)
+            whose = f" ({reason})" if reason else ""
+            text = f"Lines to syslog have {size_bytes:,} bytes at most{whose}"
+            if size_bytes >= MOST_BYTES:
+                return f"{text}."
+            return f"{text}; longer values lose their middle: man 8 sysmonlx, Delivery."
+    return ""
 
 
 def advice(trouble: str) -> str:
@@ -60,7 +77,7 @@ def advice(trouble: str) -> str:
     path, colon, _ = trouble.partition(": ")
     if not colon or not path.startswith("/"):
         return trouble
-    if path == _LOG_SOCKET:
+    if path == LOG_SOCKET:
         return (
             f"{trouble}: nothing takes the lines; start a log daemon, or add "
             '<Sink kind="file">/var/log/sysmon.xml</Sink> to the configuration\'s '

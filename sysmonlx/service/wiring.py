@@ -26,7 +26,7 @@ from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Renderer
 from sysmonlx.pipeline.flow import Pipeline
-from sysmonlx.policy import Policy, Settings
+from sysmonlx.policy import Policy, Settings, SinkChoice
 from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.table import ProcessTable
 from sysmonlx.rules.compiler import compile_rules
@@ -34,6 +34,7 @@ from sysmonlx.service.census import Census
 from sysmonlx.service.guard import Guard
 from sysmonlx.service.health import Health
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.line_limits import line_limit
 
 #: Longest time that lines have to leave the sinks at the end, in seconds.
 _CLOSE_S = 0.5
@@ -133,17 +134,17 @@ def wire(policy: Policy, options: Options) -> Parts:
         )
 
 
-def make_renderer(settings: Settings, form: str, limit_bytes: int) -> Renderer:
+def make_renderer(settings: Settings, choice: SinkChoice) -> Renderer:
     """Return what makes lines of events.
 
     Args:
         settings: Those of the policy that the lines are for.
-        form: "xml" or "json".
-        limit_bytes: The longest line.
+        choice: The sink that the lines are for.
     """
     pid = os.getpid()
+    limit_bytes = line_limit(settings, choice).size_bytes
     return Renderer(
-        form,
+        choice.form,
         os.uname().nodename,
         pid,
         pid,

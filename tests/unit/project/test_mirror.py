@@ -56,6 +56,7 @@ TESTED_BY = {
     "unit/service/test_control": "service/messages",
     "unit/service/test_prometheus": "service/snapshot service/statistics",
     "unit/service/test_health": "service/standing",
+    "unit/service/test_situation": "service/line_limits",
     "unit/service/test_foreground": "service/configuration",
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
     "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main viewer/moments"
