@@ -18,8 +18,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sysmonlx.event import Event
+from sysmonlx.output.forms import LineMaker
 from sysmonlx.output.record_ids import RecordIds
-from sysmonlx.output.render import Renderer
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.kinds import open_sink
 from sysmonlx.policy import Settings, SinkChoice
@@ -28,7 +28,7 @@ from sysmonlx.policy import Settings, SinkChoice
 Watcher = Callable[[int, Sequence[str]], None]
 
 #: Returns what makes the lines of a sink.
-MakeRenderer = Callable[[SinkChoice], Renderer]
+MakeRenderer = Callable[[SinkChoice], LineMaker]
 
 #: What a sink was opened by: the setting without its form, the spool's limit in bytes.
 Target = tuple[SinkChoice, int]
@@ -47,7 +47,7 @@ class Channel(NamedTuple):
 
     target: Target
     sink: Sink
-    renderer: Renderer
+    renderer: LineMaker
 
 
 class Output:

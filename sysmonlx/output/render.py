@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sysmonlx.event import Event, Shape
 from sysmonlx.output.escape import (
@@ -36,13 +37,44 @@ _TEMPLATES_LIMIT = 128
 _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 
 
+class Writer(NamedTuple):
+    """Who writes: the host's name, and the daemon's own pid, tid and uid."""
+
+    computer: str
+    pid: int
+    tid: int
+    uid: int
+
+
+class Clock:
+    """Writes times; the date is made once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = ""
+
+    def stamp(self, wall_ns: int) -> str:
+        """Return a time in ns since the epoch as ISO 8601 with nine digits."""
+        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._date}.{fraction_ns:09d}Z"
+
+    @staticmethod
+    def seconds(wall_ns: int) -> str:
+        """Return a time in ns since the epoch as seconds, in decimal."""
+        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
+        return f"{second}.{fraction_ns:09d}"
+
+
 class Renderer:
     """Makes one line of each event, in one form, for one sink.
 
-    `form` is "xml" or "json". `computer` is the host name; `pid`, `tid` and `uid` are
-    the daemon's own. `limit_bytes` is the longest line: longer ones lose the middle of
-    their longest values. `field_sizes` are pairs of field and bytes, from the option
-    FieldSizes; of two for one field the later one counts.
+    `form` is "xml", "json" or "velociraptor". `computer` is the host name; `pid`, `tid`
+    and `uid` are the daemon's own. `limit_bytes` is the longest line: longer ones lose
+    the middle of their longest values. `field_sizes` are pairs of field and bytes, from
+    the option FieldSizes; of two for one field the later one counts.
 
     Raises:
         ValueError: `form` is unknown or `limit_bytes` is below LEAST_LIMIT_BYTES.
@@ -58,20 +90,21 @@ class Renderer:
         limit_bytes: int = 65535,
         field_sizes: Iterable[tuple[str, int]] = (),
     ) -> None:
-        if form not in ("xml", "json"):
+        if form not in ("xml", "json", "velociraptor"):
             raise ValueError(f"no such form: {form!r}")
         if limit_bytes < LEAST_LIMIT_BYTES:
             raise ValueError(f"a line needs {LEAST_LIMIT_BYTES} bytes at least")
         self._form = form
-        self._system = (computer, pid, tid, uid)
+        self._is_json = form != "xml"
+        self._system = Writer(computer, pid, tid, uid)
         self._limit_bytes = limit_bytes
-        self._sizes = _sizes_by_event(dict(field_sizes))
+        self._sizes = sizes_by_event(dict(field_sizes))
         self._form_text = xml_text if form == "xml" else json_text
         self._spelt = _Spelt(form, limit_bytes)
         self._takes_plain = form == "xml" and not self._sizes
         self._templates: dict[int | Shape, Template] = {}
-        self._second = -1
-        self._date = ""
+        clock = Clock()
+        self._stamp = clock.seconds if form == "velociraptor" else clock.stamp
 
     def line(
         self, event_id: int, values: Sequence[str], record_id: int, wall_ns: int
@@ -173,7 +206,7 @@ class Renderer:
             spelt = self._spelt
             for at in template.foreign:
                 ready[at] = spelt[ready[at]]
-        return _bare(template, ready) if self._form == "json" else ready
+        return _bare(template, ready) if self._is_json else ready
 
     def _shortened(
         self, event: Event, begun: dict[int | Shape, list[str]], number: str, room: int
@@ -192,7 +225,7 @@ class Renderer:
         foreign = [values[at] for at in template.foreign]
         for at in template.foreign:
             values[at] = ""
-        if self._form == "json":
+        if self._is_json:
             _bare(template, values)
         pieces[3::2] = values
         room -= len("".join(pieces).encode())
@@ -200,18 +233,11 @@ class Renderer:
             pieces[3 + 2 * at] = text
         return "".join(pieces)
 
-    def _stamp(self, wall_ns: int) -> str:
-        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
-        if second != self._second:
-            self._second = second
-            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._date}.{fraction_ns:09d}Z"
-
     def _fitted(self, texts: Sequence[str], room: int) -> list[str]:
         """Return texts as they are printed, within `room` bytes all together."""
         printed = [self._spelt[text] for text in texts]
         sizes = [len(text.encode()) for text in printed]
-        cap = _common_cap(sorted(sizes), room)
+        cap = common_cap(sorted(sizes), room)
         form = self._form_text
         return [
             shortened(text, cap, form) if size > cap else whole
@@ -252,7 +278,8 @@ def _numbers(first: int, size: int) -> tuple[str, Sequence[str]]:
     return "", [*map(str, range(first, first + size))]
 
 
-def _sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], ...]]:
+def sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Return the positions and sizes of FieldSizes, by event id."""
     found = {
         event.id: tuple(
             (at, sizes[field.name])
@@ -269,7 +296,7 @@ def _cut(values: list[str], limits: tuple[tuple[int, int], ...]) -> None:
         values[at] = limited(values[at], size_bytes)
 
 
-def _common_cap(sizes: list[int], room: int) -> int:
+def common_cap(sizes: list[int], room: int) -> int:
     """Return the size to which the longest texts must shrink to fit into `room`.
 
     `sizes` ascend. All sizes are in bytes.

@@ -118,7 +118,7 @@ NAMESPACE = "urn:sysmonlx:settings"
 CONTAINER = "Settings"
 SINK = "Sink"
 SINK_KINDS = ("syslog", "file", "stdout")
-SINK_FORMS = ("xml", "json")
+SINK_FORMS = ("xml", "json", "velociraptor", "ecs")
 
 
 KIB = 1 << 10

@@ -23,8 +23,9 @@ from sysmonlx.host.process_arguments import CommandLines
 from sysmonlx.host.procfs import Procfs
 from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
+from sysmonlx.output.forms import LineMaker, line_maker
 from sysmonlx.output.record_ids import RecordIds
-from sysmonlx.output.render import Renderer
+from sysmonlx.output.render import Writer
 from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Policy, Settings, SinkChoice
 from sysmonlx.processes.identity import Identity
@@ -134,7 +135,7 @@ def wire(policy: Policy, options: Options) -> Parts:
         )
 
 
-def make_renderer(settings: Settings, choice: SinkChoice) -> Renderer:
+def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:
     """Return what makes lines of events.
 
     Args:
@@ -142,16 +143,9 @@ def make_renderer(settings: Settings, choice: SinkChoice) -> Renderer:
         choice: The sink that the lines are for.
     """
     pid = os.getpid()
+    system = Writer(os.uname().nodename, pid, pid, os.geteuid())
     limit_bytes = line_limit(settings, choice).size_bytes
-    return Renderer(
-        choice.form,
-        os.uname().nodename,
-        pid,
-        pid,
-        os.geteuid(),
-        limit_bytes,
-        settings.field_sizes,
-    )
+    return line_maker(choice.form, system, limit_bytes, settings.field_sizes)
 
 
 def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:

@@ -313,3 +313,15 @@ def test_more_shapes_than_templates_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     unknown = [(1, values, False, None) for _ in events]
     assert lines == made.lines(unknown, 7, WALL_NS).split()
     assert len(made._templates) <= 4 + len(events)
+
+
+def test_velociraptor_has_a_row_as_its_parser_of_event_logs_makes_it() -> None:
+    event = EVENT_BY_ID[5]
+    line = renderer("velociraptor").line(5, values_with(event, "x"), 42, WALL_NS)
+    row = json.loads(line)
+    assert list(row) == ["System", "EventData"]
+    system = row["System"]
+    assert system["TimeCreated"]["SystemTime"] == pytest.approx(WALL_NS / 1e9)
+    assert (system["EventID"], system["EventRecordID"]) == ({"Value": 5}, 42)
+    assert system["Provider"]["Name"] == "Linux-Sysmon"
+    assert list(row["EventData"]) == [field.name for field in event.fields]
