@@ -38,6 +38,8 @@ _event_id = itemgetter(0)
 #: Lines that are rendered and written together. With more, their bytes do not stay in
 #: the processor's cache between the two.
 _TOGETHER = 64
+#: A spool of which this part is full is filling: 1/16.
+_PRESSING_PARTS = 16
 #: Time that a sink has to write its spool when no policy wants it any more, in seconds.
 _RETIRE_S = 0.2
 
@@ -215,12 +217,16 @@ class Output:
         """Return the lines that wait in all sinks."""
         return sum(each.sink.spooled for each in self._channels)
 
-    def waiting(self) -> list[int]:
-        """Return the descriptors of sinks that have lines left, to poll for writing."""
+    def pressing(self) -> list[int]:
+        """Return the descriptors of sinks whose spool is filling, to poll for writing.
+
+        Others have time: what little waits there is written at the next `flush`.
+        """
         return [
             fd
             for channel in self._channels
-            if channel.sink.wants_writable()
+            if channel.sink.spooled_bytes * _PRESSING_PARTS > channel.target[1]
+            and channel.sink.wants_writable()
             for fd in (channel.sink.fileno(),)
             if fd is not None
         ]
