@@ -195,7 +195,9 @@ LEAST_LIMIT_BYTES = 2048
 #: The limit of a line by the kind of its sink, in bytes, without the header of syslog.
 #: rsyslog takes 8,096 bytes whole. When it passes a line on, it puts a header of 126
 #: bytes at most before it: RFC 5424, with a host name of 64 bytes and the sender's pid.
-DEFAULT_LIMITS_BYTES = {"syslog": 7950, "file": 65_535, "stdout": 65_535}
+DEFAULT_LIMITS_BYTES = {
+    **{"syslog": 7950, "file": 65_535, "stdout": 65_535, "journald": 65_535},
+}
 
 #: In the order in which Sysmon prints hashes.
 ALGORITHMS = ("SHA1", "MD5", "SHA256")

@@ -117,7 +117,7 @@ OWN_OPTIONS = (
 NAMESPACE = "urn:sysmonlx:settings"
 CONTAINER = "Settings"
 SINK = "Sink"
-SINK_KINDS = ("syslog", "file", "stdout")
+SINK_KINDS = ("syslog", "file", "stdout", "journald")
 SINK_FORMS = ("xml", "json", "velociraptor", "ecs")
 
 

@@ -50,6 +50,8 @@ def _destination(choice: SinkChoice) -> str:
     kind, target = choice.kind, choice.target
     if kind == "syslog":
         return f"the log daemon at {target or LOG_SOCKET}"
+    if kind == "journald":
+        return f"the journal{f' at {target}' if target else ''}"
     return "standard output" if kind == "stdout" else target or kind
 
 

@@ -24,6 +24,7 @@ from sysmonlx.host.procfs import Procfs
 from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.forms import LineMaker, line_maker
+from sysmonlx.output.journal import JournalMaker
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Writer
 from sysmonlx.pipeline.flow import Pipeline
@@ -145,7 +146,8 @@ def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:
     pid = os.getpid()
     system = Writer(os.uname().nodename, pid, pid, os.geteuid())
     limit_bytes = line_limit(settings, choice).size_bytes
-    return line_maker(choice.form, system, limit_bytes, settings.field_sizes)
+    maker = line_maker(choice.form, system, limit_bytes, settings.field_sizes)
+    return JournalMaker(maker) if choice.kind == "journald" else maker
 
 
 def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.file import FileSink
+from sysmonlx.output.sinks.journald import SOCKET, JournaldSink
 from sysmonlx.output.sinks.stdout import StdoutSink
 from sysmonlx.output.sinks.syslog import SyslogSink
 from sysmonlx.policy import SinkChoice
@@ -17,6 +18,10 @@ Opener = Callable[[SinkChoice, int], Sink]
 
 def _syslog(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
     return SyslogSink(choice.target or "/dev/log", spool_limit_bytes)
+
+
+def _journald(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
+    return JournaldSink(choice.target or SOCKET, spool_limit_bytes)
 
 
 def _file(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
@@ -32,6 +37,7 @@ OPENERS: Mapping[str, Opener] = {
     "syslog": _syslog,
     "file": _file,
     "stdout": _stdout,
+    "journald": _journald,
 }
 
 
