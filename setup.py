@@ -40,11 +40,14 @@ setup(
     # the lock files, see tests/tools/lock.py.
     install_requires=["lxml>=4.9,<7", "python-daemon>=2.3,<4", "xmlschema>=2.0,<5"],
     extras_require={
+        # Reads Sigma rules in YAML; packs of rules need none of it.
+        "sigma": ["pysigma>=2,<3"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",
             "hypothesis>=6",
             "prometheus-client>=0.20",
+            "pysigma-backend-sqlite>=2,<3",
         ],
         "lint": [
             "ruff>=0.6",
@@ -57,7 +60,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "sysmonlx=sysmonlx.cli.main:main",
+            "sysmonlx=sysmonlx.__main__:main",
             "sysmonlx-logview=sysmonlx.viewer.main:main",
         ]
     },

@@ -16,11 +16,13 @@
 	each(2, RECORD_PROCESS_FORK, process_fork, process_fork)                \
 	each(3, RECORD_PROCESS_CREATE, process_create, process_create)          \
 	each(4, RECORD_PROCESS_TERMINATE, process_terminate, process_terminate) \
+	each(5, RECORD_CGROUP_CREATE, cgroup_create, cgroup_create)             \
 	each(10, RECORD_FILE_CREATE, file_create, file_event)                   \
 	each(11, RECORD_FILE_DELETE, file_delete, file_event)                   \
 	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
 	each(13, RECORD_PROCESS_ACCESS, process_access, process_access)         \
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
+	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
 	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
 
 #define RECORD_NUMBER(number, enumerator, member, layout) enumerator = number,
@@ -55,6 +57,15 @@ enum record_flag {
 	RECORD_ARGS_SHORTENED = 1 << 11,
 	RECORD_PATH_SHORTENED = 1 << 12, /* path, base or root of the event */
 	RECORD_CWD_SHORTENED = 1 << 13,
+	RECORD_ENVIRONMENT_TRUNCATED = 1 << 14, /* variables, or a part of one, are missing */
+	RECORD_ENVIRONMENT_UNREADABLE = 1 << 15,
+	/* These five: how a file_create came about; none of them: the file was made. */
+	RECORD_BY_RENAME = 1 << 17,
+	RECORD_BY_LINK = 1 << 18,
+	RECORD_BY_WRITE = 1 << 19, /* a file that existed was opened for writing */
+	RECORD_BY_APPEND = 1 << 20, /* the same with O_APPEND */
+	RECORD_BY_TRUNCATION = 1 << 21, /* the same with O_TRUNC */
+	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
 };
 
 /* First member of every record: the process that acted, and when. */
@@ -110,16 +121,26 @@ struct process_create {
 	__u32 parent_uid; /* at the fork; NO_UID: the parent was told before, or a scan */
 	__u32 flags; /* enum record_flag */
 	struct varlen args;
+	/* These two and those below with a star are there where `execs_tell_more` is set. */
+	__u32 namespace_pid; /* in the innermost pid namespace */
+	__u32 session_leader; /* tgid of the leader of its session, 0: none here */
 	__u32 pad;
 	struct file_identity file; /* the image */
-	__u64 cgroup_id; /* user space does not read it yet: for the container of an event */
-	__u32 loginuid; /* user space does not read it yet: for the login of an event */
+	__u64 cgroup_id; /* cgroup_number() of task_cgroup() */
+	__u64 capabilities; /* * effective ones, a bit each */
+	__u32 loginuid; /* audit login; NO_UID: none */
 	__u32 session_id; /* audit session */
 	__u32 tty_index;
 	__u32 mount_namespace;
+	__u32 effective_uid; /* * */
+	__u32 pad_of_ids;
 	struct varlen cwd;
 	struct varlen image;
+	struct varlen script; /* * what exec was given, where another program runs it */
+	struct varlen
+		environment; /* chosen variables, each with a NUL; see `execs_tell_environment` */
 	char comm[16];
+	char tty_name[16]; /* * */
 };
 
 #define NO_UID -1U /* chown(2): no user has this number */
@@ -142,6 +163,14 @@ struct process_fork {
 struct process_terminate {
 	struct record_header header;
 	__u32 flags;
+	__u32 pad;
+};
+
+/* A control group that was made. `path` begins at the root of its hierarchy. */
+struct cgroup_create {
+	struct record_header header;
+	__u64 cgroup_id; /* as in process_create */
+	struct varlen path;
 	__u32 pad;
 };
 
@@ -204,6 +233,22 @@ struct bpf_program_load {
 	__u32 program_id;
 	__u32 program_type; /* enum bpf_prog_type */
 	char name[16];
+};
+
+/*
+ * A DNS message by UDP: a question that a process sent, or an answer that came to its socket. By
+ * TCP: a part of the stream of such messages. The header's process is the one that asked. Bytes of
+ * the record behind `data` have no meaning.
+ */
+struct dns_message {
+	struct record_header header;
+	__u64 cookie; /* of the socket */
+	__u32 full_length; /* bytes of the message, of which `data` may be the beginning */
+	__u32 is_answer; /* 0 or 1 */
+	struct varlen data;
+	__u32 sequence; /* TCP: number of the first byte of `data` in the stream */
+	__u32 is_stream; /* 0: UDP, 1: TCP */
+	__u32 pad;
 };
 
 /* Every record that the ring buffer carries. User space decodes by this union's BTF. */

@@ -19,6 +19,8 @@
 #include <bpf/bpf_helpers.h>
 #include "hooks/access.bpf.c"
 #include "hooks/bpf_load.bpf.c"
+#include "hooks/cgroup.bpf.c"
+#include "hooks/found_names.bpf.c"
 #include "hooks/changes.bpf.c"
 #include "hooks/file_names.bpf.c"
 #include "hooks/file.bpf.c"
@@ -28,5 +30,6 @@
 #include "hooks/process.bpf.c"
 #include "hooks/udp.bpf.c"
 #include "hooks/io_uring.bpf.c"
+#include "hooks/dns.bpf.c"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,8 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""`python -m sysmonlx`."""
+"""The program: `sysmonlx`, and `python -m sysmonlx`."""
 
-import sys
+import signal
 
-from sysmonlx.cli.main import main
+#: Whoever starts the program may have SIGINT ignored; it stays so.
+_CAN_BE_INTERRUPTED = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+if _CAN_BE_INTERRUPTED:
+    # While modules are loaded Ctrl-C ends the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-sys.exit(main())
+from sysmonlx.cli.main import main as run  # noqa: E402 - the signal comes first
+
+
+def main() -> int:
+    """Run the program; from here on Ctrl-C is an exception, but at the very end."""
+    if not _CAN_BE_INTERRUPTED:
+        return run()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class SysmonlxError(Exception):
     """Base of all errors a user may see."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One remark on a configuration.
 
     `text` is Sysmon's message where Sysmon has one. `advice` is our addition to it, for

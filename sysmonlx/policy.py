@@ -9,7 +9,7 @@ here, so the daemon can load a stored configuration without it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
@@ -87,12 +87,26 @@ class SinkChoice(NamedTuple):
     target: str = ""
 
 
+#: Rules of Sigma: the path of a compiled pack, one of RULE_ACTIONS, the least level and
+#: the least status of the rules that are used.
+RulesChoice: TypeAlias = tuple[str, str, str, str]
+#: What becomes of an event that such a rule hits: it is named if it is reported; it is
+#: reported unless an exclude element matches it; it is reported.
+RULE_ACTIONS = ("tag", "include", "always")
+
+#: RuleName begins with it where a rule of Sigma hits an event.
+SIGMA_PREFIX = "sigma="
+
+#: The field with the names of all rules that an event hits, where there are such rules.
+RULE_NAMES = "RuleNames"
+
 #: The name of a field, and how many bytes of its values are shown.
 FieldSize: TypeAlias = tuple[str, int]
 
 #: A value of `Settings`.
 SettingValue: TypeAlias = (
     "int | str | tuple[str, ...] | tuple[FieldSize, ...] | tuple[SinkChoice, ...]"
+    " | tuple[RulesChoice, ...]"
 )
 
 
@@ -102,7 +116,7 @@ class Settings:
 
     `schema.options` says what each of ours means. `field_sizes_text` is the option as
     written, for the listing. A `line_limit_bytes` of 0 is the default of each sink, see
-    `line_limit_of`.
+    `line_limit_of`. `hit_sinks` are sinks for events that rules of Sigma hit.
     """
 
     hash_algorithms: tuple[str, ...] = ("SHA256",)
@@ -118,8 +132,13 @@ class Settings:
     udp_interval_s: int = 1800
     failed_connects: bool = False
     truncation_as_create: bool = False
+    write_as_create: bool = False
     budget: int = 0
     metrics_file: str = ""
+    appended_fields: tuple[str, ...] = ()
+    hit_sinks: tuple[SinkChoice, ...] = ()
+    rules: tuple[RulesChoice, ...] = ()
+    dns_lookup: bool = False
 
     @classmethod
     def of(cls, values: Mapping[str, SettingValue]) -> Settings:
@@ -129,9 +148,26 @@ class Settings:
         """
         return cls(**values)  # type: ignore[arg-type]  # one type for all of them
 
+    @property
+    def appended(self) -> tuple[str, ...]:
+        """The fields of ours that events have behind their last one."""
+        return (*self.appended_fields, *([RULE_NAMES] if self.rules else ()))
+
     def line_limit_of(self, kind: str) -> int:
         """Return how many bytes a line may have in a sink of this kind."""
         return self.line_limit_bytes or DEFAULT_LIMITS_BYTES[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class PackFile:
+    """A compiled pack of Sigma rules as it was read: `choice` is what names it.
+
+    `text` is its JSON, `sha256` the lower-case hex digest of its bytes.
+    """
+
+    choice: RulesChoice
+    sha256: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +175,20 @@ class Ruleset:
     """All event elements, in schema order and then document order.
 
     `schema_version` is the declared one with two decimals. An empty `elements` means
-    that every event type keeps its default.
+    that every event type keeps its default. `appended` are the fields of ours that
+    events have behind their last one: `Settings.appended`. `packs` has one file for
+    each of `Settings.rules`.
     """
 
     schema_version: str = "4.90"
     elements: tuple[Element, ...] = ()
+    appended: tuple[str, ...] = ()
+    packs: tuple[PackFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is in force: rules, settings, and where they came from.
+    """The rules and settings of one configuration, and where they came from.
 
     `source` is the file name as typed (empty: built-in defaults). `digests` are pairs:
     SHA1, MD5 or SHA256, and the lower-case hex digest of the bytes that were read.
@@ -173,7 +213,7 @@ class Policy:
 
     def without_sinks(self) -> Policy:
         """Return the same policy with nowhere to write to."""
-        return replace(self, settings=replace(self.settings, sinks=()))
+        return replace(self, settings=replace(self.settings, sinks=(), hit_sinks=()))
 
     def to_json(self) -> str:
         """Return this policy as JSON, which `config.stored_policy` reads back."""
@@ -186,11 +226,19 @@ def _plain(part: Part) -> dict[str, object]:
 
 
 #: What a policy consists of.
-Part: TypeAlias = Policy | Ruleset | Settings | Element | Compound | Filter
+Part: TypeAlias = Policy | Ruleset | PackFile | Settings | Element | Compound | Filter
 
 #: The smallest limit of a line, in bytes. Every event fits into it with `...` for each
 #: value that others have chosen, whatever the name of the host is.
 LEAST_LIMIT_BYTES = 2048
+#: As many more for each field of ours that events have.
+_LIMIT_OF_FIELD_BYTES = 64
+
+
+def least_limit(appended: Sized) -> int:
+    """Return the smallest limit of a line, in bytes, where events have these fields."""
+    return LEAST_LIMIT_BYTES + _LIMIT_OF_FIELD_BYTES * len(appended)
+
 
 #: The limit of a line by the kind of its sink, in bytes, without the header of syslog.
 #: rsyslog takes 8,096 bytes whole. When it passes a line on, it puts a header of 126

@@ -116,27 +116,35 @@ static __always_inline bool is_of_process(enum record_type type)
 }
 
 /*
- * Put a record into the ring, or count it as lost. The part beyond shared_bytes is kept for records
- * of processes, so that no flood of other records crowds them out. While the ring is filling, each
- * user but root has a share, so that no user crowds out the others.
+ * Returns whether a record of `size` bytes of a user may go into the ring; else it is counted as
+ * lost. The part beyond shared_bytes is kept for records of processes, so that no flood of other
+ * records crowds them out. While the ring is filling, each user but root has a share, so that no
+ * user crowds out the others.
  */
+static __always_inline bool record_is_admitted(__u64 waiting, __u32 uid, __u32 size,
+					       enum record_type type)
+{
+	if (is_of_process(type) || !is_filling(waiting))
+		return true;
+	if (waiting + size > shared_bytes) {
+		count_lost(type, LOSS_RING_FULL);
+		return false;
+	}
+	if (uid && share_is_spent(uid, size)) {
+		count_lost(type, LOSS_OVER_SHARE);
+		return false;
+	}
+	return true;
+}
+
+/* Put a record into the ring, or count it as lost. */
 static __always_inline void record_output(void *record, __u32 size, enum record_type type,
 					  bool urgent)
 {
 	__u64 waiting = ring_waiting();
 
-	if (!is_of_process(type) && is_filling(waiting)) {
-		__u32 uid = ((struct record_header *)record)->uid;
-
-		if (waiting + size > shared_bytes) {
-			count_lost(type, LOSS_RING_FULL);
-			return;
-		}
-		if (uid && share_is_spent(uid, size)) {
-			count_lost(type, LOSS_OVER_SHARE);
-			return;
-		}
-	}
+	if (!record_is_admitted(waiting, ((struct record_header *)record)->uid, size, type))
+		return;
 	count_submitted(type);
 	if (bpf_ringbuf_output(&records, record, size, wake_flags(waiting, size, urgent)))
 		count_lost_instead(type, LOSS_RING_FULL);

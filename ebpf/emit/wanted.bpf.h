@@ -8,9 +8,11 @@
 #include "record.h"
 #include "kernel/compat.bpf.h"
 
-/* User space sets these two at any time. */
+/* User space sets these at any time. */
 __u64 wanted_records = 0; /* RECORD_BIT(type) of each record that is wanted */
 bool truncation_as_create = 0; /* FileCreate also for O_TRUNC of a file that existed */
+bool write_as_create = 0; /* FileCreate also for the first open for writing of such a file */
+__u32 write_round = 0; /* another one for each configuration: what was told does not count */
 
 #define RECORD_BIT(type) (1ULL << (type))
 #define OPEN_RECORDS                                                           \

@@ -270,10 +270,13 @@ __noinline int filter_excludes(struct filter_known *known, __u32 event)
 #define FILTER_ASKED(event) (1ULL << ((event) & (FILTER_EVENT_MAX - 1)))
 #define FILTER_EXCLUDED(event) (FILTER_ASKED(event) << FILTER_EVENT_MAX)
 
-/* Returns whether the image of the current process is enough to exclude both events. */
-__noinline int filter_image_excludes(__u32 event, __u32 other)
+/*
+ * Returns whether the image of the current process is enough to exclude all these events, which are
+ * bits FILTER_ASKED(event).
+ */
+__noinline int filter_image_excludes(__u64 events)
 {
-	__u64 asked = FILTER_ASKED(event) | FILTER_ASKED(other);
+	__u64 asked = events & (FILTER_ASKED(FILTER_EVENT_MAX - 1) * 2 - 1);
 	struct filter_input in = {.rules = filter_rules_get()};
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct filter_process *process;
@@ -293,10 +296,9 @@ __noinline int filter_image_excludes(__u32 event, __u32 other)
 			return 0;
 		filter_own_image(in.known);
 		judged |= asked;
-		if (filter_excludes(in.known, event))
-			judged |= FILTER_EXCLUDED(event);
-		if (filter_excludes(in.known, other))
-			judged |= FILTER_EXCLUDED(other);
+		for (__u32 event = 0; event < FILTER_EVENT_MAX; event++)
+			if (asked & FILTER_ASKED(event) && filter_excludes(in.known, event))
+				judged |= FILTER_EXCLUDED(event);
 		filter_end(&in);
 		*(volatile __u64 *)&process->judged = judged;
 	}

@@ -21,10 +21,15 @@
 
 #define EXECUTABLE_UNKNOWN 2
 
+/* Events of one record, as bits. */
+#define CREATE_EVENTS FILTER_ASKED(FILTER_FILE_CREATE)
+#define DELETE_EVENTS (FILTER_ASKED(FILTER_FILE_DELETE) | FILTER_ASKED(FILTER_FILE_DELETE_DETECTED))
+
 #ifdef WITHOUT_BPF_LOOP
 
 #define file_event_excluded(type, mode, path) ((void)(mode), false)
 #define file_actor_excluded(type) false
+#define file_events_excluded(events) false
 #define raw_access_excluded(path) false
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
@@ -140,21 +145,28 @@ static __always_inline __u32 other_event_of(__u32 type)
 	return type == RECORD_FILE_CREATE ? FILTER_FILE_CREATE : FILTER_FILE_DELETE_DETECTED;
 }
 
-/* Returns whether the actor's image is enough to exclude the record, whatever the file. */
-static __always_inline bool file_actor_excluded(__u32 type)
+static __always_inline bool has_flag(struct filter_rules *rules, __u64 events, __u32 event,
+				     __u32 flags)
+{
+	return !(events & FILTER_ASKED(event)) || filter_rules_for(rules, event)->flags & flags;
+}
+
+/* Returns whether the actor's image is enough to exclude all these events, whatever the file. */
+static __always_inline bool file_events_excluded(__u64 events)
 {
 	const __u32 either = FILTER_NEVER | FILTER_BY_IMAGE;
 	struct filter_rules *rules = filter_rules_get();
-	__u32 event = event_of(type), other = other_event_of(type);
-	__u32 flags, also;
 
-	if (!rules)
+	if (!rules || !has_flag(rules, events, FILTER_FILE_CREATE, either) ||
+	    !has_flag(rules, events, FILTER_FILE_DELETE, either) ||
+	    !has_flag(rules, events, FILTER_FILE_DELETE_DETECTED, either))
 		return false;
-	flags = filter_rules_for(rules, event)->flags;
-	also = filter_rules_for(rules, other)->flags;
-	if (!(flags & either) || !(also & either))
-		return false;
-	return filter_image_excludes(event, other);
+	return filter_image_excludes(events);
+}
+
+static __always_inline bool file_actor_excluded(__u32 type)
+{
+	return file_events_excluded(type == RECORD_FILE_CREATE ? CREATE_EVENTS : DELETE_EVENTS);
 }
 
 __noinline int file_event_excluded(__u32 type, __u32 mode, const struct path_buffer *path)

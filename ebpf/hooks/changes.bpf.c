@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Inodes whose ctime is set in a call that gives a name: they prove which file got it. The programs
- * send no record: hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c read their notes at the end of
- * the call. For each change one of three tracepoints fires. They exist since v6.13, 4e40eff0b573
+ * Inodes whose ctime is set in a call that gives or takes a name: they prove which file it was, and
+ * a directory is the moment to look for the name, see hooks/found_names.bpf.c. The programs send no
+ * record: hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c read their notes at the end of the
+ * call. For each change one of three tracepoints fires. They exist since v6.13, 4e40eff0b573
  * ("fs: add infrastructure for multigrain timestamps").
  */
 #include "vmlinux.h"
@@ -16,7 +17,10 @@
 #include "kernel/syscall_numbers.bpf.h"
 #include "kernel/syscall.bpf.h"
 #include "emit/wanted.bpf.h"
+#include "filter/events.bpf.h"
 #include "hooks/changes.bpf.h"
+#include "hooks/found_names.bpf.h"
+#include "hooks/functions.bpf.h"
 #include "hooks/request.bpf.h"
 
 #ifndef WITHOUT_BPF_LOOP
@@ -30,20 +34,71 @@ static __always_inline struct changes *changes_of_worker(struct task_struct *tas
 	return work ? request_changes((__u64)container_of(work, struct io_kiocb, work)) : NULL;
 }
 
-/* The place for notes about the current call; NULL: this call gives no name. */
-static __always_inline struct changes *changes_of_call(struct task_struct *task,
-						       struct pt_regs *regs)
+/* Records of calls that give or take a name. */
+static __always_inline __u64 records_of(enum call call)
+{
+	if (call == CALL_UNLINK || call == CALL_UNLINKAT)
+		return RECORD_BIT(RECORD_FILE_DELETE);
+	if (call >= CALL_RENAME && call <= CALL_RENAMEAT2)
+		return NAME_RECORDS;
+	return RECORD_BIT(RECORD_FILE_CREATE);
+}
+
+static __always_inline bool is_name_call(enum call call)
+{
+	return call >= CALL_UNLINK && call <= CALL_MKNODAT;
+}
+
+/* Returns whether the actor is enough to discard all that a call may report. */
+static __always_inline bool is_excluded(__u64 records)
+{
+	__u64 events = 0;
+
+	records &= wanted_records;
+	if (records & RECORD_BIT(RECORD_FILE_CREATE))
+		events |= CREATE_EVENTS;
+	if (records & RECORD_BIT(RECORD_FILE_DELETE))
+		events |= DELETE_EVENTS;
+	return is_own() || file_events_excluded(events);
+}
+
+/* Returns whether notes about the current call are worth their time. */
+static __always_inline bool is_noteworthy(enum call call, struct pt_regs *regs, bool compat)
+{
+	if (!is_name_call(call))
+		return may_make_file(call, regs, compat) &&
+		       is_wanted(RECORD_BIT(RECORD_FILE_CREATE));
+	if (call == CALL_UNLINKAT && ARGUMENT_2(regs, compat) & AT_REMOVEDIR)
+		return false;
+	return is_proving() || (is_wanted(records_of(call)) && !is_excluded(records_of(call)));
+}
+
+/*
+ * An inode's ctime was set in a system call. `frame` lies on the kernel stack, below the frames of
+ * the call. It and the inode go through the notes: the verifier counts with numbers alone.
+ */
+static __always_inline int call_changed(struct task_struct *task, struct pt_regs *regs,
+					const void *frame, struct inode *inode, __u64 magic)
 {
 	bool compat = task_in_compat_call(task);
 	enum call call = call_among(calls_of(regs), compat);
+	struct call_notes *notes;
 
-	if ((call < CALL_LINK || call > CALL_RENAMEAT2) && !may_make_file(call, regs, compat))
-		return NULL;
-	return bpf_task_storage_get(&changes_of_threads, task, NULL,
-				    BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!is_noteworthy(call, regs, compat))
+		return 0;
+	notes = bpf_task_storage_get(&notes_of_threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!notes)
+		return 0;
+	changes_add(&notes->changes, inode, magic);
+	if (!is_name_call(call) || (inode->i_mode & S_IFMT) != S_IFDIR ||
+	    !(names_from_frames || is_proving()))
+		return 0;
+	notes->frame = (__u64)frame;
+	notes->inode = (__u64)inode;
+	return name_search();
 }
 
-static __always_inline int inode_changed(struct inode *inode)
+static __always_inline int inode_changed(const void *frame, struct inode *inode)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
@@ -52,14 +107,16 @@ static __always_inline int inode_changed(struct inode *inode)
 	__u64 magic;
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
-	if ((!is_worker && !calls_of(regs)) || !is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+	if ((!is_worker && !calls_of(regs)) || !(is_wanted(NAME_RECORDS) || proving_thread))
 		return 0;
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))
 		return 0;
 	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task))
 		return 0;
-	changes = is_worker ? changes_of_worker(task) : changes_of_call(task, regs);
+	if (!is_worker)
+		return call_changed(task, regs, frame, inode, magic);
+	changes = changes_of_worker(task);
 	if (changes)
 		changes_add(changes, inode, magic);
 	return 0;
@@ -69,21 +126,21 @@ static __always_inline int inode_changed(struct inode *inode)
 SEC("?tp_btf/inode_set_ctime_to_ts")
 int BPF_PROG(ctime_set, struct inode *inode)
 {
-	return inode_changed(inode);
+	return inode_changed(ctx, inode);
 }
 
 /* v6.13: the ctime is set to the current time. */
 SEC("?tp_btf/ctime_ns_xchg")
 int BPF_PROG(ctime_exchanged, struct inode *inode)
 {
-	return inode_changed(inode);
+	return inode_changed(ctx, inode);
 }
 
 /* v6.13: the ctime is the current time already. */
 SEC("?tp_btf/ctime_xchg_skip")
 int BPF_PROG(ctime_kept, struct inode *inode)
 {
-	return inode_changed(inode);
+	return inode_changed(ctx, inode);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

@@ -21,8 +21,9 @@ struct changes {
 	__u64 file; /* address of the last regular file's inode; 0: none */
 	__s64 birth_ns; /* of this file, wall clock; 0: unknown */
 	__u32 kinds; /* bits KIND(mode) of all inodes */
+	__u32 mode; /* of the last inode that is no directory; 0: none */
 	bool has_more_files;
-	__u8 pad[3];
+	__u8 pad[7];
 };
 
 /*
@@ -48,6 +49,8 @@ static __always_inline void changes_add(struct changes *changes, struct inode *i
 	__u32 kind = KIND(inode->i_mode);
 
 	changes->kinds |= kind;
+	if (kind != KIND_OF_DIRECTORY)
+		changes->mode = inode->i_mode;
 	if (kind != KIND_OF_FILE || changes->file == (__u64)inode)
 		return;
 	changes->has_more_files |= changes->file != 0;
@@ -86,29 +89,5 @@ static __always_inline __s64 changes_birth_ns(const struct changes *changes)
 
 	return others || changes->has_more_files ? 0 : changes->birth_ns;
 }
-
-/* Kernels before v5.17 have none of the tracepoints, and v5.10 lacks the storage of tasks. */
-#ifndef WITHOUT_BPF_LOOP
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct changes);
-} changes_of_threads SEC(".maps");
-
-/* Take the notes about the current thread's call. They are cleared. */
-static __always_inline void changes_take(struct changes *taken)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct changes *kept = bpf_task_storage_get(&changes_of_threads, task, NULL, 0);
-
-	if (!kept)
-		return;
-	*taken = *kept;
-	__builtin_memset(kept, 0, sizeof(*kept));
-}
-#else
-#define changes_take(taken)
-#endif
 
 #endif /* HOOKS_CHANGES_BPF_H */

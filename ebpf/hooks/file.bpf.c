@@ -43,13 +43,100 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 	return 0;
 }
 
-/* Report a regular file as created. With created_ns 0 user space finds the time of birth. */
-static __noinline int file_created(struct file *file, __s64 created_ns)
+/*
+ * Report a regular file as created, or as what the flags of the record say. With created_ns 0 user
+ * space finds the time of birth. Returns 1 if the record was sent.
+ */
+static __noinline int file_created(struct file *file, __s64 created_ns, __u32 flags)
 {
 	struct inode *inode = KREAD(file, f_inode);
 
 	return file_event_of_dentry(RECORD_FILE_CREATE, KREAD(file, f_path.dentry),
-				    KREAD(file, f_path.mnt), KREAD(inode, i_mode), created_ns);
+				    KREAD(file, f_path.mnt), KREAD(inode, i_mode), flags,
+				    created_ns);
+}
+
+/* A file that an image of a process opened for writing, and that was told. */
+struct file_written {
+	__u64 start_boot_ns;
+	__u64 inode;
+	__u32 tgid;
+	__u32 exec_id;
+	__u32 device;
+	__u32 generation; /* of the inode: its number may be another file's later */
+	__u32 round; /* write_round */
+	__u32 pad;
+};
+
+/* One that is thrown out is told again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct file_written);
+	__type(value, __u8);
+} files_written SEC(".maps");
+
+static __always_inline void file_written_fill(struct file_written *key, struct inode *inode)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *leader = KREAD(task, group_leader);
+	struct super_block *sb = KREAD(inode, i_sb);
+
+	key->start_boot_ns = KREAD(leader, start_boottime);
+	key->tgid = KREAD(task, tgid);
+	key->exec_id = KREAD(task, self_exec_id);
+	key->inode = KREAD(inode, i_ino);
+	key->generation = KREAD(inode, i_generation);
+	key->device = KREAD(sb, s_dev);
+	key->round = write_round;
+}
+
+/* Returns whether this image of the current process has opened the file before; it was told. */
+static __noinline int written_is_told(struct inode *inode)
+{
+	struct file_written key = {};
+
+	file_written_fill(&key, inode);
+	return bpf_map_lookup_elem(&files_written, &key) ? 1 : 0;
+}
+
+static __noinline int written_note(struct inode *inode)
+{
+	struct file_written key = {};
+	__u8 yes = 1;
+
+	file_written_fill(&key, inode);
+	return bpf_map_update_elem(&files_written, &key, &yes, BPF_ANY);
+}
+
+/*
+ * A regular file that existed was opened for writing: report it once for each image of a process.
+ * One that the rules exclude is judged anew each time, since it may have another name then.
+ */
+static __always_inline void existing_written(struct file *file, bool truncated)
+{
+	struct inode *inode = KREAD(file, f_inode);
+	__u32 flags = RECORD_BY_WRITE;
+
+	if (written_is_told(inode))
+		return;
+	if (truncated)
+		flags = RECORD_BY_TRUNCATION;
+	else if (KREAD(file, f_flags) & O_APPEND)
+		flags = RECORD_BY_APPEND;
+	if (file_created(file, 0, flags))
+		written_note(inode);
+}
+
+/* A regular file that existed was opened, and records of files that were made are wanted. */
+static __always_inline void existing_file_opened(struct file *file, __u32 f_mode, bool truncated)
+{
+	if (is_own())
+		return;
+	if (truncated && truncation_as_create)
+		file_created(file, 0, RECORD_BY_TRUNCATION);
+	else if (write_as_create && f_mode & FMODE_WRITE)
+		existing_written(file, truncated);
 }
 
 /* A file that existed was opened. It matters as device, as truncated, or as a process's memory. */
@@ -67,8 +154,8 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 			       : 0;
 	if (kind != S_IFREG)
 		return 0;
-	if (truncated && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) && !is_own())
-		return file_created(file, 0);
+	if ((truncated || write_as_create) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		existing_file_opened(file, f_mode, truncated);
 	if (is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) && KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
 		return process_file_opened((__u64)file);
 	return 0;
@@ -87,5 +174,6 @@ __noinline int file_opened(__u64 file_address, bool truncated)
 	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) || is_own() ||
 	    (KREAD(inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
-	return file_created(file, inode_ctime_ns(inode));
+	file_created(file, inode_ctime_ns(inode), 0);
+	return 0;
 }

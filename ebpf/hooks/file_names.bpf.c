@@ -20,6 +20,7 @@
 #include "emit/scratch.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "hooks/file_names.bpf.h"
+#include "hooks/found_names.bpf.h"
 
 /* Returns false for threads of the kernel and of io_uring: no system call of theirs ends. */
 static __always_inline bool ends_a_call(void)
@@ -120,10 +121,11 @@ int BPF_PROG(unlink_ext4, struct dentry *dentry, int result)
 		return 0;
 	compat = task_in_compat_call(task);
 	call = call_among(calls_of(regs), compat);
-	if (call != CALL_UNLINK && call != CALL_UNLINKAT)
+	if ((call != CALL_UNLINK && call != CALL_UNLINKAT) || name_is_found())
 		return 0;
 	mnt = mount_with(start_of_call(task, regs, call, compat), dentry);
 	if (!mnt || !reported_add())
 		return 0;
-	return file_event_of_dentry(RECORD_FILE_DELETE, dentry, mnt, dentry_mode(dentry), 0);
+	file_event_of_dentry(RECORD_FILE_DELETE, dentry, mnt, dentry_mode(dentry), 0, 0);
+	return 0;
 }

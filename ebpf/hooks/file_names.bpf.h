@@ -30,7 +30,12 @@ struct name_under_way {
 	struct path_buffer path;
 };
 
-/* Key: thread id. An entry lives from the security hook to the end of the call. */
+/*
+ * Key: thread id, with a bit of its own for the second name of a call. An entry lives from the hook
+ * that resolves the name to the end of the call.
+ */
+#define OTHER_NAME_OF(thread) ((__u32)(thread) | 1U << 31)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, NAMES_UNDER_WAY);
@@ -90,9 +95,10 @@ file_event_begin(struct scratch *scratch, enum record_type type, struct path_buf
 	return r;
 }
 
-/* Report a file by its dentry. */
-static __always_inline int file_event_of_dentry(enum record_type type, struct dentry *dentry,
-						struct vfsmount *mnt, __u32 mode, __s64 created_ns)
+/* Report a file by its dentry, with these flags of the record. Returns whether it was sent. */
+static __always_inline bool file_event_of_dentry(enum record_type type, struct dentry *dentry,
+						 struct vfsmount *mnt, __u32 mode, __u32 flags,
+						 __s64 created_ns)
 {
 	struct scratch *scratch = task_scratch_get();
 	struct file_event *r;
@@ -100,34 +106,36 @@ static __always_inline int file_event_of_dentry(enum record_type type, struct de
 	count_seen(type);
 	if (file_actor_excluded(type)) {
 		count_filtered(type);
-		return 0;
+		return false;
 	}
 	if (!scratch) {
 		count_lost(type, LOSS_UNREADABLE);
-		return 0;
+		return false;
 	}
 	path_build_name(&scratch->path, dentry, mnt);
 	if (file_event_excluded(type, mode, &scratch->path)) {
 		count_filtered(type);
-		return 0;
+		return false;
 	}
 	r = file_event_begin(scratch, type, &scratch->path);
+	r->flags |= flags;
 	r->mode = mode;
 	r->created_ns = created_ns;
 	record_finish(scratch, type, false);
-	return 0;
+	return true;
 }
 
-/* Report a file by the name that a security hook has resolved. */
-VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __u32 mode)
+/* Report a file by its resolved name. `flags` are those of the record. */
+VERIFIED_ONCE int file_event_of_path(__u64 type, struct path_buffer *path, __u32 mode,
+				     __s64 created_ns, __u32 flags)
 {
 	struct scratch *scratch;
 	struct file_event *r;
 
-	if (!name || type >= RECORD_TYPE_MAX)
+	if (!path || type >= RECORD_TYPE_MAX)
 		return 0;
 	count_seen(type);
-	if (file_actor_excluded(type) || file_event_excluded(type, mode, &name->path)) {
+	if (file_actor_excluded(type) || file_event_excluded(type, mode, path)) {
 		count_filtered(type);
 		return 0;
 	}
@@ -136,8 +144,10 @@ VERIFIED_ONCE int file_event_of_name(__u64 type, struct name_under_way *name, __
 		count_lost(type, LOSS_UNREADABLE);
 		return 0;
 	}
-	r = file_event_begin(scratch, type, &name->path);
+	r = file_event_begin(scratch, type, path);
 	r->mode = mode;
+	r->created_ns = created_ns;
+	r->flags |= flags;
 	r->mount_namespace = task_mount_namespace((void *)bpf_get_current_task());
 	record_finish(scratch, type, false);
 	return 0;
@@ -251,17 +261,19 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64
 static __always_inline int name_given(struct name_under_way *name, const struct changes *changes,
 				      __s32 dirfd, __u64 string, bool by_link)
 {
+	__u32 how = by_link ? RECORD_BY_LINK : RECORD_BY_RENAME;
+
 	if (!name)
 		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE))
 			       ? file_event_of_string(
 					 dirfd, string, RECORD_FILE_CREATE,
-					 MODE_AND_FLAGS(changes_mode(changes, by_link), 0),
+					 MODE_AND_FLAGS(changes_mode(changes, by_link), how),
 					 changes_birth_ns(changes))
 			       : 0;
 	if (name->replaced_mode && is_wanted(RECORD_BIT(RECORD_FILE_DELETE)))
-		file_event_of_name(RECORD_FILE_DELETE, name, name->replaced_mode);
+		file_event_of_path(RECORD_FILE_DELETE, &name->path, name->replaced_mode, 0, 0);
 	if (name->mode && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
-		file_event_of_name(RECORD_FILE_CREATE, name, name->mode);
+		file_event_of_path(RECORD_FILE_CREATE, &name->path, name->mode, 0, how);
 	return 0;
 }
 
@@ -280,7 +292,7 @@ static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, 
 	if (reported_take())
 		return 0;
 	if (name)
-		return file_event_of_name(RECORD_FILE_DELETE, name, name->mode);
+		return file_event_of_path(RECORD_FILE_DELETE, &name->path, name->mode, 0, 0);
 	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0, 0);
 }
 

@@ -15,6 +15,9 @@ int process_memory_copied(__u32 pid, bool writing);
 int descriptor_taken(__u32 pidfd);
 int process_file_opened(__u64 file_address);
 
+/* hooks/found_names.bpf.c */
+int name_search(void);
+
 /* hooks/file.bpf.c */
 int file_opened(__u64 file_address, bool truncated);
 

@@ -147,6 +147,7 @@ static __always_inline void request_tell_file(struct request_record *record, __u
 		r->flags |= RECORD_FILE_IS_NEW;
 		return;
 	}
+	r->flags |= opcode == IORING_OP_LINKAT ? RECORD_BY_LINK : RECORD_BY_RENAME;
 	r->mode = changes_mode(&record->changes, opcode == IORING_OP_LINKAT);
 	r->created_ns = changes_birth_ns(&record->changes);
 }
@@ -214,7 +215,7 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 		refused_open_done(key, result < 0);
 	if (result < 0)
 		return 0;
-	return file_opened((__u64)file, truncation_as_create && KREAD(open, how.flags) & O_TRUNC);
+	return file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);
 }
 
 /* A request has ended. It runs in the context of the process or of a worker, one of its threads. */

@@ -11,6 +11,7 @@
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
+#include "kernel/cgroup.bpf.h"
 #include "kernel/file_identity.bpf.h"
 #include "emit/counters.bpf.h"
 #include "emit/ring.bpf.h"
@@ -18,6 +19,7 @@
 #include "emit/scratch.bpf.h"
 #include "emit/record.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/exec_more.bpf.h"
 
 /* Children of one process whose forks are told when it ends; more may not find their parent. */
 #define CHILDREN_MAX 4096
@@ -64,7 +66,7 @@ static __always_inline void fill_ids(struct process_create *r, struct task_struc
 	r->parent_start_boot_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
 	r->parent_tgid = BPF_CORE_READ(parent, tgid);
 	r->parent_exec_id = BPF_CORE_READ(parent, self_exec_id);
-	r->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	r->cgroup_id = cgroup_number(task_cgroup(task));
 	r->loginuid = task_loginuid(task);
 	r->session_id = task_sessionid(task);
 	r->mount_namespace = task_mount_namespace(task);
@@ -254,6 +256,8 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 	take_fork(r);
 	fill_tty(r, task);
 	append_paths(scratch, r, task);
+	fill_more(scratch, r, task, bprm);
+	append_environment(scratch, r, mm);
 	keep_image(scratch, r, task);
 	length = args_length(r, mm) & (ARGS_SIZE - 1);
 	used = scratch->used & (STRINGS_SIZE - 1);

@@ -9,7 +9,7 @@
 #include "kernel/compat.bpf.h"
 
 #define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
-#define NAME_SIZE 256 /* NAME_MAX + 1 */
+#define NAME_SIZE 4096 /* FUSE takes names of PATH_MAX - 1 bytes, others of NAME_MAX */
 #define ROOM_WORDS 2 /* words in front of the bytes */
 #define PATH_GIVEN_AT 8 /* where a path as given begins: a search may read the word in front */
 #define PATH_STEPS 2048 /* more components than PATH_SIZE bytes can hold */
@@ -48,12 +48,10 @@ static __always_inline void path_copy_short(struct path_buffer *path, __u32 at, 
 		*(__u64 *)(end - 16) = KREAD_WORD(name + length - 16);
 }
 
-/* Put "/name" in front of the path. Returns false if there is no room. */
-static __always_inline bool path_prepend(struct path_buffer *path, struct dentry *dentry)
+/* Put a slash and a name of the kernel's memory in front. Returns false if there is no room. */
+static __always_inline bool path_prepend_name(struct path_buffer *path, const unsigned char *name,
+					      __u32 length)
 {
-	const unsigned char *name = KREAD(dentry, d_name.name);
-	__u32 length = KREAD(dentry, d_name.len) & (NAME_SIZE - 1);
-
 	__u32 at = path->at;
 
 	if (at < length + 2)
@@ -70,6 +68,13 @@ static __always_inline bool path_prepend(struct path_buffer *path, struct dentry
 	path->bytes[at & (PATH_SIZE - 1)] = '/';
 	path->at = at;
 	return true;
+}
+
+/* Put the name of one directory entry in front. Returns false if there is no room. */
+static __always_inline bool path_prepend(struct path_buffer *path, struct dentry *dentry)
+{
+	return path_prepend_name(path, KREAD(dentry, d_name.name),
+				 KREAD(dentry, d_name.len) & (NAME_SIZE - 1));
 }
 
 /*

@@ -68,15 +68,19 @@ static __always_inline void flow_of_socket(struct flow *flow, struct sock *sk, _
 struct packet {
 	const struct in6_addr *source; /* IPv4: only the first word is valid */
 	const struct in6_addr *destination;
-	struct udphdr *udp;
+	union {
+		struct udphdr *udp;
+		struct tcphdr *tcp;
+	};
 	__u16 family;
 };
 
-static __always_inline bool packet_parse_v4(struct packet *packet, void *data, void *end)
+static __always_inline bool packet_parse_v4(struct packet *packet, void *data, void *end,
+					    __u8 protocol)
 {
 	struct iphdr *ip = data;
 
-	if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_UDP)
+	if ((void *)(ip + 1) > end || ip->protocol != protocol)
 		return false;
 	packet->family = AF_INET;
 	packet->source = (void *)&ip->saddr;
@@ -90,7 +94,8 @@ static __always_inline bool is_ipv6_option(__u8 header)
 	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_DSTOPTS;
 }
 
-static __always_inline bool packet_parse_v6(struct packet *packet, void *data, void *end)
+static __always_inline bool packet_parse_v6(struct packet *packet, void *data, void *end,
+					    __u8 protocol)
 {
 	struct ipv6hdr *ip = data;
 	struct ipv6_opt_hdr *option = (void *)(ip + 1);
@@ -105,7 +110,7 @@ static __always_inline bool packet_parse_v6(struct packet *packet, void *data, v
 		header = option->nexthdr;
 		option = (void *)option + (option->hdrlen + 1) * 8;
 	}
-	if (header != IPPROTO_UDP)
+	if (header != protocol)
 		return false;
 	packet->family = AF_INET6;
 	packet->source = &ip->saddr;
@@ -115,19 +120,26 @@ static __always_inline bool packet_parse_v6(struct packet *packet, void *data, v
 }
 
 /*
- * Find both ends of a UDP datagram; returns false if it is none. The headers are in the linear
- * part, both when a socket sends and when the datagram is about to be queued.
+ * Find both ends of a packet of a protocol; returns false if it is none. The headers are in the
+ * linear part, both when a socket sends and when the packet is about to be queued.
  */
-static __always_inline bool packet_parse(struct packet *packet, struct __sk_buff *skb)
+static __always_inline bool packet_parse_of(struct packet *packet, struct __sk_buff *skb,
+					    __u8 protocol)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	bool is_udp = false;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP))
-		is_udp = packet_parse_v4(packet, data, end);
-	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		is_udp = packet_parse_v6(packet, data, end);
-	return is_udp && (void *)(packet->udp + 1) <= end;
+		return packet_parse_v4(packet, data, end, protocol);
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		return packet_parse_v6(packet, data, end, protocol);
+	return false;
+}
+
+/* The same of a UDP datagram. */
+static __always_inline bool packet_parse(struct packet *packet, struct __sk_buff *skb)
+{
+	return packet_parse_of(packet, skb, IPPROTO_UDP) &&
+	       (void *)(packet->udp + 1) <= (void *)(long)skb->data_end;
 }
 
 static __always_inline void copy_address(__u8 *to, const struct in6_addr *from, __u16 family)

@@ -20,6 +20,7 @@
 /* Flags of open(2) and its family, <asm-generic/fcntl.h> and <linux/fcntl.h>. */
 #define O_CREAT 0100
 #define O_TRUNC 01000
+#define O_APPEND 02000
 #define AT_FDCWD -100
 #define AT_REMOVEDIR 0x200
 #define RENAME_EXCHANGE 2 /* <linux/fs.h> */

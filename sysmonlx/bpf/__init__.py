@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How do we talk to libbpf? Objects, maps, rings and types; nothing of Sysmon."""
+"""Our binding of libbpf: objects, maps, rings and types; nothing of Sysmon."""

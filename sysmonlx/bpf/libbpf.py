@@ -66,7 +66,8 @@ else:  # ctypes refuses a pointer of one of these classes for another one
     LinkPointer = POINTER(BpfLinkStruct)
     BtfPointer = POINTER(BtfStruct)
 
-#: What ctypes calls with each result: result, function, arguments; returns the result.
+#: Checks the result of a C function: called with result, function and arguments,
+#: returns the result or raises an error.
 Checker = Callable[[Any, Any, Any], Any]
 #: Type of the result, types of the arguments, and the check of the result.
 Signature = tuple[Any, list[Any], Checker | None]
@@ -221,7 +222,7 @@ def _open_first(names: tuple[str | None, ...]) -> ctypes.CDLL:
 
 
 class _Own(threading.local):
-    """What each thread has for itself.
+    """State of each thread that calls libbpf.
 
     `log` are the messages of libbpf, which it prints in the thread that called it.
     `askers` ask the kernel for information, by its size in bytes.
@@ -423,7 +424,7 @@ def program_id(fd: int) -> int:
 
 
 class LinkInfo(NamedTuple):
-    """What holds a program at its hook; `cgroup_id` is 0 for other hooks, or none."""
+    """The link that holds a program at its hook; `cgroup_id` is 0 for other hooks."""
 
     kind: int
     number: int

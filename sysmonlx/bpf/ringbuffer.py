@@ -44,7 +44,7 @@ class RingBuffer:
         self.moves = 0
         """How often others were found to have moved the consumer position."""
         self.skipped_bytes = 0
-        """What was never read, since others made room where there was none."""
+        """Bytes that were never read: others moved the consumer position past them."""
         self._enter(self._position & self._mask)
 
     def _map(self, offset: int, size_bytes: int) -> mmap.mmap:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What does the kernel tell? Programs, hooks, records, counters."""
+"""The kernel's side as Python sees it: programs, hooks, records, counters."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel side counts for each kind of record."""
+"""The counters of the kernel side, for each kind of record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sysmonlx.capture.records import Layouts
 
 @dataclass(frozen=True, slots=True)
 class RecordCounts:
-    """What the kernel side counted for one record type, summed over processors."""
+    """The counts of one record type, summed over processors."""
 
     seen: int
     filtered: int
@@ -35,7 +35,7 @@ class Counters:
         ]
         self._lost_end = counters.lost.offset + counters.lost.size
         self.size_bytes = (ctypes.sizeof(counters) + 7) & ~7
-        """What the counters of one processor take in a lookup."""
+        """The bytes that the counters of one processor take in a lookup."""
 
     def losses(self, data: bytes) -> bytes:
         """Return what says how much was lost, of the counters of all processors."""

@@ -96,4 +96,4 @@ class Sampled:
     until_ns: int
     hold_s: float
     title: str = ""
-    """What it is called in events."""
+    """The name of the pair in the text of event 255."""

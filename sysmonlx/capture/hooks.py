@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is attached to see an event: data, read by `capture.sensor`."""
+"""The hooks of an event: programs and where they are attached, as plain data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ class Hook:
     `alternatives` are groups in order of preference; all programs of a group are
     needed. `events` are the ids of the events that want it. `missing` says what is not
     seen where no group works. `kind` is "" or "cgroup". `needs_setting` names a switch
-    of `policy.Settings` that must be on.
+    of `policy.Settings` that must be on. `fields` are those of ours that want it: one
+    of them must be configured; empty: the events want it without. Event `helps` wants
+    it too where the switch `helps_with` is on: its values come from there.
     """
 
     name: str
@@ -22,6 +24,9 @@ class Hook:
     missing: str
     kind: str = ""
     needs_setting: str = ""
+    fields: frozenset[str] = frozenset()
+    helps: int = 0
+    helps_with: str = ""
 
 
 PROCESS_HOOKS: tuple[Hook, ...] = (
@@ -42,3 +47,7 @@ SCAN_PROGRAM = "process_scan"
 #: Says which file a descriptor leads to; run, not attached. Linux 5.14 or newer has it:
 #: 79a7f8bdb159 ("bpf: Introduce bpf_sys_bpf() helper and program type.").
 IDENTIFY_PROGRAM = "descriptor_identify"
+
+#: They see the inodes that a call changes, and search its frames for the name. Linux
+#: 6.13 or newer has them.
+NAME_PROGRAMS = ("ctime_set", "ctime_exchanged", "ctime_kept")

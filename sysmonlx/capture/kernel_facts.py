@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the running kernel offers, asked of its BTF and of /proc."""
+"""The abilities of the running kernel, found in its BTF and in /proc."""
 
 from __future__ import annotations
 

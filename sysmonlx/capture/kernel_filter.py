@@ -100,7 +100,7 @@ class KernelFilter:
         """
         if "filter_rules" not in self._maps:
             return left_to_user_space("this kernel has no bpf_loop()")
-        return self._packer.form({each: rules.decision(each) for each in EVENTS})
+        return self._packer.form({each: rules.kernel_decision(each) for each in EVENTS})
 
     def prepare(
         self,

@@ -44,7 +44,7 @@ Object = BpfObject | PreparedObject
 
 @dataclass(slots=True)
 class Loaded:
-    """What is loaded, and what the kernel refused to load."""
+    """The loaded objects, programs and maps, and those that the kernel refused."""
 
     objects: list[Object] = field(default_factory=list)
     """In the order in which they were loaded; the maps belong to the first one."""
@@ -145,7 +145,7 @@ class Loader:
 
     @property
     def plans(self) -> Plans:
-        """What is known of the programs from earlier loads."""
+        """The plans of programs: how each was loaded the last time on this kernel."""
         return self._kept.plans
 
     def load_first(self, wanted: Iterable[Hook]) -> Loaded:

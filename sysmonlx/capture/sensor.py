@@ -27,10 +27,17 @@ from sysmonlx.bpf.libbpf import (
 from sysmonlx.bpf.ringbuffer import RingBuffer
 from sysmonlx.capture.counters import Counters, RecordCounts
 from sysmonlx.capture.floods import Floods
-from sysmonlx.capture.hooks import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM, Hook
+from sysmonlx.capture.hooks import (
+    IDENTIFY_PROGRAM,
+    NAME_PROGRAMS,
+    PROCESS_HOOKS,
+    SCAN_PROGRAM,
+    Hook,
+)
 from sysmonlx.capture.kernel_facts import cgroup2_mount
 from sysmonlx.capture.loader import Loaded, Loader, Object
 from sysmonlx.capture.loading import Loading
+from sysmonlx.capture.name_proof import NameProof
 from sysmonlx.capture.records import Layouts
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId
@@ -99,6 +106,7 @@ class Capture:
         self._serving: dict[Hook, tuple[str, ...]] = {}
         self._cgroup_fd = -1
         self._set: dict[str, bytes] = {}
+        self._names_fail: str | None = None
         self.missing: tuple[Missing, ...] = ()
         self.misses: dict[str, int] = {}
         """How often programs were kept from running, as `is_at_hook` saw it last."""
@@ -165,6 +173,7 @@ class Capture:
                 self._loaded.programs[program].detach(program)
         self._loader.load(self._loaded, wanted)
         self._attach_all(wanted)
+        self._prove_names()
 
     def set_variable(self, name: str, value: Any) -> None:
         """Set a global variable of the programs (scalar, in .bss)."""
@@ -353,6 +362,18 @@ class Capture:
                 if group == self._loaded.group(hook) and self._attach(hook, group):
                     self._serving[hook] = group
         self.missing = tuple(missing)
+
+    def _prove_names(self) -> None:
+        """Try once whether calls tell their names; tell it if they do not."""
+        hook = next((h for h, p in self._serving.items() if p == NAME_PROGRAMS), None)
+        if hook is None:
+            return
+        if self._names_fail is None:
+            proof = NameProof(self.maps["proved_names"], self.set_variable)
+            self._names_fail = proof.fails()
+            self.set_variable("names_from_frames", not self._names_fail)
+        if self._names_fail:
+            self.missing += (Missing(hook, "name_search", self._names_fail),)
 
     def _attach(self, hook: Hook, group: tuple[str, ...]) -> bool:
         attached: list[str] = []

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What can be typed?"""
+"""The command line: one module for each group of switches."""

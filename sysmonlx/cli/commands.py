@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from sysmonlx import __version__
 from sysmonlx.cli import stats_report
 from sysmonlx.cli.exit_status import (
     BAD_PARAMETERS,
@@ -20,7 +22,7 @@ from sysmonlx.cli.exit_status import (
     NOT_ROOT,
     WRITE_ERROR,
 )
-from sysmonlx.cli.listing import listing, rule_lines
+from sysmonlx.cli.listing import NO_RULES, listing, rule_lines
 from sysmonlx.cli.usage import config_help, usage
 from sysmonlx.config.child import EMPTY, Reading, read_file, read_options
 from sysmonlx.config.command_line import (
@@ -38,17 +40,19 @@ from sysmonlx.policy import Policy
 from sysmonlx.service import (
     configuration,
     control,
+    edits,
     foreground,
     install,
     spawn,
 )
-from sysmonlx.service.configuration import read_installed
+from sysmonlx.service.configuration import read_installed, refusal_of
 from sysmonlx.service.exit_status import OK
 from sysmonlx.service.installed import Paths, command_line_bytes, load_command_line
-from sysmonlx.service.messages import Question
+from sysmonlx.service.messages import Question, Refusal
 from sysmonlx.service.situation import (
     advice,
     destinations,
+    how_to_see,
     limit_of_lines,
     why_it_is_silent,
     why_it_is_strange,
@@ -58,8 +62,6 @@ from sysmonlx.service.situation import (
 _DEFAULTS = Reading(Policy(), "", EMPTY)
 
 _NO_TERMINAL_WIDTH = 80
-#: Actions whose standard output is for other programs: the banner goes to stderr.
-_QUIET = (Action.TEST, Action.STATS)
 
 
 def run(words: list[str]) -> int:
@@ -68,18 +70,20 @@ def run(words: list[str]) -> int:
         line = parse(words)
         check_company(line)
     except UsageError:
-        _print_banner(to_stderr=False)
+        _print_banner()
         raise
     if line.has("Service"):
         return foreground.serve(Paths.from_environment(os.environ))
+    if line.action is Action.VERSION:
+        print(f"sysmonlx {__version__}")
+        return OK
     if not line.has("NoLogo"):
-        _print_banner(to_stderr=line.action in _QUIET or _is_listing(line))
+        _print_banner_for(line)
     if line.action is Action.HELP:
-        print_usage()
+        print_usage(sys.stdout)
         return OK
     if line.action is Action.HELP_CONFIG:
-        width = _width()
-        print(config_help(width), end="", file=sys.stderr)
+        print(config_help(_width()), end="")
         return OK
     if line.action is Action.TEST:
         return _test(line)
@@ -94,25 +98,24 @@ def _width() -> int:
         return _NO_TERMINAL_WIDTH
 
 
-def print_usage() -> None:
-    """Print all switches."""
+def print_usage(out: TextIO | None = None) -> None:
+    """Print all switches, to standard error where nobody asked for them."""
     width = _width()
     name = os.path.basename(sys.argv[0])
     program = "sysmonlx" if name == "__main__.py" else name
-    print(usage(program, width), end="", file=sys.stderr)
+    print(usage(program, width), end="", file=out or sys.stderr)
 
 
-def _print_banner(*, to_stderr: bool) -> None:
-    print(BANNER, end="", file=sys.stderr if to_stderr else sys.stdout, flush=True)
+def _print_banner(out: TextIO | None = None) -> None:
+    print(BANNER, end="", file=out or sys.stdout, flush=True)
 
 
-def _is_listing(line: CommandLine) -> bool:
-    return (
-        line.action is Action.CONFIGURE
-        and line.config_file is None
-        and not line.has("ConfigDefault")
-        and not line.config_options
-    )
+def _print_banner_for(line: CommandLine) -> None:
+    """Print the banner as Sysmon does, but not into what other programs read."""
+    if line.action is Action.TEST:
+        _print_banner(sys.stderr)
+    elif line.action is not Action.SCHEMA and not line.values.get("Statistics"):
+        _print_banner()
 
 
 def _run_checked(line: CommandLine, words: list[str]) -> int:
@@ -122,7 +125,9 @@ def _run_checked(line: CommandLine, words: list[str]) -> int:
     if reading is not None:
         print(reading.text, end="", flush=True)
         if reading.policy is None:
-            print_usage()
+            if _is_reread(line, paths):
+                _tell_daemon(reading, paths)
+            print("'sysmonlx -? config' explains the configuration.", file=sys.stderr)
             return BAD_PARAMETERS
         written = _write_developer_files(line, reading.policy)
         if written is not None:
@@ -142,6 +147,13 @@ def _run_checked(line: CommandLine, words: list[str]) -> int:
     return _act(line, words, paths, reading)
 
 
+def _tell_daemon(reading: Reading, paths: Paths) -> None:
+    """Tell a running daemon that its configuration file is refused, and why."""
+    text = f"{refusal_of(reading.text)}; the configuration before this one is in force"
+    with contextlib.suppress(ControlError):  # no daemon, or not root
+        control.request(paths.control_socket, Refusal(do="refuse", reason=text))
+
+
 def _read(line: CommandLine, paths: Paths) -> Reading | None:
     """Read the configuration that the command line names or makes."""
     if line.action not in (Action.INSTALL, Action.CONFIGURE):
@@ -153,7 +165,22 @@ def _read(line: CommandLine, paths: Paths) -> Reading | None:
         return read_file(Path(line.config_file), line.config_options, lax=lax)
     if line.config_options:
         return read_options(line.config_options, lax=lax)
+    if line.action is Action.INSTALL and edits.is_installed(paths):
+        return _read_installed_or_stored(paths, lax=lax)
     return None
+
+
+def _read_installed_or_stored(paths: Paths, *, lax: bool) -> Reading:
+    """Read what is installed, for an installation that names no other configuration.
+
+    Where the file is refused the daemon runs what it ran before, and so does this.
+    """
+    reading = read_installed(paths, lax=lax)
+    stored = configuration.stored_form(paths)
+    if reading.policy is not None or stored is None:
+        return reading
+    on_disk = install.Installed.at(paths).config  # which stays, whatever it is
+    return Reading(stored, reading.text, on_disk or b"")
 
 
 def _is_reread(line: CommandLine, paths: Paths) -> bool:
@@ -173,6 +200,7 @@ def _write_developer_files(line: CommandLine, policy: Policy) -> int | None:
     name = line.values.get("OutputRules")
     if name is not None:
         if not policy.ruleset.elements:
+            print(NO_RULES, end="")
             return WRITE_ERROR
         text = rule_lines(policy, show_names=False)
         return _write(name, text.encode("utf-8", "surrogateescape"))
@@ -221,8 +249,8 @@ def _view(line: CommandLine) -> foreground.View:
 
 
 def _uninstall(line: CommandLine, paths: Paths) -> int:
-    force = line.values["UnInstall"] is not None
-    removal = install.uninstall(paths, force=force)
+    how = (line.values["UnInstall"] or "").lower()
+    removal = install.uninstall(paths, force=bool(how), purge=how == "purge")
     print("Sysmon stopped.")
     for text in removal.done:
         print(text)
@@ -248,6 +276,8 @@ def _configure(
             return BAD_PARAMETERS
         if not _is_reread(line, paths):
             kept = ("sysmonlx", *words, *_kept_btf(line, paths))
+            if text := edits.keep_edited(paths, reading.data):
+                print(f"{text}.", flush=True)
             return _reload(paths, _installed(reading, kept), _policy(reading))
         report = _reopened(paths)
         if _is_in_force(paths, reading, report.refused):
@@ -300,6 +330,8 @@ def _tell(report: spawn.Report, policy: Policy) -> None:
     print(f"Events go to {', '.join(places)}." if places else "Events go nowhere.")
     if text := limit_of_lines(policy.settings):
         print(text)
+    if shown_by := how_to_see(policy.settings):
+        print(f"See them with: {shown_by}")
 
 
 def _is_running(paths: Paths, out: TextIO, text: str) -> bool:
@@ -312,6 +344,8 @@ def _is_running(paths: Paths, out: TextIO, text: str) -> bool:
 
 def _in_force(policy: Policy) -> str:
     count = len(policy.ruleset.elements)
+    if not count and not policy.source:
+        return "Now in force: the built-in defaults, every process start and end."
     name = policy.source or "the built-in defaults"
     return f"Now in force: {name} ({count} event {'rule' if count == 1 else 'rules'})."
 
@@ -332,32 +366,68 @@ def _policy(reading: Reading) -> Policy:
 def _kept_btf(line: CommandLine, paths: Paths) -> tuple[str, ...]:
     """Return the -btf of the installation, which outlives an update."""
     kept = () if line.has("BTF") else load_command_line(paths.command_line_file)
-    for at, word in enumerate(kept):
-        if word.lower() == "-btf":
-            return kept[at : at + 2]
-    return ()
+    return kept[_btf_at(kept) :][:2]
+
+
+def _btf_at(words: tuple[str, ...]) -> int:
+    """Return where -btf stands; behind the last word when it is not there."""
+    return next(
+        (at for at, each in enumerate(words) if each.lower() == "-btf"), len(words)
+    )
+
+
+def _without_btf(words: tuple[str, ...]) -> tuple[str, ...]:
+    at = _btf_at(words)
+    return (*words[:at], *words[at + 2 :])
 
 
 def _installed(reading: Reading, words: Sequence[str]) -> install.Installed:
     policy = _policy(reading).to_json().encode()
-    return install.Installed(reading.data, policy, command_line_bytes(words))
+    return install.Installed(reading.data or None, policy, command_line_bytes(words))
 
 
 def _install(
     line: CommandLine, words: list[str], paths: Paths, reading: Reading
 ) -> int:
     paths.create_private()
-    kept = _is_reread(line, paths) and load_command_line(paths.command_line_file)
-    new = _installed(reading, kept or ("sysmonlx", *words))
+    new = _installed(reading, _words_to_store(line, words, paths))
+    if text := edits.keep_edited(paths, reading.data):
+        print(f"{text}.", flush=True)
     if line.has("DebugMode"):
         install.replace(paths, new)
         return foreground.serve(paths, _view(line))
     policy = _policy(reading)
-    _tell(install.install(paths, new), policy)
-    if any(each.kind == "stdout" for each in policy.settings.sinks):
+    report = install.install(paths, new, may_be_refused=_is_bare(line))
+    _tell(report, policy)
+    sinks = (*policy.settings.sinks, *policy.settings.hit_sinks)
+    if any(each.kind == "stdout" for each in sinks):
         print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")
     return OK
+
+
+def _is_bare(line: CommandLine) -> bool:
+    """Tell whether an installation names no configuration, by file or by switches."""
+    return line.config_file is None and not line.config_options
+
+
+def _words_to_store(
+    line: CommandLine, words: list[str], paths: Paths
+) -> tuple[str, ...]:
+    """Return the command line to store, which says how the configuration is read.
+
+    An installation that keeps the configuration keeps its switches, and adds its own.
+    """
+    given = ("sysmonlx", *words)
+    if not _is_bare(line) and not _is_reread(line, paths):
+        return given
+    kept = load_command_line(paths.command_line_file)
+    if not kept or line.has("DebugMode"):
+        return kept or given
+    added = ("-lax",) if line.has("Lax") and "-lax" not in kept else ()
+    if btf := line.values.get("BTF"):
+        return (*_without_btf(kept), *added, "-btf", btf)
+    return (*kept, *added)
 
 
 def _stats(line: CommandLine, paths: Paths) -> int:
@@ -378,27 +448,38 @@ def _test(line: CommandLine) -> int:
     """Try events on a configuration; no root, no daemon."""
     from sysmonlx.cli import replay  # what only this action needs
     from sysmonlx.viewer.read import bounded_lines
+    from sysmonlx.viewer.sources import STDIN, ReadingError, opened
 
     name = str(line.values["Test"])
     reading = read_file(Path(name), line.config_options, lax=line.has("Lax"))
     print(reading.text, end="", file=sys.stderr, flush=True)
     if reading.policy is None:
         return BAD_PARAMETERS
+    events, errors = line.events or STDIN, list[str]()
     try:
-        lines = (
-            sys.stdin.buffer
-            if line.events in (None, "-")
-            else open(str(line.events), "rb")  # noqa: SIM115 - until the end
-        )
-    except OSError as error:
-        print(f"Error: Cannot read {line.events}: {error.strerror}", file=sys.stderr)
+        with opened(events, sys.stdout.flush) as lines:
+            status = replay.run(
+                reading.policy,
+                name,
+                _to_the_error(bounded_lines(lines), errors),
+                sys.stdout,
+                verbose=line.has("Verbose"),
+                source=line.values.get("Verbose") is not None,
+            )
+    except ReadingError as error:
+        print(f"Error: Cannot read {events}: {error}", file=sys.stderr)
         return BAD_PARAMETERS
-    with lines:
-        return replay.run(
-            reading.policy,
-            name,
-            bounded_lines(lines),
-            sys.stdout,
-            verbose=line.has("Verbose"),
-            source=line.values.get("Verbose") is not None,
-        )
+    sys.stdout.flush()
+    for text in errors:
+        print(f"Error: {events} was not read to its end: {text}", file=sys.stderr)
+    return FILE_ERROR if errors else status
+
+
+def _to_the_error(lines: Iterator[bytes], errors: list[str]) -> Iterator[bytes]:
+    """Yield lines up to an error; what was read is judged all the same."""
+    from sysmonlx.viewer.sources import ReadingError
+
+    try:
+        yield from lines
+    except ReadingError as error:
+        errors.append(str(error))

@@ -18,6 +18,8 @@ def listing(policy: Policy) -> str:
     """
     sizes = policy.settings.field_sizes_text
     head = f"{' - Field Sizes:':<34}{sizes}\n" if sizes else ""
+    for path, action, level, status in policy.settings.rules:
+        head += f"{' - Sigma Rules:':<34}{path} ({action}, {level}, {status})\n"
     if not policy.ruleset.elements:
         return head + NO_RULES
     version = policy.ruleset.schema_version

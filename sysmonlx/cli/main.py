@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run_and_flush(words)
     except UsageError as error:
-        print(str(error), file=sys.stderr)
         if error.show_usage:
             from sysmonlx.cli.commands import print_usage
 
             print_usage()
+        print(str(error), file=sys.stderr)
         return BAD_PARAMETERS
     except InstallError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A configuration tried on recorded events: `sysmonlx -test CONFIG [FILE|-]`.
 
-One line an event: `include` or `exclude`, RuleName or `-`, and the element that decided
-as FILE:LINE or `default`, with tabs between. All other lines begin with `#`.
+One line an event: `include` or `exclude`, RuleName or `-`, and the element or the rule
+of Sigma that decided as FILE:LINE or `default`, with tabs between. All other lines
+begin with `#`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from sysmonlx.cli.exit_status import FILE_ERROR
+from sysmonlx.cli.sigma_report import SigmaReport, place_of
 from sysmonlx.output.escape import visible
-from sysmonlx.policy import Compound, Filter, Policy
+from sysmonlx.policy import RULE_NAMES, Compound, Filter, Policy
 from sysmonlx.rules.clauses import elements_of, filters_of
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.explain import Trace, trace
@@ -61,6 +63,7 @@ class _Report:
 
     def __init__(self, policy: Policy, config_name: str) -> None:
         self._ruleset = policy.ruleset
+        self._sigma = SigmaReport(policy.ruleset)
         self._file = _plain(config_name)
         self._decided: Counter[int] = Counter()  # by id() of an element or filter
         self._verdicts: Counter[str] = Counter()
@@ -75,19 +78,31 @@ class _Report:
             if item.is_event or verbose:
                 yield f"# input line {item.line}: {_plain(item.reason)}"
             return
-        found = trace(self._ruleset, item.event_id, item.values)
-        self._count(found)
-        verdict = "exclude" if found.name is None else "include"
+        values = [*item.values, *(text for _, text in self._ours(item))]
+        found = trace(self._ruleset, item.event_id, values)
+        name, hits = self._sigma.judge(item.event_id, values, found.name)
+        self._count(found, name)
+        verdict = "exclude" if name is None else "include"
         place = self._place(found.element.line) if found.element else "default"
-        yield f"{verdict}\t{_plain(found.name or '-')}\t{place}"
+        if name != found.name and found.name is None:
+            place = place_of(hits[0])
+        yield f"{verdict}\t{_plain(name or '-')}\t{_plain(place)}"
         if verbose:
             yield from self._reasons(item, found)
+            yield from map(_plain, self._sigma.reasons(item.event_id, values, hits))
 
-    def _count(self, found: Trace) -> None:
-        self._verdicts["excluded" if found.name is None else "included"] += 1
+    def _count(self, found: Trace, name: str | None) -> None:
+        self._verdicts["excluded" if name is None else "included"] += 1
         self._decided[id(found.element)] += 1
         for part in found.filters:
             self._decided[id(part)] += 1
+
+    def _ours(self, item: EventLine) -> Iterator[tuple[str, str]]:
+        """Yield names and texts of the fields that the setting `Fields` adds."""
+        event = EVENT_BY_ID[item.event_id].with_appended(self._ruleset.appended)
+        for field in event.fields[len(item.values) :]:
+            is_made = field.name == RULE_NAMES  # by the rules that are tried
+            yield field.name, "-" if is_made else item.ours.get(field.name, "-")
 
     def _place(self, line: int) -> str:
         return f"{self._file}:{line}"
@@ -96,10 +111,12 @@ class _Report:
         event = EVENT_BY_ID[item.event_id]
         kind = event.tag or event.template
         yield f"#   input line {item.line}: event {event.id}, {kind}"
-        if item.others:
-            names = _plain(", ".join(item.others))
+        ours = dict(self._ours(item))
+        if others := [name for name in item.others if name not in ours]:
+            names = _plain(", ".join(others))
             yield f"#   not fields of event {event.id}, not read: {names}"
         texts = dict(zip((f.name for f in event.fields), item.values, strict=True))
+        texts |= ours
         for part in found.filters:
             text = "-" if part.field == "RuleName" else texts[part.field]
             yield f"#   {self._place(part.line)}: {_filter(part)}; it is {_shown(text)}"
@@ -134,6 +151,7 @@ class _Report:
             for item in element.items:
                 yield self._row(self._times(item), item.line, "  " + _rule(item))
         yield f"# {self._decided[id(None)]}\tdefault"
+        yield from map(_one_row, self._sigma.rows())
         if self._skipped:
             yield f"# {_number(self._skipped, 'line')} without an event"
         if self._unreadable:
@@ -153,6 +171,11 @@ class _Report:
         """Return the exit status."""
         nothing = self._skipped and not self._verdicts.total()
         return FILE_ERROR if self._unreadable or nothing else OK
+
+
+def _one_row(row: tuple[int, str, str]) -> str:
+    times, place, text = row
+    return f"# {times or 'never'}\t{_plain(place)}\t{_plain(text)}"
 
 
 def _number(count: int, noun: str) -> str:

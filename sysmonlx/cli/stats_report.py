@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sysmonlx.service.snapshot import EventTerms, RecordTerms, Snapshot
+from sysmonlx.service.snapshot import EventTerms, RecordTerms, SigmaTerms, Snapshot
+
+#: Rules of Sigma that are shown, those that hit most often.
+_RULES_SHOWN = 20
 
 
 def report(snapshot: Snapshot) -> str:
@@ -22,6 +25,7 @@ def report(snapshot: Snapshot) -> str:
         f"lines for sinks: {account['due']} due, {account['delivered']} delivered,"
         f" {account['spooled']} waiting" + _why(", lost: ", account["lost"])
     )
+    lines += _sigma_lines(snapshot.get("sigma"))
     lines += _plain_lines(snapshot)
     hashes = ", ".join(f"{why} {n}" for why, n in snapshot["hashes"].items())
     lines += [f"hashes: {hashes}"] if hashes else []
@@ -42,10 +46,28 @@ def _plain_lines(snapshot: Snapshot) -> Iterator[str]:
         ("left_out", snapshot["left_out"]),
         ("shortened", snapshot["shortened"]),
         ("shortened_paths", snapshot["shortened_paths"]),
+        ("unproved_names", snapshot["unproved_names"]),
         ("spooled_bytes", snapshot["spooled_bytes"]),
         ("ring_fill", snapshot["ring_fill"]),
     ):
         yield f"{name}: {value}"
+
+
+def _sigma_lines(terms: SigmaTerms | None) -> Iterator[str]:
+    """Yield how often rules of Sigma hit; those that hit most often by name."""
+    if terms is None:
+        return
+    hit = [each for each in terms["rules"] if each["hits"]]
+    failed = f", {terms['errors']} questions failed" if terms["errors"] else ""
+    yield (
+        f"Sigma: {len(terms['rules'])} rules, {len(hit)} hit,"
+        f" {terms['events_named']} events named{failed}"
+    )
+    hit.sort(key=lambda each: -each["hits"])
+    for each in hit[:_RULES_SHOWN]:
+        yield f"{each['hits']:>9} {each['level']:<14} {each['title']}"
+    if len(hit) > _RULES_SHOWN:
+        yield f"          {len(hit) - _RULES_SHOWN} more: -stats json"
 
 
 def _record_lines(records: Mapping[str, RecordTerms]) -> Iterator[str]:

@@ -25,10 +25,11 @@ _FORMS = (
     ("Update configuration:", "-c [<configfile>]"),
     ("Back to defaults:", "-c --"),
     ("Print schema:", "-s [<version>|all]"),
-    ("Uninstall:", "-u [force]"),
+    ("Uninstall:", "-u [force|purge]"),
     ("Watch in the foreground:", "-t"),
     ("Test a configuration:", "-test <configfile> [<events>|-] [-v [source]]"),
     ("Counters:", "-stats [json]"),
+    ("Help, version:", "-? [config] | --version"),
 )
 _SWITCHES = (
     (
@@ -38,8 +39,9 @@ _SWITCHES = (
     ),
     (
         "-i",
-        "Install, start, and return when events are captured; with a configuration"
-        " file if one is named. A service that runs is replaced.",
+        "Install, start, and return when events are captured. Without a file an"
+        " installed configuration stays in force, which is how to upgrade and repair. A"
+        " service that runs is replaced.",
     ),
     (
         "-s",
@@ -48,8 +50,9 @@ _SWITCHES = (
     ),
     (
         "-u",
-        "Stop the service and remove what was installed; with force, a process that"
-        " does not end when asked is killed.",
+        "Stop the service and remove what was installed; an edited configuration is"
+        " kept as config.xml.old. With force, a process that does not end when asked is"
+        " killed; with purge, nothing is kept either.",
     ),
     (
         "-t",
@@ -175,6 +178,8 @@ def _option_lines(width: int) -> Iterator[str]:
     for setting in SETTINGS:
         yield _item(f"  {setting.element}", 27, _setting_text(setting), width)
     yield _item("  Sink", 27, "Where events go; repeatable. See sysmonlx(5).", width)
+    rules = "A compiled pack of Sigma rules; repeatable. See sysmonlx(5)."
+    yield _item("  Rules", 27, rules, width)
     yield ""
 
 

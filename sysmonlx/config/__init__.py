@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What did the user write? Configuration files and command lines, read."""
+"""Configuration files and command lines are read here, and become a policy."""

@@ -41,6 +41,11 @@ _TIMEOUT_S = 2.0 * CPU_S
 _LIBRARIES = ("lxml", "xmlschema", "elementpath")
 
 #: Directories that may be links to others; rules that name them never match then.
+_PROGRAM_DIRECTORIES = (
+    *("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"),
+    "/etc/alternatives",
+)
+_MOST_LINKS = 8
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
 
 
@@ -60,6 +65,22 @@ class Reading:
 def directory_links() -> dict[str, str]:
     """Return where the well-known directories that are symbolic links lead."""
     return {name: os.path.realpath(name) for name in _LINKS if os.path.islink(name)}
+
+
+def program_behind(path: str) -> str:
+    """Return the path of the program that a path leads to, the path where it is none.
+
+    Only links in directories of the system are followed: others may hang.
+    """
+    for _ in range(_MOST_LINKS):
+        if os.path.dirname(path) not in _PROGRAM_DIRECTORIES:
+            break
+        try:
+            target = os.readlink(path)
+        except OSError:
+            break
+        path = os.path.normpath(os.path.join(os.path.dirname(path), target))
+    return path
 
 
 def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> Reading:
@@ -144,10 +165,24 @@ def read_data(
 def _reading(name: str, data: bytes, answer: bytes) -> Reading:
     try:
         policy, text = json.loads(answer)
-        return Reading(policy_of(policy) if policy else None, str(text), data)
+        found = policy_of(policy, is_whole=False) if policy else None
+        return _with_packs(Reading(found, str(text), data))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         text = f"{name}: its reader answered what cannot be used: try again"
         raise SysmonlxError(text) from error
+
+
+def _with_packs(reading: Reading) -> Reading:
+    """Return the reading with the packs of rules that the policy names, or refused."""
+    if reading.policy is None or not reading.policy.settings.rules:
+        return reading
+    from sysmonlx.config import rule_files  # most configurations have none
+
+    try:
+        policy, remarks = rule_files.with_packs(reading.policy)
+    except rule_files.RulesRefusedError as error:
+        return replace(reading, policy=None, text=str(error))
+    return replace(reading, policy=policy, text=reading.text + remarks)
 
 
 def _reason(name: str, status: int, data: bytes = b"") -> str:
@@ -184,11 +219,13 @@ def _read(
     options: CommandLineOptions,
     lax: bool,
 ) -> tuple[str, str]:
+    from sysmonlx.config.lint_values import Links
     from sysmonlx.errors import ConfigError
 
+    links = Links(directory_links(), program_behind)
     try:
         policy, warnings = config.read_policy(
-            data, name, lax=lax, command_line=options, links=directory_links()
+            data, name, lax=lax, command_line=options, links=links
         )
     except ConfigError as error:
         return "", config.refused_text(error)

@@ -22,8 +22,13 @@ from sysmonlx.schema.options import (
 )
 
 NOT_IMPLEMENTED = "Option not implemented on Linux."
-_HELP_WORDS = ("-h", "-help")
+_HELP_WORDS = ("-h", "-help", "--help")
+_VERSION_WORD = "--version"
 _CONFIG_WORDS = ("config", "configuration")
+#: Words behind -u.
+_REMOVALS = ("force", "purge")
+#: Ratio of difflib from which on a word is a misspelt switch.
+_LIKENESS = 0.75
 _REFUSED = ("ClipboardInstance", "DriverName", "ArchiveDirectory", "CheckRevocation")
 #: First match wins, so ours stand first: no valid word of Sysmon's starts like them.
 _TABLE = tuple(
@@ -32,10 +37,11 @@ _TABLE = tuple(
 
 
 class Action(Enum):
-    """What the program is asked to do."""
+    """The actions of the program; a command line names one."""
 
     HELP = auto()
     HELP_CONFIG = auto()
+    VERSION = auto()
     SCHEMA = auto()
     TEST = auto()
     STATS = auto()
@@ -122,12 +128,13 @@ def parse(argv: Sequence[str]) -> CommandLine:
     Raises:
         UsageError: the words do not fit the grammar.
     """
-    if argv and (argv[0].startswith("-?") or argv[0].lower() in _HELP_WORDS):
-        about_config = len(argv) > 1 and argv[1].lower() in _CONFIG_WORDS
-        return CommandLine(Action.HELP_CONFIG if about_config else Action.HELP)
     words = _Words(argv)
-    while words.left:
+    while words.left[:1] and words.left[0].lower() == "-nologo":
         _take_word(words)
+    if (action := _asks_for_text(words.left)) is not None:
+        return CommandLine(action, words.values)
+    while words.left:
+        _take_known_word(words)
     if words.exclusive > 1:
         raise UsageError(
             "Only one of -i, -c, -u, -m, -z, -s, -test, -stats may be given."
@@ -135,6 +142,14 @@ def parse(argv: Sequence[str]) -> CommandLine:
     action = next((_ACTIONS[name] for name in _ACTIONS if name in words.values), None)
     _check_values(words.values)
     return CommandLine(action or Action.USAGE, words.values, words.events)
+
+
+def _asks_for_text(words: Sequence[str]) -> Action | None:
+    """Return what to print for words that ask for help or the version."""
+    first, second = (word.lower() for word in [*words, "", ""][:2])
+    if first.startswith("-?") or first in _HELP_WORDS:
+        return Action.HELP_CONFIG if second in _CONFIG_WORDS else Action.HELP
+    return Action.VERSION if first == _VERSION_WORD else None
 
 
 class _Words:
@@ -156,6 +171,36 @@ class _Words:
         self.exclusive += option.exclusive
         if value is not None or option.name not in self.values:
             self.values[option.name] = value
+
+
+def _take_known_word(words: _Words) -> None:
+    """Take the next word; one that is near a long switch is a misspelt switch.
+
+    The grammar reads -acceptuela as -a with something behind it.
+    """
+    word = words.left[0]
+    try:
+        _take_word(words)
+    except UsageError as error:
+        meant = _long_switch_like(word)
+        if not meant:
+            raise
+        text = "Unknown switch" if word.startswith("-") else "Not a switch"
+        raise UsageError(f"{text}: {word}, did you mean {meant}?") from error
+
+
+def _long_switch_like(word: str) -> str:
+    """Return the long switch that a word looks like but is not, "" if it is none."""
+    known = {
+        **{f"-{each.switch}": None for each in _TABLE if len(each.switch or "") > 2},
+        **dict.fromkeys(("--help", "--version")),
+    }
+    if word.lower() in known:
+        return ""
+    from difflib import get_close_matches  # mistakes are rare
+
+    near = get_close_matches(f"-{word.lstrip('-').lower()}", known, 1, _LIKENESS)
+    return near[0] if near else ""
 
 
 def _take_word(words: _Words) -> None:
@@ -236,10 +281,10 @@ def check_before_action(line: CommandLine) -> None:
     """Refuse what Sysmon refuses only when it acts, as root.
 
     Raises:
-        UsageError: of -u with another word than "force", or of -c -- with settings.
+        UsageError: of -u with another word than `_REMOVALS`, or of -c -- with settings.
     """
     if line.action is Action.UNINSTALL:
-        if (line.values["UnInstall"] or "force").lower() != "force":
+        if (line.values["UnInstall"] or "force").lower() not in _REMOVALS:
             raise UsageError("Invalid option for -u.\n")
         return
     settings = bool(line.config_options) or line.config_file is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a process gives up before it reads a hostile file with a large library.
+"""How a process gives up its rights before it reads a file that may be hostile.
 
 These are its user, its capabilities, its files and its network. A service manager may
 have taken the right to give some of them up already. Such a one is kept, without an

@@ -18,7 +18,7 @@ unknown field or condition; when it is lax, it loses the same parts and warns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sysmonlx.config.findings import Remarks
@@ -35,6 +35,52 @@ from sysmonlx.schema.events import (
 )
 
 MAX_NAME_BYTES = 255
+#: Words of other tools for conditions, without blanks and underscores.
+_OTHER_WORDS = {
+    "notcontains": "excludes",
+    "doesnotcontain": "excludes",
+    "notcontain": "excludes",
+    "notcontainsany": "excludes any",
+    "notcontainsall": "excludes all",
+    "notequal": "is not",
+    "notequals": "is not",
+    "notis": "is not",
+    "isnotequal": "is not",
+    "isn't": "is not",
+    "!=": "is not",
+    "<>": "is not",
+    "equal": "is",
+    "equals": "is",
+    "isequal": "is",
+    "=": "is",
+    "==": "is",
+    "in": "is any",
+    "isanyof": "is any",
+    "oneof": "is any",
+    "startswith": "begin with",
+    "startwith": "begin with",
+    "beginswith": "begin with",
+    "prefix": "begin with",
+    "notstartswith": "not begin with",
+    "notbeginswith": "not begin with",
+    "doesnotstartwith": "not begin with",
+    "doesnotbeginwith": "not begin with",
+    "endswith": "end with",
+    "suffix": "end with",
+    "notendswith": "not end with",
+    "doesnotendwith": "not end with",
+    "like": "contains",
+    "has": "contains",
+    "include": "contains",
+    "includes": "contains",
+    "greaterthan": "more than",
+    "lessthen": "less than",
+    "morethen": "more than",
+    ">": "more than",
+    "<": "less than",
+}
+_NEGATIONS = ("not", "n't", "exclud", "!", "without", "no ")
+_FIELDS_SETTING = "sx:Fields"
 _OPPOSITE = {"include": "exclude", "exclude": "include"}
 #: The newest schema version in which filters are joined by `or` if nothing is said.
 _LAST_WITH_OR = 4.10
@@ -52,11 +98,16 @@ def _by_tag() -> dict[str, tuple[EventType, ...]]:
 #: The events of each tag, tags in schema order.
 EVENTS_BY_TAG = _by_tag()
 
-#: The fields of each event, by its id.
-_NAMES = {
-    number: tuple(field.name for field in event.fields)
-    for number, event in EVENT_BY_ID.items()
-}
+
+def _names_with(appended: Collection[str]) -> dict[int, tuple[str, ...]]:
+    """Return the fields of each event, by its id."""
+    return {
+        number: tuple(each.name for each in event.with_appended(appended).fields)
+        for number, event in EVENT_BY_ID.items()
+    }
+
+
+_NAMES = _names_with(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +147,12 @@ class Filtering:
         self._lax = lax
         self._default_relation = "or" if float(version) <= _LAST_WITH_OR else "and"
         self._number = 0
+        self._names = _NAMES
+
+    def append(self, names: Collection[str]) -> None:
+        """Let rules also name these fields of ours, where an event has them."""
+        if names:
+            self._names = _names_with(names)
 
     def read(self, sysmon: Node) -> tuple[Element, ...]:
         """Return the elements in schema order, within one tag in document order."""
@@ -242,7 +299,7 @@ class Filtering:
             _Dropped: no event has all of them, and the reader is lax.
         """
         for event in events:
-            if all(field.tag in _NAMES[event.id] for field in _fields_in(node)):
+            if all(field.tag in self._names[event.id] for field in _fields_in(node)):
                 return event
             self._number += self._rules_before_failure(node, event)
         self._incorrect_fields(node, events)
@@ -252,7 +309,7 @@ class Filtering:
 
     def _rules_before_failure(self, node: Node, event: EventType) -> int:
         """Return how many Rules stand up to the first field that the event lacks."""
-        names = _NAMES[event.id]
+        names = self._names[event.id]
         rules = 0
         for child in node.children:
             if child.tag.lower() == "rule":
@@ -265,18 +322,25 @@ class Filtering:
 
     def _incorrect_fields(self, node: Node, events: tuple[EventType, ...]) -> None:
         """Report the fields that no event has, or that the first one lacks."""
-        union = {name for event in events for name in _NAMES[event.id]}
+        union = {name for event in events for name in self._names[event.id]}
         wrong = [field for field in _fields_in(node) if field.tag not in union]
         advice = ""
         if not wrong:
-            first = _NAMES[events[0].id]
+            first = self._names[events[0].id]
             wrong = [field for field in _fields_in(node) if field.tag not in first]
             advice = f"no event of {node.tag} has all fields of this element"
         known = sorted(union)
-        fields = f"{node.tag} has {', '.join(_NAMES[events[0].id])}"
+        fields = f"{node.tag} has {', '.join(self._names[events[0].id])}"
         report = self._remarks.warn if self._lax else self._remarks.error
+        ours = {each.name for event in events for each in event.askable} - union
         for field in wrong[:1] if self._lax else wrong:
-            more = self._remarks.guess(field.tag, known) or fields
+            if place := _place_of(field):
+                more = place
+            elif field.tag in ours:
+                more = f"it exists where the settings have <{_FIELDS_SETTING}>"
+                more += f"{field.tag}</{_FIELDS_SETTING}>"
+            else:
+                more = self._remarks.guess(field.tag, known) or fields
             report(f"Incorrect field {field.tag}", field.offset, advice or more)
 
     def _items(self, found: _Found) -> Iterator[Filter | Compound]:
@@ -316,7 +380,8 @@ class Filtering:
         Raises:
             _Dropped: Sysmon drops it, and the filters behind it in the same Rule.
         """
-        self._check_attributes(node, ("condition", "name"))
+        if not _place_of(node):
+            self._check_attributes(node, ("condition", "name"))
         condition = self._condition(node)
         name = node.get("name") or inherited
         if len(name.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES:
@@ -350,10 +415,19 @@ class Filtering:
         )
         report = self._remarks.warn if self._lax else self._remarks.error
         offset = node.attributes["condition"].offset
-        report(text, offset, self._remarks.guess(written, CONDITIONS))
+        report(text, offset, self._meant(written))
         if self._lax:
             raise _Dropped
         return DEFAULT_CONDITION
+
+    def _meant(self, written: str) -> str:
+        """Return which condition a wrong one may mean, never the opposite."""
+        known = _OTHER_WORDS.get(written.lower().replace(" ", "").replace("_", ""))
+        if known:
+            return f"did you mean {known}?"
+        is_negative = _is_negative(written.lower())
+        alike = [each for each in CONDITIONS if _is_negative(each) == is_negative]
+        return self._remarks.guess(written, alike)
 
     def _add_list(self, tag: str, elements: list[Element]) -> bool:
         """Put the images of a list in front of the first including element, if any."""
@@ -363,6 +437,21 @@ class Filtering:
                 elements[index] = replace(element, items=items)
                 return True
         return False
+
+
+def _place_of(node: Node) -> str:
+    """Return where an element belongs that is no field; empty for any other."""
+    if node.tag.lower() == "rule":
+        return "a Rule does not hold another Rule"
+    if node.tag.lower() == "rulegroup":
+        return "a RuleGroup stands around event elements, not inside"
+    if node.tag in EVENTS_BY_TAG:
+        return f"{node.tag} is an event, and stands beside other event elements"
+    return ""
+
+
+def _is_negative(condition: str) -> bool:
+    return any(word in condition for word in _NEGATIONS)
 
 
 def _fields_in(node: Node) -> Iterator[Node]:

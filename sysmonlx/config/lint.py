@@ -1,39 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""Rules that are valid and yet cannot do what they say on Linux."""
+"""Rules that are valid and yet do not do what they say on Linux.
+
+`lint_values` tells what one condition amounts to. Here its findings are joined: one
+warning for each event element and reason, with the lines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+from sysmonlx.config.lint_values import NOTHING, Doubt, Judge, Links
 from sysmonlx.errors import Finding
-from sysmonlx.policy import Compound, Element, Filter
-from sysmonlx.schema.event_types import PathOf
-from sysmonlx.schema.events import EVENTS, PRODUCED
+from sysmonlx.policy import Compound, Element, Filter, Settings
+from sysmonlx.schema.events import EVENT_BY_ID, FILE_CREATE, PRODUCED
 
-#: Fields that hold the path of a file, and which kind of file it is.
-_PATHS = {
-    field.name: field.path for event in EVENTS for field in event.fields if field.path
-}
-_EXACT = frozenset({"is", "is any", "image", "begin with"})
-_POSITIVE = _EXACT | {"contains", "contains any", "contains all", "end with"}
-_LISTS = frozenset({"is any", "contains any", "contains all"})
 #: How many lines of the configuration one warning lists.
 _SHOWN_LINES = 12
+#: The words between the event and the reason.
+_DOUBTS = {
+    Doubt.NEVER: "has conditions that can never match on Linux",
+    Doubt.ALWAYS: "has conditions that match every event",
+    Doubt.ODD: "has conditions that may not mean what they look like",
+}
 
 
-def check(elements: Sequence[Element], links: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a warning for each reason for which an element cannot work.
-
-    `links` maps directories that are symbolic links to where they lead, for example
-    {"/bin": "/usr/bin"}: the kernel names a program by its real path.
-    """
+def check(
+    elements: Sequence[Element], settings: Settings, links: Links = NOTHING
+) -> Iterator[Finding]:
+    """Yield a warning for each reason for which an element cannot work."""
     first: dict[str, Element] = {}
     including = {each.tag for each in elements if each.onmatch == "include"}
     for element in elements:
         earlier = first.get(element.tag)
         first.setdefault(element.tag, element)
         if not PRODUCED.isdisjoint(element.event_ids):
-            yield from _never_true(element, links)
+            yield from _doubtful(element, settings, links)
             if earlier and element.tag not in including:
                 yield _shadowed(element, earlier)
         elif not earlier:
@@ -44,6 +45,30 @@ def check(elements: Sequence[Element], links: Mapping[str, str]) -> Iterator[Fin
                 "its rules are kept and never match",
                 fatal=False,
             )
+
+
+def check_writes(elements: Sequence[Element]) -> Iterator[Finding]:
+    """Yield a warning where WriteAsCreate would report nothing, or all writing."""
+    mine = [each for each in elements if FILE_CREATE.id in each.event_ids]
+    if not mine:
+        yield Finding(
+            "Warning: WriteAsCreate without rules for FileCreate reports nothing",
+            1,
+            1,
+            "name the files in a FileCreate element with onmatch='include'",
+            fatal=False,
+        )
+    including = [each for each in mine if each.onmatch == "include"]
+    fields = {each.field for element in including for each in _filters(element)}
+    if mine and "TargetFilename" not in fields:
+        yield Finding(
+            "Warning: WriteAsCreate without rules that include a TargetFilename: every"
+            " program that opens a file for writing is reported",
+            mine[0].line,
+            1,
+            "name the files in a FileCreate element with onmatch='include'",
+            fatal=False,
+        )
 
 
 def _shadowed(element: Element, earlier: Element) -> Finding:
@@ -59,23 +84,35 @@ def _shadowed(element: Element, earlier: Element) -> Finding:
     )
 
 
-def _never_true(element: Element, links: Mapping[str, str]) -> Iterator[Finding]:
-    reasons: dict[str, list[int]] = {}
+def _doubtful(element: Element, settings: Settings, links: Links) -> Iterator[Finding]:
+    events = [EVENT_BY_ID[number] for number in element.event_ids]
+    judge = Judge([each for each in events if each.produced], settings, links)
+    found: dict[tuple[Doubt, str], list[int]] = {}
     for each in _filters(element):
-        if reason := _reason(each, links):
-            reasons.setdefault(reason, []).append(each.line)
-    for reason, lines in reasons.items():
+        if (reason := judge.doubt(each)) is not None:
+            found.setdefault(reason, []).append(each.line)
+    for line, name in _unseen_names(element):
+        why = f"{name} is never the RuleName: the same condition stands before it"
+        found.setdefault((Doubt.ODD, why), []).append(line)
+    for (doubt, why), lines in found.items():
         rest = len(lines) - _SHOWN_LINES
         shown = ", ".join(map(str, lines[:_SHOWN_LINES]))
         more = f" and {rest} more" if rest > 0 else ""
-        yield Finding(
-            f"Warning: {element.tag} has conditions that can never match on Linux:"
-            f" {reason}",
-            lines[0],
-            1,
-            f"line {shown}{more}",
-            fatal=False,
-        )
+        text = f"Warning: {element.tag} {_DOUBTS[doubt]}: {why}"
+        yield Finding(text, lines[0], 1, f"line {shown}{more}", fatal=False)
+
+
+def _unseen_names(element: Element) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each condition that an earlier, equal one hides.
+
+    Where conditions on one field are alternatives, the first that holds gives its name.
+    """
+    seen: dict[tuple[str, str, str], str] = {}
+    for each in element.items if element.onmatch == "include" else ():
+        if isinstance(each, Filter):
+            key = (each.field, each.condition, each.value)
+            if each.name != seen.setdefault(key, each.name) and each.name:
+                yield each.line, each.name
 
 
 def _filters(element: Element) -> Iterator[Filter]:
@@ -84,25 +121,3 @@ def _filters(element: Element) -> Iterator[Filter]:
             yield from item.filters
         else:
             yield item
-
-
-def _reason(each: Filter, links: Mapping[str, str]) -> str:
-    if each.field not in _PATHS or each.condition not in _POSITIVE:
-        return ""
-    values = each.value.split(";") if each.condition in _LISTS else [each.value]
-    found = [_value_reason(each, value, links) for value in values]
-    if each.condition == "contains all":
-        return next(filter(None, found), "")
-    return found[0] if all(found) else ""
-
-
-def _value_reason(each: Filter, value: str, links: Mapping[str, str]) -> str:
-    if "\\" in value:
-        return "a path with a backslash"
-    if _PATHS[each.field] is PathOf.PROGRAM and value.lower().endswith(".exe"):
-        return "an image that ends with .exe"
-    if each.condition in _EXACT and _PATHS[each.field] is not PathOf.DIRECTORY:
-        for folder, target in links.items():
-            if value.startswith(f"{folder}/"):
-                return f"{folder} is a link, programs show as {target}/..."
-    return ""

@@ -8,6 +8,7 @@ there; this reader goes on, but not when it is lax.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from sysmonlx.config.command_line import NOT_IMPLEMENTED, CommandLineOptions
@@ -153,6 +154,8 @@ class OptionReader:
         elif name == "FieldSizes":
             self._set("field_sizes", field_sizes, text, node.offset)
             self._settings["field_sizes_text"] = text
+        elif name == "DnsLookup":
+            self._dns_lookup(node)
         elif option.target == "internal":
             self._remarks.warn(
                 f"Warning: {name} has no effect in a configuration", node.offset
@@ -164,6 +167,16 @@ class OptionReader:
                 node.offset,
             )
 
+    def _dns_lookup(self, node: Node) -> None:
+        is_on = switch_word(node.text.strip().lower())
+        if is_on is None:
+            self._remarks.warn(
+                f"Warning: DnsLookup is {node.text!r}: hosts are not named",
+                node.offset,
+                "expected true or false",
+            )
+        self._settings["dns_lookup"] = bool(node.text.strip() and is_on)
+
     def _hash_algorithms(self, node: Node) -> None:
         if not node.text:
             self._settings.pop("hash_algorithms", None)
@@ -173,7 +186,13 @@ class OptionReader:
                 "expected sha1, md5, sha256 or *",
             )
             return
-        self._set("hash_algorithms", hash_algorithms, node.text, node.offset)
+        text = node.text
+        if self._lax and (plain := re.sub(r"\s+", "", text)) != text:
+            self._remarks.warn(
+                "Warning: blanks in HashAlgorithms are ignored", node.offset
+            )
+            text = plain
+        self._set("hash_algorithms", hash_algorithms, text, node.offset)
         if not self._settings.get("hash_algorithms", True):
             self._remarks.warn("Warning: IMPHASH is never computed", node.offset)
 

@@ -5,9 +5,26 @@ from __future__ import annotations
 
 import re
 
-from sysmonlx.policy import ALGORITHMS, FieldSize, SinkChoice
-from sysmonlx.schema.events import EVENTS
-from sysmonlx.schema.options import KIB, MIB, SINK_FORMS, SINK_KINDS, Setting
+from sysmonlx.policy import (
+    ALGORITHMS,
+    RULE_ACTIONS,
+    FieldSize,
+    RulesChoice,
+    SettingValue,
+    SinkChoice,
+)
+from sysmonlx.schema.events import APPENDED, EVENTS
+from sysmonlx.schema.options import (
+    KIB,
+    MIB,
+    RULE_DEFAULTS,
+    RULE_LEVELS,
+    RULE_STATUSES,
+    SINK_FORMS,
+    SINK_HITS,
+    SINK_KINDS,
+    Setting,
+)
 
 #: IMPHASH, a hash of Windows programs, is accepted and never computed.
 _KNOWN_ALGORITHMS = (*ALGORITHMS, "IMPHASH")
@@ -16,13 +33,24 @@ _ALGORITHM_NAMES = {
     for name in _KNOWN_ALGORITHMS
     for spelling in (name.lower(), re.sub("(sha|md|imp)", r"\1-", name.lower()))
 }
-_FIELD_NAMES = frozenset(field.name for event in EVENTS for field in event.fields)
+_FIELD_NAMES = frozenset(
+    field.name for event in EVENTS for field in (*event.fields, *event.appended)
+)
 _NOT_IN_FIELD_SIZES = re.compile("[^A-Za-z0-9,:]")
 _LARGEST_FIELD_SIZE = (1 << 31) - 1
 _OFF_WORDS = frozenset({"false", "0", "NULL", "disabled"})
 _ON_WORDS = frozenset({"true", "1", "enabled", ""})
 _UNITS = {"": 1, "K": KIB, "M": MIB, "G": 1 << 30}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _visible(item: str) -> str:
+    """Return an item whose blanks can be seen."""
+    if item == item.strip():
+        return item
+    return f'"{item}" (blanks are not allowed)'.translate(
+        {10: "\\n", 9: "\\t", 13: "\\r"}
+    )
 
 
 def list_items(text: str) -> tuple[str, ...]:
@@ -49,7 +77,7 @@ def hash_algorithms(text: str) -> tuple[str, ...]:
     for item in list_items(text):
         name = _ALGORITHM_NAMES.get(item.lower())
         if name is None:
-            raise ValueError(f"Invalid hashing algorithm: {item}")
+            raise ValueError(f"Invalid hashing algorithm: {_visible(item)}")
         wanted.add(name)
     return tuple(name for name in ALGORITHMS if name in wanted)
 
@@ -89,7 +117,7 @@ def switch_word(text: str) -> bool | None:
     return False if text in _OFF_WORDS else None
 
 
-def setting_value(setting: Setting, text: str) -> int | bool | str:
+def setting_value(setting: Setting, text: str) -> SettingValue:
     """Return the value of one of our own settings.
 
     Raises:
@@ -102,7 +130,28 @@ def setting_value(setting: Setting, text: str) -> int | bool | str:
         return _BOOLEANS[text.lower()]
     if setting.kind == "path":
         return _path(text)
+    if setting.kind == "names":
+        return _names(text)
     return _number(setting, text)
+
+
+class UnknownFieldError(ValueError):
+    """A name that is none of `events.APPENDED`; `name` is as written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is no such field: expected {', '.join(APPENDED)}")
+        self.name = name
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return the fields that a text names, in the order of the output."""
+    names = [each.strip() for each in text.split(",")] if text else []
+    for name in names:
+        if name not in APPENDED:
+            raise UnknownFieldError(name)
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named twice")
+    return tuple(name for name in APPENDED if name in names)
 
 
 def _path(text: str) -> str:
@@ -126,6 +175,40 @@ def _number(setting: Setting, text: str) -> int:
     raise ValueError(
         f"a whole number from {setting.low} to {setting.high} is expected{example}"
     )
+
+
+def rules_value(action: str, level: str, status: str, path: str) -> RulesChoice:
+    """Return which rules of Sigma to use; an empty word is its default.
+
+    Raises:
+        ValueError: says what is allowed.
+    """
+    words = (action, level, status)
+    for name, word, allowed in zip(RULE_WORDS, words, _ALLOWED, strict=True):
+        if word and word not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}")
+    found = _path(path.strip())
+    if not found:
+        raise ValueError("the absolute path of a compiled pack is expected")
+    chosen = [
+        word or default for word, default in zip(words, RULE_DEFAULTS, strict=True)
+    ]
+    return found, chosen[0], chosen[1], chosen[2]
+
+
+RULE_WORDS = ("action", "level", "status")
+_ALLOWED = (RULE_ACTIONS, RULE_LEVELS, RULE_STATUSES)
+
+
+def is_for_hits(word: str) -> bool:
+    """Return whether a sink takes hits alone; an empty word means all events.
+
+    Raises:
+        ValueError: says what is allowed.
+    """
+    if word not in ("", *SINK_HITS):
+        raise ValueError(f"hits must be one of {', '.join(SINK_HITS)}")
+    return word == "only"
 
 
 def sink_value(kind: str, form: str, target: str) -> SinkChoice:

@@ -18,13 +18,14 @@ from __future__ import annotations
 import gc
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sysmonlx.config import lint
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.event_filtering import Filtering
 from sysmonlx.config.findings import Remarks
+from sysmonlx.config.lint_values import NOTHING, Links
 from sysmonlx.config.option_elements import OptionReader
 from sysmonlx.config.xml_text import Node, Places, XmlError, decode, scan
 from sysmonlx.config.xsd_check import validate
@@ -42,7 +43,7 @@ def read_policy(
     *,
     lax: bool = False,
     command_line: CommandLineOptions | None = None,
-    links: Mapping[str, str] | None = None,
+    links: Links = NOTHING,
 ) -> tuple[Policy, tuple[Finding, ...]]:
     """Return what a configuration says, and the warnings.
 
@@ -51,7 +52,7 @@ def read_policy(
         name: The file as the user named it; empty for built-in configurations.
         lax: Lose rules as Sysmon does where it finds unknown fields or conditions.
         command_line: Options given as switches; elements of the file override them.
-        links: Directories that are symbolic links, see `lint.check`.
+        links: Those of this machine, for remarks on programs that are links.
 
     Raises:
         ConfigError: the configuration is refused; it has every finding.
@@ -80,7 +81,7 @@ def _read(
     name: str,
     lax: bool,
     command_line: CommandLineOptions | None,
-    links: Mapping[str, str] | None,
+    links: Links,
 ) -> tuple[Policy, tuple[Finding, ...]]:
     text, document = _document(data, name, lax=lax)
     remarks = Remarks(Places(text))
@@ -92,21 +93,28 @@ def _read(
             remarks,
             f"Error: Failed to find Sysmon tag in configuration: {name}",
             wrong.offset,
-            f"the root element is {wrong.tag}",
+            "this is a web page: save the file itself, not the page that shows it"
+            if wrong.tag.lower() == "html"
+            else f"the root element is {wrong.tag}",
         )
     version = _version(sysmon, name, remarks)
     options = OptionReader(remarks, command_line or CommandLineOptions(), lax=lax)
     settings = options.read(sysmon)
     filtering = Filtering(remarks, version, options.lists(), lax=lax)
+    filtering.append(settings.appended_fields)
     elements = filtering.read(sysmon)
-    remarks.found += lint.check(elements, links or {})
     refused = any(finding.fatal for finding in remarks.found)
+    if not refused:
+        remarks.found += lint.check(elements, settings, links)
+    if not refused and settings.write_as_create:
+        remarks.found += lint.check_writes(elements)
     if not lax and not refused:
         validate(text, sysmon, remarks)
     if refused:
         raise ConfigError(name, remarks.sorted(), version)
     digests = tuple((each, _digest(each, data)) for each in ALGORITHMS)
-    policy = Policy(Ruleset(version, elements), settings, name, digests)
+    ruleset = Ruleset(version, elements, settings.appended)
+    policy = Policy(ruleset, settings, name, digests)
     return policy, remarks.sorted()
 
 

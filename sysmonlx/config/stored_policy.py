@@ -15,18 +15,29 @@ from sysmonlx.policy import (
     ALGORITHMS,
     DECISIONS,
     RELATIONS,
+    RULE_ACTIONS,
     Compound,
     Element,
     FieldSize,
     Filter,
+    PackFile,
     Policy,
+    RulesChoice,
     Ruleset,
     Settings,
     SettingValue,
     SinkChoice,
 )
-from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
-from sysmonlx.schema.options import SETTINGS, SINK_FORMS, SINK_KINDS, Setting
+from sysmonlx.rules.sigma.pack import load
+from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENT_BY_ID
+from sysmonlx.schema.options import (
+    RULE_LEVELS,
+    RULE_STATUSES,
+    SETTINGS,
+    SINK_FORMS,
+    SINK_KINDS,
+    Setting,
+)
 
 #: Makes a value of a setting out of what JSON has for it, or raises ValueError.
 Check = Callable[[object], SettingValue]
@@ -35,33 +46,48 @@ _LARGEST_NUMBER = (1 << 31) - 1
 _DEFAULTS = Settings()
 
 
-def policy_of(text: str) -> Policy:
+def policy_of(text: str, *, is_whole: bool = True) -> Policy:
     """Return the policy that `Policy.to_json` wrote.
+
+    `is_whole`: it has to have the packs of rules that its settings name.
 
     Raises:
         ValueError: the text is not one of ours, or holds what cannot be run.
     """
     try:
-        return _policy(_fields(json.loads(text)))
+        return _policy(_fields(json.loads(text)), is_whole=is_whole)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     except (RecursionError, MemoryError) as error:
         raise ValueError("nested too deeply, or too large") from error
 
 
-def _policy(raw: dict[str, object]) -> Policy:
+def _policy(raw: dict[str, object], *, is_whole: bool) -> Policy:
     rules = _fields(raw["ruleset"])
-    elements = tuple(map(_element, _list(rules["elements"])))
+    settings = _settings(_fields(raw["settings"]))
+    fields, version = settings.appended_fields, _text(rules["schema_version"])
+    elements = tuple(_element(each, fields) for each in _list(rules["elements"]))
+    packs = tuple(map(_pack, _list(rules.get("packs", []))))
+    if is_whole and tuple(each.choice for each in packs) != settings.rules:
+        raise ValueError("its packs are not those that its settings name")
     return Policy(
-        Ruleset(_text(rules["schema_version"]), elements),
-        _settings(_fields(raw["settings"])),
+        Ruleset(version, elements, settings.appended, packs),
+        settings,
         _text(raw["source"]),
         tuple(map(_pair, _list(raw["digests"]))),
         _number(raw.get("form", 0)),
     )
 
 
-def _element(value: object) -> Element:
+def _pack(value: object) -> PackFile:
+    """Return a pack that can be compiled."""
+    raw = _fields(value)
+    text = _text(raw["text"])
+    load(json.loads(text))
+    return PackFile(_rules(raw["choice"]), _text(raw["sha256"]), text)
+
+
+def _element(value: object, appended: tuple[str, ...]) -> Element:
     raw = _fields(value)
     tag = _text(raw.pop("tag"))
     event_ids = tuple(map(_number, _list(raw.pop("event_ids"))))
@@ -70,7 +96,7 @@ def _element(value: object) -> Element:
         raise ValueError(f"{tag} with the events {event_ids}")
     if bound_id and bound_id not in event_ids:
         raise ValueError(f"{tag} is bound to event {bound_id}")
-    events = [EVENT_BY_ID[each] for each in event_ids]
+    events = [EVENT_BY_ID[each].with_appended(appended) for each in event_ids]
     names = frozenset(field.name for event in events for field in event.fields)
     element = Element(
         tag,
@@ -123,6 +149,8 @@ def _check_of(setting: Setting) -> Check:
         return _boolean
     if setting.kind == "path":
         return _path
+    if setting.kind == "names":
+        return _names
     return lambda value: _in_range(setting, value)
 
 
@@ -141,6 +169,18 @@ def _sink(value: object) -> SinkChoice:
         raise ValueError(f"a {kind} sink with the target {target!r}")
     form = _one_of(SINK_FORMS, form)
     return SinkChoice(_one_of(SINK_KINDS, kind), form, _path(target))
+
+
+def _rules(value: object) -> RulesChoice:
+    path, action, level, status = map(_text, _list(value))
+    if not path:
+        raise ValueError("rules without a path")
+    return (
+        _path(path),
+        _one_of(RULE_ACTIONS, action),
+        _one_of(RULE_LEVELS, level),
+        _one_of(RULE_STATUSES, status),
+    )
 
 
 def _field_size(value: object) -> FieldSize:
@@ -191,6 +231,11 @@ def _path(value: object) -> str:
     return path
 
 
+def _names(value: object) -> tuple[str, ...]:
+    named = [_one_of(APPENDED, each) for each in _list(value)]
+    return tuple(each for each in APPENDED if each in named)
+
+
 def _pair(value: object) -> tuple[str, str]:
     name, digest = _list(value)
     return _text(name), _text(digest)
@@ -220,6 +265,9 @@ CHECKS: dict[str, Check] = {
     "hash_algorithms": _algorithms,
     "field_sizes": lambda value: tuple(map(_field_size, _list(value))),
     "field_sizes_text": _text,
+    "dns_lookup": _boolean,
     "sinks": lambda value: tuple(map(_sink, _list(value))),
+    "hit_sinks": lambda value: tuple(map(_sink, _list(value))),
+    "rules": lambda value: tuple(map(_rules, _list(value))),
     **{setting.attribute: _check_of(setting) for setting in SETTINGS},
 }

@@ -64,6 +64,34 @@ class Node:
         return found.value if found else None
 
 
+#: First bytes of files that are no configuration, and what such a file is.
+_KINDS = (
+    (b"\x1f\x8b", "a gzip file: unpack it"),
+    (b"PK\3\4", "a zip archive: unpack it"),
+    (b"\x7fELF", "a program"),
+    (b"#!", "a script"),
+    (b"{", "JSON; a configuration is XML"),
+    (b"[", "JSON; a configuration is XML"),
+)
+
+
+def _no_xml(head: bytes) -> str:
+    """Return what a file without "<" seems to be."""
+    start = head.lstrip(b" \t\r\n")
+    for begin, kind in _KINDS:
+        if start.startswith(begin):
+            return f"this is {kind}"
+    if re.match(rb"(---\s|\w[\w -]*:(\s|$))", start):
+        return "this looks like YAML; a configuration is XML"
+    return "no '<' in the first 2048 bytes: a configuration is XML, from <Sysmon on"
+
+
+def _dtd_advice(text: str, at: int) -> str:
+    if re.match(r"<!DOCTYPE\s+html\b", text[at : at + 64], re.IGNORECASE):
+        return "this is a web page: save the file itself, not the page that shows it"
+    return "neither DTDs nor entities are read or expanded; remove <!DOCTYPE>"
+
+
 class XmlError(Exception):
     """The text is not usable; `reason` is in Sysmon's words where it has some."""
 
@@ -118,7 +146,7 @@ def decode(data: bytes) -> str:
         limit = len(head.decode("latin-1" if is_latin_1 else "utf-8", "replace"))
     start = text.find("<", 0, limit)
     if start < 0:
-        raise XmlError("Too much white space", 0, "no '<' in the first 2048 bytes")
+        raise XmlError("Too much white space", 0, _no_xml(head))
     declaration = _DECLARATION.match(text, start)
     content = declaration.end() if declaration else start
     text = re.sub(r"[^\n]", " ", text[:content]) + text[content:]
@@ -268,7 +296,7 @@ class _Scanner:
             raise XmlError(
                 "document type declaration",
                 self.at,
-                "neither DTDs nor entities are read or expanded; remove <!DOCTYPE>",
+                _dtd_advice(self.text, self.at),
             )
         depth = 0
         for found in _DTD_PART.finditer(self.text, self.at):

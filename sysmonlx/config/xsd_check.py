@@ -19,7 +19,7 @@ from sysmonlx.schema.xsd import MAIN
 
 if TYPE_CHECKING:
     from lxml.etree import XMLSchema, _Element
-    from xmlschema import XMLSchema10
+    from xmlschema import XMLSchema10, XMLSchemaValidationError
 
 #: Elements and attributes; validating costs 0.1 ms each, so larger files go without.
 MAX_PARTS = 5000
@@ -39,10 +39,20 @@ def validate(text: str, sysmon: Node, remarks: Remarks) -> None:
         return
     known = {finding.line for finding in remarks.found}
     for error in _schema().iter_errors(root):
-        line = getattr(error.elem, "sourceline", None) or 0
+        line = _line(error)
         if line not in known:
             known.add(line)
             remarks.warn_line(f"Warning: not as in the schema: {error.reason}", line)
+
+
+def _line(error: XMLSchemaValidationError) -> int:
+    """Return the line of an element in the wrong place, else of the one it concerns."""
+    element, index = error.elem, getattr(error, "index", None)
+    if element is None:
+        return 0
+    if index is not None and index < len(element):
+        element = element[index]
+    return getattr(element, "sourceline", None) or 0
 
 
 def _is_valid(root: _Element) -> bool:

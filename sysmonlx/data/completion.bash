@@ -3,12 +3,12 @@
 _sysmonlx()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
-	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -lax -v -?' values='' files=''
+	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -lax -v -? --version' values='' files=''
 
 	case ${before,,} in
 	-i) files=1 ;;
 	-c) values='--' files=1 ;;
-	-u) values='force' ;;
+	-u) values='force purge' ;;
 	-t) values='verbose' ;;
 	-btf) files=1 ;;
 	-s) values='all' ;;

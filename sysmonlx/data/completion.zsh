@@ -4,7 +4,7 @@
 _arguments \
 	'(-c -u -s -test -stats)-i[install and start]::file:_files' \
 	'(-i -u -s -test -stats)-c[update or show the configuration]::file:_files' \
-	'(-i -c -s -test -stats)-u[stop and remove]::value:(force)' \
+	'(-i -c -s -test -stats)-u[stop and remove]::value:(force purge)' \
 	'-t[foreground, events to the terminal]::value:(verbose)' \
 	'-btf[use this BTF file]::file:_files' \
 	'(-i -c -u -test -stats)-s[print the schema]::value:(all)' \
@@ -17,4 +17,5 @@ _arguments \
 	'(-i -c -u -s -test)-stats[counters of the running service]::value:(json)' \
 	'-lax[read a configuration as tolerantly as Sysmon]' \
 	'-v[with -test\: reasons, or the source]::value:(source)' \
-	'-?[print the usage]'
+	'-?[print the usage]' \
+	'--version[print the version]'

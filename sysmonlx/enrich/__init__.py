@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is it called? Records of the kernel to events of Sysmon."""
+"""Builders: records in the kernel's words become values in Sysmon's words."""

@@ -72,7 +72,7 @@ class Maker(NamedTuple):
     reason that is counted where `finish` returns None. `cut` tells records in which the
     middle of a value is missing. Rules cannot exclude an event for sure by such a
     value, so it is reported; those that the kernel side excluded were judged by the
-    whole value.
+    whole value. `is_longer`: the values have fields of ours behind the last one.
     """
 
     make: Make
@@ -80,6 +80,7 @@ class Maker(NamedTuple):
     late: tuple[int, ...] = (UTC_TIME,)
     no_event: str = ""
     cut: Cut = NEVER_CUT
+    is_longer: bool = False
 
 
 #: Returns the maker of one event, for records that are laid out like this.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a builder may ask for: the clock, names of users and ports, other processes.
+"""The sources that builders ask: clock, names of users and ports, other processes.
 
 The rest is described here by Protocols, so that this package knows no file system and
 no name service: `service` hands in the real ones, tests hand in their own.
@@ -11,8 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from sysmonlx.kernel_text import PlainTexts
+from sysmonlx.enrich.host_names import HostNames
+from sysmonlx.kernel_text import UNKNOWN, PlainTexts, text
 from sysmonlx.policy import Settings
+from sysmonlx.processes.containers import container_of
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
 
@@ -25,6 +27,12 @@ _CACHE_LIMIT = 4096
 #: Texts of seconds that are kept. Times of events are of now and share a few seconds;
 #: times of files can be any.
 _DATES_LIMIT = 256
+
+#: Control groups whose texts are kept, and their longest path: any user who may make
+#: groups can make many, with long names.
+_GROUPS_LIMIT, _GROUP_BYTES = 1024, 512
+#: Of a control group that is not known.
+_NO_GROUP = (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
 
 #: Where a name was used: tgid, mount namespace, and root directory of the process; the
 #: root is empty where it is that of the mount namespace.
@@ -86,6 +94,20 @@ class Paths(Protocol):
         ...
 
 
+class Groups(Protocol):
+    """Paths of control groups by their numbers: `host.control_groups.ControlGroups`."""
+
+    def made(self, number: int, path: bytes) -> None:
+        """Take the path of a group that was just made."""
+
+    def path(self, number: int) -> bytes:
+        """Return the path of a group from the root of its hierarchy; b"": not known."""
+        ...
+
+    def expect_all(self) -> None:
+        """Have the paths of all groups read that are there now."""
+
+
 class Context:
     """The clock, names and other processes, for the builders of all events.
 
@@ -102,15 +124,18 @@ class Context:
         settings: Settings,
         offset_ns: int,
         paths: Paths,
+        control_groups: Groups,
     ) -> None:
         self.processes = processes
         self.users = users
         self.ports = ports
         self.settings = settings
         self.paths = paths
+        self.control_groups = control_groups
+        self._of_group: dict[int, tuple[str, str, str, str]] = {}
         self.is_plain_name = PlainTexts()
-        self.host_names: Mapping[str, str] = {}
-        """Names of hosts by address, from DNS answers; no record has these yet."""
+        self.host_names = HostNames()
+        """Names of hosts, where DnsLookup is on."""
         self._dates: dict[int, str] = {}
         # The last millisecond that was asked for: where it begins and ends, and its
         # text. Once for the boot clock, once for the wall clock.
@@ -126,6 +151,9 @@ class Context:
         self.path_unreadable = flags["PATH_UNREADABLE"]
         self.path_shortened = flags["PATH_SHORTENED"]
         self.path_to_resolve = self.path_given | self.path_unreadable
+        self.environment_truncated = flags["ENVIRONMENT_TRUNCATED"]
+        self.environment_unreadable = flags["ENVIRONMENT_UNREADABLE"]
+        self.tells_more = flags["TELLS_MORE"]
         self.file_is_new = flags["FILE_IS_NEW"]
 
     def set_clock(self, offset_ns: int) -> None:
@@ -170,6 +198,29 @@ class Context:
     def user(self, uid: int) -> str:
         """Return the name of a user, "-" when there is none."""
         return self.users.names[uid]
+
+    def of_group(self, number: int) -> tuple[str, str, str, str]:
+        """Return ContainerId, ContainerRuntime, PodUid, CgroupPath of a control group.
+
+        "-" each for a group that is not known.
+        """
+        known = self._of_group.get(number)
+        if known is not None:
+            return known
+        path = self.control_groups.path(number)
+        if not path:
+            return _NO_GROUP
+        shown = text(path)
+        found = (*container_of(shown), shown)
+        if len(path) <= _GROUP_BYTES:
+            if len(self._of_group) >= _GROUPS_LIMIT:
+                self._of_group.clear()
+            self._of_group[number] = found
+        return found
+
+    def knows_group(self, number: int) -> bool:
+        """Return whether `of_group` keeps what it has found out of this group."""
+        return number in self._of_group
 
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return another process, None when the table does not have it; see there."""

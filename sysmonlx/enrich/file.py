@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sysmonlx.capture.hooks import Hook
+from sysmonlx.capture.hooks import NAME_PROGRAMS, Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import (
     UTC_TIME,
@@ -234,18 +234,10 @@ FILE_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="renamed and linked files by directory entry",
         events=frozenset({11, 23, 26}),
-        alternatives=(("path_rename", "path_link"),),
+        alternatives=(("path_rename", "path_link"), NAME_PROGRAMS),
         missing="files replaced by a rename are no FileDelete; "
-        "new names are read from the caller's memory",
-    ),
-    Hook(
-        name="types of renamed and linked files",
-        events=frozenset({11}),
-        alternatives=(
-            ("path_rename", "path_link"),
-            ("ctime_set", "ctime_exchanged", "ctime_kept"),
-        ),
-        missing="whatever is renamed or linked is a FileCreate, directories too",
+        "new names are read from the caller's memory; "
+        "whatever is renamed or linked is a FileCreate, directories too",
     ),
     Hook(
         name="files by io_uring",

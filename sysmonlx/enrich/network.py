@@ -46,7 +46,8 @@ def network_connect(layout: Layout, context: Context) -> Maker:
     """Event 3; the source is the side that opened the connection."""
     read, utc = layout.reader("boot_ns", "uid", *_CONNECTION), context.utc
     users, is_plain = context.users.names, context.is_plain_name
-    hosts, port_name = context.host_names.get, context.ports.port_name
+    known, name_of = context.host_names.known, context.host_names.name
+    port_name = context.ports.port_name
 
     def make(data: bytes, process: Process) -> Values:
         boot_ns, uid, from_bytes, to_bytes, *rest = read(data)
@@ -56,6 +57,12 @@ def network_connect(layout: Layout, context: Context) -> Maker:
         source = address_text(from_bytes, is_ipv6)
         destination = address_text(to_bytes, is_ipv6)
         protocol = _PROTOCOLS[number]
+        source_host = destination_host = UNKNOWN
+        if known:
+            size = 16 if is_ipv6 else 4
+            who = process, uid, boot_ns
+            source_host = name_of(from_bytes[:size], *who)
+            destination_host = name_of(to_bytes[:size], *who)
         return [
             UNKNOWN,
             boot_ns,
@@ -67,12 +74,12 @@ def network_connect(layout: Layout, context: Context) -> Maker:
             "true" if began else "false",
             is_ipv6_text,
             source,
-            hosts(source, UNKNOWN),
+            source_host,
             str(from_port),
             port_name(from_port, protocol),
             is_ipv6_text,
             destination,
-            hosts(destination, UNKNOWN),
+            destination_host,
             str(to_port),
             port_name(to_port, protocol),
         ]
@@ -80,6 +87,8 @@ def network_connect(layout: Layout, context: Context) -> Maker:
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
         values[UTC_TIME] = utc(values[UTC_TIME])
         names = is_plain[values[5]] and is_plain[values[12]] and is_plain[values[17]]
+        if known:
+            names = names and is_plain[values[10]] and is_plain[values[15]]
         return process.is_plain and names
 
     return Maker(make, finish)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.event import Shape
 from sysmonlx.kernel_text import UNKNOWN, is_plain, path_text
 from sysmonlx.processes.identity import NO_GUID
-from sysmonlx.processes.launches import Launch, own_of_process, own_of_sibling
+from sysmonlx.processes.launches import Launch, Launches
 from sysmonlx.processes.process import Process
-from sysmonlx.schema.events import PROCESS_CREATE
+from sysmonlx.schema.events import EVENTS, OF_CONTROL_GROUP, PROCESS_CREATE
 
 #: Starts in a row with one parent, after which a template with that parent is made.
 _SIBLINGS = 8
@@ -32,7 +33,7 @@ _NO_VERSION = (UNKNOWN,) * 5
 _FIELDS = [field.name for field in PROCESS_CREATE.fields]
 _GUID, _PID, _ARGS = map(_FIELDS.index, ("ProcessGuid", "ProcessId", "CommandLine"))
 #: Where the five values of the parent are, at the end.
-_PARENT = slice(_FIELDS.index("ParentProcessGuid"), None)
+_PARENT = slice(_FIELDS.index("ParentProcessGuid"), len(_FIELDS))
 #: Position of Hashes in event 1.
 HASHES = _FIELDS.index("Hashes")
 
@@ -47,7 +48,7 @@ def process_create(layout: Layout, context: Context) -> Maker:
     itself; `Shape.has_plain_rest` speaks of the others.
     """
     read_time: Callable[[bytes], tuple[int]] = layout.reader("boot_ns")
-    utc = context.utc
+    utc, launches = context.utc, context.processes.launches
     fill, fill_parent = _launch_filler(layout, context), _parent_filler(layout, context)
 
     def make(data: bytes, process: Process) -> Values:
@@ -63,7 +64,7 @@ def process_create(layout: Layout, context: Context) -> Maker:
         elif launch.siblings < _SIBLINGS:
             launch.siblings += 1
             if launch.siblings == _SIBLINGS:
-                _fill_shape(launch)
+                _fill_shape(launch, launches)
         (boot_ns,) = read_time(data)
         values = launch.values.copy()
         values[UTC_TIME] = utc(boot_ns)
@@ -78,10 +79,10 @@ def process_create(layout: Layout, context: Context) -> Maker:
     return Maker(make, finish, ())
 
 
-def _fill_shape(launch: Launch) -> None:
+def _fill_shape(launch: Launch, launches: Launches) -> None:
     """Give the launch a shape in which the values of the parent stand, too."""
     plain = launch.common_shape.has_plain_rest and launch.has_plain_parent
-    launch.shape, launch.has_plain_parent = Shape(own_of_sibling, plain), True
+    launch.shape, launch.has_plain_parent = Shape(launches.own_of_sibling, plain), True
 
 
 def _parent_filler(
@@ -117,6 +118,7 @@ def _launch_filler(
     read: Callable[[bytes], tuple[int, bytes, int, int, int]]
     read = layout.reader("uid", "cwd", "tty_index", "session_id", "flags")
     names, is_plain_name = context.users.names, context.is_plain_name
+    launches = context.processes.launches
 
     def fill(launch: Launch, data: bytes, process: Process) -> None:
         uid, cwd, tty_index, session_id, flags = read(data)
@@ -132,7 +134,7 @@ def _launch_filler(
             *(NO_GUID, UNKNOWN, *_NO_PARENT),
         ]
         plain = plain and process.is_plain and is_plain_name[user]
-        launch.common_shape = Shape(own_of_process, plain)
+        launch.common_shape = Shape(launches.own_of_process, plain)
         launch.has_long_values = sum(map(len, launch.values)) > _LONG_CHARACTERS
 
     return fill
@@ -155,6 +157,17 @@ def process_terminate(layout: Layout, context: Context) -> Maker:
 
     return Maker(make, finish, no_event="kernel thread")
 
+
+#: Paths of control groups; without them cgroupfs is asked.
+GROUP_HOOKS: tuple[Hook, ...] = (
+    Hook(
+        name="control groups",
+        events=frozenset(event.id for event in EVENTS if event.appended),
+        alternatives=(("cgroup_created",),),
+        missing="containers that end at once",
+        fields=frozenset(OF_CONTROL_GROUP),
+    ),
+)
 
 PROCESS_BUILDERS: Builders = {
     "process_create": ((1, process_create),),

@@ -13,12 +13,18 @@ from sysmonlx.capture.hooks import Hook
 from sysmonlx.enrich.access import ACCESS_BUILDERS
 from sysmonlx.enrich.bpf import BPF_BUILDERS
 from sysmonlx.enrich.builder import Builders
+from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
-from sysmonlx.enrich.process import PROCESS_BUILDERS
+from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.policy import Settings
 
-ALL_HOOKS: tuple[Hook, ...] = (*FILE_HOOKS, *NETWORK_HOOKS)
+ALL_HOOKS: tuple[Hook, ...] = (
+    *FILE_HOOKS,
+    *NETWORK_HOOKS,
+    *GROUP_HOOKS,
+    *DNS_HOOKS,
+)
 
 
 def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook, ...]:
@@ -30,8 +36,12 @@ def hooks_for(can_emit: Callable[[int], bool], settings: Settings) -> tuple[Hook
     return tuple(
         hook
         for hook in ALL_HOOKS
-        if any(can_emit(event_id) for event_id in hook.events)
-        and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+        if (
+            any(can_emit(event_id) for event_id in hook.events)
+            and (not hook.needs_setting or getattr(settings, hook.needs_setting))
+            and (not hook.fields or hook.fields.intersection(settings.appended_fields))
+        )
+        or (hook.helps and can_emit(hook.helps) and getattr(settings, hook.helps_with))
     )
 
 
@@ -52,6 +62,7 @@ BUILDERS: Builders = {
     **PROCESS_BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,
+    **DNS_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,
 }

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is in a program file? Hashes, made off the event path."""
+"""Hashes of files, made by threads beside those that events pass through."""

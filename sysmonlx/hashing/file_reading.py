@@ -34,7 +34,7 @@ Identify = Callable[[int], FileId]
 
 
 class Opener(Protocol):
-    """What the hasher asks of /proc; `program_opener.ProgramOpener` is one."""
+    """Opens files for the hasher; `program_opener.ProgramOpener` is one."""
 
     def exe(self, tgid: int) -> int:
         """Return an O_PATH descriptor of what a process runs; ProcError: it ended."""

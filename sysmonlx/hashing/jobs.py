@@ -128,7 +128,7 @@ class JobQueue(Generic[Token]):
         self._abandoned: list[Job[Token]] = []
         self._tickets = 0
         self._no_room = 0.0, 0.0
-        """What is refused by a full queue, from which key on and until when."""
+        """A full queue refuses jobs from this key on, until this time in seconds."""
 
     def __len__(self) -> int:
         return len(self._heap) + len(self._abandoned)

@@ -45,7 +45,7 @@ _END_S = 0.5
 
 
 class _Turn(NamedTuple):
-    """What a thread does next, without the lock: tell, close, carry a job on."""
+    """The next turn of a thread, without the lock: tell, close, carry a job on."""
 
     job: Job[Any] | None
     fd: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is known of one thread that hashes: whether it is slow, whether it hangs."""
+"""The state of one thread that hashes: whether it is slow, whether it hangs."""
 
 from __future__ import annotations
 

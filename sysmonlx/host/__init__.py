@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What do we ask the operating system, and how, without waiting for anybody?"""
+"""All calls to the operating system; those that may hang have a thread."""

@@ -15,14 +15,16 @@ class Aside:
     def __init__(self) -> None:
         self.paths = Lane("Resolved paths", Limits(2, 16, 0.025, 0.025))
         """Paths that ordinary users name, on their file systems."""
-        self.root_paths = Lane("Resolved paths of root", Limits(1, 4, 0.015, 0.015))
+        self.root_paths = Lane("Resolved paths of root", Limits(1, 4, 0.01, 0.01))
         self.names = Lane("Names of users", Limits(1, 4, 0.04, 0.04))
         """Calls of NSS."""
         self.files = Lane("Files of accounts and ports", Limits(1, 3, 0.015, 0.015))
         self.processes = Lane("Looks at all processes", Limits(1, 2, 0.005, 0.005))
+        limits = Limits(1, 2, 0.005, 0.005)
+        self.control_groups = Lane("Paths of control groups", limits)
         self.lanes = (
             *(self.paths, self.root_paths, self.names, self.files),
-            self.processes,
+            *(self.processes, self.control_groups),
         )
 
     def begin(self) -> None:

@@ -29,7 +29,7 @@ _NICE, _OOM_SCORE = 10, "500"
 
 
 class Answer(NamedTuple):
-    """What a child wrote, and its exit status: negative is the signal that ended it.
+    """The output of a child, and its exit status: negative is the signal that ended it.
 
     With the status FAILED it wrote the error, as one text.
     """

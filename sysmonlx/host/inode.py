@@ -44,7 +44,7 @@ _KIND_AND_BIRTH = struct.Struct("=I24xH50xqI")  # stx_mask, stx_mode, stx_btime
 
 
 class Known(NamedTuple):
-    """What the kernel knows of a file; `birth_ns` is 0 where it does not know it."""
+    """The attributes of a file; `birth_ns` is 0 where the kernel does not know it."""
 
     mode: int
     links: int

@@ -74,7 +74,7 @@ class _Worker:
 
 
 class Limits(NamedTuple):
-    """What a lane may use.
+    """The threads and the waiting time that a lane may use.
 
     `workers` threads are kept, and `threads` at most exist, those given up included.
     The caller may wait for `burst_s` at once and for `share` of the time in all. At

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this machine is, and when it was booted: machine id and boot clock."""
+"""Facts of this machine: its id, and the distance of wall clock and boot clock."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _BLOCK_BITS = 16
 
 
 class Place(NamedTuple):
-    """Who used a name: a process, its mount namespace, its root ("" for that of it)."""
+    """A process that used a path, its mount namespace, and root ("": that of it)."""
 
     tgid: int
     mount_namespace: int
@@ -44,7 +44,7 @@ AnyPlace = tuple[int, int, bytes]
 
 
 class FileState(NamedTuple):
-    """What a name leads to; zeroes where it is not known.
+    """The state of the file at a path; zeroes where it is not known.
 
     `birth_ns` counts from the epoch.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What /proc says about processes: proc(5). Tests give another directory than /proc."""
+"""Processes as /proc shows them, proc(5). Tests give another directory than /proc."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Names(Bounded[int, str]):
 
 
 class Users:
-    """Who a uid is, and when a terminal session began.
+    """Names of user ids, and the times when terminal sessions began.
 
     /etc/passwd and utmp are read, and NSS is asked, by other threads: a directory
     server or a file system that does not answer must not stop the capture. An answer

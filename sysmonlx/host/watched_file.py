@@ -24,7 +24,9 @@ UNSURE: Stamp = ("unsure",)
 
 
 class WatchedFile(Generic[T]):
-    """What `read` makes of a file, in `value`; `empty` until it was read first.
+    """A file that is read anew when it changes; `value` is what `read` returned for it.
+
+    `value` is `empty` until the file was read for the first time.
 
     `renew` never waits for the file system: it compares what the kernel has in memory,
     and has `read` called in `lane`.

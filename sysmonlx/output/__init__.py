@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How and where is an event written?"""
+"""Events become lines here, and the sinks write them."""

@@ -22,7 +22,7 @@ from sysmonlx.output.forms import LineMaker
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.kinds import open_sink
-from sysmonlx.policy import Settings, SinkChoice
+from sysmonlx.policy import SIGMA_PREFIX, Settings, SinkChoice
 
 #: Takes event id and texts of an event; the live view on a terminal is one.
 Watcher = Callable[[int, Sequence[str]], None]
@@ -45,11 +45,15 @@ _RETIRE_S = 0.2
 
 
 class Channel(NamedTuple):
-    """One sink, the setting that it was opened by, and the renderer for it."""
+    """One sink, the setting that it was opened by, and the renderer for it.
+
+    `only_hits`: it takes events that rules of Sigma hit, and no others.
+    """
 
     target: Target
     sink: Sink
     renderer: LineMaker
+    only_hits: bool = False
 
 
 class Output:
@@ -73,7 +77,7 @@ class Output:
         self.past_losses: dict[str, int] = {}
         self._past_delivered = 0
         self.due = 0
-        """Lines that sinks were to get: each event counts once for each sink."""
+        """Lines that sinks were to get: an event counts once for each that takes it."""
         self.note: Callable[[Exception], object] = lambda error: None
         """Takes an error that nobody expected and by which lines may be lost."""
 
@@ -95,11 +99,14 @@ class Output:
         have = {channel.target: channel.sink for channel in self._channels}
         made: list[Channel] = []
         try:
-            for choice in settings.sinks:
+            for only_hits, choice in (
+                *((False, each) for each in settings.sinks),
+                *((True, each) for each in settings.hit_sinks),
+            ):
                 wanted = (choice._replace(form=""), limit)
                 renderer = make_renderer(choice)
                 sink = have.pop(wanted, None) or open_sink(*wanted)
-                made.append(Channel(wanted, sink, renderer))
+                made.append(Channel(wanted, sink, renderer, only_hits))
         except BaseException:
             self.retire(made)
             raise
@@ -160,16 +167,31 @@ class Output:
     def _write(self, events: Sequence[Event]) -> None:
         first, wall_ns = self._record_ids.take(len(events)), time.time_ns()
         for channel in self._channels:
+            if channel.only_hits:
+                self._write_hits(channel, events, first, wall_ns)
+                continue
             self.due += len(events)
             try:
                 self._write_to(channel, events, first, wall_ns)
             except Exception as error:
                 self._write_singly(channel, events, first, wall_ns, error)
 
+    def _write_hits(
+        self, channel: Channel, events: Sequence[Event], first: int, wall_ns: int
+    ) -> None:
+        """Write those of the events that rules of Sigma hit; they are few."""
+        for number, event in enumerate(events, first):
+            if event[1][0].startswith(SIGMA_PREFIX):
+                self.due += 1
+                try:
+                    self._write_to(channel, [event], number, wall_ns)
+                except Exception as error:
+                    self._lose(1, error)
+
     def _write_to(
         self, channel: Channel, events: Sequence[Event], first: int, wall_ns: int
     ) -> None:
-        _, sink, renderer = channel
+        _, sink, renderer, _ = channel
         before = sink.before(wall_ns // 1_000_000_000)
         lines = renderer.lines(events, first, wall_ns, before)
         fates = _fates_of(sink)

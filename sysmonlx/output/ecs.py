@@ -13,7 +13,7 @@ their shape (`processes.launches`) and the name of the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -65,12 +65,17 @@ class EcsRenderer:
         writer: Writer,
         limit_bytes: int = 65535,
         field_sizes: Iterable[tuple[str, int]] = (),
+        appended: Collection[str] = (),
     ) -> None:
         if limit_bytes < LEAST_LIMIT_BYTES:
             raise ValueError(f"a line needs {LEAST_LIMIT_BYTES} bytes at least")
         self._writer = writer
         self._limit_bytes = limit_bytes
-        self._sizes = sizes_by_event(dict(field_sizes))
+        self._events = {
+            number: event.with_appended(appended)
+            for number, event in EVENT_BY_ID.items()
+        }
+        self._sizes = sizes_by_event(self._events, dict(field_sizes))
         self._clock = Clock()
         self._documents: dict[int, _Document] = {}
 
@@ -99,7 +104,7 @@ class EcsRenderer:
         return lines
 
     def _document_of(self, event_id: int) -> _Document:
-        event, sizes = EVENT_BY_ID[event_id], self._sizes.get(event_id, ())
+        event, sizes = self._events[event_id], self._sizes.get(event_id, ())
         made = _Document(event, self._writer, self._limit_bytes, dict(sizes))
         self._documents[event_id] = made
         return made

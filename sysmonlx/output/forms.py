@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from sysmonlx.event import Event
@@ -34,8 +34,9 @@ def line_maker(
     system: Writer,
     limit_bytes: int,
     field_sizes: Iterable[tuple[str, int]],
+    appended: Collection[str] = (),
 ) -> LineMaker:
     """Return what makes lines of a form, one of `schema.options.SINK_FORMS`."""
     if form == "ecs":
-        return EcsRenderer(system, limit_bytes, field_sizes)
-    return Renderer(form, *system, limit_bytes, field_sizes)
+        return EcsRenderer(system, limit_bytes, field_sizes, appended)
+    return Renderer(form, *system, limit_bytes, field_sizes, appended)

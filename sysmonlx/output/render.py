@@ -11,7 +11,7 @@ where they recur.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sysmonlx.event import Event, Shape
@@ -27,6 +27,7 @@ from sysmonlx.output.escape import (
 from sysmonlx.output.lines import Lines
 from sysmonlx.output.templates import Template, template_of, template_with
 from sysmonlx.policy import LEAST_LIMIT_BYTES
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.events import EVENT_BY_ID
 
 #: Escaped values that are kept, and the longest of them.
@@ -74,7 +75,8 @@ class Renderer:
     `form` is "xml", "json" or "velociraptor". `computer` is the host name; `pid`, `tid`
     and `uid` are the daemon's own. `limit_bytes` is the longest line: longer ones lose
     the middle of their longest values. `field_sizes` are pairs of field and bytes, from
-    the option FieldSizes; of two for one field the later one counts.
+    the option FieldSizes; of two for one field the later one counts. `appended` are the
+    fields of ours that events have: see `EventType.appended`.
 
     Raises:
         ValueError: `form` is unknown or `limit_bytes` is below LEAST_LIMIT_BYTES.
@@ -89,6 +91,7 @@ class Renderer:
         uid: int,
         limit_bytes: int = 65535,
         field_sizes: Iterable[tuple[str, int]] = (),
+        appended: Collection[str] = (),
     ) -> None:
         if form not in ("xml", "json", "velociraptor"):
             raise ValueError(f"no such form: {form!r}")
@@ -98,7 +101,11 @@ class Renderer:
         self._is_json = form != "xml"
         self._system = Writer(computer, pid, tid, uid)
         self._limit_bytes = limit_bytes
-        self._sizes = sizes_by_event(dict(field_sizes))
+        self._events = {
+            number: event.with_appended(appended)
+            for number, event in EVENT_BY_ID.items()
+        }
+        self._sizes = sizes_by_event(self._events, dict(field_sizes))
         self._form_text = xml_text if form == "xml" else json_text
         self._spelt = _Spelt(form, limit_bytes)
         self._takes_plain = form == "xml" and not self._sizes
@@ -176,7 +183,7 @@ class Renderer:
         event_id, values, _, shape = event
         template = self._templates.get(event_id)
         if template is None:
-            template = template_of(EVENT_BY_ID[event_id], self._form, self._system)
+            template = template_of(self._events[event_id], self._form, self._system)
             self._templates[event_id] = template
         if shape is not None and what is shape:
             ready, own = self._ready(event_id, values), shape.own(range(len(values)))
@@ -278,7 +285,9 @@ def _numbers(first: int, size: int) -> tuple[str, Sequence[str]]:
     return "", [*map(str, range(first, first + size))]
 
 
-def sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], ...]]:
+def sizes_by_event(
+    events: Mapping[int, EventType], sizes: dict[str, int]
+) -> dict[int, tuple[tuple[int, int], ...]]:
     """Return the positions and sizes of FieldSizes, by event id."""
     found = {
         event.id: tuple(
@@ -286,7 +295,7 @@ def sizes_by_event(sizes: dict[str, int]) -> dict[int, tuple[tuple[int, int], ..
             for at, field in enumerate(event.fields)
             if field.name in sizes
         )
-        for event in EVENT_BY_ID.values()
+        for event in events.values()
     }
     return {event_id: limits for event_id, limits in found.items() if limits}
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How do these meet? A record in, a line out; and the books."""
+"""The way of a record through all other packages, and the books of its fate."""

@@ -34,6 +34,8 @@ class Account:
         """Events that the rules excluded, by event id."""
         self.no_event: Counter[Fate] = Counter()
         """Records that made no event, by the id of that event and the reason."""
+        self.more: Counter[int] = Counter()
+        """Messages beyond the first of a record that holds several, by event id."""
         self.lost: Counter[Fate] = Counter()
         """Events lost by an error, by event id and reason."""
         self.lost_records: Counter[tuple[str, str]] = Counter()

@@ -8,11 +8,13 @@ makes, which functions judge them) is looked up then, and not for each record.
 
     record              handler, and the function that returned it
     process_fork        ProcessTable.fork: a process that acts before it runs a program
+    cgroup_create       handle, `_grouping`: the path is kept for fields of ours
     process_create      handle, `_creating`: event 1, which may have to wait for Hashes
                         _create_unseen, no closure: no rule wants event 1
                         _create_by_hash, no closure: rules ask for Hashes
     process_terminate   handle, `_acting`, which asks ProcessTable.terminate who ended
     any other           handle, `_acting`, which asks ProcessTable.acting who did it
+    dns_message         handle, `pipeline.answering`: a question waits for its answer
     one of two events   handle, `_in_turn`: calls one `_acting` for each (23 and 26)
     one that no rule    ProcessTable.acting or terminate alone: the table stays right
       wants an event of
@@ -32,14 +34,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import compress
 from operator import itemgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
-from sysmonlx.capture.records import Layouts
+from sysmonlx.capture.records import Layout, Layouts
+from sysmonlx.enrich.appended import refit, with_appended
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.process import HASHES
@@ -50,6 +54,13 @@ from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.output.dispatch import Output
 from sysmonlx.pipeline.account import Account
+from sysmonlx.pipeline.answering import (
+    NOT_TOLD,
+    Answering,
+    Answers,
+    Tell,
+    without_status,
+)
 from sysmonlx.pipeline.books import TOLD_BEFORE
 from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
 from sysmonlx.pipeline.losses import Loss
@@ -57,8 +68,9 @@ from sysmonlx.pipeline.waiting import Finished, Waiting
 from sysmonlx.processes.launches import NO_LAUNCH
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
+from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.rules.verdicts import Decide, Rules
-from sysmonlx.schema.events import EVENT_BY_ID, PROCESS_CREATE
+from sysmonlx.schema.events import EVENT_BY_ID, NETWORK_CONNECT, PROCESS_CREATE
 
 _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
@@ -95,6 +107,12 @@ class Judging(NamedTuple):
     """Ids of the events that a record can make under these rules, by its name."""
     shows_images: bool
     """Whether event 1 can pass."""
+    answers: Answers = NOT_TOLD
+    """How DNS questions are told."""
+    appended: tuple[str, ...] = ()
+    """Fields of ours that the values of events have behind the last one."""
+    judges: Mapping[int, SigmaJudge] = MappingProxyType({})
+    """What judges by rules of Sigma, by event id."""
 
 
 class Pipeline:
@@ -124,6 +142,12 @@ class Pipeline:
         create = layouts.by_name["process_create"]
         self._create = layouts.number["process_create"]
         self._images = ImageHashes(create, hasher, mark_known)
+        self.dns = Answering(
+            layouts.by_name["dns_message"],
+            processes.acting,
+            self.account,
+            context.host_names,
+        )
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
         self._judging = Judging({}, [_no_such_record] * 256, {}, False)
 
@@ -144,54 +168,93 @@ class Pipeline:
 
     def waiting(self) -> Counter[int]:
         """Return how many events wait, by event id."""
-        return self._waiting.by_event()
+        return self._waiting.by_event() + self.dns.waiting()
+
+    @property
+    def judges(self) -> Collection[SigmaJudge]:
+        """What judges by rules of Sigma now, one for each event that has some."""
+        return self._judging.judges.values()
 
     @property
     def filtered(self) -> Counter[int]:
         """Events that the rules excluded here, by event id."""
         return +Counter(self.account.filtered)
 
-    def use_rules(self, rules: Rules) -> None:
+    def use_rules(
+        self, rules: Rules, appended: tuple[str, ...] = (), *, names_hosts: bool = False
+    ) -> None:
         """Judge every event from now on by these rules."""
-        self.use(self.prepare(rules))
+        self.use(self.prepare(rules, appended, names_hosts=names_hosts))
 
-    def prepare(self, rules: Rules) -> Judging:
-        """Return how to judge by these rules; nothing changes yet."""
+    def prepare(
+        self, rules: Rules, appended: tuple[str, ...] = (), *, names_hosts: bool = False
+    ) -> Judging:
+        """Return how to judge by these rules; nothing changes yet.
+
+        `appended` are the fields of ours that events are to have. `names_hosts`: event
+        3 is to name hosts as DNS answers did.
+        """
         processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
         asked: dict[str, list[int]] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
         shows_images = False
+        is_of_use = names_hosts and rules.can_emit(NETWORK_CONNECT.id)
+        answers = Answers(are_learnt=is_of_use)
         for name, layout in self._layouts.by_name.items():
-            wanted = tuple(self._wanted(name, rules))
+            wanted = tuple(self._wanted(name, rules, appended))
             handler: Handler = layout.decode
             if name == "process_fork":
                 handler = processes.fork
+            elif name == "cgroup_create":
+                handler = self._grouping(layout)
             elif name == "process_create":
                 handler = self._creating(wanted, by_hash)
                 shows_images = bool(wanted)
+            elif name == "dns_message" and (wanted or answers.are_learnt):
+                answers = self._answers(wanted, answers)
+                handler = self.dns.handler(answers)
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 acting = {self._acting(each, who): each.event_id for each in wanted}
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
             asked[name] = [each.event_id for each in wanted]
-        return Judging(rules.decide, handlers, asked, shows_images)
+        return Judging(
+            rules.decide,
+            handlers,
+            asked,
+            shows_images,
+            answers,
+            appended,
+            rules.judges,
+        )
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
         self._images.forget()  # the algorithms may change with the rules
-        self._processes.launches.clear()
+        self._processes.launches.fit(judging.appended)
         self.account.turn(judging.asked)
+        self.dns.use(judging.answers)
         before, self._judging = self._judging, judging
+        for event_id, judge in judging.judges.items():
+            if event_id in before.judges:
+                judge.go_on_from(before.judges[event_id])
+        if before.appended != judging.appended:
+            for held in self._waiting:
+                names = before.appended, judging.appended
+                refit(held.event_id, held.values, *names)
         return before
 
-    def _wanted(self, record: str, rules: Rules) -> Iterator[_Wanted]:
+    def _wanted(
+        self, record: str, rules: Rules, appended: tuple[str, ...]
+    ) -> Iterator[_Wanted]:
         """Yield the events of a record that the rules may let pass."""
         layout = self._layouts.by_name[record]
         for event_id, build in BUILDERS.get(record, ()):
             if rules.can_emit(event_id):
                 maker = build(layout, self._context)
+                maker = with_appended(event_id, maker, appended, layout, self._context)
                 fields = EVENT_BY_ID[event_id].fields
                 late = {fields[at].name for at in maker.late}
                 if late & rules.reads(event_id):
@@ -220,6 +283,12 @@ class Pipeline:
             creates = compress(records, map(self._create.__eq__, types))
             with suppress(Exception):  # each record tries again, and is counted
                 self._images.open_early(creates)
+
+    def _grouping(self, layout: Layout) -> Handler:
+        """Return a handler that takes the path of a control group."""
+        read: Callable[[bytes], tuple[int, bytes]] = layout.reader("cgroup_id", "path")
+        made = self._context.control_groups.made
+        return lambda data: made(*read(data))
 
     def _in_turn(self, events: dict[Handler, int], otherwise: Handler) -> Handler:
         """Return a handler that calls each of these, or `otherwise` if there are none.
@@ -271,6 +340,25 @@ class Pipeline:
 
         return handle
 
+    def _answers(self, wanted: Sequence[_Wanted], answers: Answers) -> Answers:
+        """Return how DNS questions are told, if they are wanted."""
+        if not wanted:
+            return answers
+        unknown = wanted[0]._replace(maker=without_status(wanted[0].maker))
+        late, early = self._telling(wanted[0]), self._telling(unknown)
+        return answers._replace(late=late, early=early)
+
+    def _telling(self, wanted: _Wanted) -> Tell:
+        """Return a function that makes an event of a record of a known process."""
+        whose: list[Process] = []
+        event = self._acting(wanted, lambda _: whose[0])
+
+        def tell(data: bytes, process: Process) -> None:
+            whose[:] = [process]
+            event(data)
+
+        return tell
+
     def _set_aside(
         self, process: Process, event: tuple[int, Values, bool | None], no_event: str
     ) -> None:
@@ -291,9 +379,10 @@ class Pipeline:
         if by_hash:
             return partial(self._create_by_hash, wanted[0])
         _, maker, decide = wanted[0]
-        make, create = maker.make, self._processes.create
+        make, finish, create = maker.make, maker.finish, self._processes.create
         not_needed, hold = self._images.not_needed, self._waiting.hold_start
         emit, is_plain_name = self._emit, self._is_plain_name
+        is_longer = maker.is_longer
 
         def handle(data: bytes) -> None:
             process = create(data)
@@ -305,18 +394,24 @@ class Pipeline:
                 self._filtered[1] += 1
                 return
             launch, process.launch = process.launch, NO_LAUNCH
-            is_plain = process.has_plain_args and launch.has_plain_parent
+            is_plain: bool | None
+            if is_longer:
+                process.launch = launch
+                is_plain = finish(values, data, process)
+                process.launch = NO_LAUNCH
+            else:
+                is_plain = process.has_plain_args and launch.has_plain_parent
             if rule != UNKNOWN:
                 values[0] = rule
                 is_plain = is_plain and is_plain_name[rule]
             text = launch.hashes
             if text is None or process.hold:
                 is_plain = is_plain and launch.shape.has_plain_rest
-                event = 1, values, is_plain
+                event = 1, values, bool(is_plain)
                 hold(data, process, event, launch, is_decided=True)
             else:
                 values[HASHES] = text
-                emit((1, values, is_plain, launch.shape))
+                emit((1, values, bool(is_plain), launch.shape))
 
         return handle
 

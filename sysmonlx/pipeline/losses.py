@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 Loss = tuple[str, str]
-"""What was lost, for example "Hashes", and the reason."""
+"""The name of a lost thing, for example "Hashes", and the reason."""
 
 
 class LossLedger:

@@ -17,7 +17,7 @@ here.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sysmonlx.enrich.process import HASHES
 from sysmonlx.event import Held
@@ -57,8 +57,12 @@ class Waiting:
 
     def by_event(self) -> Counter[int]:
         """Return how many events wait, by event id."""
+        return Counter(held.event_id for held in self)
+
+    def __iter__(self) -> Iterator[Held]:
         queues = {id(held.queue): held.queue for held in self._for_hash}
-        return Counter(held.event_id for each in queues.values() for held in each)
+        for queue in queues.values():
+            yield from queue
 
     def hold(
         self, process: Process, event: Finished, *, is_decided: bool = True

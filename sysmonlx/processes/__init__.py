@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Who was it? Processes, their images and their identities."""
+"""The table of processes: their images, parents and identities."""

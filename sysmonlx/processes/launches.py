@@ -44,6 +44,7 @@ renamed user is seen.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from operator import itemgetter
 
 from sysmonlx.capture.records import Layouts
@@ -57,7 +58,12 @@ from sysmonlx.kernel_text import (
     is_plain,
     path_text,
 )
-from sysmonlx.schema.events import OF_PARENT, OWN_OF_PROCESS, PROCESS_CREATE
+from sysmonlx.schema.events import (
+    OF_PARENT,
+    OUR_OWN_OF_PROCESS,
+    OWN_OF_PROCESS,
+    PROCESS_CREATE,
+)
 
 #: Launches that are kept; when there are more, all are forgotten.
 LIMIT = 256
@@ -65,11 +71,6 @@ LIMIT = 256
 _NAMES = [field.name for field in PROCESS_CREATE.fields]
 _OWN = tuple(map(_NAMES.index, OWN_OF_PROCESS))
 _OF_PARENT = tuple(map(_NAMES.index, OF_PARENT))
-
-#: Picks the values of event 1 in which processes of one launch differ.
-own_of_process: Picker = itemgetter(*_OWN, *_OF_PARENT)
-#: Picks those in which processes of one launch and one parent differ.
-own_of_sibling: Picker = itemgetter(*_OWN)
 
 #: Of a launch that is not filled in yet: picks all values.
 _NO_SHAPE = Shape(tuple, has_plain_rest=False)
@@ -82,6 +83,8 @@ class Launch:
     the text of Hashes once the pipeline knows it. All else is filled in by the builder
     of event 1; until then `values` is empty.
 
+    * `cgroup_id`: the number of the control group in which they began.
+    * `ours`: values of fields of ours, see `Launches.fit`; empty until they are made.
     * `has_long_values`: too long to be kept in a second form.
     * `parent`: the process that forked the last one; `parent_uid`: its user then. It is
       only asked whether it is the same object again.
@@ -90,12 +93,14 @@ class Launch:
     """
 
     __slots__ = (
+        "cgroup_id",
         "common_shape",
         "has_long_values",
         "has_plain_parent",
         "hashes",
         "image",
         "is_plain",
+        "ours",
         "parent",
         "parent_uid",
         "shape",
@@ -103,10 +108,12 @@ class Launch:
         "values",
     )
 
-    def __init__(self, image: str, is_plain: bool) -> None:
+    def __init__(self, image: str, is_plain: bool, cgroup_id: int = 0) -> None:
         self.image = image
         self.is_plain = is_plain
+        self.cgroup_id = cgroup_id
         self.values: list[str] = []
+        self.ours: list[str] = []
         self.has_long_values = False
         self.hashes: str | None = None
         self.parent: object = None
@@ -121,6 +128,17 @@ class Launch:
 NO_LAUNCH = Launch(UNKNOWN, True)
 
 
+def pickers(appended: Collection[str]) -> tuple[Picker, Picker]:
+    """Return what picks the values of event 1 in which processes of one launch differ.
+
+    And what picks those in which processes of one launch and one parent differ. Events
+    1 have these fields of ours.
+    """
+    fields = PROCESS_CREATE.with_appended(appended).fields
+    ours = [at for at, each in enumerate(fields) if each.name in OUR_OWN_OF_PROCESS]
+    return itemgetter(*_OWN, *_OF_PARENT, *ours), itemgetter(*_OWN, *ours)
+
+
 class Launches:
     """The launches seen lately, by the bytes that their records have in common."""
 
@@ -128,10 +146,19 @@ class Launches:
         self._known: dict[tuple[int, int, bytes], Launch] = {}
         self._texts = texts
         create = layouts.by_name["process_create"]
-        self._read = create.reader("flags", "image")
+        self._read = create.reader("flags", "image", "cgroup_id")
         self._begin = create.offset("file_inode")
         self._cuts_image = layouts.flags["IMAGE_TRUNCATED"]
         self._cuts_args = layouts.flags["ARGS_TRUNCATED"]
+        self.own_of_process, self.own_of_sibling = pickers(())
+
+    def fit(self, appended: Collection[str]) -> None:
+        """Forget all launches; from now on events 1 have these fields of ours, too.
+
+        Those of them that all starts of a launch share stand in `Launch.ours`.
+        """
+        self.own_of_process, self.own_of_sibling = pickers(appended)
+        self.clear()
 
     def of(
         self, uid: int, flags: int, data: bytes, args_at: int
@@ -146,7 +173,8 @@ class Launches:
         if launch is None:
             if len(self._known) >= LIMIT:
                 self._known.clear()
-            launch = Launch(*self.image_text(*self._read(data)))
+            image_flags, image, cgroup_id = self._read(data)
+            launch = Launch(*self.image_text(image_flags, image), cgroup_id)
             self._known[key] = launch
         line = data[args_at:-1].translate(BLANKED)
         if not line or data[-1] or 0 in line or flags & self._cuts_args:

@@ -38,6 +38,9 @@ class Process:
       `kernel_text.is_plain`, `has_plain_args` the same of the arguments.
     * `previous` is the image before this one. `FORKED` stands for the one that the
       process had from its parent; the table makes it when somebody asks for it.
+    * `cgroup_id` is the number of its control group when it ran this program;
+      0: not known.
+    * `entry` is there when somebody has asked for it: see `processes.entry_points`.
     * `launch` is there until event 1 is made.
     * `hold` is the queue of its events that wait, None where no event waits: see
       `pipeline.waiting`. All images of a process share one queue.
@@ -47,8 +50,10 @@ class Process:
 
     __slots__ = (
         "args",
+        "cgroup_id",
         "ended_boot_ns",
         "ended_uid",
+        "entry",
         "guid",
         "has_plain_args",
         "hold",
@@ -63,6 +68,8 @@ class Process:
         "uid",
     )
 
+    entry: str
+
     def __init__(
         self,
         key: bytes,
@@ -76,6 +83,7 @@ class Process:
         parent: Process | None = None,
         previous: Process | None = None,
         launch: Launch = NO_LAUNCH,
+        cgroup_id: int = 0,
     ) -> None:
         self.key = key
         self.guid = guid
@@ -88,6 +96,7 @@ class Process:
         self.parent = parent
         self.previous = previous
         self.launch = launch
+        self.cgroup_id = cgroup_id
         self.is_kernel_thread = False
         self.ended_uid = -1
         self.ended_boot_ns = 0

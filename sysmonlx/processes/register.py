@@ -89,7 +89,7 @@ class Register:
         process = self._new(tgid, start_boot_ns, exec_id, parent.uid)
         process.image, process.is_plain = parent.image, parent.is_plain
         process.args, process.has_plain_args = parent.args, parent.has_plain_args
-        process.parent = parent
+        process.parent, process.cgroup_id = parent, parent.cgroup_id
         if parent.key in self._argless:
             self._argless[process.key] = False
         return process

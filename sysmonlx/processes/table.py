@@ -57,6 +57,7 @@ class _ImageRecord(_OfProcess, Protocol):
     flags: int
     parent_tgid: int
     parent_start_boot_ns: int
+    cgroup_id: int
     image: bytes
     args: bytes
     comm: bytes
@@ -175,6 +176,7 @@ class ProcessTable(Register):
             parent,
             previous,
             launch,
+            launch.cgroup_id,
         )
         if previous is not FORKED:
             self._supersede(previous, process)
@@ -264,6 +266,7 @@ class ProcessTable(Register):
         args = self.launches.args_text(record.flags, record.args)
         process.image, process.is_plain = image
         process.args, process.has_plain_args = args
+        process.cgroup_id = record.cgroup_id
 
     def _from_scan(self, record: _ImageRecord) -> Process:
         process = self._new(

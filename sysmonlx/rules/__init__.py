@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Is an event wanted? The rules, compiled for the daemon."""
+"""Rules, compiled to functions of the daemon; `rules.kernel`: to bits."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from sysmonlx.policy import Compound, Element, Filter, Ruleset
 from sysmonlx.rules.conditions import Test, make_test, passes
+from sysmonlx.schema.event_types import Field
 from sysmonlx.schema.events import EVENT_BY_ID
 
 
@@ -51,11 +52,17 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The rules of one event type."""
+    """The rules of one event type; `appended`: see `Ruleset`."""
 
     event_id: int
     clauses: tuple[Clause, ...]
     include_by_default: bool
+    appended: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields of the values that are judged, in their order."""
+        return EVENT_BY_ID[self.event_id].with_appended(self.appended).fields
 
     @property
     def can_include(self) -> bool:
@@ -87,7 +94,17 @@ def make_decision(ruleset: Ruleset, event_id: int) -> Decision:
     """
     elements = elements_of(ruleset, event_id)
     clauses = (clause for e in elements for clause in _clauses(e, event_id))
-    decision = Decision(event_id, tuple(clauses), default_of(elements, event_id))
+    default = default_of(elements, event_id)
+    decision = Decision(event_id, tuple(clauses), default, ruleset.appended)
+    return specialise(decision, _rule_name_is_unset)
+
+
+def exclusion(ruleset: Ruleset, event_id: int) -> Decision:
+    """Return the exclude clauses of one event type alone; all else is reported."""
+    elements = elements_of(ruleset, event_id)
+    excludes = (each for each in elements if each.onmatch == "exclude")
+    clauses = tuple(clause for e in excludes for clause in _clauses(e, event_id))
+    decision = Decision(event_id, clauses, True, ruleset.appended)
     return specialise(decision, _rule_name_is_unset)
 
 
@@ -113,7 +130,7 @@ class Tests:
     """Makes the tests of one element for one of the events that it judges.
 
     An element for several events is bound to one of them. In another event a field
-    counts only if it stands at the same position there.
+    counts only if it stands at the same position there, or is one of ours.
     """
 
     def __init__(self, element: Element, event_id: int) -> None:
@@ -122,6 +139,7 @@ class Tests:
         self._fields = {
             a.name for a, b in zip(here, there, strict=False) if a.name == b.name
         }
+        self._fields |= {each.name for each in EVENT_BY_ID[event_id].askable}
 
     def has(self, item: Filter) -> bool:
         """Return whether the event has the filter's field."""

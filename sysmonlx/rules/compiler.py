@@ -12,19 +12,21 @@ Of each event type one of three judges is made:
 
 from __future__ import annotations
 
+import json
 import marshal
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-from sysmonlx.policy import Ruleset
+from sysmonlx.policy import PackFile, Ruleset
 from sysmonlx.rules.clauses import (
     Clause,
     Decision,
     Expression,
     Junction,
     elements_of,
+    exclusion,
     expressions_of,
     filters_of,
     make_decision,
@@ -33,6 +35,15 @@ from sysmonlx.rules.clauses import (
 from sysmonlx.rules.conditions import Atom, Test
 from sysmonlx.rules.plain_form import plain_decision
 from sysmonlx.rules.python_source import function_source
+from sysmonlx.rules.sigma.forms import (
+    RuleInForce,
+    chosen,
+    fields_read,
+    judge_form,
+    ordered,
+)
+from sysmonlx.rules.sigma.kernel_form import with_rules
+from sysmonlx.rules.sigma.pack import load
 from sysmonlx.rules.text_index import form_of, pays
 from sysmonlx.rules.verdicts import (
     ByEvent,
@@ -40,6 +51,7 @@ from sysmonlx.rules.verdicts import (
     Rules,
     Summary,
     bits_of,
+    by_sigma,
     by_trace,
     compiled,
     in_two_steps,
@@ -58,14 +70,31 @@ class CompiledRules(Rules):
     """
 
     def __init__(self, ruleset: Ruleset) -> None:
+        self._ruleset = ruleset
+        self.sigma = rules_in_force(ruleset)
+        """The rules of Sigma."""
         self._decisions = ByEvent(partial(make_decision, ruleset))
-        summaries = ByEvent(partial(_summary, ruleset, self._decisions))
-        self._judges = ByEvent(partial(_judge, ruleset, self._decisions))
+        parts = (ruleset, self.sigma, self._decisions)
+        summaries = ByEvent(partial(_whole_summary, *parts))
+        self._judges = ByEvent(partial(_whole_judge, *parts))
         super().__init__(summaries, self._judges.__getitem__)
 
     def decision(self, event_id: int) -> Decision:
         """Return the intermediate form of one event's rules."""
         return self._decisions[event_id]
+
+    def count_of(self, pack: PackFile) -> int:
+        """Return how many rules of a pack are used."""
+        return sum(each.pack == pack.choice[0] for each in self.sigma)
+
+    def kernel_decision(self, event_id: int) -> Decision:
+        """Return the rules by which the kernel discards an event, see `kernel_form`."""
+        decision = self._decisions[event_id]
+        reporting = [
+            each for each in ordered(self.sigma, event_id) if each.action != "tag"
+        ]
+        excludes = exclusion(self._ruleset, event_id).clauses if reporting else ()
+        return with_rules(decision, excludes, reporting)
 
     def source(self, event_id: int) -> str:
         """Return the generated function of one event, before any field is known."""
@@ -87,6 +116,42 @@ def compile_rules(ruleset: Ruleset) -> CompiledRules:
     return CompiledRules(ruleset)
 
 
+def rules_in_force(ruleset: Ruleset) -> tuple[RuleInForce, ...]:
+    """Return the rules of all packs; of two with one id the first."""
+    found: dict[str, RuleInForce] = {}
+    for file in ruleset.packs:
+        for each in chosen(load(json.loads(file.text)), file.choice):
+            found.setdefault(each.rule.id or f"{file.sha256} {len(found)}", each)
+    return tuple(found.values())
+
+
+def _whole_summary(
+    ruleset: Ruleset,
+    sigma: Sequence[RuleInForce],
+    decisions: ByEvent[Decision],
+    event_id: int,
+) -> Summary:
+    found = _summary(ruleset, decisions, event_id)
+    if not (mine := ordered(sigma, event_id)):
+        return found
+    can_emit = found.can_emit or any(each.action != "tag" for each in mine)
+    return Summary(can_emit, found.reads | fields_read(mine))
+
+
+def _whole_judge(
+    ruleset: Ruleset,
+    sigma: Sequence[RuleInForce],
+    decisions: ByEvent[Decision],
+    event_id: int,
+) -> bytes:
+    judge = _judge(ruleset, decisions, event_id)
+    if not (mine := ordered(sigma, event_id)):
+        return judge
+    excludes = compiled(exclusion(ruleset, event_id))
+    form = judge_form(mine, decisions[event_id].fields)
+    return by_sigma(judge, one_function(excludes, event_id), form)
+
+
 def _summary(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> Summary:
     decision = decisions[event_id]
     asked = _asked_by(ruleset, event_id)
@@ -101,11 +166,11 @@ def _judge(ruleset: Ruleset, decisions: ByEvent[Decision], event_id: int) -> byt
     if "RuleName" in _asked_by(ruleset, event_id):
         # The order of questions can be seen.
         mine = (each for each in ruleset.elements if event_id in each.event_ids)
-        return by_trace(event_id, mine)
+        return by_trace(event_id, mine, ruleset.appended)
     tests = list(dict.fromkeys(tests_of(expressions_of(decision))))
     if len(tests) > TESTS_LIMIT:
         return one_function(compiled(decision), event_id)
-    early = _early_fields(event_id, tests)
+    early = _early_fields(decision, tests)
     if not early:
         return one_function(compiled(decision), event_id)
     return _two_steps(_joined(decision), early)
@@ -121,13 +186,13 @@ def _asked_by(ruleset: Ruleset, event_id: int) -> frozenset[str]:
     )
 
 
-def _early_fields(event_id: int, tests: Iterable[Test]) -> list[str]:
+def _early_fields(decision: Decision, tests: Iterable[Test]) -> list[str]:
     """Return the fields that are answered first.
 
     These are fields whose texts recur, and fields about which there are enough
     questions to make a sieve cheaper.
     """
-    recurring = {each.name for each in EVENT_BY_ID[event_id].fields if each.recurs}
+    recurring = {each.name for each in decision.fields if each.recurs}
     asked: dict[str, list[Atom]] = {}
     for test in tests:
         asked.setdefault(test.field, []).extend(test.atoms)
@@ -170,8 +235,7 @@ def _clause_of(run: Sequence[Clause]) -> Clause:
 
 def _two_steps(decision: Decision, early: Sequence[str]) -> bytes:
     """Return the judge for which the tests of some fields are answered beforehand."""
-    fields = EVENT_BY_ID[decision.event_id].fields
-    positions = {field.name: at for at, field in enumerate(fields)}
+    positions = {field.name: at for at, field in enumerate(decision.fields)}
     return in_two_steps(
         compiled(decision),
         decision.event_id,

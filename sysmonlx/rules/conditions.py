@@ -23,11 +23,28 @@ class Operation(Enum):
     END = "end with"
     LESS = "less than"
     MORE = "more than"
+    # Those below are Sigma's alone: no condition of a configuration makes them.
+    REGEX = "regex"
+    CIDR = "cidr"
+    GLOB = "glob"
+    CASED_IS = "cased is"
+    CASED_CONTAINS = "cased contains"
+    CASED_BEGIN = "cased begin with"
+    CASED_END = "cased end with"
+    NUMBER_LT = "number less than"
+    NUMBER_LTE = "number at most"
+    NUMBER_GT = "number more than"
+    NUMBER_GTE = "number at least"
+    SAME_AS = "same as"
+    MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """One question; the operand is lower-cased. `MORE ""` asks for any text at all."""
+    """One question. `MORE ""` asks for any text at all.
+
+    The operand is lower-cased; those of Sigma's operations are as `sigma.pack` says.
+    """
 
     operation: Operation
     operand: str

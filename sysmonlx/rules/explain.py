@@ -32,7 +32,7 @@ def trace(ruleset: Ruleset, event_id: int, values: Sequence[str]) -> Trace:
 
     A rule that asks RuleName finds "-" and fixes it: then no name is printed.
     """
-    fields = EVENT_BY_ID[event_id].fields
+    fields = EVENT_BY_ID[event_id].with_appended(ruleset.appended).fields
     folded = {f.name: fold(v) for f, v in zip(fields, values, strict=True)}
     elements = elements_of(ruleset, event_id)
     event = _Event(event_id, {**folded, "RuleName": "-"})

@@ -26,8 +26,9 @@ PlainPart: TypeAlias = "PlainTest | PlainJunction"
 PlainClause: TypeAlias = (
     "tuple[PlainPart, bool, str, tuple[tuple[PlainPart, str], ...], int]"
 )
-#: Event id, some clauses at a time as marshal packed them, `include_by_default`.
-PlainDecision: TypeAlias = tuple[int, tuple[bytes, ...], bool]
+#: Event id, some clauses at a time as marshal packed them, `include_by_default`,
+#: `appended`.
+PlainDecision: TypeAlias = tuple[int, tuple[bytes, ...], bool, tuple[str, ...]]
 
 #: Field, condition, value, name, line.
 PlainFilter: TypeAlias = tuple[str, str, str, str, int]
@@ -50,15 +51,16 @@ def plain_decision(decision: Decision) -> PlainDecision:
     clauses = tuple(map(_plain_clause, decision.clauses))
     parts = (clauses[at : at + _AT_ONCE] for at in range(0, len(clauses), _AT_ONCE))
     packed = tuple(map(marshal.dumps, parts))
-    return decision.event_id, packed, decision.include_by_default
+    default = decision.include_by_default
+    return decision.event_id, packed, default, decision.appended
 
 
 def decision_of(plain: PlainDecision) -> Decision:
     """Return the decision that `plain_decision` made plain."""
-    event_id, packed, include_by_default = plain
+    event_id, packed, include_by_default, appended = plain
     parts = map(marshal.loads, packed)
     clauses = tuple(_clause_of(each) for part in parts for each in part)
-    return Decision(event_id, clauses, include_by_default)
+    return Decision(event_id, clauses, include_by_default, appended)
 
 
 def plain_atom(atom: Atom) -> PlainAtom:

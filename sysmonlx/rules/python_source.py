@@ -42,10 +42,7 @@ def _snake(name: str) -> str:
 
 def function_source(decision: Decision) -> str:
     """Return the source of a function from an event's values to its name or None."""
-    positions = {
-        field.name: index
-        for index, field in enumerate(EVENT_BY_ID[decision.event_id].fields)
-    }
+    positions = {field.name: index for index, field in enumerate(decision.fields)}
     lines = [f"def {function_name(decision.event_id)}(values):"]
     folded: set[str] = set()
     line = 0

@@ -29,6 +29,8 @@ from sysmonlx.rules.plain_form import (
     plain_element,
 )
 from sysmonlx.rules.python_source import function_name, function_source
+from sysmonlx.rules.sigma.decide import with_sigma
+from sysmonlx.rules.sigma.judge import JudgeForm, SigmaJudge
 from sysmonlx.rules.text_index import RememberedSieve, SieveForm
 
 Decide = Callable[[Sequence[str]], str | None]
@@ -85,11 +87,15 @@ class Rules:
 
         Args:
             summaries: By event id.
-            judge: Returns the judge of an event id, as `one_function`, `by_trace` or
-                `in_two_steps` made it. It is called once at most for each id.
+            judge: Returns the judge of an event id, as `one_function`, `by_trace`,
+                `in_two_steps` or `by_sigma` made it. It is called once at most for each
+                id.
         """
         self._summaries = summaries
-        self.decide: ByEvent[Decide] = ByEvent(partial(_made_of, judge))
+        self.judges: dict[int, SigmaJudge] = {}
+        """What judges by rules of Sigma, for the events that have some."""
+        made = partial(_made_for, judge, self.judges)
+        self.decide: ByEvent[Decide] = ByEvent(made)
 
     def match(self, event_id: int, values: Sequence[str]) -> str | None:
         """Return the RuleName of an event's values, or None: not reported."""
@@ -119,9 +125,13 @@ def one_function(code: CodeType, event_id: int) -> bytes:
     return marshal.dumps((code, event_id, "function"))
 
 
-def by_trace(event_id: int, elements: Iterable[Element]) -> bytes:
+def by_trace(
+    event_id: int, elements: Iterable[Element], appended: tuple[str, ...]
+) -> bytes:
     """Return, marshalled, the judge that goes through the elements one by one."""
-    return marshal.dumps((event_id, tuple(map(plain_element, elements)), "trace"))
+    return marshal.dumps(
+        (event_id, tuple(map(plain_element, elements)), appended, "trace")
+    )
 
 
 def in_two_steps(
@@ -140,9 +150,31 @@ def in_two_steps(
     return marshal.dumps((whole, event_id, decision, tuple(fields), "steps"))
 
 
-def _made_of(judge: Callable[[int], bytes], event_id: int) -> Decide:
-    """Return the function that judges events of one type."""
+def by_sigma(sysmon: bytes, exclusion: bytes, form: JudgeForm) -> bytes:
+    """Return, marshalled, the judge that asks rules of Sigma too.
+
+    Args:
+        sysmon: The judge of Sysmon's rules.
+        exclusion: That of those that exclude.
+        form: The rules of Sigma.
+    """
+    return marshal.dumps((sysmon, exclusion, tuple(form), "sigma"))
+
+
+def _made_for(
+    judge: Callable[[int], bytes], judges: dict[int, SigmaJudge], event_id: int
+) -> Decide:
+    """Return the function that judges events of one type; add to `judges`."""
     *parts, kind = marshal.loads(judge(event_id))
+    if kind != "sigma":
+        return _KINDS[kind](*parts)
+    sysmon, exclusion, form = parts
+    sigma = judges[event_id] = SigmaJudge(JudgeForm(*form))
+    return with_sigma(_made_of(sysmon), _made_of(exclusion), sigma)
+
+
+def _made_of(judge: bytes) -> Decide:
+    *parts, kind = marshal.loads(judge)
     return _KINDS[kind](*parts)
 
 
@@ -152,8 +184,10 @@ def _one_function(code: CodeType, event_id: int) -> Decide:
     return space[function_name(event_id)]
 
 
-def _by_trace(event_id: int, elements: Sequence[PlainElement]) -> Decide:
-    ruleset = Ruleset(elements=tuple(map(element_of, elements)))
+def _by_trace(
+    event_id: int, elements: Sequence[PlainElement], appended: tuple[str, ...]
+) -> Decide:
+    ruleset = Ruleset(elements=tuple(map(element_of, elements)), appended=appended)
     # A value that no rule asks may be no text yet.
     return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What does Sysmon define? Events, fields, conditions, options; and ours."""
+"""The events, fields, conditions and options that Sysmon defines, and ours."""

@@ -12,7 +12,7 @@ BASH, ZSH = "completion.bash", "completion.zsh"
 #: Words that the value of an option may be; "--" of -c is a switch of its own.
 VALUES = {
     "DebugMode": ("verbose",),
-    "UnInstall": ("force",),
+    "UnInstall": ("force", "purge"),
     "Statistics": ("json",),
     "Verbose": ("source",),
     "PrintSchema": ("all",),
@@ -22,7 +22,10 @@ VALUES = {
 #: Options whose value names a file.
 FILES = ("Install", "Configuration", "Test", "BTF")
 _USELESS = (NO_EFFECT, WINDOWS)
+#: Of the service manager; and -dns, which is read as -d, as in Sysmon.
+_UNUSABLE = ("Service", "DnsQuery")
 _HELP = ("-?", "print the usage")
+_VERSION = ("--version", "print the version")
 
 _HEAD = """\
 # SPDX-License-Identifier: MIT
@@ -57,7 +60,7 @@ def completed() -> list[Option]:
 
 
 def _is_offered(option: Option) -> bool:
-    is_ours = option.target == "all" and option.name != "Service"
+    is_ours = option.target == "all" and option.name not in _UNUSABLE
     is_useful = option.effect not in _USELESS and "Windows" not in option.effect
     return is_ours and is_useful and not option.effect.startswith("accepted, prints")
 
@@ -65,7 +68,7 @@ def _is_offered(option: Option) -> bool:
 def bash() -> str:
     """Return the completion for bash."""
     switches = [f"-{each.switch}" for each in completed() if each.switch != "-"]
-    text = _BASH.replace("@SWITCHES@", " ".join([*switches, _HELP[0]]))
+    text = _BASH.replace("@SWITCHES@", " ".join([*switches, _HELP[0], _VERSION[0]]))
     return _HEAD + text.replace("@CASES@", "\n".join(_bash_cases()))
 
 
@@ -81,7 +84,7 @@ def _bash_cases() -> Iterator[str]:
 def zsh() -> str:
     """Return the completion for zsh."""
     lines = [_zsh_line(each) for each in completed() if each.switch != "-"]
-    lines.append(_zsh_text(*_HELP))
+    lines += [_zsh_text(*_HELP), _zsh_text(*_VERSION)]
     return _ZSH_HEAD + _HEAD + " \\\n\t".join(["_arguments", *lines]) + "\n"
 
 

@@ -71,7 +71,7 @@ def _event(event: EventType, before: str) -> Iterator[str]:
     yield ""
     yield "| field | type | where it comes from |"
     yield "| --- | --- | --- |"
-    for field in event.fields:
+    for field in (*event.fields, *event.appended):
         source = sources.get(field.name, UNEXPLAINED)
         yield f"| {field.name} | {kind_of(field)} | {source} |"
     yield ""

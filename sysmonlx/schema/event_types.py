@@ -7,8 +7,11 @@ its own: the rules, the kernel's filter, the live view, the remarks on a configu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
+
+from sysmonlx.policy import RULE_NAMES
 
 
 class FieldType(Enum):
@@ -88,6 +91,7 @@ class Field:
         is_ours: Sysmon's schema does not have the field. `-s` does not print it.
         path: The text is the path of a file, as the kernel knows it.
         kernel: How the kernel's filter answers for this field; None: it cannot.
+        only: All texts that the field has on Linux; empty: any text.
     """
 
     name: str
@@ -97,6 +101,7 @@ class Field:
     is_ours: bool = False
     path: PathOf | None = None
     kernel: Answer | None = None
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,9 @@ class EventType:
         template: Its name for people in the schema.
         version: Of its fields, in the schema and in the output.
         fields: In the order of the schema and of the output.
+        appended: Fields of ours, in the order in which they stand behind the last of
+            `fields`. Each is there only where the setting `Fields` names it, RuleNames
+            only where the setting `Rules` is given.
         tag: The name of its elements in EventFiltering. Several events may share a tag.
             None: rules cannot filter the event; the service itself reports it.
         default: What happens when no element of the configuration judges the event:
@@ -141,11 +149,25 @@ class EventType:
     colour: Colour = Colour.BLUE
     subject: str = ""
     shown: tuple[str, ...] = ()
+    appended: tuple[Field, ...] = ()
 
     @property
     def label(self) -> str:
-        """What documents and statistics call the event."""
+        """The name of the event in documents and statistics."""
         return self.tag or self.template
+
+    @property
+    def askable(self) -> tuple[Field, ...]:
+        """The appended fields that rules can ask: those that are not made of rules."""
+        return tuple(each for each in self.appended if each.name != RULE_NAMES)
+
+    def with_appended(self, names: Collection[str]) -> EventType:
+        """Return the event as it is where the setting `Fields` has these names.
+
+        Its `fields` are those of its values. It is the same object if none is new.
+        """
+        more = tuple(each for each in self.appended if each.name in names)
+        return replace(self, fields=(*self.fields, *more)) if more else self
 
 
 def text(name: str) -> Answer:
@@ -180,6 +202,7 @@ def event_type(
     colour: Colour = Colour.BLUE,
     subject: str = "",
     shown: str = "",
+    appended: tuple[Field, ...] = (),
 ) -> EventType:
     """Return an event.
 
@@ -205,4 +228,5 @@ def event_type(
         colour=colour,
         subject=subject,
         shown=tuple(shown.split()),
+        appended=appended,
     )

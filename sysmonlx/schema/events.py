@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.schema.event_types import (
     Answer,
     AnswerKind,
@@ -39,6 +40,8 @@ PROGRAM_TYPES = (
 )
 
 _BOOLEAN = ("false", "true")
+#: Of fields that have no value on Linux.
+_UNKNOWN = ("-",)
 
 
 def _boolean(name: str, enumerator: str) -> Field:
@@ -82,7 +85,7 @@ _COMMON = _common(
         recurs=True,
         kernel=choice("IS_EXECUTABLE", *_BOOLEAN, "-"),
     ),
-    Field("Archived", recurs=True),
+    Field("Archived", recurs=True, only=_UNKNOWN),
     Field("EventType", recurs=True),
     Field("Type", recurs=True),
     *(
@@ -104,6 +107,23 @@ def _fields(notation: str) -> tuple[Field, ...]:
     return tuple(_COMMON.get(each.name, each) for each in fields(notation))
 
 
+#: Fields of ours that all events of processes may have, behind the event's own ones.
+_OF_ACTOR = (
+    Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
+    *(
+        Field(name, recurs=True, is_ours=True)
+        for name in ("ContainerId", "ContainerRuntime", "PodUid", "CgroupPath")
+    ),
+)
+#: The names of all rules that an event hits are the last value, where rules of Sigma
+#: are in force.
+_OF_ALL = (*_OF_ACTOR, Field(RULE_NAMES, is_ours=True))
+#: Names of values that recur for one user in one control group.
+OF_ACTOR = tuple(field.name for field in _OF_ACTOR)
+#: Fields for which the control group of a process must be found.
+OF_CONTROL_GROUP = (*OF_ACTOR[1:], "EntryPoint")
+
+
 ERROR = event_type(
     "255 ERROR 3",
     "Error report",
@@ -123,13 +143,18 @@ PROCESS_CREATE = event_type(
     "Process Create",
     (
         *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
-        *_fields("FileVersion Description Product Company OriginalFileName"),
+        *(
+            replace(each, only=_UNKNOWN)
+            for each in _fields(
+                "FileVersion Description Product Company OriginalFileName"
+            )
+        ),
         Field("CommandLine"),
         Field("CurrentDirectory", path=PathOf.DIRECTORY),
         *_fields("User LogonGuid:GUID"),
         Field("LogonId", FieldType.HEX_INT64, recurs=True),
         Field("TerminalSessionId", FieldType.UINT32, recurs=True),
-        Field("IntegrityLevel", recurs=True, is_made_here=True),
+        Field("IntegrityLevel", recurs=True, is_made_here=True, only=("no level",)),
         *_fields("Hashes ParentProcessGuid:GUID ParentProcessId:PID"),
         Field("ParentImage", recurs=True, path=PathOf.PROGRAM),
         Field("ParentCommandLine"),
@@ -138,9 +163,24 @@ PROCESS_CREATE = event_type(
     produced=True,
     colour=Colour.GREEN,
     shown="CommandLine User CurrentDirectory ParentImage ParentProcessId",
+    appended=(
+        Field("LoginUser", recurs=True, is_ours=True),
+        Field("EffectiveUser", recurs=True, is_ours=True),
+        Field("Capabilities", recurs=True, is_ours=True),
+        Field("GrandparentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        Field("SessionLeader", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        Field("EntryPoint", recurs=True, is_ours=True),
+        Field("TerminalName", recurs=True, is_ours=True),
+        Field("Environment", is_ours=True),
+        Field("ScriptPath", is_ours=True, path=PathOf.FILE),
+        Field("NamespacePid", FieldType.UINT32, is_ours=True),
+        *_OF_ALL,
+    ),
 )
 #: Values of event 1 in which processes differ that run one program in one way.
 OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
+#: The same of fields of ours.
+OUR_OWN_OF_PROCESS = ("GrandparentImage", "SessionLeader", "EntryPoint", "NamespacePid")
 #: Values of event 1 in which such processes also differ, unless their parent is one.
 OF_PARENT = tuple(
     field.name for field in PROCESS_CREATE.fields if field.name.startswith("Parent")
@@ -177,6 +217,7 @@ NETWORK_CONNECT = event_type(
     kernel="NETWORK_CONNECT",
     colour=Colour.CYAN,
     shown="Protocol SourceIp SourcePort DestinationIp DestinationPort",
+    appended=_OF_ALL,
 )
 SERVICE_STATE_CHANGE = event_type(
     "4 SERVICE_STATE_CHANGE 3",
@@ -194,6 +235,7 @@ PROCESS_TERMINATE = event_type(
     produced=True,
     colour=Colour.GREY,
     shown="User",
+    appended=_OF_ALL,
 )
 DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",
@@ -232,6 +274,7 @@ RAW_ACCESS_READ = event_type(
     produced=True,
     kernel="RAW_ACCESS_READ",
     shown="Device User",
+    appended=_OF_ALL,
 )
 PROCESS_ACCESS = event_type(
     "10 ACCESS_PROCESS 3 ProcessAccess (exclude)",
@@ -249,12 +292,13 @@ PROCESS_ACCESS = event_type(
             recurs=True,
             kernel=text("GRANTED_ACCESS"),
         ),
-        Field("CallTrace", recurs=True),
+        Field("CallTrace", recurs=True, only=_UNKNOWN),
         *_fields("SourceUser TargetUser"),
     ),
     produced=True,
     kernel="PROCESS_ACCESS",
     shown="TargetImage TargetProcessId GrantedAccess SourceUser",
+    appended=_OF_ALL,
 )
 FILE_CREATE = event_type(
     "11 FILE_CREATE 2 FileCreate exclude",
@@ -267,6 +311,7 @@ FILE_CREATE = event_type(
     kernel="FILE_CREATE",
     colour=Colour.YELLOW,
     shown="TargetFilename User",
+    appended=(Field("Reason", recurs=True, is_ours=True), *_OF_ALL),
 )
 REGISTRY_KEY = event_type(
     "12 REG_KEY 2 RegistryEvent exclude",
@@ -351,20 +396,23 @@ DNS_QUERY = event_type(
         "RuleName UtcTime ProcessGuid ProcessId QueryName QueryStatus QueryResults"
         " Image User"
     ),
+    produced=True,
     colour=Colour.CYAN,
     shown="QueryName QueryResults QueryStatus",
 )
 FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",
     "File Delete archived",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable Archived"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable Archived"),
     ),
     produced=True,
     kernel="FILE_DELETE",
     colour=Colour.MAGENTA,
     shown="TargetFilename User",
+    appended=_OF_ALL,
 )
 CLIPBOARD_CHANGE = event_type(
     "24 CLIPBOARD 5 ClipboardChange (exclude)",
@@ -383,14 +431,16 @@ PROCESS_TAMPERING = event_type(
 FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
     "File Delete logged",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes"
-        " IsExecutable"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=_UNKNOWN),
+        *_fields("IsExecutable"),
     ),
     produced=True,
     kernel="FILE_DELETE_DETECTED",
     colour=Colour.MAGENTA,
     shown="TargetFilename User",
+    appended=_OF_ALL,
 )
 EBPF_EVENT = event_type(
     "100 EBPF_EVENT 1 eBPFEvent exclude",
@@ -410,6 +460,7 @@ EBPF_EVENT = event_type(
     produced=True,
     kernel="BPF_PROGRAM_LOAD",
     shown="BpfCommand BpfProgramType BpfProgramId BpfProgramName",
+    appended=_OF_ALL,
 )
 
 #: In schema order: the order of `-s`, of the rule listing and of Rule numbers.
@@ -445,6 +496,17 @@ EVENTS: tuple[EventType, ...] = (
 )
 
 EVENT_BY_ID: dict[int, EventType] = {event.id: event for event in EVENTS}
+
+#: Every field that the setting `Fields` may name, in the order of the output.
+APPENDED = (
+    *(
+        field.name
+        for event in EVENTS
+        for field in event.appended
+        if field.name not in (*OF_ACTOR, RULE_NAMES)
+    ),
+    *OF_ACTOR,
+)
 
 #: Events that this version produces on Linux; rules for others are accepted.
 PRODUCED = frozenset(event.id for event in EVENTS if event.produced)

@@ -75,6 +75,14 @@ def _events() -> Iterator[str]:
         for field in event.fields:
             yield f".It {field.name} Ta {kind_of(field)}"
         yield ".El"
+        if event.askable:
+            yield "Where"
+            yield ".Cm Fields"
+            yield "names them, also:"
+            yield '.Bl -column "DestinationPortName" "HEX_INT32" -compact'
+            for field in event.askable:
+                yield f".It {field.name} Ta {kind_of(field)}"
+            yield ".El"
 
 
 def _sentence(text: str) -> str:

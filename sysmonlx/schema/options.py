@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sysmonlx.policy import DEFAULT_LIMITS_BYTES, LEAST_LIMIT_BYTES, Settings
+from sysmonlx.policy import (
+    DEFAULT_LIMITS_BYTES,
+    LEAST_LIMIT_BYTES,
+    RULE_ACTIONS,
+    Settings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,10 @@ OPTIONS = (
     option("ArchiveDirectory a required", WINDOWS),
     option("CaptureClipboard . none", WINDOWS),
     option("DriverName d required", WINDOWS),
-    option("DnsQuery dns optional rule", NO_EFFECT),
+    option("DnsQuery dns optional rule", "images whose DNS questions to include"),
     option("PipeMonitoring g required rule forced", NO_EFFECT),
     option("HashAlgorithms h required", "hashes to compute: sha1, md5, sha256 or *"),
-    option("DnsLookup . required", "accepted, names are never looked up"),
+    option("DnsLookup . required", "true: name hosts as DNS answers did"),
     option("ProcessAccess k required rule forced", NO_EFFECT),
     option("ImageLoad l optional rule", "images whose library loads to include"),
     option("NetworkConnect n optional rule", "images whose connections to include"),
@@ -119,6 +124,15 @@ CONTAINER = "Settings"
 SINK = "Sink"
 SINK_KINDS = ("syslog", "file", "stdout", "journald")
 SINK_FORMS = ("xml", "json", "velociraptor", "ecs")
+#: Which events a sink takes: all, the default, or those that rules of Sigma hit.
+SINK_HITS = ("all", "only")
+RULES = "Rules"
+#: How often the settings may have it.
+RULES_LIMIT = 16
+#: Levels and statuses of rules of Sigma, from the least on, and the defaults.
+RULE_LEVELS = ("informational", "low", "medium", "high", "critical")
+RULE_STATUSES = ("experimental", "test", "stable")
+RULE_DEFAULTS = (RULE_ACTIONS[0], "low", "experimental")
 
 
 KIB = 1 << 10
@@ -130,7 +144,8 @@ class Setting:
     """One setting of our own.
 
     `attribute` names it in `policy.Settings`, which holds its default. `kind` is size
-    (bytes, also as 64K or 8M), number, boolean or path; `low` and `high` are inclusive.
+    (bytes, also as 64K or 8M), number, boolean, path or names (of
+    fields in `events.APPENDED`, between commas); `low` and `high` are inclusive.
     `default` says in words what holds without it, where that is more than one value.
     A size that `is_power` is a power of two.
     """
@@ -151,9 +166,10 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """What people are told about the default: "8388608", "false", "empty"."""
+        """The default as help and manual print it: "8388608", "false", "empty"."""
         value = getattr(Settings(), self.attribute)
         text = str(value).lower() if self.kind == "boolean" else str(value)
+        text = ", ".join(value) if self.kind == "names" else text
         return self.default or text or "empty"
 
 
@@ -236,6 +252,15 @@ SETTINGS = (
         "Whether FileCreate also reports an existing file that open(2) emptied.",
     ),
     Setting(
+        "WriteAsCreate",
+        "write_as_create",
+        "boolean",
+        0,
+        0,
+        "Whether FileCreate also reports the first time that a program opens an"
+        " existing file for writing; for rules on TargetFilename.",
+    ),
+    Setting(
         "Budget",
         "budget",
         "number",
@@ -252,5 +277,14 @@ SETTINGS = (
         0,
         "File for counters as Prometheus text, there while the service runs; empty is"
         " none.",
+    ),
+    Setting(
+        "Fields",
+        "appended_fields",
+        "names",
+        0,
+        0,
+        "Fields of sysmonlx's own, separated by commas; each stands behind the last"
+        " field of the events that can have it.",
     ),
 )

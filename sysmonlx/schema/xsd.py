@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sysmonlx.policy import DECISIONS, RELATIONS
-from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.policy import DECISIONS, RELATIONS, RULE_ACTIONS
+from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENTS
 from sysmonlx.schema.options import (
     CONFIG_OPTIONS,
     CONTAINER,
     NAMESPACE,
     OLD_SPELLINGS,
+    RULE_LEVELS,
+    RULE_STATUSES,
+    RULES,
     SETTINGS,
     SINK,
     SINK_FORMS,
+    SINK_HITS,
     SINK_KINDS,
     Setting,
 )
@@ -37,6 +41,7 @@ _PATTERNS = {
     "number": "[0-9]{1,15}",
     "boolean": "[tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|0|1",
     "path": "(/.*)?",
+    "names": "(({0})([ ]?,[ ]?({0}))*)?".format("|".join(APPENDED)),
 }
 
 
@@ -68,6 +73,7 @@ def own_schema() -> str:
         '      <xs:choice minOccurs="0" maxOccurs="unbounded">',
         *(line for setting in SETTINGS for line in _setting(setting)),
         f'        <xs:element name="{SINK}" type="Sink"/>',
+        f'        <xs:element name="{RULES}" type="Rules"/>',
         "      </xs:choice>",
         "    </xs:complexType>",
         "  </xs:element>",
@@ -76,11 +82,25 @@ def own_schema() -> str:
         '      <xs:extension base="xs:string">',
         '        <xs:attribute name="kind" type="Kind" use="required"/>',
         '        <xs:attribute name="form" type="Form"/>',
+        '        <xs:attribute name="hits" type="Hits"/>',
+        "      </xs:extension>",
+        "    </xs:simpleContent>",
+        "  </xs:complexType>",
+        '  <xs:complexType name="Rules">',
+        "    <xs:simpleContent>",
+        '      <xs:extension base="xs:string">',
+        '        <xs:attribute name="action" type="Action"/>',
+        '        <xs:attribute name="level" type="Level"/>',
+        '        <xs:attribute name="status" type="Status"/>',
         "      </xs:extension>",
         "    </xs:simpleContent>",
         "  </xs:complexType>",
         *_enumeration("Kind", SINK_KINDS),
         *_enumeration("Form", SINK_FORMS),
+        *_enumeration("Hits", SINK_HITS),
+        *_enumeration("Action", RULE_ACTIONS),
+        *_enumeration("Level", RULE_LEVELS),
+        *_enumeration("Status", RULE_STATUSES),
         "</xs:schema>",
     ]
     return _HEAD + "\n".join(lines) + "\n"
@@ -92,7 +112,8 @@ def _fields_by_tag() -> dict[str, list[str]]:
     for event in EVENTS:
         if event.tag:
             names = found.setdefault(event.tag, [])
-            new = (field.name for field in event.fields if field.name not in names)
+            fields = (*event.fields, *event.askable)
+            new = (field.name for field in fields if field.name not in names)
             names.extend(new)
     return found
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How does it live? Start, loop, reload, stop; install and remove."""
+"""The daemon: start, loop, reload, stop; and how it is installed."""

@@ -47,6 +47,7 @@ class Chores:
             requests.expire,
             self._put_kernel_side_right,
             self._find_lost_processes,
+            self._tell_overdue_questions,
             rereading.look,
             parts.capture.keep,
             self._trim_memory,
@@ -85,6 +86,10 @@ class Chores:
             parts.census.repeat()
         else:
             parts.census.follow_up()
+
+    def _tell_overdue_questions(self) -> None:
+        boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._parts.pipeline.dns.tell_overdue(boot_ns)
 
     def _trim_memory(self) -> None:
         self._rounds += 1

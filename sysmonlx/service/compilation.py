@@ -13,6 +13,7 @@ import marshal
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.kernel_form import KernelForm, kernel_form_of
@@ -30,6 +31,9 @@ LIMIT_S = 25.0
 #: Longest answer of the child: much more than any policy needs that fits in a request.
 _ANSWER_BYTES = 256 << 20
 
+#: Path, number of the rules that are used, SHA-256 of a pack of Sigma rules.
+PackInForce: TypeAlias = tuple[str, int, str]
+
 MakeForm = Callable[[CompiledRules], KernelForm]
 
 
@@ -38,17 +42,19 @@ class Compiled:
     """A policy and what was made of it; `elements` counts its event rules.
 
     `policy` has none of them any more: `rules` judge here, `kernel` in the kernel.
+    `packs` says which packs of Sigma rules are in them.
     """
 
     policy: Policy
     elements: int
     rules: Rules
     kernel: KernelForm
+    packs: tuple[PackInForce, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyInForce:
-    """What the daemon keeps of a policy that it runs.
+    """The parts of a policy that the daemon keeps while it runs.
 
     `policy` is without its event rules; `elements` is their number.
     """
@@ -56,11 +62,12 @@ class PolicyInForce:
     policy: Policy
     rules: Rules
     elements: int
+    packs: tuple[PackInForce, ...] = ()
 
     @classmethod
     def of(cls, made: Compiled) -> PolicyInForce:
         """Return what is kept of a policy that was compiled."""
-        return cls(made.policy, made.rules, made.elements)
+        return cls(made.policy, made.rules, made.elements, made.packs)
 
     def hooks(self) -> tuple[Hook, ...]:
         """Return the hooks that this policy needs."""
@@ -71,7 +78,11 @@ def compile_policy(policy: Policy, form: MakeForm) -> bytes:
     """Return all that `compiled_of` needs, as one piece."""
     rules = compile_rules(policy.ruleset)
     rest, count = _without_rules(policy).to_json(), len(policy.ruleset.elements)
-    plain = (rest, count, rules.plain(), form(rules).plain())
+    packs = [
+        (each.choice[0], rules.count_of(each), each.sha256)
+        for each in policy.ruleset.packs
+    ]
+    plain = (rest, count, rules.plain(), form(rules).plain(), packs)
     return marshal.dumps(plain)
 
 
@@ -131,9 +142,11 @@ def compiled_of(answer: Answer, rest: Policy | None = None) -> Compiled:
     plain = marshal.loads(answer.data)
     if isinstance(plain, str):
         raise ControlError(plain)
-    text, elements, rules, kernel = plain
-    policy = rest or policy_of(text)
-    return Compiled(policy, elements, rules_of(rules), kernel_form_of(kernel))
+    text, elements, rules, kernel, packs = plain
+    policy = rest or policy_of(text, is_whole=False)
+    return Compiled(
+        policy, elements, rules_of(rules), kernel_form_of(kernel), tuple(packs)
+    )
 
 
 def _why(answer: Answer) -> str:

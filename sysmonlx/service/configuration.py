@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,10 +14,14 @@ from sysmonlx.errors import InstallError, SysmonlxError, UsageError, in_words
 from sysmonlx.host.private_files import read_file
 from sysmonlx.policy import FORM, Policy
 from sysmonlx.service.installed import Paths, load_command_line
+from sysmonlx.service.systemd import WARNING, print_error
 
 
-def read_installed(paths: Paths) -> Reading:
-    """Read what is installed, with the switches that it was installed with."""
+def read_installed(paths: Paths, *, lax: bool = False) -> Reading:
+    """Read what is installed, with the switches that it was installed with.
+
+    `lax` adds -lax to them.
+    """
     # A stored policy needs none of it.
     from sysmonlx.config.command_line import Action, CommandLine, parse
 
@@ -32,7 +35,7 @@ def read_installed(paths: Paths) -> Reading:
     except OSError as error:
         return unopened(path, error)
     try:
-        has_lax = line.has("Lax")
+        has_lax = lax or line.has("Lax")
         return read_data(data, os.fspath(path), line.config_options, lax=has_lax)
     except SysmonlxError as error:
         return Reading(None, f"Error: {error}\n")
@@ -78,7 +81,9 @@ def stored_policy(paths: Paths) -> ChosenPolicy:
     one the built-in rules are.
     """
     stored = stored_form(paths)
-    is_same = stored is not None and not is_changed(paths.config_file, stored)
+    is_same = stored is not None and not (
+        is_changed(paths.config_file, stored) or _has_other_rules(stored)
+    )
     if stored is not None and is_same and stored.form == FORM:
         return ChosenPolicy(stored)
     policy, text = _read_anew(paths)
@@ -88,12 +93,21 @@ def stored_policy(paths: Paths) -> ChosenPolicy:
         with contextlib.suppress(InstallError):  # it is read again at the next start
             paths.write(paths.policy_file, policy.to_json().encode())
         if text:
-            print(text, file=sys.stderr)
+            print_error(text, WARNING)
         return ChosenPolicy(policy, warnings=text)
     what = "configuration before this one is" if stored else "built-in rules are"
     text = f"{text}; the {what} in force"
-    print(text, file=sys.stderr)
+    print_error(text)
     return ChosenPolicy(stored or Policy(), text)
+
+
+def _has_other_rules(policy: Policy) -> bool:
+    """Tell whether a pack of rules is another than the policy was made from."""
+    if not policy.ruleset.packs:
+        return False
+    from sysmonlx.config import rule_files  # most policies have none
+
+    return rule_files.is_changed(policy.ruleset.packs)
 
 
 def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
@@ -101,9 +115,15 @@ def _read_anew(paths: Paths) -> tuple[Policy | None, str]:
         reading = read_installed(paths)
     except Exception as error:  # no process, no memory, a reader that died
         return None, f"Cannot read {paths.config_file}: {in_words(error)}"
-    lines = (line.strip() for line in reading.text.split("\n"))
-    findings = [line for line in lines if line and not line.startswith(_NO_FINDINGS)]
-    return reading.policy, "; ".join(findings)
+    return reading.policy, refusal_of(reading.text)
+
+
+def refusal_of(text: str) -> str:
+    """Return the findings in the text of a reading, in one line."""
+    lines = (line.strip() for line in text.split("\n"))
+    return "; ".join(
+        line for line in lines if line and not line.startswith(_NO_FINDINGS)
+    )
 
 
 def stored_form(paths: Paths) -> Policy | None:

@@ -80,7 +80,7 @@ class ControlServer:
         self._path = path
         self._answer = answer
         self._socket, self.moved = _listening_at(path)
-        """What was in the place of the socket, in words; empty when nothing was."""
+        """The thing that was in the socket's place, in words; empty: nothing was."""
         self._peers: dict[int, _Peer] = {}
         self._epoll = select.epoll()
         self._epoll.register(self._socket.fileno(), select.EPOLLIN)

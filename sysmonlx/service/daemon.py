@@ -80,7 +80,13 @@ class Daemon:
         self.reader = Reader(parts)
         self._flushing = Flushing(loop, parts.output)
         self.requests = Requests(
-            options.paths, parts, loop, self.standing, self._counters, self.put
+            options.paths,
+            parts,
+            loop,
+            self.standing,
+            self._counters,
+            self.put,
+            self.refuse,
         )
         resources.callback(self.requests.close)
         self._resources = resources
@@ -119,6 +125,7 @@ class Daemon:
         parts.hasher.start()
         parts.aside.begin()
         parts.users.begin({process.uid for process in parts.processes})
+        self._reload.expect_groups(in_force.policy.settings)
         self._report_start()
         parts.output.flush()
 
@@ -134,6 +141,7 @@ class Daemon:
         options, report = self._options, self._own_events
         policy, ended = self.standing.policy, options.ended
         report.configuration(policy, policy.source or options.started_with)
+        report.packs(self.standing.in_force.packs)
         report.state("Started")
         report.error("Restart", ended and f"The service {ended}; started again")
         report.error("Configuration", options.refused)
@@ -170,12 +178,22 @@ class Daemon:
         self._manager.beat()
         standing.in_force, troubles = self._reload.put(standing.in_force, made, files)
         report.configuration(standing.policy, standing.policy.source or "-")
+        report.packs(standing.in_force.packs)
         report.errors("Configuration", troubles)
         self.parts.output.flush()
         forget_before()
         standing.refused = ""
         self._manager.beat()
         return standing.report()
+
+    def refuse(self, reason: str) -> None:
+        """Tell everywhere that the configuration file was refused, once each reason."""
+        if reason == self.standing.refused:
+            return
+        self.standing.refused = reason
+        self._own_events.error("Configuration", reason)
+        self._manager.status(self.standing.status())
+        systemd.print_error(reason)
 
     def _counters(self) -> Snapshot:
         troubles = self.standing.sink_troubles(self._metrics.trouble)
@@ -190,6 +208,7 @@ class Daemon:
         deadline_s = time.monotonic() + _DRAIN_S
         while parts.capture.ring.fill() > 0 and time.monotonic() < deadline_s:
             self.reader.work()
+        parts.pipeline.dns.tell_all()
         deadline_s = time.monotonic() + _HASH_S
         while parts.pipeline.held and time.monotonic() < deadline_s:
             time.sleep(_HASH_LOOK_S)

@@ -24,7 +24,12 @@ from sysmonlx.service.daemon import Daemon, start
 from sysmonlx.service.exit_status import CAPTURE_ERROR, OK
 from sysmonlx.service.health import cpu_s
 from sysmonlx.service.installed import Paths, load_command_line
-from sysmonlx.service.keeper import ENDED_VARIABLE, READY_VARIABLE
+from sysmonlx.service.keeper import (
+    DAEMON_NAME,
+    ENDED_VARIABLE,
+    READY_VARIABLE,
+    be_called,
+)
 from sysmonlx.service.wiring import Options
 
 #: As LimitNOFILE= and LimitNICE= in the unit.
@@ -62,6 +67,7 @@ def serve(paths: Paths, view: View | None = None) -> int:
         return OK
     if view is None:
         _have_what_a_service_has()
+    be_called(DAEMON_NAME)
     try:
         paths.create_private()
         chosen = stored_policy(paths)
@@ -171,11 +177,21 @@ def _attempts(policy: Policy, options: Options) -> Iterator[tuple[Policy, Option
     if not options.keeps_state:
         return
     plain = replace(options, btf_path="")
-    with_defaults = replace(policy, settings=Settings(sinks=policy.settings.sinks))
+    with_defaults = replace(policy, settings=_defaults_of(policy.settings))
     if with_defaults not in (policy, Policy()):
         yield with_defaults, plain
     if (policy, options) != (Policy(), plain):
         yield Policy(), plain
+
+
+def _defaults_of(settings: Settings) -> Settings:
+    """Return default settings, but for where events go and what fields they have."""
+    return Settings(
+        sinks=settings.sinks,
+        hit_sinks=settings.hit_sinks,
+        appended_fields=settings.appended_fields,
+        rules=settings.rules,
+    )
 
 
 def _report_failure(daemon: Daemon, error: Exception) -> None:

@@ -30,7 +30,7 @@ Utc = Callable[[int], str]
 
 
 class Finding(NamedTuple):
-    """What to tell by event 255: its id, and a description."""
+    """One finding, for event 255: its ID, and a description."""
 
     what: str
     text: str

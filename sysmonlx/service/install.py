@@ -14,7 +14,7 @@ from pathlib import Path
 from sysmonlx.errors import CaptureError, InstallError, SysmonlxError
 from sysmonlx.host.lock import daemon_pid, exclusive
 from sysmonlx.host.private_files import read_file, remove_unfinished
-from sysmonlx.service import control, systemd
+from sysmonlx.service import control, edits, systemd
 from sysmonlx.service.configuration import stored_form
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.messages import Question, Update
@@ -143,8 +143,11 @@ def replace(paths: Paths, new: Installed) -> None:
         new.write(paths)
 
 
-def install(paths: Paths, new: Installed) -> Report:
+def install(paths: Paths, new: Installed, *, may_be_refused: bool = False) -> Report:
     """Replace whatever runs by a daemon for `new` and wait until that captures.
+
+    `may_be_refused` lets it run with the policy of before, where it refuses the
+    configuration.
 
     When it does not, or is interrupted, everything is as before, the instance that ran
     before included; where that cannot be had the error says what is left.
@@ -162,7 +165,7 @@ def install(paths: Paths, new: Installed) -> Report:
             _make_way(paths)
             new.write(paths)
             report = start(paths)
-            if report.refused:
+            if report.refused and not may_be_refused:
                 raise CaptureError(report.refused)
         except BaseException as error:
             with uninterrupted():
@@ -229,17 +232,18 @@ def _stop_all(paths: Paths) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What an uninstallation has done, and what it could not remove; a line each."""
+    """The report of an uninstallation: a line for each deed, and for each failure."""
 
     done: list[str]
     errors: list[str]
 
 
-def uninstall(paths: Paths, *, force: bool = False) -> Removal:
+def uninstall(paths: Paths, *, force: bool = False, purge: bool = False) -> Removal:
     """Stop the service and remove what the installation wrote, as far as that goes.
 
-    The counter of event records and the clock of the GUIDs stay: numbers and GUIDs
-    are never given twice.
+    An edited configuration is kept under another name. The counter of event records
+    and the clock of the GUIDs stay: numbers and GUIDs are never given twice. `purge`
+    removes these too.
 
     Raises:
         InstallError: the service cannot be stopped; nothing is removed then.
@@ -254,10 +258,16 @@ def uninstall(paths: Paths, *, force: bool = False) -> Removal:
             *(paths.keeper_file, paths.notify_socket),
         )
         done += _removed_metrics(paths, errors)
+        kept = "" if purge else edits.keep_edited(paths)
+        done += [kept] if kept else []
         for path in (*_stored_files(paths), *left_behind):
             done += _removed(path, errors)
         for directory in (paths.config_dir, paths.state_dir):
             done += [f"Removed {each}" for each in remove_unfinished(directory)]
+        if purge:
+            for path in (*edits.kept_files(paths), *paths.numbering_files):
+                done += _removed(path, errors)
+            done += _removed_directory(paths.state_dir, errors)
         for directory in (paths.config_dir, paths.run_dir):
             done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
@@ -297,7 +307,7 @@ def _removed_directory(path: Path, errors: list[str]) -> list[str]:
         return []
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
-            return [f"Kept {path}: it holds files of others"]
+            return [f"Kept {path}: it holds other files"]
         errors.append(f"Cannot remove {path}: {error.strerror}")
         return []
     return [f"Removed {path}"]

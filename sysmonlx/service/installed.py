@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sysmonlx.host.private_files import private_directory, read_file, write_private
 
@@ -14,8 +14,7 @@ ROOT_VARIABLE = "SYSMONLX_ROOT"
 _COMMAND_LINE_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(NamedTuple):
     """Every place sysmonlx keeps a file in, below `root`.
 
     `root` is "/" but for packagers and tests, who set SYSMONLX_ROOT.
@@ -57,6 +56,14 @@ class Paths:
     def record_id_file(self) -> Path:
         """Counter of EventRecordID."""
         return self.state_dir / "record_id"
+
+    @property
+    def numbering_files(self) -> tuple[Path, Path]:
+        """Counter of EventRecordID, and the clock of this boot's GUIDs.
+
+        They outlive an uninstallation: no number and no GUID is given twice.
+        """
+        return self.record_id_file, self.state_dir / "boot_offset"
 
     @property
     def programs_file(self) -> Path:

@@ -44,7 +44,9 @@ _LOOK_S, _GRACE_S = 0.05, 0.3
 _STANDARD = (0, 1, 2)
 #: Field 52 of /proc/PID/stat, counted from the third on.
 _EXIT_CODE = 49
-_NAME, _DAEMON_NAME = "sysmonlx-keeper", "sysmonlx"
+_NAME = "sysmonlx-keeper"
+#: The process that captures is found under this name.
+DAEMON_NAME = "sysmonlx"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -169,7 +171,7 @@ class _Keeper:
         for each in _SIGNALS:
             signal.signal(each, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # it wakes
-        _be_called(_NAME)
+        be_called(_NAME)
         with (
             contextlib.suppress(OSError),
             open("/proc/self/oom_score_adj", "w") as file,
@@ -265,7 +267,7 @@ class _Keeper:
             os.close(self._wake)
             os.close(self._wake_write)
             self._notes.close()
-            _be_called(_DAEMON_NAME)
+            be_called(DAEMON_NAME)
             os.environ["NOTIFY_SOCKET"] = os.fspath(self._paths.notify_socket)
             os.environ["WATCHDOG_USEC"] = str(round(WATCHDOG_S * 1e6))
             os.environ["WATCHDOG_PID"] = str(os.getpid())
@@ -342,7 +344,7 @@ def _listener(paths: Paths) -> socket.socket:
     return listener
 
 
-def _be_called(name: str) -> None:
+def be_called(name: str) -> None:
     """Have this process found under a name by ps(1) and pgrep(1)."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write(name)

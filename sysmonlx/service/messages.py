@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is said over the control socket: JSON objects, one question and one answer."""
+"""The messages of the control socket: JSON objects, one question and one answer."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ class Update(TypedDict):
     """As JSON, see `Policy.to_json`."""
     config: NotRequired[str]
     command_line: NotRequired[str]
+
+
+class Refusal(TypedDict):
+    """That the configuration file was refused; the answer is a report."""
+
+    do: Literal["refuse"]
+    reason: str
 
 
 class StatsAnswer(TypedDict):
@@ -54,6 +61,6 @@ class ReportAnswer(TypedDict):
 
 
 class Failure(TypedDict):
-    """What a daemon that cannot start tells whoever started it."""
+    """The message of a daemon that cannot start to the process that started it."""
 
     error: str

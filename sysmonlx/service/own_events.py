@@ -9,6 +9,7 @@ from sysmonlx import __version__
 from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Policy
 from sysmonlx.schema.events import ERROR, SCHEMA_VERSION
+from sysmonlx.service.compilation import PackInForce
 
 _STATE, _CONFIG = 4, 16
 
@@ -23,6 +24,13 @@ class OwnEvents:
         """Report by event 16 which configuration is in force, by name and digest."""
         now = self._pipeline.utc_now()
         self._pipeline.report(_CONFIG, (now, name, policy.digest_text()))
+
+    def packs(self, packs: Iterable[PackInForce]) -> None:
+        """Report by an event 16 each which packs of Sigma rules are in force."""
+        for path, count, digest in packs:
+            name = f"{path} ({count} {'rule' if count == 1 else 'rules'})"
+            values = (self._pipeline.utc_now(), name, f"SHA256={digest}")
+            self._pipeline.report(_CONFIG, values)
 
     def state(self, state: str) -> None:
         """Report by event 4 that the service is "Started" or "Stopped"."""

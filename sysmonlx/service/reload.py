@@ -19,6 +19,7 @@ from typing import NamedTuple
 from sysmonlx.capture.kernel_filter import Prepared
 from sysmonlx.capture.kernel_form import KernelForm
 from sysmonlx.enrich.registry import wanted_records
+from sysmonlx.enrich.start_fields import kernel_switches
 from sysmonlx.errors import ControlError
 from sysmonlx.host import memory
 from sysmonlx.host.private_files import StagedFile
@@ -27,6 +28,7 @@ from sysmonlx.pipeline.flow import Judging
 from sysmonlx.policy import Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
+from sysmonlx.schema.events import OF_CONTROL_GROUP
 from sysmonlx.service.compilation import Compiled, PolicyInForce
 from sysmonlx.service.wiring import Parts, make_renderer
 
@@ -55,12 +57,15 @@ class Reload:
         self._output = parts.output
         self._pipeline = parts.pipeline
         self._users = parts.users
+        self._round = 0
 
     def begin(self, first: PolicyInForce) -> None:
         """Put the first policy into the parts on this side of the ring buffer."""
         settings = first.policy.settings
         self._output.configure(settings, partial(make_renderer, settings))
-        self._pipeline.use_rules(first.rules)
+        self._pipeline.use_rules(
+            first.rules, settings.appended, names_hosts=settings.dns_lookup
+        )
         self._set_settings(settings)
 
     def put(
@@ -101,7 +106,9 @@ class Reload:
         """Make what `new` needs; the policy before stays in force."""
         settings = new.policy.settings
         staged = [self._staged(undo, path, data) for path, data in files.items()]
-        judging = self._pipeline.prepare(new.rules)
+        judging = self._pipeline.prepare(
+            new.rules, settings.appended, names_hosts=settings.dns_lookup
+        )
         filtering = self._filter.prepare(kernel, new.rules.can_emit, self._users.names)
         undo.callback(self._filter.discard, filtering)
         channels = self._output.prepare(settings, partial(make_renderer, settings))
@@ -131,6 +138,7 @@ class Reload:
             ("sinks of before", partial(self._output.retire, channels_before)),
             ("settings", partial(self.tell_kernel, settings, new.rules)),
             ("hooks of before", partial(self._capture.want, new.hooks())),
+            ("control groups", partial(self.expect_groups, settings)),
         ]
         for each in prepared.staged:
             undo.callback(each.undo)
@@ -161,6 +169,15 @@ class Reload:
         self._hasher.set_algorithms(settings.hash_algorithms)
         self._health.use_budget(settings.budget)
 
+    def expect_groups(self, settings: Settings) -> None:
+        """Have control groups found that events of these settings may show.
+
+        When a process ends that runs already, its group may be gone before its event
+        is made.
+        """
+        if set(settings.appended_fields).intersection(OF_CONTROL_GROUP):
+            self._context.control_groups.expect_all()
+
     def tell_kernel(self, settings: Settings, *rules: Rules) -> None:
         """Tell the programs the settings, and which records these rules could use."""
         numbers = self._capture.layouts.number
@@ -170,7 +187,12 @@ class Reload:
         tell = self._capture.set_variable
         tell("wanted_records", wanted)
         tell("truncation_as_create", settings.truncation_as_create)
+        tell("write_as_create", settings.write_as_create)
+        self._round = (self._round + 1) & 0xFFFFFFFF
+        tell("write_round", self._round)
         tell("failed_connects", settings.failed_connects)
+        for variable, is_on in kernel_switches(settings.appended_fields).items():
+            tell(variable, is_on)
         tell("udp_interval_ns", settings.udp_interval_s * 1_000_000_000)
 
 

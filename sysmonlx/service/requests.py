@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What other processes ask of the daemon over its control socket, and the answers."""
+"""The requests of other processes over the control socket, and the answers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from sysmonlx.service.standing import Standing
 from sysmonlx.service.updates import Files, Updates
 from sysmonlx.service.wiring import Parts
 
+#: Longest reason of a refusal that is kept.
+_REASON_CHARACTERS = 2000
+
 
 class Requests:
     """Answers requests; an update of the rules is answered when it is in force."""
@@ -34,6 +37,7 @@ class Requests:
         standing: Standing,
         counters: Callable[[], Snapshot],
         put: Callable[[Compiled, Files], ReportAnswer],
+        refuse: Callable[[str], None],
     ) -> None:
         """Take what the answers are made of.
 
@@ -44,12 +48,14 @@ class Requests:
             standing: What is in force and what is wrong.
             counters: Returns all counters.
             put: Puts compiled rules in force; returns the answer.
+            refuse: Told why the configuration file was refused.
         """
         self._paths = paths
         self._parts = parts
         self._loop = loop
         self._standing = standing
         self._counters = counters
+        self._refuse = refuse
         self._updates = Updates(loop.handle, loop.forget, self._begin_loading, put)
         self._control: ControlServer | None = None
 
@@ -79,6 +85,9 @@ class Requests:
             case "pid":
                 return PidAnswer(pid=os.getpid(), form=FORM)
             case "missing":
+                return self._standing.report()
+            case "refuse":
+                self._refuse(str(message.get("reason"))[:_REASON_CHARACTERS])
                 return self._standing.report()
             case "reopen":
                 self._parts.output.reopen()

@@ -47,7 +47,9 @@ class Rereading:
     def _obey_signal(self) -> None:
         """Open the sinks anew; read a configuration file that has changed."""
         self._output.reopen()
-        if self._standing.refused or is_changed(self._path, self._standing.policy):
+        policy = self._standing.policy
+        has_rules = bool(policy.settings.rules)  # their files may have changed
+        if self._standing.refused or has_rules or is_changed(self._path, policy):
             self._read()
 
     def _read(self) -> None:

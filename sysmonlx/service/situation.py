@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+
 from sysmonlx.host.lock import daemon_pid
 from sysmonlx.host.log_daemon import MOST_BYTES
 from sysmonlx.policy import FORM, Settings, SinkChoice
@@ -10,6 +13,12 @@ from sysmonlx.service import control, systemd
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.line_limits import LOG_SOCKET, line_limit
 from sysmonlx.service.messages import Question
+
+#: There while systemd-journald takes lines.
+_JOURNAL = "/run/systemd/journal/socket"
+_SHOW_JOURNAL = "journalctl -t sysmon -o cat --all -f"
+#: Files in which log daemons keep everything, or what is ours, by default.
+_LOG_FILES = ("/var/log/sysmon.log", "/var/log/syslog", "/var/log/messages")
 
 
 def why_it_is_silent(paths: Paths) -> str:
@@ -43,7 +52,25 @@ def why_it_is_strange(paths: Paths) -> str:
 
 def destinations(settings: Settings) -> list[str]:
     """Return where the events of a configuration go, in words."""
-    return [_destination(choice) for choice in settings.sinks]
+    return [
+        *map(_destination, settings.sinks),
+        *(f"{_destination(each)} (Sigma hits only)" for each in settings.hit_sinks),
+    ]
+
+
+def how_to_see(settings: Settings) -> str:
+    """Return the command that shows the events as they come, "" where none is known."""
+    for kind, _, target in settings.sinks:
+        if kind == "file":
+            return f"tail -F {shlex.quote(target)}"
+        if kind == "journald" and not target:
+            return _SHOW_JOURNAL
+        if kind == "syslog" and (target or LOG_SOCKET) == LOG_SOCKET:
+            if os.path.exists(_JOURNAL):
+                return _SHOW_JOURNAL
+            known = (each for each in _LOG_FILES if os.path.exists(each))
+            return f"tail -F {file} | grep sysmon" if (file := next(known, "")) else ""
+    return ""
 
 
 def _destination(choice: SinkChoice) -> str:

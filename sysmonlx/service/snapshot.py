@@ -63,6 +63,26 @@ class ProgramTimes(TypedDict):
     missed: int
 
 
+class RuleTerms(TypedDict):
+    """One rule of Sigma: events that it named, and when it last did."""
+
+    title: str
+    id: str
+    level: str
+    hits: int
+    last_s: float
+    """Seconds since the epoch; 0: never."""
+
+
+class SigmaTerms(TypedDict):
+    """The rules of Sigma in force, the severest first, and the events they named."""
+
+    rules: list[RuleTerms]
+    events_named: int
+    errors: int
+    """Questions that failed by an error of the service; the rule counts as not true."""
+
+
 class Snapshot(TypedDict):
     """All counters. Numbers count from the start of the daemon."""
 
@@ -83,6 +103,7 @@ class Snapshot(TypedDict):
     left_out: int
     shortened: int
     shortened_paths: int
+    unproved_names: int
     processes: int
     ring_fill: float
     """Share of the ring buffer that is full, 0 to 1."""
@@ -93,5 +114,7 @@ class Snapshot(TypedDict):
     attached: list[str]
     put_right: dict[str, int]
     missing: list[str]
+    sigma: NotRequired[SigmaTerms]
+    """Where rules of Sigma are in force."""
     gaps: list[str]
     """Sums that do not hold, a line each; computed from all the rest."""

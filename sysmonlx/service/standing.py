@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is in force and what is wrong, for commands and for `systemctl status`."""
+"""The policy in force and the present troubles, for commands and `systemctl status`."""
 
 from __future__ import annotations
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.pipeline.books import RECORD_OF, by_event, gaps
+from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.schema.options import RULE_LEVELS
 from sysmonlx.service.health import cpu_s
 from sysmonlx.service.snapshot import (
     EventTerms,
     LineTerms,
     ProgramTimes,
     RecordTerms,
+    RuleTerms,
+    SigmaTerms,
     Snapshot,
 )
 from sysmonlx.service.wiring import Parts
@@ -51,6 +55,7 @@ class Statistics:
             "left_out": sum(each["left_out"] for each in records.values()),
             "shortened": self._parts.capture.variable("args_shortened"),
             "shortened_paths": self._parts.capture.variable("paths_shortened"),
+            "unproved_names": self._parts.capture.variable("names_unproved"),
             "processes": len(self._parts.processes),
             "ring_fill": round(self._parts.capture.ring.fill(), 4),
             "spooled_bytes": self._parts.output.spooled_bytes(),
@@ -66,13 +71,19 @@ class Statistics:
             ],
             "gaps": [],
         }
+        if judges := self._parts.pipeline.judges:
+            snapshot["sigma"] = sigma_terms(judges)
         snapshot["gaps"] = gaps(snapshot)
         return snapshot
 
     def _unknown_values(self) -> dict[str, int]:
         return {
             f"{what}: {why}": count
-            for source in (self._parts.aside, self._parts.census)
+            for source in (
+                self._parts.aside,
+                self._parts.census,
+                self._parts.pipeline.dns,
+            )
             for (what, why), count in source.losses().items()
             if count
         }
@@ -133,7 +144,7 @@ class Statistics:
         for event_id, record in RECORD_OF.items():
             each = found[str(event_id)]
             each["record"] = record
-            each["received"] = received[record]
+            each["received"] = received[record] + account.more[event_id]
             each["waiting"] = waiting[event_id]
             each["no_event"] = no_event.get(event_id, {})
             each["lost"] = lost.get(event_id, {})
@@ -146,6 +157,27 @@ class Statistics:
             "spooled": output.spooled(),
             "lost": output.losses(),
         }
+
+
+def sigma_terms(judges: Collection[SigmaJudge]) -> SigmaTerms:
+    """Return the hits of each rule, whatever the events."""
+    found: dict[tuple[str, str], RuleTerms] = {}
+    for judge in judges:
+        counted = zip(judge.heads, judge.counts, judge.last_s, strict=True)
+        for (rule_id, title, level, _), hits, last_s in counted:
+            new = RuleTerms(title=title, id=rule_id, level=level, hits=0, last_s=0.0)
+            rule = found.setdefault((rule_id, title), new)
+            rule["hits"] += hits
+            rule["last_s"] = max(rule["last_s"], round(last_s, 3))
+    return {
+        "rules": sorted(found.values(), key=_severest_first),
+        "events_named": sum(judge.named for judge in judges),
+        "errors": sum(judge.errors for judge in judges),
+    }
+
+
+def _severest_first(rule: RuleTerms) -> tuple[int, str]:
+    return -RULE_LEVELS.index(rule["level"]), rule["title"]
 
 
 def rss_bytes() -> int:

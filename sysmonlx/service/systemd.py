@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from sysmonlx.errors import InstallError
 
 UNIT = "sysmonlx.service"
 _TEMPLATE = Path(__file__).parents[1] / "data" / UNIT
+#: Priorities of syslog(3).
+ERR, WARNING = 3, 4
 _FAILED = "Failed: "
 #: CLD_KILLED and CLD_DUMPED of waitid(2).
 _BY_SIGNAL = ("2", "3")
@@ -28,7 +31,7 @@ _GROWING_PAUSES = "RestartSteps=4\nRestartMaxDelaySec=30\n"
 
 
 class Places(Protocol):
-    """What installing the unit needs to know; `service.installed.Paths` is one."""
+    """The places that installing the unit needs; `service.installed.Paths` is one."""
 
     @property
     def root(self) -> Path:
@@ -301,6 +304,12 @@ def _version() -> int:
 def _property(name: str) -> str:
     words = ("show", f"--property={name}", "--value", UNIT)
     return _systemctl(*words, must_work=False).strip()
+
+
+def print_error(text: str, priority: int = ERR) -> None:
+    """Print a text that the journal takes with a priority, see sd-daemon(3)."""
+    prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
+    print(f"{prefix}{text}", file=sys.stderr, flush=True)
 
 
 def failed_status(reason: str) -> str:

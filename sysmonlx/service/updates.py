@@ -43,7 +43,7 @@ class _Update:
 
     @property
     def work(self) -> Work:
-        """What goes on for it now."""
+        """The part of the update that runs now: the child, or the loading."""
         work = self.child or self.loading
         assert work is not None
         return work

@@ -16,6 +16,7 @@ from sysmonlx.event import Held
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.hashing.program_opener import ProgramOpener
 from sysmonlx.host.aside import Aside
+from sysmonlx.host.control_groups import ControlGroups
 from sysmonlx.host.machine import boot_offset, machine_id, measure_boot_offset
 from sysmonlx.host.paths import Resolver
 from sysmonlx.host.ports import Services
@@ -146,7 +147,8 @@ def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:
     pid = os.getpid()
     system = Writer(os.uname().nodename, pid, pid, os.geteuid())
     limit_bytes = line_limit(settings, choice).size_bytes
-    maker = line_maker(choice.form, system, limit_bytes, settings.field_sizes)
+    sizes, appended = settings.field_sizes, settings.appended
+    maker = line_maker(choice.form, system, limit_bytes, sizes, appended)
     return JournalMaker(maker) if choice.kind == "journald" else maker
 
 
@@ -192,7 +194,8 @@ def _context(
     resolver = Resolver(procfs, aside=aside)
     undo.callback(resolver.close)
     ports, offset_ns = Services(aside=aside), measure_boot_offset()
-    return Context(processes, users, ports, settings, offset_ns, resolver)
+    groups = ControlGroups(aside)
+    return Context(processes, users, ports, settings, offset_ns, resolver, groups)
 
 
 def _hasher(

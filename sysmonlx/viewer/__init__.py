@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How do people read events? The live view, and lines read back."""
+"""Events for people: the live view, and the reader of logs."""

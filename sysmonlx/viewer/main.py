@@ -62,6 +62,7 @@ class Problems:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     for stream in (sys.stdout, sys.stderr):
+        # At the start of an interpreter both are io.TextIOWrapper.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     given = sys.argv[1:] if arguments is None else arguments
     is_sysmon = os.path.basename(sys.argv[0]) == SYSMON_NAME

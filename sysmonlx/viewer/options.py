@@ -79,7 +79,7 @@ class OptionError(Exception):
 
 @dataclass(slots=True)
 class Options:
-    """What a command line asks for.
+    """The options of one command line.
 
     Times are texts "YYYY-MM-DD HH:MM:SS.mmm" in UTC. They sort as texts.
     """

@@ -8,7 +8,7 @@ several lines. They are joined again, and so is JSON that was indented.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import BinaryIO
@@ -61,7 +61,8 @@ class EventLine:
     """An event as read: its values in the order of the schema, "-" where one is absent.
 
     `line` is the number of its first line. `others` are names of fields that the schema
-    does not have for this event.
+    does not have for this event. `ours` are the values of those among them that the
+    setting `Fields` can add.
     """
 
     line: int
@@ -69,6 +70,7 @@ class EventLine:
     values: list[str]
     others: tuple[str, ...] = ()
     system: System = field(default=System(), compare=False)
+    ours: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,9 @@ def _event_line(number: int, event: Event) -> EventLine:
     fields = dict(event.fields)
     names = [field.name for field in EVENT_BY_ID[event.event_id].fields]
     values = [fields.pop(name, "-") for name in names]
-    return EventLine(number, event.event_id, values, tuple(fields), event.system)
+    known = {each.name for each in EVENT_BY_ID[event.event_id].appended}
+    ours = {name: text for name, text in fields.items() if name in known}
+    return EventLine(number, event.event_id, values, tuple(fields), event.system, ours)
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[_Joined]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -25,6 +26,15 @@ _OPENERS: dict[bytes, Callable[[BinaryIO], io.BufferedIOBase]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"\xfd7zXZ\0": lzma.LZMAFile,
     b"BZh": bz2.BZ2File,
+}
+#: First bytes of UTF-16 text, with a mark and without; "utf-16" takes the mark away.
+_UTF_16 = {
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"<\0": "utf-16-le",
+    b"{\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+    b"\0{": "utf-16-be",
 }
 
 
@@ -104,6 +114,31 @@ class _Unpacked(io.RawIOBase):
             raise ReadingError(f"damaged: {error}") from error
 
 
+class _Recoded(io.RawIOBase):
+    """UTF-16 text as UTF-8; a unit that is half of no character becomes U+FFFD."""
+
+    def __init__(self, file: io.BufferedReader, encoding: str) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self._ready = b""
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """Read once."""
+        room = cast("bytearray", buffer)
+        while not self._ready:
+            data = self._file.read1(_BUFFER)
+            self._ready = self._decoder.decode(data, final=not data).encode()
+            if not data:
+                break
+        count = min(len(room), len(self._ready))
+        room[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+
 @contextmanager
 def opened(name: str, before: Callable[[], None]) -> Iterator[BinaryIO]:
     """Yield a file, `-` for standard input, unpacked where it is compressed.
@@ -114,8 +149,9 @@ def opened(name: str, before: Callable[[], None]) -> Iterator[BinaryIO]:
         ReadingError: it cannot be opened, or, while it is read, not be read.
     """
     with ExitStack() as stack:
-        fd = sys.stdin.fileno()
-        if name != STDIN:
+        if name == STDIN:
+            fd = sys.stdin.fileno()
+        else:
             try:
                 fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
@@ -128,7 +164,15 @@ def _unpacked(file: io.BufferedReader) -> BinaryIO:
     start = file.peek(6)[:6]
     for magic, opener in _OPENERS.items():
         if start.startswith(magic):
-            return io.BufferedReader(_Unpacked(opener(file)), _BUFFER)
+            return _recoded(io.BufferedReader(_Unpacked(opener(file)), _BUFFER))
+    return _recoded(file)
+
+
+def _recoded(file: io.BufferedReader) -> BinaryIO:
+    start = file.peek(2)[:2]
+    for mark, encoding in _UTF_16.items():
+        if start == mark:
+            return io.BufferedReader(_Recoded(file, encoding), _BUFFER)
     return file
 
 

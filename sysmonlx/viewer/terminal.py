@@ -46,7 +46,8 @@ class TerminalView:
     def show(self, event_id: int, values: Sequence[str]) -> None:
         """Print one event as one line: time, name, process, what it did."""
         event = EVENT_BY_ID[event_id]
-        texts = dict(zip((field.name for field in event.fields), values, strict=True))
+        names = (field.name for field in event.fields)
+        texts = dict(zip(names, values, strict=False))  # fields of ours may follow
         clock = safe(texts["UtcTime"][11:] or texts["UtcTime"])
         name = self._painted(f"{event.title:<18}", event.colour)
         pid, subject = texts.get(_pid_of(event), ""), texts.get(_subject_of(event), "")
@@ -57,7 +58,7 @@ class TerminalView:
         """Print one event as Sysmon's debug mode does: its name, a line a field."""
         event = EVENT_BY_ID[event_id]
         lines = [f"Event {event.name}"]
-        for field, value in zip(event.fields, values, strict=True):
+        for field, value in zip(event.fields, values, strict=False):
             lines.append(f"\t{field.name}: {safe(value)}")
         self._print("\n".join(lines))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What an event says happened, in a mark and a few words; and what a rule's name says.
+"""An event in a mark and a few words, and the parts of a rule's name.
 
-The words are as they were read: who shows them tames them.
+The words are as they were read: the caller makes them safe for a terminal or page.
 """
 
 from __future__ import annotations

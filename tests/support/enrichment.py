@@ -65,11 +65,28 @@ class Paths:
         return self.answer
 
 
+class Groups:
+    """Control groups that a test has made."""
+
+    def __init__(self) -> None:
+        self.paths: dict[int, bytes] = {}
+
+    def made(self, number: int, path: bytes) -> None:
+        self.paths[number] = path
+
+    def path(self, number: int) -> bytes:
+        return self.paths.get(number, b"")
+
+    def expect_all(self) -> None: ...
+
+
 def make_context(
     layouts: Layouts, machine: int = 1, offset_ns: int = 0, paths: Paths | None = None
 ) -> Context:
     table = ProcessTable(Identity(machine, offset_ns), layouts)
-    return Context(table, Users(), Ports(), Settings(), offset_ns, paths or Paths())
+    return Context(
+        table, Users(), Ports(), Settings(), offset_ns, paths or Paths(), Groups()
+    )
 
 
 def encode(layouts: Layouts, name: str, /, **values: Any) -> bytes:

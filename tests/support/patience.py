@@ -15,7 +15,9 @@ def patient() -> Aside:
     made.names, made.files = (
         Lane(lane.name, Limits(1, 4, _WAIT_S, 1.0)) for lane in (made.names, made.files)
     )
-    made.lanes = (made.paths, made.root_paths, made.names, made.files, made.processes)
+    paths = made.paths, made.root_paths
+    others = made.files, made.processes, made.control_groups
+    made.lanes = (*paths, made.names, *others)
     for lane in made.lanes:
         lane.begin(when_needed=True)
     return made

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Just enough of io_uring(7) to connect, to accept, and to use names."""
+"""Just enough of io_uring(7) to connect, to accept, to send, and to use names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ GETEVENTS = 1
 REGISTER_FILES2 = 13
 RSRC_REGISTER_SPARSE = 1
 OP_ACCEPT, OP_CONNECT = 13, 16
+OP_SEND = 26
 OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, OP_LINKAT = 18, 35, 36, 39
 AT_FDCWD = -100
 ACCEPT_MULTISHOT = 1
@@ -85,6 +86,13 @@ class Ring:
         how = ACCEPT_MULTISHOT if multishot else 0
         head = struct.pack("=BBHiQQII", OP_ACCEPT, 0, how, fd, 0, 0, 0, 0)
         self._submit(head + struct.pack("=QHHi", 7, 0, 0, slot))
+
+    def send(self, fd: int, data: bytes) -> None:
+        """Begin to send to the peer of a connected socket."""
+        kept = ctypes.create_string_buffer(data, len(data))
+        self._kept.append(kept)
+        at = ctypes.addressof(kept)
+        self._submit(struct.pack("=BBHiQQI", OP_SEND, 0, 0, fd, 0, at, len(data)))
 
     def name(
         self,

@@ -74,7 +74,7 @@ def lay_out(tree: Path, number: str) -> None:
     shutil.copytree(REPOSITORY / "config_schema", tree / schema)
     for name in OBJECTS:
         shutil.copyfile(REPOSITORY / "sysmonlx" / name, tree / PACKAGE / name)
-    write(tree / "usr/sbin/sysmonlx", PROGRAM.format(module="cli.main"), 0o755)
+    write(tree / "usr/sbin/sysmonlx", PROGRAM.format(module="__main__"), 0o755)
     viewer = PROGRAM.format(module="viewer.main")
     write(tree / "usr/bin/sysmonlx-logview", viewer, 0o755)
     (tree / "usr/bin/sysmonlx").symlink_to("../sbin/sysmonlx")

@@ -45,6 +45,7 @@ def requirements() -> dict[str, list[str]]:
     return {
         "requirements.lock": ast.literal_eval(words["install_requires"]),
         "requirements-build.lock": project["build-system"]["requires"],
+        "requirements-sigma.lock": extras["sigma"],
         "requirements-test.lock": [*extras["test"], *extras["lint"]],
     }
 

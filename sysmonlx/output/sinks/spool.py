@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What all sinks share: lines that cannot be written yet, and when to try again.
+"""The common part of sinks: lines that cannot be written yet wait for the next try.
 
 Lines wait in memory, in order, up to a limit. When it is reached, the newest are given
 up and counted. The oldest are kept: a flood cannot push out of a stalled log what was

@@ -27,7 +27,7 @@ FOUND = 0x8000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the kernel's table can hold."""
+    """The largest numbers that the kernel's table holds."""
 
     classes: int
     states: int

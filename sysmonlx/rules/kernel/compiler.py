@@ -77,7 +77,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """What the kernel does with one type of event.
+    """The kernel's treatment of one type of event.
 
     Attributes:
         reason: Why the kernel leaves the event to user space; empty: it does not.

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-import io
+import gzip
+import lzma
 import os
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_bad_configuration_is_named_with_its_line(program: Program) -> None:
     assert said.status == 87
     assert "bad.xml:2:" in said.out
     assert "Image" in said.out
-    assert "Usage:" in said.err
+    assert said.err == "'sysmonlx -? config' explains the configuration.\n"
 
 
 def test_file_that_is_not_there_is_named_with_the_reason(program: Program) -> None:
@@ -91,9 +92,38 @@ def test_events_may_come_from_standard_input(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for words in (("good.xml", "-"), ("good.xml",)):
-        stdin = io.TextIOWrapper(io.BytesIO(EVENT.encode()))
-        monkeypatch.setattr("sys.stdin", stdin)
-        assert program("-test", *words).out.startswith("include\tshells\t")
+        out, into = os.pipe()
+        os.write(into, EVENT.encode())
+        os.close(into)
+        with open(out) as stdin:
+            monkeypatch.setattr("sys.stdin", stdin)
+            assert program("-test", *words).out.startswith("include\tshells\t")
+
+
+def test_compressed_events_and_those_in_utf_16_are_read(
+    program: Program, tmp_path: Path
+) -> None:
+    for data in (
+        gzip.compress(EVENT.encode()),
+        lzma.compress(EVENT.encode()),
+        EVENT.encode("utf-16"),
+        EVENT.encode("utf-16-be"),
+        gzip.compress(EVENT.encode("utf-16-le")),
+    ):
+        (tmp_path / "events").write_bytes(data)
+        said = program("-test", "good.xml", "events")
+        assert (said.status, said.out.split("\t")[0]) == (0, "include"), data[:8]
+
+
+def test_what_was_read_before_the_damage_is_judged(
+    program: Program, tmp_path: Path
+) -> None:
+    packed = gzip.compress(EVENT.encode() * 20_000)
+    (tmp_path / "events").write_bytes(packed[:-20])
+    said = program("-test", "good.xml", "events")
+    assert said.status == 1
+    assert said.out.count("include\tshells") > 1000
+    assert "events was not read to its end: cut short or damaged" in said.err
 
 
 def test_trial_says_what_cannot_be_read(program: Program, tmp_path: Path) -> None:

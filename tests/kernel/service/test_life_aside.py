@@ -56,13 +56,49 @@ def test_uninstall_without_installation_is_fine(installed: Installation) -> None
         assert result.stdout.startswith("Sysmon stopped.\n")
 
 
+def test_edited_configuration_outlives_installing_and_uninstalling(
+    installed: Installation,
+) -> None:
+    paths = installed.paths
+    edited = paths.config_file.read_text().replace("<Sysmon", "<!-- mine --><Sysmon", 1)
+    paths.config_file.write_text(edited)
+    result = installed.call("-i")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert paths.config_file.read_text() == edited
+    installed.follow()
+    assert installed.run(["/bin/true", "rules of the file"])[1]
+    kept = f"Kept the edited configuration as {paths.config_file}.old"
+    result = installed.call("-u")
+    assert kept in result.stdout
+    assert paths.config_dir.joinpath("config.xml.old").read_text() == edited
+    assert installed.call("-i").returncode == 0
+    result = installed.call("-u", "purge")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not any(each.exists() for each in (paths.config_dir, paths.state_dir))
+
+
+def test_bare_install_repairs_though_the_edited_file_is_refused(
+    installed: Installation,
+) -> None:
+    installed.paths.config_file.write_text("<Sysmon")
+    before = installed.pid
+    result = installed.call("-i")
+    assert result.returncode == 0
+    assert f"{installed.paths.config_file}" in result.stdout
+    assert "the configuration before this one is in force" in result.stderr
+    assert installed.paths.config_file.read_text() == "<Sysmon"
+    assert installed.pid != before
+    installed.follow()
+    assert installed.run(["/bin/true", "the rules of before"])[1]
+    comm = Path(f"/proc/{installed.pid}/comm").read_text()
+    assert comm == "sysmonlx\n"
+
+
 def test_uninstall_keeps_files_of_others(installed: Installation) -> None:
     mine = installed.paths.config_dir / "mine.xml"
     mine.write_text("<Sysmon/>")
     result = installed.call("-u")
-    assert f"Kept {installed.paths.config_dir}: it holds files of others" in (
-        result.stdout
-    )
+    assert f"Kept {installed.paths.config_dir}: it holds other files" in (result.stdout)
     assert mine.exists()
 
 
@@ -76,7 +112,8 @@ def test_uninstall_goes_on_after_what_it_cannot_remove(
     told = f"Error: Cannot remove {paths.policy_file}: Is a directory\n"
     assert (result.returncode, result.stderr) == (1, told)
     assert "Ended the daemon\n" in result.stdout
-    assert not paths.config_dir.exists()
+    # Nothing says any more that the configuration is the copy of a file.
+    assert [each.name for each in paths.config_dir.iterdir()] == ["config.xml.old"]
     assert not paths.run_dir.exists()
     paths.policy_file.rmdir()
     assert installed.call("-u").returncode == 0
@@ -246,7 +283,7 @@ def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
         "import sys; from sysmonlx.cli import main\n"
         "from sysmonlx.service.guard import Guard\n"
         "from sysmonlx.bpf.ringbuffer import RingBuffer; read = RingBuffer.read\n"
-        "def fail(self): raise ValueError('on purpose')\n"
+        "def fail(self, **_): raise ValueError('on purpose')\n"
         "Guard.look = fail; count = 0\n"
         "def short(self, limit=1024):\n"
         "    global count; count += 1\n"

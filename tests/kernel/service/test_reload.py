@@ -248,6 +248,13 @@ def test_hang_up_with_a_wrong_configuration_keeps_the_rules(
     hang_up(installed)
     assert installed.run(["/bin/true", "still"])[1]
     assert len(installed.configurations()) == 1
+    told = installed.wait_for(lambda event: event.get("ID") == "Configuration")
+    refused = "the configuration before this one is in force"
+    assert told["Description"].endswith(refused)
+    assert str(installed.paths.config_file) in told["Description"]
+    assert refused in installed.call("-stats").stdout
+    assert installed.call("-c", str(installed.config)).returncode == 0
+    assert refused not in installed.call("-stats").stdout
 
 
 # --- no blind window

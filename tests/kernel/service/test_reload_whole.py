@@ -153,7 +153,12 @@ class Running:
         daemon, paths = self.daemon, self.paths
         variables = daemon.parts.capture.btf.variables(".bss")
         memory = daemon.parts.capture.maps[".bss"].lookup(bytes(4))
-        names = ("wanted_records", "truncation_as_create", "failed_connects")
+        names = (
+            "wanted_records",
+            "truncation_as_create",
+            "write_as_create",
+            "failed_connects",
+        )
         return {
             "policy": daemon.standing.policy,
             "attached": daemon.parts.capture.attached(),

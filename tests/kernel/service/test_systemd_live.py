@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.booted import SYSTEMD, Booted
-from support.running import wait_until
+from support.running import REPOSITORY, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -123,6 +125,41 @@ def test_confined_service_captures_what_it_is_told_to_later(installed: Booted) -
     installed.wait_for(11, TargetFilename="/tmp/wanted")
     created = [event for event in installed.events() if event["EventID"] == "11"]
     assert [event["TargetFilename"] for event in created] == ["/tmp/wanted"]
+
+
+#: Looks for control groups by their numbers, and prints what it finds of its own.
+FIND_GROUP = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from sysmonlx.host import control_groups
+root, mount = control_groups.mounts()[0]
+for directory, _, _ in os.walk(mount):
+    path = control_groups._path_by_handle(os.stat(directory).st_ino, Path("/proc"))
+    assert path == directory.removeprefix(mount) or path == b"/", (directory, path)
+"""
+
+
+def test_confinement_lets_control_groups_be_found(installed: Booted) -> None:
+    """With each line of the unit that confines it, in a service of its own."""
+    unit = installed.must("systemctl", "cat", UNIT).splitlines()
+    keys = r"(System|Capab|Protect|Private|Restrict|NoNew|Lock|Memory)\w+="
+    confined = [line for line in unit if re.match(keys, line)]
+    assert len(confined) > 15
+    without = [line for line in confined if "open_by_handle_at" not in line]
+    assert len(without) == len(confined) - 1
+    installed.must("sh", "-c", 'echo "$1" >"$0"', "/tmp/find.py", FIND_GROUP)
+    for lines, works in ((confined, True), (without, False)):
+        command = f"ExecStart={sys.executable} /tmp/find.py {REPOSITORY}"
+        text = "\n".join(["[Service]", "Type=oneshot", command, *lines])
+        place = "/run/systemd/system/finder.service"
+        installed.must("sh", "-c", 'echo "$1" >"$0"', place, text)
+        installed.must("systemctl", "daemon-reload")
+        result = installed.call("systemctl", "start", "finder")
+        assert (result.returncode == 0) == works, result.stderr
+    installed.must("rm", place)
+    installed.call("systemctl", "reset-failed", "finder")
+    installed.must("systemctl", "daemon-reload")
 
 
 def test_killed_service_is_started_again_and_numbers_go_on(installed: Booted) -> None:

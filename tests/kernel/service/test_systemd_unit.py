@@ -82,6 +82,7 @@ def test_service_may_keep_what_the_daemon_keeps_and_no_more(unit: Path) -> None:
         *("bpf", "capset", "perf_event_open", "openat", "eventfd2", "prlimit64"),
         *("prctl", "setsid", "timerfd_create", "pidfd_open", "pidfd_send_signal"),
         *("unshare", "wait4", "kill", "fallocate", "openat2", "statx", "close_range"),
+        "open_by_handle_at",
     ],
 )
 def test_system_calls_that_we_need_are_let_through(unit: Path, call: str) -> None:

@@ -125,7 +125,7 @@ def test_span_of_a_nested_struct_is_all_of_it(layouts: Layouts) -> None:
     inner = [name for name in layout.fields if name.startswith("file_")]
     span = layout.span(*inner)
     assert len(inner) == 10
-    assert (span.start, span.stop) == (80, 136)
+    assert (span.start, span.stop) == (88, 144)
     coded = layout.encode(file_inode=1, file_is_layered=258)
     assert coded[span][:8] == (1).to_bytes(8, "little")
     assert coded[span][-2:] == (258).to_bytes(2, "little")
@@ -221,7 +221,7 @@ def test_what_launches_share_is_one_piece_of_a_record(layouts: Layouts) -> None:
     behind = [
         n for n in layout.fields if layout.offset(n) >= layout.offset("file_inode")
     ]
-    own = ("image_id", "flags", "args")
+    own = ("image_id", "flags", "args", "namespace_pid", "session_leader")
     of_parent = [n for n in layout.fields if n.startswith("parent_")]
     mine = {*layout.fields[:8], *own, *of_parent}
     assert {*layout.fields} - {*behind} == mine

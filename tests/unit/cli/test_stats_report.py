@@ -30,3 +30,21 @@ def test_a_person_is_told_of_sums_that_do_not_hold() -> None:
     wrong["gaps"] = ["event 11: 59 received, but 58"]
     last = report(wrong).splitlines()[-1]
     assert last == "THE COUNTERS DO NOT ADD UP: event 11: 59 received, but 58"
+
+
+def test_a_person_finds_the_rules_of_sigma_that_hit() -> None:
+    lines = [" ".join(line.split()) for line in report(SNAPSHOT).splitlines()]
+    at = lines.index("Sigma: 2 rules, 1 hit, 3 events named")
+    assert lines[at + 1] == "3 high A"
+    without = copy.deepcopy(SNAPSHOT)
+    del without["sigma"]
+    assert "Sigma" not in report(without)
+    many = copy.deepcopy(SNAPSHOT)
+    many["sigma"]["rules"] = [
+        {"title": f"T{n}", "id": f"{n}", "level": "low", "hits": n, "last_s": 1.0}
+        for n in range(100)
+    ]
+    text = report(many)
+    assert "T99" in text
+    assert "T79" not in text
+    assert "79 more: -stats json" in text

@@ -32,7 +32,7 @@ def test_hash_algorithms(text: str, algorithms: tuple[str, ...]) -> None:
     ("text", "item"),
     [
         ("md4", "md4"),
-        ("md5, sha1", " sha1"),
+        ("md5, sha1", '" sha1" (blanks are not allowed)'),
         ("md5,,sha1", "md5,sha1"),
         ("sha1,*", "*"),
     ],
@@ -88,6 +88,22 @@ def test_option_without_effect_is_accepted(option: str) -> None:
     assert warnings == ()
     assert policy.settings == Settings()
     assert policy.ruleset.elements == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_on"),
+    [("true", True), ("True", True), ("1", True), ("false", False), ("", False)],
+)
+def test_hosts_are_named_where_the_option_says_so(text: str, is_on: bool) -> None:
+    policy, warnings = read(document("", f"<DnsLookup>{text}</DnsLookup>"))
+    assert warnings == ()
+    assert policy.settings.dns_lookup == is_on
+
+
+def test_a_lookup_that_is_neither_on_nor_off_is_told() -> None:
+    policy, (warning,) = read(document("", "<DnsLookup>reverse</DnsLookup>"))
+    assert not policy.settings.dns_lookup
+    assert "DnsLookup is 'reverse': hosts are not named" in warning.text
 
 
 def test_element_overrides_the_switch() -> None:

@@ -83,7 +83,8 @@ def can_run(policy: Policy) -> None:
             is_default = value == getattr(Settings(), setting.attribute)
             assert is_default or setting.low <= value <= setting.high
         else:
-            assert type(value) is (bool if setting.kind == "boolean" else str)
+            kinds = {"boolean": bool, "names": tuple}
+            assert type(value) is kinds.get(setting.kind, str)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -187,6 +188,7 @@ def with_setting(name: str, value: Any) -> str:
         ("metrics_file", "relative"),
         ("metrics_file", "/a\0b"),
         ("failed_connects", 1),
+        ("dns_lookup", "true"),
         ("hash_algorithms", ["SHA512"]),
         ("hash_algorithms", ["MD5", "MD5"]),
         ("hash_algorithms", "MD5"),

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from support.enrichment import complete, encode, make_maker, named
 
 from sysmonlx.capture.records import Layouts
+from sysmonlx.enrich.dns_message import Answer
+from sysmonlx.enrich.host_names import HostNames
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS, address_text
 from sysmonlx.kernel_text import PlainTexts
 from sysmonlx.processes.process import Process, image_key
@@ -18,7 +20,7 @@ Make = Callable[..., tuple[dict[str, str], bool]]
 
 
 class FakeContext:
-    host_names: ClassVar = {"192.0.2.10": "one.example"}
+    host_names = HostNames()
     users = SimpleNamespace(names={1000: "user 1000"})
     is_plain_name = PlainTexts()
 
@@ -36,6 +38,7 @@ class FakeContext:
 def made(layouts: Layouts) -> Make:
     maker = make_maker(layouts, FakeContext(), "network_connect", 3)
     process = Process(image_key(40, 4, 1), "{guid}", "40", 0, "/usr/bin/curl")
+    FakeContext.host_names.forget()
 
     def make(**changes: Any) -> tuple[dict[str, str], bool]:
         data = encode(layouts, "network_connect", **RECORD | changes)
@@ -94,7 +97,7 @@ def test_event_3_has_every_field_in_its_place(made: Make) -> None:
         "Initiated": "true",
         "SourceIsIpv6": "false",
         "SourceIp": "192.0.2.10",
-        "SourceHostname": "one.example",
+        "SourceHostname": "-",
         "SourcePort": "51034",
         "SourcePortName": "tcp 51034",
         "DestinationIsIpv6": "false",
@@ -129,3 +132,17 @@ def test_both_ends_of_ipv6_are_marked(made: Make) -> None:
 def test_every_hook_serves_the_events_of_the_builders() -> None:
     events = {event for pairs in NETWORK_BUILDERS.values() for event, _ in pairs}
     assert {event for hook in NETWORK_HOOKS for event in hook.events} == events
+
+
+def test_hosts_are_named_as_answers_did(made: Make) -> None:
+    process = Process(image_key(40, 4, 1), "{guid}", "40", 0, "/usr/bin/curl")
+    v6 = bytes.fromhex("20010db8") + bytes(11) + b"\1"
+    found = [Answer(bytes([198, 51, 100, 7]), 60), Answer(v6, 60)]
+    FakeContext.host_names.learn(process, 1000, "one.example", found, 4)
+    event, is_plain = made()
+    assert (event["SourceHostname"], is_plain) == ("-", True)
+    assert event["DestinationHostname"] == "one.example"
+    event, _ = made(family=10, source_address=v6, destination_address=bytes(16))
+    assert event["SourceHostname"] == "one.example"
+    FakeContext.host_names.learn(process, 1000, "a<b", found, 4)
+    assert not made()[1]

@@ -7,6 +7,7 @@ import stat
 from typing import Any
 
 import pytest
+from support.dns_server import answer, question
 from support.enrichment import (
     SECOND,
     Paths,
@@ -19,7 +20,9 @@ from support.enrichment import (
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.enrich.context import Context
-from sysmonlx.enrich.registry import BUILDERS
+from sysmonlx.enrich.dns import DNS_HOOKS
+from sysmonlx.enrich.registry import BUILDERS, hooks_for
+from sysmonlx.policy import Settings
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import EVENT_BY_ID
 
@@ -49,6 +52,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "network_connect": [
         {"protocol": 17, "family": 10, "source_port": 53, "initiated": True}
     ],
+    "dns_message": [{"is_answer": 1, "data": answer(question("a.test"))}],
     "bpf_program_load": [{"program_type": 99, "name": b"x"}],
 }
 #: What a record has even at the least.
@@ -97,6 +101,19 @@ def test_time_is_late_in_all_events_but_the_first(
     assert ("UtcTime" in {fields[at] for at in maker.late}) == (event_id != 1)
 
 
+@pytest.mark.parametrize(
+    ("event_id", "dns_lookup", "is_attached"),
+    [(22, False, True), (3, False, False), (3, True, True), (1, True, False)],
+)
+def test_dns_is_watched_for_its_event_and_for_names_of_hosts(
+    event_id: int, dns_lookup: bool, is_attached: bool
+) -> None:
+    hooks = hooks_for(event_id.__eq__, Settings(dns_lookup=dns_lookup))
+    assert ({*DNS_HOOKS} <= {*hooks}) == is_attached
+    assert bool({*DNS_HOOKS} & {*hooks}) == is_attached
+
+
 def test_no_other_record_is_an_event(layouts: Layouts) -> None:
-    assert layouts.by_name.keys() - BUILDERS.keys() == {"process_scan", "process_fork"}
+    others = {"process_scan", "process_fork", "cgroup_create"}
+    assert layouts.by_name.keys() - BUILDERS.keys() == others
     assert BUILDERS.keys() < layouts.by_name.keys()

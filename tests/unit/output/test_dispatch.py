@@ -15,7 +15,7 @@ from sysmonlx.output.lines import Lines
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Renderer
 from sysmonlx.policy import Settings, SinkChoice
-from sysmonlx.schema.events import ERROR
+from sysmonlx.schema.events import ERROR, EVENT_BY_ID
 
 
 def event(text: str) -> Event:
@@ -146,3 +146,25 @@ def test_a_view_that_fails_costs_no_event() -> None:
         output.flush()
     output.flush()
     assert output.emitted() == {ERROR.id: 1}
+
+
+def test_sink_for_hits_takes_what_rules_of_sigma_hit_and_no_more(
+    tmp_path: Path,
+) -> None:
+    everything, hits = tmp_path / "all", tmp_path / "hits"
+    output = Output(RecordIds(None))
+    settings = Settings(
+        sinks=(SinkChoice("file", "json", str(everything)),),
+        hit_sinks=(SinkChoice("file", "json", str(hits)),),
+    )
+    output.configure(settings, make_renderer)
+    size = len(EVENT_BY_ID[11].fields) - 1
+    for name in ("-", "sigma=A,level=low", "named", "sigma=B,level=low"):
+        output.emit((11, [name, *["-"] * size], False, None))
+    output.emit(event("one of the service's own"))
+    output.flush()
+    lines = everything.read_text().splitlines()
+    assert len(lines) == 5
+    assert hits.read_text().splitlines() == [lines[1], lines[3]]  # numbers too
+    assert (output.due, output.delivered(), balance(output)) == (7, 7, 0)
+    output.close(0)

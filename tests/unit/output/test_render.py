@@ -18,9 +18,11 @@ from sysmonlx.event import Shape
 from sysmonlx.kernel_text import is_plain, is_plain_text
 from sysmonlx.output.render import Renderer
 from sysmonlx.policy import LEAST_LIMIT_BYTES
-from sysmonlx.processes.launches import own_of_process, own_of_sibling
+from sysmonlx.processes.launches import pickers
 from sysmonlx.schema.event_types import EventType, FieldType
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
+
+own_of_process, own_of_sibling = pickers(())
 
 WALL_NS = 1767607205_204811123
 GUID = "{c30c9345-8ba5-695b-b805-bfc8d8550000}"

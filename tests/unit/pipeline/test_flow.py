@@ -497,3 +497,18 @@ def test_files_of_a_process_wait_behind_its_start_as_texts(bench: Bench) -> None
     bench.pipeline.take_hashes()
     assert [event_id for event_id, *_ in bench.events] == [1, 11]
     assert [time[-6:] for time in bench.times] == ["02.000", "03.000"]
+
+
+def test_what_waits_has_the_fields_that_are_wanted_when_it_goes_on(
+    layouts: Layouts,
+) -> None:
+    bench = Bench(layouts)
+    sizes: list[tuple[int, int]] = []
+    bench.output._watch = lambda event_id, values: sizes.append((event_id, len(values)))
+    bench.exec(10, "/a")
+    bench.exit(10)
+    bench.pipeline.use_rules(compile_rules(Ruleset()), ("LoginUser", "UserId"))
+    bench.hasher.answer(0, "SHA256=1")
+    bench.pipeline.take_hashes()
+    bench.exit(11)
+    assert sizes == [(1, 25), (5, 7), (5, 7)]

@@ -218,10 +218,18 @@ def test_the_line_of_an_event_has_its_fields(event_id: int) -> None:
 
 @pytest.mark.parametrize("event_id", sorted(PRODUCED))
 def test_the_hooks_of_an_event_are_named(event_id: int) -> None:
-    hooks = [each for each in ALL_HOOKS if event_id in each.events]
+    of_event = [each for each in ALL_HOOKS if event_id in each.events]
+    hooks = [each for each in of_event if not each.fields]
     first = {name for each in hooks for name in each.alternatives[0]}
     named = set(re.findall(r"`(\w+)`", section(event_id)))
     assert first <= named
+
+
+def test_the_hooks_of_fields_of_ours_are_named() -> None:
+    hooks = [each for each in ALL_HOOKS if each.fields]
+    first = {name for each in hooks for name in each.alternatives[0]}
+    assert first
+    assert first <= set(re.findall(r"`(\w+)`", EVENTS))
 
 
 def test_the_hooks_of_processes_are_named() -> None:

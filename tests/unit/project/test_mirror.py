@@ -51,6 +51,10 @@ TESTED_BY = {
     " rules/python_source rules/text_index rules/verdicts",
     "unit/rules/kernel/test_automaton": "rules/kernel/bits rules/kernel/compiler"
     " rules/kernel/fields rules/kernel/literals",
+    "unit/rules/sigma/test_judge": "rules/sigma/forms rules/sigma/guards"
+    " rules/sigma/questions rules/sigma/regular rules/sigma/source",
+    "unit/rules/sigma/test_names": "rules/sigma/techniques",
+    "unit/cli/test_sigma_report": "rules/sigma/explain",
     "unit/schema/test_events": "schema/event_types schema/options",
     "unit/schema/test_versions": "schema/__main__ schema/xsd",
     "unit/service/test_compilation": "capture/kernel_form",

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "bpf": "errors host.private_files host.capabilities",
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
-    "config": "schema policy errors host.child_process host.capabilities",
+    "config": "schema policy errors host.child_process host.capabilities"
+    " rules.conditions rules.sigma.forms rules.sigma.pack",
     "output": "schema policy event host.root_files host.file_calls",
     "capture": "bpf rules errors host.file_identity host.thread_call",
     "viewer": "rules.conditions schema output.escape",
@@ -50,9 +51,10 @@ OUTSIDE = {
     "event": "",
     "schema": "versions __main__",
     "rules": "",
-    "config": "child confinement",
+    "config": "child confinement rule_files",
     "output": "record_ids sinks",
-    "capture": "sensor loader kernel_facts kernel_filter kernel_form counters",
+    "capture": "sensor loader name_proof kernel_facts kernel_filter kernel_form "
+    "counters",
     "viewer": "main sources __main__",
     "processes": "",
     "enrich": "",

@@ -75,7 +75,8 @@ def test_every_setting_has_a_default_in_its_range() -> None:
         elif setting.kind in ("size", "number"):
             assert setting.low <= value <= setting.high
         else:
-            assert isinstance(value, bool if setting.kind == "boolean" else str)
+            kinds = {"boolean": bool, "names": tuple}
+            assert isinstance(value, kinds.get(setting.kind, str))
 
 
 def test_exclusive_options_are_command_line_only() -> None:

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from support import strategies
+from support.packs import asks, rule, ruleset_with
 from support.strategies import examples, randoms
 
 from sysmonlx.capture.kernel_form import KernelForm
@@ -124,6 +125,27 @@ def test_rules_of_before_are_freed_without_the_collector() -> None:
         del rules
         assert rules_gone() is None
         assert {each() for each in gone} == {None}
+    finally:
+        gc.enable()
+
+
+def test_judges_of_sigma_rules_of_before_are_freed_without_the_collector() -> None:
+    rules_of_before = [rule("A", asks("Image", Operation.END, "/wget"))]
+    ruleset = ruleset_with(rules_of_before, "include")
+    data = compile_policy(
+        Policy(ruleset, Settings(rules=(ruleset.packs[0].choice,))), form
+    )
+    gc.disable()
+    try:
+        made = compiled_of(Answer(data, 0))
+        (path, count, _) = made.packs[0]
+        assert (path, count) == ("/x.sigma.json", 1)
+        values = ["/bin/wget"] * 24
+        assert made.rules.match(1, values) == "sigma=A,level=high"
+        gone = [*map(weakref.ref, made.rules.judges.values())]
+        assert len(gone) == 1
+        del made
+        assert [each() for each in gone] == [None]
     finally:
         gc.enable()
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Sigma rules in YAML to packs of compiled rules."""

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""The detection of a rule as an outline that keeps names and lines, then as tests.
+
+An outline is what a person wrote: selections by name, negations where they stand. The
+expression of the same meaning has none but negated tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from sysmonlx.rules.clauses import Expression, Junction
+from sysmonlx.rules.conditions import Test
+from sysmonlx.rules.sigma.pack import Plain, plain_expression
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One test, and the line of its field."""
+
+    test: Test
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """What holds where its part does not."""
+
+    part: Outline
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parts of which all have to be true, or any one; `label` is that of a selection.
+
+    `line` is that of the label.
+    """
+
+    need_all: bool
+    parts: tuple[Outline, ...]
+    label: str = ""
+    line: int = 0
+
+
+Outline: TypeAlias = Leaf | Not | Group
+
+
+def expression_of(outline: Outline, *, negated: bool = False) -> Expression:
+    """Return the same as tests; a negation goes down to them."""
+    if isinstance(outline, Leaf):
+        test = outline.test
+        return replace(test, negated=test.negated != negated)
+    if isinstance(outline, Not):
+        return expression_of(outline.part, negated=not negated)
+    parts = (expression_of(each, negated=negated) for each in outline.parts)
+    return Junction(outline.need_all != negated, tuple(parts))
+
+
+def leaves_of(
+    outline: Outline, *, negated: bool = False
+) -> Iterator[tuple[Leaf, bool]]:
+    """Yield every test, and whether it is negated from outside."""
+    if isinstance(outline, Leaf):
+        yield outline, negated
+    elif isinstance(outline, Not):
+        yield from leaves_of(outline.part, negated=not negated)
+    else:
+        for each in outline.parts:
+            yield from leaves_of(each, negated=negated)
+
+
+def plain(outline: Outline) -> list[Plain]:
+    """Return an outline as data for JSON; `sigma.explanation` reads it."""
+    if isinstance(outline, Leaf):
+        return ["leaf", outline.line, plain_expression(outline.test)]
+    if isinstance(outline, Not):
+        return ["not", plain(outline.part)]
+    word = "all" if outline.need_all else "any"
+    return [word, outline.label, outline.line, *map(plain, outline.parts)]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""What a rule asks for in vain on Linux, or otherwise than its author may think."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sysmonlx.config.sigma.outline import Outline, leaves_of
+from sysmonlx.config.sigma.sources import LogSource
+from sysmonlx.rules.conditions import Atom, Operation, Test
+from sysmonlx.schema.event_types import PathOf
+from sysmonlx.schema.events import EVENT_BY_ID
+
+_TEXT_OPERATIONS = {
+    *(Operation.IS, Operation.CONTAINS, Operation.BEGIN, Operation.END),
+}
+_CASED_OPERATIONS = {
+    *(Operation.CASED_IS, Operation.CASED_CONTAINS),
+    *(Operation.CASED_BEGIN, Operation.CASED_END),
+}
+
+
+def remarks_of(source: LogSource, outline: Outline) -> Iterator[tuple[int, str]]:
+    """Yield lines and remarks, each remark once a line."""
+    if source.missing_here:
+        events = " and ".join(map(str, source.event_ids))
+        yield 0, f"it never matches here: event {events} is not reported on Linux"
+    seen: set[tuple[int, str]] = set()
+    for leaf, negated in leaves_of(outline):
+        is_positive = leaf.test.negated == negated
+        for text in _of_test(source, leaf.test, is_positive=is_positive):
+            if (leaf.line, text) not in seen:
+                seen.add((leaf.line, text))
+                yield leaf.line, text
+
+
+def _of_test(source: LogSource, test: Test, *, is_positive: bool) -> Iterator[str]:
+    is_missing = [each.operation is Operation.MISSING for each in test.atoms]
+    if is_positive and source.is_always_missing(test.field) and not any(is_missing):
+        yield f"{test.field} is always '-' on Linux: the test is never true"
+    if is_positive and test.field == "DestinationHostname" and not any(is_missing):
+        yield "DestinationHostname is '-' unless DnsLookup is on"
+    for atom in test.atoms:
+        yield from _of_atom(source, test.field, atom)
+
+
+def _of_atom(source: LogSource, field: str, atom: Atom) -> Iterator[str]:
+    if atom.operation in _TEXT_OPERATIONS | _CASED_OPERATIONS:
+        shown = f"{atom.operand!r:.80}"
+        if "\0" in atom.operand:
+            yield f"{shown} has a NUL byte: no text has one"
+        elif not atom.operand:
+            yield f"{field} is never empty: what is missing is null"
+        elif atom.operand == "-" and atom.operation is Operation.IS:
+            yield f"{field} '-' is what is missing: ask for null"
+        elif "\\" in atom.operand and _is_path(source, field):
+            yield f"{shown} has a backslash: paths have / on Linux"
+    if atom.operation in _TEXT_OPERATIONS and _has_other_letters(atom.operand):
+        yield f"{atom.operand!r:.80}: only letters A to Z are compared in either case"
+
+
+def _has_other_letters(text: str) -> bool:
+    return not text.isascii() and any(
+        not each.isascii() and each.lower() != each.upper() for each in text
+    )
+
+
+def _is_path(source: LogSource, name: str) -> bool:
+    fields = (field for each in source.event_ids for field in EVENT_BY_ID[each].fields)
+    return any(each.name == name and isinstance(each.path, PathOf) for each in fields)

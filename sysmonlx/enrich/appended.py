@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Fields of ours behind the last field of an event: made only where they are wanted.
+
+The setting `Fields` names them. A field is stated in `schema.events`; here is how it is
+made. Its value is a text from the first step on, so that rules can ask it.
+
+Most of these texts recur, so they are made once: for all events of one user in one
+control group, and for all starts of one launch (`processes.launches`). The others are
+made for each event: those of event 1 are `schema.events.OUR_OWN_OF_PROCESS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sysmonlx.capture.records import Layout
+from sysmonlx.enrich.builder import Maker, Values
+from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.start_fields import START_APPENDERS, Appender
+from sysmonlx.kernel_text import UNKNOWN, is_plain_text
+from sysmonlx.policy import RULE_NAMES
+from sysmonlx.processes.process import Process
+from sysmonlx.schema.event_types import Field
+from sysmonlx.schema.events import (
+    EVENT_BY_ID,
+    OF_ACTOR,
+    OF_CONTROL_GROUP,
+    OUR_OWN_OF_PROCESS,
+    PROCESS_CREATE,
+)
+
+#: Texts of actors that are kept.
+_ACTORS_LIMIT = 1024
+
+
+def _user_id(layout: Layout, context: Context) -> Appender:
+    """UserId: the number of the user whom User names."""
+    read: Callable[[bytes], tuple[int]] = layout.reader("uid")
+    return lambda data, process: str(read(data)[0])
+
+
+def _of_group(at: int) -> Callable[[Layout, Context], Appender]:
+    """One of `Context.of_group`: ContainerId, ContainerRuntime, PodUid, CgroupPath."""
+
+    def make(layout: Layout, context: Context) -> Appender:
+        return lambda data, process: context.of_group(process.cgroup_id)[at]
+
+    return make
+
+
+def _rule_names(layout: Layout, context: Context) -> Appender:
+    """RuleNames: the rules, when they judge, put names into its place."""
+    return lambda data, process: UNKNOWN
+
+
+#: Texts of Reason by the flag of the record.
+REASONS = {
+    "BY_RENAME": "Rename",
+    "BY_LINK": "Link",
+    "BY_WRITE": "Write",
+    "BY_APPEND": "Append",
+    "BY_TRUNCATION": "Truncate",
+}
+
+
+def _reason(layout: Layout, context: Context) -> Appender:
+    """Reason: how a FileCreate came about."""
+    read: Callable[[bytes], tuple[int]] = layout.reader("flags")
+    by_flag = {context.processes.flags[name]: text for name, text in REASONS.items()}
+    any_of_them = sum(by_flag)
+    by_flag[0] = "Create"
+    return lambda data, process: by_flag[read(data)[0] & any_of_them]
+
+
+APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
+    **START_APPENDERS,
+    "Reason": _reason,
+    "UserId": _user_id,
+    "ContainerId": _of_group(0),
+    "ContainerRuntime": _of_group(1),
+    "PodUid": _of_group(2),
+    "CgroupPath": _of_group(3),
+    RULE_NAMES: _rule_names,
+}
+
+
+def with_appended(
+    event_id: int, maker: Maker, names: Sequence[str], layout: Layout, context: Context
+) -> Maker:
+    """Return a maker whose values have those of these fields that the event has.
+
+    It is the same maker if there are none. Plain texts stay plain: to print all values
+    of an event as if they were not takes longer than to make it.
+    """
+    fields = [each for each in EVENT_BY_ID[event_id].appended if each.name in names]
+    if not fields:
+        return maker
+    longer = _of_start if event_id == PROCESS_CREATE.id else _of_action
+    return longer(maker, fields, layout, context)
+
+
+def _made(fields: Sequence[Field], layout: Layout, context: Context) -> list[Appender]:
+    return [APPENDERS[field.name](layout, context) for field in fields]
+
+
+def _of_start(
+    maker: Maker, fields: Sequence[Field], layout: Layout, context: Context
+) -> Maker:
+    """Event 1: what all starts of a launch share stands in `Launch.ours`."""
+    make, finish = maker.make, maker.finish
+    size = len(PROCESS_CREATE.fields)
+    made = _made(fields, layout, context)
+    own = [
+        (at, append)
+        for at, (field, append) in enumerate(zip(fields, made, strict=True), size)
+        if field.name in OUR_OWN_OF_PROCESS
+    ]
+    places = {at for at, _ in own}
+    images = [
+        at
+        for at, field in enumerate(fields, size)
+        if at in places and field.path is not None
+    ]
+    is_plain_image = context.is_plain_name
+
+    def fill(data: bytes, process: Process) -> list[str]:
+        launch = process.launch
+        launch.ours = [
+            UNKNOWN if at in places else append(data, process)
+            for at, append in enumerate(made, size)
+        ]
+        if not all(map(is_plain_text, launch.ours)):
+            launch.common_shape.has_plain_rest = False
+        return launch.ours
+
+    def make_longer(data: bytes, process: Process) -> Values:
+        values = make(data, process)
+        values += process.launch.ours or fill(data, process)
+        for at, append in own:
+            values[at] = append(data, process)
+        return values
+
+    def finish_longer(values: Values, data: bytes, process: Process) -> bool | None:
+        is_plain = finish(values, data, process)
+        for at in images:  # the others are made of letters and digits
+            is_plain = is_plain and is_plain_image[values[at]]
+        return is_plain
+
+    return maker._replace(make=make_longer, finish=finish_longer, is_longer=True)
+
+
+def _of_action(
+    maker: Maker, fields: Sequence[Field], layout: Layout, context: Context
+) -> Maker:
+    """Other events: texts of the event itself, then those of who acted."""
+    make, finish, uid = maker.make, maker.finish, layout.span("uid")
+    of_event = [each for each in fields if each.name not in OF_ACTOR]
+    own = _made(of_event, layout, context)
+    is_plain_word = context.is_plain_name
+    of_actor = _made(
+        [each for each in fields if each.name in OF_ACTOR], layout, context
+    )
+    asks_group = any(each.name in OF_CONTROL_GROUP for each in fields)
+    kept: dict[tuple[bytes, int], tuple[list[str], bool]] = {}
+    are_plain = True
+
+    def texts_of_actor(data: bytes, process: Process) -> tuple[list[str], bool]:
+        made = [append(data, process) for append in of_actor]
+        found = made, all(map(is_plain_text, made))
+        if not asks_group or context.knows_group(process.cgroup_id):
+            if len(kept) >= _ACTORS_LIMIT:
+                kept.clear()
+            kept[data[uid], process.cgroup_id] = found
+        return found
+
+    def make_longer(data: bytes, process: Process) -> Values:
+        nonlocal are_plain
+        values = make(data, process)
+        try:
+            texts, are_plain = kept[data[uid], process.cgroup_id]
+        except KeyError:
+            texts, are_plain = texts_of_actor(data, process)
+        if own:
+            more = [append(data, process) for append in own]
+            are_plain = are_plain and all([is_plain_word[text] for text in more])
+            values += more
+        values += texts
+        return values
+
+    def finish_longer(values: Values, data: bytes, process: Process) -> bool | None:
+        """Finish the values of the last call of `make_longer`."""
+        return finish(values, data, process) and are_plain
+
+    return maker._replace(make=make_longer, finish=finish_longer, is_longer=True)
+
+
+def refit(
+    event_id: int, values: list[str], before: Sequence[str], now: Sequence[str]
+) -> None:
+    """Fit the values of an event that waited while other fields became wanted."""
+    event = EVENT_BY_ID[event_id]
+    size = len(event.fields)
+    names = [each.name for each in event.with_appended(before).fields[size:]]
+    known = dict(zip(names, values[size:], strict=True))
+    wanted = event.with_appended(now).fields[size:]
+    values[size:] = [known.get(each.name, UNKNOWN) for each in wanted]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Sigma rules as compiled packs: data, loading, judging."""

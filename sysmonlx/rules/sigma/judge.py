@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""The Sigma rules of one event type as the daemon runs them.
+
+`forms` makes them as plain data, most often in another process. The data hold code that
+is run: they may come from this program only.
+
+A bit of a number stands for each rule, the lowest for the severest. An event that comes
+again with the same texts has its answer from memory. For any other the sieves of the
+fields find which guards are there (`guards`), and the rules of those alone are asked.
+"""
+
+from __future__ import annotations
+
+import marshal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
+
+from sysmonlx.bounded import Bounded
+from sysmonlx.rules.conditions import fold
+from sysmonlx.rules.plain_form import PlainAtom, atom_of
+from sysmonlx.rules.sigma.questions import answer_of
+from sysmonlx.rules.text_index import LENGTH_LIMIT, TEXTS_LIMIT, Sieve, SieveForm
+
+#: Id, title, level, and the name that RuleName shows.
+Head: TypeAlias = tuple[str, str, str, str]
+#: The code that defines the function of a rule, marshalled, and what answers it needs.
+Code: TypeAlias = tuple[bytes, tuple[PlainAtom, ...]]
+#: The place of a field in the texts, whether its texts come again with others beside
+#: them, the sieve of its guards, and, by the number of an atom's bit, the rules that it
+#: is a guard of.
+Sieved: TypeAlias = tuple[int, bool, SieveForm, tuple[int, ...]]
+
+
+class JudgeForm(NamedTuple):
+    """The rules of one event type as plain data.
+
+    Attributes:
+        heads: Of the rules, the severest first.
+        codes: Of the same rules.
+        positions: Of the values that are looked at, two at least.
+        sieves: For the fields with guards.
+        unguarded: The bits of rules that are always asked.
+        recurs: Whether events may come again with the same texts.
+        include: The bits of rules that report an event unless it is excluded.
+        always: The bits of rules that report an event whatever else.
+    """
+
+    heads: tuple[Head, ...]
+    codes: tuple[Code, ...]
+    positions: tuple[int, ...]
+    sieves: tuple[Sieved, ...]
+    unguarded: int
+    recurs: bool
+    include: int
+    always: int
+
+
+#: Events whose answers are kept, and how many characters their texts may have.
+_EVENTS_LIMIT, _CHARACTERS_LIMIT = 1024, 1000
+#: Combinations of hits whose texts are kept.
+_TEXTS_KEPT = 256
+#: The most names and bytes of RuleNames.
+NAMES_LIMIT, NAMES_BYTES = 16, 4096
+SEPARATOR = " | "
+
+
+class Hits(NamedTuple):
+    """What an event is called after some rules: the severest, all, their numbers."""
+
+    severest: str
+    names: str
+    numbers: tuple[int, ...]
+
+
+class SigmaJudge:
+    """Answers which rules are true of an event, and counts the hits of each.
+
+    `find` takes the values of an event and returns the bits of the rules.
+    """
+
+    def __init__(self, form: JudgeForm) -> None:
+        """Take what `forms.judge_form` made."""
+        self.heads = form.heads
+        self.include, self.always = form.include, form.always
+        self.counts = [0] * len(form.heads)
+        """Events that each rule named."""
+        self.last_s = [0.0] * len(form.heads)
+        """When each rule named an event, seconds since the epoch; 0: never."""
+        self.named = 0
+        """Events that were named."""
+        self._texts = _Texts(form.heads)
+        texts_of = itemgetter(*form.positions)
+        self._asked = ask = _Asked(form)
+        self.find: Callable[[Sequence[str]], int]
+        if form.recurs:
+            self.find = lambda values: ask[texts_of(values)]
+        else:
+            self.find = lambda values: ask.answer(texts_of(values))
+
+    @property
+    def errors(self) -> int:
+        """Questions that failed by an error in this program."""
+        return self._asked.errors
+
+    def name(self, hits: int) -> Hits:
+        """Return what an event with these hits is called; count them."""
+        found = self._texts[hits]
+        now_s = time.time()
+        self.named += 1
+        for number in found.numbers:
+            self.counts[number] += 1
+            self.last_s[number] = now_s
+        return found
+
+    def go_on_from(self, before: SigmaJudge) -> None:
+        """Go on counting where the judge of the same events before this ended."""
+        known = {head[:2]: number for number, head in enumerate(before.heads)}
+        for number, head in enumerate(self.heads):
+            if head[:2] in known:
+                self.counts[number] = before.counts[known[head[:2]]]
+                self.last_s[number] = before.last_s[known[head[:2]]]
+        self.named, self._asked.errors = before.named, before.errors
+
+
+class _Texts(Bounded[int, Hits]):
+    """The names for the bits of some hits."""
+
+    __slots__ = ("_heads",)
+
+    def __init__(self, heads: Sequence[Head]) -> None:
+        super().__init__(_TEXTS_KEPT)
+        self._heads = heads
+
+    def __missing__(self, hits: int) -> Hits:
+        numbers = tuple(_bits(hits))
+        names = [self._heads[number][3] for number in numbers]
+        self[hits] = found = Hits(names[0], joined(names), numbers)
+        return found
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return names as RuleNames shows them, `+N more` for those without room."""
+    room, shown = NAMES_BYTES - 2 * len(SEPARATOR) - len("+99999 more") - 256, 0
+    for name in names[:NAMES_LIMIT]:
+        room -= len(name.encode("utf-8", "surrogatepass")) + len(SEPARATOR)
+        if room < 0:
+            break
+        shown += 1
+    more = len(names) - shown
+    parts = [name.replace("|", "/") for name in names[:shown]]
+    return SEPARATOR.join([*parts, f"+{more} more"] if more else parts)
+
+
+def _bits(number: int) -> Iterator[int]:
+    """Yield the numbers of the bits that are set, the lowest first."""
+    while number:
+        lowest = number & -number
+        yield lowest.bit_length() - 1
+        number ^= lowest
+
+
+class _Asked(Bounded[tuple[str, ...], int]):
+    """The bits of the rules that are true, by the texts of an event."""
+
+    __slots__ = ("_functions", "_sieves", "_unguarded", "errors")
+
+    def __init__(self, form: JudgeForm) -> None:
+        super().__init__(_EVENTS_LIMIT)
+        self._functions = _Functions(form.codes)
+        self._sieves = [
+            (at, (_Remembered if recurs else _Guarded)(sieve, rules))
+            for at, recurs, sieve, rules in form.sieves
+        ]
+        self._unguarded = form.unguarded
+        self.errors = 0
+
+    def __missing__(self, texts: tuple[str, ...]) -> int:
+        hits = self.answer(texts)
+        if sum(map(len, texts)) <= _CHARACTERS_LIMIT:
+            self[texts] = hits
+        return hits
+
+    def answer(self, texts: tuple[str, ...]) -> int:
+        """Return the bits for texts that are not known."""
+        candidates = self._unguarded
+        for at, guarded in self._sieves:
+            candidates |= guarded[texts[at]]
+        hits = 0
+        while candidates:
+            lowest = candidates & -candidates
+            candidates ^= lowest
+            try:
+                if self._functions[lowest](texts):
+                    hits |= lowest
+            except Exception:  # the event is reported all the same, and this counted
+                self.errors += 1
+        return hits
+
+
+class _Guarded:
+    """The rules of which a guard is in a text as printed."""
+
+    __slots__ = ("_rules", "_sieve")
+
+    def __init__(self, form: SieveForm, rules: tuple[int, ...]) -> None:
+        self._sieve = Sieve(form)
+        self._rules = rules
+
+    def __getitem__(self, text: str) -> int:
+        found = self._sieve(fold(text))
+        rules = 0
+        while found:
+            lowest = found & -found
+            found ^= lowest
+            rules |= self._rules[lowest.bit_length() - 1]
+        return rules
+
+
+class _Remembered(Bounded[str, int]):
+    """The same, kept for texts that are not long."""
+
+    __slots__ = ("_guarded",)
+
+    def __init__(self, form: SieveForm, rules: tuple[int, ...]) -> None:
+        super().__init__(TEXTS_LIMIT)
+        self._guarded = _Guarded(form, rules)
+
+    def __missing__(self, text: str) -> int:
+        rules = self._guarded[text]
+        if len(text) <= LENGTH_LIMIT:
+            self[text] = rules
+        return rules
+
+
+#: Takes the texts that the rules look at.
+_Function = Callable[[Sequence[str]], bool]
+
+
+class _Functions(dict[int, _Function]):
+    """The function of each rule by its bit, made when it is first asked."""
+
+    def __init__(self, codes: Sequence[Code]) -> None:
+        super().__init__()
+        self._codes = codes
+
+    def __missing__(self, bit: int) -> _Function:
+        code, atoms = self._codes[bit.bit_length() - 1]
+        space: dict[str, Callable[..., bool]] = {
+            f"q{number}": answer_of(atom_of(plain))
+            for number, plain in enumerate(atoms)
+        }
+        exec(marshal.loads(code), {**space, "fold": fold}, space)
+        self[bit] = function = space["hit"]
+        return function

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""Fields of ours, behind the last field of real events; a reload takes them away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from support.running import Daemon, Event
+
+from sysmonlx.schema.events import APPENDED, EVENT_BY_ID
+
+pytestmark = pytest.mark.kernel
+
+#: A shell that starts another, which starts a program.
+_NESTED = ["/bin/sh", "-c", "/bin/sh -c '/bin/false; :'; :"]
+
+
+def _started(events: list[Event]) -> list[Event]:
+    image = os.path.realpath("/bin/false")
+    return [e for e in events if e["EventID"] == "1" and e["Image"] == image]
+
+
+def test_fields_of_ours_come_and_go_with_the_setting(
+    daemon: Callable[..., Daemon],
+) -> None:
+    rules = (
+        '<ProcessCreate onmatch="exclude"><Rule groupRelation="and">'
+        '<Image condition="image">false</Image>'
+        '<GrandparentImage condition="excludes">/dash</GrandparentImage></Rule>'
+        "</ProcessCreate>"
+    )
+    settings = f"<Fields>{','.join(APPENDED)}</Fields>"
+    watch = daemon(rules, settings)
+    subprocess.run(_NESTED, check=True)
+    subprocess.run(["/bin/false"], check=False)  # its grandparent is no shell
+    [first] = _started(watch.settle())
+    names = [each.name for each in EVENT_BY_ID[1].with_appended(APPENDED).fields]
+    assert [name for name in first if name in names] == names
+    assert first["GrandparentImage"] == os.path.realpath("/bin/sh")
+    assert first["UserId"] == str(os.getuid())
+    ended = [each for each in watch.events() if each["EventID"] == "5"]
+    assert ended
+    assert all(each["UserId"].isdecimal() for each in ended)
+    watch.write_config('<ProcessCreate onmatch="exclude"/>')
+    reload = watch.command("-c", os.fspath(watch.config))
+    subprocess.run(reload, check=True, env=watch.environment, capture_output=True)
+    subprocess.run(_NESTED, check=True)
+    later = _started(watch.settle())[1:]
+    assert later
+    assert not any(set(APPENDED) & each.keys() for each in later)
