@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 #: The number changes whenever the same configuration file means something else than
 #: before, for example because a default has changed. A stored policy with another
@@ -74,9 +74,18 @@ class Element:
     bound_id: int = 0
 
 
-#: Where lines go: kind, form, target. The kind is syslog, file or stdout, the form is
-#: xml or json. The target is the path of a file or a socket; empty: the usual one.
-SinkChoice: TypeAlias = tuple[str, str, str]
+class SinkChoice(NamedTuple):
+    """Where lines go, and in which form.
+
+    `kind` is one of `schema.options.SINK_KINDS`, `form` one of SINK_FORMS. `target` is
+    the path of a file or a socket; empty: the usual one. A stored policy has these
+    values as a list; what a shorter list leaves out has its default.
+    """
+
+    kind: str
+    form: str = "xml"
+    target: str = ""
+
 
 #: Rules of Sigma: the path of a compiled pack, one of RULE_ACTIONS, the least level and
 #: the least status of the rules that are used.
@@ -113,7 +122,7 @@ class Settings:
     hash_algorithms: tuple[str, ...] = ("SHA256",)
     field_sizes: tuple[FieldSize, ...] = ()
     field_sizes_text: str = ""
-    sinks: tuple[SinkChoice, ...] = (("syslog", "xml", ""),)
+    sinks: tuple[SinkChoice, ...] = (SinkChoice("syslog"),)
     line_limit_bytes: int = 0
     ring_size_bytes: int = 8 << 20
     spool_limit_bytes: int = 8 << 20
@@ -234,7 +243,9 @@ def least_limit(appended: Sized) -> int:
 #: The limit of a line by the kind of its sink, in bytes, without the header of syslog.
 #: rsyslog takes 8,096 bytes whole. When it passes a line on, it puts a header of 126
 #: bytes at most before it: RFC 5424, with a host name of 64 bytes and the sender's pid.
-DEFAULT_LIMITS_BYTES = {"syslog": 7950, "file": 65_535, "stdout": 65_535}
+DEFAULT_LIMITS_BYTES = {
+    **{"syslog": 7950, "file": 65_535, "stdout": 65_535, "journald": 65_535},
+}
 
 #: In the order in which Sysmon prints hashes.
 ALGORITHMS = ("SHA1", "MD5", "SHA256")

@@ -53,6 +53,7 @@ from sysmonlx.service.situation import (
     advice,
     destinations,
     how_to_see,
+    limit_of_lines,
     why_it_is_silent,
     why_it_is_strange,
 )
@@ -327,6 +328,8 @@ def _tell(report: spawn.Report, policy: Policy) -> None:
         print(f"Warning: {each}", file=sys.stderr)
     places = destinations(policy.settings)
     print(f"Events go to {', '.join(places)}." if places else "Events go nowhere.")
+    if text := limit_of_lines(policy.settings):
+        print(text)
     if shown_by := how_to_see(policy.settings):
         print(f"See them with: {shown_by}")
 
@@ -399,7 +402,7 @@ def _install(
     report = install.install(paths, new, may_be_refused=_is_bare(line))
     _tell(report, policy)
     sinks = (*policy.settings.sinks, *policy.settings.hit_sinks)
-    if any(kind == "stdout" for kind, _, _ in sinks):
+    if any(each.kind == "stdout" for each in sinks):
         print("Warning: a daemon has no standard output: see -t", file=sys.stderr)
     print(f"sysmonlx started. {_in_force(policy)}")
     return OK

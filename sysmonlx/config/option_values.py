@@ -226,4 +226,4 @@ def sink_value(kind: str, form: str, target: str) -> SinkChoice:
         raise ValueError("a file sink needs an absolute path")
     if kind == "stdout" and target:
         raise ValueError("a stdout sink takes no path")
-    return kind, form or "xml", _path(target)
+    return SinkChoice(kind, form or "xml", _path(target))

@@ -167,7 +167,8 @@ def _sink(value: object) -> SinkChoice:
     kind, form, target = map(_text, _list(value))
     if (kind == "file" and not target) or (kind == "stdout" and target):
         raise ValueError(f"a {kind} sink with the target {target!r}")
-    return _one_of(SINK_KINDS, kind), _one_of(SINK_FORMS, form), _path(target)
+    form = _one_of(SINK_FORMS, form)
+    return SinkChoice(_one_of(SINK_KINDS, kind), form, _path(target))
 
 
 def _rules(value: object) -> RulesChoice:

@@ -18,26 +18,28 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from sysmonlx.event import Event
+from sysmonlx.output.forms import LineMaker
 from sysmonlx.output.record_ids import RecordIds
-from sysmonlx.output.render import Renderer
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.kinds import open_sink
-from sysmonlx.policy import SIGMA_PREFIX, Settings
+from sysmonlx.policy import SIGMA_PREFIX, Settings, SinkChoice
 
 #: Takes event id and texts of an event; the live view on a terminal is one.
 Watcher = Callable[[int, Sequence[str]], None]
 
-#: Returns a renderer, of the form of a sink and the longest line that it may write.
-MakeRenderer = Callable[[str, int], Renderer]
+#: Returns what makes the lines of a sink.
+MakeRenderer = Callable[[SinkChoice], LineMaker]
 
-#: The setting that a sink was opened by: kind, path, limit of its spool in bytes.
-Target = tuple[str, str, int]
+#: What a sink was opened by: the setting without its form, the spool's limit in bytes.
+Target = tuple[SinkChoice, int]
 
 _event_id = itemgetter(0)
 
 #: Lines that are rendered and written together. With more, their bytes do not stay in
 #: the processor's cache between the two.
 _TOGETHER = 64
+#: A spool of which this part is full is filling: 1/16.
+_PRESSING_PARTS = 16
 #: Time that a sink has to write its spool when no policy wants it any more, in seconds.
 _RETIRE_S = 0.2
 
@@ -50,7 +52,7 @@ class Channel(NamedTuple):
 
     target: Target
     sink: Sink
-    renderer: Renderer
+    renderer: LineMaker
     only_hits: bool = False
 
 
@@ -97,12 +99,12 @@ class Output:
         have = {channel.target: channel.sink for channel in self._channels}
         made: list[Channel] = []
         try:
-            for only_hits, (kind, form, target) in (
+            for only_hits, choice in (
                 *((False, each) for each in settings.sinks),
                 *((True, each) for each in settings.hit_sinks),
             ):
-                wanted = (kind, target, limit)
-                renderer = make_renderer(form, settings.line_limit_of(kind))
+                wanted = (choice._replace(form=""), limit)
+                renderer = make_renderer(choice)
                 sink = have.pop(wanted, None) or open_sink(*wanted)
                 made.append(Channel(wanted, sink, renderer, only_hits))
         except BaseException:
@@ -237,12 +239,16 @@ class Output:
         """Return the lines that wait in all sinks."""
         return sum(each.sink.spooled for each in self._channels)
 
-    def waiting(self) -> list[int]:
-        """Return the descriptors of sinks that have lines left, to poll for writing."""
+    def pressing(self) -> list[int]:
+        """Return the descriptors of sinks whose spool is filling, to poll for writing.
+
+        Others have time: what little waits there is written at the next `flush`.
+        """
         return [
             fd
             for channel in self._channels
-            if channel.sink.wants_writable()
+            if channel.sink.spooled_bytes * _PRESSING_PARTS > channel.target[1]
+            and channel.sink.wants_writable()
             for fd in (channel.sink.fileno(),)
             if fd is not None
         ]

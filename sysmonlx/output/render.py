@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from sysmonlx.event import Event, Shape
 from sysmonlx.output.escape import (
@@ -37,14 +38,45 @@ _TEMPLATES_LIMIT = 128
 _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 
 
+class Writer(NamedTuple):
+    """Who writes: the host's name, and the daemon's own pid, tid and uid."""
+
+    computer: str
+    pid: int
+    tid: int
+    uid: int
+
+
+class Clock:
+    """Writes times; the date is made once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = ""
+
+    def stamp(self, wall_ns: int) -> str:
+        """Return a time in ns since the epoch as ISO 8601 with nine digits."""
+        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._date}.{fraction_ns:09d}Z"
+
+    @staticmethod
+    def seconds(wall_ns: int) -> str:
+        """Return a time in ns since the epoch as seconds, in decimal."""
+        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
+        return f"{second}.{fraction_ns:09d}"
+
+
 class Renderer:
     """Makes one line of each event, in one form, for one sink.
 
-    `form` is "xml" or "json". `computer` is the host name; `pid`, `tid` and `uid` are
-    the daemon's own. `limit_bytes` is the longest line: longer ones lose the middle of
-    their longest values. `field_sizes` are pairs of field and bytes, from the option
-    FieldSizes; of two for one field the later one counts. `appended` are the fields of
-    ours that events have: see `EventType.appended`.
+    `form` is "xml", "json" or "velociraptor". `computer` is the host name; `pid`, `tid`
+    and `uid` are the daemon's own. `limit_bytes` is the longest line: longer ones lose
+    the middle of their longest values. `field_sizes` are pairs of field and bytes, from
+    the option FieldSizes; of two for one field the later one counts. `appended` are the
+    fields of ours that events have: see `EventType.appended`.
 
     Raises:
         ValueError: `form` is unknown or `limit_bytes` is below LEAST_LIMIT_BYTES.
@@ -61,24 +93,25 @@ class Renderer:
         field_sizes: Iterable[tuple[str, int]] = (),
         appended: Collection[str] = (),
     ) -> None:
-        if form not in ("xml", "json"):
+        if form not in ("xml", "json", "velociraptor"):
             raise ValueError(f"no such form: {form!r}")
         if limit_bytes < LEAST_LIMIT_BYTES:
             raise ValueError(f"a line needs {LEAST_LIMIT_BYTES} bytes at least")
         self._form = form
-        self._system = (computer, pid, tid, uid)
+        self._is_json = form != "xml"
+        self._system = Writer(computer, pid, tid, uid)
         self._limit_bytes = limit_bytes
         self._events = {
             number: event.with_appended(appended)
             for number, event in EVENT_BY_ID.items()
         }
-        self._sizes = _sizes_by_event(self._events, dict(field_sizes))
+        self._sizes = sizes_by_event(self._events, dict(field_sizes))
         self._form_text = xml_text if form == "xml" else json_text
         self._spelt = _Spelt(form, limit_bytes)
         self._takes_plain = form == "xml" and not self._sizes
         self._templates: dict[int | Shape, Template] = {}
-        self._second = -1
-        self._date = ""
+        clock = Clock()
+        self._stamp = clock.seconds if form == "velociraptor" else clock.stamp
 
     def line(
         self, event_id: int, values: Sequence[str], record_id: int, wall_ns: int
@@ -180,7 +213,7 @@ class Renderer:
             spelt = self._spelt
             for at in template.foreign:
                 ready[at] = spelt[ready[at]]
-        return _bare(template, ready) if self._form == "json" else ready
+        return _bare(template, ready) if self._is_json else ready
 
     def _shortened(
         self, event: Event, begun: dict[int | Shape, list[str]], number: str, room: int
@@ -199,7 +232,7 @@ class Renderer:
         foreign = [values[at] for at in template.foreign]
         for at in template.foreign:
             values[at] = ""
-        if self._form == "json":
+        if self._is_json:
             _bare(template, values)
         pieces[3::2] = values
         room -= len("".join(pieces).encode())
@@ -207,18 +240,11 @@ class Renderer:
             pieces[3 + 2 * at] = text
         return "".join(pieces)
 
-    def _stamp(self, wall_ns: int) -> str:
-        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
-        if second != self._second:
-            self._second = second
-            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._date}.{fraction_ns:09d}Z"
-
     def _fitted(self, texts: Sequence[str], room: int) -> list[str]:
         """Return texts as they are printed, within `room` bytes all together."""
         printed = [self._spelt[text] for text in texts]
         sizes = [len(text.encode()) for text in printed]
-        cap = _common_cap(sorted(sizes), room)
+        cap = common_cap(sorted(sizes), room)
         form = self._form_text
         return [
             shortened(text, cap, form) if size > cap else whole
@@ -259,9 +285,10 @@ def _numbers(first: int, size: int) -> tuple[str, Sequence[str]]:
     return "", [*map(str, range(first, first + size))]
 
 
-def _sizes_by_event(
+def sizes_by_event(
     events: Mapping[int, EventType], sizes: dict[str, int]
 ) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Return the positions and sizes of FieldSizes, by event id."""
     found = {
         event.id: tuple(
             (at, sizes[field.name])
@@ -278,7 +305,7 @@ def _cut(values: list[str], limits: tuple[tuple[int, int], ...]) -> None:
         values[at] = limited(values[at], size_bytes)
 
 
-def _common_cap(sizes: list[int], room: int) -> int:
+def common_cap(sizes: list[int], room: int) -> int:
     """Return the size to which the longest texts must shrink to fit into `room`.
 
     `sizes` ascend. All sizes are in bytes.
@@ -298,14 +325,8 @@ def _number(text: str) -> str:
     return f'"{text}"'
 
 
-def _boolean(text: str) -> str:
-    return text if text in ("true", "false") else f'"{text}"'
-
-
 def _bare(template: Template, values: list[str]) -> list[str]:
-    """Put JSON numbers and booleans without quotes into `values`."""
+    """Put JSON numbers without quotes into `values`."""
     for at in template.numbers:
         values[at] = _number(values[at])
-    for at in template.booleans:
-        values[at] = _boolean(values[at])
     return values

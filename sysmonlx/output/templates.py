@@ -25,8 +25,8 @@ class Template(NamedTuple):
     `pieces[0]` is filled in once for a batch: `start`, TimeCreated, `after_time`.
     `pieces[1]` is for the record id, `pieces[3::2]` are for the values; those between
     are constant. `foreign` are the numbers of values that other programs may have
-    chosen, `numbers` and `booleans` of values that JSON shows without quotes. The first
-    value has number 0.
+    chosen, `numbers` of values that JSON shows without quotes. The first value has
+    number 0.
     """
 
     start: str
@@ -34,7 +34,6 @@ class Template(NamedTuple):
     pieces: list[str]
     foreign: tuple[int, ...]
     numbers: tuple[int, ...]
-    booleans: tuple[int, ...]
 
 
 def template_of(
@@ -42,9 +41,10 @@ def template_of(
 ) -> Template:
     """Return the template of an event type.
 
-    `form` is "xml" or "json"; `system` has computer, pid, tid and uid of the daemon.
+    `form` is one of those of `render.Renderer`; `system` has computer, pid, tid and uid
+    of the daemon.
     """
-    literals = (_xml_literals if form == "xml" else _json_literals)(event, *system)
+    literals = _LITERALS[form](event, *system)
     start, after_time, *between = literals
     pieces = [""]
     for literal in between:
@@ -56,14 +56,7 @@ def template_of(
     foreign = tuple(
         at for at in places(FieldType.STRING) if not event.fields[at].is_made_here
     )
-    return Template(
-        start,
-        after_time,
-        pieces,
-        foreign,
-        places(*_NUMBERS),
-        places(FieldType.BOOLEAN),
-    )
+    return Template(start, after_time, pieces, foreign, places(*_NUMBERS))
 
 
 def template_with(
@@ -107,6 +100,42 @@ def _xml_literals(
     ]
 
 
+def _velociraptor_literals(
+    event: EventType, computer: str, pid: int, tid: int, uid: int
+) -> list[str]:
+    """Return the texts of a row as parse_evtx() of Velociraptor makes them.
+
+    System and EventData stand at the top, the time is a number of seconds since the
+    epoch, the number of the event is in an object of its own.
+    """
+    system = (
+        f',"Correlation":{{}},"Execution":{{"ProcessID":{pid},"ThreadID":{tid}}},'
+        f'"Channel":"{CHANNEL}","Computer":"{json_value(computer)}",'
+        f'"Security":{{"UserID":"{uid}"}}}},"EventData":{{'
+    )
+    begin = (
+        f'{{"System":{{"Provider":{{"Name":"{PROVIDER}","Guid":"{PROVIDER_GUID}"}},'
+        f'"EventID":{{"Value":{event.id}}},"Version":{event.version},'
+        f'"Level":{_LEVELS[event.level]},"Task":{event.id},"Opcode":0,'
+        f'"Keywords":"{KEYWORDS}","TimeCreated":{{"SystemTime":'
+    )
+    return [begin, '},"EventRecordID":', *_json_members(event, system, "}}")]
+
+
+def _json_members(event: EventType, begin: str, end: str) -> list[str]:
+    """Return the texts around the values: `begin` is before all, `end` behind them."""
+    quotes = [_json_quote(field) for field in event.fields]
+    names = [
+        f'"{field.name}":{quote}'
+        for field, quote in zip(event.fields, quotes, strict=True)
+    ]
+    return [
+        begin + names[0],
+        *(f"{quote},{name}" for quote, name in zip(quotes, names[1:], strict=False)),
+        quotes[-1] + end,
+    ]
+
+
 def _json_literals(
     event: EventType, computer: str, pid: int, tid: int, uid: int
 ) -> list[str]:
@@ -117,11 +146,6 @@ def _json_literals(
         f'"Channel":"{CHANNEL}","Computer":"{json_value(computer)}",'
         f'"Security":{{"#attributes":{{"UserId":"{uid}"}}}}}},"EventData":{{'
     )
-    quotes = [_json_quote(field) for field in event.fields]
-    names = [
-        f'"{field.name}":{quote}'
-        for field, quote in zip(event.fields, quotes, strict=True)
-    ]
     return [
         '{"Event":{"System":{"Provider":{"#attributes":'
         f'{{"Name":"{PROVIDER}","Guid":"{PROVIDER_GUID}"}}}},'
@@ -129,12 +153,21 @@ def _json_literals(
         f'"Task":{event.id},"Opcode":0,"Keywords":"{KEYWORDS}",'
         '"TimeCreated":{"#attributes":{"SystemTime":"',
         '"}},"EventRecordID":',
-        system + names[0],
-        *(f"{quote},{name}" for quote, name in zip(quotes, names[1:], strict=False)),
-        quotes[-1] + "}}}",
+        *_json_members(event, system, "}}}"),
     ]
 
 
 def _json_quote(field: Field) -> str:
-    is_bare = field.type in (*_NUMBERS, FieldType.BOOLEAN)
-    return "" if is_bare else '"'
+    """Return what stands around a value in JSON.
+
+    Booleans are texts, as in XML: what reads both compares "true" with "true".
+    """
+    return "" if field.type in _NUMBERS else '"'
+
+
+#: By form.
+_LITERALS = {
+    "xml": _xml_literals,
+    "json": _json_literals,
+    "velociraptor": _velociraptor_literals,
+}

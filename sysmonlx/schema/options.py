@@ -122,8 +122,8 @@ OWN_OPTIONS = (
 NAMESPACE = "urn:sysmonlx:settings"
 CONTAINER = "Settings"
 SINK = "Sink"
-SINK_KINDS = ("syslog", "file", "stdout")
-SINK_FORMS = ("xml", "json")
+SINK_KINDS = ("syslog", "file", "stdout", "journald")
+SINK_FORMS = ("xml", "json", "velociraptor", "ecs")
 #: Which events a sink takes: all, the default, or those that rules of Sigma hit.
 SINK_HITS = ("all", "only")
 RULES = "Rules"
@@ -182,7 +182,8 @@ SETTINGS = (
         MIB,
         "Longest line written, in bytes, to any sink; the longest values of a longer"
         " one are shortened in the middle.",
-        f"{DEFAULT_LIMITS_BYTES['syslog']} for syslog,"
+        "for syslog what the log daemon's configuration allows"
+        f" ({DEFAULT_LIMITS_BYTES['syslog']} where it does not say),"
         f" {DEFAULT_LIMITS_BYTES['file']} for other sinks",
     ),
     Setting(

@@ -18,6 +18,7 @@ from sysmonlx.policy import Policy
 from sysmonlx.service import systemd
 from sysmonlx.service.chores import Chores
 from sysmonlx.service.compilation import Compiled, PolicyInForce, compile_at_start
+from sysmonlx.service.flushing import Flushing
 from sysmonlx.service.loop import Loop
 from sysmonlx.service.messages import ReportAnswer
 from sysmonlx.service.metrics_writer import MetricsWriter
@@ -77,6 +78,7 @@ class Daemon:
         self.loop = loop
         self.standing = Standing(parts, options, in_force)
         self.reader = Reader(parts)
+        self._flushing = Flushing(loop, parts.output)
         self.requests = Requests(
             options.paths,
             parts,
@@ -155,7 +157,7 @@ class Daemon:
         has_more = False
         while not self._signals.is_stop:
             pause_s = 0.0 if has_more else self.reader.pause_s(next_chores_s)
-            self.loop.wait(pause_s, self.parts.output.waiting())
+            self._flushing.wait(pause_s)
             has_more = self.reader.work_on()
             self._manager.beat()
             now_s = time.monotonic()

@@ -26,8 +26,11 @@ class Loop:
         del self._handlers[fd]
         self._epoll.unregister(fd)
 
-    def wait(self, timeout_s: float, writable: Iterable[int] = ()) -> None:
-        """Wait until a descriptor is readable, or one of `writable` takes more."""
+    def wait(self, timeout_s: float, writable: Iterable[int] = ()) -> bool:
+        """Wait until a descriptor is readable, or one of `writable` takes more.
+
+        Returns False where that is not so after the time.
+        """
         for fd in writable:
             self._epoll.register(fd, select.EPOLLOUT)
         events = self._epoll.poll(timeout_s)
@@ -36,6 +39,7 @@ class Loop:
         for fd, _ in events:
             if fd in self._handlers:
                 self._handlers[fd]()
+        return bool(events)
 
     def close(self) -> None:
         """Give the epoll descriptor back."""

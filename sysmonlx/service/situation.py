@@ -7,14 +7,16 @@ import os
 import shlex
 
 from sysmonlx.host.lock import daemon_pid
-from sysmonlx.policy import FORM, Settings
+from sysmonlx.host.log_daemon import MOST_BYTES
+from sysmonlx.policy import FORM, Settings, SinkChoice
 from sysmonlx.service import control, systemd
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.line_limits import LOG_SOCKET, line_limit
 from sysmonlx.service.messages import Question
 
-_LOG_SOCKET = "/dev/log"
 #: There while systemd-journald takes lines.
 _JOURNAL = "/run/systemd/journal/socket"
+_SHOW_JOURNAL = "journalctl -t sysmon -o cat --all -f"
 #: Files in which log daemons keep everything, or what is ours, by default.
 _LOG_FILES = ("/var/log/sysmon.log", "/var/log/syslog", "/var/log/messages")
 
@@ -51,11 +53,8 @@ def why_it_is_strange(paths: Paths) -> str:
 def destinations(settings: Settings) -> list[str]:
     """Return where the events of a configuration go, in words."""
     return [
-        *(_destination(kind, target) for kind, _, target in settings.sinks),
-        *(
-            f"{_destination(kind, target)} (Sigma hits only)"
-            for kind, _, target in settings.hit_sinks
-        ),
+        *map(_destination, settings.sinks),
+        *(f"{_destination(each)} (Sigma hits only)" for each in settings.hit_sinks),
     ]
 
 
@@ -64,18 +63,39 @@ def how_to_see(settings: Settings) -> str:
     for kind, _, target in settings.sinks:
         if kind == "file":
             return f"tail -F {shlex.quote(target)}"
-        if kind == "syslog" and (target or _LOG_SOCKET) == _LOG_SOCKET:
+        if kind == "journald" and not target:
+            return _SHOW_JOURNAL
+        if kind == "syslog" and (target or LOG_SOCKET) == LOG_SOCKET:
             if os.path.exists(_JOURNAL):
-                return "journalctl -t sysmon -o cat --all -f"
+                return _SHOW_JOURNAL
             known = (each for each in _LOG_FILES if os.path.exists(each))
             return f"tail -F {file} | grep sysmon" if (file := next(known, "")) else ""
     return ""
 
 
-def _destination(kind: str, target: str) -> str:
+def _destination(choice: SinkChoice) -> str:
+    kind, target = choice.kind, choice.target
     if kind == "syslog":
-        return f"the log daemon at {target or _LOG_SOCKET}"
+        return f"the log daemon at {target or LOG_SOCKET}"
+    if kind == "journald":
+        return f"the journal{f' at {target}' if target else ''}"
     return "standard output" if kind == "stdout" else target or kind
+
+
+def limit_of_lines(settings: Settings) -> str:
+    """Return how long lines to syslog may be and what raises that, a sentence.
+
+    It is empty where no line goes to syslog.
+    """
+    for choice in settings.sinks:
+        if choice.kind == "syslog":
+            size_bytes, reason = line_limit(settings, choice)
+            whose = f" ({reason})" if reason else ""
+            text = f"Lines to syslog have {size_bytes:,} bytes at most{whose}"
+            if size_bytes >= MOST_BYTES:
+                return f"{text}."
+            return f"{text}; longer values lose their middle: man 8 sysmonlx, Delivery."
+    return ""
 
 
 def advice(trouble: str) -> str:
@@ -86,7 +106,7 @@ def advice(trouble: str) -> str:
     path, colon, _ = trouble.partition(": ")
     if not colon or not path.startswith("/"):
         return trouble
-    if path == _LOG_SOCKET:
+    if path == LOG_SOCKET:
         return (
             f"{trouble}: nothing takes the lines; start a log daemon, or add "
             '<Sink kind="file">/var/log/sysmon.xml</Sink> to the configuration\'s '

@@ -24,10 +24,12 @@ from sysmonlx.host.process_arguments import CommandLines
 from sysmonlx.host.procfs import Procfs
 from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
+from sysmonlx.output.forms import LineMaker, line_maker
+from sysmonlx.output.journal import JournalMaker
 from sysmonlx.output.record_ids import RecordIds
-from sysmonlx.output.render import Renderer
+from sysmonlx.output.render import Writer
 from sysmonlx.pipeline.flow import Pipeline
-from sysmonlx.policy import Policy, Settings
+from sysmonlx.policy import Policy, Settings, SinkChoice
 from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.table import ProcessTable
 from sysmonlx.rules.compiler import compile_rules
@@ -35,6 +37,7 @@ from sysmonlx.service.census import Census
 from sysmonlx.service.guard import Guard
 from sysmonlx.service.health import Health
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.line_limits import line_limit
 
 #: Longest time that lines have to leave the sinks at the end, in seconds.
 _CLOSE_S = 0.5
@@ -134,25 +137,19 @@ def wire(policy: Policy, options: Options) -> Parts:
         )
 
 
-def make_renderer(settings: Settings, form: str, limit_bytes: int) -> Renderer:
+def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:
     """Return what makes lines of events.
 
     Args:
         settings: Those of the policy that the lines are for.
-        form: "xml" or "json".
-        limit_bytes: The longest line.
+        choice: The sink that the lines are for.
     """
     pid = os.getpid()
-    return Renderer(
-        form,
-        os.uname().nodename,
-        pid,
-        pid,
-        os.geteuid(),
-        limit_bytes,
-        settings.field_sizes,
-        settings.appended,
-    )
+    system = Writer(os.uname().nodename, pid, pid, os.geteuid())
+    limit_bytes = line_limit(settings, choice).size_bytes
+    sizes, appended = settings.field_sizes, settings.appended
+    maker = line_maker(choice.form, system, limit_bytes, sizes, appended)
+    return JournalMaker(maker) if choice.kind == "journald" else maker
 
 
 def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:

@@ -4,7 +4,15 @@ from __future__ import annotations
 import pytest
 
 from sysmonlx.config.stored_policy import policy_of
-from sysmonlx.policy import Compound, Element, Filter, Policy, Ruleset, Settings
+from sysmonlx.policy import (
+    Compound,
+    Element,
+    Filter,
+    Policy,
+    Ruleset,
+    Settings,
+    SinkChoice,
+)
 
 POLICY = Policy(
     Ruleset(
@@ -24,7 +32,7 @@ POLICY = Policy(
             ),
         ),
     ),
-    Settings(field_sizes=(("Image", 4),), sinks=(("file", "json", "/x"),)),
+    Settings(field_sizes=(("Image", 4),), sinks=(SinkChoice("file", "json", "/x"),)),
     "a.xml",
     (("SHA256", "00"),),
 )

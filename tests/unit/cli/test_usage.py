@@ -74,7 +74,7 @@ def test_configuration_help_tells_the_default_of_each_setting() -> None:
     text = " ".join(config_help().split())
     for setting in SETTINGS:
         assert f"{setting.meaning} Default: {setting.default_text}. " in text
-    assert "Default: 7950 for syslog, 65535 for other sinks. " in text
+    assert "(7950 where it does not say), 65535 for other sinks. " in text
 
 
 def test_sample_configuration_is_valid() -> None:

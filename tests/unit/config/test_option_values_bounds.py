@@ -20,6 +20,7 @@ from sysmonlx.output.lines import Lines
 from sysmonlx.output.render import Renderer
 from sysmonlx.output.sinks.kinds import open_sink
 from sysmonlx.output.templates import template_of
+from sysmonlx.policy import SinkChoice
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.schema.options import SETTINGS, Setting
 
@@ -74,12 +75,12 @@ def ring_size(size_bytes: int, _: Path) -> None:
 
 
 def spool_limit(limit_bytes: int, folder: Path) -> None:
-    sink = open_sink("file", str(folder / "log"), limit_bytes)
+    sink = open_sink(SinkChoice("file", "", str(folder / "log")), limit_bytes)
     sink.write_framed(Lines.of([b"one", b"two"]))
     sink.flush()
     assert (sink.lost, (folder / "log").read_bytes()) == (0, b"one\ntwo\n")
     sink.close(1)
-    absent = open_sink("syslog", str(folder / "absent"), limit_bytes)
+    absent = open_sink(SinkChoice("syslog", "", str(folder / "absent")), limit_bytes)
     absent.write([b"one"], int(time.time()))
     assert absent.spooled_bytes <= limit_bytes
     absent.close(0)

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from sysmonlx.config.stored_policy import CHECKS, policy_of
 from sysmonlx.enrich.registry import hooks_for
-from sysmonlx.policy import Compound, Element, Filter, Policy, Ruleset, Settings
+from sysmonlx.policy import (
+    Compound,
+    Element,
+    Filter,
+    Policy,
+    Ruleset,
+    Settings,
+    SinkChoice,
+)
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.schema.options import SETTINGS
@@ -44,7 +52,7 @@ RULES = (
 )
 GOOD = Policy(
     Ruleset("4.90", RULES),
-    Settings(sinks=(("file", "json", "/run/x"), ("syslog", "xml", ""))),
+    Settings(sinks=(SinkChoice("file", "json", "/run/x"), SinkChoice("syslog"))),
     "a.xml",
     (("SHA256", "00"), ("MD5", "11")),
 )

@@ -14,7 +14,7 @@ from sysmonlx.output.dispatch import Output
 from sysmonlx.output.lines import Lines
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Renderer
-from sysmonlx.policy import Settings
+from sysmonlx.policy import Settings, SinkChoice
 from sysmonlx.schema.events import ERROR, EVENT_BY_ID
 
 
@@ -31,13 +31,13 @@ class Picky(Renderer):
         return super().lines(events, *rest)
 
 
-def make_renderer(form: str, limit_bytes: int) -> Renderer:
-    return Picky(form, "host", 1, 1, 0, limit_bytes, ())
+def make_renderer(choice: SinkChoice) -> Renderer:
+    return Picky(choice.form, "host", 1, 1, 0, 65535, ())
 
 
 def opened(*paths: Path) -> Output:
     output = Output(RecordIds(None))
-    sinks = tuple(("file", "json", str(path)) for path in paths)
+    sinks = tuple(SinkChoice("file", "json", str(path)) for path in paths)
     output.configure(Settings(sinks=sinks), make_renderer)
     return output
 
@@ -125,7 +125,8 @@ def test_account_outlives_a_sink(tmp_path: Path) -> None:
     output = opened(tmp_path / "a")
     output.emit(event("one"))
     output.configure(
-        Settings(sinks=(("file", "json", str(tmp_path / "b")),)), make_renderer
+        Settings(sinks=(SinkChoice("file", "json", str(tmp_path / "b")),)),
+        make_renderer,
     )
     output.emit(event("two"))
     output.flush()
@@ -153,8 +154,8 @@ def test_sink_for_hits_takes_what_rules_of_sigma_hit_and_no_more(
     everything, hits = tmp_path / "all", tmp_path / "hits"
     output = Output(RecordIds(None))
     settings = Settings(
-        sinks=(("file", "json", str(everything)),),
-        hit_sinks=(("file", "json", str(hits)),),
+        sinks=(SinkChoice("file", "json", str(everything)),),
+        hit_sinks=(SinkChoice("file", "json", str(hits)),),
     )
     output.configure(settings, make_renderer)
     size = len(EVENT_BY_ID[11].fields) - 1

@@ -14,26 +14,22 @@ from typing import Any
 
 import pytest
 
-from sysmonlx.output.render import Renderer
+from sysmonlx.output.forms import line_maker
+from sysmonlx.output.render import Writer
 from sysmonlx.schema.events import EVENT_BY_ID
+
+#: Forms that Sysmon does not have.
+OURS = ("json", "velociraptor", "ecs")
 
 CASES = sorted((Path(__file__).parents[2] / "golden").glob("*.json"))
 
 
 def rendered(case: dict[str, Any], form: str) -> str:
     sizes = [(name, size) for name, size in case.get("field_sizes", [])]
-    renderer = Renderer(
-        form,
-        case["computer"],
-        case["pid"],
-        case["pid"],
-        0,
-        case.get("limit_bytes", 65535),
-        sizes,
-    )
-    values = list(case["values"].values())
-    line = renderer.line(case["event_id"], values, case["record_id"], case["wall_ns"])
-    return line.decode()
+    writer = Writer(case["computer"], case["pid"], case["pid"], 0)
+    maker = line_maker(form, writer, case.get("limit_bytes", 65535), sizes)
+    event = (case["event_id"], list(case["values"].values()), False, None)
+    return maker.lines([event], case["record_id"], case["wall_ns"]).data.decode()
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
@@ -42,10 +38,12 @@ def test_line_is_exact(path: Path, update_golden: bool) -> None:
     if update_golden:
         if not path.stem.startswith("recorded_"):
             case["xml"] = rendered(case, "xml")
-        case["json"] = rendered(case, "json")
+        for form in OURS:
+            case[form] = rendered(case, form)
         path.write_text(json.dumps(case, indent=1) + "\n")
     assert rendered(case, "xml") == case["xml"]
-    assert rendered(case, "json") == case["json"]
+    for form in OURS:
+        assert rendered(case, form) == case[form]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

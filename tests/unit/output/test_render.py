@@ -174,8 +174,8 @@ def test_field_size_counts_bytes_of_the_value(
         ("SourcePort", "", ""),
         ("SourcePort", "\u0661", "\u0661"),
         ("ProcessId", "4242", 4242),
-        ("Initiated", "true", True),
-        ("Initiated", "false", False),
+        ("Initiated", "true", "true"),
+        ("Initiated", "false", "false"),
         ("Initiated", "-", "-"),
         ("SourceIp", "10", "10"),
         ("User", "true", "true"),
@@ -315,3 +315,15 @@ def test_more_shapes_than_templates_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     unknown = [(1, values, False, None) for _ in events]
     assert lines == made.lines(unknown, 7, WALL_NS).split()
     assert len(made._templates) <= 4 + len(events)
+
+
+def test_velociraptor_has_a_row_as_its_parser_of_event_logs_makes_it() -> None:
+    event = EVENT_BY_ID[5]
+    line = renderer("velociraptor").line(5, values_with(event, "x"), 42, WALL_NS)
+    row = json.loads(line)
+    assert list(row) == ["System", "EventData"]
+    system = row["System"]
+    assert system["TimeCreated"]["SystemTime"] == pytest.approx(WALL_NS / 1e9)
+    assert (system["EventID"], system["EventRecordID"]) == ({"Value": 5}, 42)
+    assert system["Provider"]["Name"] == "Linux-Sysmon"
+    assert list(row["EventData"]) == [field.name for field in event.fields]

@@ -52,6 +52,7 @@ TESTED_BY = {
     "unit/host/test_paths": "host/inode host/namespace_holders",
     "unit/output/sinks/test_sinks": "host/file_calls output/sinks/base"
     " output/sinks/file output/sinks/stdout output/sinks/streams output/sinks/syslog",
+    "unit/output/test_ecs": "output/ecs_members output/forms schema/ecs",
     "unit/output/test_render": "output/templates",
     "unit/pipeline/test_books": "pipeline/account pipeline/trace_line",
     "unit/processes/test_process": "processes/identity",
@@ -69,6 +70,7 @@ TESTED_BY = {
     "unit/service/test_control": "service/messages",
     "unit/service/test_prometheus": "service/snapshot service/statistics",
     "unit/service/test_health": "service/standing",
+    "unit/service/test_situation": "service/line_limits",
     "unit/service/test_foreground": "service/configuration",
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
     "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main viewer/moments"

@@ -19,7 +19,7 @@ from sysmonlx.config.child import EMPTY, read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.stored_policy import policy_of as policy_from
 from sysmonlx.errors import CaptureError
-from sysmonlx.policy import FORM, Policy, Settings
+from sysmonlx.policy import FORM, Policy, Settings, SinkChoice
 from sysmonlx.service import configuration, foreground
 from sysmonlx.service.configuration import ChosenPolicy, stored_policy
 from sysmonlx.service.installed import Paths, command_line_bytes
@@ -211,7 +211,10 @@ def test_policy_of_version_0_1_0_is_read(paths: Paths) -> None:
         hash_algorithms=("MD5", "SHA256"),
         field_sizes=(("CommandLine", 2000), ("Image", 300)),
         field_sizes_text="CommandLine:2000,Image:300",
-        sinks=(("file", "json", "/var/log/sysmon.json"), ("syslog", "xml", "")),
+        sinks=(
+            SinkChoice("file", "json", "/var/log/sysmon.json"),
+            SinkChoice("syslog"),
+        ),
         line_limit_bytes=8000,
         ring_size_bytes=4 << 20,
         spool_limit_bytes=4 << 20,
@@ -291,7 +294,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDaemon]:
     return Fake
 
 
-SINKS = (("file", "json", "/run/x"),)
+SINKS = (SinkChoice("file", "json", "/run/x"),)
 CHOSEN = Policy(source="a.xml", settings=Settings(sinks=SINKS, ring_size_bytes=1 << 28))
 
 

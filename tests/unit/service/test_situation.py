@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.host.lock import PidFile
-from sysmonlx.policy import FORM, Settings
+from sysmonlx.policy import FORM, Settings, SinkChoice
 from sysmonlx.service import control
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.situation import (
     advice,
     destinations,
+    limit_of_lines,
     why_it_is_silent,
     why_it_is_strange,
 )
@@ -70,13 +71,32 @@ def test_process_that_is_there_is_told(paths: Paths, name: str, text: str) -> No
 
 def test_destinations_are_named() -> None:
     sinks = (
-        *(("syslog", "xml", ""), ("syslog", "json", "/run/other")),
-        *(("file", "xml", "/var/log/a"), ("stdout", "xml", "")),
+        *(SinkChoice("syslog"), SinkChoice("syslog", "json", "/run/other")),
+        *(SinkChoice("file", "xml", "/var/log/a"), SinkChoice("stdout")),
     )
     assert destinations(Settings(sinks=sinks)) == [
         *("the log daemon at /dev/log", "the log daemon at /run/other"),
         *("/var/log/a", "standard output"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (Settings(sinks=(SinkChoice("file", "xml", "/var/log/a"),)), ""),
+        (
+            Settings(line_limit_bytes=65535),
+            "Lines to syslog have 65,535 bytes at most (LineLimit).",
+        ),
+        (
+            Settings(sinks=(SinkChoice("syslog", "xml", "/run/other"),)),
+            "Lines to syslog have 7,950 bytes at most;"
+            " longer values lose their middle: man 8 sysmonlx, Delivery.",
+        ),
+    ],
+)
+def test_limit_of_lines_to_syslog_is_told(settings: Settings, text: str) -> None:
+    assert limit_of_lines(settings) == text
 
 
 def test_missing_log_daemon_comes_with_another_destination() -> None:

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Members of a document in the Elastic Common Schema, and the objects they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from sysmonlx.output.escape import json_value, limited
+from sysmonlx.schema.ecs import Target, targets_of
+from sysmonlx.schema.event_types import EventType, Field, FieldType
+
+#: Values that say that a value is not known: they have no member.
+UNKNOWN = frozenset({"", "-", "{00000000-0000-0000-0000-000000000000}"})
+
+#: Returns a text as it stands in a document.
+Convert = Callable[[str], str]
+
+#: Constant text, or a slot: the number of a value, and how it is converted.
+Part = str | tuple[int, Convert | None]
+
+#: Types of values that this program alone makes, of ASCII without quotes.
+_MADE_HERE = frozenset(FieldType) - {FieldType.STRING}
+
+
+class Member(NamedTuple):
+    """What one value becomes: `begin`, the converted text, `end`.
+
+    `convert` is None where the text stands as it is. `objects` are the names of the
+    objects it is in, from the outermost on. A member that is not `always` there has no
+    text of its own around it: what `convert` returns is all of it, or nothing.
+    """
+
+    objects: tuple[str, ...]
+    begin: str
+    convert: Convert | None
+    end: str
+    always: bool = True
+
+    def text(self, value: str) -> str:
+        """Return the member, with a comma before it."""
+        inner = self.convert(value) if self.convert else value
+        return f"{self.begin}{inner}{self.end}"
+
+
+class Node:
+    """An object of a document: its members, and the objects within it."""
+
+    def __init__(self) -> None:
+        self._members: list[tuple[int, Member]] = []
+        self._objects: dict[str, Node] = {}
+
+    @classmethod
+    def of(cls, members: Sequence[tuple[int, Member]]) -> Node:
+        """Return the outermost object of members, each with its value's position."""
+        root = cls()
+        for at, member in members:
+            node = root
+            for name in member.objects:
+                node = node._objects.setdefault(name, cls())
+            node._members.append((at, member))
+        return root
+
+    def take(self, name: str) -> Node:
+        """Return an object, which is not part of this one any more."""
+        return self._objects.pop(name, Node())
+
+    def parts(self, values: Sequence[str], slots: Mapping[int, int]) -> list[Part]:
+        """Return the members of all known values, each with a comma before it.
+
+        Values at the positions in `slots` become slots of that number, all others text.
+        """
+        parts: list[Part] = []
+        for at, member in self._members:
+            if at in slots and (member.always or parts):
+                parts += (member.begin, (slots[at], member.convert), member.end)
+            elif values[at] not in UNKNOWN and (text := member.text(values[at])):
+                parts.append(text)
+        for name, node in self._objects.items():
+            if inner := node.parts(values, slots):
+                inner[0] = f',"{name}":{{{str(inner[0])[1:]}'
+                parts += (*inner, "}")
+        return parts
+
+
+def members_of(
+    event: EventType, limit_bytes: int, sizes: Mapping[int, int]
+) -> list[tuple[int, Member]]:
+    """Return the members of an event, each with the position of its value.
+
+    Args:
+        event: The type.
+        limit_bytes: The longest line. Blanks stand for a longer value, which is not
+            looked at: that line is made again with shorter values.
+        sizes: FieldSizes, by position.
+    """
+    return [
+        (at, _member(event.fields[at], target, limit_bytes, sizes.get(at, 0)))
+        for at, target in targets_of(event)
+    ]
+
+
+def _member(field: Field, target: Target, limit_bytes: int, size_bytes: int) -> Member:
+    too_long = " " * (limit_bytes + 1)
+
+    def cut(text: str) -> str:
+        return limited(text, size_bytes) if size_bytes else text
+
+    def escaped(text: str) -> str:
+        return too_long if len(text) > limit_bytes else json_value(cut(text))
+
+    name, objects = target.name, target.objects
+    if target.choices:
+        chosen = {key: f',"{name}":"{word}"' for key, word in target.choices}
+        return Member(objects, "", lambda text: chosen.get(text, ""), "", False)
+    if make := _OPTIONAL.get(target.conversion):
+        return Member(objects, "", lambda text: make(name, escaped(text)), "", False)
+    if convert := _BARE.get(target.conversion):
+        return Member(
+            objects,
+            f',"{name}":',
+            convert if not size_bytes else lambda text: convert(cut(text)),
+            "",
+        )
+    open_, close = ('["', '"]') if target.conversion == "words" else ('"', '"')
+    within: Convert | None = escaped
+    if part := _PARTS.get(target.conversion):
+        within = lambda text: part(escaped(text))  # noqa: E731 - one of three kinds
+    elif field.type in _MADE_HERE and not size_bytes:
+        within = None
+    return Member(objects, f',"{name}":{open_}', within, close)
+
+
+def _number(text: str) -> str:
+    """Return a number; what is none would have the whole document refused."""
+    if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
+        return text
+    return "null"
+
+
+def _count(text: str) -> str:
+    return str(text.count(" ") + 1)
+
+
+def _words(escaped: str) -> str:
+    """Return the words of a command line; no escape of JSON holds a blank."""
+    return escaped.replace(" ", '","')
+
+
+def _name(escaped: str) -> str:
+    """Return the last component of a path; no escape of JSON holds a slash."""
+    return escaped.rpartition("/")[2]
+
+
+def _folder(escaped: str) -> str:
+    folder, slash, _ = escaped.rpartition("/")
+    return folder or slash
+
+
+def _extension(name: str, escaped: str) -> str:
+    stem, _, extension = escaped.rpartition("/")[2].rpartition(".")
+    return f',"{name}":"{extension}"' if stem and extension else ""
+
+
+def _hashes(_: str, escaped: str) -> str:
+    pairs = (each.partition("=") for each in escaped.split(","))
+    return "".join(
+        f',"{algorithm.lower()}":"{digest.lower()}"'
+        for algorithm, equals, digest in pairs
+        if equals
+    )
+
+
+#: Conversions to a member that may be missing, or to several.
+_OPTIONAL = {"extension": _extension, "hashes": _hashes}
+
+#: Conversions to what has no quotes: numbers.
+_BARE = {"number": _number, "count": _count}
+#: Conversions of a text that is escaped already.
+_PARTS = {"words": _words, "name": _name, "folder": _folder}

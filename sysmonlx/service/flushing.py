@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Lines that a full destination did not take: when they are written, and how quietly.
+
+A log socket with the kernel's default queue takes eleven lines and is full until its
+reader has taken one; then it is writable again, for one line. Whoever waits for that
+wakes for each line. Here a full destination has a few milliseconds to take what it has,
+and the ring buffer is not read because of it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sysmonlx.output.dispatch import Output
+from sysmonlx.service.loop import Loop
+
+#: Pauses before the next try to write what waits, in seconds. Each that was in vain
+#: doubles the next one.
+FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.003, 0.1
+
+
+class Flushing:
+    """Waits for descriptors, and writes what waits in the sinks meanwhile."""
+
+    def __init__(self, loop: Loop, output: Output) -> None:
+        self._loop = loop
+        self._output = output
+        self._pause_s = FIRST_PAUSE_S
+        self._delivered = 0
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until a descriptor is readable, for this time at most.
+
+        A destination of which much waits is written to as soon as it takes a line.
+        """
+        end_s = time.monotonic() + timeout_s
+        left_s = timeout_s
+        while left_s > 0 and self._output.is_moving():
+            self._set_pause()
+            pressing = self._output.pressing()
+            if pressing or self._pause_s >= left_s:
+                self._loop.wait(left_s, pressing)
+                return
+            if self._loop.wait(self._pause_s):
+                return
+            self._output.flush()
+            left_s = end_s - time.monotonic()
+        self._pause_s = FIRST_PAUSE_S
+        self._loop.wait(max(0.0, left_s))
+
+    def _set_pause(self) -> None:
+        """Begin with the first pause again, after something was taken."""
+        before, self._delivered = self._delivered, self._output.delivered()
+        is_in_vain = self._delivered == before
+        self._pause_s = (
+            min(2 * self._pause_s, _LONGEST_PAUSE_S) if is_in_vain else FIRST_PAUSE_S
+        )
