@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from sysmonlx.policy import Settings
+from sysmonlx.policy import Settings, SinkChoice
 from sysmonlx.service.wiring import make_renderer
 from sysmonlx.viewer.board import Board
 from sysmonlx.viewer.order import LiveEvent
@@ -52,7 +52,7 @@ class _Rows:
 
 
 def _json(settings: Settings) -> FormOf:
-    renderer = make_renderer(settings, "json", settings.line_limit_of("stdout"))
+    renderer = make_renderer(settings, SinkChoice("stdout", "json"))
     count = 0
 
     def lines(events: Sequence[LiveEvent]) -> bytes:

