@@ -77,12 +77,13 @@ class LogSource:
         Raises:
             RuleError: none of the events has it.
         """
-        if reason := _REFUSED_FIELDS.get(name):
+        known = {each for event_id in self.event_ids for each in fields_of(event_id)}
+        is_native = name in APPENDED and name in known
+        if not is_native and (reason := _REFUSED_FIELDS.get(name)):
             raise RuleError(reason)
         if name in CONSTANTS:
             return name
         wanted = "Hashes" if name in HASHES else name
-        known = {each for event_id in self.event_ids for each in fields_of(event_id)}
         if wanted not in known:
             near = _near(name, known)
             guess = f"; did you mean {near}?" if near else ""
