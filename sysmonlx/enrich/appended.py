@@ -53,6 +53,8 @@ def _rule_names(layout: Layout, context: Context) -> Appender:
     return lambda data, process: UNKNOWN
 
 
+#: The field that follows from the flags of a record.
+_OF_FLAGS = "Reason"
 #: Texts of Reason by the flag of the record.
 REASONS = {
     "BY_RENAME": "Rename",
@@ -83,7 +85,7 @@ def _parent_image(layout: Layout, context: Context) -> Appender:
 
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     **START_APPENDERS,
-    "Reason": _reason,
+    _OF_FLAGS: _reason,
     "UserId": _user_id,
     "ParentImage": _parent_image,
     "ContainerId": _of_group(0),
@@ -162,10 +164,14 @@ def _of_start(
 def _of_action(
     maker: Maker, fields: Sequence[Field], layout: Layout, context: Context
 ) -> Maker:
-    """Other events: all follows from user, control group, and flags of the record."""
+    """Other events: most follows from user, control group, and flags of the record.
+
+    What follows from these alone is kept. ParentImage follows from the process.
+    """
     make, finish, uid = maker.make, maker.finish, layout.span("uid")
-    is_of_actor = all(each.name in OF_ACTOR for each in fields)
-    flags = slice(0, 0) if is_of_actor else layout.span("flags")
+    names = {each.name for each in fields}
+    flags = layout.span("flags") if _OF_FLAGS in names else slice(0, 0)
+    is_kept = names <= {*OF_ACTOR, _OF_FLAGS, RULE_NAMES}
     made = _made(fields, layout, context)
     asks_group = any(each.name in OF_CONTROL_GROUP for each in fields)
     kept: dict[tuple[bytes, int, bytes], tuple[list[str], bool]] = {}
@@ -174,7 +180,7 @@ def _of_action(
     def new_texts(data: bytes, process: Process) -> tuple[list[str], bool]:
         texts = [append(data, process) for append in made]
         found = texts, all(map(is_plain_text, texts))
-        if not asks_group or context.knows_group(process.cgroup_id):
+        if is_kept and (not asks_group or context.knows_group(process.cgroup_id)):
             if len(kept) >= _ACTORS_LIMIT:
                 kept.clear()
             kept[data[uid], process.cgroup_id, data[flags]] = found
