@@ -17,7 +17,7 @@ from sysmonlx.host.private_files import read_file, remove_unfinished
 from sysmonlx.service import control, edits, systemd
 from sysmonlx.service.configuration import stored_form
 from sysmonlx.service.installed import Paths
-from sysmonlx.service.messages import Question, Update
+from sysmonlx.service.messages import START_FAILED, Question, Update
 from sysmonlx.service.metrics import remove
 from sysmonlx.service.spawn import (
     Report,
@@ -147,7 +147,7 @@ def install(paths: Paths, new: Installed, *, may_be_refused: bool = False) -> Re
     """Replace whatever runs by a daemon for `new` and wait until that captures.
 
     `may_be_refused` lets it run with the policy of before, where it refuses the
-    configuration.
+    configuration file; a policy that cannot be started is an error all the same.
 
     When it does not, or is interrupted, everything is as before, the instance that ran
     before included; where that cannot be had the error says what is left.
@@ -165,7 +165,8 @@ def install(paths: Paths, new: Installed, *, may_be_refused: bool = False) -> Re
             _make_way(paths)
             new.write(paths)
             report = start(paths)
-            if report.refused and not may_be_refused:
+            is_file = not report.refused.startswith(START_FAILED)
+            if report.refused and not (may_be_refused and is_file):
                 raise CaptureError(report.refused)
         except BaseException as error:
             with uninterrupted():
