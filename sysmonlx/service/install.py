@@ -76,7 +76,7 @@ def _unlink_file(path: Path) -> None:
             path.unlink()
 
 
-def _stored_files(paths: Paths) -> tuple[Path, Path, Path]:
+def _stored_files(paths: Paths) -> tuple[Path, ...]:
     return paths.config_file, paths.policy_file, paths.command_line_file
 
 
@@ -254,27 +254,49 @@ def uninstall(paths: Paths, *, force: bool = False, purge: bool = False) -> Remo
         done = systemd.remove_unit(paths)
         if stop(paths, force=force):
             done.append("Ended the daemon")
-        left_behind = (
-            *(paths.programs_file, paths.pid_file, paths.control_socket),
-            *(paths.keeper_file, paths.notify_socket),
-        )
         done += _removed_metrics(paths, errors)
-        kept = "" if purge else edits.keep_edited(paths)
-        done += [kept] if kept else []
-        for path in (*_stored_files(paths), *left_behind):
-            done += _removed(path, errors)
+        is_kept = purge or _has_kept_edit(paths, done, errors)
+        for path in _files_of_ours(paths):
+            if is_kept or path != paths.config_file:
+                done += _removed(path, errors)
         for directory in (paths.config_dir, paths.state_dir):
             done += [f"Removed {each}" for each in remove_unfinished(directory)]
         if purge:
-            for path in (*edits.kept_files(paths), *paths.numbering_files):
-                done += _removed(path, errors)
-            done += _removed_directory(paths.state_dir, errors)
+            done += _purged(paths, errors)
         for directory in (paths.config_dir, paths.run_dir):
             done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
         what = "the number of the next event record, and the clock of this boot's GUIDs"
         done.append(f"Kept {paths.state_dir}: {what}")
     return Removal(done, errors)
+
+
+def _files_of_ours(paths: Paths) -> tuple[Path, ...]:
+    """Return all files that an uninstallation removes."""
+    return (
+        *_stored_files(paths),
+        *(paths.programs_file, paths.pid_file, paths.control_socket),
+        *(paths.keeper_file, paths.notify_socket),
+    )
+
+
+def _has_kept_edit(paths: Paths, done: list[str], errors: list[str]) -> bool:
+    """Keep an edited configuration; return False where it must stay as it is."""
+    try:
+        if text := edits.keep_edited(paths):
+            done.append(text)
+    except InstallError as error:  # a full disk
+        errors.append(str(error))
+        return False
+    return True
+
+
+def _purged(paths: Paths, errors: list[str]) -> list[str]:
+    """Remove what an uninstallation keeps otherwise."""
+    done = []
+    for path in (*edits.kept_files(paths), *paths.numbering_files):
+        done += _removed(path, errors)
+    return done + _removed_directory(paths.state_dir, errors)
 
 
 def _removed_metrics(paths: Paths, errors: list[str]) -> list[str]:
