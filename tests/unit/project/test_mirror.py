@@ -33,7 +33,8 @@ TESTED_BY = {
     "kernel/hostile/test_hostile_files": "service/metrics service/metrics_writer",
     "unit/bpf/test_program_cache": "bpf/cache_file bpf/refusal",
     "unit/project/test_documents": "capture/hooks",
-    "unit/config/test_reader": "config/xml_text config/findings config/lint",
+    "unit/config/test_reader": "config/xml_text config/findings config/lint"
+    " config/condition_hints",
     "unit/config/test_option_elements": "config/own_settings",
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",
