@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sysmonlx.config.findings import Remarks
 from sysmonlx.schema.events import CONDITIONS
 
@@ -50,7 +52,14 @@ _OTHER_WORDS = {
     ">": "more than",
     "<": "less than",
 }
-_NEGATIONS = ("not", "n't", "exclud", "!", "without", "no ")
+_NEGATION = re.compile("not|n't|exclud|!|without|no ")
+#: All conditions, by whether they are negative.
+_ALIKE = {
+    is_negative: [
+        each for each in CONDITIONS if bool(_NEGATION.search(each)) is is_negative
+    ]
+    for is_negative in (True, False)
+}
 
 
 def meant_condition(written: str, remarks: Remarks) -> str:
@@ -61,10 +70,5 @@ def meant_condition(written: str, remarks: Remarks) -> str:
     known = _OTHER_WORDS.get(written.lower().replace(" ", "").replace("_", ""))
     if known:
         return f"did you mean {known}?"
-    is_negative = _is_negative(written.lower())
-    alike = [each for each in CONDITIONS if _is_negative(each) == is_negative]
-    return remarks.guess(written, alike)
-
-
-def _is_negative(condition: str) -> bool:
-    return any(word in condition for word in _NEGATIONS)
+    is_negative = _NEGATION.search(written.lower()) is not None
+    return remarks.guess(written, _ALIKE[is_negative])
