@@ -3,7 +3,7 @@
 
 import signal
 
-#: Whoever starts the program may have SIGINT ignored; it stays so.
+#: A parent process may have set SIGINT to be ignored; it stays ignored then.
 _CAN_BE_INTERRUPTED = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 if _CAN_BE_INTERRUPTED:
     # While modules are loaded Ctrl-C ends the process without a traceback.

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from sysmonlx.config.condition_hints import meant_condition
 from sysmonlx.config.findings import Remarks
 from sysmonlx.config.xml_text import Node
 from sysmonlx.policy import RELATIONS, Compound, Element, Filter
@@ -35,51 +36,6 @@ from sysmonlx.schema.events import (
 )
 
 MAX_NAME_BYTES = 255
-#: Words of other tools for conditions, without blanks and underscores.
-_OTHER_WORDS = {
-    "notcontains": "excludes",
-    "doesnotcontain": "excludes",
-    "notcontain": "excludes",
-    "notcontainsany": "excludes any",
-    "notcontainsall": "excludes all",
-    "notequal": "is not",
-    "notequals": "is not",
-    "notis": "is not",
-    "isnotequal": "is not",
-    "isn't": "is not",
-    "!=": "is not",
-    "<>": "is not",
-    "equal": "is",
-    "equals": "is",
-    "isequal": "is",
-    "=": "is",
-    "==": "is",
-    "in": "is any",
-    "isanyof": "is any",
-    "oneof": "is any",
-    "startswith": "begin with",
-    "startwith": "begin with",
-    "beginswith": "begin with",
-    "prefix": "begin with",
-    "notstartswith": "not begin with",
-    "notbeginswith": "not begin with",
-    "doesnotstartwith": "not begin with",
-    "doesnotbeginwith": "not begin with",
-    "endswith": "end with",
-    "suffix": "end with",
-    "notendswith": "not end with",
-    "doesnotendwith": "not end with",
-    "like": "contains",
-    "has": "contains",
-    "include": "contains",
-    "includes": "contains",
-    "greaterthan": "more than",
-    "lessthen": "less than",
-    "morethen": "more than",
-    ">": "more than",
-    "<": "less than",
-}
-_NEGATIONS = ("not", "n't", "exclud", "!", "without", "no ")
 _FIELDS_SETTING = "sx:Fields"
 _OPPOSITE = {"include": "exclude", "exclude": "include"}
 #: The newest schema version in which filters are joined by `or` if nothing is said.
@@ -415,19 +371,10 @@ class Filtering:
         )
         report = self._remarks.warn if self._lax else self._remarks.error
         offset = node.attributes["condition"].offset
-        report(text, offset, self._meant(written))
+        report(text, offset, meant_condition(written, self._remarks))
         if self._lax:
             raise _Dropped
         return DEFAULT_CONDITION
-
-    def _meant(self, written: str) -> str:
-        """Return which condition a wrong one may mean, never the opposite."""
-        known = _OTHER_WORDS.get(written.lower().replace(" ", "").replace("_", ""))
-        if known:
-            return f"did you mean {known}?"
-        is_negative = _is_negative(written.lower())
-        alike = [each for each in CONDITIONS if _is_negative(each) == is_negative]
-        return self._remarks.guess(written, alike)
 
     def _add_list(self, tag: str, elements: list[Element]) -> bool:
         """Put the images of a list in front of the first including element, if any."""
@@ -448,10 +395,6 @@ def _place_of(node: Node) -> str:
     if node.tag in EVENTS_BY_TAG:
         return f"{node.tag} is an event, and stands beside other event elements"
     return ""
-
-
-def _is_negative(condition: str) -> bool:
-    return any(word in condition for word in _NEGATIONS)
 
 
 def _fields_in(node: Node) -> Iterator[Node]:

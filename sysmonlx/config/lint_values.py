@@ -42,7 +42,7 @@ _SHOWN_TEXTS = 4
 
 
 class Doubt(Enum):
-    """What is wrong with a condition."""
+    """The kinds of remarks on a condition."""
 
     NEVER = auto()
     ALWAYS = auto()

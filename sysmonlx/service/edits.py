@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a person wrote into the installed configuration outlives every command."""
+"""An edited configuration is kept when a command replaces or removes it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sysmonlx.config.child import EMPTY
+from sysmonlx.errors import InstallError
 from sysmonlx.host.private_files import read_file
 from sysmonlx.service.configuration import is_changed, stored_form
 from sysmonlx.service.installed import Paths
@@ -66,7 +67,11 @@ def keep_edited(paths: Paths, new: bytes | None = None) -> str:
         if read_file(newest) == data:
             return f"Kept the edited configuration as {newest}"
     for older, newer in zip(files[:0:-1], files[-2::-1], strict=True):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             newer.replace(older)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InstallError(f"Cannot keep {newer}: {error.strerror}") from error
     paths.write(newest, data)
     return f"Kept the edited configuration as {newest}"

@@ -30,6 +30,7 @@ from sysmonlx.service.keeper import (
     READY_VARIABLE,
     be_called,
 )
+from sysmonlx.service.messages import START_FAILED
 from sysmonlx.service.wiring import Options
 
 #: As LimitNOFILE= and LimitNICE= in the unit.
@@ -204,7 +205,7 @@ def _started(policy: Policy, options: Options) -> Daemon:
         refused = chosen.refused
         if first is not None:
             what = "built-in rules" if each == Policy() else "default settings"
-            refused = f"The start failed: {in_words(first)}; the {what} are in force"
+            refused = f"{START_FAILED}{in_words(first)}; the {what} are in force"
         try:
             return start(each, replace(chosen, refused=refused))
         except Exception as error:

@@ -17,7 +17,7 @@ from sysmonlx.host.private_files import read_file, remove_unfinished
 from sysmonlx.service import control, edits, systemd
 from sysmonlx.service.configuration import stored_form
 from sysmonlx.service.installed import Paths
-from sysmonlx.service.messages import Question, Update
+from sysmonlx.service.messages import START_FAILED, Question, Update
 from sysmonlx.service.metrics import remove
 from sysmonlx.service.spawn import (
     Report,
@@ -76,7 +76,7 @@ def _unlink_file(path: Path) -> None:
             path.unlink()
 
 
-def _stored_files(paths: Paths) -> tuple[Path, Path, Path]:
+def _stored_files(paths: Paths) -> tuple[Path, ...]:
     return paths.config_file, paths.policy_file, paths.command_line_file
 
 
@@ -147,7 +147,7 @@ def install(paths: Paths, new: Installed, *, may_be_refused: bool = False) -> Re
     """Replace whatever runs by a daemon for `new` and wait until that captures.
 
     `may_be_refused` lets it run with the policy of before, where it refuses the
-    configuration.
+    configuration file; a policy that cannot be started is an error all the same.
 
     When it does not, or is interrupted, everything is as before, the instance that ran
     before included; where that cannot be had the error says what is left.
@@ -165,7 +165,8 @@ def install(paths: Paths, new: Installed, *, may_be_refused: bool = False) -> Re
             _make_way(paths)
             new.write(paths)
             report = start(paths)
-            if report.refused and not may_be_refused:
+            is_file = not report.refused.startswith(START_FAILED)
+            if report.refused and not (may_be_refused and is_file):
                 raise CaptureError(report.refused)
         except BaseException as error:
             with uninterrupted():
@@ -253,27 +254,49 @@ def uninstall(paths: Paths, *, force: bool = False, purge: bool = False) -> Remo
         done = systemd.remove_unit(paths)
         if stop(paths, force=force):
             done.append("Ended the daemon")
-        left_behind = (
-            *(paths.programs_file, paths.pid_file, paths.control_socket),
-            *(paths.keeper_file, paths.notify_socket),
-        )
         done += _removed_metrics(paths, errors)
-        kept = "" if purge else edits.keep_edited(paths)
-        done += [kept] if kept else []
-        for path in (*_stored_files(paths), *left_behind):
-            done += _removed(path, errors)
+        is_kept = purge or _has_kept_edit(paths, done, errors)
+        for path in _files_of_ours(paths):
+            if is_kept or path != paths.config_file:
+                done += _removed(path, errors)
         for directory in (paths.config_dir, paths.state_dir):
             done += [f"Removed {each}" for each in remove_unfinished(directory)]
         if purge:
-            for path in (*edits.kept_files(paths), *paths.numbering_files):
-                done += _removed(path, errors)
-            done += _removed_directory(paths.state_dir, errors)
+            done += _purged(paths, errors)
         for directory in (paths.config_dir, paths.run_dir):
             done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
         what = "the number of the next event record, and the clock of this boot's GUIDs"
         done.append(f"Kept {paths.state_dir}: {what}")
     return Removal(done, errors)
+
+
+def _files_of_ours(paths: Paths) -> tuple[Path, ...]:
+    """Return all files that an uninstallation removes."""
+    return (
+        *_stored_files(paths),
+        *(paths.programs_file, paths.pid_file, paths.control_socket),
+        *(paths.keeper_file, paths.notify_socket),
+    )
+
+
+def _has_kept_edit(paths: Paths, done: list[str], errors: list[str]) -> bool:
+    """Keep an edited configuration; return False where it must stay as it is."""
+    try:
+        if text := edits.keep_edited(paths):
+            done.append(text)
+    except InstallError as error:  # a full disk
+        errors.append(str(error))
+        return False
+    return True
+
+
+def _purged(paths: Paths, errors: list[str]) -> list[str]:
+    """Remove what an uninstallation keeps otherwise."""
+    done = []
+    for path in (*edits.kept_files(paths), *paths.numbering_files):
+        done += _removed(path, errors)
+    return done + _removed_directory(paths.state_dir, errors)
 
 
 def _removed_metrics(paths: Paths, errors: list[str]) -> list[str]:

@@ -7,6 +7,9 @@ from typing import Literal, NotRequired, TypedDict
 
 from sysmonlx.service.snapshot import Snapshot
 
+#: How the `refused` of a report begins when the policy itself could not be started.
+START_FAILED = "The start failed: "
+
 
 class Question(TypedDict):
     """A request without more than its name."""

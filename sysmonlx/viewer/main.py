@@ -72,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         # At the start of an interpreter both are io.TextIOWrapper.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        how = "backslashreplace"
+        stream.reconfigure(errors=how)  # type: ignore[union-attr]  # see above
     given = sys.argv[1:] if arguments is None else arguments
     is_sysmon = os.path.basename(sys.argv[0]) == SYSMON_NAME
     if given[:1] == [f"--{SYSMON_NAME}"]:

@@ -35,8 +35,7 @@ SEED = int(os.environ.get("SOAK_SEED", str(time.time_ns() % 1_000_000)))
 _ROUND_S, _ROTATE_S, _STORM_S = 3.0, 20.0, 30.0
 _IDLE_S, _IDLE_SHARE = 20.0, 0.001
 #: Of the machine's own work while nothing of ours goes on; more makes nobody idle.
-#: A record costs the idle daemon up to 0.3 ms: its caches are cold.
-_IDLE_RECORDS = 20
+_IDLE_RECORDS = 200
 _GROWTH, _GROWTH_BYTES = 1.1, 4 << 20
 
 

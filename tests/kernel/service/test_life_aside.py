@@ -77,6 +77,21 @@ def test_edited_configuration_outlives_installing_and_uninstalling(
     assert not any(each.exists() for each in (paths.config_dir, paths.state_dir))
 
 
+def test_edit_that_cannot_be_kept_stays_under_its_own_name(
+    installed: Installation,
+) -> None:
+    paths = installed.paths
+    paths.config_file.write_text("<Sysmon/><!-- mine -->")
+    paths.config_dir.joinpath("config.xml.old.8").write_text("an older one")
+    paths.config_dir.joinpath("config.xml.old.9").mkdir()
+    result = installed.call("-u")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: Cannot keep ")
+    assert paths.config_file.read_text() == "<Sysmon/><!-- mine -->"
+    assert not paths.policy_file.exists()
+    assert not paths.run_dir.exists()
+
+
 def test_bare_install_repairs_though_the_edited_file_is_refused(
     installed: Installation,
 ) -> None:

@@ -372,7 +372,7 @@ def test_what_only_the_schema_knows_is_a_warning() -> None:
     assert warning.text.startswith("Warning: not as in the schema")
 
 
-# What messages say
+# Texts of messages
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ TESTED_BY = {
     "kernel/hostile/test_hostile_files": "service/metrics service/metrics_writer",
     "unit/bpf/test_program_cache": "bpf/cache_file bpf/refusal",
     "unit/project/test_documents": "capture/hooks",
-    "unit/config/test_reader": "config/xml_text config/findings config/lint",
+    "unit/config/test_reader": "config/xml_text config/findings config/lint"
+    " config/condition_hints",
     "unit/config/sigma/test_reader_rules": "config/sigma/correlations"
     " config/sigma/detection config/sigma/documents config/sigma/heads"
     " config/sigma/notes config/sigma/outline config/sigma/remarks"
