@@ -320,11 +320,13 @@ static __always_inline struct inode *overlay_lower_inode(struct inode *inode)
 /* The inode in a layer that holds the data of an inode of overlayfs; NULL: not known. */
 static __always_inline struct inode *overlay_data_inode(struct inode *inode)
 {
-	struct ovl_inode___any *any = container_of(inode, struct ovl_inode___any, vfs_inode);
+	struct ovl_inode___any *any = NULL;
 	struct dentry *upper;
 
 	if (!bpf_core_field_exists(any->__upperdentry))
 		return NULL;
+	barrier_var(inode); /* no offset of an unknown type in front of the question */
+	any = container_of(inode, struct ovl_inode___any, vfs_inode);
 	upper = BPF_CORE_READ(any, __upperdentry);
 	if (!upper)
 		return overlay_lower_inode(inode);
@@ -349,10 +351,12 @@ struct btrfs_inode___any {
 /* Number of the btrfs subvolume that holds the inode; 0: not known. */
 static __always_inline __u64 btrfs_subvolume(struct inode *inode)
 {
-	struct btrfs_inode___any *any = container_of(inode, struct btrfs_inode___any, vfs_inode);
+	struct btrfs_inode___any *any = NULL;
 
 	if (!bpf_core_field_exists(any->root))
 		return 0;
+	barrier_var(inode); /* as above */
+	any = container_of(inode, struct btrfs_inode___any, vfs_inode);
 	return BPF_CORE_READ(any, root, root_key.objectid);
 }
 
