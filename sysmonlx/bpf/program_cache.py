@@ -29,7 +29,7 @@ _SLEEPABLE = 0x10  # BPF_F_SLEEPABLE
 #: Sections of programs that a link alone attaches, or that are run.
 _KINDS = (
     *("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "iter", "cgroup_skb"),
-    "syscall",
+    *("cgroup/", "syscall"),
 )
 _Value = TypeVar("_Value")
 _FORM = 2

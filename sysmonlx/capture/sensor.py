@@ -366,15 +366,17 @@ class Capture:
 
     def _prove_names(self) -> None:
         """Try once whether calls tell their names; tell it if they do not."""
-        hook = next((h for h, p in self._serving.items() if p == NAME_PROGRAMS), None)
-        if hook is None:
+        hooks = [
+            hook for hook, group in self._serving.items() if group == NAME_PROGRAMS
+        ]
+        if not hooks:
             return
         if self._names_fail is None:
             proof = NameProof(self.maps["proved_names"], self.set_variable)
             self._names_fail = proof.fails()
             self.set_variable("names_from_frames", not self._names_fail)
         if self._names_fail:
-            self.missing += (Missing(hook, "name_search", self._names_fail),)
+            self.missing += (Missing(hooks[0], "name_search", self._names_fail),)
 
     def _attach(self, hook: Hook, group: tuple[str, ...]) -> bool:
         attached: list[str] = []

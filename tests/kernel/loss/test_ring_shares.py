@@ -165,10 +165,8 @@ def test_long_paths_lose_their_middle_while_the_ring_fills(
     ]
     files = [each for each in files if each.tgid == own]
     first, last = files[:2], files[-3:-1]
-    for each, cut in (
-        *((each, bytes) for each in first),
-        *((e, shortened) for e in last),
-    ):
+    for each in (*first, *last):
+        cut = shortened if each in last else bytes
         # The name is resolved where the frames of the call tell it, else as given.
         name = each.path[-1:]
         assert name in (b"a", b"b")

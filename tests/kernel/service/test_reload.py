@@ -76,10 +76,10 @@ class Shown:
     """
 
     def __init__(self, place: Installation, *words: str) -> None:
-        script = "from sysmonlx.cli.live import live_view; "
+        script = "from sysmonlx.cli.live import LiveOptions, LiveView; "
         script += "from sysmonlx.service import foreground, installed; "
         script += "foreground.serve(installed.Paths.from_environment(__import__('os')"
-        script += ".environ), live_view(is_verbose=True))"
+        script += ".environ), LiveView(LiveOptions(), is_verbose=True))"
         self._process = subprocess.Popen(
             place.command(*words) if words else [sys.executable, "-P", "-c", script],
             env=place.environment,
