@@ -192,7 +192,7 @@ def rules_value(action: str, level: str, status: str, path: str) -> RulesChoice:
     if found != SHIPPED and not found.startswith("/"):
         expected = f"the absolute path of a compiled pack, or {SHIPPED}, is expected"
         raise ValueError(expected)
-    found = _path(found)
+    found = found if found == SHIPPED else _path(found)
     chosen = [
         word or default for word, default in zip(words, RULE_DEFAULTS, strict=True)
     ]
