@@ -47,7 +47,8 @@ help: ## show this list
 	'VM_KERNELS=' 'of test-vm: $(VM_KERNELS)' \
 	'RELEASES=$(RELEASES)' 'of test-deb' \
 	'EXAMPLES=$(EXAMPLES)' 'of fuzz: examples for each property' \
-	'SOAK_S=$(SOAK_S)' 'of soak: seconds'
+	'SOAK_S=$(SOAK_S)' 'of soak: seconds' \
+	'QUIET_S=$(QUIET_S)' 'of quiet: seconds'
 
 # $(call need,test,packages): install Debian packages unless the shell test holds
 define need
@@ -154,6 +155,17 @@ test-names: deps-test bpf ## 3,000 names of each call while others change them: 
 	@# By thirds: more at once would fill the ring on a busy machine.
 	$(Q)for third in 1 2 3; do ROUNDS=1000 SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra \
 	$(PYTEST_ARGS) tests/kernel/hostile/test_true_names.py || exit 1; done
+
+.PHONY: test-rules
+test-rules: deps-test bpf ## do what each rule that comes along is for, in front of the service (2 minutes)
+	$(Q)RULES=all SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) \
+		tests/kernel/service/test_shipped_rules.py
+
+QUIET_S ?= 3600
+
+.PHONY: quiet
+quiet: deps-test bpf ## apt, pip, make, git, cron and logins for QUIET_S seconds: no rule may hit high (long)
+	$(Q)PYTHONPATH=.:tests QUIET_S=$(QUIET_S) $(PYTHON) -P -m quiet
 
 .PHONY: test-pages
 test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages

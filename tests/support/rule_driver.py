@@ -17,7 +17,9 @@ from pathlib import Path
 
 ADDRESS, PORTS, DNS_PORT = "10.99.0.1", (8080, 4444), 53
 _PRELUDE = """
-wait_for() { until read -r _ c s _ </proc/$1/stat && [ "$c $s" = "($2) S" ]; do :; done; }
+wait_for() {
+    until read -r _ name state _ </proc/$1/stat && [ "$name $state" = "($2) S" ]; do :; done
+}
 BPF='import sys; sys.path.insert(0, "/opt"); import actions_bpf as b; '
 """
 

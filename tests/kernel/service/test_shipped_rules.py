@@ -91,9 +91,7 @@ def test_actions_can_be_done(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize("name", WANTED)
-def test_rule_fires_by_the_action_and_not_by_a_near_miss(
-    seen: Seen, name: str
-) -> None:
+def test_rule_fires_by_the_action_and_not_by_a_near_miss(seen: Seen, name: str) -> None:
     title = title_in_hits(shipped()[name])
     assert title in seen.names(name, "fires")
     assert title not in seen.names(name, "quiet")
