@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         if name != "explain":
             each.add_argument(
                 "paths",
-                nargs="+" if name == "pack" else "*",
+                nargs="*" if name in ("list", "test") else "+",
                 default=[SHIPPED],
                 metavar="PATH",
                 help=_PATHS,

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-# Runs a program above the files of this machine, with mounts and a network of its own.
+# Runs a program above the files of this machine, with mounts of its own.
 #
-#	unshare --mount --uts --ipc --net sh private_root.sh TOP COMMAND...
+#	unshare --mount --uts --ipc sh private_root.sh TOP COMMAND...
 #
-# What is written goes to a tmpfs at TOP. Its address 10.99.0.1 is no one's. Processes
-# have the numbers that everybody sees.
+# What is written goes to a tmpfs at TOP. Processes have the numbers that all see.
 set -eu
 top=$1
 shift
@@ -31,8 +30,6 @@ ln -s /proc/self/fd dev/fd
 mount -t tmpfs -o mode=755 run run
 mount -t tmpfs -o mode=1777 tmp tmp
 mkdir -p -m 1777 var/tmp
-ip link set lo up
-ip address add 10.99.0.1/32 dev lo
 
 mkdir old
 pivot_root . old

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,14 +74,30 @@ def run_all(top: Path, wanted: set[str] | None = None) -> list[Done]:
         if wanted is None or name in wanted
         for kind in ("fires", "quiet")
     ]
+    return run_scripts(top, setup, work)
+
+
+def run_scripts(
+    top: Path,
+    setup: str,
+    work: Sequence[tuple[str, str, str]],
+    *,
+    group: int | None = None,
+) -> list[Done]:
+    """Run scripts as `run_all` does; `work` has a name, a kind and a script each.
+
+    `group`: a descriptor of cgroup.procs. What is behind `setup` runs in that control
+    group then, and in the network of this machine.
+    """
     helpers = {name: path.read_text("utf-8") for name, path in HELPERS.items()}
-    message = {"setup": setup, "work": work, "helpers": helpers}
+    message = {"setup": setup, "work": work, "helpers": helpers, "group": group}
+    network = ["--net"] if group is None else []
     source = (TESTS / "support" / "rule_driver.py").read_text("utf-8")
     (top / "machine").mkdir()
     result = subprocess.run(
         [
             *("setpriv", "--pdeathsig=KILL"),  # for tests that are killed
-            *("unshare", "--mount", "--uts", "--ipc", "--net", "sh"),
+            *("unshare", "--mount", "--uts", "--ipc", *network, "sh"),
             *(TESTS / "support" / "private_root.sh", top / "machine"),
             *(os.path.realpath(sys.executable), "-I", "-S", "-c"),
             _DRIVER,
@@ -89,6 +106,7 @@ def run_all(top: Path, wanted: set[str] | None = None) -> list[Done]:
         capture_output=True,
         text=True,
         check=False,
+        pass_fds=() if group is None else (group,),
     )
     assert result.returncode == 0, result.stderr
     return [Done(*json.loads(line)) for line in result.stdout.splitlines()]
