@@ -127,6 +127,41 @@ def test_rules_are_told_apart_by_one_judge_of_all() -> None:
             assert (bits >> at & 1) == (kind == "fires"), name
 
 
+# --- what an attacker may try
+
+
+def fires(name: str, **changed: str) -> bool:
+    """Tell whether a rule hits its event with other values."""
+    return is_hit(shipped()[name], {**EVENTS[name]["fires"], **changed})
+
+
+def test_name_of_the_copy_of_runc_hides_nothing() -> None:
+    name = "/memfd:runc_cloned:/proc/self/exe (deleted)"
+    assert fires("process_false_runc", Image=name, ParentImage="/usr/bin/bash")
+    assert fires("process_false_runc", Image=name, ParentImage="/tmp/runc")
+    assert not fires("process_false_runc", Image=name, ParentImage="/usr/bin/runc")
+    assert fires("process_runs_from_memory_file", Image=name, User="alice")
+
+
+def test_program_called_dpkg_elsewhere_is_no_package_manager() -> None:
+    for name in ("file_unit_written", "file_sudoers_written", "file_cron_written"):
+        assert fires(name, Image="/tmp/dpkg")
+        assert fires(name, Image="/usr/bin/dpkg2")
+        assert not fires(name, Image="/usr/bin/dpkg")
+
+
+def test_user_whose_command_line_names_the_package_manager_is_none() -> None:
+    line = "sh -c true /var/lib/dpkg/info/x.postinst"
+    for name in ("process_set_user_id_bit", "process_guard_stopped"):
+        assert fires(name, ParentCommandLine=line, ParentUser="alice")
+        assert not fires(name, ParentCommandLine=line, ParentUser="root")
+
+
+def test_program_under_another_name_is_not_known() -> None:
+    assert not fires("file_program_downloaded", Image="/tmp/w")
+    assert fires("network_from_writable_place", Image="/tmp/w")
+
+
 # --- where they are
 
 
