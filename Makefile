@@ -47,7 +47,8 @@ help: ## show this list
 	'VM_KERNELS=' 'of test-vm: $(VM_KERNELS)' \
 	'RELEASES=$(RELEASES)' 'of test-deb' \
 	'EXAMPLES=$(EXAMPLES)' 'of fuzz: examples for each property' \
-	'SOAK_S=$(SOAK_S)' 'of soak: seconds'
+	'SOAK_S=$(SOAK_S)' 'of soak: seconds' \
+	'QUIET_S=$(QUIET_S)' 'of quiet: seconds'
 
 # $(call need,test,packages): install Debian packages unless the shell test holds
 define need
@@ -155,6 +156,17 @@ test-names: deps-test bpf ## 3,000 names of each call while others change them: 
 	$(Q)for third in 1 2 3; do ROUNDS=1000 SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra \
 	$(PYTEST_ARGS) tests/kernel/hostile/test_true_names.py || exit 1; done
 
+.PHONY: test-rules
+test-rules: deps-test bpf ## do what each rule that comes along is for, in front of the service (2 minutes)
+	$(Q)RULES=all SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) \
+		tests/kernel/service/test_shipped_rules.py
+
+QUIET_S ?= 3600
+
+.PHONY: quiet
+quiet: deps-test bpf ## apt, pip, make, git, cron and logins for QUIET_S seconds: no rule may hit high (long)
+	$(Q)PYTHONPATH=.:tests QUIET_S=$(QUIET_S) $(PYTHON) -P -m quiet
+
 .PHONY: test-pages
 test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages
 	$(Q)SYSMONLX_REQUIRE=pages $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/pages
@@ -224,8 +236,9 @@ types: deps-test ## mypy --strict
 	$(Q)$(VENV)/bin/mypy
 
 .PHONY: generate
-generate: deps ## rewrite the XSD, tables of the manual, frame of docs/events.md, completion
+generate: deps-test ## rewrite the XSD, tables of the manual, frame of docs/events.md, completion, pack of rules
 	$(Q)$(FROM_HERE) $(PYTHON) -P -m sysmonlx.schema generate
+	$(Q)cd config_schema && PYTHONPATH=.. ../$(PYTHON) -P -m sysmonlx.sigma_tool pack rules -o shipped.sigma.json
 
 .PHONY: generate-check
 generate-check: generate ## fail where generated files are not as they are committed
@@ -254,7 +267,8 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 		--disable-pip-version-check --no-deps --no-index build/wheel/*.whl
 	$(Q)test ! -e $(TO)/lib/sysmonlx || mv $(TO)/lib/sysmonlx $(OLD)
 	$(Q)mv $(NEW) $(TO)/lib/sysmonlx && rm -rf $(OLD)
-	$(Q)install -d $(TO)/sbin $(TO)/share/sysmonlx
+	$(Q)rm -rf $(TO)/share/sysmonlx/rules $(TO)/share/sysmonlx/examples
+	$(Q)install -d $(TO)/sbin $(TO)/share/sysmonlx/rules $(TO)/share/sysmonlx/examples
 	$(Q)printf '#!/bin/sh\nexec "%s" -I -m sysmonlx "$$@"\n' \
 		'$(prefix)/lib/sysmonlx/bin/python' >$(TO)/sbin/sysmonlx
 	$(Q)chmod 755 $(TO)/sbin/sysmonlx
@@ -272,7 +286,10 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
 	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/logrotate-sysmonlx.conf \
-		config_schema/*.xml config_schema/*.xsd $(TO)/share/sysmonlx/
+		config_schema/*.xml config_schema/*.xsd config_schema/shipped.sigma.json \
+		$(TO)/share/sysmonlx/
+	$(Q)install -m644 config_schema/rules/*.yml $(TO)/share/sysmonlx/rules/
+	$(Q)install -m644 config_schema/examples/*.xml $(TO)/share/sysmonlx/examples/
 	$(Q)install -Dm644 sysmonlx/data/completion.bash \
 		$(TO)/share/bash-completion/completions/sysmonlx
 	$(Q)install -Dm644 sysmonlx/data/completion.zsh \

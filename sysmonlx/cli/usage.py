@@ -180,7 +180,7 @@ def _option_lines(width: int) -> Iterator[str]:
     for setting in SETTINGS:
         yield _item(f"  {setting.element}", 27, _setting_text(setting), width)
     yield _item("  Sink", 27, "Where events go; repeatable. See sysmonlx(5).", width)
-    rules = "A compiled pack of Sigma rules; repeatable. See sysmonlx(5)."
+    rules = "A compiled pack of Sigma rules, or: shipped. Repeatable. See sysmonlx(5)."
     yield _item("  Rules", 27, rules, width)
     yield ""
 

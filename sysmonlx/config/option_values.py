@@ -20,6 +20,7 @@ from sysmonlx.schema.options import (
     RULE_DEFAULTS,
     RULE_LEVELS,
     RULE_STATUSES,
+    SHIPPED,
     SINK_FORMS,
     SINK_HITS,
     SINK_KINDS,
@@ -187,9 +188,11 @@ def rules_value(action: str, level: str, status: str, path: str) -> RulesChoice:
     for name, word, allowed in zip(RULE_WORDS, words, _ALLOWED, strict=True):
         if word and word not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}")
-    found = _path(path.strip())
-    if not found:
-        raise ValueError("the absolute path of a compiled pack is expected")
+    found = path.strip()
+    if found != SHIPPED and not found.startswith("/"):
+        expected = f"the absolute path of a compiled pack, or {SHIPPED}, is expected"
+        raise ValueError(expected)
+    found = found if found == SHIPPED else _path(found)
     chosen = [
         word or default for word, default in zip(words, RULE_DEFAULTS, strict=True)
     ]

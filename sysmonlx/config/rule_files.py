@@ -19,9 +19,12 @@ from sysmonlx.policy import PackFile, Policy, RulesChoice
 from sysmonlx.rules.sigma.forms import chosen, why_not
 from sysmonlx.rules.sigma.pack import Pack, PackError, load
 from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
+from sysmonlx.schema.options import SHIPPED
 
 #: The largest pack that is read. 170 public rules have 0.2 MB.
 LIMIT_BYTES = 16 << 20
+#: The pack that comes with the program, in its package or else in the checkout.
+_SHIPPED_PACK = ("config_schema", "shipped.sigma.json")
 #: How long reading may take.
 _TIMEOUT_S = 20.0
 _FOUND, _REFUSED = b"=", b"!"
@@ -70,16 +73,29 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def place_of(path: str) -> str:
+    """Return the path of a pack: of the word SHIPPED that of the program's own."""
+    if path != SHIPPED:
+        return path
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    installed = os.path.join(package, *_SHIPPED_PACK)
+    if os.path.exists(installed):
+        return installed
+    return os.path.join(os.path.dirname(package), *_SHIPPED_PACK)
+
+
 def read_pack(path: str) -> bytes:
     """Return the bytes of a pack.
 
     Raises:
         RulesRefusedError: it cannot be read, is not to be trusted, or has changed.
     """
-    caller = os.geteuid()
+    caller, place = os.geteuid(), place_of(path)
     try:
         answer = child_process.ask(
-            lambda _: _read(path, caller), LIMIT_BYTES + 1, _TIMEOUT_S
+            lambda _: _read(place, caller, is_ours=path == SHIPPED),
+            LIMIT_BYTES + 1,
+            _TIMEOUT_S,
         )
     except TimeoutError:
         raise RulesRefusedError(f"no answer within {_TIMEOUT_S:g} s") from None
@@ -95,13 +111,17 @@ def read_pack(path: str) -> bytes:
     return answer.data[1:]
 
 
-def _read(path: str, caller: int) -> bytes:
-    """Return the bytes of a file behind _FOUND, or why not behind _REFUSED."""
+def _read(path: str, caller: int, *, is_ours: bool) -> bytes:
+    """Return the bytes of a file behind _FOUND, or why not behind _REFUSED.
+
+    `is_ours`: it came with the program, and may be written by whom this file may be.
+    """
     # A FIFO would make the open wait, a device might act on it.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with open(fd, "rb") as file:
         before = os.fstat(fd)
-        if reason := _distrusted(before, caller):
+        program = os.stat(__file__) if is_ours else None
+        if reason := _distrusted(before, caller, program):
             return _REFUSED + reason.encode()
         data = file.read(LIMIT_BYTES + 1)
         after = os.fstat(fd)
@@ -112,12 +132,15 @@ def _read(path: str, caller: int) -> bytes:
     return _FOUND + data
 
 
-def _distrusted(facts: os.stat_result, caller: int) -> str:
+def _distrusted(
+    facts: os.stat_result, caller: int, program: os.stat_result | None
+) -> str:
     if not stat.S_ISREG(facts.st_mode):
         return "is no regular file: a compiled pack is expected"
-    if facts.st_uid not in (0, caller):
+    if facts.st_uid not in (0, caller, program.st_uid if program else 0):
         return f"belongs to user {facts.st_uid}: chown root"
-    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    usual = program.st_mode if program and program.st_gid == facts.st_gid else 0
+    if facts.st_mode & ~usual & (stat.S_IWGRP | stat.S_IWOTH):
         return "others may write it: chmod go-w"
     return ""
 

@@ -34,6 +34,7 @@ from sysmonlx.schema.options import (
     RULE_LEVELS,
     RULE_STATUSES,
     SETTINGS,
+    SHIPPED,
     SINK_FORMS,
     SINK_KINDS,
     Setting,
@@ -176,7 +177,7 @@ def _rules(value: object) -> RulesChoice:
     if not path:
         raise ValueError("rules without a path")
     return (
-        _path(path),
+        path if path == SHIPPED else _path(path),
         _one_of(RULE_ACTIONS, action),
         _one_of(RULE_LEVELS, level),
         _one_of(RULE_STATUSES, status),

@@ -408,6 +408,7 @@ DNS_QUERY = event_type(
     produced=True,
     colour=Colour.CYAN,
     shown="QueryName QueryResults QueryStatus",
+    appended=_OF_ALL,
 )
 FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",

@@ -127,6 +127,8 @@ SINK_FORMS = ("xml", "json", "velociraptor", "ecs")
 #: Which events a sink takes: all, the default, or those that rules of Sigma hit.
 SINK_HITS = ("all", "only")
 RULES = "Rules"
+#: Stands for the path of the pack that comes with the program.
+SHIPPED = "shipped"
 #: How often the settings may have it.
 RULES_LIMIT = 16
 #: Levels and statuses of rules of Sigma, from the least on, and the defaults.

@@ -17,6 +17,7 @@ from sysmonlx.config.sigma.notes import Kind
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.output.escape import visible
 from sysmonlx.rules.sigma.pack import dump
+from sysmonlx.schema.options import SHIPPED
 from sysmonlx.sigma_tool import listing, trying
 
 NAME = "sysmonlx-sigma"
@@ -64,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     made = {each: commands.add_parser(each, help=text) for each, text in words.items()}
     for name, each in made.items():
         if name != "explain":
-            each.add_argument("paths", nargs="+", metavar="PATH", help=_PATHS)
+            each.add_argument(
+                "paths",
+                nargs="*" if name in ("list", "test") else "+",
+                default=[SHIPPED],
+                metavar="PATH",
+                help=_PATHS,
+            )
     made["list"].add_argument("--json", action="store_true", help="as JSON")
     made["test"].add_argument("-e", "--events", default="-", help=_EVENTS)
     made["pack"].add_argument("-o", "--output", required=True, help="file to write")
@@ -73,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_PATHS = "a file of rules, or a directory of them"
+_PATHS = f"a file of rules, or a directory of them; {SHIPPED}: those of this program"
 _EVENTS = "file of recorded events, - is standard input (default)"
 
 

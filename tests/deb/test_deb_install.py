@@ -44,11 +44,23 @@ def test_purge_leaves_nothing(bare: Bare) -> None:
 
 def test_everybody_may_test_configurations(bare: Bare) -> None:
     bare.must(*INSTALL)
-    for name in ("default.xml", "everything.xml"):
+    for name in ("default.xml", "everything.xml", "examples/server.xml"):
         bare.must(
             *("setpriv", "--reuid=nobody", "--clear-groups", "/usr/bin/sysmonlx"),
             *("-nologo", "-test", f"/usr/share/sysmonlx/{name}", "/dev/null"),
         )
+
+
+def test_rules_are_shown_and_used_where_nothing_reads_yaml(bare: Bare) -> None:
+    bare.must(*INSTALL)
+    shown = bare.must("sysmonlx-sigma", "list").splitlines()
+    assert len(shown) > 60
+    said = bare.must(
+        "sysmonlx", "-test", "/usr/share/sysmonlx/default.xml", "/dev/null"
+    )
+    assert f"Rules shipped: {len(shown)} of {len(shown)} rules" in said
+    files = bare.shell("ls /usr/share/sysmonlx/rules/*.yml").splitlines()
+    assert len(files) == len(shown)
 
 
 def test_environment_and_directory_bring_no_code(bare: Bare) -> None:

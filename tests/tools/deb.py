@@ -63,6 +63,9 @@ EXAMPLES = (
     "more.xml",
     "sysmonlx.xsd",
     "sysmonlx-settings.xsd",
+    "shipped.sigma.json",
+    "rules",
+    "examples",
 )
 
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from sysmonlx.config.rule_files import place_of
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 
@@ -36,10 +37,12 @@ class Found:
 def fetch(paths: Iterable[str]) -> list[Found]:
     """Return the files of some paths, those of a directory in order of their names.
 
+    The word `options.SHIPPED` is the pack that comes with the program.
+
     Raises:
         SysmonlxError: they cannot be had.
     """
-    wanted = list(paths)
+    wanted = [place_of(path) for path in paths]
     try:
         answer = child_process.ask(lambda _: _fetched(wanted), _ALL + _FILE, _TIMEOUT_S)
     except TimeoutError:

@@ -60,6 +60,7 @@ T1053.006 Systemd Timers
 T1055 Process Injection
 T1055.008 Ptrace System Calls
 T1055.009 Proc Memory
+T1055.012 Process Hollowing
 T1055.014 VDSO Hijacking
 T1056 Input Capture
 T1056.001 Keylogging
@@ -98,6 +99,7 @@ T1092 Communication Through Removable Media
 T1095 Non-Application Layer Protocol
 T1098 Account Manipulation
 T1098.004 SSH Authorized Keys
+T1098.007 Additional Local or Domain Groups
 T1102 Web Service
 T1105 Ingress Tool Transfer
 T1106 Native API
@@ -201,6 +203,7 @@ T1563 Remote Service Session Hijacking
 T1564 Hide Artifacts
 T1564.001 Hidden Files and Directories
 T1564.002 Hidden Users
+T1564.013 Bind Mounts
 T1565 Data Manipulation
 T1565.001 Stored Data Manipulation
 T1567 Exfiltration Over Web Service

@@ -128,8 +128,14 @@ def test_pack_that_cannot_be_used_refuses_the_configuration_in_one_line(
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("<sx:Rules>x.json</sx:Rules>", "an absolute path is expected"),
-        ("<sx:Rules/>", "the absolute path of a compiled pack is expected"),
+        (
+            "<sx:Rules>x.json</sx:Rules>",
+            "the absolute path of a compiled pack, or shipped",
+        ),
+        (
+            "<sx:Rules/>",
+            "the absolute path of a compiled pack, or shipped, is expected",
+        ),
         ('<sx:Rules action="drop">/x</sx:Rules>', "action must be one of tag, include"),
         (
             '<sx:Rules level="urgent">/x</sx:Rules>',

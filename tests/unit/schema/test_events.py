@@ -53,6 +53,17 @@ def test_only_filterable_events_start_with_rule_name() -> None:
         assert (event.tag is not None) == (event.default is not None)
 
 
+def test_events_that_rules_filter_have_room_for_the_names_of_hits() -> None:
+    """Else a hit of Sigma's rules would be written over another value."""
+    judged = [event for event in EVENTS if event.produced and event.tag]
+    without = [
+        event.id
+        for event in judged
+        if not event.appended or event.appended[-1].name != "RuleNames"
+    ]
+    assert without == []
+
+
 def test_conditions_in_messages_end_with_the_newest_two() -> None:
     shown = events.CONDITIONS_IN_MESSAGES
     assert shown[-2:] == ("not begin with", "not end with")
