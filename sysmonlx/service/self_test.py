@@ -15,21 +15,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from sysmonlx.capture.counters import RecordCounts
 from sysmonlx.capture.hooks import PROCESS_HOOKS
 from sysmonlx.capture.passage import Passage
 from sysmonlx.errors import CaptureError, ControlError, LibbpfError
-from sysmonlx.event import Event
 from sysmonlx.pipeline.books import RECORD_OF
-from sysmonlx.pipeline.flow import Judging
-from sysmonlx.policy import SELF_TEST
 from sysmonlx.processes.process import Process
-from sysmonlx.rules.verdicts import Decide
-from sysmonlx.schema.event_types import FieldType
-from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
+from sysmonlx.schema.events import EVENTS
 from sysmonlx.service.control import PEER, Message
 from sysmonlx.service.messages import (
     SelfTestBegun,
@@ -37,43 +29,27 @@ from sysmonlx.service.messages import (
     SelfTestEvents,
     SelfTestPassing,
 )
+from sysmonlx.service.passing import (
+    EVENTS_LIMIT,
+    SelfTest,
+    Wish,
+    fate,
+    guid_at,
+    keep,
+    named,
+    passing,
+    wishes_of,
+)
 from sysmonlx.service.standing import Standing
 from sysmonlx.service.wiring import Parts
 
 #: How long processes pass at most, from the beginning of the self-test on.
 LIFE_S = 6.0
-#: Most processes of a self-test, and most events of one type of one of them.
-PROCESSES_LIMIT, EVENTS_LIMIT = 40, 2
 #: Generations between a process that passes and the one that asked.
 _GENERATIONS = 2
 _NS = 1_000_000_000
 
 _UNWANTED = "the configuration reports no such event"
-
-
-class _Wish(NamedTuple):
-    """A process that is to pass, with which events, and whether it runs a program."""
-
-    pid: int
-    events: Sequence[int]
-    runs: bool
-
-
-@dataclass(slots=True)
-class _Test:
-    """The self-test under way; `passes` are numbers of events by event id and GUID."""
-
-    token: str
-    peer: int
-    deadline_s: float
-    before: Judging | None = None
-    passes: dict[int, dict[str, int]] = field(default_factory=dict)
-    guids: frozenset[str] = frozenset()
-    events: list[tuple[int, list[str]]] = field(default_factory=list)
-    records: dict[str, RecordCounts] = field(default_factory=dict)
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self.deadline_s
 
 
 class SelfTests:
@@ -84,7 +60,7 @@ class SelfTests:
         self._standing = standing
         capture = parts.capture
         self._passage = Passage(capture.maps, capture.btf, capture.set_variable)
-        self._test: _Test | None = None
+        self._test: SelfTest | None = None
         self._ended = ""
 
     def answer(self, message: Message) -> Message:
@@ -98,7 +74,7 @@ class SelfTests:
             return self._begin(peer)
         test = self._of_token(message.get("token"))
         if step == "pass":
-            return self._let_pass(test, _wishes(message.get("processes")))
+            return self._let_pass(test, wishes_of(message.get("processes")))
         if step == "events":
             return self._events(test)
         if step == "end":
@@ -131,7 +107,7 @@ class SelfTests:
                 text = f"Process {test.peer} has a self-test under way"
                 raise ControlError(f"{text}: try again in {left_s:.0f} s")
             self.end("Another one was begun")
-        self._test = test = _Test(
+        self._test = test = SelfTest(
             secrets.token_hex(16), peer, time.monotonic() + LIFE_S
         )
         settings = self._standing.policy.settings
@@ -152,7 +128,7 @@ class SelfTests:
             if event.tag and not can_emit(event.id)
         }
 
-    def _of_token(self, token: object) -> _Test:
+    def _of_token(self, token: object) -> SelfTest:
         test = self._test
         if test is not None and test.is_over():
             self.end("It took too long")
@@ -160,7 +136,7 @@ class SelfTests:
             return test
         raise ControlError(f"This self-test is not under way. {self._ended}".strip())
 
-    def _let_pass(self, test: _Test, wishes: Sequence[_Wish]) -> Message:
+    def _let_pass(self, test: SelfTest, wishes: Sequence[Wish]) -> Message:
         if test.before is not None:
             raise ControlError("This self-test has named its processes already")
         try:
@@ -176,7 +152,7 @@ class SelfTests:
         self._open(test, [process for _, process in found])
         return SelfTestPassing(guids=guids)
 
-    def _open(self, test: _Test, processes: Iterable[Process]) -> None:
+    def _open(self, test: SelfTest, processes: Iterable[Process]) -> None:
         """Let what was named pass, in the kernel and here."""
         keys = [(each.tgid, each.start_boot_ns) for each in processes]
         left_ns = int((test.deadline_s - time.monotonic()) * _NS)
@@ -191,7 +167,7 @@ class SelfTests:
         decide = in_force.rules.decide
         rules = in_force.rules.but_for(
             {
-                event_id: _passing(decide[event_id], _guid_at(event_id), left, test)
+                event_id: passing(decide[event_id], guid_at(event_id), left, test)
                 for event_id, left in test.passes.items()
             }
         )
@@ -200,7 +176,7 @@ class SelfTests:
         )
         test.records = self._parts.capture.counts()
         test.before = self._parts.pipeline.judge_aside(judging)
-        self._parts.output.tap = lambda events: _keep(test, events)
+        self._parts.output.tap = lambda events: keep(test, events)
 
     def _descendant(self, pid: int, peer: int) -> Process:
         """Return a process that descends from the one that asks.
@@ -223,12 +199,12 @@ class SelfTests:
         identity, exec_id = self._parts.processes.identity, process.exec_id + 1
         return identity.process_guid(process.tgid, process.start_boot_ns, exec_id)
 
-    def _events(self, test: _Test) -> Message:
+    def _events(self, test: SelfTest) -> Message:
         self._parts.output.flush()
         appended = self._standing.policy.settings.appended
         return SelfTestEvents(
             events=[
-                (event_id, _named(event_id, values, appended))
+                (event_id, named(event_id, values, appended))
                 for event_id, values in test.events
             ]
         )
@@ -239,7 +215,7 @@ class SelfTests:
         names = sorted(capture.wanted_programs())
         return [name for name in names if not capture.is_at_hook(name)]
 
-    def _why(self, test: _Test) -> dict[str, str]:
+    def _why(self, test: SelfTest) -> dict[str, str]:
         came = {event_id for event_id, _ in test.events}
         missing = test.passes.keys() - came
         if not missing:
@@ -247,7 +223,7 @@ class SelfTests:
         counts, off = self._parts.capture.counts(), self._off()
         return {
             str(each): self._reason(each, off)
-            or _fate(test.records.get(RECORD_OF[each]), counts.get(RECORD_OF[each]))
+            or fate(test.records.get(RECORD_OF[each]), counts.get(RECORD_OF[each]))
             for each in missing
         }
 
@@ -266,80 +242,3 @@ class SelfTests:
             return f"off its hook: {', '.join(gone)}"
         missing = self._parts.capture.missing
         return "; ".join(str(each) for each in missing if event_id in each.hook.events)
-
-
-def _wishes(processes: object) -> list[_Wish]:
-    """Return what a request asks for.
-
-    Raises:
-        ControlError: it is malformed, or too much.
-    """
-    try:
-        if not isinstance(processes, list):
-            raise TypeError("no list")
-        wishes = [
-            _Wish(int(pid), [int(each) for each in events], bool(runs))
-            for pid, events, runs in processes
-        ]
-    except (TypeError, ValueError) as error:
-        raise ControlError("The request is malformed") from error
-    if len(wishes) > PROCESSES_LIMIT:
-        raise ControlError(f"A self-test has {PROCESSES_LIMIT} processes at most")
-    for event_id in {each for wish in wishes for each in wish.events}:
-        if event_id not in RECORD_OF or not _has_guid(event_id):
-            raise ControlError(f"No event {event_id} passes")
-    return wishes
-
-
-def _has_guid(event_id: int) -> bool:
-    return any(each.type is FieldType.GUID for each in EVENT_BY_ID[event_id].fields)
-
-
-def _guid_at(event_id: int) -> int:
-    """Return where the ProcessGuid of the process that acted stands in an event."""
-    types = [each.type for each in EVENT_BY_ID[event_id].fields]
-    return types.index(FieldType.GUID)
-
-
-def _passing(decide: Decide, at: int, left: dict[str, int], test: _Test) -> Decide:
-    """Return what lets events pass, and asks the rules about all others.
-
-    `at` is the place of the ProcessGuid, `left` how many events pass yet, by GUID.
-    """
-
-    def judge(values: Sequence[str]) -> str | None:
-        count = left.get(values[at])
-        if not count or test.is_over():
-            return decide(values)
-        left[values[at]] = count - 1
-        return SELF_TEST
-
-    return judge
-
-
-def _keep(test: _Test, events: Sequence[Event]) -> None:
-    """Keep the events of a batch that passed; the rules of the user name none so."""
-    for event_id, values, _, _ in events:
-        passes = test.passes.get(event_id)
-        if passes and values[0] == SELF_TEST and values[_guid_at(event_id)] in passes:
-            test.events.append((event_id, [*map(str, values)]))
-
-
-def _named(
-    event_id: int, values: Sequence[str], appended: Sequence[str]
-) -> dict[str, str]:
-    fields = EVENT_BY_ID[event_id].with_appended(appended).fields
-    return {field.name: value for field, value in zip(fields, values, strict=False)}
-
-
-def _fate(before: RecordCounts | None, after: RecordCounts | None) -> str:
-    """Return what became of the records of one kind meanwhile, all processes' ones."""
-    if before is None or after is None or after.seen == before.seen:
-        return "the kernel told of no such act meanwhile"
-    if (lost := sum(after.lost) - sum(before.lost)) > 0:
-        return f"{lost} records of this kind were lost meanwhile"
-    if (left_out := after.left_out - before.left_out) > 0:
-        return f"{left_out} records of this kind were sampled out of a flood"
-    if (filtered := after.filtered - before.filtered) > 0:
-        return f"the rules in the kernel discarded {filtered} records of this kind"
-    return "its record made no event in time"
