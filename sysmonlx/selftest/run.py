@@ -39,8 +39,9 @@ from sysmonlx.service.messages import (
 #: Sends a step to the service, and returns its answer.
 Ask = Callable[[SelfTestStep], Mapping[str, object]]
 
-#: Longest wait for events that do not come, in seconds; and between two looks.
-_WAIT_S, _LOOK_S = 1.2, 0.03
+#: Longest wait for events that do not come, in seconds, from the begin of the acts on;
+#: time that they have at least when the acts are done; and between two looks.
+_WAIT_S, _LEAST_S, _LOOK_S = 1.5, 0.3, 0.03
 _LATE = "it did not come in time"
 _HOSTS = ("SourceHostname", "DestinationHostname")
 
@@ -60,8 +61,15 @@ class Result:
         return not bad and not self.off
 
 
-def run(ask: Ask, actions: Sequence[Action] = ACTIONS) -> Result:
+def run(
+    ask: Ask, actions: Sequence[Action] = ACTIONS, wait_s: float = _WAIT_S
+) -> Result:
     """Make all events that the configuration reports, and compare them.
+
+    Args:
+        ask: Sends a step to the service.
+        actions: What is made.
+        wait_s: Time that events have to come, from the begin of the acts on.
 
     Raises:
         ControlError: the service refuses, or does not answer.
@@ -71,7 +79,7 @@ def run(ask: Ask, actions: Sequence[Action] = ACTIONS) -> Result:
     token, unwanted = begun["token"], begun["unwanted"]
     made = [each for each in actions if str(each.event_id) not in unwanted]
     try:
-        outcomes, off = _run(ask, begun, made)
+        outcomes, off = _run(ask, begun, made, wait_s)
     except BaseException:
         with suppress(ControlError):
             ask({"do": "selftest", "step": "end", "token": token})
@@ -89,13 +97,13 @@ def run(ask: Ask, actions: Sequence[Action] = ACTIONS) -> Result:
 
 
 def _run(
-    ask: Ask, begun: SelfTestBegun, actions: Sequence[Action]
+    ask: Ask, begun: SelfTestBegun, actions: Sequence[Action], wait_s: float
 ) -> tuple[list[Outcome], list[str]]:
     token = begun["token"]
     limits = begun["algorithms"], begun["hash_size_limit_bytes"]
     try:
         with Stage(actions, *limits) as stage:
-            return _act(ask, begun, stage)
+            return _act(ask, begun, stage, wait_s)
     except StageError as error:
         ended = _end(ask, token)
         return [
@@ -105,7 +113,7 @@ def _run(
 
 
 def _act(
-    ask: Ask, begun: SelfTestBegun, stage: Stage
+    ask: Ask, begun: SelfTestBegun, stage: Stage, wait_s: float
 ) -> tuple[list[Outcome], list[str]]:
     token, actors = begun["token"], stage.actors
     named = [
@@ -117,9 +125,10 @@ def _act(
     pids = [pid for pid, _, _ in named]
     guids = cast("SelfTestPassing", answer)["guids"]
     parent, target, *people = map(_person, pids, guids)
-    begin_s = time.time()
+    begin_s, until_s = time.time(), time.monotonic() + wait_s
     stage.act()
-    events = _read(ask, token, dict(zip(guids[2:], actors, strict=True)))
+    until_s = max(until_s, time.monotonic() + _LEAST_S)
+    events = _read(ask, token, dict(zip(guids[2:], actors, strict=True)), until_s)
     when, ended = span(begin_s, time.time()), _end(ask, token)
     outcomes: list[Outcome] = []
     for actor, person in zip(actors, people, strict=True):
@@ -150,9 +159,13 @@ def _person(pid: int, guid: str) -> Person:
     return Person(pid, guid, image, line, user)
 
 
-def _read(ask: Ask, token: str, actors: Mapping[str, Actor]) -> dict[str, list[Event]]:
-    """Return the events that come, by ProcessGuid; wait for those that are to come."""
-    deadline_s = time.monotonic() + _WAIT_S
+def _read(
+    ask: Ask, token: str, actors: Mapping[str, Actor], until_s: float
+) -> dict[str, list[Event]]:
+    """Return the events that come, by ProcessGuid; wait for those that are to come.
+
+    `until_s` is a time of the monotonic clock.
+    """
     while True:
         answer = ask({"do": "selftest", "step": "events", "token": token})
         found: dict[str, list[Event]] = {}
@@ -162,7 +175,7 @@ def _read(ask: Ask, token: str, actors: Mapping[str, Actor]) -> dict[str, list[E
             len(found.get(guid, ())) >= len(actor.told)
             for guid, actor in actors.items()
         )
-        if is_whole or time.monotonic() > deadline_s:
+        if is_whole or time.monotonic() > until_s:
             return found
         time.sleep(_LOOK_S)
 

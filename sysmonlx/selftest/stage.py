@@ -28,7 +28,7 @@ from sysmonlx.selftest.actions import Action, CannotError, Scene, Values
 from sysmonlx.selftest.expected import Expected
 
 #: Time that all processes have to be there, and then all acts, in seconds.
-_READY_S, _ACT_S = 1.0, 1.0
+_READY_S, _ACT_S = 2.0, 1.0
 #: Time that they have to end, in seconds; then they are killed.
 _END_S = 0.5
 _LOOK_S = 0.005
