@@ -12,7 +12,7 @@ self-test is under way none of this is on the way of an event.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Iterable, Sequence
 
@@ -108,7 +108,7 @@ class SelfTests:
                 raise ControlError(f"{text}: try again in {left_s:.0f} s")
             self.end("Another one was begun")
         self._test = test = SelfTest(
-            secrets.token_hex(16), peer, time.monotonic() + LIFE_S
+            os.urandom(16).hex(), peer, time.monotonic() + LIFE_S
         )
         settings = self._standing.policy.settings
         return SelfTestBegun(
