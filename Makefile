@@ -155,6 +155,10 @@ test-names: deps-test bpf ## 3,000 names of each call while others change them: 
 	$(Q)for third in 1 2 3; do ROUNDS=1000 SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra \
 	$(PYTEST_ARGS) tests/kernel/hostile/test_true_names.py || exit 1; done
 
+.PHONY: test-selftest
+test-selftest: deps-test bpf ## take each program off its hook: -selftest names it
+	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/selftest
+
 .PHONY: test-pages
 test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages
 	$(Q)SYSMONLX_REQUIRE=pages $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/pages

@@ -25,8 +25,8 @@ TESTED_BY = {
     "kernel/loss/test_ring_shares": "capture/sensor",
     "kernel/service/test_command_line": "cli/commands cli/exit_status",
     "kernel/service/test_reload": "service/rereading",
-    "kernel/service/test_self_test": "cli/self_testing selftest/run selftest/scene"
-    " selftest/stage service/self_test",
+    "kernel/service/test_self_test_live": "cli/self_testing selftest/run selftest/scene"
+    " selftest/stage",
     "unit/cli/test_live": "cli/live_forms cli/live_options cli/live_world cli/outlet"
     " cli/showers cli/tty",
     "kernel/service/test_watching": "cli/watching",
