@@ -56,9 +56,12 @@ class Result:
 
     @property
     def is_good(self) -> bool:
-        """Whether all that was made was seen and right, by programs at their hooks."""
-        bad = any(each.verdict in FAILURES for each in self.outcomes)
-        return not bad and not self.off
+        """Whether all that was made was seen and right, by programs at their hooks.
+
+        Where nothing was seen nothing is good: not even a process could be made.
+        """
+        verdicts = {each.verdict for each in self.outcomes}
+        return Verdict.SEEN in verdicts and not verdicts & FAILURES and not self.off
 
 
 def run(
@@ -117,9 +120,9 @@ def _act(
 ) -> tuple[list[Outcome], list[str]]:
     token, actors = begun["token"], stage.actors
     named = [
-        (stage.pid, [], False),
-        (stage.target, [], False),
-        *((each.pid, [each.action.event_id], each.action.runs) for each in actors),
+        (stage.pid, 0, False),
+        (stage.target, 0, False),
+        *((each.pid, each.action.event_id, each.action.runs) for each in actors),
     ]
     answer = ask({"do": "selftest", "step": "pass", "token": token, "processes": named})
     pids = [pid for pid, _, _ in named]

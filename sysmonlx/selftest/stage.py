@@ -255,11 +255,14 @@ def _in_words(status: int) -> str:
 
 
 def _end_child(pid: int) -> None:
-    """Wait for a child that is about to end; kill it where it does not."""
-    deadline_s = time.monotonic() + _END_S
-    while not os.waitpid(pid, os.WNOHANG)[0]:
-        if time.monotonic() > deadline_s:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return
-        time.sleep(_LOOK_S)
+    """Wait for a child that is about to end; kill it where it does not.
+
+    A file system that hangs may hold it even then: it ends when that lets it go.
+    """
+    for _ in range(2):
+        deadline_s = time.monotonic() + _END_S
+        while time.monotonic() < deadline_s:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            time.sleep(_LOOK_S)
+        os.kill(pid, signal.SIGKILL)

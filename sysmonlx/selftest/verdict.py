@@ -31,7 +31,7 @@ class Verdict(Enum):
 
 
 #: The outcomes by which a self-test fails.
-FAILURES = (Verdict.WRONG, Verdict.NOT_SEEN)
+FAILURES = frozenset({Verdict.WRONG, Verdict.NOT_SEEN})
 
 
 @dataclass(frozen=True, slots=True)

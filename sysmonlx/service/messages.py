@@ -68,14 +68,14 @@ class SelfTestStep(TypedDict):
     """One step of a self-test; `token` is what the first step answered.
 
     begin: nothing more is said. pass: each of `processes` is the id of a process, the
-    ids of the events that pass, and whether it runs a program first. events, end: what
-    came, and the end of it.
+    id of the event that passes (0: none), and whether it runs a program first. events,
+    end: what came, and the end of it.
     """
 
     do: Literal["selftest"]
     step: Literal["begin", "pass", "events", "end"]
     token: NotRequired[str]
-    processes: NotRequired[Sequence[tuple[int, Sequence[int], bool]]]
+    processes: NotRequired[Sequence[tuple[int, int, bool]]]
 
 
 class SelfTestBegun(TypedDict):

@@ -23,10 +23,13 @@ PROCESSES_LIMIT, EVENTS_LIMIT = 40, 2
 
 
 class Wish(NamedTuple):
-    """A process that is to pass, with which events, and whether it runs a program."""
+    """A process that is to pass with one event type, 0: with none.
+
+    `runs`: the event is that of the program that it is about to run.
+    """
 
     pid: int
-    events: Sequence[int]
+    event_id: int
     runs: bool
 
 
@@ -58,14 +61,14 @@ def wishes_of(processes: object) -> list[Wish]:
         if not isinstance(processes, list):
             raise TypeError("no list")
         wishes = [
-            Wish(int(pid), [int(each) for each in events], bool(runs))
-            for pid, events, runs in processes
+            Wish(int(pid), int(event_id), bool(runs))
+            for pid, event_id, runs in processes
         ]
     except (TypeError, ValueError) as error:
         raise ControlError("The request is malformed") from error
     if len(wishes) > PROCESSES_LIMIT:
         raise ControlError(f"A self-test has {PROCESSES_LIMIT} processes at most")
-    for event_id in {each for wish in wishes for each in wish.events}:
+    for event_id in {each.event_id for each in wishes} - {0}:
         if event_id not in RECORD_OF or not _has_guid(event_id):
             raise ControlError(f"No event {event_id} passes")
     return wishes

@@ -146,8 +146,8 @@ class SelfTests:
         found = [(wish, self._descendant(wish.pid, test.peer)) for wish in wishes]
         guids = [self._guid(process, runs=wish.runs) for wish, process in found]
         for (wish, _), guid in zip(found, guids, strict=True):
-            for event_id in wish.events:
-                test.passes.setdefault(event_id, {})[guid] = EVENTS_LIMIT
+            if wish.event_id:
+                test.passes.setdefault(wish.event_id, {})[guid] = EVENTS_LIMIT
         test.guids = frozenset(guids)
         self._open(test, [process for _, process in found])
         return SelfTestPassing(guids=guids)

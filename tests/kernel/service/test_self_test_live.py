@@ -111,9 +111,7 @@ def begun(daemon: Daemon) -> Iterator[str]:
             step(daemon, {"do": "selftest", "step": "end", "token": token})
 
 
-def name(
-    daemon: Daemon, token: str, *processes: tuple[int, list[int], bool]
-) -> set[str]:
+def name(daemon: Daemon, token: str, *processes: tuple[int, int, bool]) -> set[str]:
     """Let processes pass; return their ProcessGuids."""
     answer = step(
         daemon,
@@ -202,9 +200,7 @@ def test_process_that_calls_itself_a_self_test_does_not_pass(watched: Daemon) ->
         Stage(ACTIONS, [], 0) as named,
         Stage(ACTIONS, [], 0) as copy,
     ):
-        guids = name(
-            watched, token, *((each.pid, [11], False) for each in named.actors)
-        )
+        guids = name(watched, token, *((each.pid, 11, False) for each in named.actors))
         copy.act()
         named.act()
         wait_until(lambda: bool(seen(watched, token)))
@@ -224,9 +220,9 @@ def test_process_of_somebody_else_cannot_be_named(watched: Daemon) -> None:
     with begun(watched) as token:
         for pid in (1, os.getppid(), os.getpid(), 1 << 22):
             with pytest.raises(ControlError, match="no descendant"):
-                name(watched, token, (pid, [1, 11], False))
+                name(watched, token, (pid, 11, False))
         with pytest.raises(ControlError, match="No event 255 passes"):
-            name(watched, token, (os.getpid(), [255], False))
+            name(watched, token, (os.getpid(), 255, False))
 
 
 def test_second_self_test_at_once_is_told_who_has_the_first(watched: Daemon) -> None:
@@ -293,6 +289,40 @@ def test_all_ends_with_the_tool(number: signal.Signals) -> None:
     tool.stdout.close()
     wait_until(lambda: not any(map(runs, pids)), 10)
     assert not own & namespaces(os.listdir("/proc"))
+
+
+INTERRUPTED = """
+import sys, time
+from sysmonlx.cli import main, self_testing
+from sysmonlx.selftest.actions import Action
+from sysmonlx.selftest.run import run
+
+def hang(scene, tell):
+    time.sleep(60)
+
+print(flush=True)
+self_testing.run = lambda ask: run(ask, [Action(11, hang)])
+sys.exit(main.main(["-nologo", "-selftest"]))
+"""
+
+
+def test_interrupt_ends_it_without_a_word(watched: Daemon) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        env=watched.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as tool:
+        assert tool.stdout is not None
+        tool.stdout.readline()
+        wait_until(
+            lambda: bool(Path(f"/proc/{tool.pid}/task/{tool.pid}/children").read_text())
+        )
+        tool.send_signal(signal.SIGINT)
+        assert (*tool.communicate(), tool.returncode) == ("", "", 130)
+    with begun(watched):
+        pass
 
 
 def test_user_cannot_ask_for_one(watched: Daemon) -> None:

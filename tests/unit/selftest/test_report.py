@@ -61,3 +61,4 @@ def test_what_is_off_or_not_tried_is_no_failure() -> None:
     assert json.loads(as_json(good, []))["ok"]
     assert not json.loads(as_json(good, ["a full disk"]))["ok"]
     assert not Result(good.outcomes, ("dns_sent",), 0.1).is_good
+    assert not Result(tuple(outcomes), (), 0.1).is_good  # nothing was seen

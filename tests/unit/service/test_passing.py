@@ -69,9 +69,9 @@ def test_values_get_their_names_and_those_of_ours() -> None:
 
 
 def test_wishes_are_read() -> None:
-    assert wishes_of([[7, [11], False], [8, [], True]]) == [
-        Wish(7, [11], False),
-        Wish(8, [], True),
+    assert wishes_of([[7, 11, False], [8, 0, True]]) == [
+        Wish(7, 11, False),
+        Wish(8, 0, True),
     ]
 
 
@@ -80,11 +80,11 @@ def test_wishes_are_read() -> None:
     [
         (None, "malformed"),
         ([7], "malformed"),
-        ([["x", [1], False]], "malformed"),
-        ([[7, 11, False]], "malformed"),
-        ([[7, [4], False]], "No event 4 passes"),
-        ([[7, [255], False]], "No event 255 passes"),
-        ([[7, [], False]] * (PROCESSES_LIMIT + 1), "processes at most"),
+        ([["x", 1, False]], "malformed"),
+        ([[7, [11], False]], "malformed"),
+        ([[7, 4, False]], "No event 4 passes"),
+        ([[7, 255, False]], "No event 255 passes"),
+        ([[7, 0, False]] * (PROCESSES_LIMIT + 1), "processes at most"),
     ],
 )
 def test_wish_that_cannot_be_is_refused(processes: object, text: str) -> None:

@@ -97,7 +97,7 @@ class Trial:
         return self.tests.answer(message)
 
     def name(self, token: str, *pids: int, runs: bool = False) -> Sequence[str]:
-        answer = self.ask("pass", token, processes=[[p, [11], runs] for p in pids])
+        answer = self.ask("pass", token, processes=[[p, 11, runs] for p in pids])
         return list(answer["guids"])
 
 
