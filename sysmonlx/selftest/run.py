@@ -13,6 +13,7 @@ from typing import cast
 
 from sysmonlx.errors import ControlError
 from sysmonlx.host.ports import Services
+from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.selftest.actions import ACTIONS, Action, span
 from sysmonlx.selftest.expected import Expected, Some
 from sysmonlx.selftest.stage import Actor, Stage, StageError
@@ -80,7 +81,11 @@ def run(
     begin_s = time.monotonic()
     begun = cast("SelfTestBegun", ask({"do": "selftest", "step": "begin"}))
     token, unwanted = begun["token"], begun["unwanted"]
-    made = [each for each in actions if str(each.event_id) not in unwanted]
+    made = [
+        each
+        for each in actions
+        if EVENT_BY_ID[each.event_id].produced and str(each.event_id) not in unwanted
+    ]
     try:
         outcomes, off = _run(ask, begun, made, wait_s)
     except BaseException:

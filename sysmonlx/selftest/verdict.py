@@ -88,6 +88,7 @@ def defaults(
     return {
         **found,
         "SourceThreadId": str(actor.pid),
+        "NewThreadId": str(target.pid),
         "ParentCommandLine": parent.command_line,
         "GrandparentImage": parent.image,
         "LogonGuid": Some(form=rf"{machine}-[-0-9a-f]{{27}}\}}"),

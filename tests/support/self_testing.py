@@ -27,6 +27,9 @@ NOTHING = (
     for tag, field in (
         ("ProcessTerminate", "Image"),
         ("NetworkConnect", "Image"),
+        ("DriverLoad", "ImageLoaded"),
+        ("ImageLoad", "ImageLoaded"),
+        ("CreateRemoteThread", "SourceImage"),
         ("RawAccessRead", "Device"),
         ("ProcessAccess", "SourceImage"),
         ("FileCreate", "TargetFilename"),
@@ -34,6 +37,7 @@ NOTHING = (
         ("FileDeleteDetected", "Image"),
         ("ProcessTampering", "Image"),
         ("eBPFEvent", "BpfProgramName"),
+        ("PipeEvent", "PipeName"),
         ("DnsQuery", "QueryName"),
     )
 )
