@@ -14,7 +14,8 @@ from typing import cast
 from sysmonlx.errors import ControlError
 from sysmonlx.host.ports import Services
 from sysmonlx.schema.events import EVENT_BY_ID
-from sysmonlx.selftest.actions import ACTIONS, Action, span
+from sysmonlx.selftest.act import Action, span
+from sysmonlx.selftest.actions import ACTIONS
 from sysmonlx.selftest.expected import Expected, Some
 from sysmonlx.selftest.stage import Actor, Stage, StageError
 from sysmonlx.selftest.verdict import (

@@ -24,7 +24,7 @@ from typing import NamedTuple, NoReturn, TypedDict
 
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.selftest import scene
-from sysmonlx.selftest.actions import Action, CannotError, Scene, Values
+from sysmonlx.selftest.act import Action, CannotError, Scene, Values
 from sysmonlx.selftest.expected import Expected
 
 #: Time that all processes have to be there, and then all acts, in seconds.

@@ -12,7 +12,8 @@ from enum import Enum
 from sysmonlx.policy import RULE_NAMES, SELF_TEST
 from sysmonlx.schema.event_types import FieldType
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
-from sysmonlx.selftest.actions import NO_ACTION, NOT_TRIED, Action, Values
+from sysmonlx.selftest.act import Action, Values
+from sysmonlx.selftest.actions import NO_ACTION, NOT_TRIED
 from sysmonlx.selftest.expected import Expected, Some, wrong_fields
 
 #: An event as it was read back: texts by the names of its fields.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from support.running import Daemon
 
-from sysmonlx.selftest.actions import ACTIONS, Action
+from sysmonlx.selftest.act import Action
+from sysmonlx.selftest.actions import ACTIONS
 from sysmonlx.selftest.run import Result, run
 from sysmonlx.service import control
 from sysmonlx.service.messages import SelfTestStep

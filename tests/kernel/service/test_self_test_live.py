@@ -22,7 +22,8 @@ from support.self_testing import NOTHING, self_test, step, take_off_cgroups
 from sysmonlx.errors import ControlError
 from sysmonlx.policy import SELF_TEST
 from sysmonlx.schema.events import EVENT_BY_ID
-from sysmonlx.selftest.actions import ACTIONS, Action, Scene, Tell
+from sysmonlx.selftest.act import Action, Scene, Tell
+from sysmonlx.selftest.actions import ACTIONS
 from sysmonlx.selftest.stage import Stage
 from sysmonlx.service.passing import EVENTS_LIMIT
 
@@ -297,7 +298,7 @@ def test_all_ends_with_the_tool(number: signal.Signals) -> None:
 INTERRUPTED = """
 import sys, time
 from sysmonlx.cli import main, self_testing
-from sysmonlx.selftest.actions import Action
+from sysmonlx.selftest.act import Action
 from sysmonlx.selftest.run import run
 
 def hang(scene, tell):

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
-from sysmonlx.selftest.actions import ACTIONS, NOT_TRIED, moment, span
+from sysmonlx.selftest.act import moment, span
+from sysmonlx.selftest.actions import ACTIONS, NOT_TRIED
 from sysmonlx.selftest.expected import is_right
 from sysmonlx.service.passing import EVENTS_LIMIT, PROCESSES_LIMIT, guid_at
 

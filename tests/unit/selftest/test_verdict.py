@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from sysmonlx.policy import SELF_TEST
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
-from sysmonlx.selftest.actions import ACTIONS, NO_ACTION, NOT_TRIED, Action
+from sysmonlx.selftest.act import Action
+from sysmonlx.selftest.actions import ACTIONS, NO_ACTION, NOT_TRIED
 from sysmonlx.selftest.expected import Some
 from sysmonlx.selftest.verdict import (
     Person,
