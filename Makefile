@@ -167,6 +167,10 @@ QUIET_S ?= 3600
 quiet: deps-test bpf ## apt, pip, make, git, cron and logins for QUIET_S seconds: no rule may hit high (long)
 	$(Q)PYTHONPATH=.:tests QUIET_S=$(QUIET_S) $(PYTHON) -P -m quiet
 
+.PHONY: test-selftest
+test-selftest: deps-test bpf ## take each program off its hook: -selftest names it
+	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/selftest
+
 .PHONY: test-pages
 test-pages: deps-test bpf build/deps-pages.stamp ## open the pages of sysmonlx-logview in a browser; pictures in build/pages
 	$(Q)SYSMONLX_REQUIRE=pages $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/pages

@@ -100,6 +100,9 @@ SIGMA_PREFIX = "sigma="
 #: The field with the names of all rules that an event hits, where there are such rules.
 RULE_NAMES = "RuleNames"
 
+#: RuleName of the events of a self-test, which no rule has judged.
+SELF_TEST = "sysmonlx-selftest"
+
 #: The name of a field, and how many bytes of its values are shown.
 FieldSize: TypeAlias = tuple[str, int]
 

@@ -263,11 +263,20 @@ static __always_inline void owner_answers_keep(struct owner *owner)
 	filter_answers_keep(&owner->answers);
 }
 
+/* The rules for an event of this process, whichever task is the current one. */
+static __always_inline struct filter_rules *filter_rules_for_owner(const struct owner *owner)
+{
+	if (*(volatile bool *)&processes_pass && owner &&
+	    process_passes(owner->start_boot_ns, owner->tgid))
+		return NULL;
+	return filter_rules_in_force();
+}
+
 /* A connect() that has begun. Addresses and ports are not told: they stay unknown. */
 __noinline int connecting_excluded(const struct owner *owner)
 {
 	const __u32 event = FILTER_NETWORK_CONNECT;
-	struct filter_input in = {.rules = filter_rules_get()};
+	struct filter_input in = {.rules = filter_rules_for_owner(owner)};
 	__u32 known = foregone(&in, event);
 	bool excluded;
 
@@ -286,7 +295,7 @@ __noinline int connecting_excluded(const struct owner *owner)
 __noinline int connection_excluded(const struct owner *owner, const struct network_connect *r)
 {
 	const __u32 event = FILTER_NETWORK_CONNECT;
-	struct filter_input in = {.rules = filter_rules_get()};
+	struct filter_input in = {.rules = filter_rules_for_owner(owner)};
 	__u32 known = foregone(&in, event);
 	bool is_ipv6, excluded;
 

@@ -5,6 +5,7 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include "filter/passage.bpf.h"
 
 enum filter_limit {
 	FILTER_CLASSES = 64, /* classes of bytes that no pattern tells apart */
@@ -217,13 +218,19 @@ struct {
 	__type(value, struct filter_process);
 } filter_processes SEC(".maps");
 
-static __always_inline struct filter_rules *filter_rules_get(void)
+static __always_inline struct filter_rules *filter_rules_in_force(void)
 {
 	__u32 zero = 0;
 	void *map;
 
 	map = bpf_map_lookup_elem(&filter_rules, &zero);
 	return map ? bpf_map_lookup_elem(map, &zero) : NULL;
+}
+
+/* The rules for an event of the current task; NULL: nothing is discarded. */
+static __always_inline struct filter_rules *filter_rules_get(void)
+{
+	return current_passes() ? NULL : filter_rules_in_force();
 }
 
 /*
@@ -233,7 +240,7 @@ static __always_inline struct filter_rules *filter_rules_get(void)
  */
 static __always_inline struct filter_rules *filter_rules_of(const struct filter_known *known)
 {
-	struct filter_rules *rules = filter_rules_get();
+	struct filter_rules *rules = filter_rules_in_force();
 
 	return known && rules && rules->generation == known->generation ? rules : NULL;
 }

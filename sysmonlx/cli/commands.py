@@ -114,7 +114,9 @@ def _print_banner_for(line: CommandLine) -> None:
     """Print the banner as Sysmon does, but not into what other programs read."""
     if line.action in (Action.TEST, Action.WATCH):
         _print_banner(sys.stderr)
-    elif line.action is not Action.SCHEMA and not line.values.get("Statistics"):
+    elif line.action is not Action.SCHEMA and not (
+        line.values.get("Statistics") or line.values.get("SelfTest")
+    ):
         _print_banner()
 
 
@@ -244,6 +246,10 @@ def _act(
         from sysmonlx.cli import watching
 
         return watching.watch(line, paths)
+    if line.action is Action.SELF_TEST:
+        from sysmonlx.cli import self_testing  # only this action needs it
+
+        return self_testing.self_test(paths, as_json=line.has_value("SelfTest"))
     print_usage()
     return BAD_PARAMETERS
 

@@ -15,7 +15,7 @@ BAD_PARAMETERS = 87
 INTERRUPTED = 130
 NOT_ROOT = 228
 DIFFERENT = 254
-"""-x: the policy is not that of the file."""
+"""-x: the policy is not that of the file. -selftest: an event is wrong or missing."""
 WRITE_ERROR = 255
 """-x, -y: the file could not be written or read, or there are no rules."""
 

@@ -2,7 +2,8 @@
 """Runs the action of a command line; prints errors, one line each.
 
 Exit status: 0 done; 1 a file could not be installed; 12 capture could not start; 87 bad
-parameters or configuration; 130 interrupted; 228 not root; 254, 255 of -x and -y.
+parameters or configuration; 130 interrupted; 228 not root; 254 of -selftest; 254, 255
+of -x and -y.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ _FORMS = (
     ("Watch live:", "-t [<rules.xml>] [json] [<words>]"),
     ("Test a configuration:", "-test <configfile> [<events>|-] [-v [source]]"),
     ("Counters:", "-stats [json]"),
+    ("Self-test:", "-selftest [json]"),
     ("Help, version:", "-? [config] | --version"),
 )
 _SWITCHES = (
@@ -68,6 +69,11 @@ _SWITCHES = (
     ),
     ("-stats", "Show what the running service saw, dropped, wrote and lost."),
     (
+        "-selftest",
+        "Make an event of each type that the configuration reports, read it back from"
+        " the running service, and say of each: seen, wrong or not seen, and why.",
+    ),
+    (
         "-lax",
         "With -i, -c, -t and -test: lose rules with unknown fields or conditions, as"
         " Sysmon does, where they are refused otherwise.",
@@ -84,7 +90,7 @@ _AFTER = (
     "The exit status is 0 for success, 1 when a file or the service cannot be installed"
     " or removed, 12 when capture cannot be started, 87 for a wrong command line or"
     " configuration or a service that does not run, 130 when interrupted, 228 without"
-    " root.",
+    " root, 254 when a self-test finds something wrong.",
     "'-? config' explains the configuration file; the manual pages sysmonlx(8) and"
     " sysmonlx(5) have everything.",
     "Neither installing nor removing needs a restart of the machine.",

@@ -46,6 +46,7 @@ class Action(Enum):
     SCHEMA = auto()
     TEST = auto()
     STATS = auto()
+    SELF_TEST = auto()
     UNINSTALL = auto()
     CONFIGURE = auto()
     INSTALL = auto()
@@ -59,6 +60,7 @@ _ACTIONS = {
     "PrintSchema": Action.SCHEMA,
     "Test": Action.TEST,
     "Statistics": Action.STATS,
+    "SelfTest": Action.SELF_TEST,
     "UnInstall": Action.UNINSTALL,
     "Configuration": Action.CONFIGURE,
     "Install": Action.INSTALL,
@@ -127,6 +129,10 @@ class CommandLine:
         """Return whether the option of this name was given, with a value or without."""
         return name in self.values
 
+    def has_value(self, name: str) -> bool:
+        """Return whether the option of this name was given with a value."""
+        return self.values.get(name) is not None
+
 
 def parse(argv: Sequence[str]) -> CommandLine:
     """Return what the words after the program's name ask for.
@@ -143,7 +149,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
         _take_known_word(words)
     if words.exclusive > 1:
         raise UsageError(
-            "Only one of -i, -c, -u, -m, -z, -s, -test, -stats may be given."
+            "Only one of -i, -c, -u, -m, -z, -s, -test, -stats, -selftest may be given."
         )
     action = next((_ACTIONS[name] for name in _ACTIONS if name in words.values), None)
     _check_values(words.values)
@@ -262,6 +268,8 @@ def _check_values(values: dict[str, str | None]) -> None:
         raise UsageError(str(error)) from None
     if (values.get("Statistics") or "json").lower() != "json":
         raise UsageError("Possible options for -stats: json")
+    if (values.get("SelfTest") or "json").lower() != "json":
+        raise UsageError("Possible options for -selftest: json")
     if "Verbose" in values and "Test" not in values:
         raise UsageError("-v goes with -test only.")
     if (values.get("Verbose") or "source").lower() != "source":

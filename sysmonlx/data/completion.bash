@@ -3,7 +3,7 @@
 _sysmonlx()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
-	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -lax -v -? --version' values='' files=''
+	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -selftest -lax -v -? --version' values='' files=''
 
 	case ${before,,} in
 	-i) files=1 ;;
@@ -15,6 +15,7 @@ _sysmonlx()
 	-h) values='sha1 md5 sha256 *' ;;
 	-test) files=1 ;;
 	-stats) values='json' ;;
+	-selftest) values='json' ;;
 	-v) values='source' ;;
 	esac
 	((COMP_CWORD > 2)) && [[ ${COMP_WORDS[COMP_CWORD-2],,} == -test ]] && files=1

@@ -72,6 +72,8 @@ class Output:
         self.emit: Callable[[Event], None]
         """Take one event, whose values change no more; `flush` writes it."""
         self.emit = self._batch.append if watch is None else self._emit_and_show
+        self.tap: Callable[[Sequence[Event]], object] | None = None
+        """Shown each batch before it is written; a self-test reads its events there."""
         self.counts: Counter[int] = Counter()
         """Events emitted, by event id."""
         self.past_losses: dict[str, int] = {}
@@ -150,12 +152,22 @@ class Output:
         events = self._batch.copy()
         self._batch.clear()
         self.counts.update(map(_event_id, events))
+        if self.tap is not None:
+            self._show(self.tap, events)
         for start in range(0, len(events), _TOGETHER):
             self._write(events[start : start + _TOGETHER])
         if not events:
             for channel in self._channels:
                 if channel.sink.spooled_bytes or channel.sink.trouble:
                     self._write_on(channel.sink)
+
+    def _show(
+        self, tap: Callable[[Sequence[Event]], object], events: Sequence[Event]
+    ) -> None:
+        try:
+            tap(events)
+        except Exception as error:  # the events are written all the same
+            self.note(error)
 
     def _write_on(self, sink: Sink) -> None:
         """Let a sink write its spool; after an error the lines stay there."""

@@ -246,6 +246,21 @@ class Pipeline:
                 refit(held.event_id, held.values, *names)
         return before
 
+    def judge_aside(self, judging: Judging) -> Judging:
+        """Judge as prepared from now on; return how it was done before.
+
+        The policy is the one in force: the same events with the same fields, other
+        verdicts. What was learnt under it is kept, and it can be taken back so.
+        """
+        self.dns.use(judging.answers)
+        before, self._judging = self._judging, judging
+        return before
+
+    @property
+    def judging(self) -> Judging:
+        """How records are handled now."""
+        return self._judging
+
     def _wanted(
         self, record: str, rules: Rules, appended: tuple[str, ...]
     ) -> Iterator[_Wanted]:

@@ -97,6 +97,17 @@ class Rules:
         made = partial(_made_for, judge, self.judges)
         self.decide: ByEvent[Decide] = ByEvent(made)
 
+    def but_for(self, decisions: Mapping[int, Decide]) -> Rules:
+        """Return these rules with other functions for some events, by event id.
+
+        The rest is shared: what judges by rules of Sigma goes on in both.
+        """
+        made = Rules(self._summaries, lambda _: b"")
+        made.judges = self.judges
+        made.decide = ByEvent(self.decide.__getitem__)
+        made.decide.update(decisions)
+        return made
+
     def match(self, event_id: int, values: Sequence[str]) -> str | None:
         """Return the RuleName of an event's values, or None: not reported."""
         return self.decide[event_id](values)

@@ -14,6 +14,7 @@ VALUES = {
     "DebugMode": ("verbose", "json"),
     "UnInstall": ("force", "purge"),
     "Statistics": ("json",),
+    "SelfTest": ("json",),
     "Verbose": ("source",),
     "PrintSchema": ("all",),
     "HashAlgorithms": ("sha1", "md5", "sha256", "*"),

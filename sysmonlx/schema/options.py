@@ -115,6 +115,7 @@ OLD_SPELLINGS = tuple(old.name.replace("_", "") for old in OLD_OPTIONS)
 OWN_OPTIONS = (
     option("Test test required exclusive", "try events on a configuration"),
     option("Statistics stats optional exclusive", "counters of the running service"),
+    option("SelfTest selftest optional exclusive", "make events, say which were seen"),
     option("Lax lax none only", "read a configuration as tolerantly as Sysmon"),
     option("Verbose v optional only", "with -test: reasons, or the source"),
 )

@@ -23,6 +23,10 @@ from sysmonlx.service.snapshot import Snapshot
 #: A request or an answer: a JSON object, see `sysmonlx.service.messages`.
 Message = Mapping[str, object]
 
+#: Member of each request that the server adds: the process that asks, by its id as the
+#: daemon sees it; 0: it is in a pid namespace that the daemon does not see.
+PEER = "peer"
+
 #: Longest message: a configuration of tens of thousands of rules fits.
 MESSAGE_LIMIT_BYTES = 64 << 20
 #: Time that a client has to send its request, and to take the answer, in seconds.
@@ -62,6 +66,7 @@ class _Peer:
 
     connection: socket.socket
     deadline_s: float
+    pid: int
     received: bytearray = field(default_factory=bytearray)
     answer: memoryview | None = None
     waits: bool = False
@@ -114,16 +119,16 @@ class ControlServer:
 
     def _take_in(self, connection: socket.socket) -> None:
         try:
-            is_ours = _peer_uid(connection) == os.geteuid()
+            pid, uid = _peer_of(connection)
             connection.setblocking(False)
         except OSError:
-            is_ours = False
-        if not is_ours:
+            pid, uid = 0, -1
+        if uid != os.geteuid():
             connection.close()
             return
         if len(self._peers) >= _PEERS_LIMIT:
             self._drop(min(self._peers.values(), key=_by_patience))
-        peer = _Peer(connection, time.monotonic() + _PEER_TIMEOUT_S)
+        peer = _Peer(connection, time.monotonic() + _PEER_TIMEOUT_S, pid)
         self._peers[connection.fileno()] = peer
         self._epoll.register(connection.fileno(), select.EPOLLIN)
 
@@ -146,7 +151,7 @@ class ControlServer:
         if not peer.received.endswith(b"\n"):
             return
         try:
-            message = _parsed(peer.received)
+            message = {**_parsed(peer.received), PEER: peer.pid}
         except _NONSENSE as error:
             raise ConnectionError("not a request") from error
         peer.received = bytearray()
@@ -315,11 +320,12 @@ def _connect(connection: socket.socket, path: Path, timeout_s: float) -> None:
             time.sleep(_CONNECT_RETRY_S)
 
 
-def _peer_uid(connection: socket.socket) -> int:
+def _peer_of(connection: socket.socket) -> tuple[int, int]:
+    """Return process id and user id of whoever connected."""
     size = struct.calcsize("3i")
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    _, uid, _ = struct.unpack("3i", data)
-    return int(uid)
+    pid, uid, _ = struct.unpack("3i", data)
+    return int(pid), int(uid)
 
 
 def _receive_whole(connection: socket.socket, timeout_s: float) -> dict[str, object]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from sysmonlx.service.snapshot import Snapshot
@@ -61,6 +62,57 @@ class ReportAnswer(TypedDict):
     missing: list[str]
     trouble: list[str]
     refused: str
+
+
+class SelfTestStep(TypedDict):
+    """One step of a self-test; `token` is what the first step answered.
+
+    begin: nothing more is said. pass: each of `processes` is the id of a process, the
+    id of the event that passes (0: none), and whether it runs a program first. events,
+    end: what came, and the end of it.
+    """
+
+    do: Literal["selftest"]
+    step: Literal["begin", "pass", "events", "end"]
+    token: NotRequired[str]
+    processes: NotRequired[Sequence[tuple[int, int, bool]]]
+
+
+class SelfTestBegun(TypedDict):
+    """The answer to the step "begin"; it ends by itself after `seconds`.
+
+    `unwanted` says of some events why the configuration reports none, by event id.
+    """
+
+    token: str
+    seconds: float
+    unwanted: dict[str, str]
+    algorithms: list[str]
+    hash_size_limit_bytes: int
+    names_hosts: bool
+
+
+class SelfTestPassing(TypedDict):
+    """The answer to the step "pass": ProcessGuid of each process, in their order."""
+
+    guids: list[str]
+
+
+class SelfTestEvents(TypedDict):
+    """The answer to the step "events": event ids, and texts by field name."""
+
+    events: list[tuple[int, dict[str, str]]]
+
+
+class SelfTestEnded(TypedDict):
+    """The answer to the step "end".
+
+    `why` says of events that did not come what became of them, by event id. `off` are
+    programs that are off their hooks.
+    """
+
+    why: dict[str, str]
+    off: list[str]
 
 
 class Failure(TypedDict):

@@ -17,6 +17,7 @@ from sysmonlx.service.control import ControlServer, Later, Message
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.loop import Loop
 from sysmonlx.service.messages import PidAnswer, ReportAnswer, StatsAnswer
+from sysmonlx.service.self_test import SelfTests
 from sysmonlx.service.snapshot import Snapshot
 from sysmonlx.service.standing import Standing
 from sysmonlx.service.updates import Files, Updates
@@ -56,7 +57,11 @@ class Requests:
         self._standing = standing
         self._counters = counters
         self._refuse = refuse
-        self._updates = Updates(loop.handle, loop.forget, self._begin_loading, put)
+        self._put = put
+        self._self_tests = SelfTests(parts, standing)
+        self._updates = Updates(
+            loop.handle, loop.forget, self._begin_loading, self._put_in_force
+        )
         self._control: ControlServer | None = None
 
     def listen(self) -> None:
@@ -92,12 +97,18 @@ class Requests:
             case "reopen":
                 self._parts.output.reopen()
                 return self._standing.report()
+            case "selftest":
+                return self._self_tests.answer(message)
         raise ControlError("The daemon does not know this request")
 
     def _begin_update(self, message: Message) -> Later:
         text, files = _new_policy(message, self._paths)
         form = self._parts.filter.form
         return self._updates.begin(partial(compilation.begin, text, form), files)
+
+    def _put_in_force(self, made: Compiled, files: Files) -> ReportAnswer:
+        self._self_tests.end("Another configuration came into force")
+        return self._put(made, files)
 
     def _begin_loading(self, made: Compiled) -> Loading | None:
         """Have a thread load the programs that a policy needs; None: all are loaded."""
@@ -109,6 +120,7 @@ class Requests:
         if self._control is not None:
             self._control.expire()
         self._updates.expire()
+        self._self_tests.expire()
 
     def end_update(self, reason: str) -> None:
         """End the update that is under way, if there is one, and say why."""
@@ -116,6 +128,7 @@ class Requests:
 
     def close(self) -> None:
         """Listen no more, and remove the socket."""
+        self._self_tests.end("The daemon is being stopped")
         if self._control is not None:
             self._control.close()
 

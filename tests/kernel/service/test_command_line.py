@@ -151,6 +151,7 @@ def test_tolerance_counts_in_trials(program: Program, tmp_path: Path) -> None:
         (("-u",), 228, "You need to run Sysmon as root."),
         (("-t",), 228, "You need to run Sysmon as root."),
         (("-stats",), 228, "You need to run Sysmon as root."),
+        (("-selftest",), 228, "You need to run Sysmon as root."),
         (("-c", "good.xml", "-y", "/dev/null"), 0, "Configuration file validated."),
         (("-test", "good.xml", "events"), 0, "# 0\tdefault"),
         (("-s",), 0, "</manifest>"),

@@ -42,6 +42,8 @@ from sysmonlx.errors import UsageError
         ("-test a.xml", Action.TEST),
         ("-stats", Action.STATS),
         ("-stats json", Action.STATS),
+        ("-selftest", Action.SELF_TEST),
+        ("-nologo -SELFTEST json", Action.SELF_TEST),
     ],
 )
 def test_action(words: str, action: Action) -> None:
@@ -151,6 +153,8 @@ def test_words_behind_t(words: str, shown: tuple[str, ...], others: set[str]) ->
         "-test a b c",
         "-stats -c",
         "-stats xml",
+        "-selftest xml",
+        "-selftest -stats",
         "-test a -v all",
         "-i -v",
         "-btfx",

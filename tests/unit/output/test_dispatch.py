@@ -168,3 +168,22 @@ def test_sink_for_hits_takes_what_rules_of_sigma_hit_and_no_more(
     assert hits.read_text().splitlines() == [lines[1], lines[3]]  # numbers too
     assert (output.due, output.delivered(), balance(output)) == (7, 7, 0)
     output.close(0)
+
+
+def test_tap_is_shown_what_is_written_and_breaks_nothing(tmp_path: Path) -> None:
+    output, shown = opened(tmp_path / "a"), list[Event]()
+    output.tap = shown.extend
+    output.emit(event("one"))
+    output.flush()
+    assert shown == [event("one")]
+
+    def broken(events: Sequence[Event]) -> None:
+        raise ValueError("broken")
+
+    noted = list[Exception]()
+    output.note, output.tap = noted.append, broken
+    output.emit(event("two"))
+    output.flush()
+    assert [type(each) for each in noted] == [ValueError]
+    assert (output.delivered(), balance(output)) == (2, 0)
+    output.close(0)

@@ -25,6 +25,9 @@ TESTED_BY = {
     "kernel/loss/test_ring_shares": "capture/sensor",
     "kernel/service/test_command_line": "cli/commands cli/exit_status",
     "kernel/service/test_reload": "service/rereading",
+    "kernel/service/test_self_test_live": "cli/self_testing selftest/run selftest/scene"
+    " selftest/stage selftest/file_acts selftest/network_acts selftest/process_acts",
+    "unit/selftest/test_actions": "selftest/act",
     "unit/cli/test_live": "cli/live_forms cli/live_options cli/live_world cli/outlet"
     " cli/showers cli/tty",
     "kernel/service/test_watching": "cli/watching",

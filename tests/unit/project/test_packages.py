@@ -41,7 +41,9 @@ MAY_IMPORT = {
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
     " rules output.escape schema errors",
-    "cli": "service viewer output config rules host bpf.libbpf schema policy errors",
+    "selftest": "service.messages host.ports schema policy errors",
+    "cli": "selftest service viewer output config rules host bpf.libbpf schema policy"
+    " errors",
 }
 
 #: Packages in which nothing but these modules knows the world outside of the program.

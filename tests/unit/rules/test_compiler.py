@@ -18,6 +18,7 @@ from sysmonlx.rules import text_index, verdicts
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import fold, make_test, order_key, passes, split_items
 from sysmonlx.rules.explain import trace
+from sysmonlx.rules.verdicts import rules_of
 from sysmonlx.schema.events import (
     CONDITIONS,
     EVENT_BY_ID,
@@ -230,6 +231,15 @@ def test_without_rules_only_processes_are_reported() -> None:
     assert rules.match(1, values_of(1)) == "-"
     assert rules.match(11, values_of(11)) is None
     assert rules.match(16, values_of(16)) == "-"
+
+
+def test_rules_with_other_functions_for_some_events_are_the_same_for_others() -> None:
+    rules = rules_of(compile_rules(Ruleset()).plain())
+    others = rules.but_for({11: lambda values: "passed"})
+    assert others.match(11, values_of(11)) == "passed"
+    assert others.match(1, values_of(1)) == "-"
+    assert rules.match(11, values_of(11)) is None
+    assert (others.can_emit(1), others.judges) == (True, rules.judges)
 
 
 def test_exclude_wins_over_include() -> None:

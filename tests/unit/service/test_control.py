@@ -297,3 +297,20 @@ def test_directory_in_the_place_of_the_socket_makes_way(
     assert [each.name for each in moved for each in each.iterdir()] == [*holds]
     told = f"{path} was a directory: moved to {moved[0].name}" if moved else ""
     assert server.moved == told
+
+
+def test_server_says_who_asks_whatever_the_client_says(tmp_path: Path) -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def answer(message: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(message)
+        return {}
+
+    server = ControlServer(tmp_path / "s", answer)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(os.fspath(tmp_path / "s"))
+        client.sendall(b'{"do": "x", "peer": 1}\n')
+        server.serve()
+        server.serve()
+    server.close()
+    assert asked == [{"do": "x", "peer": os.getpid()}]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""`sysmonlx -selftest`: one event of each type is made, read back and compared."""
