@@ -98,9 +98,9 @@ def _foreign(path: Path) -> None:
         (lambda path: path.write_text("[]"), "the pack is no object"),
         (
             lambda path: path.write_text(
-                path.read_text().replace('"format": 1', '"format": 2')
+                path.read_text().replace('"format": 2', '"format": 3')
             ),
-            "format 2 is not known",
+            "format 3 is not known",
         ),
         (
             lambda path: path.write_text(path.read_text().replace("end with", "ends")),

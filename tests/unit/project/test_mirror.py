@@ -64,6 +64,9 @@ TESTED_BY = {
     "unit/rules/sigma/test_judge": "rules/sigma/forms rules/sigma/guards"
     " rules/sigma/questions rules/sigma/regular rules/sigma/source",
     "unit/rules/sigma/test_names": "rules/sigma/techniques",
+    "unit/rules/sigma/test_pack": "rules/sigma/distrust",
+    "unit/rules/sigma/test_correlator": "rules/sigma/groups",
+    "unit/rules/sigma/test_linking": "rules/sigma/steps",
     "unit/cli/test_sigma_report": "rules/sigma/explain",
     "unit/schema/test_events": "schema/event_types schema/options",
     "unit/schema/test_versions": "schema/__main__ schema/xsd",
