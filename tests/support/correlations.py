@@ -65,7 +65,7 @@ def form(
     head = ("id", "title", "high", "sigma=title,level=high")
     meaning = (steps, span_s, int(is_ordered), int(has_ancestry))
     return CorrelationForm(
-        head, is_ordered, steps, span_s * SECOND, has_ancestry, meaning
+        head, is_ordered, steps, span_s * SECOND, has_ancestry, False, meaning
     )
 
 

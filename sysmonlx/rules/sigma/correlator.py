@@ -59,6 +59,7 @@ class CorrelationForm(NamedTuple):
         span_ns: Its timespan.
         has_ancestry: The process of each step is that of the step before or one of its
             descendants.
+        has_lineage: It groups by `Lineage`.
         meaning: Two correlations with the same mean the same, with all their rules.
     """
 
@@ -67,6 +68,7 @@ class CorrelationForm(NamedTuple):
     steps: int
     span_ns: int
     has_ancestry: bool
+    has_lineage: bool
     meaning: tuple[int, ...]
 
 
@@ -118,6 +120,9 @@ class Correlator:
         """Events that completed each correlation."""
         self.last_s = [0.0] * len(self.forms)
         """When the last one did, seconds since the epoch; 0: none did."""
+        self.errors = 0
+        """Steps that failed by an error in this program."""
+        self.asks_lineage = any(each.has_lineage for each in self.forms)
         self.changed: dict[str, int] = {}
         """Groups that ended with a correlation that is no more, by its title."""
 
@@ -168,6 +173,7 @@ class Correlator:
                 continue
             self._each[at].groups = before._each[old].groups
             self.counts[at], self.last_s[at] = before.counts[old], before.last_s[old]
+        self.errors = before.errors
         self._share_room()
         for at in known.values():
             if count := len(before._each[at].groups):

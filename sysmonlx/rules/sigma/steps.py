@@ -101,6 +101,7 @@ def _form(each: CorrelationInForce) -> CorrelationForm:
         steps=len(of.rules),
         span_ns=of.timespan_s * _SECOND_NS,
         has_ancestry=ANCESTRY in of.group_by,
+        has_lineage=any(LINEAGE in names_of(of, rule_id) for rule_id in of.rules),
         meaning=_meaning(each),
     )
 
