@@ -71,7 +71,9 @@ class _Step:
         new = [each for each in found if each.correlation not in self.fired]
         if not new:
             return None
+        is_first = not self.fired and not self.noted[0] & self.judge.shown
         self.correlator.count(new)
+        self.correlator.named += is_first
         self.fired |= {each.correlation: each for each in new}
         fired = self.fired.values()
         name, names = linking.named(self.judge, self.correlator, self.noted, fired)

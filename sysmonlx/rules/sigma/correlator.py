@@ -120,6 +120,8 @@ class Correlator:
         """Events that completed each correlation."""
         self.last_s = [0.0] * len(self.forms)
         """When the last one did, seconds since the epoch; 0: none did."""
+        self.named = 0
+        """Events that no rule named, but a correlation did."""
         self.errors = 0
         """Steps that failed by an error in this program."""
         self.asks_lineage = any(each.has_lineage for each in self.forms)
@@ -173,7 +175,7 @@ class Correlator:
                 continue
             self._each[at].groups = before._each[old].groups
             self.counts[at], self.last_s[at] = before.counts[old], before.last_s[old]
-        self.errors = before.errors
+        self.errors, self.named = before.errors, before.named
         self._share_room()
         for at in known.values():
             if count := len(before._each[at].groups):

@@ -20,7 +20,6 @@ from support.correlations import (
 from sysmonlx.rules.sigma.correlator import (
     LINEAGE,
     PROGRAM,
-    CorrelationForm,
     Correlator,
     Deed,
     Link,
@@ -188,8 +187,3 @@ def test_a_reload_keeps_what_means_the_same_and_tells_what_ended() -> None:
     assert (after.counts, after.changed) == ([0, 1], {"title": 1})
     after.go_on_from(Correlator())
     assert after.groups == 1
-
-
-def test_plain_data_make_the_same_form() -> None:
-    of = form(2, 10)
-    assert CorrelationForm(*tuple(of)) == of
