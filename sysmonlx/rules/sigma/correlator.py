@@ -17,6 +17,7 @@ import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
+from sysmonlx.rules.conditions import fold
 from sysmonlx.rules.sigma.groups import Chain, Groups, Room
 
 LINEAGE, ANCESTRY, PROGRAM = "Lineage", "Ancestry", "Program"
@@ -247,8 +248,11 @@ def _start_of(chain: Chain) -> int:
 
 
 def _key(keys: Iterable[Key], deed: Deed) -> Hashable:
-    """Return the group of an event; None: a value is missing, so it is in none."""
-    values = [_value(each, deed) for each in keys]
+    """Return the group of an event; None: a value is missing, so it is in none.
+
+    Values are compared as rules compare them: A to Z in either case.
+    """
+    values = [fold(_value(each, deed)) for each in keys]
     if _MISSING in values:
         return None
     if sum(map(len, values)) <= _LONG:

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "service": "pipeline enrich processes capture output config hashing rules host"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
-    " rules output.escape schema errors",
+    " rules output.escape schema policy errors",
     "cli": "service viewer output config rules host bpf.libbpf schema policy errors",
 }
 
