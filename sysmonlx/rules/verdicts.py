@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from sysmonlx.policy import Element, Ruleset
 from sysmonlx.rules.clauses import Decision, expressions_of, specialise, tests_of
 from sysmonlx.rules.conditions import Atom, Test, fold, order_key
-from sysmonlx.rules.explain import trace
+from sysmonlx.rules.explain import Tracer
 from sysmonlx.rules.plain_form import (
     PlainElement,
     decision_of,
@@ -201,7 +201,8 @@ def _by_trace(
 ) -> Decide:
     ruleset = Ruleset(elements=tuple(map(element_of, elements)), appended=appended)
     # A value that no rule asks may be no text yet.
-    return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
+    trace = Tracer(ruleset).trace
+    return lambda values: trace(event_id, [*map(str, values)]).name
 
 
 def _in_two_steps(
