@@ -192,6 +192,41 @@ def test_a_step_that_waits_for_its_hash_is_before_what_the_process_did(
     assert stage.pipeline.correlator.counts == [2]
 
 
+def test_what_others_do_before_a_hash_is_known_follows_nothing(stage: Stage) -> None:
+    bad = rule("Bad", asks("Hashes", Operation.CONTAINS, "=bad"))
+    run = correlation("Bad wrote", bad, WRITTEN, by=("Lineage",))
+    stage.use(bad, WRITTEN, run)
+    stage.start(11, 9, "/bin/wget", "wget x")
+    stage.hash()
+    stage.start(10, 10, "/bin/bad", "bad")
+    stage.file(11, 11, "/tmp/a")
+    stage.hash("SHA256=bad")
+    assert [each[1] for each in stage.events[1:]] == ["-", "-"]
+    stage.file(11, 12, "/tmp/a")
+    assert stage.events[-1][1] == "sigma=Bad wrote,level=high"
+
+
+def test_a_user_who_calls_a_group_a_container_stays_in_its_lineage(
+    stage: Stage,
+) -> None:
+    name = f"/docker-{'a' * 64}.scope"
+    stage.context.control_groups.made(7, b"/system.slice" + name.encode())
+    below = f"/user.slice/user-1000.slice/user@1000.service{name}"
+    stage.context.control_groups.made(8, below.encode())
+    stage.use(WRITTEN, AS_ROOT, RUN, appended=("ContainerId",))
+    none = 0xFFFFFFFF
+    for group, is_joined in ((8, True), (7, False)):
+        stage.start(10, 10, "/bin/wget", "wget x", uid=1000, session_id=none)
+        stage.file(10, 11, "/tmp/loot.sh")
+        of = {"parent_tgid": 10, "parent_start_boot_ns": 10, "parent_exec_id": 1}
+        more = {"uid": 0, "session_id": none, "cgroup_id": group, "parent_uid": 1000}
+        stage.start(11, 12, "/bin/sh", "sh loot.sh", **more, **of)
+        stage.hash()
+        assert (stage.events[-1][1] == NAME) is is_joined
+        stage.put("process_terminate", 11, 13)
+        stage.put("process_terminate", 10, 13)
+
+
 def test_a_step_behind_a_hash_is_counted_once(stage: Stage) -> None:
     asks_hash = rule("Any hash", asks("Hashes", Operation.CONTAINS, "nowhere"))
     start = rule("Start", asks("Image", Operation.END, "/wget"))

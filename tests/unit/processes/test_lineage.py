@@ -114,6 +114,23 @@ def test_ends_of_ancestors_change_nothing(world: World) -> None:
     assert world.of(orphan) == world.of(world.run(13, 12)) == wanted
 
 
+def test_ancestors_of_a_parent_that_ended_long_ago_are_not_known(world: World) -> None:
+    first = world.run(10, 1)
+    world.run(11, 10)
+    orphan = world.run(12, 11)
+    world.end(11)
+    assert next(identities(first)) in [*identities(orphan)]
+    world.table.expire(GRACE_NS + SECOND)
+    assert next(identities(first)) not in [*identities(orphan)]
+
+
+def test_who_has_no_session_and_takes_one_is_another_lineage(world: World) -> None:
+    service = world.run(10, 1)
+    world.run(11, 10)
+    again = world.run(11, 10, session=9, exec_id=2)  # it wrote its loginuid
+    assert world.of(again) == "session 9" != world.of(service)
+
+
 def test_sessions_of_processes_from_before_are_learnt(world: World) -> None:
     world.run(10, 1)
     shell = world.run(11, 10, session=4, is_watched=False)

@@ -6,6 +6,10 @@ import pytest
 from sysmonlx.rules.sigma.programs import program_of
 
 
+def test_a_script_whose_name_has_blanks_is_not_told_from_its_arguments() -> None:
+    assert program_of("/usr/bin/dash", "sh /tmp/my loot", "/") == "/tmp/my"
+
+
 @pytest.mark.parametrize(
     ("image", "command_line", "directory", "program"),
     [
@@ -19,6 +23,7 @@ from sysmonlx.rules.sigma.programs import program_of
         ("/usr/bin/dash", "sh x", ".../cut", "-"),
         ("/usr/bin/python3.11", "python3 -I x.py", "/opt", "/opt/x.py"),
         ("/usr/bin/python3-config", "python3-config x", "/", "/usr/bin/python3-config"),
+        ("/usr/bin/dash", "sh /tmp/a b", "/", "/tmp/a"),  # blanks are no part of it
         ("/bin/busybox", "sh x", "/tmp", "/tmp/x"),
         ("/bin/busybox", "/bin/wget x", "/tmp", "/bin/busybox"),
         ("/bin/busybox", "", "/tmp", "/bin/busybox"),
