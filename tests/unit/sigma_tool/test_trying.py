@@ -197,3 +197,21 @@ def test_test_carries_out_correlations_and_asks_fields_of_ours(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [each.get("type") for each in rows] == [None, None, "temporal_ordered"]
     assert rows[2]["rules"] == [each["id"] for each in rows[:2]]
+
+
+def test_xml_is_written_as_far_as_sysmon_can_ask(
+    rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "rules.xml"
+    assert main(["xml", str(rules), "-o", str(made)]) == 0
+    assert '<CommandLine condition="contains any"> remove ; purge </CommandLine>' in (
+        made.read_text()
+    )
+    (rules / "b.yml").write_text(RULE.replace("contains", "re"))
+    assert main(["xml", str(rules)]) == 1
+    out, err = capsys.readouterr()
+    assert out == made.read_text()
+    assert "b.yml:1: rule 'Package removed' is not written: Sysmon has no" in err
+    (rules / "apt.yml").unlink()
+    assert main(["xml", str(rules), "-o", str(made)]) == 2
+    assert made.exists()
