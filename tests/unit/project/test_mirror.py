@@ -43,7 +43,7 @@ TESTED_BY = {
     " config/sigma/notes config/sigma/outline config/sigma/remarks"
     " config/sigma/sources config/sigma/values",
     "unit/sigma_tool/test_trying": "config/sigma/files sigma_tool/listing"
-    " sigma_tool/__main__ sigma_tool/main",
+    " sigma_tool/__main__",
     "unit/config/test_option_elements": "config/own_settings",
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
     "pipeline": "enrich processes rules output capture hashing schema event errors"
-    " kernel_text host.file_identity",
+    " kernel_text policy bounded host.file_identity",
     "service": "pipeline enrich processes capture output config hashing rules host"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
