@@ -298,6 +298,10 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 		$(TO)/share/bash-completion/completions/sysmonlx
 	$(Q)install -Dm644 sysmonlx/data/completion.zsh \
 		$(TO)/share/zsh/site-functions/_sysmonlx
+	$(Q)install -Dm644 sysmonlx/data/completion-sigma.bash \
+		$(TO)/share/bash-completion/completions/sysmonlx-sigma
+	$(Q)install -Dm644 sysmonlx/data/completion-sigma.zsh \
+		$(TO)/share/zsh/site-functions/_sysmonlx-sigma
 
 .PHONY: uninstall
 uninstall: ## remove what install wrote; "sysmonlx -u" first
@@ -307,7 +311,9 @@ uninstall: ## remove what install wrote; "sysmonlx -u" first
 		$(TO)/share/man/man1/sysmonlx-logview.1 \
 		$(TO)/bin/sysmonlx-sigma $(TO)/share/man/man1/sysmonlx-sigma.1 \
 		$(TO)/share/bash-completion/completions/sysmonlx \
-		$(TO)/share/zsh/site-functions/_sysmonlx
+		$(TO)/share/zsh/site-functions/_sysmonlx \
+		$(TO)/share/bash-completion/completions/sysmonlx-sigma \
+		$(TO)/share/zsh/site-functions/_sysmonlx-sigma
 
 # tests/tools has the programs that make releases; none needs a package from an index.
 TOOL := PYTHONPATH='$(CURDIR)/tests' $(SYSTEM_PYTHON) -P -m

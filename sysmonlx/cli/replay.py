@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A configuration tried on recorded events: `sysmonlx -test CONFIG [FILE|-]`.
 
-One line an event: `include` or `exclude`, RuleName or `-`, and the element or the rule
-of Sigma that decided as FILE:LINE or `default`, with tabs between. All other lines
-begin with `#`.
+One line an event: `include` or `exclude`, RuleName or `-`, and what decided as
+FILE:LINE or `default`, with tabs between: a Rule, a filter, an element that joins all
+of its filters, or a rule of Sigma. All other lines begin with `#`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from sysmonlx.cli.exit_status import FILE_ERROR
-from sysmonlx.cli.sigma_report import SigmaReport, place_of
+from sysmonlx.cli.sigma_report import SigmaReport
 from sysmonlx.output.escape import visible
 from sysmonlx.policy import RULE_NAMES, Compound, Filter, Policy
 from sysmonlx.rules.clauses import elements_of, filters_of
 from sysmonlx.rules.compiler import compile_rules
-from sysmonlx.rules.explain import Trace, trace
+from sysmonlx.rules.explain import Trace, Tracer
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.service.exit_status import OK
 from sysmonlx.viewer.read import BadLine, EventLine, read_events
@@ -63,6 +63,7 @@ class _Report:
 
     def __init__(self, policy: Policy, config_name: str) -> None:
         self._ruleset = policy.ruleset
+        self._trace = Tracer(policy.ruleset).trace
         self._sigma = SigmaReport(policy.ruleset)
         self._file = _plain(config_name)
         self._decided: Counter[int] = Counter()  # by id() of an element or filter
@@ -79,13 +80,13 @@ class _Report:
                 yield f"# input line {item.line}: {_plain(item.reason)}"
             return
         values = [*item.values, *(text for _, text in self._ours(item))]
-        found = trace(self._ruleset, item.event_id, values)
+        found = self._trace(item.event_id, values)
         name, hits = self._sigma.judge(item.event_id, values, found.name)
         self._count(found, name)
         verdict = "exclude" if name is None else "include"
-        place = self._place(found.element.line) if found.element else "default"
+        place = self._place(found.line) if found.element else "default"
         if name != found.name and found.name is None:
-            place = place_of(hits[0])
+            place = hits[0].place
         yield f"{verdict}\t{_plain(name or '-')}\t{_plain(place)}"
         if verbose:
             yield from self._reasons(item, found)

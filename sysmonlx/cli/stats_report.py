@@ -63,6 +63,12 @@ def _sigma_lines(terms: SigmaTerms | None) -> Iterator[str]:
         f"Sigma: {len(terms['rules'])} rules, {len(hit)} hit,"
         f" {terms['events_named']} events named{failed}"
     )
+    if joined := terms.get("correlations"):
+        failed = f", {joined['errors']} steps failed" if joined["errors"] else ""
+        yield (
+            f"Sigma: {joined['groups']} groups of correlations are remembered,"
+            f" {joined['forgotten']} forgotten for want of room{failed}"
+        )
     hit.sort(key=lambda each: -each["hits"])
     for each in hit[:_RULES_SHOWN]:
         yield f"{each['hits']:>9} {each['level']:<14} {each['title']}"

@@ -1,37 +1,48 @@
 # SPDX-License-Identifier: MIT
 """Packs of Sigma rules into a policy: what is stored with it is what runs.
 
-A pack is read as one piece by a child, since a file system may hang; Ctrl-C then ends
-the wait. Rules decide what a defender gets to see: a pack is taken only where nobody
-but root or the caller can have written it, and as a whole.
+A pack, or a directory of packs, is read as one piece by a child, since a file system
+may hang; Ctrl-C then ends the wait. Rules decide what a defender gets to see: a pack is
+taken only where nobody but root or the caller can have written it, and as a whole. Of a
+directory all packs are taken, or none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
 
 from sysmonlx.host import child_process
 from sysmonlx.policy import PackFile, Policy, RulesChoice
-from sysmonlx.rules.sigma.forms import chosen, why_not
+from sysmonlx.rules.sigma.forms import (
+    chosen,
+    correlated,
+    why_not,
+    why_not_correlated,
+)
 from sysmonlx.rules.sigma.pack import Pack, PackError, load
 from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
 from sysmonlx.schema.options import SHIPPED
 
-#: The largest pack that is read. 170 public rules have 0.2 MB.
+#: The largest pack that is read, and all packs of a directory together. 170 public
+#: rules have 0.2 MB.
 LIMIT_BYTES = 16 << 20
 #: The pack that comes with the program, in its package or else in the checkout.
 _SHIPPED_PACK = ("config_schema", "shipped.sigma.json")
 #: How long reading may take.
 _TIMEOUT_S = 20.0
-_FOUND, _REFUSED = b"=", b"!"
+#: Of a directory the packs, by their names, and how many of them.
+SUFFIX, PACKS_LIMIT = ".sigma.json", 64
+_NAMES_BYTES = PACKS_LIMIT * 8192
 
 
 class RulesRefusedError(Exception):
-    """A pack cannot be used; the text is one line."""
+    """A pack cannot be used; the text is one line, with its end."""
 
 
 def with_packs(policy: Policy) -> tuple[Policy, str]:
@@ -42,17 +53,22 @@ def with_packs(policy: Policy) -> tuple[Policy, str]:
     """
     if not policy.settings.rules:
         return policy, ""
-    files, remarks = [], []
+    files: list[PackFile] = []
+    remarks: list[str] = []
     for choice in policy.settings.rules:
-        try:
-            data = read_pack(choice[0])
-            files.append(_file(choice, data))
-            remarks += _remarks(choice, load(json.loads(files[-1].text)))
-        except (RulesRefusedError, PackError, ValueError, RecursionError) as error:
-            reason = _one_line(error)
-            raise RulesRefusedError(f"Error: Rules {choice[0]}: {reason}\n") from None
+        for name, data in read_packs(choice[0]):
+            try:
+                files.append(_file((name, *choice[1:]), data))
+                pack = load(json.loads(files[-1].text))
+            except (PackError, ValueError, RecursionError) as error:
+                raise _refusal(name, _one_line(error)) from None
+            remarks += pack_remarks(files[-1].choice, pack, policy.settings.appended)
     ruleset = replace(policy.ruleset, packs=tuple(files))
     return replace(policy, ruleset=ruleset), "".join(f"{each}\n" for each in remarks)
+
+
+def _refusal(path: str, reason: str) -> RulesRefusedError:
+    return RulesRefusedError(f"Error: Rules {path}: {reason}\n")
 
 
 def _file(choice: RulesChoice, data: bytes) -> PackFile:
@@ -60,7 +76,7 @@ def _file(choice: RulesChoice, data: bytes) -> PackFile:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise RulesRefusedError("is no compiled pack: not UTF-8") from None
+        raise ValueError("is no compiled pack: not UTF-8") from None
     return PackFile(choice, digest, text)
 
 
@@ -84,52 +100,81 @@ def place_of(path: str) -> str:
     return os.path.join(os.path.dirname(package), *_SHIPPED_PACK)
 
 
-def read_pack(path: str) -> bytes:
-    """Return the bytes of a pack.
+def read_packs(path: str) -> list[tuple[str, bytes]]:
+    """Return name and bytes of a pack, or of each pack of a directory, by name.
 
     Raises:
-        RulesRefusedError: it cannot be read, is not to be trusted, or has changed.
+        RulesRefusedError: one cannot be read, is not to be trusted, or has changed.
     """
     caller, place = os.geteuid(), place_of(path)
     try:
         answer = child_process.ask(
-            lambda _: _read(place, caller, is_ours=path == SHIPPED),
-            LIMIT_BYTES + 1,
+            lambda _: _answer(place, caller, is_ours=path == SHIPPED),
+            LIMIT_BYTES + _NAMES_BYTES,
             _TIMEOUT_S,
         )
     except TimeoutError:
-        raise RulesRefusedError(f"no answer within {_TIMEOUT_S:g} s") from None
+        raise _refusal(path, f"no answer within {_TIMEOUT_S:g} s") from None
     except child_process.TooLargeError:
-        raise RulesRefusedError(f"has more than {LIMIT_BYTES >> 20} MiB") from None
-    code = child_process.errno_of(answer.status)
-    if code is not None:
-        raise RulesRefusedError(f"cannot be read: {os.strerror(code)}")
+        raise _refusal(path, f"has more than {LIMIT_BYTES >> 20} MiB") from None
     if answer.status:
-        raise RulesRefusedError(f"its reader ended with {answer.status}")
-    if answer.data[:1] != _FOUND:
-        raise RulesRefusedError(answer.data[1:].decode())
-    return answer.data[1:]
+        code = child_process.errno_of(answer.status)
+        reason = f"its reader ended with {answer.status}"
+        if code is not None:
+            reason = f"cannot be read: {os.strerror(code)}"
+        raise _refusal(path, reason)
+    found: list[tuple[str, bytes, str]] = marshal.loads(answer.data)
+    for name, _, reason in found:
+        if reason:
+            raise _refusal(name, reason)
+    return [(name, data) for name, data, _ in found]
 
 
-def _read(path: str, caller: int, *, is_ours: bool) -> bytes:
-    """Return the bytes of a file behind _FOUND, or why not behind _REFUSED.
+def _answer(path: str, caller: int, *, is_ours: bool) -> bytes:
+    """Return, marshalled, name, bytes, and why there are none, of each pack.
 
     `is_ours`: it came with the program, and may be written by whom this file may be.
     """
+    if is_ours:
+        return marshal.dumps([(SHIPPED, *_read(path, caller, os.stat(__file__)))])
+    if not os.path.isdir(path):
+        return marshal.dumps([(path, *_read(path, caller))])
+    found = [(path, b"", _distrusted_directory(os.stat(path), caller))]
+    if not found[0][2]:
+        names = sorted(each for each in os.listdir(path) if each.endswith(SUFFIX))
+        found = [(path, b"", "" if names else f"has no {SUFFIX}: sysmonlx-sigma pack")]
+        if len(names) > PACKS_LIMIT:
+            found = [(path, b"", f"has more than {PACKS_LIMIT} packs")]
+        elif names:
+            paths = [os.path.join(path, each) for each in names]
+            found = [(each, *_read(each, caller)) for each in paths]
+    return marshal.dumps(found)
+
+
+def _read(
+    path: str, caller: int, program: os.stat_result | None = None
+) -> tuple[bytes, str]:
+    """Return the bytes of a file, or why it is not used.
+
+    `program`: facts of a file of ours, whose owner and modes are trusted; None: the
+    file did not come with it.
+    """
     # A FIFO would make the open wait, a device might act on it.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        return b"", f"cannot be read: {os.strerror(error.errno or 0)}"
     with open(fd, "rb") as file:
         before = os.fstat(fd)
-        program = os.stat(__file__) if is_ours else None
         if reason := _distrusted(before, caller, program):
-            return _REFUSED + reason.encode()
+            return b"", reason
         data = file.read(LIMIT_BYTES + 1)
         after = os.fstat(fd)
     if len(data) > LIMIT_BYTES:
-        return _REFUSED + f"has more than {LIMIT_BYTES >> 20} MiB".encode()
+        return b"", f"has more than {LIMIT_BYTES >> 20} MiB"
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
-        return _REFUSED + b"changed while it was read: try again"
-    return _FOUND + data
+        return b"", "changed while it was read: try again"
+    return data, ""
 
 
 def _distrusted(
@@ -137,6 +182,12 @@ def _distrusted(
 ) -> str:
     if not stat.S_ISREG(facts.st_mode):
         return "is no regular file: a compiled pack is expected"
+    return _distrusted_directory(facts, caller, program)
+
+
+def _distrusted_directory(
+    facts: os.stat_result, caller: int, program: os.stat_result | None = None
+) -> str:
     if facts.st_uid not in (0, caller, program.st_uid if program else 0):
         return f"belongs to user {facts.st_uid}: chown root"
     usual = program.st_mode if program and program.st_gid == facts.st_gid else 0
@@ -145,31 +196,44 @@ def _distrusted(
     return ""
 
 
-def is_changed(packs: tuple[PackFile, ...]) -> bool:
-    """Return whether a pack has other bytes now; one that cannot be read has not."""
-    for each in packs:
+def is_changed(policy: Policy) -> bool:
+    """Return whether packs have other bytes now, or there are more or fewer.
+
+    What cannot be read has not changed.
+    """
+    known = [(each.choice, each.sha256) for each in policy.ruleset.packs]
+    found = []
+    for choice in policy.settings.rules:
         try:
-            digest = _file(each.choice, read_pack(each.choice[0])).sha256
-        except RulesRefusedError:
-            continue
-        if digest != each.sha256:
-            return True
-    return False
+            files = [_file((n, *choice[1:]), d) for n, d in read_packs(choice[0])]
+        except (RulesRefusedError, ValueError):
+            below = os.path.join(choice[0], "")
+            files = [
+                each
+                for each in policy.ruleset.packs
+                if each.choice[0] == choice[0] or each.choice[0].startswith(below)
+            ]
+        found += [(each.choice, each.sha256) for each in files]
+    return found != known
 
 
-def _remarks(choice: RulesChoice, pack: Pack) -> list[str]:
-    """Return what people should know about a pack that is used."""
+def pack_remarks(
+    choice: RulesChoice, pack: Pack, appended: tuple[str, ...]
+) -> Iterator[str]:
+    """Yield what people should know about a pack that is used, a line each."""
     path, action, *_ = choice
-    used = [*chosen(pack, choice)]
-    lines = [f"Rules {path}: {len(used)} of {len(pack.rules)} rules, action {action}"]
+    used = sum(1 for _ in chosen(pack, choice, appended))
+    joined = sum(1 for _ in correlated(pack, choice, appended))
+    more = f" and {joined} of {len(pack.correlations)} correlations" if joined else ""
+    yield f"Rules {path}: {used} of {len(pack.rules)} rules{more}, action {action}"
     for rule in pack.rules:
         where = f"Warning: {path}: rule '{rule.title}'"
-        if reason := why_not(rule):
-            lines.append(f"{where} is not used: {reason}")
+        if reason := why_not(rule, appended):
+            yield f"{where} is not used: {reason}"
         elif not PRODUCED.intersection(rule.event_ids):
             events = ", ".join(EVENT_BY_ID[each].label for each in rule.event_ids)
-            lines.append(f"{where} never matches: {events} does not occur here")
-    if pack.correlations:
-        count = len(pack.correlations)
-        lines.append(f"Warning: {path}: {count} correlations are not used")
-    return lines
+            yield f"{where} never matches: {events} does not occur here"
+    for each in pack.correlations:
+        if reason := why_not_correlated(each, pack, appended):
+            where = f"Warning: {path}: correlation '{each.title}'"
+            yield f"{where} is not used: {reason}"

@@ -9,7 +9,7 @@ Rules have to be understood as a whole: a part of them would mean something else
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 
 from sysmonlx.policy import (
     ALGORITHMS,
@@ -69,7 +69,7 @@ def _policy(raw: dict[str, object], *, is_whole: bool) -> Policy:
     fields, version = settings.appended_fields, _text(rules["schema_version"])
     elements = tuple(_element(each, fields) for each in _list(rules["elements"]))
     packs = tuple(map(_pack, _list(rules.get("packs", []))))
-    if is_whole and tuple(each.choice for each in packs) != settings.rules:
+    if is_whole and not _are_of(packs, settings.rules):
         raise ValueError("its packs are not those that its settings name")
     return Policy(
         Ruleset(version, elements, settings.appended, packs),
@@ -78,6 +78,19 @@ def _policy(raw: dict[str, object], *, is_whole: bool) -> Policy:
         tuple(map(_pair, _list(raw["digests"]))),
         _number(raw.get("form", 0)),
     )
+
+
+def _are_of(packs: Iterable[PackFile], rules: Iterable[RulesChoice]) -> bool:
+    """Return whether these are packs of all files and directories named."""
+    choices = [each.choice for each in packs]
+    found = [{each for each in choices if _is_of(each, rule)} for rule in rules]
+    return all(found) and set().union(*found) == {*choices}
+
+
+def _is_of(choice: RulesChoice, rule: RulesChoice) -> bool:
+    name, path = choice[0], rule[0]
+    is_there = name == path or name.rpartition("/")[0] == path.rstrip("/")
+    return is_there and choice[1:] == rule[1:]
 
 
 def _pack(value: object) -> PackFile:

@@ -62,12 +62,15 @@ from sysmonlx.pipeline.answering import (
     without_status,
 )
 from sysmonlx.pipeline.books import TOLD_BEFORE
+from sysmonlx.pipeline.correlating import Correlating, PlainNames
 from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
 from sysmonlx.pipeline.losses import Loss
 from sysmonlx.pipeline.waiting import Finished, Waiting
 from sysmonlx.processes.launches import NO_LAUNCH
+from sysmonlx.processes.lineage import Lineages
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
+from sysmonlx.rules.sigma.correlator import Correlator
 from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.rules.verdicts import Decide, Rules
 from sysmonlx.schema.events import EVENT_BY_ID, NETWORK_CONNECT, PROCESS_CREATE
@@ -76,12 +79,17 @@ _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
 _type_of = itemgetter(_TYPE)
 
+_NO_CORRELATIONS = Correlator()
+
 #: Takes the bytes of a record; its result is not used.
 Handler = Callable[[bytes], object]
 
 #: Takes the bytes of a record and returns the process that acted; None: the record
 #: tells an end that is known already.
 Who = Callable[[bytes], Process | None]
+
+#: Takes the bytes of a process_create record and returns the process.
+Create = Callable[[bytes], Process]
 
 
 def _no_such_record(data: bytes) -> None:
@@ -94,6 +102,7 @@ class _Wanted(NamedTuple):
     event_id: int
     maker: Maker
     decide: Decide
+    is_plain_name: Mapping[str, bool]
 
 
 class Judging(NamedTuple):
@@ -113,6 +122,8 @@ class Judging(NamedTuple):
     """Fields of ours that the values of events have behind the last one."""
     judges: Mapping[int, SigmaJudge] = MappingProxyType({})
     """What judges by rules of Sigma, by event id."""
+    correlator: Correlator = _NO_CORRELATIONS
+    """What carries out correlations of these rules."""
 
 
 class Pipeline:
@@ -135,7 +146,7 @@ class Pipeline:
         self._processes = processes
         self._context = context
         self._emit = output.emit
-        self._is_plain_name = context.is_plain_name
+        self._is_plain_name = PlainNames(context.is_plain_name)
         self._hasher = hasher
         self.account = Account(layouts)
         self._filtered = self.account.filtered
@@ -148,6 +159,8 @@ class Pipeline:
             self.account,
             context.host_names,
         )
+        lineages = Lineages(processes, layouts)
+        self._correlating = Correlating(context, lineages, self.account)
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
         self._judging = Judging({}, [_no_such_record] * 256, {}, False)
 
@@ -176,6 +189,11 @@ class Pipeline:
         return self._judging.judges.values()
 
     @property
+    def correlator(self) -> Correlator:
+        """What carries out correlations now."""
+        return self._judging.correlator
+
+    @property
     def filtered(self) -> Counter[int]:
         """Events that the rules excluded here, by event id."""
         return +Counter(self.account.filtered)
@@ -196,6 +214,7 @@ class Pipeline:
         """
         processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
         asked: dict[str, list[int]] = {}
+        decisions: dict[int, Decide] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
         handlers: list[Handler] = [_no_such_record] * 256
         shows_images = False
@@ -209,7 +228,7 @@ class Pipeline:
             elif name == "cgroup_create":
                 handler = self._grouping(layout)
             elif name == "process_create":
-                handler = self._creating(wanted, by_hash)
+                handler = self._creating(wanted, by_hash, self._creator(rules))
                 shows_images = bool(wanted)
             elif name == "dns_message" and (wanted or answers.are_learnt):
                 answers = self._answers(wanted, answers)
@@ -219,15 +238,17 @@ class Pipeline:
                 acting = {self._acting(each, who): each.event_id for each in wanted}
                 handler = self._in_turn(acting, who)
             handlers[self._layouts.number[name]] = handler
+            decisions |= {each.event_id: each.decide for each in wanted}
             asked[name] = [each.event_id for each in wanted]
         return Judging(
-            rules.decide,
+            decisions,
             handlers,
             asked,
             shows_images,
             answers,
             appended,
             rules.judges,
+            rules.correlator,
         )
 
     def use(self, judging: Judging) -> Judging:
@@ -240,6 +261,8 @@ class Pipeline:
         for event_id, judge in judging.judges.items():
             if event_id in before.judges:
                 judge.go_on_from(before.judges[event_id])
+        judging.correlator.go_on_from(before.correlator)
+        self._correlating.fit(judging.appended, judging.correlator)
         if before.appended != judging.appended:
             for held in self._waiting:
                 names = before.appended, judging.appended
@@ -274,7 +297,14 @@ class Pipeline:
                 late = {fields[at].name for at in maker.late}
                 if late & rules.reads(event_id):
                     maker = _at_once(maker)
-                yield _Wanted(event_id, maker, rules.decide[event_id])
+                decide = rules.decide[event_id]
+                is_plain: Mapping[str, bool] = self._context.is_plain_name
+                if judge := rules.judges.get(event_id):
+                    is_plain = self._is_plain_name
+                    if judge.links:
+                        watched = self._correlating.watched(judge, rules.correlator)
+                        maker, decide = watched(maker, decide, layout)
+                yield _Wanted(event_id, maker, decide, is_plain)
 
     def take(self, records: Sequence[bytes]) -> None:
         """Carry records of the ring buffer as far as they go."""
@@ -326,11 +356,10 @@ class Pipeline:
 
     def _acting(self, wanted: _Wanted, who: Who) -> Handler:
         """Return a handler that makes one event of an action of a process."""
-        event_id, maker, decide = wanted
+        event_id, maker, decide, is_plain_name = wanted
         make, finish, (cut_at, cut_bit) = maker.make, maker.finish, maker.cut
         filtered, none = self._filtered, self.account.no_event
         emit, set_aside = self._emit, self._set_aside
-        is_plain_name = self._is_plain_name
 
         def handle(data: bytes) -> None:
             process = who(data)
@@ -387,16 +416,23 @@ class Pipeline:
         else:
             self._waiting.hold(process, (event_id, values, is_plain))
 
-    def _creating(self, wanted: Sequence[_Wanted], by_hash: bool) -> Handler:
+    def _creator(self, rules: Rules) -> Create:
+        """Return what takes a new image of a process."""
+        if rules.correlator.asks_lineage:
+            return self._correlating.lineages.create
+        return self._processes.create
+
+    def _creating(
+        self, wanted: Sequence[_Wanted], by_hash: bool, create: Create
+    ) -> Handler:
         """Return a handler that makes event 1 of a process that runs another image."""
         if not wanted:
-            return self._create_unseen
+            return partial(self._create_unseen, create)
         if by_hash:
-            return partial(self._create_by_hash, wanted[0])
-        _, maker, decide = wanted[0]
-        make, finish, create = maker.make, maker.finish, self._processes.create
+            return partial(self._create_by_hash, create, wanted[0])
+        _, maker, decide, is_plain_name = wanted[0]
+        make, finish, emit = maker.make, maker.finish, self._emit
         not_needed, hold = self._images.not_needed, self._waiting.hold_start
-        emit, is_plain_name = self._emit, self._is_plain_name
         is_longer = maker.is_longer
 
         def handle(data: bytes) -> None:
@@ -430,15 +466,16 @@ class Pipeline:
 
         return handle
 
-    def _create_unseen(self, data: bytes) -> None:
+    def _create_unseen(self, create: Create, data: bytes) -> None:
         """Take a new image of which no event is wanted."""
-        self._processes.create(data).launch = NO_LAUNCH
+        create(data).launch = NO_LAUNCH
         self._images.not_needed(data)
 
-    def _create_by_hash(self, wanted: _Wanted, data: bytes) -> None:
+    def _create_by_hash(self, create: Create, wanted: _Wanted, data: bytes) -> None:
         """Take a new image where the rules cannot judge before its hash is known."""
-        process = self._processes.create(data)
+        process = create(data)
         values = wanted.maker.make(data, process)
+        self._correlating.put_off(values, process)
         is_plain = bool(wanted.maker.finish(values, data, process))
         launch, process.launch = process.launch, NO_LAUNCH
         event: Finished = 1, values, is_plain and launch.shape.has_plain_rest
@@ -460,12 +497,15 @@ class Pipeline:
         """Emit an event that has waited, if the rules in force now let it pass."""
         event_id, values, is_plain = held.event_id, held.values, held.is_plain
         if not held.is_decided:
-            rule = self._judging.decisions[event_id](values)
+            self._correlating.go_on(values)
+            rule = self._judging.decisions.get(event_id, _never)(values)
             if rule is None:
                 self._filtered[event_id] += 1
                 return
             values[0] = rule
             is_plain = is_plain and self._is_plain_name[rule]
+        elif rule := self._correlating.again(values):
+            values[0], is_plain = rule, False
         self._emit((event_id, values, is_plain, None))
 
     def report(self, event_id: int, values: Sequence[str]) -> None:
@@ -475,6 +515,10 @@ class Pipeline:
     def utc_now(self) -> str:
         """Return the present time as UtcTime shows it."""
         return self._context.utc_of_wall(time.time_ns())
+
+
+def _never(values: Sequence[str]) -> None:
+    """Judge an event that no rule wants."""
 
 
 def _at_once(maker: Maker) -> Maker:

@@ -41,6 +41,8 @@ class Process:
     * `cgroup_id` is the number of its control group when it ran this program;
       0: not known.
     * `entry` is there when somebody has asked for it: see `processes.entry_points`.
+    * `lineage` is there when somebody has asked for it, and `session_id`, the audit
+      session, where a scan or an exec told it: see `processes.lineage`.
     * `launch` is there until event 1 is made.
     * `hold` is the queue of its events that wait, None where no event waits: see
       `pipeline.waiting`. All images of a process share one queue.
@@ -62,13 +64,17 @@ class Process:
         "is_plain",
         "key",
         "launch",
+        "lineage",
         "parent",
         "pid",
         "previous",
+        "session_id",
         "uid",
     )
 
     entry: str
+    lineage: str
+    session_id: int
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class _ImageRecord(_OfProcess, Protocol):
     parent_tgid: int
     parent_start_boot_ns: int
     cgroup_id: int
+    session_id: int
     image: bytes
     args: bytes
     comm: bytes
@@ -88,6 +89,8 @@ class ProcessTable(Register):
         self.texts = Texts()
         self.launches = Launches(layouts, self.texts)
         self._rescan_due_ns = 0
+        self.learns_sessions = False
+        """Whether scans tell the audit sessions of processes that are known."""
         self.unknown = 0
         """Records that named a process of which not even a scan knew."""
 
@@ -149,6 +152,12 @@ class ProcessTable(Register):
             process = self._inherited(parent, tgid, start_boot_ns, exec_id)
         process.is_kernel_thread = bool(record.flags & self._kernel_thread)
         self._insert(process)
+
+    def learn_sessions(self) -> None:
+        """Find out the audit sessions of all processes alive, now and in each scan."""
+        self.learns_sessions = True
+        if self.rescan is not None:
+            self.rescan()
 
     def create(self, data: bytes) -> Process:
         """Take a new image of a process."""
@@ -267,6 +276,7 @@ class ProcessTable(Register):
         process.image, process.is_plain = image
         process.args, process.has_plain_args = args
         process.cgroup_id = record.cgroup_id
+        process.session_id = record.session_id
 
     def _from_scan(self, record: _ImageRecord) -> Process:
         process = self._new(
@@ -294,6 +304,7 @@ class ProcessTable(Register):
             seen.add(data[self._process])
             known = self._images.get(data[self._image])
             if known is not None and known.image != UNKNOWN:
+                self._learn_session(known, data)
                 continue
             record = self._decode_scan(data)
             known = self.find(record.tgid, record.start_boot_ns)
@@ -311,6 +322,10 @@ class ProcessTable(Register):
         for key, process in list(self._images.items()):
             if key[:PROCESS_BYTES] not in seen and process.start_boot_ns < boot_ns:
                 self._end(process, boot_ns)
+
+    def _learn_session(self, known: Process, data: bytes) -> None:
+        if self.learns_sessions:
+            known.session_id = self._decode_scan(data).session_id
 
     def take_args(self, key: bytes, args: bytes, limit: int) -> None:
         """Take the arguments of an image, of which the first `limit` bytes are kept.

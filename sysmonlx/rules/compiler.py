@@ -38,12 +38,14 @@ from sysmonlx.rules.python_source import function_source
 from sysmonlx.rules.sigma.forms import (
     RuleInForce,
     chosen,
+    correlated,
     fields_read,
     judge_form,
     ordered,
 )
 from sysmonlx.rules.sigma.kernel_form import with_rules
 from sysmonlx.rules.sigma.pack import load
+from sysmonlx.rules.sigma.steps import CorrelationInForce, correlation_forms
 from sysmonlx.rules.text_index import form_of, pays
 from sysmonlx.rules.verdicts import (
     ByEvent,
@@ -71,21 +73,24 @@ class CompiledRules(Rules):
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._ruleset = ruleset
-        self.sigma = rules_in_force(ruleset)
-        """The rules of Sigma."""
+        self.sigma, self.correlations = rules_in_force(ruleset)
+        """The rules of Sigma, and the correlations of them."""
         self._decisions = ByEvent(partial(make_decision, ruleset))
-        parts = (ruleset, self.sigma, self._decisions)
+        parts = (ruleset, self.sigma, self.correlations, self._decisions)
         summaries = ByEvent(partial(_whole_summary, *parts))
         self._judges = ByEvent(partial(_whole_judge, *parts))
-        super().__init__(summaries, self._judges.__getitem__)
+        self._forms = correlation_forms(self.correlations)
+        super().__init__(summaries, self._judges.__getitem__, self._forms)
 
     def decision(self, event_id: int) -> Decision:
         """Return the intermediate form of one event's rules."""
         return self._decisions[event_id]
 
     def count_of(self, pack: PackFile) -> int:
-        """Return how many rules of a pack are used."""
-        return sum(each.pack == pack.choice[0] for each in self.sigma)
+        """Return how many rules and correlations of a pack are used."""
+        path = pack.choice[0]
+        rules = sum(each.pack == path for each in self.sigma)
+        return rules + sum(each.pack == path for each in self.correlations)
 
     def kernel_decision(self, event_id: int) -> Decision:
         """Return the rules by which the kernel discards an event, see `kernel_form`."""
@@ -102,13 +107,14 @@ class CompiledRules(Rules):
 
     def plain(self) -> PlainRules:
         """Return the rules of all event types as plain data, for `rules_of`."""
-        return {
+        by_event = {
             event_id: (
                 (self.can_emit(event_id), self.reads(event_id)),
                 self._judges[event_id],
             )
             for event_id in EVENT_BY_ID
         }
+        return by_event, tuple(map(tuple, self._forms))
 
 
 def compile_rules(ruleset: Ruleset) -> CompiledRules:
@@ -116,18 +122,26 @@ def compile_rules(ruleset: Ruleset) -> CompiledRules:
     return CompiledRules(ruleset)
 
 
-def rules_in_force(ruleset: Ruleset) -> tuple[RuleInForce, ...]:
-    """Return the rules of all packs; of two with one id the first."""
+def rules_in_force(
+    ruleset: Ruleset,
+) -> tuple[tuple[RuleInForce, ...], tuple[CorrelationInForce, ...]]:
+    """Return the rules and correlations of all packs; of two with one id the first."""
     found: dict[str, RuleInForce] = {}
+    joined: dict[str, CorrelationInForce] = {}
     for file in ruleset.packs:
-        for each in chosen(load(json.loads(file.text)), file.choice):
+        pack, parts = load(json.loads(file.text)), (file.choice, ruleset.appended)
+        for each in chosen(pack, *parts):
             found.setdefault(each.rule.id or f"{file.sha256} {len(found)}", each)
-    return tuple(found.values())
+        for one in correlated(pack, *parts):
+            key = one.correlation.id or f"{file.sha256} {len(joined)}"
+            joined.setdefault(key, one)
+    return tuple(found.values()), tuple(joined.values())
 
 
 def _whole_summary(
     ruleset: Ruleset,
     sigma: Sequence[RuleInForce],
+    correlations: Sequence[CorrelationInForce],
     decisions: ByEvent[Decision],
     event_id: int,
 ) -> Summary:
@@ -135,12 +149,13 @@ def _whole_summary(
     if not (mine := ordered(sigma, event_id)):
         return found
     can_emit = found.can_emit or any(each.action != "tag" for each in mine)
-    return Summary(can_emit, found.reads | fields_read(mine))
+    return Summary(can_emit, found.reads | fields_read(mine, correlations))
 
 
 def _whole_judge(
     ruleset: Ruleset,
     sigma: Sequence[RuleInForce],
+    correlations: Sequence[CorrelationInForce],
     decisions: ByEvent[Decision],
     event_id: int,
 ) -> bytes:
@@ -148,7 +163,7 @@ def _whole_judge(
     if not (mine := ordered(sigma, event_id)):
         return judge
     excludes = compiled(exclusion(ruleset, event_id))
-    form = judge_form(mine, decisions[event_id].fields)
+    form = judge_form(mine, decisions[event_id].fields, correlations)
     return by_sigma(judge, one_function(excludes, event_id), form)
 
 

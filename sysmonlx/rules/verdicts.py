@@ -16,12 +16,12 @@ import marshal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from types import CodeType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sysmonlx.policy import Element, Ruleset
 from sysmonlx.rules.clauses import Decision, expressions_of, specialise, tests_of
 from sysmonlx.rules.conditions import Atom, Test, fold, order_key
-from sysmonlx.rules.explain import trace
+from sysmonlx.rules.explain import Tracer
 from sysmonlx.rules.plain_form import (
     PlainElement,
     decision_of,
@@ -29,6 +29,7 @@ from sysmonlx.rules.plain_form import (
     plain_element,
 )
 from sysmonlx.rules.python_source import function_name, function_source
+from sysmonlx.rules.sigma.correlator import CorrelationForm, Correlator
 from sysmonlx.rules.sigma.decide import with_sigma
 from sysmonlx.rules.sigma.judge import JudgeForm, SigmaJudge
 from sysmonlx.rules.text_index import RememberedSieve, SieveForm
@@ -42,8 +43,11 @@ Bits = dict[str, dict[Atom, int]]
 #: A field whose questions are answered beforehand: name, position, form of the sieve.
 EarlyField = tuple[str, int, SieveForm]
 
-#: By event id a pair: what makes a `Summary`, and the judge.
-PlainRules = dict[int, tuple[tuple[bool, frozenset[str]], bytes]]
+#: By event id a pair: what makes a `Summary`, and the judge. Then what makes a
+#: `CorrelationForm` of each correlation.
+PlainRules = tuple[
+    dict[int, tuple[tuple[bool, frozenset[str]], bytes]], tuple[tuple[Any, ...], ...]
+]
 
 #: How many functions are made for one event type. Hostile programs choose the texts and
 #: with them the functions. Beyond the limit the function for all cases decides.
@@ -81,7 +85,10 @@ class Rules:
     """
 
     def __init__(
-        self, summaries: Mapping[int, Summary], judge: Callable[[int], bytes]
+        self,
+        summaries: Mapping[int, Summary],
+        judge: Callable[[int], bytes],
+        correlations: Sequence[CorrelationForm] = (),
     ) -> None:
         """Take the rules of each event type.
 
@@ -90,10 +97,13 @@ class Rules:
             judge: Returns the judge of an event id, as `one_function`, `by_trace`,
                 `in_two_steps` or `by_sigma` made it. It is called once at most for each
                 id.
+            correlations: Those of the rules of Sigma.
         """
         self._summaries = summaries
         self.judges: dict[int, SigmaJudge] = {}
         """What judges by rules of Sigma, for the events that have some."""
+        self.correlator = Correlator(correlations)
+        """What carries out the correlations of these rules."""
         made = partial(_made_for, judge, self.judges)
         self.decide: ByEvent[Decide] = ByEvent(made)
 
@@ -123,10 +133,12 @@ class Rules:
 
 def rules_of(plain: PlainRules) -> Rules:
     """Return rules out of plain data."""
-    summaries = {event_id: Summary(*pair[0]) for event_id, pair in plain.items()}
-    judges = {event_id: pair[1] for event_id, pair in plain.items()}
-    rules = Rules(summaries, judges.pop)
-    for event_id in plain:  # what fails does so now, not when an event is judged
+    by_event, correlations = plain
+    summaries = {event_id: Summary(*pair[0]) for event_id, pair in by_event.items()}
+    judges = {event_id: pair[1] for event_id, pair in by_event.items()}
+    forms = [CorrelationForm(*each) for each in correlations]
+    rules = Rules(summaries, judges.pop, forms)
+    for event_id in by_event:  # what fails does so now, not when an event is judged
         rules.decide[event_id]
     return rules
 
@@ -200,7 +212,8 @@ def _by_trace(
 ) -> Decide:
     ruleset = Ruleset(elements=tuple(map(element_of, elements)), appended=appended)
     # A value that no rule asks may be no text yet.
-    return lambda values: trace(ruleset, event_id, [*map(str, values)]).name
+    trace = Tracer(ruleset).trace
+    return lambda values: trace(event_id, [*map(str, values)]).name
 
 
 def _in_two_steps(

@@ -189,7 +189,10 @@ PROCESS_CREATE = event_type(
 #: Values of event 1 in which processes differ that run one program in one way.
 OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLine")
 #: The same of fields of ours.
-OUR_OWN_OF_PROCESS = ("GrandparentImage", "SessionLeader", "EntryPoint", "NamespacePid")
+OUR_OWN_OF_PROCESS = (
+    *("GrandparentImage", "SessionLeader", "EntryPoint", "NamespacePid"),
+    RULE_NAMES,
+)
 #: Values of event 1 in which such processes also differ, unless their parent is one.
 OF_PARENT = tuple(
     field.name for field in PROCESS_CREATE.fields if field.name.startswith("Parent")

@@ -10,6 +10,7 @@ import time
 
 from sysmonlx.host import memory
 from sysmonlx.host.machine import measure_boot_offset
+from sysmonlx.pipeline.correlation_news import CorrelationNews
 from sysmonlx.service import systemd
 from sysmonlx.service.metrics_writer import MetricsWriter
 from sysmonlx.service.reader import Reader
@@ -42,12 +43,14 @@ class Chores:
         self._standing = standing
         self._manager = manager
         self._rounds = 0
+        self._news = CorrelationNews()
         self._all = (
             self._renew_clock_and_names,
             requests.expire,
             self._put_kernel_side_right,
             self._find_lost_processes,
             self._tell_overdue_questions,
+            self._tell_of_correlations,
             rereading.look,
             parts.capture.keep,
             self._trim_memory,
@@ -90,6 +93,12 @@ class Chores:
     def _tell_overdue_questions(self) -> None:
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._parts.pipeline.dns.tell_overdue(boot_ns)
+
+    def _tell_of_correlations(self) -> None:
+        boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        texts = [*self._news.texts(self._parts.pipeline.correlator, boot_ns)]
+        if texts:
+            self._parts.health.tell(("Sigma", text) for text in texts)
 
     def _trim_memory(self) -> None:
         self._rounds += 1

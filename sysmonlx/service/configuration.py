@@ -107,7 +107,7 @@ def _has_other_rules(policy: Policy) -> bool:
         return False
     from sysmonlx.config import rule_files  # most policies have none
 
-    return rule_files.is_changed(policy.ruleset.packs)
+    return rule_files.is_changed(policy)
 
 
 def _read_anew(paths: Paths) -> tuple[Policy | None, str]:

@@ -64,7 +64,10 @@ class ProgramTimes(TypedDict):
 
 
 class RuleTerms(TypedDict):
-    """One rule of Sigma: events that it named, and when it last did."""
+    """One rule of Sigma: events that it named, and when it last did.
+
+    Of a rule that is but a step of a correlation: events that it was true of.
+    """
 
     title: str
     id: str
@@ -74,10 +77,21 @@ class RuleTerms(TypedDict):
     """Seconds since the epoch; 0: never."""
 
 
+class CorrelationTerms(TypedDict):
+    """What correlations remember, and what had no room."""
+
+    groups: int
+    forgotten: int
+    errors: int
+
+
 class SigmaTerms(TypedDict):
     """The rules of Sigma in force, the severest first, and the events they named."""
 
     rules: list[RuleTerms]
+    """Correlations are among them, and before rules of their level."""
+    correlations: NotRequired[CorrelationTerms]
+    """Where correlations are in force."""
     events_named: int
     errors: int
     """Questions that failed by an error of the service; the rule counts as not true."""

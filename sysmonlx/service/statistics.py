@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.pipeline.books import RECORD_OF, by_event, gaps
+from sysmonlx.rules.sigma.correlator import Correlator
 from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.schema.options import RULE_LEVELS
@@ -23,6 +24,8 @@ from sysmonlx.service.snapshot import (
     Snapshot,
 )
 from sysmonlx.service.wiring import Parts
+
+_NO_CORRELATIONS = Correlator()
 
 
 class Statistics:
@@ -72,7 +75,7 @@ class Statistics:
             "gaps": [],
         }
         if judges := self._parts.pipeline.judges:
-            snapshot["sigma"] = sigma_terms(judges)
+            snapshot["sigma"] = sigma_terms(judges, self._parts.pipeline.correlator)
         snapshot["gaps"] = gaps(snapshot)
         return snapshot
 
@@ -159,21 +162,33 @@ class Statistics:
         }
 
 
-def sigma_terms(judges: Collection[SigmaJudge]) -> SigmaTerms:
-    """Return the hits of each rule, whatever the events."""
+def sigma_terms(
+    judges: Collection[SigmaJudge], correlator: Correlator = _NO_CORRELATIONS
+) -> SigmaTerms:
+    """Return the hits of each rule and correlation, whatever the events."""
     found: dict[tuple[str, str], RuleTerms] = {}
+    heads = [form.head for form in correlator.forms]
+    each: list[tuple[tuple[str, str, str, str], int, float]]
+    each = [*zip(heads, correlator.counts, correlator.last_s, strict=True)]
     for judge in judges:
-        counted = zip(judge.heads, judge.counts, judge.last_s, strict=True)
-        for (rule_id, title, level, _), hits, last_s in counted:
-            new = RuleTerms(title=title, id=rule_id, level=level, hits=0, last_s=0.0)
-            rule = found.setdefault((rule_id, title), new)
-            rule["hits"] += hits
-            rule["last_s"] = max(rule["last_s"], round(last_s, 3))
-    return {
+        each += zip(judge.heads, judge.counts, judge.last_s, strict=True)
+    for (rule_id, title, level, _), hits, last_s in each:
+        new = RuleTerms(title=title, id=rule_id, level=level, hits=0, last_s=0.0)
+        rule = found.setdefault((rule_id, title), new)
+        rule["hits"] += hits
+        rule["last_s"] = max(rule["last_s"], round(last_s, 3))
+    terms: SigmaTerms = {
         "rules": sorted(found.values(), key=_severest_first),
-        "events_named": sum(judge.named for judge in judges),
+        "events_named": sum(judge.named for judge in judges) + correlator.named,
         "errors": sum(judge.errors for judge in judges),
     }
+    if correlator.forms:
+        terms["correlations"] = {
+            "groups": correlator.groups,
+            "forgotten": sum(count for count, _ in correlator.forgotten().values()),
+            "errors": correlator.errors,
+        }
+    return terms
 
 
 def _severest_first(rule: RuleTerms) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from sysmonlx.output.escape import visible
 from sysmonlx.rules.sigma.forms import why_not
 from sysmonlx.rules.sigma.guards import Guards
 from sysmonlx.rules.sigma.names import name_of
-from sysmonlx.rules.sigma.pack import SigmaRule
+from sysmonlx.rules.sigma.pack import Head, SigmaRule
 
 
 def lines(reading: Reading) -> Iterator[str]:
@@ -34,24 +34,32 @@ def _asked(rule: SigmaRule) -> str:
 
 
 def as_json(reading: Reading) -> Iterator[str]:
-    """Yield the facts about each rule, an object a line."""
+    """Yield the facts about each rule and correlation, an object a line."""
     for rule in reading.pack.rules:
-        yield json.dumps(
-            {
-                "id": rule.id,
-                "title": rule.title,
-                "level": rule.level,
-                "status": rule.status,
-                "event_ids": rule.event_ids,
-                "asked": _asked(rule),
-                "author": rule.author,
-                "license": rule.license,
-                "date": rule.date,
-                "references": rule.references,
-                "tags": rule.tags,
-                "name": name_of(rule),
-                "file": rule.file,
-                "line": rule.line,
-            },
-            ensure_ascii=False,
-        )
+        more = {"event_ids": rule.event_ids, "asked": _asked(rule)}
+        yield json.dumps({**_facts(rule), **more}, ensure_ascii=False)
+    for each in reading.pack.correlations:
+        of_correlation = {
+            "type": each.type,
+            "rules": each.rules,
+            "group_by": each.group_by,
+            "timespan_s": each.timespan_s,
+        }
+        yield json.dumps({**_facts(each), **of_correlation}, ensure_ascii=False)
+
+
+def _facts(head: Head) -> dict[str, object]:
+    return {
+        "id": head.id,
+        "title": head.title,
+        "level": head.level,
+        "status": head.status,
+        "author": head.author,
+        "license": head.license,
+        "date": head.date,
+        "references": head.references,
+        "tags": head.tags,
+        "name": name_of(head),
+        "file": head.file,
+        "line": head.line,
+    }

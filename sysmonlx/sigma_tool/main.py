@@ -19,6 +19,7 @@ from sysmonlx.output.escape import visible
 from sysmonlx.rules.sigma.pack import dump
 from sysmonlx.schema.options import SHIPPED
 from sysmonlx.sigma_tool import listing, trying
+from sysmonlx.sigma_tool.sysmon_xml import xml_of
 
 NAME = "sysmonlx-sigma"
 OK, SOME_REFUSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "check": "say which rules cannot be used, and why",
         "list": "a line a rule",
         "test": "judge recorded events",
+        "xml": "write rules as a configuration of Sysmon",
         "pack": "compile rules into one file that hosts load",
         "explain": "why a rule does or does not match an event",
     }
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     made["list"].add_argument("--json", action="store_true", help="as JSON")
     made["test"].add_argument("-e", "--events", default="-", help=_EVENTS)
     made["pack"].add_argument("-o", "--output", required=True, help="file to write")
+    made["xml"].add_argument("-o", "--output", default="-", help="file to write")
     made["explain"].add_argument("rule", help="a file of rules, or FILE:TITLE-OR-ID")
     made["explain"].add_argument("events", nargs="?", default="-", help=_EVENTS)
     return parser
@@ -95,6 +98,8 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.writelines(f"{each}\n" for each in lines)
     elif options.command == "pack":
         _write_pack(reading, options.output)
+    elif options.command == "xml":
+        return _write_xml(reading, options.output)
     elif reading.pack.rules:
         return trying.test(reading.pack, options.events, sys.stdout)
     return _status(reading)
@@ -129,10 +134,30 @@ def _summary(reading: Reading) -> None:
 
 
 def _write_pack(reading: Reading, path: str) -> None:
-    """Write a pack as a whole: a reader sees the old or the new one."""
+    """Write a pack."""
     if not reading.pack.rules:
         raise SysmonlxError(f"{path} is not written: there is no rule to use")
-    text = json.dumps(dump(reading.pack), indent=1, ensure_ascii=False) + "\n"
+    _write(path, json.dumps(dump(reading.pack), indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_xml(reading: Reading, path: str) -> int:
+    """Write what Sysmon can ask, name the other rules; return the exit status."""
+    text, refused = xml_of(reading.pack)
+    for rule, reason in refused:
+        title = visible(f"{rule.file}:{rule.line}: rule '{rule.title}'")
+        print(f"{title} is not written: {reason}", file=sys.stderr)
+    for each in reading.pack.correlations:
+        title = visible(f"{each.file}:{each.line}: correlation '{each.title}'")
+        print(f"{title} is not written: Sysmon joins no events", file=sys.stderr)
+    if len(refused) == len(reading.pack.rules):
+        raise SysmonlxError(f"{path} is not written: there is no rule to use")
+    _write(path, text)
+    is_partial = bool(refused or reading.pack.correlations)
+    return max(_status(reading), SOME_REFUSED if is_partial else OK)
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file as a whole, or to standard output."""
     if path == "-":
         sys.stdout.write(text)
         return

@@ -10,13 +10,31 @@ from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
 from sysmonlx.output.escape import visible
+from sysmonlx.policy import RULE_NAMES, RulesChoice
 from sysmonlx.rules.clauses import Expression, Junction
 from sysmonlx.rules.conditions import Atom, Operation, Test
+from sysmonlx.rules.sigma.correlator import Correlator
 from sysmonlx.rules.sigma.explain import holds, in_words
-from sysmonlx.rules.sigma.forms import RuleInForce, judge_form, ordered, why_not
+from sysmonlx.rules.sigma.forms import (
+    RuleInForce,
+    chosen,
+    correlated,
+    judge_form,
+    ordered,
+)
 from sysmonlx.rules.sigma.judge import SigmaJudge
-from sysmonlx.rules.sigma.pack import Pack, SigmaRule
-from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.rules.sigma.linking import take
+from sysmonlx.rules.sigma.pack import (
+    LEVELS,
+    STATUSES,
+    Correlation,
+    Head,
+    Pack,
+    SigmaRule,
+)
+from sysmonlx.rules.sigma.recorded import Recorded
+from sysmonlx.rules.sigma.steps import correlation_forms
+from sysmonlx.schema.events import APPENDED, EVENT_BY_ID
 from sysmonlx.viewer.read import BadLine, EventLine, bounded_lines, read_events
 
 OK, UNREADABLE = 0, 1
@@ -35,9 +53,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 def test(pack: Pack, events: str, out: TextIO) -> int:
     """Judge events: a line for each, one more for each further hit, then the counts."""
-    rules = [RuleInForce(each, "tag") for each in pack.rules if not why_not(each)]
-    judges: dict[int, tuple[list[RuleInForce], SigmaJudge]] = {}
-    hits: Counter[int] = Counter()
+    trial = Trial(pack)
     unreadable = 0
     with _opened(events) as file:
         for item in read_events(bounded_lines(file)):
@@ -46,34 +62,88 @@ def test(pack: Pack, events: str, out: TextIO) -> int:
                     unreadable += 1
                     out.write(f"# input line {item.line}: {visible(item.reason)}\n")
                 continue
-            if item.event_id not in judges:
-                judges[item.event_id] = _judge(rules, item.event_id)
-            mine, judge = judges[item.event_id]
-            bits = judge.find(item.values) if mine else 0
-            found = [each.rule for at, each in enumerate(mine) if bits >> at & 1]
-            hits.update(map(id, found))
-            out.writelines(f"{_row(each)}\n" for each in found)
-            if not found:
-                out.write("-\n")
-    for rule in pack.rules:
-        times = hits[id(rule)] or "never"
-        out.write(f"# {times}\t{_title(rule)}\n")
+            out.writelines(f"{each}\n" for each in trial.rows(item) or ["-"])
+    for head in (*pack.rules, *pack.correlations):
+        times = trial.hits[id(head)] or "never"
+        out.write(f"# {times}\t{_title(head)}\n")
     return UNREADABLE if unreadable else OK
 
 
-def _judge(
-    rules: Sequence[RuleInForce], event_id: int
-) -> tuple[list[RuleInForce], SigmaJudge]:
-    mine = ordered(rules, event_id)
-    return mine, SigmaJudge(judge_form(mine, EVENT_BY_ID[event_id].fields))
+#: A correlation that an event completes, and what came before it.
+Completed = tuple[Correlation, tuple[str, ...]]
 
 
-def _row(rule: SigmaRule) -> str:
+class Trial:
+    """Judges events by all rules and correlations of a pack, and counts their hits."""
+
+    def __init__(self, pack: Pack) -> None:
+        choice: RulesChoice = ("", "tag", LEVELS[0], STATUSES[0])
+        self._rules = [*chosen(pack, choice, APPENDED)]
+        self._correlations = [*correlated(pack, choice, APPENDED)]
+        self._correlator = Correlator(correlation_forms(self._correlations))
+        self._recorded = Recorded()
+        self._judges: dict[int, tuple[list[RuleInForce], SigmaJudge]] = {}
+        self.hits: Counter[int] = Counter()
+        """By `id` of a rule or correlation; also of a rule that is but a step."""
+
+    def judge(self, item: EventLine) -> tuple[list[RuleInForce], list[Completed]]:
+        """Return the rules that an event hits, and the correlations it completes."""
+        if item.event_id not in self._judges:
+            self._judges[item.event_id] = self._judge(item.event_id)
+        rules, judge = self._judges[item.event_id]
+        values = _values(item)
+        bits = judge.find(values) if rules else 0
+        found = [each for at, each in enumerate(rules) if bits >> at & 1]
+        return found, self._completed(item, values, judge, bits)
+
+    def rows(self, item: EventLine) -> list[str]:
+        """Return a line for each hit, correlations first."""
+        found, fired = self.judge(item)
+        self.hits.update(id(each.rule) for each in found)
+        self.hits.update(id(head) for head, _ in fired)
+        rows = [
+            _row(head) + "".join(f"\tafter {text}" for text in told)
+            for head, told in fired
+        ]
+        return rows + [_row(each.rule) for each in found if each.is_named]
+
+    def _judge(self, event_id: int) -> tuple[list[RuleInForce], SigmaJudge]:
+        mine = ordered(self._rules, event_id)
+        fields = EVENT_BY_ID[event_id].with_appended(_ALL).fields
+        return mine, SigmaJudge(judge_form(mine, fields, self._correlations))
+
+    def _completed(
+        self, item: EventLine, values: list[str], judge: SigmaJudge, bits: int
+    ) -> list[Completed]:
+        """Return the correlations that an event completes, with the events before."""
+        if not self._correlations:
+            return []
+        deed = self._recorded.deed(item.event_id, _texts(item), values)
+        if deed is None:
+            return []
+        fired = take(judge, self._correlator, (bits, ""), deed)
+        return [
+            (self._correlations[each.correlation].correlation, each.told)
+            for each in fired
+        ]
+
+
+#: Events have all fields of ours that they can have.
+_ALL = (*APPENDED, RULE_NAMES)
+
+
+def _values(item: EventLine) -> list[str]:
+    event = EVENT_BY_ID[item.event_id].with_appended(_ALL)
+    ours = event.fields[len(item.values) :]
+    return [*item.values, *(item.ours.get(each.name, "-") for each in ours)]
+
+
+def _row(rule: Head) -> str:
     place = visible(f"{rule.file}:{rule.line}")
     return f"hit\t{rule.level}\t{_title(rule)}\t{place}"
 
 
-def _title(rule: SigmaRule) -> str:
+def _title(rule: Head) -> str:
     return visible(" ".join(rule.title.split()))
 
 
@@ -105,8 +175,8 @@ def explain(
 
 
 def _texts(item: EventLine) -> dict[str, str]:
-    names = (field.name for field in EVENT_BY_ID[item.event_id].fields)
-    return dict(zip(names, item.values, strict=False))
+    fields = EVENT_BY_ID[item.event_id].with_appended(_ALL).fields
+    return dict(zip((each.name for each in fields), _values(item), strict=True))
 
 
 def _verdict(rule: SigmaRule, item: EventLine) -> str:

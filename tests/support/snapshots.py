@@ -61,6 +61,7 @@ SNAPSHOT: Snapshot = {
             {"title": "A", "id": "1", "level": "high", "hits": 3, "last_s": 7.5},
             {"title": "B", "id": "2", "level": "low", "hits": 0, "last_s": 0.0},
         ],
+        "correlations": {"groups": 5, "forgotten": 2, "errors": 0},
         "events_named": 3,
         "errors": 0,
     },

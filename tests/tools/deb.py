@@ -47,6 +47,12 @@ FILES = {
     f"{SHARE}/rsyslog-sysmonlx.conf": "sysmonlx/data/rsyslog-sysmonlx.conf",
     "usr/share/bash-completion/completions/sysmonlx": "sysmonlx/data/completion.bash",
     "usr/share/zsh/vendor-completions/_sysmonlx": "sysmonlx/data/completion.zsh",
+    "usr/share/bash-completion/completions/sysmonlx-sigma": (
+        "sysmonlx/data/completion-sigma.bash"
+    ),
+    "usr/share/zsh/vendor-completions/_sysmonlx-sigma": (
+        "sysmonlx/data/completion-sigma.zsh"
+    ),
     "usr/share/lintian/overrides/sysmonlx": "tests/tools/debian/lintian-overrides",
 }
 COMPRESSED = {

@@ -40,8 +40,14 @@ def _of_test(source: LogSource, test: Test, *, is_positive: bool) -> Iterator[st
         yield f"{test.field} is always '-' on Linux: the test is never true"
     if is_positive and test.field == "DestinationHostname" and not any(is_missing):
         yield "DestinationHostname is '-' unless DnsLookup is on"
+    if all(_is_ours(each, test.field) for each in source.event_ids):
+        yield f"{test.field} is there only where <sx:Fields> has it"
     for atom in test.atoms:
         yield from _of_atom(source, test.field, atom)
+
+
+def _is_ours(event_id: int, name: str) -> bool:
+    return any(field.name == name for field in EVENT_BY_ID[event_id].appended)
 
 
 def _of_atom(source: LogSource, field: str, atom: Atom) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from sysmonlx.config.sigma.notes import RuleError
-from sysmonlx.schema.events import APPENDED, EVENT_BY_ID, PRODUCED
+from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
 
 #: Events of a category of Sigma.
 _CATEGORIES: dict[str, tuple[int, ...]] = {
@@ -52,10 +52,6 @@ _REFUSED_FIELDS = {
     "RuleName": "RuleName is not known yet when rules are asked",
     "Computer": "Computer is the same in all events of a machine: leave it out",
     "host": "host is the same in all events of a machine: leave it out",
-    **{
-        name: f"{name} is not in every event: only <Fields> adds it"
-        for name in APPENDED
-    },
 }
 
 
@@ -78,8 +74,7 @@ class LogSource:
             RuleError: none of the events has it.
         """
         known = {each for event_id in self.event_ids for each in fields_of(event_id)}
-        is_native = name in APPENDED and name in known
-        if not is_native and (reason := _REFUSED_FIELDS.get(name)):
+        if reason := _REFUSED_FIELDS.get(name):
             raise RuleError(reason)
         if name in CONSTANTS:
             return name
@@ -96,8 +91,9 @@ class LogSource:
 
 
 def fields_of(event_id: int) -> frozenset[str]:
-    """Return the names of the fields that each event of a type has."""
-    return frozenset(each.name for each in EVENT_BY_ID[event_id].fields)
+    """Return the names of the fields that events of a type have, or can have."""
+    event = EVENT_BY_ID[event_id]
+    return frozenset(each.name for each in (*event.fields, *event.askable))
 
 
 def _near(name: str, names: Iterable[str]) -> str:

@@ -28,13 +28,7 @@ def with_sigma(decide: Decide, excluded: Decide, judge: SigmaJudge) -> Decide:
         excluded: Returns None where an exclude element matches.
         judge: Judges by Sigma's.
     """
-    find = judge.find
-
-    def named(values: list[str], hits: int, name: str) -> str:
-        found = judge.name(hits)
-        is_named = name != _NO_NAME
-        values[-1] = f"{found.names}{SEPARATOR}{name}" if is_named else found.names
-        return found.severest
+    find, named = judge.find, _naming(judge)
 
     def tagged(values: list[str]) -> str | None:
         name = decide(values)
@@ -58,3 +52,23 @@ def with_sigma(decide: Decide, excluded: Decide, judge: SigmaJudge) -> Decide:
         return named(values, hits, _NO_NAME)
 
     return reported if wanted else tagged
+
+
+def _naming(judge: SigmaJudge) -> Callable[[list[str], int, str], str]:
+    """Return the function that sets RuleNames after some hits, and returns RuleName.
+
+    It takes the name that Sysmon's rules give.
+    """
+    has_links = bool(judge.links)
+
+    def named(values: list[str], hits: int, name: str) -> str:
+        found = judge.name(hits)
+        if has_links:
+            judge.noted = hits, name
+        if not found.severest:
+            return name
+        is_named = name != _NO_NAME
+        values[-1] = f"{found.names}{SEPARATOR}{name}" if is_named else found.names
+        return found.severest
+
+    return named

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sysmonlx.policy import RulesChoice
@@ -12,13 +12,27 @@ from sysmonlx.rules.clauses import tests_of
 from sysmonlx.rules.conditions import Atom, Operation
 from sysmonlx.rules.plain_form import plain_atom
 from sysmonlx.rules.sigma.guards import Guards
-from sysmonlx.rules.sigma.judge import JudgeForm, Sieved
+from sysmonlx.rules.sigma.judge import Code, JudgeForm, Sieved
 from sysmonlx.rules.sigma.names import name_of
-from sysmonlx.rules.sigma.pack import LEVELS, STATUSES, Pack, SigmaRule
+from sysmonlx.rules.sigma.pack import (
+    LEVELS,
+    STATUSES,
+    Correlation,
+    Head,
+    Pack,
+    SigmaRule,
+)
 from sysmonlx.rules.sigma.questions import answer_of
 from sysmonlx.rules.sigma.source import RuleSource, other_field
+from sysmonlx.rules.sigma.steps import (
+    CorrelationInForce,
+    grouped_by,
+    links_of,
+    names_of,
+)
 from sysmonlx.rules.text_index import form_of
 from sysmonlx.schema.event_types import Field, FieldType, PathOf
+from sysmonlx.schema.events import EVENT_BY_ID
 
 #: Types of fields whose values hardly come again.
 _OF_ONE_PROCESS = (FieldType.GUID, FieldType.PID)
@@ -28,36 +42,61 @@ _OF_ONE_PROCESS = (FieldType.GUID, FieldType.PID)
 class RuleInForce:
     """A rule and what becomes of the events that it hits: tag, include or always.
 
-    `pack` is the path of the pack that has the rule.
+    `pack` is the path of the pack that has the rule. A rule that is not `is_named` is
+    but a step of correlations.
     """
 
     rule: SigmaRule
     action: str
     pack: str = ""
+    is_named: bool = True
 
 
-def chosen(pack: Pack, choice: RulesChoice) -> Iterator[RuleInForce]:
+def chosen(
+    pack: Pack, choice: RulesChoice, appended: Container[str] = ()
+) -> Iterator[RuleInForce]:
     """Yield the rules of a pack that the configuration wants.
 
-    Rules that stand for a correlation alone are none: a hit of them means nothing yet.
+    `appended` are the fields of ours that events have. Rules that stand for a
+    correlation alone name no events. Those of a correlation that is wanted are in
+    force, whatever their level.
     """
-    parts = {
-        rule_id
-        for each in pack.correlations
-        if not each.generate
-        for rule_id in each.rules
+    path, action, *_ = choice
+    parts = {i for c in pack.correlations if not c.generate for i in c.rules}
+    steps = {
+        rule.id for each in correlated(pack, choice, appended) for rule in each.rules
     }
-    path, action, least_level, least_status = choice
-    level, status = LEVELS.index(least_level), STATUSES.index(least_status)
     for rule in pack.rules:
-        is_chosen = LEVELS.index(rule.level) >= level
-        is_chosen = is_chosen and STATUSES.index(rule.status) >= status
-        if is_chosen and rule.id not in parts and not why_not(rule):
-            yield RuleInForce(rule, action, path)
+        is_named = _is_wanted(rule, choice) and rule.id not in parts
+        if (is_named or rule.id in steps) and not why_not(rule, appended):
+            yield RuleInForce(rule, action, path, is_named)
 
 
-def why_not(rule: SigmaRule) -> str:
-    """Return why a rule cannot be judged on this machine, "" if it can."""
+def correlated(
+    pack: Pack, choice: RulesChoice, appended: Container[str] = ()
+) -> Iterator[CorrelationInForce]:
+    """Yield the correlations of a pack that the configuration wants."""
+    by_id = {rule.id: rule for rule in pack.rules}
+    for each in pack.correlations:
+        if _is_wanted(each, choice) and not why_not_correlated(each, pack, appended):
+            rules = tuple(by_id[rule_id] for rule_id in each.rules)
+            yield CorrelationInForce(each, rules, choice[0])
+
+
+def _is_wanted(head: Head, choice: RulesChoice) -> bool:
+    _, _, least_level, least_status = choice
+    level, status = LEVELS.index(least_level), STATUSES.index(least_status)
+    return LEVELS.index(head.level) >= level and STATUSES.index(head.status) >= status
+
+
+def why_not(rule: SigmaRule, appended: Container[str] = ()) -> str:
+    """Return why a rule cannot be judged on this machine, "" if it can.
+
+    `appended` are the fields of ours that events have.
+    """
+    for name in sorted(_read([rule])):
+        if reason := _is_missing(name, rule, appended):
+            return reason
     for test in tests_of([rule.expression]):
         for atom in test.atoms:
             try:
@@ -65,6 +104,30 @@ def why_not(rule: SigmaRule) -> str:
                     answer_of(atom)
             except ValueError as error:
                 return str(error)
+    return ""
+
+
+def why_not_correlated(
+    each: Correlation, pack: Pack, appended: Container[str] = ()
+) -> str:
+    """Return why a correlation cannot be carried out on this machine, "" if it can."""
+    for rule in pack.rules:
+        if rule.id not in each.rules:
+            continue
+        names = names_of(each, rule.id)
+        reasons = (_is_missing(name, rule, appended) for name in names)
+        if reason := why_not(rule, appended) or next(filter(None, reasons), ""):
+            return f"its rule '{rule.title}' is not used: {reason}"
+    return ""
+
+
+def _is_missing(name: str, rule: SigmaRule, appended: Container[str]) -> str:
+    """Return what is to be done for a field of ours that an event lacks."""
+    if name in appended:
+        return ""
+    for event_id in rule.event_ids:
+        if name in {each.name for each in EVENT_BY_ID[event_id].appended}:
+            return f"it asks {name}: add <sx:Fields>{name}</sx:Fields>"
     return ""
 
 
@@ -89,47 +152,54 @@ def _severity(each: RuleInForce) -> tuple[int, bytes]:
     return -LEVELS.index(each.rule.level), title
 
 
-def judge_form(rules: Sequence[RuleInForce], fields: Sequence[Field]) -> JudgeForm:
+def judge_form(
+    rules: Sequence[RuleInForce],
+    fields: Sequence[Field],
+    correlations: Sequence[CorrelationInForce] = (),
+) -> JudgeForm:
     """Return the form of rules, as `ordered` gives them, for events with these fields.
 
-    RuleNames is the last of the fields.
+    RuleNames is the last of the fields. `correlations` are all that are in force.
     """
-    expressions = [each.rule.expression for each in rules]
-    read = _read(rules)
+    read = _read(each.rule for each in rules)
     places = [at for at, field in enumerate(fields) if field.name in read]
     positions = tuple((places * 2 if len(places) < 2 else places) or (0, 0))
     local = {fields[at].name: place for place, at in enumerate(positions)}
-    sources = [RuleSource(each, local) for each in expressions]
     sieves, unguarded = _sieves(rules, fields, local)
     return JudgeForm(
         heads=tuple(
             (each.rule.id, each.rule.title, each.rule.level, name_of(each.rule))
             for each in rules
         ),
-        codes=tuple(
-            (
-                marshal.dumps(compile(source.text, f"<{each.rule.title}>", "exec")),
-                tuple(map(plain_atom, source.asked)),
-            )
-            for source, each in zip(sources, rules, strict=True)
-        ),
+        codes=tuple(_code(each.rule, local) for each in rules),
         positions=positions,
         sieves=sieves,
         unguarded=unguarded,
         recurs=not any(_varies(fields[at]) for at in places),
-        include=_bits_of(rules, "include"),
-        always=_bits_of(rules, "always"),
+        include=_bits_of(each.action == "include" for each in rules),
+        always=_bits_of(each.action == "always" for each in rules),
+        shown=_bits_of(each.is_named for each in rules),
+        links=links_of([each.rule for each in rules], fields, correlations),
     )
 
 
-def fields_read(rules: Iterable[RuleInForce]) -> frozenset[str]:
-    """Return the fields whose texts the rules look at."""
-    return frozenset(_read(rules))
+def _code(rule: SigmaRule, local: dict[str, int]) -> Code:
+    source = RuleSource(rule.expression, local)
+    code = marshal.dumps(compile(source.text, f"<{rule.title}>", "exec"))
+    return code, tuple(map(plain_atom, source.asked))
 
 
-def _read(rules: Iterable[RuleInForce]) -> set[str]:
+def fields_read(
+    rules: Iterable[RuleInForce], correlations: Iterable[CorrelationInForce] = ()
+) -> frozenset[str]:
+    """Return the fields whose texts the rules, and correlations of them, look at."""
+    written = [each.rule for each in rules]
+    return frozenset(_read(written) | grouped_by(written, correlations))
+
+
+def _read(rules: Iterable[SigmaRule]) -> set[str]:
     found: set[str] = set()
-    for test in tests_of(each.rule.expression for each in rules):
+    for test in tests_of(each.expression for each in rules):
         found.add(test.field)
         same = (a.operand for a in test.atoms if a.operation is Operation.SAME_AS)
         found.update(map(other_field, same))
@@ -140,8 +210,8 @@ def _varies(field: Field) -> bool:
     return field.type in _OF_ONE_PROCESS or field.is_made_here
 
 
-def _bits_of(rules: Sequence[RuleInForce], action: str) -> int:
-    return sum(1 << at for at, each in enumerate(rules) if each.action == action)
+def _bits_of(answers: Iterable[bool]) -> int:
+    return sum(1 << at for at, answer in enumerate(answers) if answer)
 
 
 def _sieves(

@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 from sysmonlx.bounded import Bounded
 from sysmonlx.rules.conditions import fold
 from sysmonlx.rules.plain_form import PlainAtom, atom_of
+from sysmonlx.rules.sigma.correlator import Link, PlainLink
 from sysmonlx.rules.sigma.questions import answer_of
 from sysmonlx.rules.text_index import LENGTH_LIMIT, TEXTS_LIMIT, Sieve, SieveForm
 
@@ -45,6 +46,8 @@ class JudgeForm(NamedTuple):
         recurs: Whether events may come again with the same texts.
         include: The bits of rules that report an event unless it is excluded.
         always: The bits of rules that report an event whatever else.
+        shown: The bits of rules that name events; the others are but steps.
+        links: Which rules are steps of correlations.
     """
 
     heads: tuple[Head, ...]
@@ -55,6 +58,8 @@ class JudgeForm(NamedTuple):
     recurs: bool
     include: int
     always: int
+    shown: int
+    links: tuple[PlainLink, ...]
 
 
 #: Events whose answers are kept, and how many characters their texts may have.
@@ -67,7 +72,10 @@ SEPARATOR = " | "
 
 
 class Hits(NamedTuple):
-    """What an event is called after some rules: the severest, all, their numbers."""
+    """What an event is called after some rules: the severest, all, their numbers.
+
+    The two texts are empty where all the rules are but steps of correlations.
+    """
 
     severest: str
     names: str
@@ -84,13 +92,19 @@ class SigmaJudge:
         """Take what `forms.judge_form` made."""
         self.heads = form.heads
         self.include, self.always = form.include, form.always
+        self.shown = form.shown
+        self.links = tuple(Link(*each) for each in form.links)
+        """Which rules are steps of correlations."""
+        self.noted: tuple[int, str] | None = None
+        """Hits of the last event that had some and is reported, and its name by
+        Sysmon's rules, where there are links; who looks at it takes it away."""
         self.counts = [0] * len(form.heads)
-        """Events that each rule named."""
+        """Events that each rule named, or, of a step, was true of."""
         self.last_s = [0.0] * len(form.heads)
         """When each rule named an event, seconds since the epoch; 0: never."""
         self.named = 0
         """Events that were named."""
-        self._texts = _Texts(form.heads)
+        self._texts = _Texts(form.heads, form.shown)
         texts_of = itemgetter(*form.positions)
         self._asked = ask = _Asked(form)
         self.find: Callable[[Sequence[str]], int]
@@ -108,7 +122,7 @@ class SigmaJudge:
         """Return what an event with these hits is called; count them."""
         found = self._texts[hits]
         now_s = time.time()
-        self.named += 1
+        self.named += found.severest != ""
         for number in found.numbers:
             self.counts[number] += 1
             self.last_s[number] = now_s
@@ -127,16 +141,16 @@ class SigmaJudge:
 class _Texts(Bounded[int, Hits]):
     """The names for the bits of some hits."""
 
-    __slots__ = ("_heads",)
+    __slots__ = ("_heads", "_shown")
 
-    def __init__(self, heads: Sequence[Head]) -> None:
+    def __init__(self, heads: Sequence[Head], shown: int) -> None:
         super().__init__(_TEXTS_KEPT)
-        self._heads = heads
+        self._heads, self._shown = heads, shown
 
     def __missing__(self, hits: int) -> Hits:
-        numbers = tuple(_bits(hits))
-        names = [self._heads[number][3] for number in numbers]
-        self[hits] = found = Hits(names[0], joined(names), numbers)
+        names = [self._heads[number][3] for number in bits(hits & self._shown)]
+        severest = names[0] if names else ""
+        self[hits] = found = Hits(severest, joined(names), tuple(bits(hits)))
         return found
 
 
@@ -153,7 +167,7 @@ def joined(names: Sequence[str]) -> str:
     return SEPARATOR.join([*parts, f"+{more} more"] if more else parts)
 
 
-def _bits(number: int) -> Iterator[int]:
+def bits(number: int) -> Iterator[int]:
     """Yield the numbers of the bits that are set, the lowest first."""
     while number:
         lowest = number & -number

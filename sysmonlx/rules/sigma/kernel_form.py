@@ -101,7 +101,7 @@ def _denial(test: Test) -> Expression:
 def _any_of(atom: Atom) -> tuple[Atom, ...]:
     """Return atoms of which one is true wherever an atom is; none: not known."""
     if atom.operation is Operation.CIDR:
-        return _prefixes(atom.operand)
+        return prefixes(atom)
     found = needed(atom)
     return (found,) if found is not None else ()
 
@@ -112,19 +112,19 @@ def _exactly(atom: Atom) -> tuple[Atom, ...]:
     Of a missing field, the text "-", Sysmon's conditions may be true.
     """
     if atom.operation is Operation.CIDR:
-        return _prefixes(atom.operand)
+        return prefixes(atom)
     if atom.operation is Operation.MISSING:
         return (Atom(Operation.IS, MISSING_VALUE),)
     is_plain = atom.operation in _SAME and atom.operand not in ("", MISSING_VALUE)
     return (atom,) if is_plain else ()
 
 
-def _prefixes(operand: str) -> tuple[Atom, ...]:
+def prefixes(atom: Atom) -> tuple[Atom, ...]:
     """Return how exactly the addresses of a network begin, as events show them.
 
     Those of IPv6 are shown with all eight groups, each without leading zeros.
     """
-    network = ip_network(operand, strict=False)
+    network = ip_network(atom.operand, strict=False)
     size = 8 if network.version == 4 else 16
     parts = -(-network.prefixlen // size)
     if not parts or 1 << (size * parts - network.prefixlen) > _PREFIXES:

@@ -29,17 +29,28 @@ from typing import TypeAlias
 
 from sysmonlx.rules.clauses import Expression, Junction
 from sysmonlx.rules.conditions import Atom, Operation, Test, fold
+from sysmonlx.rules.sigma.distrust import (
+    LIST_LIMIT,
+    boolean_of,
+    list_of,
+    number_of,
+    object_of,
+    one_of,
+    text_of,
+    texts_of,
+)
+from sysmonlx.rules.sigma.distrust import PackError as PackError
 from sysmonlx.schema.events import EVENT_BY_ID
 
-#: The number changes whenever the same pack means something else than before.
-FORMAT = 1
+#: The number changes whenever the same pack means something else than before, or what
+#: reads packs does not know all of it: 2 has correlations that are carried out, and
+#: rules about fields of sysmonlx's own. What a pack of format 1 has means the same.
+FORMAT, OLDER_FORMATS = 2, (1,)
 
 RULES_LIMIT = 4096
 TESTS_LIMIT = 65_536
 ATOMS_LIMIT = 262_144
 DEPTH_LIMIT = 64
-TEXT_LIMIT = 65_536
-LIST_LIMIT = 1024
 
 #: From the least severe to the severest.
 LEVELS = ("informational", "low", "medium", "high", "critical")
@@ -66,10 +77,6 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 #: What JSON can hold.
 Plain: TypeAlias = "str | int | bool | list[Plain] | dict[str, Plain]"
-
-
-class PackError(ValueError):
-    """A pack that cannot be used; the text is one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,8 @@ class Correlation(Head):
     """Rules whose hits belong together if they lie within a time.
 
     `rules` are ids of rules of the pack, in order. `aliases` maps a name of `group_by`
-    to pairs: the id of a rule, and the field of its events.
+    to pairs: the id of a rule, and the field of its events. Without `generate` the
+    rules name no events of their own.
     """
 
     type: str
@@ -176,12 +184,12 @@ def load(raw: object) -> Pack:
         PackError: anything in it is not known, not of its type, or too much.
     """
     loader = _Loader()
-    found = _object(raw, {"format", "rules", "correlations"}, "the pack")
+    found = object_of(raw, {"format", "rules", "correlations"}, "the pack")
     number = found["format"]
-    if type(number) is not int or number != FORMAT:
+    if type(number) is not int or number not in (FORMAT, *OLDER_FORMATS):
         raise PackError(f"format {number!r:.40} is not known: {FORMAT} is")
-    rules = tuple(map(loader.rule, _list(found["rules"], RULES_LIMIT, "rules")))
-    plain = _list(found["correlations"], RULES_LIMIT, "correlations")
+    rules = tuple(map(loader.rule, list_of(found["rules"], RULES_LIMIT, "rules")))
+    plain = list_of(found["correlations"], RULES_LIMIT, "correlations")
     correlations = tuple(map(loader.correlation, plain))
     if len(rules) + len(correlations) > RULES_LIMIT:
         raise PackError(f"more than {RULES_LIMIT} rules")
@@ -209,8 +217,11 @@ def _check_groups(each: Correlation, rules: Mapping[str, SigmaRule]) -> None:
     for name in each.group_by:
         for rule_id in each.rules:
             wanted = aliases.get(name, {}).get(rule_id, name)
+            if wanted == "Ancestry" != name:
+                raise PackError("Ancestry has no alias: group by it itself")
             for event_id in rules[rule_id].event_ids:
-                if wanted not in {*PSEUDO_FIELDS, *_fields_of(event_id)}:
+                known = {*PSEUDO_FIELDS, *_fields_of(event_id)} - {"RuleName"}
+                if wanted not in known:
                     raise PackError(f"{wanted!r:.80} is no field of event {event_id}")
 
 
@@ -222,9 +233,9 @@ class _Loader:
 
     def rule(self, raw: object) -> SigmaRule:
         names = {each.name for each in fields(SigmaRule)}
-        found = _object(raw, names, "a rule")
+        found = object_of(raw, names, "a rule")
         head = _head(found)
-        event_ids = tuple(map(_event_id, _list(found["event_ids"], 64, "event_ids")))
+        event_ids = tuple(map(_event_id, list_of(found["event_ids"], 64, "event_ids")))
         if not event_ids or len(set(event_ids)) < len(event_ids):
             raise PackError("event_ids: each event once, and at least one")
         known = frozenset.intersection(*map(_fields_of, event_ids))
@@ -233,9 +244,9 @@ class _Loader:
 
     def correlation(self, raw: object) -> Correlation:
         names = {each.name for each in fields(Correlation)}
-        found = _object(raw, names, "a correlation")
-        kind = _one_of(CORRELATION_TYPES, found["type"], "type")
-        rules = _texts(found["rules"], "rules")
+        found = object_of(raw, names, "a correlation")
+        kind = one_of(CORRELATION_TYPES, found["type"], "type")
+        rules = texts_of(found["rules"], "rules")
         most = 2 if kind == "temporal" else 4
         if not 2 <= len(rules) <= most or len(set(rules)) < len(rules):
             raise PackError(f"{kind} wants 2 to {most} different rules")
@@ -243,17 +254,19 @@ class _Loader:
             **_head(found),  # type: ignore[arg-type]  # checked by _head
             type=kind,
             rules=rules,
-            group_by=_texts(found["group_by"], "group_by"),
+            group_by=texts_of(found["group_by"], "group_by"),
             aliases=_aliases(found["aliases"]),
-            timespan_s=_number(found["timespan_s"], 1, TIMESPAN_LIMIT_S, "timespan_s"),
-            generate=_boolean(found["generate"], "generate"),
+            timespan_s=number_of(
+                found["timespan_s"], 1, TIMESPAN_LIMIT_S, "timespan_s"
+            ),
+            generate=boolean_of(found["generate"], "generate"),
         )
 
     def _expression(self, raw: object, known: Container[str], depth: int) -> Expression:
         if depth > DEPTH_LIMIT:
             raise PackError(f"an expression is nested deeper than {DEPTH_LIMIT}")
-        word, *parts = _list(raw, TESTS_LIMIT, "an expression") or [""]
-        kind = _text(word, "an expression")
+        word, *parts = list_of(raw, TESTS_LIMIT, "an expression") or [""]
+        kind = text_of(word, "an expression")
         if kind in _JUNCTIONS:
             made = tuple(self._expression(each, known, depth + 1) for each in parts)
             return Junction(_JUNCTIONS[kind], made)
@@ -263,27 +276,27 @@ class _Loader:
 
     def _test(self, parts: list[object], known: Container[str]) -> Test:
         name, negated, need_all, atoms = parts
-        plain = _list(atoms, ATOMS_LIMIT, "atoms")
+        plain = list_of(atoms, ATOMS_LIMIT, "atoms")
         self._tests += 1
         self._atoms += len(plain)
         if self._tests > TESTS_LIMIT or self._atoms > ATOMS_LIMIT:
             raise PackError(f"more than {TESTS_LIMIT} tests, or {ATOMS_LIMIT} values")
         return Test(
-            _one_of(known, name, "field"),
+            one_of(known, name, "field"),
             tuple(_atom(each, known) for each in plain),
-            _boolean(need_all, "need_all"),
-            _boolean(negated, "negated"),
+            boolean_of(need_all, "need_all"),
+            boolean_of(negated, "negated"),
         )
 
 
 def _atom(raw: object, known: Container[str]) -> Atom:
-    pair = _list(raw, 2, "an atom")
+    pair = list_of(raw, 2, "an atom")
     if len(pair) != 2:
         raise PackError("an atom is no pair of operation and operand")
-    operation = _OPERATIONS[_one_of(_OPERATIONS, pair[0], "operation")]
-    operand = _text(pair[1], "an operand")
+    operation = _OPERATIONS[one_of(_OPERATIONS, pair[0], "operation")]
+    operand = text_of(pair[1], "an operand")
     if operation is Operation.SAME_AS:
-        _one_of(known, operand.removeprefix("*").removesuffix("*"), "field")
+        one_of(known, operand.removeprefix("*").removesuffix("*"), "field")
     elif not _fits(operation, operand):
         raise PackError(f"{operand!r:.80} is no operand of {operation.value!r}")
     return Atom(operation, operand)
@@ -313,87 +326,35 @@ def _head(found: Mapping[str, object]) -> dict[str, str | int | tuple[str, ...]]
     for each in fields(Head):
         value = found[each.name]
         if each.name in ("references", "tags"):
-            head[each.name] = _texts(value, each.name)
+            head[each.name] = texts_of(value, each.name)
         elif each.name == "line":
-            head[each.name] = _number(value, 0, (1 << 31) - 1, each.name)
+            head[each.name] = number_of(value, 0, (1 << 31) - 1, each.name)
         else:
-            head[each.name] = _text(value, each.name)
-    _one_of(LEVELS, head["level"], "level")
-    _one_of(STATUSES, head["status"], "status")
+            head[each.name] = text_of(value, each.name)
+    one_of(LEVELS, head["level"], "level")
+    one_of(STATUSES, head["status"], "status")
     return head
 
 
 def _aliases(raw: object) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
     if type(raw) is not dict or len(raw) > LIST_LIMIT:
         raise PackError("aliases: an object is expected")
-    return tuple((_text(name, "aliases"), _pairs(each)) for name, each in raw.items())
+    return tuple((text_of(name, "aliases"), _pairs(each)) for name, each in raw.items())
 
 
 def _pairs(raw: object) -> tuple[tuple[str, str], ...]:
     if type(raw) is not dict or len(raw) > LIST_LIMIT:
         raise PackError("aliases: an object is expected")
-    return tuple((_text(k, "aliases"), _text(v, "aliases")) for k, v in raw.items())
+    return tuple((text_of(k, "aliases"), text_of(v, "aliases")) for k, v in raw.items())
 
 
 def _event_id(raw: object) -> int:
-    number = _number(raw, 0, 65_535, "event_ids")
+    number = number_of(raw, 0, 65_535, "event_ids")
     if number not in EVENT_BY_ID:
         raise PackError(f"event {number} is not known")
     return number
 
 
 def _fields_of(event_id: int) -> frozenset[str]:
-    return frozenset(each.name for each in EVENT_BY_ID[event_id].fields)
-
-
-def _object(raw: object, names: set[str], what: str) -> dict[str, object]:
-    """Return an object that has exactly these keys."""
-    if type(raw) is not dict:
-        raise PackError(f"{what} is no object")
-    if strange := set(raw) ^ names:
-        state = "unknown" if set(raw) - names else "missing"
-        raise PackError(f"{state} in {what}: {min(map(repr, strange)):.80}")
-    return raw
-
-
-def _list(raw: object, most: int, what: str) -> list[object]:
-    if type(raw) is not list:
-        raise PackError(f"{what}: a list is expected")
-    if len(raw) > most:
-        raise PackError(f"{what}: more than {most}")
-    return raw
-
-
-def _texts(raw: object, what: str) -> tuple[str, ...]:
-    return tuple(_text(each, what) for each in _list(raw, LIST_LIMIT, what))
-
-
-def _text(raw: object, what: str) -> str:
-    if type(raw) is not str:
-        raise PackError(f"{what}: a text is expected")
-    if len(raw) > TEXT_LIMIT:
-        raise PackError(f"{what}: a text is longer than {TEXT_LIMIT} characters")
-    try:
-        raw.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise PackError(f"{what}: a text has half a character") from None
-    return raw
-
-
-def _number(raw: object, least: int, most: int, what: str) -> int:
-    if type(raw) is not int or not least <= raw <= most:
-        raise PackError(f"{what}: a number from {least} to {most} is expected")
-    return raw
-
-
-def _boolean(raw: object, what: str) -> bool:
-    if type(raw) is not bool:
-        raise PackError(f"{what}: true or false is expected")
-    return raw
-
-
-def _one_of(words: Container[str], raw: object, what: str) -> str:
-    word = _text(raw, what)
-    if word not in words:
-        raise PackError(f"{what} {word!r:.80} is not known")
-    return word
+    event = EVENT_BY_ID[event_id]
+    return frozenset(each.name for each in (*event.fields, *event.askable))

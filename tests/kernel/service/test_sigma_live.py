@@ -13,11 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from support.packs import asks, rule, write_pack
+from support.packs import asks, correlation, rule, write_pack
 from support.running import Daemon, Event
 
 from sysmonlx.rules.conditions import Operation
-from sysmonlx.rules.sigma.pack import SigmaRule
+from sysmonlx.rules.sigma.pack import Head
 
 pytestmark = pytest.mark.kernel
 
@@ -62,7 +62,7 @@ class Place:
         self.write(WGET_FILE, AS_ROOT, ANY_ROOT, LOOPBACK)
         self.daemon = start(NOTHING, self.settings)
 
-    def write(self, *rules: SigmaRule) -> None:
+    def write(self, *rules: Head) -> None:
         write_pack(self.pack, *rules)
 
     def copy(self, name: str, target: str) -> None:
@@ -96,6 +96,20 @@ def _connect() -> None:
         socket.create_connection(server.getsockname()).close()
 
 
+LOOT_RUN = rule("Ran", asks("CommandLine", Operation.CONTAINS, "loot"))
+DOWNLOAD = correlation(
+    "Downloaded file run",
+    *(WGET_FILE, LOOT_RUN),
+    by=("Lineage", "File"),
+    aliases={"File": {WGET_FILE.id: "TargetFilename", LOOT_RUN.id: "Program"}},
+    level="critical",
+    tags=("attack.t1105",),
+)
+DOWNLOADED = (
+    "sigma=Downloaded file run,level=critical,technique_id=T1105"
+    ",technique_name=Ingress Tool Transfer"
+)
+
 ROOT = "sigma=Root shell,level=critical"
 HOME = "sigma=Call home,level=high"
 FILE = (
@@ -123,6 +137,7 @@ def test_packs_name_and_report_and_are_swapped_whole(place: Place) -> None:
     _a_pack_that_is_refused_changes_nothing(place)
     _another_pack_is_in_force_whole(place)
     _a_pack_that_changed_is_read_at_sighup(place)
+    _a_correlation_names_what_completes_it(place)
 
 
 def _all_names_stand_last(place: Place) -> None:
@@ -184,3 +199,27 @@ def _a_pack_that_changed_is_read_at_sighup(place: Place) -> None:
     place.daemon.wait_for(lambda event: event.get("Configuration") == name)
     place.copy("sudo", "x")
     assert place.names()[-1] == ("1", ROOT)
+
+
+def _a_correlation_names_what_completes_it(place: Place) -> None:
+    place.write(WGET_FILE, LOOT_RUN, DOWNLOAD)
+    assert place.reload().returncode == 0
+    before = len(place.names())
+    place.copy("wget", "lootC.sh")
+    place.copy("wget", "lootD.sh")
+    place.write(AS_ROOT, WGET_FILE, LOOT_RUN, DOWNLOAD)
+    assert place.reload().returncode == 0  # what has begun goes on
+    script = place.files / "lootC.sh"
+    for words in (["-e", f"./{script.name}"], ["./lootE.sh"]):
+        subprocess.run(["sh", *words], cwd=place.files, check=False)
+    assert place.names()[before:] == [("1", DOWNLOADED)]
+    events = place.daemon.events()
+    (made,) = (e for e in events if e.get("TargetFilename") == os.fspath(script))
+    (ran,) = (e for e in events if e.get("RuleName") == DOWNLOADED)
+    after = f"{DOWNLOADED},after={made['UtcTime']} {made['ProcessGuid']}"
+    assert ran["RuleNames"] == after
+    stats = place.daemon.stats()
+    assert stats["gaps"] == []
+    assert stats["sigma"]["correlations"] == {"groups": 2, "forgotten": 0, "errors": 0}
+    hits = {each["title"]: each["hits"] for each in stats["sigma"]["rules"]}
+    assert hits["Downloaded file run"] == 1

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from support.live_terminal import Terminal, ended
 from support.logview import values_of
+from support.packs import asks, rule, ruleset_with
 from support.running import DEADLINE_S, REPOSITORY, wait_until
 
 from sysmonlx.cli.live import QUEUE_LIMIT, LiveView
@@ -26,7 +27,9 @@ from sysmonlx.cli.live_world import LiveWorld
 from sysmonlx.config.child import read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.errors import UsageError
-from sysmonlx.policy import Policy
+from sysmonlx.policy import Policy, Settings
+from sysmonlx.rules.conditions import Operation
+from sysmonlx.rules.sigma.names import name_of
 from sysmonlx.viewer.order import LiveEvent
 
 ENVIRONMENT = {
@@ -457,6 +460,31 @@ def test_reason_names_the_rule_and_its_line() -> None:
     assert world.explain(end) == ["Reported since no condition of a.xml excludes it."]
     own = LiveEvent(255, values_of(255))
     assert world.explain(own)[0].startswith("sysmonlx itself reports this event")
+
+
+def test_details_name_the_rules_of_sigma_with_their_techniques() -> None:
+    wget = rule(
+        "Download", asks("Image", Operation.END, "/wget"), tags=("attack.t1105",)
+    )
+    ruleset = ruleset_with([wget], "include")
+    policy = Policy(ruleset, Settings(rules=(ruleset.packs[0].choice,)))
+    world = LiveWorld(lambda: policy)
+    after = "2026-01-01 00:00:01.000 {1}"
+    hit = f"{name_of(wget)}"
+    names = f"sigma=Chain,level=high,after={after} | {hit} | +3 more | mine"
+    values = [*values_of(11, Image="/bin/wget", RuleName=hit), names]
+    event = LiveEvent(11, values)
+    assert world.kind(event).fields[-1].name == "RuleNames"
+    assert world.explain(event) == [
+        f"Sigma rule, high: Chain, after {after}",
+        "Sigma rule, high: Download (T1105 Ingress Tool Transfer)",
+        "Sigma: 3 more rules",
+        "Reported since a rule of Sigma asks for it, not by Sysmon's rules.",
+    ]
+    plain = LiveEvent(5, [*values_of(5), "-"])
+    assert world.explain(plain) == [
+        "Reported since no condition of the built-in rules excludes it."
+    ]
 
 
 def test_saved_file_is_new_and_its_owners_alone(

@@ -6,14 +6,14 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from support.packs import asks, rule, ruleset_with
+from support.packs import asks, correlation, rule, ruleset_with
 
 from sysmonlx.cli.replay import run
 from sysmonlx.output.render import Renderer
 from sysmonlx.policy import Element, Filter, Policy, Settings
 from sysmonlx.rules.clauses import Junction
 from sysmonlx.rules.conditions import Operation
-from sysmonlx.rules.sigma.pack import SigmaRule
+from sysmonlx.rules.sigma.pack import Head
 from sysmonlx.schema.events import EVENT_BY_ID
 
 WGET = rule(
@@ -36,17 +36,17 @@ def element(onmatch: str, value: str) -> Element:
     return Element("FileCreate", (11,), onmatch, "or", (item,), line=7, bound_id=11)
 
 
-def line(**texts: str) -> bytes:
-    names = [field.name for field in EVENT_BY_ID[11].fields]
+def line(event_id: int, **texts: str) -> bytes:
+    names = [field.name for field in EVENT_BY_ID[event_id].fields]
     values = [texts.get(name, "-") for name in names]
-    return Renderer("xml", "h", 1, 1, 0).line(11, values, 1, 0) + b"\n"
+    return Renderer("xml", "h", 1, 1, 0).line(event_id, values, 1, 0) + b"\n"
 
 
 def output(
     action: str,
     lines: Sequence[bytes],
     elements: tuple[Element, ...] = (),
-    rules: Sequence[SigmaRule] = (WGET, OTHER),
+    rules: Sequence[Head] = (WGET, OTHER),
     *,
     verbose: bool = False,
 ) -> list[str]:
@@ -57,7 +57,7 @@ def output(
     return out.getvalue().splitlines()
 
 
-HIT = line(Image="/bin/wget", TargetFilename="/tmp/x")
+HIT = line(11, Image="/bin/wget", TargetFilename="/tmp/x")
 NAME = "sigma=Download,level=high"
 
 
@@ -71,7 +71,7 @@ def test_actions_decide_as_in_the_service() -> None:
 
 
 def test_hits_of_each_rule_are_counted() -> None:
-    found = output("include", [HIT, HIT, line(Image="/y")])
+    found = output("include", [HIT, HIT, line(11, Image="/y")])
     assert "# 2\t/x.sigma.json\tSigma, include: Download" in found
     assert "# never\t/x.sigma.json\tSigma, include: Other" in found
     assert "# 3 events: 2 included, 1 excluded" in found
@@ -85,3 +85,23 @@ def test_reasons_are_the_tests_that_decided() -> None:
     )
     assert found[at + 2] == ("#     TargetFilename begin with '/tmp/'; it is '/tmp/x'")
     assert not found[at + 3].startswith("#     ")
+
+
+def test_a_correlation_is_carried_out_over_the_lines() -> None:
+    ended = rule("Ended", asks("Image", Operation.END, "/wget"), event_id=5)
+    both = correlation("Both", WGET, ended, by=("ProcessGuid",), level="critical")
+    at = "2026-01-01 00:00:0{}.000"
+    guid = "{00000000-0000-0000-0000-000000000001}"
+    texts = {"ProcessGuid": guid, "Image": "/bin/wget"}
+    lines = [
+        line(11, UtcTime=at.format(1), TargetFilename="/tmp/x", **texts),
+        line(5, UtcTime=at.format(2), **texts),
+    ]
+    found = output("include", lines, rules=(WGET, ended, both), verbose=True)
+    assert found[0] == "include\t-\t/x.sigma.json"
+    name = "sigma=Both,level=critical"
+    assert f"include\t{name}\tdefault" in found
+    at_hit = found.index("#   /x.sigma.json: Sigma, critical: Both")
+    assert found[at_hit + 1] == f"#     after {at.format(1)} {guid}"
+    assert "# 1\t/x.sigma.json\tSigma, correlation: Both" in found
+    assert "# 1\t/x.sigma.json\tSigma, include, a step: Ended" in found

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.packs import asks, rule, text_of, write_pack
+from support.packs import asks, correlation, rule, text_of, write_pack
 
 from sysmonlx.config import rule_files
 from sysmonlx.config.child import Reading, read_data
@@ -19,6 +19,7 @@ from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.sigma.pack import LEVELS, STATUSES
+from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.schema.options import RULE_LEVELS, RULE_STATUSES, RULES_LIMIT
 
 WGET = rule("Download", asks("Image", Operation.END, "/wget"))
@@ -88,7 +89,7 @@ def _foreign(path: Path) -> None:
     [
         (Path.unlink, "cannot be read: No such file or directory"),
         (_fifo, "is no regular file"),
-        (_directory, "cannot be read: Is a directory"),
+        (_directory, "has no .sigma.json"),
         (lambda path: path.chmod(0o664), "others may write it: chmod go-w"),
         (lambda path: path.chmod(0o646), "others may write it: chmod go-w"),
         (lambda path: path.write_text(""), "no JSON at line 1"),
@@ -98,9 +99,9 @@ def _foreign(path: Path) -> None:
         (lambda path: path.write_text("[]"), "the pack is no object"),
         (
             lambda path: path.write_text(
-                path.read_text().replace('"format": 1', '"format": 2')
+                path.read_text().replace('"format": 2', '"format": 3')
             ),
-            "format 2 is not known",
+            "format 3 is not known",
         ),
         (
             lambda path: path.write_text(path.read_text().replace("end with", "ends")),
@@ -171,11 +172,89 @@ def test_pack_that_changed_since_is_noticed(tmp_path: Path) -> None:
     pack = write_pack(tmp_path / "a", WGET)
     found = read(named(pack)).policy
     assert found is not None
-    assert not rule_files.is_changed(found.ruleset.packs)
+    assert not rule_files.is_changed(found)
     write_pack(pack, SUDO)
-    assert rule_files.is_changed(found.ruleset.packs)
+    assert rule_files.is_changed(found)
     pack.unlink()  # what cannot be read is no reason to judge otherwise
-    assert not rule_files.is_changed(found.ruleset.packs)
+    assert not rule_files.is_changed(found)
+
+
+def test_packs_of_a_directory_are_taken_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "rules.d"
+    folder.mkdir(mode=0o755)
+    for name, each in (("b", SUDO), ("a", WGET)):
+        write_pack(folder / f"{name}.sigma.json", each)
+    (folder / "a.yml").write_text("title: not compiled")
+    found = read(named(folder, 'action="always"')).policy
+    assert found is not None
+    names = [each.choice for each in found.ruleset.packs]
+    assert [Path(each[0]).name for each in names] == ["a.sigma.json", "b.sigma.json"]
+    assert {each[1] for each in names} == {"always"}
+    assert policy_of(found.to_json()) == found
+    assert not rule_files.is_changed(found)
+    write_pack(folder / "c.sigma.json", rule("Third", SUDO.expression))
+    assert rule_files.is_changed(found)
+    (folder / "c.sigma.json").unlink()
+    both = read(named(folder), named(folder / "a.sigma.json")).policy
+    assert both is not None
+    assert policy_of(both.to_json()) == both
+    assert len(compile_rules(both.ruleset).sigma) == 2
+
+
+def test_one_bad_pack_of_a_directory_refuses_the_configuration_by_name(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "rules.d"
+    folder.mkdir(mode=0o755)
+    write_pack(folder / "a.sigma.json", WGET)
+    bad = write_pack(folder / "b.sigma.json", SUDO)
+    for spoil, reason in (
+        (lambda: bad.write_text("{"), "no JSON"),
+        (lambda: bad.chmod(0o666), "others may write it"),
+        (lambda: folder.chmod(0o777), "others may write it"),
+    ):
+        spoil()
+        found = read(named(folder))
+        assert found.policy is None
+        assert reason in found.text
+        where = folder if folder.stat().st_mode & 0o002 else bad
+        assert found.text.startswith(f"Error: Rules {where}: ")
+    folder.chmod(0o755)
+    bad.chmod(0o644)
+    for number in range(rule_files.PACKS_LIMIT):
+        write_pack(folder / f"{number}.sigma.json")
+    assert "has more than 64 packs" in read(named(folder)).text
+
+
+def test_fields_that_events_lack_are_told_and_the_rule_is_not_used(
+    tmp_path: Path,
+) -> None:
+    script = rule("Script", asks("ScriptPath", Operation.BEGIN, "/tmp/"))
+    chain = correlation("Chain", WGET, script)
+    pack = write_pack(tmp_path / "a", WGET, script, chain)
+    found = read(named(pack))
+    assert found.policy is not None
+    advice = "it asks ScriptPath: add <sx:Fields>ScriptPath</sx:Fields>"
+    assert f"Warning: {pack}: rule 'Script' is not used: {advice}\n" in found.text
+    assert (
+        f"Warning: {pack}: correlation 'Chain' is not used: its rule 'Script' is not"
+        f" used: {advice}\n"
+    ) in found.text
+    compiled = compile_rules(found.policy.ruleset)
+    assert not compiled.sigma  # of a correlation that is not used the other is no rule
+    found = read("<sx:Fields>ScriptPath</sx:Fields>", named(pack))
+    assert found.policy is not None
+    assert "Warning" not in found.text
+    assert "2 of 2 rules and 1 of 1 correlations, action tag" in found.text
+    compiled = compile_rules(found.policy.ruleset)
+    assert [each.is_named for each in compiled.sigma] == [False, False]
+    values = ["-"] * len(
+        EVENT_BY_ID[1].with_appended(found.policy.ruleset.appended).fields
+    )
+    values[-2] = "/tmp/x.sh"
+    assert compiled.judges == {}
+    assert compiled.decide[1](values) == "-"
+    assert compiled.judges[1].find(values) == 2
 
 
 def test_rules_that_cannot_be_judged_here_are_told(tmp_path: Path) -> None:

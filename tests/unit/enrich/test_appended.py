@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from support.enrichment import encode, make_context, make_maker
+from support.packs import asks, rule, ruleset_with
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.config.reader import read_policy
@@ -30,6 +31,7 @@ from sysmonlx.policy import (
     least_limit,
 )
 from sysmonlx.rules.compiler import compile_rules
+from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.verdicts import rules_of
 from sysmonlx.schema.events import APPENDED, EVENT_BY_ID, EVENTS, OF_ACTOR
 from sysmonlx.schema.versions import schema_text
@@ -211,11 +213,18 @@ def test_values_of_an_event_1(layouts: Layouts) -> None:
     assert [each["UserId"] for each in found] == ["1000"] * 3
 
 
+NO_RULES = Ruleset()
+
+
 class Lines:
     """A pipeline with these fields, and its lines: as made, and value by value."""
 
     def __init__(
-        self, layouts: Layouts, context: Context, names: tuple[str, ...]
+        self,
+        layouts: Layouts,
+        context: Context,
+        names: tuple[str, ...],
+        ruleset: Ruleset = NO_RULES,
     ) -> None:
         self.layouts = layouts
         self.events: list[Event] = []
@@ -224,7 +233,7 @@ class Lines:
         self.pipeline = Pipeline(
             layouts, context.processes, context, output, hasher, lambda file: None
         )
-        self.pipeline.use_rules(rules_of(compile_rules(Ruleset()).plain()), names)
+        self.pipeline.use_rules(rules_of(compile_rules(ruleset).plain()), names)
         self.names = names
 
     def take(self, name: str, **values: Any) -> None:
@@ -279,6 +288,30 @@ def test_lines_from_templates_are_those_of_the_values(
     assert fast == single
     assert len(fast) == 39 + 38
     assert len({event[3] for event in lines.events if event[3]}) > 1  # shapes
+
+
+@pytest.mark.parametrize("form", ["xml", "json"])
+def test_rule_names_are_those_of_each_event(layouts: Layouts, form: str) -> None:
+    """Of starts of one launch, whose line is made once; of names that need escapes."""
+    evil = asks("CommandLine", Operation.CONTAINS, "evil")
+    rules = [
+        rule("Plain", evil, level="high"),
+        rule('<a & "b">', evil, level="low"),
+        rule("File", asks("Image", Operation.END, "/x"), event_id=5),
+        rule("<File>", asks("Image", Operation.END, "/x"), event_id=5, level="low"),
+    ]
+    lines = Lines(
+        layouts, make_context(layouts), (RULE_NAMES,), ruleset_with(rules, "tag")
+    )
+    for tgid in range(10, 40):
+        lines.start(tgid, args=b"x\0evil\0" if tgid % 3 else b"x\0")
+        lines.take("process_terminate", tgid=tgid, start_boot_ns=tgid, exec_id=1)
+    fast, single = lines.both(form)
+    assert fast == single
+    named = [values[-1] for event_id, values, *_ in lines.events if event_id == 1]
+    assert [each.count("sigma=") for each in named] == [
+        2 if tgid % 3 else 0 for tgid in range(10, 40)
+    ]
 
 
 def test_events_stay_plain_where_the_fields_are(layouts: Layouts) -> None:

@@ -46,7 +46,7 @@ TESTED_BY = {
     " config/sigma/notes config/sigma/outline config/sigma/remarks"
     " config/sigma/sources config/sigma/values",
     "unit/sigma_tool/test_trying": "config/sigma/files sigma_tool/listing"
-    " sigma_tool/__main__ sigma_tool/main",
+    " sigma_tool/__main__",
     "unit/config/test_option_elements": "config/own_settings",
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",
@@ -67,6 +67,9 @@ TESTED_BY = {
     "unit/rules/sigma/test_judge": "rules/sigma/forms rules/sigma/guards"
     " rules/sigma/questions rules/sigma/regular rules/sigma/source",
     "unit/rules/sigma/test_names": "rules/sigma/techniques",
+    "unit/rules/sigma/test_pack": "rules/sigma/distrust",
+    "unit/rules/sigma/test_correlator": "rules/sigma/groups",
+    "unit/rules/sigma/test_linking": "rules/sigma/steps",
     "unit/cli/test_sigma_report": "rules/sigma/explain",
     "unit/schema/test_events": "schema/event_types schema/options",
     "unit/schema/test_versions": "schema/__main__ schema/xsd",

@@ -36,11 +36,11 @@ MAY_IMPORT = {
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
     "pipeline": "enrich processes rules output capture hashing schema event errors"
-    " kernel_text host.file_identity",
+    " kernel_text policy bounded host.file_identity",
     "service": "pipeline enrich processes capture output config hashing rules host"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
-    " rules output.escape schema errors",
+    " rules output.escape schema policy errors",
     "selftest": "service.messages host.ports schema policy errors",
     "cli": "selftest service viewer output config rules host bpf.libbpf schema policy"
     " errors",

@@ -138,3 +138,80 @@ def test_titles_cannot_write_to_the_terminal(
     (rules / "apt.yml").write_text(text.replace("Image", "Imagee"))
     assert main(["check", str(rules)]) == 2
     assert "\033" not in "".join(capsys.readouterr())
+
+
+CHAIN = """\
+title: Dropped
+id: 7a0e53d2-6a0c-4b0e-9a55-4c8d1f0b7d01
+name: dropped
+logsource: {product: linux, category: file_event}
+detection: {x: {Image|endswith: /wget}, condition: x}
+---
+title: Started
+id: 7a0e53d2-6a0c-4b0e-9a55-4c8d1f0b7d02
+name: started
+logsource: {product: linux, category: process_creation}
+detection: {x: {ScriptPath|startswith: /tmp/}, condition: x}
+---
+title: Dropped and started
+id: 7a0e53d2-6a0c-4b0e-9a55-4c8d1f0b7d03
+correlation:
+  type: temporal_ordered
+  rules: [dropped, started]
+  group-by: [User]
+  timespan: 1m
+level: high
+"""
+
+
+def _line(event_id: int, second: int, **texts: str) -> str:
+    guid = "{00000000-0000-0000-0000-000000000001}"
+    texts |= {"UtcTime": f"2026-01-01 00:00:{second:02d}.000", "ProcessGuid": guid}
+    data = "".join(f'<Data Name="{n}">{t}</Data>' for n, t in texts.items())
+    return (
+        f"<Event><System><EventID>{event_id}</EventID></System><EventData>{data}"
+        "</EventData></Event>\n"
+    )
+
+
+def test_test_carries_out_correlations_and_asks_fields_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.yml").write_text(CHAIN)
+    started = {"User": "ann", "ScriptPath": "/tmp/x"}
+    (tmp_path / "events").write_text(
+        _line(11, 1, Image="/bin/wget", User="ann") + _line(1, 2, **started)
+    )
+    assert main(["test", str(tmp_path / "x.yml"), "-e", str(tmp_path / "events")]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "-",
+        f"hit\thigh\tDropped and started\t{tmp_path}/x.yml:13\tafter"
+        " 2026-01-01 00:00:01.000 {00000000-0000-0000-0000-000000000001}",
+        "# 1\tDropped",
+        "# 1\tStarted",
+        "# 1\tDropped and started",
+    ]
+    assert "ScriptPath is there only where <sx:Fields> has it" in err
+    assert main(["list", "--json", str(tmp_path / "x.yml")]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each.get("type") for each in rows] == [None, None, "temporal_ordered"]
+    assert rows[2]["rules"] == [each["id"] for each in rows[:2]]
+
+
+def test_xml_is_written_as_far_as_sysmon_can_ask(
+    rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "rules.xml"
+    assert main(["xml", str(rules), "-o", str(made)]) == 0
+    assert '<CommandLine condition="contains any"> remove ; purge </CommandLine>' in (
+        made.read_text()
+    )
+    (rules / "b.yml").write_text(RULE.replace("contains", "re"))
+    assert main(["xml", str(rules)]) == 1
+    out, err = capsys.readouterr()
+    assert out == made.read_text()
+    assert "b.yml:1: rule 'Package removed' is not written: Sysmon has no" in err
+    (rules / "apt.yml").unlink()
+    assert main(["xml", str(rules), "-o", str(made)]) == 2
+    assert made.exists()

@@ -14,8 +14,8 @@ from support.packs import ruleset_with
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.sigma.names import name_of
-from sysmonlx.rules.sigma.pack import LEVELS, SigmaRule
-from sysmonlx.rules.verdicts import rules_of
+from sysmonlx.rules.sigma.pack import FORMAT, LEVELS, SigmaRule
+from sysmonlx.rules.verdicts import PlainRules, rules_of
 from sysmonlx.schema.events import EVENT_BY_ID
 
 
@@ -72,7 +72,7 @@ def test_actions_combine_as_they_are_defined(action: str, seed: int) -> None:
             assert (found, values[-1]) == expected(elements, rules, action, texts)
 
 
-def json_free(plain: dict) -> dict:  # type: ignore[type-arg]
+def json_free(plain: PlainRules) -> PlainRules:
     """Return the rules as they come out of another process."""
     import marshal
 
@@ -113,4 +113,4 @@ def test_level_and_status_choose_rules() -> None:
     ]
     ruleset = ruleset_with(rules, "tag", level="medium", status="test")
     assert len(compile_rules(ruleset).sigma) == 6
-    assert json.loads(ruleset.packs[0].text)["format"] == 1
+    assert json.loads(ruleset.packs[0].text)["format"] == FORMAT

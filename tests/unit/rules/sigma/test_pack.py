@@ -72,6 +72,20 @@ def test_pack_survives_json() -> None:
     assert load(json.loads(json.dumps(dump(Pack())))) == Pack()
 
 
+def test_a_pack_of_the_first_format_means_the_same() -> None:
+    raw = plain()
+    raw["format"] = 1
+    assert load(raw) == PACK
+
+
+def test_rules_may_ask_fields_that_events_have_on_request() -> None:
+    raw = plain()
+    raw["rules"][0]["expression"] = [*TEST[:1], "ScriptPath", *TEST[2:]]
+    asked = load(raw).rules[0].expression
+    assert isinstance(asked, conditions.Test)
+    assert asked.field == "ScriptPath"
+
+
 def nested(pack: Any) -> None:
     for _ in range(DEPTH_LIMIT + 1):
         pack["rules"][0]["expression"] = ["all", pack["rules"][0]["expression"]]
@@ -95,7 +109,7 @@ def of_both(**values: object) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda pack: pack.update(format=2), "format 2"),
+        (lambda pack: pack.update(format=3), "format 3"),
         (lambda pack: pack.update(format=True), "format True"),
         (lambda pack: pack.update(more=1), "unknown in the pack: 'more'"),
         (lambda pack: pack.pop("rules"), "missing in the pack: 'rules'"),
@@ -134,6 +148,11 @@ def of_both(**values: object) -> Callable[[Any], None]:
         (of_both(rules=["1", "9"]), "not there"),
         (of_both(timespan_s=0), "timespan_s: a number"),
         (of_both(group_by=["Imagee"]), "'Imagee' is no field"),
+        (of_both(group_by=["RuleName"]), "'RuleName' is no field"),
+        (
+            of_both(aliases={"File": {"1": "Ancestry", "2": "Ancestry"}}),
+            "Ancestry has no alias",
+        ),
         (of_both(aliases=[]), "aliases"),
     ],
 )

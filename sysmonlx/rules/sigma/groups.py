@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""What correlations remember: per group, the latest start that has reached each step.
+
+Hostile programs choose how many groups there are, so their number is bounded, and each
+group counts for the user whose process made it. Where there is no room the user with
+the most groups gives one up, the one that nothing was added to for the longest time:
+who floods loses what is its own. What was given up is counted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import NamedTuple
+
+#: Groups of one correlation, and of all.
+GROUPS_LIMIT, ALL_LIMIT = 1024, 8192
+
+
+class Chain(NamedTuple):
+    """Events of the first steps, in order.
+
+    `start_ns` is the time of the first one. `told` has a text for each, oldest first.
+    """
+
+    start_ns: int
+    told: tuple[str, ...]
+
+
+class _Group:
+    """Chains by how many steps they have, less one."""
+
+    __slots__ = ("chains", "payer")
+
+    def __init__(self, payer: Hashable, steps: int) -> None:
+        self.payer = payer
+        self.chains: list[Chain | None] = [None] * steps
+
+    def last_start_ns(self) -> int:
+        return max(each.start_ns for each in self.chains if each is not None)
+
+
+class Room:
+    """The room that the groups of all correlations share."""
+
+    def __init__(self, limit: int = ALL_LIMIT) -> None:
+        self._limit = limit
+        self._all: list[Groups] = []
+
+    def share(self, groups: Groups) -> None:
+        """Let a correlation's groups count."""
+        self._all.append(groups)
+
+    def make_one(self) -> None:
+        """Make room for one more group."""
+        if sum(map(len, self._all)) >= self._limit:
+            max(self._all, key=len).give_up()
+
+
+class Groups:
+    """The groups of one correlation.
+
+    `steps` is the number of chains that a group may have, `span_ns` how long after its
+    start a chain may go on.
+    """
+
+    def __init__(self, steps: int, span_ns: int, limit: int = GROUPS_LIMIT) -> None:
+        self._steps, self._span_ns, self._limit = steps, span_ns, limit
+        self._groups: dict[Hashable, _Group] = {}
+        self._of_payer: dict[Hashable, OrderedDict[Hashable, None]] = {}
+        self.room = Room()
+        self.forgotten = 0
+        """Groups that were given up before their time was over."""
+        self.payer: Hashable = None
+        """Who gave up the last one."""
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def chain(self, key: Hashable, step: int, now_ns: int) -> Chain | None:
+        """Return the chain of a group that has reached a step and may go on now."""
+        group = self._groups.get(key)
+        found = None if group is None else group.chains[step]
+        if found is None or now_ns - found.start_ns > self._span_ns:
+            return None
+        return found
+
+    def put(self, key: Hashable, step: int, chain: Chain, payer: Hashable) -> None:
+        """Note that a chain has reached a step; that of the latest start stays."""
+        group = self._groups.get(key)
+        if group is None:
+            self._expire(payer, chain.start_ns)
+            if len(self._groups) >= self._limit:
+                self.give_up()
+            self.room.make_one()
+            group = self._groups[key] = _Group(payer, self._steps)
+            self._of_payer.setdefault(payer, OrderedDict())[key] = None
+        else:
+            self._of_payer[group.payer].move_to_end(key)
+        before = group.chains[step]
+        if before is None or before.start_ns <= chain.start_ns:
+            group.chains[step] = chain
+
+    def give_up(self) -> None:
+        """Forget the oldest group of who has the most."""
+        payer = max(self._of_payer, key=lambda each: len(self._of_payer[each]))
+        self._drop(next(iter(self._of_payer[payer])))
+        self.forgotten += 1
+        self.payer = payer
+
+    def expire(self, now_ns: int) -> None:
+        """Drop the groups whose time is over, as far as they stand in front."""
+        for payer in tuple(self._of_payer):
+            self._expire(payer, now_ns)
+
+    def _expire(self, payer: Hashable, now_ns: int) -> None:
+        keys = self._of_payer.get(payer)
+        while keys:
+            key = next(iter(keys))
+            if now_ns - self._groups[key].last_start_ns() <= self._span_ns:
+                return
+            self._drop(key)
+
+    def _drop(self, key: Hashable) -> None:
+        payer = self._groups.pop(key).payer
+        keys = self._of_payer[payer]
+        del keys[key]
+        if not keys:
+            del self._of_payer[payer]
