@@ -24,6 +24,8 @@ from sysmonlx.schema.events import EVENTS, OF_CONTROL_GROUP, PROCESS_CREATE
 _SIBLINGS = 8
 #: Characters of all values of a launch, beyond which its hash and shape are not kept.
 _LONG_CHARACTERS = 4096
+#: Characters of a parent's command line, beyond which it counts for what launches keep.
+_LONG_ARGS = 512
 
 
 #: FileVersion, Description, Product, Company and OriginalFileName: Windows' own.
@@ -34,6 +36,7 @@ _FIELDS = [field.name for field in PROCESS_CREATE.fields]
 _GUID, _PID, _ARGS = map(_FIELDS.index, ("ProcessGuid", "ProcessId", "CommandLine"))
 #: Where the five values of the parent are, at the end.
 _PARENT = slice(_FIELDS.index("ParentProcessGuid"), len(_FIELDS))
+_PARENT_ARGS = _FIELDS.index("ParentCommandLine")
 #: Position of Hashes in event 1.
 HASHES = _FIELDS.index("Hashes")
 
@@ -83,6 +86,14 @@ def _fill_shape(launch: Launch, launches: Launches) -> None:
     """Give the launch a shape in which the values of the parent stand, too."""
     plain = launch.common_shape.has_plain_rest and launch.has_plain_parent
     launch.shape, launch.has_plain_parent = Shape(launches.own_of_sibling, plain), True
+    _charge(launch, launches)
+
+
+def _charge(launch: Launch, launches: Launches) -> None:
+    """Have the long command line of a parent count for what launches keep."""
+    size = len(launch.values[_PARENT_ARGS])
+    if size > _LONG_ARGS:
+        launches.charge(size)
 
 
 def _parent_filler(
@@ -93,7 +104,7 @@ def _parent_filler(
     They stay there for the next start, which mostly has the same parent.
     """
     read: Callable[[bytes], tuple[int]] = layout.reader("parent_tgid")
-    names = context.users.names
+    names, launches = context.users.names, context.processes.launches
 
     def fill(launch: Launch, data: bytes, parent: Process | None) -> None:
         launch.parent, launch.has_plain_parent, launch.siblings = parent, True, 0
@@ -104,6 +115,7 @@ def _parent_filler(
         user = names[parent.uid]
         of_parent = (parent.guid, parent.pid, parent.image, parent.args, user)
         launch.values[_PARENT] = of_parent
+        _charge(launch, launches)
         launch.parent_uid = parent.uid
         plain = parent.is_plain and parent.has_plain_args
         launch.has_plain_parent = plain and context.is_plain_name[user]

@@ -18,7 +18,7 @@ import time
 from sysmonlx.host.machine import measure_boot_offset
 from sysmonlx.service.wiring import Parts
 
-#: The longest tick where somebody watches, and where events wait for hashes, in seconds.
+#: The longest tick in seconds where somebody watches, or events wait for hashes.
 SHORT_TICK_S = 0.05
 #: A hasty record is read within this time in seconds.
 SOON_S = 0.01
