@@ -36,7 +36,6 @@ _FIELDS = [field.name for field in PROCESS_CREATE.fields]
 _GUID, _PID, _ARGS = map(_FIELDS.index, ("ProcessGuid", "ProcessId", "CommandLine"))
 #: Where the five values of the parent are, at the end.
 _PARENT = slice(_FIELDS.index("ParentProcessGuid"), len(_FIELDS))
-_PARENT_ARGS = _FIELDS.index("ParentCommandLine")
 #: Position of Hashes in event 1.
 HASHES = _FIELDS.index("Hashes")
 
@@ -86,14 +85,8 @@ def _fill_shape(launch: Launch, launches: Launches) -> None:
     """Give the launch a shape in which the values of the parent stand, too."""
     plain = launch.common_shape.has_plain_rest and launch.has_plain_parent
     launch.shape, launch.has_plain_parent = Shape(launches.own_of_sibling, plain), True
-    _charge(launch, launches)
-
-
-def _charge(launch: Launch, launches: Launches) -> None:
-    """Have the long command line of a parent count for what launches keep."""
-    size = len(launch.values[_PARENT_ARGS])
-    if size > _LONG_ARGS:
-        launches.charge(size)
+    if launch.long_args:
+        launches.charge_template(launch)
 
 
 def _parent_filler(
@@ -115,7 +108,9 @@ def _parent_filler(
         user = names[parent.uid]
         of_parent = (parent.guid, parent.pid, parent.image, parent.args, user)
         launch.values[_PARENT] = of_parent
-        _charge(launch, launches)
+        is_long = len(parent.args) > _LONG_ARGS
+        if is_long or launch.long_args:
+            launches.charge(launch, parent.args if is_long else "")
         launch.parent_uid = parent.uid
         plain = parent.is_plain and parent.has_plain_args
         launch.has_plain_parent = plain and context.is_plain_name[user]

@@ -164,7 +164,7 @@ class Renderer:
             try:
                 pieces = begun[what]
             except KeyError:
-                pieces = begun[what] = self._template(what, event).pieces
+                pieces = begun[what] = self._template(what, event).pieces.copy()
                 pieces[0] = heads.of(event[0])
             if not is_plain:
                 values = ready(what, values)
@@ -236,7 +236,7 @@ class Renderer:
         values = list(values)
         _cut(values, self._sizes.get(event_id, ()))
         template = self._templates[event_id]
-        pieces = template.pieces
+        pieces = template.pieces.copy()
         what = event_id if shape is None or shape not in begun else shape
         pieces[:2] = begun[what][0], number
         foreign = [values[at] for at in template.foreign]

@@ -98,6 +98,8 @@ class Launch:
       only asked whether it is the same object again.
     * `siblings`: how many starts in a row had this parent.
     * `has_plain_parent`: the values of the parent are plain, or stand in the template.
+    * `long_args`: the parent's command line where it is long, else "". A template in
+      which it stands, too, has `more_bytes` of it.
     * `is_sure`: no value of it is still being looked up.
     * `round`: when it was used last, and it had been used before; see `Launches.turn`.
     """
@@ -111,6 +113,8 @@ class Launch:
         "image",
         "is_plain",
         "is_sure",
+        "long_args",
+        "more_bytes",
         "ours",
         "parent",
         "parent_uid",
@@ -128,6 +132,8 @@ class Launch:
         self.ours: list[str] = []
         self.has_long_values = False
         self.hashes: str | None = None
+        self.long_args = ""
+        self.more_bytes = 0
         self.is_sure = True
         self.round = 0
         self.parent: object = None
@@ -159,6 +165,7 @@ class Launches:
     def __init__(self, layouts: Layouts, texts: Texts) -> None:
         self._known: dict[tuple[int, int, bytes], Launch] = {}
         self._size_bytes = 0
+        self._long_args: dict[int, str] = {}  # by the identity of the object
         self._round = 0
         self._has_unsure = False
         self.made = 0
@@ -222,11 +229,31 @@ class Launches:
         self._keep(kept)
 
     def _keep(self, kept: dict[tuple[int, int, bytes], Launch]) -> None:
+        launches = kept.values()
         self._known = kept
-        self._size_bytes = sum(len(key[2]) for key in kept)
+        self._long_args = {id(each.long_args): each.long_args for each in launches}
+        self._size_bytes = (
+            sum(len(key[2]) for key in kept)
+            + sum(each.more_bytes for each in launches)
+            + sum(map(len, self._long_args.values()))
+        )
 
-    def charge(self, size_bytes: int) -> None:
-        """Count a long text that a launch keeps; where it is too much, forget all."""
+    def charge(self, launch: Launch, args: str) -> None:
+        """Count the long command line of a launch's parent, once for all its launches.
+
+        Where that is too much, all launches are forgotten. "": it is not long.
+        """
+        launch.long_args, launch.more_bytes = args, 0
+        if args and id(args) not in self._long_args:
+            self._long_args[id(args)] = args
+            self._count(len(args))
+
+    def charge_template(self, launch: Launch) -> None:
+        """Count the long command line that stands in a template of the launch, too."""
+        launch.more_bytes = len(launch.long_args)
+        self._count(launch.more_bytes)
+
+    def _count(self, size_bytes: int) -> None:
         self._size_bytes += size_bytes
         if self._size_bytes > LIMIT_BYTES:
             self.clear()

@@ -180,9 +180,17 @@ def test_long_command_lines_of_parents_do_not_gather(bench: Bench) -> None:
         tgid = 1000 + number
         bench.scan(tgid=tgid, start_boot_ns=SECOND, exec_id=1, args=b"a" * 30_000)
         parent = {"parent_tgid": tgid, "parent_start_boot_ns": SECOND}
-        event = bench.created(cwd=b"/%d" % number, **parent, parent_exec_id=1)
+        more = parent | {"parent_exec_id": 1, "tgid": 5000 + number}
+        event = bench.created(cwd=b"/%d" % number, **more)
         assert len(event["ParentCommandLine"]) == 30_000
-        assert len(launches) * 30_000 <= 2 * LIMIT_BYTES
+        assert len(launches) * 30_000 <= LIMIT_BYTES
+
+
+def test_one_parent_with_a_long_command_line_counts_once(bench: Bench) -> None:
+    bench.scan(tgid=7, start_boot_ns=SECOND, exec_id=1, args=b"a" * 30_000)
+    for number in range(1000):
+        bench.created(cwd=b"/%d" % number)
+    assert len(bench.processes.launches) == 1000
 
 
 def test_events_of_one_launch_differ_in_what_is_their_own(bench: Bench) -> None:
