@@ -30,13 +30,13 @@ MAY_IMPORT = {
     "rules": "schema policy bounded",
     "config": "schema policy errors host.child_process host.capabilities"
     " rules.clauses rules.conditions rules.sigma.forms rules.sigma.pack",
-    "output": "schema policy event host.root_files host.file_calls",
+    "output": "schema policy event bounded host.root_files host.file_calls",
     "capture": "bpf rules errors host.file_identity host.thread_call",
     "viewer": "rules.conditions schema output.escape",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
     "pipeline": "enrich processes rules output capture hashing schema event errors"
-    " kernel_text host.file_identity",
+    " kernel_text bounded host.file_identity",
     "service": "pipeline enrich processes capture output config hashing rules host"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
