@@ -23,13 +23,15 @@ class Shape:
     Events with one and the same `Shape` object share a pre-rendered line, in which all
     other values stand already; `processes.launches` explains it with an example.
     `has_plain_rest` says whether those other values are `kernel_text.is_plain`.
+    `recurs`: an event of it was printed before.
     """
 
-    __slots__ = ("has_plain_rest", "own")
+    __slots__ = ("__weakref__", "has_plain_rest", "own", "recurs")
 
     def __init__(self, own: Picker, has_plain_rest: bool) -> None:
         self.own = own
         self.has_plain_rest = has_plain_rest
+        self.recurs = False
 
 
 #: Event id; the texts of its fields in the order of the schema; whether these texts are

@@ -129,6 +129,7 @@ class Settings:
     line_limit_bytes: int = 0
     ring_size_bytes: int = 8 << 20
     spool_limit_bytes: int = 8 << 20
+    read_interval_ms: int = 200
     hash_wait_ms: int = 2000
     hash_size_limit_bytes: int = 256 << 20
     hash_share_percent: int = 25

@@ -31,7 +31,7 @@ static __noinline int fork_tell(__u32 tgid)
 
 	if (!fork)
 		return 0;
-	flags = wake_flags(ring_waiting(), sizeof(*r), false);
+	flags = wake_flags(ring_waiting(), sizeof(*r), HASTE_NONE);
 	r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
 	if (!r) {
 		count_seen(RECORD_PROCESS_FORK);
@@ -53,11 +53,11 @@ static __noinline int fork_tell(__u32 tgid)
 
 /* Send a whole record, behind the fork of its process. The header's type and size are set. */
 static __always_inline void record_send(void *record, __u32 size, enum record_type type,
-					bool urgent)
+					enum haste haste)
 {
 	if (type != RECORD_PROCESS_CREATE)
 		fork_tell(((struct record_header *)record)->tgid);
-	record_output(record, size, type, urgent);
+	record_output(record, size, type, haste);
 }
 
 #endif /* EMIT_FORKS_BPF_H */

@@ -112,7 +112,7 @@ static __always_inline void record_append_dentry(struct scratch *scratch, struct
 
 /* Set size and time of the record in scratch, and send it unless it repeats in a flood. */
 static __always_inline void record_finish(struct scratch *scratch, enum record_type type,
-					  bool urgent)
+					  enum haste haste)
 {
 	struct record_header *header = (void *)scratch->data;
 	__u32 used = scratch->used & (STRINGS_SIZE + ARGS_SIZE - 1);
@@ -121,7 +121,7 @@ static __always_inline void record_finish(struct scratch *scratch, enum record_t
 	header->size = used;
 	if (flood_leaves_out_built(scratch, type))
 		return;
-	record_send(scratch->data, used, type, urgent);
+	record_send(scratch->data, used, type, haste);
 }
 
 #endif /* EMIT_RECORD_BPF_H */

@@ -17,7 +17,23 @@ struct {
 const volatile __u32 wake_bytes = 1 << 18; /* bytes waiting at which the reader is woken */
 const volatile __u32 shared_bytes = 6 << 20; /* bytes for all records; the rest is for processes */
 
-__u32 reader_sleeps = 0; /* user space sets it to 1 before it waits for the next record */
+/* When the reader looks at the ring next. User space sets it, and a record that wakes it. */
+enum reader_pause {
+	READER_IS_ASKED, /* within 10 ms, and a hasty record has come since it was set */
+	READER_LOOKS_SOON, /* within 10 ms */
+	READER_PAUSES, /* when a tick is over: records wait to be read together */
+	READER_SLEEPS, /* when a record wakes it */
+};
+
+enum reader_pause reader_pauses; /* keeps the type in the object's BTF */
+__u32 reader_pause = READER_IS_ASKED;
+
+/* How soon a record is to be read. false and true stand for the first two. */
+enum haste {
+	HASTE_NONE,
+	HASTE_NOW, /* at once: what it names must be opened before it can vanish */
+	HASTE_SOON, /* within 10 ms: something outside of it is looked up that may change */
+};
 
 /*
  * Bytes in the ring that one user's records took while it was filling. All of them count until the
@@ -42,15 +58,18 @@ static __always_inline __u64 ring_waiting(void)
 
 /*
  * Flags for the output of a record of `size` bytes. The reader is woken when it sleeps, when the
- * record is urgent, and when the bytes that wait reach wake_bytes.
+ * record is hastier than its pause, and when the bytes that wait reach wake_bytes.
  */
-static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, bool urgent)
+static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, enum haste haste)
 {
-	if (*(volatile __u32 *)&reader_sleeps) {
-		reader_sleeps = 0;
-		return BPF_RB_FORCE_WAKEUP;
-	}
-	if (urgent)
+	__u32 pause = *(volatile __u32 *)&reader_pause;
+
+	if (haste && pause != READER_IS_ASKED)
+		reader_pause = READER_IS_ASKED;
+	else if (pause == READER_SLEEPS)
+		reader_pause = READER_PAUSES;
+	if (haste == HASTE_NOW || pause == READER_SLEEPS ||
+	    (haste == HASTE_SOON && pause == READER_PAUSES))
 		return BPF_RB_FORCE_WAKEUP;
 	return waiting < wake_bytes && waiting + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP
 								    : BPF_RB_NO_WAKEUP;
@@ -118,10 +137,10 @@ static __always_inline bool is_of_process(enum record_type type)
 /* Put a record into the ring, whoever sends it, or count it as lost. `waiting` is ring_waiting().
  */
 static __always_inline void record_put(void *record, __u32 size, enum record_type type,
-				       __u64 waiting, bool urgent)
+				       __u64 waiting, enum haste haste)
 {
 	count_submitted(type);
-	if (bpf_ringbuf_output(&records, record, size, wake_flags(waiting, size, urgent)))
+	if (bpf_ringbuf_output(&records, record, size, wake_flags(waiting, size, haste)))
 		count_lost_instead(type, LOSS_RING_FULL);
 }
 
@@ -149,13 +168,13 @@ static __always_inline bool record_is_admitted(__u64 waiting, __u32 uid, __u32 s
 
 /* Put a record into the ring, or count it as lost. */
 static __always_inline void record_output(void *record, __u32 size, enum record_type type,
-					  bool urgent)
+					  enum haste haste)
 {
 	__u64 waiting = ring_waiting();
 
 	if (!record_is_admitted(waiting, ((struct record_header *)record)->uid, size, type))
 		return;
-	record_put(record, size, type, waiting, urgent);
+	record_put(record, size, type, waiting, haste);
 }
 
 #endif /* EMIT_RING_BPF_H */

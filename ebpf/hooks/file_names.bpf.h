@@ -95,6 +95,24 @@ file_event_begin(struct scratch *scratch, enum record_type type, struct path_buf
 	return r;
 }
 
+/*
+ * User space looks up the directory of a name as it was given, and the birth of a file that the
+ * record does not tell: soon, before others change them.
+ */
+static __always_inline enum haste file_event_haste(const struct file_event *r,
+						   enum record_type type)
+{
+	bool is_told = type != RECORD_FILE_CREATE || r->created_ns;
+
+	return is_told && !(r->flags & RECORD_PATH_GIVEN) ? HASTE_NONE : HASTE_SOON;
+}
+
+/* Send the record in scratch. */
+static __always_inline void file_event_finish(struct scratch *scratch, enum record_type type)
+{
+	record_finish(scratch, type, file_event_haste((void *)scratch->data, type));
+}
+
 /* Report a file by its dentry, with these flags of the record. Returns whether it was sent. */
 static __always_inline bool file_event_of_dentry(enum record_type type, struct dentry *dentry,
 						 struct vfsmount *mnt, __u32 mode, __u32 flags,
@@ -121,7 +139,7 @@ static __always_inline bool file_event_of_dentry(enum record_type type, struct d
 	r->flags |= flags;
 	r->mode = mode;
 	r->created_ns = created_ns;
-	record_finish(scratch, type, false);
+	file_event_finish(scratch, type);
 	return true;
 }
 
@@ -149,7 +167,7 @@ VERIFIED_ONCE int file_event_of_path(__u64 type, struct path_buffer *path, __u32
 	r->created_ns = created_ns;
 	r->flags |= flags;
 	r->mount_namespace = task_mount_namespace((void *)bpf_get_current_task());
-	record_finish(scratch, type, false);
+	file_event_finish(scratch, type);
 	return 0;
 }
 
@@ -248,7 +266,7 @@ __noinline int file_event_of_string(__s32 dirfd, __u64 string, __u64 type, __u64
 	r = (void *)scratch->data;
 	r->mode = mode;
 	r->created_ns = created_ns;
-	record_finish(scratch, type, false);
+	file_event_finish(scratch, type);
 	return 0;
 }
 

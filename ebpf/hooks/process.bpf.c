@@ -279,7 +279,8 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 		error = bpf_probe_read_user(&scratch->data[used], length, (void *)mm->arg_start);
 	}
 	args_appended(scratch, r, length, error);
-	record_finish(scratch, RECORD_PROCESS_CREATE, !bpf_map_lookup_elem(&known_files, &r->file));
+	record_finish(scratch, RECORD_PROCESS_CREATE,
+		      bpf_map_lookup_elem(&known_files, &r->file) ? HASTE_NONE : HASTE_NOW);
 	if (is_wanted(RECORD_BIT(RECORD_PROCESS_TAMPERING)))
 		image_taken(script_name(bprm));
 	return 0;

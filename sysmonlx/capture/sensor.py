@@ -43,7 +43,7 @@ from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId
 
 #: Variables that programs set as well.
-_CHANGED_BY_KERNEL = frozenset({"reader_sleeps"})
+_CHANGED_BY_KERNEL = frozenset({"reader_pause"})
 #: A thread that loads programs when all ends is waited for, for this time in seconds.
 _END_OF_LOADING_S = 1.0
 
@@ -113,6 +113,8 @@ class Capture:
         self.maps = loaded.maps
         self.btf = btf = Btf(library(), loaded.objects[0].btf)
         self.layouts = Layouts(btf)
+        #: `enum reader_pause`: what the reader and the programs tell each other.
+        self.pauses = btf.enumerators("reader_pause")
         self._counters = Counters(btf, self.layouts)
         self._variables = btf.variables(".bss")
         self._bss = mmap.mmap(self.maps[".bss"].fd, mmap.PAGESIZE)

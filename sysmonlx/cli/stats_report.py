@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sysmonlx.service.snapshot import EventTerms, RecordTerms, SigmaTerms, Snapshot
+from sysmonlx.service.snapshot import (
+    CacheTerms,
+    EventTerms,
+    RecordTerms,
+    SigmaTerms,
+    Snapshot,
+)
 
 #: Rules of Sigma that are shown, those that hit most often.
 _RULES_SHOWN = 20
@@ -29,6 +35,7 @@ def report(snapshot: Snapshot) -> str:
     lines += _plain_lines(snapshot)
     hashes = ", ".join(f"{why} {n}" for why, n in snapshot["hashes"].items())
     lines += [f"hashes: {hashes}"] if hashes else []
+    lines += _cache_lines(snapshot["caches"])
     put_right = ", ".join(f"{what} {n}" for what, n in snapshot["put_right"].items())
     lines += [f"put right: {put_right}"] if put_right else []
     unknown = snapshot["unknown_values"].items()
@@ -51,6 +58,14 @@ def _plain_lines(snapshot: Snapshot) -> Iterator[str]:
         ("ring_fill", snapshot["ring_fill"]),
     ):
         yield f"{name}: {value}"
+
+
+def _cache_lines(caches: Mapping[str, CacheTerms]) -> Iterator[str]:
+    """Yield how often starts of programs found what is made once for many."""
+    for name, use in caches.items():
+        if asked := use["hits"] + use["misses"]:
+            share = 100 * use["hits"] / asked
+            yield f"known {name}: {share:.1f} % of {asked}, {use['kept']} kept"
 
 
 def _sigma_lines(terms: SigmaTerms | None) -> Iterator[str]:

@@ -128,6 +128,7 @@ def _of_start(
         if field.name in OUR_OWN_OF_PROCESS
     ]
     places = {at for at, _ in own}
+    asks_group = any(each.name in OF_CONTROL_GROUP for each in fields)
     images = [
         at
         for at, field in enumerate(fields, size)
@@ -143,6 +144,8 @@ def _of_start(
         ]
         if not all(map(is_plain_text, launch.ours)):
             launch.common_shape.has_plain_rest = False
+        if asks_group and not context.knows_group(process.cgroup_id):
+            context.processes.launches.doubt(launch)
         return launch.ours
 
     def make_longer(data: bytes, process: Process) -> Values:

@@ -50,6 +50,10 @@ class Names(Protocol):
         for yet is looked up.
         """
 
+    @property
+    def state(self) -> int:
+        """A number that is another one when a name or a logon may be another one."""
+
     def renew(self) -> None:
         """Forget names that may have changed; they are looked up anew."""
 
@@ -143,6 +147,7 @@ class Context:
         self._time = self._wall = ""
         self.set_clock(offset_ns)
         self._logons: dict[tuple[int, int, int], str] = {}
+        self._users_state = users.state
         flags = processes.flags
         self.has_pts = flags["TTY_IS_PTS"]
         self.cwd_truncated = flags["CWD_TRUNCATED"]
@@ -165,7 +170,11 @@ class Context:
         """Forget names that may have changed; to be called every second or so."""
         self.users.renew()
         self.ports.renew()
-        self.processes.launches.clear()
+        launches, state = self.processes.launches, self.users.state
+        if state != self._users_state:
+            self._users_state = state
+            launches.clear()
+        launches.turn()
 
     def utc(self, boot_ns: int) -> str:
         """Return a time of the boot clock as "YYYY-MM-DD HH:MM:SS.mmm", cut off."""

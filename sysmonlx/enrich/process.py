@@ -24,6 +24,8 @@ from sysmonlx.schema.events import EVENTS, OF_CONTROL_GROUP, PROCESS_CREATE
 _SIBLINGS = 8
 #: Characters of all values of a launch, beyond which its hash and shape are not kept.
 _LONG_CHARACTERS = 4096
+#: Characters of a parent's command line, beyond which it counts for what launches keep.
+_LONG_ARGS = 512
 
 
 #: FileVersion, Description, Product, Company and OriginalFileName: Windows' own.
@@ -83,6 +85,8 @@ def _fill_shape(launch: Launch, launches: Launches) -> None:
     """Give the launch a shape in which the values of the parent stand, too."""
     plain = launch.common_shape.has_plain_rest and launch.has_plain_parent
     launch.shape, launch.has_plain_parent = Shape(launches.own_of_sibling, plain), True
+    if launch.long_args:
+        launches.charge_template(launch)
 
 
 def _parent_filler(
@@ -93,7 +97,7 @@ def _parent_filler(
     They stay there for the next start, which mostly has the same parent.
     """
     read: Callable[[bytes], tuple[int]] = layout.reader("parent_tgid")
-    names = context.users.names
+    names, launches = context.users.names, context.processes.launches
 
     def fill(launch: Launch, data: bytes, parent: Process | None) -> None:
         launch.parent, launch.has_plain_parent, launch.siblings = parent, True, 0
@@ -104,6 +108,9 @@ def _parent_filler(
         user = names[parent.uid]
         of_parent = (parent.guid, parent.pid, parent.image, parent.args, user)
         launch.values[_PARENT] = of_parent
+        is_long = len(parent.args) > _LONG_ARGS
+        if is_long or launch.long_args:
+            launches.charge(launch, parent.args if is_long else "")
         launch.parent_uid = parent.uid
         plain = parent.is_plain and parent.has_plain_args
         launch.has_plain_parent = plain and context.is_plain_name[user]

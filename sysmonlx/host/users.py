@@ -106,6 +106,8 @@ class Users:
         self._expiry = 0.0
         self.names = Names(self._look_up)
         """Name by uid without a look for changes: for loops that call `renew`."""
+        self.state = 0
+        """A number that is another one when a name or a logon may be another one."""
 
     def begin(self, uids: Iterable[int] = (), wait_s: float = 0.5) -> None:
         """Read the files before the first event, and ask for users known to be there.
@@ -148,9 +150,14 @@ class Users:
         self._next_look = now + self._look_interval_s
         if self._local.renew() or now >= self._expiry:
             self._expiry = now + self._keep_s
-            self.names.clear()
-        self._logons.renew()
+            self._forget_names()
+        if self._logons.renew():
+            self.state += 1
         self._take_answers()
+
+    def _forget_names(self) -> None:
+        self.names.clear()
+        self.state += 1
 
     def _look_up(self, uid: int) -> str:
         self._take_answers()
@@ -167,7 +174,7 @@ class Users:
         if name is None and now >= self._next_look_at_passwd:
             self._next_look_at_passwd = now + min(_LOOK_AGAIN_S, self._look_interval_s)
             if self._local.renew():
-                self.names.clear()
+                self._forget_names()
                 name = self._local.value.get(uid)
         return name
 
@@ -188,7 +195,9 @@ class Users:
         while self._answers:
             uid, name = self._answers.popleft()
             if name is not None:
-                self._known.pop(uid, None)
+                known, _ = self._known.pop(uid, (None, 0.0))
+                if known != name:
+                    self.state += 1
                 if len(self._known) >= NAMES_LIMIT:
                     del self._known[next(iter(self._known))]
                 self._known[uid] = (name, time.monotonic() + self._keep_s)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
+from sysmonlx.bounded import CacheUse
 from sysmonlx.event import Event
 from sysmonlx.output.forms import LineMaker
 from sysmonlx.output.record_ids import RecordIds
@@ -277,6 +278,11 @@ class Output:
             for reason, count in channel.sink.losses.items():
                 total[reason] = total.get(reason, 0) + count
         return total
+
+    def template_use(self) -> CacheUse:
+        """Return how often lines that recur were there in pieces, in all sinks."""
+        uses = [channel.renderer.template_use() for channel in self._channels]
+        return CacheUse(*map(sum, zip((0, 0, 0), *uses, strict=True)))
 
     def spooled_bytes(self) -> int:
         """Return the size of the lines that wait in all sinks, in bytes."""

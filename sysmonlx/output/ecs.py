@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
+from sysmonlx.bounded import CacheUse
 from sysmonlx.event import Event, Picker, Shape
 from sysmonlx.output.ecs_members import UNKNOWN, Convert, Node, members_of
 from sysmonlx.output.escape import ELLIPSIS, json_value
@@ -103,6 +104,13 @@ class EcsRenderer:
             return Lines.of_texts(texts)
         return lines
 
+    def template_use(self) -> CacheUse:
+        """Return how often documents that recur were there in pieces already."""
+        documents = self._documents.values()
+        made = sum(document.made for document in documents)
+        looked_up = sum(document.looked_up for document in documents)
+        return CacheUse(looked_up - made, made, sum(map(len, documents)))
+
     def _document_of(self, event_id: int) -> _Document:
         event, sizes = self._events[event_id], self._sizes.get(event_id, ())
         made = _Document(event, self._writer, self._limit_bytes, dict(sizes))
@@ -153,6 +161,10 @@ class _Document:
         self._key: Picker = itemgetter(*recurs, recurs[0]) if recurs else tuple
         self._begin, self._end = _frame(event, writer)
         self._templates: dict[Key, _Template] = {}
+        self.looked_up = self.made = 0
+
+    def __len__(self) -> int:
+        return len(self._templates)
 
     def text(
         self,
@@ -164,6 +176,7 @@ class _Document:
     ) -> str:
         """Return a document behind `before`; `stamp` is the time of rendering."""
         key: Key = self._key(values) if shape is None else (shape, values[0])
+        self.looked_up += 1
         template = self._templates.get(key) or self._made(key, values, shape)
         pieces, pick, converts = template
         own = pick(values)
@@ -179,6 +192,7 @@ class _Document:
 
     def _made(self, key: Key, values: Sequence[str], shape: Shape | None) -> _Template:
         """Make the template of these values, and keep it."""
+        self.made += 1
         picked = self._differ if shape is None else shape.own(range(len(values)))
         own = [at for at in picked if at not in (0, self._time_at)]
         if shape is None or not own:

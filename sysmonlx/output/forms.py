@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
+from sysmonlx.bounded import CacheUse
 from sysmonlx.event import Event
 from sysmonlx.output.lines import Lines
 from sysmonlx.output.render import Renderer, Writer
@@ -26,6 +27,9 @@ class LineMaker(Protocol):
         `wall_ns` is the time of rendering, in ns since the epoch. Each line begins with
         `before`, which does not count for the limit of a line.
         """
+
+    def template_use(self) -> CacheUse:
+        """Return how often lines that recur were there in pieces already."""
 
 
 def line_maker(

@@ -79,6 +79,7 @@ class JournalMaker:
         self._maker = maker
         self._frames: dict[int, _Frame] = {}
         self._kept = {name: _Kept(name) for name in FIELDS.values()}
+        self.template_use = maker.template_use
 
     def lines(
         self,

@@ -2,10 +2,10 @@
 """Events to lines: Sysmon's XML, or JSON with the same values.
 
 A line is one join of the pieces of a template with the values of the event. A template
-is made when the first event needs it: one for each event type
-(`templates.template_of`), and for events 1 one for each shape (`processes.launches`
-explains shapes). Values that are not known to be plain are escaped by `escape`, once
-where they recur.
+is made when it is needed: one for each event type (`templates.template_of`), and for
+events 1 one for each shape that recurs (`processes.launches` explains shapes). That one
+is kept as long as the launches keep the shape. Values that are not known to be plain
+are escaped by `escape`, once where they recur.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
+from sysmonlx.bounded import CacheUse
 from sysmonlx.event import Event, Shape
 from sysmonlx.output.escape import (
     json_text,
@@ -33,8 +35,6 @@ from sysmonlx.schema.events import EVENT_BY_ID
 #: Escaped values that are kept, and the longest of them.
 _SPELT_LIMIT, _SPELT_CHARACTERS = 512, 1024
 
-#: Templates that are kept at the begin of a batch, which may add one for each event.
-_TEMPLATES_LIMIT = 128
 _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 
 
@@ -109,9 +109,16 @@ class Renderer:
         self._form_text = xml_text if form == "xml" else json_text
         self._spelt = _Spelt(form, limit_bytes)
         self._takes_plain = form == "xml" and not self._sizes
-        self._templates: dict[int | Shape, Template] = {}
+        self._templates: dict[int, Template] = {}
+        self._of_shapes: WeakKeyDictionary[Shape, Template] = WeakKeyDictionary()
+        self._looked_up = self._made = 0
         clock = Clock()
         self._stamp = clock.seconds if form == "velociraptor" else clock.stamp
+
+    def template_use(self) -> CacheUse:
+        """Return how often templates of shapes were there: once for each batch."""
+        hits = self._looked_up - self._made
+        return CacheUse(hits, self._made, len(self._of_shapes))
 
     def line(
         self, event_id: int, values: Sequence[str], record_id: int, wall_ns: int
@@ -136,11 +143,10 @@ class Renderer:
 
         Within the loop, `what` is the key of a template: the event id, or the shape.
         """
-        if len(self._templates) >= _TEMPLATES_LIMIT:
-            self._templates.clear()
         thousands, numbers = _numbers(first_record_id, len(events))
         stamp = self._stamp(wall_ns)
         begun: dict[int | Shape, list[str]] = {}
+        heads = _Heads(self._templates, before, stamp, thousands)
         join, ready = "".join, self._ready
         texts: list[str] = []
         append, places = texts.append, slice(3, None, 2)
@@ -149,14 +155,17 @@ class Renderer:
         for event, number in zip(prepared, numbers, strict=True):
             what, values, is_plain, shape = event
             if shape is not None:
-                what, own = shape, shape.own
-                values = own(values)
+                if shape.recurs:
+                    what, own = shape, shape.own
+                    values = own(values)
+                else:
+                    shape.recurs = True
+                    is_plain = is_plain and shape.has_plain_rest
             try:
                 pieces = begun[what]
             except KeyError:
-                pieces = self._begin(what, event, before, stamp)
-                pieces[0] += thousands
-                begun[what] = pieces
+                pieces = begun[what] = self._template(what, event).pieces.copy()
+                pieces[0] = heads.of(event[0])
             if not is_plain:
                 values = ready(what, values)
             pieces[1] = number
@@ -169,25 +178,23 @@ class Renderer:
             return Lines.of_texts(texts)
         return lines
 
-    def _begin(
-        self, what: int | Shape, event: Event, before: str, stamp: str
-    ) -> list[str]:
-        """Return the pieces of the template, the first of them for this batch."""
-        template = self._templates.get(what) or self._made_template(what, event)
-        pieces = template.pieces
-        pieces[0] = f"{before}{template.start}{stamp}{template.after_time}"
-        return pieces
-
-    def _made_template(self, what: int | Shape, event: Event) -> Template:
-        """Make the template of an event, and of its type where that is missing too."""
-        event_id, values, _, shape = event
-        template = self._templates.get(event_id)
+    def _template(self, what: int | Shape, event: Event) -> Template:
+        """Return a template, by its key; it is made where it is missing."""
+        if isinstance(what, int):
+            return self._templates.get(what) or self._made_template(what)
+        self._looked_up += 1
+        template = self._of_shapes.get(what)
         if template is None:
-            template = template_of(self._events[event_id], self._form, self._system)
-            self._templates[event_id] = template
-        if shape is not None and what is shape:
-            ready, own = self._ready(event_id, values), shape.own(range(len(values)))
-            template = self._templates[what] = template_with(template, ready, own)
+            self._made += 1
+            event_id, values, _, _ = event
+            whole, own = self._template(event_id, event), what.own(range(len(values)))
+            template = template_with(whole, self._ready(event_id, values), own)
+            self._of_shapes[what] = template
+        return template
+
+    def _made_template(self, event_id: int) -> Template:
+        template = template_of(self._events[event_id], self._form, self._system)
+        self._templates[event_id] = template
         return template
 
     def _prepared(self, event: Event) -> Event:
@@ -197,7 +204,7 @@ class Renderer:
         """
         event_id, values, is_plain, shape = event
         if event_id not in self._templates:
-            self._made_template(event_id, event)
+            self._made_template(event_id)
         if shape is not None:
             is_plain = is_plain and shape.has_plain_rest
         return event_id, self._ready(event_id, values, is_plain), True, None
@@ -206,9 +213,12 @@ class Renderer:
         self, what: int | Shape, values: Sequence[str], is_plain: bool = False
     ) -> Sequence[str]:
         """Return the values as they are printed; `what` is the key of the template."""
-        template, ready = self._templates[what], list(values)
-        if what in self._sizes:
-            _cut(ready, self._sizes[what])
+        ready = list(values)
+        if isinstance(what, int):
+            template = self._templates[what]
+            _cut(ready, self._sizes.get(what, ()))
+        else:
+            template = self._of_shapes[what]
         if not is_plain:
             spelt = self._spelt
             for at in template.foreign:
@@ -226,7 +236,7 @@ class Renderer:
         values = list(values)
         _cut(values, self._sizes.get(event_id, ()))
         template = self._templates[event_id]
-        pieces = template.pieces
+        pieces = template.pieces.copy()
         what = event_id if shape is None or shape not in begun else shape
         pieces[:2] = begun[what][0], number
         foreign = [values[at] for at in template.foreign]
@@ -250,6 +260,27 @@ class Renderer:
             shortened(text, cap, form) if size > cap else whole
             for text, size, whole in zip(texts, sizes, printed, strict=True)
         ]
+
+
+class _Heads:
+    """What lines of one batch begin with, by event id; the same text for all shapes."""
+
+    def __init__(
+        self, templates: dict[int, Template], before: str, stamp: str, thousands: str
+    ) -> None:
+        self._templates = templates
+        self._parts = before, stamp, thousands
+        self._known: dict[int, str] = {}
+
+    def of(self, event_id: int) -> str:
+        """Return the text before the last digits of the record id."""
+        head = self._known.get(event_id)
+        if head is None:
+            before, stamp, thousands = self._parts
+            template = self._templates[event_id]
+            head = f"{before}{template.start}{stamp}{template.after_time}{thousands}"
+            self._known[event_id] = head
+        return head
 
 
 class _Spelt(dict[str, str]):

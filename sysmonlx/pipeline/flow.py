@@ -42,6 +42,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
+from sysmonlx.bounded import CacheUse
 from sysmonlx.capture.records import Layout, Layouts
 from sysmonlx.enrich.appended import refit, with_appended
 from sysmonlx.enrich.builder import Maker, Values
@@ -168,6 +169,18 @@ class Pipeline:
     def received(self) -> dict[str, int]:
         """Records taken from the ring, by name."""
         return self.account.received_by_name()
+
+    def cache_use(self) -> dict[str, CacheUse]:
+        """Return how often starts of programs found what is made once for many.
+
+        A launch that has the hash spares a look at the hashes.
+        """
+        launches, images = self._processes.launches, self._images
+        hits = max(0, self.received["process_create"] - launches.made)
+        return {
+            "launches": CacheUse(hits, launches.made, len(launches)),
+            "hashes": CacheUse(images.hits, images.misses, len(images)),
+        }
 
     @property
     def bad(self) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from sysmonlx.bounded import Recent
 from sysmonlx.capture.records import Layout
 from sysmonlx.errors import LibbpfError
 from sysmonlx.event import Held
@@ -19,7 +20,7 @@ from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.launches import Launch
 
-#: Entries of each of the two tables below; a full one is emptied.
+#: Entries of each of the two tables below.
 _LIMIT = 4096
 
 #: Takes the bytes of a struct file_identity, and tells the kernel that an exec of this
@@ -38,15 +39,20 @@ class ImageHashes:
     ) -> None:
         self._hasher = hasher
         self._mark_known = mark_known
-        self._texts: dict[bytes, str] = {}
+        self._texts: Recent[bytes, str] = Recent(_LIMIT)
         #: Files of which the kernel was told although nobody asked for their hash.
-        self._unasked: set[bytes] = set()
+        self._unasked: Recent[bytes, bool] = Recent(_LIMIT)
+        self.hits = self.misses = 0
+        """How often the text was known, where the launch did not have it, and not."""
         self._file = create.span(*FILE_FIELDS)
         self._size_bytes = create.size
         self._read_file: Callable[[bytes], tuple[int, ...]]
         self._read_file = create.reader(*FILE_ID_FIELDS)
         self._read_program: _ProgramFields
         self._read_program = create.reader("tgid", "uid", "image", "mount_namespace")
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
     def forget(self) -> None:
         """Forget the texts: other algorithms may be asked for from now on."""
@@ -81,10 +87,10 @@ class ImageHashes:
         if text is None:
             text = self._hasher.cached(FileId(*self._read_file(data)))
             if text is None or (text == UNKNOWN and self._hasher.has_work):
+                self.misses += 1
                 return text
-            if len(self._texts) >= _LIMIT:
-                self._texts.clear()
             self._texts[file] = text
+        self.hits += 1
         if not launch.has_long_values:
             launch.hashes = text
         return text
@@ -100,10 +106,8 @@ class ImageHashes:
     def not_needed(self, data: bytes) -> None:
         """Take note of an exec of which nobody wants to know the hash."""
         file = data[self._file]
-        if file not in self._unasked:
-            if len(self._unasked) >= _LIMIT:
-                self._unasked.clear()
-            self._unasked.add(file)
+        if not self._unasked.get(file):
+            self._unasked[file] = True
             self._tell_kernel(file)
 
     def _tell_kernel(self, file: bytes) -> None:

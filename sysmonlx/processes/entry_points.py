@@ -77,12 +77,10 @@ def _next(process: Process, of_parent: str, is_container: IsContainer) -> str:
         return INIT
     if of_parent in _ENTERED:
         return of_parent
-    return _kind_of(process) or of_parent or UNKNOWN
+    kind = "" if process.uid else _kind_of(process.image)
+    return kind or of_parent or UNKNOWN
 
 
-def _kind_of(process: Process) -> str:
-    name = process.image.rpartition("/")[2]
-    kind = _BY_NAME.get(name, "")
-    if kind and process.uid == 0 and process.image.startswith(_SYSTEM):
-        return kind
-    return ""
+def _kind_of(image: str) -> str:
+    kind = _BY_NAME.get(image.rpartition("/")[2], "")
+    return kind if image.startswith(_SYSTEM) else ""

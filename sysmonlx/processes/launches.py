@@ -38,8 +38,12 @@ Example. In /src, user root, make starts
 
 RuleName is picked too: the rules may give each event another. Hashes is not: all starts
 of a launch run the same file, and an event has a shape only when `Launch.hashes` is
-known. All launches are forgotten every second or so (`Context.renew`), so that a
-renamed user is seen.
+known. All launches are forgotten when a user may have another name (`Context.renew`).
+
+How many are kept follows from use: those used within the last minute, up to a limit.
+Beyond it those go first that have not been used for the longest time, and among those
+of one second the ones that were used once. A thousand programs that are started by
+turns stay, whatever else is started once.
 """
 
 from __future__ import annotations
@@ -65,8 +69,12 @@ from sysmonlx.schema.events import (
     PROCESS_CREATE,
 )
 
-#: Launches that are kept; when there are more, all are forgotten.
-LIMIT = 256
+#: Launches that are kept, and the bytes of their keys and of long texts of parents in
+#: them. When there are more, an eighth is forgotten.
+LIMIT, LIMIT_BYTES = 1280, 1 << 20
+#: Rounds, of a second or more, after which a launch that was not used is forgotten; and
+#: rounds after which they are looked through again.
+_KEPT_ROUNDS, _LOOK_ROUNDS = 60, 16
 
 _NAMES = [field.name for field in PROCESS_CREATE.fields]
 _OWN = tuple(map(_NAMES.index, OWN_OF_PROCESS))
@@ -90,6 +98,10 @@ class Launch:
       only asked whether it is the same object again.
     * `siblings`: how many starts in a row had this parent.
     * `has_plain_parent`: the values of the parent are plain, or stand in the template.
+    * `long_args`: the parent's command line where it is long, else "". A template in
+      which it stands, too, has `more_bytes` of it.
+    * `is_sure`: no value of it is still being looked up.
+    * `round`: when it was used last, and it had been used before; see `Launches.turn`.
     """
 
     __slots__ = (
@@ -100,9 +112,13 @@ class Launch:
         "hashes",
         "image",
         "is_plain",
+        "is_sure",
+        "long_args",
+        "more_bytes",
         "ours",
         "parent",
         "parent_uid",
+        "round",
         "shape",
         "siblings",
         "values",
@@ -116,6 +132,10 @@ class Launch:
         self.ours: list[str] = []
         self.has_long_values = False
         self.hashes: str | None = None
+        self.long_args = ""
+        self.more_bytes = 0
+        self.is_sure = True
+        self.round = 0
         self.parent: object = None
         self.parent_uid = -1
         self.siblings = 0
@@ -144,6 +164,12 @@ class Launches:
 
     def __init__(self, layouts: Layouts, texts: Texts) -> None:
         self._known: dict[tuple[int, int, bytes], Launch] = {}
+        self._size_bytes = 0
+        self._long_args: dict[int, str] = {}  # by the identity of the object
+        self._round = 0
+        self._has_unsure = False
+        self.made = 0
+        """How often a launch was none of those that are kept."""
         self._texts = texts
         create = layouts.by_name["process_create"]
         self._read = create.reader("flags", "image", "cgroup_id")
@@ -171,19 +197,94 @@ class Launches:
         key = uid, flags, data[self._begin : args_at]
         launch = self._known.get(key)
         if launch is None:
-            if len(self._known) >= LIMIT:
-                self._known.clear()
-            image_flags, image, cgroup_id = self._read(data)
-            launch = Launch(*self.image_text(image_flags, image), cgroup_id)
-            self._known[key] = launch
+            launch = self._new(key, data)
+        else:
+            launch.round = self._round
         line = data[args_at:-1].translate(BLANKED)
         if not line or data[-1] or 0 in line or flags & self._cuts_args:
             return launch, *self.args_text(flags, data[args_at:])
         return launch, line.decode(), True
 
+    def _new(self, key: tuple[int, int, bytes], data: bytes) -> Launch:
+        self.made += 1
+        self._size_bytes += len(key[2])
+        if len(self._known) >= LIMIT or self._size_bytes > LIMIT_BYTES:
+            self._make_room()
+        image_flags, image, cgroup_id = self._read(data)
+        launch = Launch(*self.image_text(image_flags, image), cgroup_id)
+        launch.round = self._round - 1  # behind those that were used again
+        self._known[key] = launch
+        return launch
+
+    def _make_room(self) -> None:
+        """Forget those that were not used for the longest time."""
+        newest_first = reversed(self._known.items())
+        by_use = sorted(newest_first, key=lambda each: -each[1].round)
+        kept, size_bytes = {}, 0
+        for key, launch in by_use[: LIMIT * 7 // 8]:
+            size_bytes += len(key[2])
+            if size_bytes > LIMIT_BYTES * 7 // 8:
+                break
+            kept[key] = launch
+        self._keep(kept)
+
+    def _keep(self, kept: dict[tuple[int, int, bytes], Launch]) -> None:
+        launches = kept.values()
+        self._known = kept
+        self._long_args = {id(each.long_args): each.long_args for each in launches}
+        self._size_bytes = (
+            sum(len(key[2]) for key in kept)
+            + sum(each.more_bytes for each in launches)
+            + sum(map(len, self._long_args.values()))
+        )
+
+    def charge(self, launch: Launch, args: str) -> None:
+        """Count the long command line of a launch's parent, once for all its launches.
+
+        Where that is too much, all launches are forgotten. "": it is not long.
+        """
+        launch.long_args, launch.more_bytes = args, 0
+        if args and id(args) not in self._long_args:
+            self._long_args[id(args)] = args
+            self._count(len(args))
+
+    def charge_template(self, launch: Launch) -> None:
+        """Count the long command line that stands in a template of the launch, too."""
+        launch.more_bytes = len(launch.long_args)
+        self._count(launch.more_bytes)
+
+    def _count(self, size_bytes: int) -> None:
+        self._size_bytes += size_bytes
+        if self._size_bytes > LIMIT_BYTES:
+            self.clear()
+
+    def doubt(self, launch: Launch) -> None:
+        """Forget a launch soon: something in it is still being looked up."""
+        launch.is_sure = False
+        self._has_unsure = True
+
+    def turn(self) -> None:
+        """Forget what was not used for long, and what was doubted.
+
+        To be called every second or so while programs are started.
+        """
+        self._round += 1
+        if self._has_unsure or self._round % _LOOK_ROUNDS == 0:
+            self._has_unsure = False
+            due = self._round - _KEPT_ROUNDS
+            kept = (
+                (key, launch)
+                for key, launch in self._known.items()
+                if launch.is_sure and launch.round >= due
+            )
+            self._keep(dict(kept))
+
+    def __len__(self) -> int:
+        return len(self._known)
+
     def clear(self) -> None:
         """Forget all launches: names and arguments in them may have changed."""
-        self._known.clear()
+        self._keep({})
 
     def image_text(self, flags: int, image: bytes) -> tuple[str, bool]:
         """Return the path of a record as text, and whether it is plain."""

@@ -223,6 +223,15 @@ SETTINGS = (
         is_power=True,
     ),
     Setting(
+        "ReadInterval",
+        "read_interval_ms",
+        "number",
+        10,
+        1000,
+        "Milliseconds that events wait at most to be read together: the longer, the"
+        " less processor time; what must be looked up at once never waits that long.",
+    ),
+    Setting(
         "SpoolLimit",
         "spool_limit_bytes",
         "size",

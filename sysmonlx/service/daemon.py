@@ -77,7 +77,7 @@ class Daemon:
         self.parts = parts
         self.loop = loop
         self.standing = Standing(parts, options, in_force)
-        self.reader = Reader(parts)
+        self.reader = Reader(parts, is_watched=options.watch is not None)
         self._flushing = Flushing(loop, parts.output)
         self.requests = Requests(
             options.paths,

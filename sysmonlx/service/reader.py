@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Takes records out of the ring buffer, and says when to look there again."""
+"""Takes records out of the ring buffer, and says when to look there again.
+
+After a pause all caches of the processor are cold, so that few looks at many records
+cost less than many looks at few. While records come there is one look each tick
+(`ReadInterval`). The kernel side wakes the reader early where that does not do
+(`wake_flags` in ebpf/emit/ring.bpf.h): for a new program file, which must be opened
+before it can vanish; for a record that makes somebody ask a file system (hasty ones);
+and when the ring buffer fills. Where hasty records go on coming there is a look every
+10 ms, and none wakes the reader. While no record comes, only the first one does.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +18,10 @@ import time
 from sysmonlx.host.machine import measure_boot_offset
 from sysmonlx.service.wiring import Parts
 
-#: Poll interval while records arrive, in seconds; also the longest time a record stays
-#: unread.
-TICK_S = 0.05
+#: The longest tick in seconds where somebody watches, or events wait for hashes.
+SHORT_TICK_S = 0.05
+#: A hasty record is read within this time in seconds.
+SOON_S = 0.01
 #: Looks at an empty ring buffer after which only the kernel wakes the reader. One more
 #: than it takes: the kernel learns at the first that the reader is about to sleep, and
 #: a record may be on its way that was made before.
@@ -26,23 +36,28 @@ _CHORES_S, _CHORES_AT_REST_S = 1, 2
 #: While no record comes, the files of names are looked at after this time in seconds
 #: instead of at each round: for rules in the kernel, which compare names of users.
 _REST_S = 4
-#: Shortages of memory or descriptors in a row, `TICK_S` apart, that end the daemon.
-_SHORTAGES = 100
+#: Shortages of memory or descriptors in a row that end the daemon, and the pause after
+#: each, in seconds.
+_SHORTAGES, _SHORTAGE_S = 100, 0.05
 
 
 class Reader:
     """Reads the ring buffer, in the one thread that all records pass through.
 
-    `quiet` is how many looks in a row found nothing.
+    `quiet` is how many looks in a row, a tick apart, found nothing. `is_watched`:
+    somebody sees the events come.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, is_watched: bool = False) -> None:
         self._capture = parts.capture
         self._context = parts.context
         self._health = parts.health
         self._output = parts.output
         self._pipeline = parts.pipeline
+        self._is_watched = is_watched
+        self._pauses = parts.capture.pauses
         self.quiet = 0
+        self._is_soon = False
         self._batch = _BATCH
         self._rested_s = 0
         self._shortages = 0
@@ -61,7 +76,10 @@ class Reader:
             records = ring.read(limit)
             if records and self._rested_s:
                 self._renew_names()
-            self.quiet = 0 if records else self.quiet + 1
+            if records:
+                self.quiet = 0
+            elif not self._is_soon:
+                self.quiet += 1
             if records or self._pipeline.held:
                 self._take(records)
             else:
@@ -104,10 +122,16 @@ class Reader:
             if not _is_shortage(error) or self._shortages > _SHORTAGES:
                 raise
             self._pipeline.account.note(error)
-            time.sleep(TICK_S)
+            time.sleep(_SHORTAGE_S)
             return False
         self._shortages = 0
         return has_more
+
+    def tick_s(self) -> float:
+        """Return the longest time that records wait to be read together, in seconds."""
+        tick_s = self._context.settings.read_interval_ms / 1000
+        is_short = self._is_watched or self._pipeline.held
+        return min(tick_s, SHORT_TICK_S) if is_short else tick_s
 
     def pause_s(self, next_chores_s: float) -> float:
         """Return how long to wait for the next look, in seconds.
@@ -115,13 +139,28 @@ class Reader:
         Args:
             next_chores_s: When other work is due, by the monotonic clock.
         """
+        pauses = self._pauses
+        pause = self._capture.variable("reader_pause")
+        self._is_soon = pause < pauses["READER_PAUSES"]
+        if self._is_soon:
+            # After a time without a hasty record they wake it again. That is for the
+            # next look but one: a record may be on its way that was made before.
+            is_asked = pause == pauses["READER_IS_ASKED"]
+            self._say("READER_LOOKS_SOON" if is_asked else "READER_PAUSES")
+            return min(SOON_S, self.tick_s())
         waits = self._capture.ring.fill() or self._pipeline.held
         if self.quiet < 1 or waits or self._output.is_moving():
-            return TICK_S
-        self._capture.set_variable("reader_sleeps", 1)
+            return self.tick_s()
+        if pause != pauses["READER_SLEEPS"]:
+            self._say("READER_SLEEPS")
+            return self.tick_s()
         if self.quiet < QUIET_LOOKS:
-            return TICK_S
+            return self.tick_s()
         return max(0.0, next_chores_s - time.monotonic())
+
+    def _say(self, pause: str) -> None:
+        """Tell the programs when the next look is."""
+        self._capture.set_variable("reader_pause", self._pauses[pause])
 
     def look_at_names(self) -> None:
         """Look at the files of names, less often while no record comes.

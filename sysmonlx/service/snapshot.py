@@ -97,6 +97,14 @@ class SigmaTerms(TypedDict):
     """Questions that failed by an error of the service; the rule counts as not true."""
 
 
+class CacheTerms(TypedDict):
+    """What starts of programs have in common: found, made anew, and kept now."""
+
+    hits: int
+    misses: int
+    kept: int
+
+
 class Snapshot(TypedDict):
     """All counters. Numbers count from the start of the daemon."""
 
@@ -111,6 +119,8 @@ class Snapshot(TypedDict):
     waiting_for_hash: int
     hashes: dict[str, int]
     """Answers of the hasher by kind."""
+    caches: dict[str, CacheTerms]
+    """Launches (starts of one program in one way), their hashes, and their lines."""
     unknown_values: dict[str, int]
     """Values that became "-", by what they are and why."""
     threads_aside: int

@@ -15,6 +15,7 @@ from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.schema.options import RULE_LEVELS
 from sysmonlx.service.health import cpu_s
 from sysmonlx.service.snapshot import (
+    CacheTerms,
     EventTerms,
     LineTerms,
     ProgramTimes,
@@ -53,6 +54,7 @@ class Statistics:
             "bad_records": self._parts.pipeline.bad,
             "waiting_for_hash": self._parts.pipeline.held,
             "hashes": dict(self._parts.hasher.counts),
+            "caches": self._caches(),
             "unknown_values": self._unknown_values(),
             "threads_aside": self._parts.aside.threads(),
             "left_out": sum(each["left_out"] for each in records.values()),
@@ -78,6 +80,14 @@ class Statistics:
             snapshot["sigma"] = sigma_terms(judges, self._parts.pipeline.correlator)
         snapshot["gaps"] = gaps(snapshot)
         return snapshot
+
+    def _caches(self) -> dict[str, CacheTerms]:
+        uses = self._parts.pipeline.cache_use()
+        uses["templates"] = self._parts.output.template_use()
+        return {
+            name: {"hits": use.hits, "misses": use.misses, "kept": use.kept}
+            for name, use in uses.items()
+        }
 
     def _unknown_values(self) -> dict[str, int]:
         return {

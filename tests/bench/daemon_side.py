@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.instructions import Instructions
 from bench.producer import Producer
-from bench.report import Report, median, percentile
+from bench.report import FED, REAL_LOOP, Report, median, percentile
 from bench.sensor import REPOSITORY, Sensor, configurations, with_sink
 from bench.sink import Sink
 
@@ -27,7 +27,7 @@ _GENTLE_ROUNDS = 250
 _LATENCY_RATE = 100
 _REPEATS = 5
 #: After so long the daemon has read what was in the ring, and written it.
-_TICKS_S = 0.3
+_TICKS_S = 0.5
 
 
 def _us(seconds: float, count: float) -> str:
@@ -113,7 +113,7 @@ class DaemonSide:
             "CPU is the daemon's alone; the log socket's reader takes its own on the "
             "other core, and is the limit of the rate where it is slower. The fewest "
             "instructions of the five times, in brackets those in the kernel, do not "
-            "depend on who else uses the processor. The rate has the last 50 ms in it, "
+            "depend on who else uses the processor. The rate has the last tick in it, "
             "that the daemon may wait for more before it reads."
         )
         head = (
@@ -127,7 +127,7 @@ class DaemonSide:
             "lost",
             "reader us a line",
         )
-        self._report.table("CPU of the daemon for each event", how, head, rows)
+        self._report.table("CPU of the daemon for each event", how, head, rows, FED)
 
     def _fed(self, name: str, what: str, lines: int, rounds: int) -> tuple[str, ...]:
         with self._running(name) as sensor:
@@ -186,7 +186,7 @@ class DaemonSide:
             "others too), and the ring buffer (8 MiB, once all of it has been used)."
         )
         head = ("after", "RSS", "of it anonymous", "of it files and ring")
-        self._report.table("Memory", how, head, rows)
+        self._report.table("Memory", how, head, rows, FED)
 
     def _latency(self, seconds: float) -> None:
         with self._running("everything") as sensor:
@@ -217,9 +217,8 @@ class DaemonSide:
             "the fork and the exec themselves are in it. A file never seen before "
             "wakes the daemon at once, is hashed, and its line written."
         )
-        self._report.table(
-            "Latency", how, ("what", "count", "median", "p99", "longest"), rows
-        )
+        head = ("what", "count", "median", "p99", "longest")
+        self._report.table("Latency", how, head, rows, REAL_LOOP)
 
     def _unknown_images(self) -> list[float]:
         times: list[float] = []
@@ -229,7 +228,7 @@ class DaemonSide:
             image.chmod(0o755)
             time.sleep(0.05)  # older than a tick of the file system's clock
             _spawn_steadily(os.fspath(image), 1)
-            time.sleep(0.15)
+            time.sleep(0.3)
             times += self._sink.report(looks_for_latency=True).latencies_ms
             image.unlink()
         return times or [0.0]

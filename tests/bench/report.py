@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.instructions import Instructions
+
 _HEAD = """# Benchmarks
 
 <!-- Written by `make bench`; do not edit. -->
@@ -19,7 +21,16 @@ Repeat with `make bench` as root, in five minutes. `BENCH_SECONDS=60 make bench`
 less and is less exact; `BENCH_PEERS=1 make bench` installs auditd and compares with it.
 Other work on the machine makes all figures worse. CPU of different machines does not
 compare; ratios within one run do.
+
+A title says how records came. *Real loop*: one by one, as programs did something.
+*Fed*: the ring buffer was filled with them at once, which is cheaper for each, as all
+caches of the processor stay warm; it shows the work itself, and the limit.
 """
+
+
+#: How figures came about: records came one by one as the kernel made them, or the ring
+#: buffer was filled with them at once.
+REAL_LOOP, FED = "real loop", "fed"
 
 
 def median(values: Iterable[float]) -> float:
@@ -57,6 +68,16 @@ def _revision() -> str:
     return done.stdout.decode().strip() or "unknown"
 
 
+def _counter() -> str:
+    """Say whether instructions can be counted here."""
+    counter = Instructions(os.getpid())
+    counts = counter.counts()
+    counter.close()
+    if counts is None:
+        return "this machine has no counter of them, so there are none below"
+    return "counted by the processor"
+
+
 class Report:
     """Collects titled tables in the order in which they are to be read."""
 
@@ -68,9 +89,18 @@ class Report:
         self._sections: list[str] = []
 
     def table(
-        self, title: str, how: str, head: Sequence[str], rows: Iterable[Sequence[str]]
+        self,
+        title: str,
+        how: str,
+        head: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        kind: str = "",
     ) -> None:
-        """Add a table; `how` says how its figures were measured."""
+        """Add a table; `how` says how its figures were measured.
+
+        `kind` is REAL_LOOP or FED where they depend on how records come.
+        """
+        title += f" ({kind})" if kind else ""
         lines = ["", f"## {title}", "", *_wrapped(how), ""]
         lines.append("| " + " | ".join(head) + " |")
         lines.append("| --- |" + " ---: |" * (len(head) - 1))
@@ -81,8 +111,9 @@ class Report:
         """Return the document."""
         took_s = time.monotonic() - self._start
         about = (
-            f"\n* machine: {self._machine}\n* revision: {_revision()}, {self._began}\n"
-            f"* took {took_s:.0f} s\n"
+            f"\n* machine: {self._machine}, at the end {os.getloadavg()[0]:.1f}\n"
+            f"* revision: {_revision()}, {self._began}\n"
+            f"* instructions: {_counter()}\n* took {took_s:.0f} s\n"
         )
         return _HEAD + about + "\n".join(self._sections) + "\n"
 

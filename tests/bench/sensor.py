@@ -33,7 +33,8 @@ _INCLUDE_NONE = '<{} onmatch="include"/>'
 _TAGS = tuple(dict.fromkeys(event.tag for event in EVENTS if event.tag))
 
 
-def _rules(wanted: tuple[str, ...]) -> str:
+def rules(wanted: tuple[str, ...]) -> str:
+    """Return a configuration that reports all events with these tags, and no others."""
     elements = [
         (_INCLUDE_ALL if tag in wanted else _INCLUDE_NONE).format(tag) for tag in _TAGS
     ]
@@ -43,10 +44,10 @@ def _rules(wanted: tuple[str, ...]) -> str:
 def configurations() -> dict[str, str]:
     """Return the text of each configuration that is compared."""
     return {
-        "nothing": _rules(()),
-        "ProcessCreate only": _rules(("ProcessCreate",)),
+        "nothing": rules(()),
+        "ProcessCreate only": rules(("ProcessCreate",)),
         "main.xml": MAIN_XML.read_text("utf-8"),
-        "everything": _rules(_TAGS),
+        "everything": rules(_TAGS),
     }
 
 
@@ -127,6 +128,11 @@ class Sensor:
     def cpu_s(self) -> float:
         """Return the processor time of the daemon, with that of ended threads."""
         return cpu_ns(self.pid) / 1e9
+
+    def wakes(self) -> int:
+        """Return how often the daemon's first thread has gone to sleep of its own."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
     def memory_kib(self) -> dict[str, int]:
         """Return "Rss" and its parts from smaps_rollup, proc_pid_smaps(5)."""

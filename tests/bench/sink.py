@@ -2,7 +2,7 @@
 """A log daemon that throws lines away: as cheap a reader of a log socket as can be.
 
 It runs in a process of its own, so that its processor time can be told apart. The
-socket lives in a network namespace whose queue is as long as systemd makes it.
+socket lives in a network namespace of its own, which says how long queues are.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LINE_BYTES = 65_536
 _WAIT_FOR_ONE = 0x10000  # MSG_WAITFORONE, recv(2)
 _CLONE_NEWNET = 0x40000000
 _QUEUE_LENGTH = "/proc/sys/net/unix/max_dgram_qlen"
-#: What systemd sets; the kernel's own default of 10 is that of containers.
-_SYSTEMD_LENGTH = "512"
+#: What systemd sets; the kernel's own default is that of containers.
+SYSTEMD_QUEUE, DEFAULT_QUEUE = 512, 10
 _MARKER = re.compile(rb"sysmonlx-latency-(\d+)")
 
 
@@ -67,10 +67,10 @@ class Received:
 class Sink:
     """The reader's process, seen from the benchmark."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, queue: int = SYSTEMD_QUEUE) -> None:
         self.path = path
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.sink", os.fspath(path)],
+            [sys.executable, "-P", "-m", "bench.sink", os.fspath(path), str(queue)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -154,19 +154,19 @@ class _Reader:
         }
 
 
-def _open(path: str) -> socket.socket:
+def _open(path: str, queue: str) -> socket.socket:
     if ctypes.CDLL(None).unshare(_CLONE_NEWNET) == 0:
-        Path(_QUEUE_LENGTH).write_text(_SYSTEMD_LENGTH)
+        Path(_QUEUE_LENGTH).write_text(queue)
     log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     log.bind(path)
     return log
 
 
 def main() -> None:
-    """Read the socket argv[1]; answer each line of stdin with the counters."""
+    """Read the socket argv[1] with queue argv[2]; stdin asks for the counters."""
     import select
 
-    with _open(sys.argv[1]) as log:
+    with _open(*sys.argv[1:3]) as log:
         reader = _Reader(log)
         poll = select.poll()
         poll.register(log, select.POLLIN)

@@ -20,7 +20,7 @@ _SHORTEST_S = 0.02
 #: The build takes as long as all others together.
 _BUILD_EVERY = 3
 #: After so long the daemon has read what was in the ring.
-_TICKS_S = 0.12
+_TICKS_S = 0.5
 
 Costs = dict[str, list[tuple[Cost, Cost]]]
 """Pairs (without, with) by configuration."""

@@ -28,6 +28,7 @@ class Users:
 
     def __init__(self) -> None:
         self.names = {0: "root", 1000: "user", 54321: "-", 1001: "a<b"}
+        self.state = 0
 
     def renew(self) -> None: ...
 

@@ -56,6 +56,10 @@ SNAPSHOT: Snapshot = {
     "lines": {"due": 41, "delivered": 30, "spooled": 5, "lost": {"spool full": 6}},
     "sinks": {"lost": {"spool full": 6}, "trouble": ["/x: No space"]},
     "hashes": {"done": 4},
+    "caches": {
+        "launches": {"hits": 6, "misses": 2, "kept": 2},
+        "hashes": {"hits": 0, "misses": 0, "kept": 0},
+    },
     "sigma": {
         "rules": [
             {"title": "A", "id": "1", "level": "high", "hits": 3, "last_s": 7.5},

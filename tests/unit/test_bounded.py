@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from sysmonlx.bounded import Bounded
+from sysmonlx.bounded import Bounded, Recent
 
 
 class Doubled(Bounded[int, int]):
@@ -32,3 +32,26 @@ def test_there_are_never_more_than_the_limit() -> None:
         assert known[number % 31] == 2 * (number % 31)
         sizes.add(len(known))
     assert max(sizes) == 7
+
+
+def test_recent_keeps_what_is_used_and_no_more_than_its_limit() -> None:
+    made: Recent[int, str] = Recent(8)
+    made[0] = "used"
+    for number in range(1, 100):
+        made[number] = "once"
+        assert made.get(0) == "used"
+        assert len(made) <= 8
+    assert 98 in made
+    assert 90 not in made
+    assert made.get(1) is None
+    made.clear()
+    assert (made.get(0), len(made)) == (None, 0)
+
+
+def test_recent_takes_a_new_value_for_an_old_key() -> None:
+    made: Recent[int, str] = Recent(4)
+    for number in (1, 2, 3, 1):
+        made[number] = f"{number}"
+    made[1] = "new"
+    assert (made.get(1), made.get(2), made.get(3)) == ("new", "2", "3")
+    assert len(made) == 3

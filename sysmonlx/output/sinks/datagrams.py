@@ -102,6 +102,9 @@ class Datagrams:
         for number, header in enumerate(self._headers):
             header.message.iovecs = start + number * size
             header.message.iovec_count = 1
+        self._offered = BATCH
+        self.took_all = True
+        """Whether the last `send` sent all that it offered."""
         self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
         self._sendmmsg.argtypes = [
             ctypes.c_int,
@@ -113,14 +116,18 @@ class Datagrams:
     def send(self, fd: int, messages: Iterable[bytes]) -> int:
         """Send the first messages; return how many the kernel took, one at least.
 
+        A destination that takes a few is offered twice as many the next time.
+
         Raises:
             OSError: it took none.
         """
-        lines = Lines.of(list(islice(messages, BATCH)))
+        lines = Lines.of(list(islice(messages, self._offered)))
         sent = self._send(fd, _address(lines.data), lines.sizes)
         if sent < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
+        self.took_all = sent == len(lines)
+        self._offered = min(BATCH, 2 * (self._offered if self.took_all else sent))
         return sent
 
     def send_all(self, fd: int, lines: Lines) -> int:

@@ -87,9 +87,9 @@ class SyslogSink(SpoolingSink):
         if self._is_stream:
             data = self._spool.chunk(b"\0", CHUNK_BYTES)
             self._spool.written(log.send(data, SEND_FLAGS), b"\0")
-        else:
-            self._spool.sent(self._datagrams.send(log.fileno(), self._spool.messages))
-        return True
+            return True
+        self._spool.sent(self._datagrams.send(log.fileno(), self._spool.messages))
+        return self._datagrams.took_all
 
     def _failed(self, error: OSError) -> bool:
         if error.errno in TRY_LATER:

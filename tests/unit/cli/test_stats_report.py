@@ -22,6 +22,8 @@ def test_a_person_finds_all_terms_and_reasons() -> None:
         "lines for sinks: 41 due, 30 delivered, 5 waiting, lost: spool full 6" in lines
     )
     assert "trouble: /x: No space" in lines
+    assert "known launches: 75.0 % of 8, 2 kept" in lines
+    assert not any(line.startswith("known hashes") for line in lines)
 
 
 def test_a_person_is_told_of_sums_that_do_not_hold() -> None:

@@ -87,6 +87,11 @@ def spool_limit(limit_bytes: int, folder: Path) -> None:
     assert absent.lost == 1
 
 
+def read_interval(interval_ms: int, _: Path) -> None:
+    # A hasty record waits 10 ms, and the chores of a second wait for a look.
+    assert 10 <= interval_ms <= 1000
+
+
 def udp_interval(interval_s: int, _: Path) -> None:
     assert 0 <= interval_s * 1_000_000_000 < 1 << 64
 
@@ -101,6 +106,7 @@ NEEDS: dict[str, Callable[[int, Path], None]] = {
     "HashSizeLimit": hash_size_limit,
     "HashShare": hash_share,
     "RingSize": ring_size,
+    "ReadInterval": read_interval,
     "SpoolLimit": spool_limit,
     "UdpInterval": udp_interval,
     "Budget": budget,

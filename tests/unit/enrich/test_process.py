@@ -22,7 +22,7 @@ from sysmonlx.capture.records import Layouts
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.processes.identity import NO_GUID
-from sysmonlx.processes.launches import LIMIT
+from sysmonlx.processes.launches import LIMIT, LIMIT_BYTES
 from sysmonlx.schema.events import EVENT_BY_ID
 
 BOOT_WALL_NS = 1_700_000_000 * SECOND
@@ -164,9 +164,33 @@ def test_what_a_session_has_in_common_is_forgotten_with_renew(
     bench: Bench,
 ) -> None:
     assert bench.created()["User"] == "user"
-    bench.context.users.names[1000] = "renamed"  # type: ignore[index]  # a dict here
+    users: Any = bench.context.users
+    users.names[1000] = "renamed"
+    bench.context.renew()
+    assert bench.created()["User"] == "user"
+    users.state += 1
     bench.context.renew()
     assert bench.created()["User"] == "renamed"
+
+
+def test_long_command_lines_of_parents_do_not_gather(bench: Bench) -> None:
+    """Each program has a parent of its own with a command line of 30,000 bytes."""
+    launches = bench.processes.launches
+    for number in range(200):
+        tgid = 1000 + number
+        bench.scan(tgid=tgid, start_boot_ns=SECOND, exec_id=1, args=b"a" * 30_000)
+        parent = {"parent_tgid": tgid, "parent_start_boot_ns": SECOND}
+        more = parent | {"parent_exec_id": 1, "tgid": 5000 + number}
+        event = bench.created(cwd=b"/%d" % number, **more)
+        assert len(event["ParentCommandLine"]) == 30_000
+        assert len(launches) * 30_000 <= LIMIT_BYTES
+
+
+def test_one_parent_with_a_long_command_line_counts_once(bench: Bench) -> None:
+    bench.scan(tgid=7, start_boot_ns=SECOND, exec_id=1, args=b"a" * 30_000)
+    for number in range(1000):
+        bench.created(cwd=b"/%d" % number)
+    assert len(bench.processes.launches) == 1000
 
 
 def test_events_of_one_launch_differ_in_what_is_their_own(bench: Bench) -> None:
@@ -240,7 +264,7 @@ def test_sessions_that_are_kept_are_few(bench: Bench) -> None:
         event = bench.created(cwd=b"/%d" % number, session_id=number)
         assert event["CurrentDirectory"] == f"/{number}"
         assert event["TerminalSessionId"] == str(number)
-    assert len(bench.processes.launches._known) <= LIMIT == 256
+    assert len(bench.processes.launches._known) <= LIMIT
 
 
 def test_logon_id_is_the_whole_uid(bench: Bench) -> None:

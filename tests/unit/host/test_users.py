@@ -269,3 +269,34 @@ def test_arm64_keeps_64_bit_times(tmp_path: Path) -> None:
 
 def test_passwd_without_file_knows_nobody(tmp_path: Path) -> None:
     assert read_names(tmp_path / "none") == {}
+
+
+def test_state_changes_when_a_name_or_a_logon_may_be_another(
+    passwd: Path, tmp_path: Path
+) -> None:
+    utmp, names = tmp_path / "utmp", {5000: "remote"}
+    utmp.write_bytes(record("pts/3", "alice", 1))
+    made = Users(passwd, utmp, nss=names.get, keep_s=3600, look_interval_s=0)
+    made.begin()
+    until(lambda: made.logon_second(1000, 3, is_pts=True) == 1)
+    state = made.state
+    assert made.name(1000) == "alice"
+    made.renew()
+    assert made.state == state  # nothing is another than before
+    until(lambda: made.name(5000) == "remote")
+    assert made.state == state + 1  # before the answer it was not known
+    passwd.write_text(PASSWD.replace("alice", "renamed"))
+    until(lambda: made.name(1000) == "renamed")
+    assert made.state >= state + 2
+    state = made.state
+    utmp.write_bytes(record("pts/3", "renamed", 2))
+    until(lambda: made.logon_second(1000, 3, is_pts=True) == 2)
+    assert made.state > state
+
+
+def test_state_changes_when_names_are_asked_for_again(passwd: Path) -> None:
+    made = Users(passwd, Path("/nonexistent"), nss=nobody, keep_s=0, look_interval_s=0)
+    state = made.state
+    made.renew()
+    made.renew()
+    assert made.state == state + 2

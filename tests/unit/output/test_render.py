@@ -305,16 +305,26 @@ def test_events_of_one_shape_are_printed_like_any(
     assert with_shape == fresh.lines(unknown, 7, WALL_NS, "<14>now ").split()
 
 
-def test_more_shapes_than_templates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sysmonlx.output.render._TEMPLATES_LIMIT", 4)
+def test_a_template_lives_as_long_as_its_shape_that_recurs() -> None:
     made = Renderer("xml", "host1", 1, 1, 0)
-    shapes = [Shape(own_of_process, False) for _ in range(10)]
+    shapes = [Shape(own_of_process, False) for _ in range(2000)]
     values = values_with(EVENT_BY_ID[1], "<a>")
-    events = [(1, values, False, shape) for shape in (*shapes, *shapes)]
-    lines = made.lines(events, 7, WALL_NS).split()
-    unknown = [(1, values, False, None) for _ in events]
-    assert lines == made.lines(unknown, 7, WALL_NS).split()
-    assert len(made._templates) <= 4 + len(events)
+
+    def lines(shapes: list[Shape]) -> list[bytes]:
+        events = [(1, values, False, shape) for shape in shapes]
+        found = made.lines(events, 7, WALL_NS).split()
+        unknown = [(1, values, False, None) for _ in events]
+        assert found == made.lines(unknown, 7, WALL_NS).split()
+        return found
+
+    lines(shapes)
+    assert made.template_use() == (0, 0, 0)  # none of them has recurred
+    lines(shapes)
+    assert made.template_use() == (0, 2000, 2000)
+    lines(shapes)
+    assert made.template_use() == (2000, 2000, 2000)
+    del shapes[10:]
+    assert made.template_use().kept == 10
 
 
 def test_velociraptor_has_a_row_as_its_parser_of_event_logs_makes_it() -> None:

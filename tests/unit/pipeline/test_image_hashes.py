@@ -101,6 +101,21 @@ def test_a_hash_that_could_not_be_had_is_not_kept(bench: Bench) -> None:
     assert (bench.hasher.looked, launch.hashes) == ([5, 5], None)
 
 
+def test_hashes_that_are_asked_for_stay_whatever_runs_once(bench: Bench) -> None:
+    used = range(1, 1001)
+    bench.hasher.texts = dict.fromkeys(used, "SHA256=1")
+    for turn in range(1, 9):
+        for inode in used:
+            assert bench.images.known(bench.record(inode), Launch("/a", True))
+        once = range(10_000 * turn, 10_000 * turn + 700)
+        bench.hasher.texts.update(dict.fromkeys(once, "SHA256=2"))
+        for inode in once:
+            bench.images.known(bench.record(inode), Launch("/a", True))
+        assert len(bench.images) <= 4096
+    assert [inode for inode in bench.hasher.looked if inode in used] == [*used]
+    assert (bench.images.hits, bench.images.misses) == (8 * 1700, 0)
+
+
 def test_request_says_whose_file_it_is(bench: Bench) -> None:
     held: Any = object()
     assert bench.images.request(held, bench.record(5))

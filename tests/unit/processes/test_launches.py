@@ -11,7 +11,7 @@ from support.strategies import randoms, some_bytes
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.kernel_text import UNKNOWN, Texts, are_plain, args_text
-from sysmonlx.processes.launches import LIMIT, Launch, Launches
+from sysmonlx.processes.launches import LIMIT, LIMIT_BYTES, Launch, Launches
 from sysmonlx.processes.process import Process
 
 
@@ -95,7 +95,64 @@ def test_launches_that_are_kept_are_few(table: Table) -> None:
     for number in range(3 * LIMIT):
         made = started(table, 10 + number, cwd=b"/%d" % number)
         assert made.launch.image == "/bin/program"
-        assert len(table.launches._known) <= LIMIT
+        assert len(table.launches) <= LIMIT
+
+
+def test_launches_with_long_paths_are_fewer(table: Table) -> None:
+    for number in range(2 * LIMIT):
+        started(table, 10 + number, cwd=b"/%d" % number + 4000 * b"x")
+        assert len(table.launches) * 4000 <= LIMIT_BYTES
+    assert len(table.launches) > LIMIT_BYTES / 4000 / 2
+
+
+def cycle(table: Table, images: int, first_tgid: int) -> int:
+    """Start a thousand programs by turns; return how many launches were made."""
+    made = table.launches.made
+    for number in range(images):
+        started(table, first_tgid + number, image=b"/bin/%d" % number)
+    return table.launches.made - made
+
+
+def test_a_thousand_programs_by_turns_stay_whatever_is_started_once(
+    table: Table,
+) -> None:
+    assert cycle(table, 1000, 10) == 1000
+    assert cycle(table, 1000, 2000) == 0
+    for turn in range(1, 6):
+        for number in range(500):
+            once = b"/tmp/%d" % (500 * turn + number)
+            started(table, 100_000 * turn + number, image=once)
+        table.launches.turn()
+        assert cycle(table, 1000, 10_000 * turn) == 0
+
+
+def test_programs_of_one_second_that_recur_outlive_those_that_do_not(
+    table: Table,
+) -> None:
+    for turn in range(2):
+        cycle(table, 500, 10 + 1000 * turn)
+    for number in range(5 * LIMIT):
+        started(table, 10_000 + number, image=b"/tmp/%d" % number)
+    assert cycle(table, 500, 5000) == 0
+
+
+def test_launches_that_are_not_used_are_forgotten(table: Table) -> None:
+    cycle(table, 1000, 10)
+    for second in range(90):
+        table.launches.turn()
+        started(table, 2000 + second)
+    assert len(table.launches) == 1
+    started(table, 3000)
+    assert table.launches.made == 1001
+
+
+def test_doubted_launch_is_forgotten_alone(table: Table) -> None:
+    first, other = launch(table, 10), launch(table, 11, image=b"/bin/other")
+    table.launches.doubt(first)
+    assert launch(table, 12) is first
+    table.launches.turn()
+    assert launch(table, 13) is not first
+    assert launch(table, 14, image=b"/bin/other") is other
 
 
 @pytest.mark.parametrize("is_cut", [False, True])

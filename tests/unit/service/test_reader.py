@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from sysmonlx.service.reader import QUIET_LOOKS, TICK_S, Reader
+from sysmonlx.service.reader import QUIET_LOOKS, SHORT_TICK_S, SOON_S, Reader
+
+#: `enum reader_pause` in ebpf/emit/ring.bpf.h.
+ASKED, LOOKS_SOON, PAUSES, SLEEPS = range(4)
+STATES = ("READER_IS_ASKED", "READER_LOOKS_SOON", "READER_PAUSES", "READER_SLEEPS")
+TICK_S = 0.2
 
 #: Records of a batch: at most, and where each takes long.
 BATCH, LEAST_BATCH = 256, 16
@@ -24,11 +29,20 @@ class FakeParts:
         self.renewed = 0
         self.taken: list[int] = []
         self.noted: list[Exception] = []
-        self.variables: dict[str, int] = {}
+        self.pause = PAUSES
         self.is_moving = False
-        self.capture = SimpleNamespace(ring=self, set_variable=self.set_variable)
+        self.capture = SimpleNamespace(
+            ring=self,
+            pauses={name: number for number, name in enumerate(STATES)},
+            variable=lambda name: {"reader_pause": self.pause}[name],
+            set_variable=self.set_variable,
+        )
         self.clocks_set = 0
-        self.context = SimpleNamespace(renew=self.renew, set_clock=self.set_clock)
+        self.context = SimpleNamespace(
+            renew=self.renew,
+            set_clock=self.set_clock,
+            settings=SimpleNamespace(read_interval_ms=200),
+        )
         self.health = SimpleNamespace(peak_fill=0.0)
         self.output = SimpleNamespace(
             flush=lambda: None, is_moving=lambda: self.is_moving
@@ -56,7 +70,8 @@ class FakeParts:
         self.renewed += 1
 
     def set_variable(self, name: str, value: int) -> None:
-        self.variables[name] = value
+        assert name == "reader_pause"
+        self.pause = value
 
 
 @pytest.fixture
@@ -110,10 +125,10 @@ def test_reader_sleeps_when_nothing_came_and_the_kernel_knows(
 ) -> None:
     due_s = time.monotonic() + 60
     assert made.pause_s(due_s) == TICK_S
-    assert parts.variables == {}
+    assert parts.pause == PAUSES
     made.work()
     assert made.pause_s(due_s) == TICK_S
-    assert parts.variables == {"reader_sleeps": 1}
+    assert parts.pause == SLEEPS
     made.work()
     assert made.quiet == QUIET_LOOKS
     assert made.pause_s(due_s) > 50
@@ -127,7 +142,82 @@ def test_reader_does_not_sleep_while_something_is_under_way(
     for _ in range(QUIET_LOOKS):
         made.work()
     setattr(parts.pipeline if what == "held" else parts, what, 1)
-    assert made.pause_s(time.monotonic() + 60) == TICK_S
+    tick_s = SHORT_TICK_S if what == "held" else TICK_S
+    assert made.pause_s(time.monotonic() + 60) == tick_s
+    assert parts.pause == PAUSES
+
+
+def test_tick_is_short_for_somebody_who_watches(parts: FakeParts) -> None:
+    fake: Any = parts
+    assert Reader(fake, is_watched=True).tick_s() == SHORT_TICK_S
+    parts.context.settings.read_interval_ms = 20
+    assert Reader(fake, is_watched=True).tick_s() == 0.02
+
+
+def test_tick_follows_a_reload(parts: FakeParts, made: Reader) -> None:
+    assert made.tick_s() == TICK_S
+    parts.context.settings = SimpleNamespace(read_interval_ms=1000)
+    assert made.tick_s() == 1.0
+    assert made.pause_s(0.0) == 1.0
+
+
+def test_hasty_record_is_followed_by_short_pauses(
+    parts: FakeParts, made: Reader
+) -> None:
+    parts.pause = ASKED
+    assert made.pause_s(0.0) == SOON_S
+    assert parts.pause == LOOKS_SOON
+    made.work()
+    assert made.pause_s(0.0) == SOON_S  # one may be on its way that saw LOOKS_SOON
+    assert parts.pause == PAUSES
+    made.work()
+    assert made.pause_s(0.0) == TICK_S
+
+
+def test_hasty_records_that_go_on_coming_have_a_look_every_10_ms(
+    parts: FakeParts, made: Reader
+) -> None:
+    for _ in range(10):
+        parts.pause = ASKED  # as each of them sets it
+        assert made.pause_s(0.0) == SOON_S
+        assert parts.pause == LOOKS_SOON  # none of them wakes the reader
+        parts.records = 5
+        made.work()
+
+
+def test_hasty_record_between_two_looks_is_not_forgotten(
+    parts: FakeParts, made: Reader
+) -> None:
+    parts.pause = LOOKS_SOON
+    assert made.pause_s(0.0) == SOON_S
+    parts.pause = ASKED  # it woke the reader, which had said PAUSES
+    made.work()
+    assert made.pause_s(0.0) == SOON_S
+    assert parts.pause == LOOKS_SOON
+
+
+def test_looks_in_a_hurry_do_not_send_the_reader_to_sleep(
+    parts: FakeParts, made: Reader
+) -> None:
+    """Records of 20 a second are read five times a second, not twenty."""
+    parts.pause = ASKED
+    for _ in range(2):
+        assert made.pause_s(0.0) == SOON_S
+        made.work()
+    assert made.quiet == 0
+    assert made.pause_s(0.0) == TICK_S
+    assert parts.pause == PAUSES
+
+
+def test_first_record_after_a_sleep_makes_no_hurry(
+    parts: FakeParts, made: Reader
+) -> None:
+    for _ in range(QUIET_LOOKS):
+        made.work()
+    parts.records, parts.pause = 1, PAUSES  # as the record sets it
+    made.work()
+    assert made.pause_s(0.0) == TICK_S
+    assert parts.pause == PAUSES
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(12, "x"), OSError(24, "x")])

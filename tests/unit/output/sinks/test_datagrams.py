@@ -53,3 +53,34 @@ def test_call_without_room_says_so(tmp_path: Path) -> None:
 def test_nobody_listening_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         log_socket(str(tmp_path / "log"))
+
+
+class Counted(Datagrams):
+    """Says what was offered to the kernel, which takes `room` datagrams."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.offered: list[int] = []
+
+    def _send(self, fd: int, address: int, sizes: list[int]) -> int:
+        self.offered.append(len(sizes))
+        return min(self.room, len(sizes))
+
+
+def test_a_short_queue_is_offered_twice_as_much_as_it_took() -> None:
+    messages, datagrams = [b"x"] * 1000, Counted(11)
+    assert [datagrams.send(0, messages) for _ in range(3)] == [11, 11, 11]
+    assert datagrams.offered == [BATCH, 22, 22]
+    assert not datagrams.took_all
+    datagrams.room = BATCH
+    for _ in range(4):
+        datagrams.send(0, messages)
+    assert datagrams.offered[3:] == [22, 44, BATCH, BATCH]
+    assert datagrams.took_all
+
+
+def test_a_single_datagram_of_room_is_enough_to_go_on() -> None:
+    messages, datagrams = [b"x"] * 1000, Counted(1)
+    assert [datagrams.send(0, messages) for _ in range(5)] == [1] * 5
+    assert datagrams.offered == [BATCH, 2, 2, 2, 2]
