@@ -52,6 +52,7 @@ class Chores:
             parts.capture.keep,
             self._trim_memory,
             metrics.write,
+            parts.output.attend,
             self._tell_manager,
         )
 

@@ -263,7 +263,8 @@ def uninstall(paths: Paths, *, force: bool = False, purge: bool = False) -> Remo
             done += [f"Removed {each}" for each in remove_unfinished(directory)]
         if purge:
             done += _purged(paths, errors)
-        for directory in (paths.config_dir, paths.run_dir):
+        _, of_group = paths.event_sockets
+        for directory in (paths.config_dir, paths.run_dir, of_group.parent):
             done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
         what = "the number of the next event record, and the clock of this boot's GUIDs"
@@ -276,7 +277,7 @@ def _files_of_ours(paths: Paths) -> tuple[Path, ...]:
     return (
         *_stored_files(paths),
         *(paths.programs_file, paths.pid_file, paths.control_socket),
-        *(paths.keeper_file, paths.notify_socket),
+        *(paths.keeper_file, paths.notify_socket, *paths.event_sockets),
     )
 
 

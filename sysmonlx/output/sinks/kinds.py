@@ -10,6 +10,7 @@ from sysmonlx.output.sinks.file import FileSink
 from sysmonlx.output.sinks.journald import SOCKET, JournaldSink
 from sysmonlx.output.sinks.stdout import StdoutSink
 from sysmonlx.output.sinks.syslog import SyslogSink
+from sysmonlx.output.sinks.unix_socket import SocketSink
 from sysmonlx.policy import SinkChoice
 
 #: Takes the setting and the spool's limit in bytes.
@@ -32,12 +33,17 @@ def _stdout(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
     return StdoutSink(spool_limit_bytes=spool_limit_bytes)
 
 
+def _socket(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
+    return SocketSink(choice.place, choice.group, spool_limit_bytes)
+
+
 #: By the names of `schema.options.SINK_KINDS`.
 OPENERS: Mapping[str, Opener] = {
     "syslog": _syslog,
     "file": _file,
     "stdout": _stdout,
     "journald": _journald,
+    "socket": _socket,
 }
 
 
