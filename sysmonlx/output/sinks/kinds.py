@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.file import FileSink
 from sysmonlx.output.sinks.journald import SOCKET, JournaldSink
+from sysmonlx.output.sinks.rotating_file import RotatingFileSink
 from sysmonlx.output.sinks.stdout import StdoutSink
 from sysmonlx.output.sinks.syslog import SyslogSink
 from sysmonlx.output.sinks.unix_socket import SocketSink
@@ -26,7 +27,10 @@ def _journald(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
 
 
 def _file(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
-    return FileSink(choice.target, spool_limit_bytes)
+    extras = (choice.group, choice.prefix, spool_limit_bytes)
+    if choice.rotation.is_wanted:
+        return RotatingFileSink(choice.target, choice.rotation, *extras)
+    return FileSink(choice.target, *extras)
 
 
 def _stdout(choice: SinkChoice, spool_limit_bytes: int) -> Sink:

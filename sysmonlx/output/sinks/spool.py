@@ -114,6 +114,17 @@ class Spool:
         start = self._written_bytes
         return data[start : start + limit_bytes], len(taken)
 
+    @property
+    def is_within_line(self) -> bool:
+        """Whether the beginning of the first message was written, and not its end."""
+        return self._written_bytes > 0
+
+    def left_of_first(self, end: bytes) -> int:
+        """Return the bytes of the first message that are still to be written."""
+        if not self.messages:
+            return 0
+        return len(self.messages[0]) + len(end) - self._written_bytes
+
     def written(self, size_bytes: int, end: bytes) -> None:
         """Account for bytes of `chunk` that were written."""
         size_bytes += self._written_bytes
