@@ -62,12 +62,6 @@ class Clock:
             self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._date}.{fraction_ns:09d}Z"
 
-    @staticmethod
-    def seconds(wall_ns: int) -> str:
-        """Return a time in ns since the epoch as seconds, in decimal."""
-        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
-        return f"{second}.{fraction_ns:09d}"
-
 
 class Renderer:
     """Makes one line of each event, in one form, for one sink.
@@ -110,8 +104,7 @@ class Renderer:
         self._spelt = _Spelt(form, limit_bytes)
         self._takes_plain = form == "xml" and not self._sizes
         self._templates: dict[int | Shape, Template] = {}
-        clock = Clock()
-        self._stamp = clock.seconds if form == "velociraptor" else clock.stamp
+        self._stamp = Clock().stamp
 
     def line(
         self, event_id: int, values: Sequence[str], record_id: int, wall_ns: int
