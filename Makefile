@@ -183,6 +183,16 @@ build/bare/%.stamp:
 	$(Q)mmdebstrap --mode=root --variant=minbase --include=$(BARE_PACKAGES) $* build/bare/$* \
 		>build/bare/$*.log 2>&1 && touch $@ || echo '  no root of $*: its tests are skipped'
 
+# Log daemons exclude each other: syslog-ng is not installed here, but in a root of its own.
+.PHONY: test-collectors
+test-collectors: deps-test build/deps-deb.stamp build/collectors.stamp ## run the shipped files with rsyslog, syslog-ng, logrotate
+	$(Q)$(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/collectors
+
+build/collectors.stamp:
+	$(call say,ROOT,syslog-ng logrotate)
+	$(Q)rm -rf build/collectors && mmdebstrap --mode=root --variant=apt \
+		--include=syslog-ng-core,logrotate bookworm build/collectors >build/collectors.log 2>&1 && touch $@
+
 EXAMPLES ?= 50
 
 .PHONY: fuzz
@@ -271,7 +281,8 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)install -Dm644 man/sysmonlx-sigma.1 $(TO)/share/man/man1/sysmonlx-sigma.1
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
-	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/logrotate-sysmonlx.conf \
+	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/syslog-ng-sysmonlx.conf \
+		sysmonlx/data/logrotate-sysmonlx.conf \
 		config_schema/*.xml config_schema/*.xsd $(TO)/share/sysmonlx/
 	$(Q)install -Dm644 sysmonlx/data/completion.bash \
 		$(TO)/share/bash-completion/completions/sysmonlx

@@ -45,6 +45,7 @@ FILES = {
     "etc/logrotate.d/sysmonlx": "sysmonlx/data/logrotate-sysmonlx.conf",
     "etc/rsyslog.d/20-sysmonlx.conf": "sysmonlx/data/rsyslog-file-sysmonlx.conf",
     f"{SHARE}/rsyslog-sysmonlx.conf": "sysmonlx/data/rsyslog-sysmonlx.conf",
+    f"{SHARE}/syslog-ng-sysmonlx.conf": "sysmonlx/data/syslog-ng-sysmonlx.conf",
     "usr/share/bash-completion/completions/sysmonlx": "sysmonlx/data/completion.bash",
     "usr/share/zsh/vendor-completions/_sysmonlx": "sysmonlx/data/completion.zsh",
     "usr/share/lintian/overrides/sysmonlx": "tests/tools/debian/lintian-overrides",
