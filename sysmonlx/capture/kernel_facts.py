@@ -27,8 +27,8 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
             pointer = lib.btf__load_vmlinux_btf()
     except LibbpfError as error:
         raise CaptureError(
-            "this kernel gives no BTF (/sys/kernel/btf/vmlinux): "
-            "name a file that has it with -btf FILE"
+            "this kernel gives no BTF (/sys/kernel/btf/vmlinux, which a container needs"
+            " of the host): name a file that has it with -btf FILE"
         ) from error
     btf = Btf(lib, pointer)
     try:
@@ -56,7 +56,9 @@ def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:
         if _device_at(path) == device
     ]
     if not reached:
-        raise FileNotFoundError(2, "no cgroup2 file system is mounted")
+        raise FileNotFoundError(
+            2, "no cgroup2 file system is mounted; a container needs the host's"
+        )
     return min(reached)[1]
 
 

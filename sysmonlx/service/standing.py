@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from sysmonlx.host import inode
+from sysmonlx.host import inode, surroundings
 from sysmonlx.policy import Policy
 from sysmonlx.service.compilation import PolicyInForce
 from sysmonlx.service.keeper import KeeperWatch
@@ -52,6 +52,7 @@ class Standing:
             *parts.guard.missing(),
             *parts.filter.remarks(),
             *parts.health.remarks(),
+            *surroundings.remarks(),
             *_without_openat2(),
         ]
 
