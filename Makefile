@@ -185,7 +185,7 @@ build/bare/%.stamp:
 
 # Log daemons exclude each other: syslog-ng is not installed here, but in a root of its own.
 .PHONY: test-collectors
-test-collectors: deps-test build/deps-deb.stamp build/collectors.stamp ## run the shipped files with rsyslog, syslog-ng, logrotate
+test-collectors: deps-test build/deps-deb.stamp build/collectors.stamp ## run what is shipped for rsyslog, syslog-ng, logrotate, containers
 	$(Q)$(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/collectors
 
 build/collectors.stamp:

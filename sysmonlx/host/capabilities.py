@@ -26,6 +26,12 @@ KEPT = frozenset(
     {CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH}
 )
 
+#: What people call them, capabilities(7).
+NAMES = {
+    **{CAP_BPF: "BPF", CAP_PERFMON: "PERFMON", CAP_NET_ADMIN: "NET_ADMIN"},
+    **{CAP_SYS_PTRACE: "SYS_PTRACE", CAP_DAC_READ_SEARCH: "DAC_READ_SEARCH"},
+}
+
 #: Numbers of prctl(2), from <linux/prctl.h>.
 _PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_READ = 23

@@ -16,11 +16,7 @@ from sysmonlx.host.capabilities import (
 )
 
 #: Numbers of the first namespaces, the same on every machine: <linux/proc_ns.h>.
-_FIRST = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC}
-_NAMES = {
-    **{CAP_BPF: "BPF", CAP_PERFMON: "PERFMON", CAP_SYS_PTRACE: "SYS_PTRACE"},
-    CAP_DAC_READ_SEARCH: "DAC_READ_SEARCH",
-}
+_FIRST = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC, "cgroup": 0xEFFFFFFB}
 _HOW = "a container gets them by --cap-add or securityContext.capabilities.add"
 
 
@@ -68,5 +64,5 @@ def limits(is_first_pid: bool, has: Collection[int]) -> list[str]:
 
 
 def _lacking(needed: Collection[int], has: Collection[int]) -> str:
-    names = ", ".join(_NAMES[each] for each in needed if each not in has)
+    names = ", ".join(capabilities.NAMES[each] for each in needed if each not in has)
     return f"capabilities are missing, {names}" if names else ""

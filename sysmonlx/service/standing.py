@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from sysmonlx.capture.kernel_facts import cgroup_remarks
 from sysmonlx.host import inode, surroundings
 from sysmonlx.policy import Policy
 from sysmonlx.service.compilation import PolicyInForce
@@ -53,6 +54,7 @@ class Standing:
             *parts.filter.remarks(),
             *parts.health.remarks(),
             *surroundings.remarks(),
+            *cgroup_remarks(surroundings.is_first("cgroup")),
             *_without_openat2(),
         ]
 
