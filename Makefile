@@ -3,7 +3,9 @@
 .DEFAULT_GOAL := all
 
 prefix ?= /usr/local
-DESTDIR ?=
+# as-sysmon wants it, too.
+export DESTDIR ?=
+AS_SYSMON ?=
 SYSTEM_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 # The package of this directory, and no other module that lies here.
 FROM_HERE := PYTHONPATH='$(CURDIR)'
@@ -40,6 +42,7 @@ help: ## show this list
 	@printf '  %-22s %s\n' 'V=0' '1: show the commands' \
 	'prefix=$(prefix)' 'where to install' \
 	'DESTDIR=' 'directory before prefix, for packagers' \
+	'AS_SYSMON=' '1: install gives it the names of Microsoft'"'"'s Sysmon, too' \
 	'WORDS=' 'words behind -t for run: my.xml image:sh level:high' \
 	'PYTEST_ARGS=' 'more arguments for pytest: a file, -k WORD, -x' \
 	'VMLINUX_BTF=' 'types of another kernel to build with; found, unless given' \
@@ -248,6 +251,7 @@ TO = '$(DESTDIR)$(prefix)'
 NEW = $(TO)/lib/sysmonlx.new
 OLD = $(TO)/lib/sysmonlx.old
 OWN_PYTHON = $(NEW)/bin/python
+AS_SYSMON_SCRIPT = $(TO)/share/sysmonlx/as-sysmon
 
 .PHONY: install
 install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python packages
@@ -288,9 +292,13 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 		$(TO)/share/bash-completion/completions/sysmonlx
 	$(Q)install -Dm644 sysmonlx/data/completion.zsh \
 		$(TO)/share/zsh/site-functions/_sysmonlx
+	$(Q)sed 's|@PROGRAM@|$(prefix)/sbin/sysmonlx|; s|@LOGVIEW@|$(prefix)/bin/sysmonlx-logview|' \
+		sysmonlx/data/as-sysmon.sh >$(AS_SYSMON_SCRIPT) && chmod 755 $(AS_SYSMON_SCRIPT)
+	$(Q)test -z '$(AS_SYSMON)' || $(AS_SYSMON_SCRIPT) install
 
 .PHONY: uninstall
 uninstall: ## remove what install wrote; "sysmonlx -u" first
+	$(Q)test ! -x $(AS_SYSMON_SCRIPT) || $(AS_SYSMON_SCRIPT) remove
 	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
 		$(TO)/share/man/man5/sysmonlx.5 $(TO)/bin/sysmonlx-logview \

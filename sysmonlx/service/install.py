@@ -202,6 +202,8 @@ def _program() -> str:
         InstallError: it is not installed under a name.
     """
     name = os.path.abspath(sys.argv[0])
+    if os.path.islink(name):  # of the name sysmon, say, which may go again
+        name = os.path.realpath(name)
     if os.access(name, os.X_OK) and not name.endswith(".py"):
         return name
     from shutil import which  # brings compression libraries the daemon need not have
