@@ -3,7 +3,9 @@
 .DEFAULT_GOAL := all
 
 prefix ?= /usr/local
-DESTDIR ?=
+# as-sysmon wants it, too.
+export DESTDIR ?=
+AS_SYSMON ?=
 SYSTEM_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 # The package of this directory, and no other module that lies here.
 FROM_HERE := PYTHONPATH='$(CURDIR)'
@@ -40,6 +42,7 @@ help: ## show this list
 	@printf '  %-22s %s\n' 'V=0' '1: show the commands' \
 	'prefix=$(prefix)' 'where to install' \
 	'DESTDIR=' 'directory before prefix, for packagers' \
+	'AS_SYSMON=' '1: install gives it the names of Microsoft'"'"'s Sysmon, too' \
 	'WORDS=' 'words behind -t for run: my.xml image:sh level:high' \
 	'PYTEST_ARGS=' 'more arguments for pytest: a file, -k WORD, -x' \
 	'VMLINUX_BTF=' 'types of another kernel to build with; found, unless given' \
@@ -199,6 +202,16 @@ build/bare/%.stamp:
 	$(Q)mmdebstrap --mode=root --variant=minbase --include=$(BARE_PACKAGES) $* build/bare/$* \
 		>build/bare/$*.log 2>&1 && touch $@ || echo '  no root of $*: its tests are skipped'
 
+# Log daemons exclude each other: syslog-ng is not installed here, but in a root of its own.
+.PHONY: test-collectors
+test-collectors: deps-test build/deps-deb.stamp build/collectors.stamp ## run what is shipped for rsyslog, syslog-ng, logrotate, containers
+	$(Q)$(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/collectors
+
+build/collectors.stamp:
+	$(call say,ROOT,syslog-ng logrotate)
+	$(Q)rm -rf build/collectors && mmdebstrap --mode=root --variant=apt \
+		--include=syslog-ng-core,logrotate bookworm build/collectors >build/collectors.log 2>&1 && touch $@
+
 EXAMPLES ?= 50
 
 .PHONY: fuzz
@@ -255,6 +268,7 @@ TO = '$(DESTDIR)$(prefix)'
 NEW = $(TO)/lib/sysmonlx.new
 OLD = $(TO)/lib/sysmonlx.old
 OWN_PYTHON = $(NEW)/bin/python
+AS_SYSMON_SCRIPT = $(TO)/share/sysmonlx/as-sysmon
 
 .PHONY: install
 install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python packages
@@ -289,9 +303,9 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)install -Dm644 man/sysmonlx-sigma.1 $(TO)/share/man/man1/sysmonlx-sigma.1
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
-	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/logrotate-sysmonlx.conf \
-		config_schema/*.xml config_schema/*.xsd config_schema/shipped.sigma.json \
-		$(TO)/share/sysmonlx/
+	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/syslog-ng-sysmonlx.conf \
+		sysmonlx/data/logrotate-sysmonlx.conf config_schema/*.xml \
+		config_schema/*.xsd config_schema/shipped.sigma.json $(TO)/share/sysmonlx/
 	$(Q)install -m644 config_schema/rules/*.yml $(TO)/share/sysmonlx/rules/
 	$(Q)install -m644 config_schema/examples/*.xml $(TO)/share/sysmonlx/examples/
 	$(Q)install -Dm644 sysmonlx/data/completion.bash \
@@ -302,9 +316,13 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 		$(TO)/share/bash-completion/completions/sysmonlx-sigma
 	$(Q)install -Dm644 sysmonlx/data/completion-sigma.zsh \
 		$(TO)/share/zsh/site-functions/_sysmonlx-sigma
+	$(Q)sed 's|@PROGRAM@|$(prefix)/sbin/sysmonlx|; s|@LOGVIEW@|$(prefix)/bin/sysmonlx-logview|' \
+		sysmonlx/data/as-sysmon.sh >$(AS_SYSMON_SCRIPT) && chmod 755 $(AS_SYSMON_SCRIPT)
+	$(Q)test -z '$(AS_SYSMON)' || $(AS_SYSMON_SCRIPT) install
 
 .PHONY: uninstall
 uninstall: ## remove what install wrote; "sysmonlx -u" first
+	$(Q)test ! -x $(AS_SYSMON_SCRIPT) || $(AS_SYSMON_SCRIPT) remove
 	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
 		$(TO)/share/man/man5/sysmonlx.5 $(TO)/bin/sysmonlx-logview \

@@ -74,17 +74,52 @@ class Element:
     bound_id: int = 0
 
 
+#: The sockets that readers of events connect to, where no path is given: for root, and
+#: for a group, in a directory that the group may enter.
+ROOT_SOCKET = "/run/sysmonlx/events"
+GROUP_SOCKET = "/run/sysmonlx-events/events"
+
+
+class Rotation(NamedTuple):
+    """When a file is set aside, and what becomes of such files; 0: never for that.
+
+    `size_bytes` is how large it may become. `every_s` is a period: a file has lines of
+    one period alone, counted from the epoch. `keep` files stay, compressed or not.
+    """
+
+    size_bytes: int = 0
+    every_s: int = 0
+    keep: int = 0
+    compresses: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a file is ever set aside."""
+        return bool(self.size_bytes or self.every_s)
+
+
 class SinkChoice(NamedTuple):
     """Where lines go, and in which form.
 
     `kind` is one of `schema.options.SINK_KINDS`, `form` one of SINK_FORMS. `target` is
-    the path of a file or a socket; empty: the usual one. A stored policy has these
-    values as a list; what a shorter list leaves out has its default.
+    the path of a file or a socket; empty: the usual one. `group` may read it too;
+    empty: root alone. `prefix` is one of SINK_PREFIXES or empty. A stored policy has
+    these values as a list; what a shorter list leaves out has its default.
     """
 
     kind: str
     form: str = "xml"
     target: str = ""
+    group: str = ""
+    prefix: str = ""
+    rotation: Rotation = Rotation()
+
+    @property
+    def place(self) -> str:
+        """The path that lines go to, the usual one where none is given."""
+        if self.kind == "socket" and not self.target:
+            return GROUP_SOCKET if self.group else ROOT_SOCKET
+        return self.target
 
 
 #: Rules of Sigma: the path of a compiled pack, one of RULE_ACTIONS, the least level and
@@ -249,6 +284,7 @@ def least_limit(appended: Sized) -> int:
 #: bytes at most before it: RFC 5424, with a host name of 64 bytes and the sender's pid.
 DEFAULT_LIMITS_BYTES = {
     **{"syslog": 7950, "file": 65_535, "stdout": 65_535, "journald": 65_535},
+    "socket": 65_535,
 }
 
 #: In the order in which Sysmon prints hashes.

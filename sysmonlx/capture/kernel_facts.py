@@ -27,8 +27,8 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
             pointer = lib.btf__load_vmlinux_btf()
     except LibbpfError as error:
         raise CaptureError(
-            "this kernel gives no BTF (/sys/kernel/btf/vmlinux): "
-            "name a file that has it with -btf FILE"
+            "this kernel gives no BTF (/sys/kernel/btf/vmlinux, which a container needs"
+            " of the host): name a file that has it with -btf FILE"
         ) from error
     btf = Btf(lib, pointer)
     try:
@@ -48,16 +48,43 @@ def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:
     Raises:
         FileNotFoundError: nowhere.
     """
+    return _cgroup2(mounts)[1]
+
+
+def cgroup_remarks(is_first: bool, mounts: str = "/proc/self/mountinfo") -> list[str]:
+    """Return what a part of the hierarchy keeps from us, a line at most.
+
+    `is_first`: this process is in the machine's own cgroup namespace. In another one,
+    what is above its root shows as "/..".
+    """
+    try:
+        root, path = _cgroup2(mounts)
+    except OSError:
+        return []  # the programs that need it say so
+    if is_first or root.startswith("/.."):
+        return []
+    return [
+        "NetworkConnect of UDP of other containers (a cgroup namespace of its own:"
+        f" mount the host's /sys/fs/cgroup beside {path})"
+    ]
+
+
+def _cgroup2(mounts: str) -> tuple[str, str]:
+    """Return root and place of the mount that reaches farthest up."""
     with open(mounts, encoding="utf-8", errors="replace") as file:
         found = [line.split() for line in file if " - cgroup2 " in line]
     reached = [
-        (root != "/", path.encode().decode("unicode_escape"))
-        for _, _, device, root, path, *_ in found
+        (-root.count("/.."), root != "/", path, root)
+        for _, _, device, root, name, *_ in found
+        for path in (name.encode().decode("unicode_escape"),)
         if _device_at(path) == device
     ]
     if not reached:
-        raise FileNotFoundError(2, "no cgroup2 file system is mounted")
-    return min(reached)[1]
+        raise FileNotFoundError(
+            2, "no cgroup2 file system is mounted; a container needs the host's"
+        )
+    *_, path, root = min(reached)
+    return root, path
 
 
 def shared_memory_device(path: str = "/dev/shm") -> int:

@@ -31,6 +31,8 @@ def report(snapshot: Snapshot) -> str:
         f"lines for sinks: {account['due']} due, {account['delivered']} delivered,"
         f" {account['spooled']} waiting" + _why(", lost: ", account["lost"])
     )
+    for path, counts in snapshot["sinks"].get("readers", {}).items():
+        lines.append(_why(f"readers of {path}: ", counts) or f"readers of {path}: none")
     lines += _sigma_lines(snapshot.get("sigma"))
     lines += _plain_lines(snapshot)
     hashes = ", ".join(f"{why} {n}" for why, n in snapshot["hashes"].items())

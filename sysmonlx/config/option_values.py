@@ -11,7 +11,6 @@ from sysmonlx.policy import (
     FieldSize,
     RulesChoice,
     SettingValue,
-    SinkChoice,
 )
 from sysmonlx.schema.events import APPENDED, EVENTS
 from sysmonlx.schema.options import (
@@ -21,9 +20,6 @@ from sysmonlx.schema.options import (
     RULE_LEVELS,
     RULE_STATUSES,
     SHIPPED,
-    SINK_FORMS,
-    SINK_HITS,
-    SINK_KINDS,
     Setting,
 )
 
@@ -130,7 +126,7 @@ def setting_value(setting: Setting, text: str) -> SettingValue:
             raise ValueError("true or false is expected")
         return _BOOLEANS[text.lower()]
     if setting.kind == "path":
-        return _path(text)
+        return absolute_path(text)
     if setting.kind == "names":
         return _names(text)
     return _number(setting, text)
@@ -155,19 +151,42 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in APPENDED if name in names)
 
 
-def _path(text: str) -> str:
+def absolute_path(text: str) -> str:
+    """Return a path as it is; an empty one stands for a default.
+
+    Raises:
+        ValueError: it is not absolute, or has characters that nobody can see.
+    """
     if text and (not text.startswith("/") or not text.isprintable()):
         raise ValueError("an absolute path is expected")
     return text
 
 
+def _with_unit(text: str) -> int:
+    """Return a number of bytes, also out of "64K" or "8M"; -1: it is none."""
+    found = re.fullmatch("([0-9]{1,15})([KMG]?)", text)
+    return int(found[1]) * _UNITS[found[2]] if found else -1
+
+
+def size_value(name: str, text: str, bounds: tuple[int, int]) -> int:
+    """Return a number of bytes.
+
+    Raises:
+        ValueError: says what is allowed.
+    """
+    low, high = bounds
+    value = _with_unit(text)
+    if not low <= value <= high:
+        text = f"a number of bytes from {low} to {high}, also with K, M or G"
+        raise ValueError(f"{name} is {text}")
+    return value
+
+
 def _number(setting: Setting, text: str) -> int:
     is_size = setting.kind == "size"
-    found = re.fullmatch("([0-9]{1,15})([KMG]?)", text)
-    if found is None or (found[2] and not is_size):
+    value = _with_unit(text)
+    if not is_size and not text.isdecimal():
         value = -1
-    else:
-        value = int(found[1]) * _UNITS[found[2]]
     if setting.allows(value):
         return value
     if setting.low <= value <= setting.high:
@@ -192,7 +211,7 @@ def rules_value(action: str, level: str, status: str, path: str) -> RulesChoice:
     if found != SHIPPED and not found.startswith("/"):
         expected = f"the absolute path of a compiled pack, or {SHIPPED}, is expected"
         raise ValueError(expected)
-    found = found if found == SHIPPED else _path(found)
+    found = found if found == SHIPPED else absolute_path(found)
     chosen = [
         word or default for word, default in zip(words, RULE_DEFAULTS, strict=True)
     ]
@@ -201,32 +220,3 @@ def rules_value(action: str, level: str, status: str, path: str) -> RulesChoice:
 
 RULE_WORDS = ("action", "level", "status")
 _ALLOWED = (RULE_ACTIONS, RULE_LEVELS, RULE_STATUSES)
-
-
-def is_for_hits(word: str) -> bool:
-    """Return whether a sink takes hits alone; an empty word means all events.
-
-    Raises:
-        ValueError: says what is allowed.
-    """
-    if word not in ("", *SINK_HITS):
-        raise ValueError(f"hits must be one of {', '.join(SINK_HITS)}")
-    return word == "only"
-
-
-def sink_value(kind: str, form: str, target: str) -> SinkChoice:
-    """Return a sink; an empty `form` means xml.
-
-    Raises:
-        ValueError: says what is allowed.
-    """
-    target = target.strip()
-    if kind not in SINK_KINDS:
-        raise ValueError(f"kind must be one of {', '.join(SINK_KINDS)}")
-    if form not in ("", *SINK_FORMS):
-        raise ValueError(f"form must be one of {', '.join(SINK_FORMS)}")
-    if kind == "file" and not target:
-        raise ValueError("a file sink needs an absolute path")
-    if kind == "stdout" and target:
-        raise ValueError("a stdout sink takes no path")
-    return SinkChoice(kind, form or "xml", _path(target))

@@ -10,11 +10,10 @@ from sysmonlx.config.findings import Remarks
 from sysmonlx.config.option_values import (
     RULE_WORDS,
     UnknownFieldError,
-    is_for_hits,
     rules_value,
     setting_value,
-    sink_value,
 )
+from sysmonlx.config.sink_values import is_for_hits, sink_value
 from sysmonlx.config.xml_text import Node
 from sysmonlx.policy import RulesChoice, SettingValue, SinkChoice, least_limit
 from sysmonlx.schema.events import APPENDED
@@ -108,9 +107,7 @@ class OwnSettings:
             ValueError: says what is allowed.
         """
         if name == SINK:
-            kind, form = node.get("kind") or "", node.get("form") or ""
-            sinks = (self._sinks, self._hit_sinks)[is_for_hits(node.get("hits") or "")]
-            sinks.append(sink_value(kind, form, node.text))
+            self._take_sink(node)
             return
         if name == RULES:
             self._take_rules(node)
@@ -128,6 +125,22 @@ class OwnSettings:
                 "1 lets a flood be sampled while the ring buffer is nearly full, 0,"
                 " the default, never leaves anything out",
             )
+
+    def _take_sink(self, node: Node) -> None:
+        """Take a sink.
+
+        Raises:
+            ValueError: says what is allowed.
+        """
+        words = {name: each.value for name, each in node.attributes.items()}
+        sinks = (self._sinks, self._hit_sinks)[is_for_hits(words.get("hits", ""))]
+        sink = sink_value(words, node.text)
+        if sink.kind == "socket" and any(
+            each.kind == "socket" and each.place == sink.place
+            for each in (*self._sinks, *self._hit_sinks)
+        ):
+            raise ValueError(f"{sink.place} is a sink already; one socket has one form")
+        sinks.append(sink)
 
     def _take_rules(self, node: Node) -> None:
         """Take rules of Sigma.

@@ -9,6 +9,7 @@ Rules have to be understood as a whole: a part of them would mean something else
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Container, Iterable
 
 from sysmonlx.policy import (
@@ -22,6 +23,7 @@ from sysmonlx.policy import (
     Filter,
     PackFile,
     Policy,
+    Rotation,
     RulesChoice,
     Ruleset,
     Settings,
@@ -31,12 +33,17 @@ from sysmonlx.policy import (
 from sysmonlx.rules.sigma.pack import load
 from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENT_BY_ID
 from sysmonlx.schema.options import (
+    GROUP_PATTERN,
+    ROTATION_KEEPS,
+    ROTATION_PERIODS_S,
+    ROTATION_SIZES,
     RULE_LEVELS,
     RULE_STATUSES,
     SETTINGS,
     SHIPPED,
     SINK_FORMS,
     SINK_KINDS,
+    SINK_PREFIXES,
     Setting,
 )
 
@@ -45,6 +52,8 @@ Check = Callable[[object], SettingValue]
 
 _LARGEST_NUMBER = (1 << 31) - 1
 _DEFAULTS = Settings()
+#: What a list of three has behind it, as JSON has it: group, prefix, rotation.
+_SINK_DEFAULTS: tuple[object, ...] = ("", "", [*Rotation()])
 
 
 def policy_of(text: str, *, is_whole: bool = True) -> Policy:
@@ -178,11 +187,38 @@ def _in_range(setting: Setting, value: object) -> int:
 
 
 def _sink(value: object) -> SinkChoice:
-    kind, form, target = map(_text, _list(value))
+    kind, form, target, *more = _list(value)
+    group, prefix, rotation = (*more, *_SINK_DEFAULTS[len(more) :])
     if (kind == "file" and not target) or (kind == "stdout" and target):
         raise ValueError(f"a {kind} sink with the target {target!r}")
-    form = _one_of(SINK_FORMS, form)
-    return SinkChoice(_one_of(SINK_KINDS, kind), form, _path(target))
+    return SinkChoice(
+        _one_of(SINK_KINDS, kind),
+        _one_of(SINK_FORMS, form),
+        _path(target),
+        _group(group),
+        _one_of(("", *SINK_PREFIXES), prefix),
+        _rotation(rotation),
+    )
+
+
+def _group(value: object) -> str:
+    group = _text(value)
+    if group and not re.fullmatch(GROUP_PATTERN, group):
+        raise ValueError(f"{group!r} is no group")
+    return group
+
+
+def _rotation(value: object) -> Rotation:
+    size, every, keep, compresses = _list(value)
+    found = Rotation(
+        _number(size, ROTATION_SIZES[1]),
+        _number(every, ROTATION_PERIODS_S[1]),
+        _number(keep, ROTATION_KEEPS[1]),
+        _boolean(compresses),
+    )
+    if found.is_wanted and not found.keep:
+        raise ValueError("a rotation that keeps nothing")
+    return found
 
 
 def _rules(value: object) -> RulesChoice:

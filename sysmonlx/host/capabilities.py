@@ -16,6 +16,7 @@ from sysmonlx.errors import CaptureError
 CAP_DAC_READ_SEARCH = 2
 CAP_NET_ADMIN = 12
 CAP_SYS_PTRACE = 19
+CAP_SYS_ADMIN = 21
 CAP_PERFMON = 38
 CAP_BPF = 39
 
@@ -24,6 +25,12 @@ CAP_BPF = 39
 KEPT = frozenset(
     {CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH}
 )
+
+#: What people call them, capabilities(7).
+NAMES = {
+    **{CAP_BPF: "BPF", CAP_PERFMON: "PERFMON", CAP_NET_ADMIN: "NET_ADMIN"},
+    **{CAP_SYS_PTRACE: "SYS_PTRACE", CAP_DAC_READ_SEARCH: "DAC_READ_SEARCH"},
+}
 
 #: Numbers of prctl(2), from <linux/prctl.h>.
 _PR_SET_KEEPCAPS = 8

@@ -79,8 +79,7 @@ class Output:
         """Events emitted, by event id."""
         self.past_losses: dict[str, int] = {}
         self._past_delivered = 0
-        self.due = 0
-        """Lines that sinks were to get: an event counts once for each that takes it."""
+        self._due = 0
         self.note: Callable[[Exception], object] = lambda error: None
         """Takes an error that nobody expected and by which lines may be lost."""
 
@@ -183,7 +182,7 @@ class Output:
             if channel.only_hits:
                 self._write_hits(channel, events, first, wall_ns)
                 continue
-            self.due += len(events)
+            self._due += len(events)
             try:
                 self._write_to(channel, events, first, wall_ns)
             except Exception as error:
@@ -195,7 +194,7 @@ class Output:
         """Write those of the events that rules of Sigma hit; they are few."""
         for number, event in enumerate(events, first):
             if event[1][0].startswith(SIGMA_PREFIX):
-                self.due += 1
+                self._due += 1
                 try:
                     self._write_to(channel, [event], number, wall_ns)
                 except Exception as error:
@@ -237,6 +236,30 @@ class Output:
         if count:
             reason = f"error: {type(error).__name__}"
             self.past_losses[reason] = self.past_losses.get(reason, 0) + count
+
+    @property
+    def due(self) -> int:
+        """Lines that sinks were to get: an event counts once for each that takes it.
+
+        Of a sink with several readers, each reader counts.
+        """
+        return self._due + sum(each.sink.more_due for each in self._channels)
+
+    def attend(self) -> None:
+        """Let sinks look after their destinations; call it every second or two."""
+        for channel in self._channels:
+            try:
+                channel.sink.attend()
+            except Exception as error:
+                self.note(error)
+
+    def readers(self) -> dict[str, dict[str, int]]:
+        """Return who reads where programs connect to a sink, by its path."""
+        return {
+            channel.target[0].place: channel.sink.readers
+            for channel in self._channels
+            if channel.sink.readers
+        }
 
     def emitted(self) -> Counter[int]:
         """Return the events emitted, by event id, the present batch included."""
@@ -311,10 +334,14 @@ class Output:
     def _retire(self, sink: Sink, timeout_s: float) -> None:
         sink.close(timeout_s)
         self._past_delivered += sink.delivered
+        self._due += sink.more_due
         for reason, count in sink.losses.items():
             self.past_losses[reason] = self.past_losses.get(reason, 0) + count
 
 
 def _fates_of(sink: Sink) -> int:
-    """Return how many lines of a sink have a fate: delivered, spooled or lost."""
-    return sink.delivered + sink.spooled + sink.lost
+    """Return how many lines of a sink have a fate: delivered, spooled or lost.
+
+    With several readers, a line counts once.
+    """
+    return sink.delivered + sink.spooled + sink.lost - sink.more_due

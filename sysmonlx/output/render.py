@@ -62,12 +62,6 @@ class Clock:
             self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._date}.{fraction_ns:09d}Z"
 
-    @staticmethod
-    def seconds(wall_ns: int) -> str:
-        """Return a time in ns since the epoch as seconds, in decimal."""
-        second, fraction_ns = divmod(wall_ns, 1_000_000_000)
-        return f"{second}.{fraction_ns:09d}"
-
 
 class Renderer:
     """Makes one line of each event, in one form, for one sink.
@@ -112,8 +106,7 @@ class Renderer:
         self._templates: dict[int, Template] = {}
         self._of_shapes: WeakKeyDictionary[Shape, Template] = WeakKeyDictionary()
         self._looked_up = self._made = 0
-        clock = Clock()
-        self._stamp = clock.seconds if form == "velociraptor" else clock.stamp
+        self._stamp = Clock().stamp
 
     def template_use(self) -> CacheUse:
         """Return how often templates of shapes were there: once for each batch."""

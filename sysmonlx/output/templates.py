@@ -103,23 +103,23 @@ def _xml_literals(
 def _velociraptor_literals(
     event: EventType, computer: str, pid: int, tid: int, uid: int
 ) -> list[str]:
-    """Return the texts of a row as parse_evtx() of Velociraptor makes them.
+    """Return the texts of JSON as Velociraptor reads it from a socket.
 
-    System and EventData stand at the top, the time is a number of seconds since the
-    epoch, the number of the event is in an object of its own.
+    Its artifact is Linux.Sysinternals.SysmonEvent. The JSON is that of `json`, with
+    attributes as plain members.
     """
     system = (
-        f',"Correlation":{{}},"Execution":{{"ProcessID":{pid},"ThreadID":{tid}}},'
+        f',"Correlation":null,"Execution":{{"ProcessID":{pid},"ThreadID":{tid}}},'
         f'"Channel":"{CHANNEL}","Computer":"{json_value(computer)}",'
-        f'"Security":{{"UserID":"{uid}"}}}},"EventData":{{'
+        f'"Security":{{"UserId":"{uid}"}}}},"EventData":{{'
     )
     begin = (
-        f'{{"System":{{"Provider":{{"Name":"{PROVIDER}","Guid":"{PROVIDER_GUID}"}},'
-        f'"EventID":{{"Value":{event.id}}},"Version":{event.version},'
+        f'{{"Event":{{"System":{{"Provider":{{"Name":"{PROVIDER}","Guid":"{PROVIDER_GUID}"}},'
+        f'"EventID":{event.id},"Version":{event.version},'
         f'"Level":{_LEVELS[event.level]},"Task":{event.id},"Opcode":0,'
-        f'"Keywords":"{KEYWORDS}","TimeCreated":{{"SystemTime":'
+        f'"Keywords":"{KEYWORDS}","TimeCreated":{{"SystemTime":"'
     )
-    return [begin, '},"EventRecordID":', *_json_members(event, system, "}}")]
+    return [begin, '"},"EventRecordID":', *_json_members(event, system, "}}}")]
 
 
 def _json_members(event: EventType, begin: str, end: str) -> list[str]:

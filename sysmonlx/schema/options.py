@@ -123,8 +123,13 @@ OWN_OPTIONS = (
 NAMESPACE = "urn:sysmonlx:settings"
 CONTAINER = "Settings"
 SINK = "Sink"
-SINK_KINDS = ("syslog", "file", "stdout", "journald")
+SINK_KINDS = ("syslog", "file", "stdout", "journald", "socket")
 SINK_FORMS = ("xml", "json", "velociraptor", "ecs")
+#: The name or the number of a group, group(5).
+GROUP_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.\\-]{0,31}"
+#: What each line of a file may begin with, and what files set aside may become.
+SINK_PREFIXES = ("syslog",)
+SINK_COMPRESSIONS = ("gzip",)
 #: Which events a sink takes: all, the default, or those that rules of Sigma hit.
 SINK_HITS = ("all", "only")
 RULES = "Rules"
@@ -140,6 +145,13 @@ RULE_DEFAULTS = (RULE_ACTIONS[0], "low", "experimental")
 
 KIB = 1 << 10
 MIB = 1 << 20
+
+#: The bounds of a rotation: bytes of a file, seconds of a period, files that stay; and
+#: how many stay where nothing is said.
+ROTATION_SIZES = (64 * KIB, 1 << 40)
+ROTATION_PERIODS_S = (60, 366 * 86_400)
+ROTATION_KEEPS = (1, 999)
+ROTATION_KEEP = 7
 
 
 @dataclass(frozen=True, slots=True)

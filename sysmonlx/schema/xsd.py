@@ -15,6 +15,7 @@ from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENTS
 from sysmonlx.schema.options import (
     CONFIG_OPTIONS,
     CONTAINER,
+    GROUP_PATTERN,
     NAMESPACE,
     OLD_SPELLINGS,
     RULE_LEVELS,
@@ -22,9 +23,11 @@ from sysmonlx.schema.options import (
     RULES,
     SETTINGS,
     SINK,
+    SINK_COMPRESSIONS,
     SINK_FORMS,
     SINK_HITS,
     SINK_KINDS,
+    SINK_PREFIXES,
     Setting,
 )
 
@@ -43,6 +46,11 @@ _PATTERNS = {
     "path": "(/.*)?",
     "names": "(({0})([ ]?,[ ]?({0}))*)?".format("|".join(APPENDED)),
 }
+#: Attributes of a sink that not every kind has, and their types.
+_MORE = (
+    *(("group", "Group"), ("prefix", "Prefix"), ("size", "Size"), ("every", "Period")),
+    *(("keep", "xs:unsignedShort"), ("compress", "Compression")),
+)
 
 
 def main_schema() -> str:
@@ -83,6 +91,10 @@ def own_schema() -> str:
         '        <xs:attribute name="kind" type="Kind" use="required"/>',
         '        <xs:attribute name="form" type="Form"/>',
         '        <xs:attribute name="hits" type="Hits"/>',
+        *(
+            f'        <xs:attribute name="{name}" type="{kind}"/>'
+            for name, kind in _MORE
+        ),
         "      </xs:extension>",
         "    </xs:simpleContent>",
         "  </xs:complexType>",
@@ -98,6 +110,11 @@ def own_schema() -> str:
         *_enumeration("Kind", SINK_KINDS),
         *_enumeration("Form", SINK_FORMS),
         *_enumeration("Hits", SINK_HITS),
+        *_enumeration("Prefix", SINK_PREFIXES),
+        *_enumeration("Compression", SINK_COMPRESSIONS),
+        *_pattern("Size", _PATTERNS["size"]),
+        *_pattern("Period", "[0-9]{1,15}[mhd]"),
+        *_pattern("Group", GROUP_PATTERN),
         *_enumeration("Action", RULE_ACTIONS),
         *_enumeration("Level", RULE_LEVELS),
         *_enumeration("Status", RULE_STATUSES),
@@ -223,6 +240,14 @@ def _enumeration(name: str, words: Iterable[str]) -> Iterator[str]:
     yield '    <xs:restriction base="xs:string">'
     for word in words:
         yield f'      <xs:enumeration value="{word}"/>'
+    yield "    </xs:restriction>"
+    yield "  </xs:simpleType>"
+
+
+def _pattern(name: str, pattern: str) -> Iterator[str]:
+    yield f'  <xs:simpleType name="{name}">'
+    yield '    <xs:restriction base="xs:string">'
+    yield f'      <xs:pattern value="{pattern}"/>'
     yield "    </xs:restriction>"
     yield "  </xs:simpleType>"
 

@@ -55,6 +55,7 @@ class Chores:
             parts.capture.keep,
             self._trim_memory,
             metrics.write,
+            parts.output.attend,
             self._tell_manager,
         )
 

@@ -202,6 +202,8 @@ def _program() -> str:
         InstallError: it is not installed under a name.
     """
     name = os.path.abspath(sys.argv[0])
+    if os.path.islink(name):  # of the name sysmon, say, which may go again
+        name = os.path.realpath(name)
     if os.access(name, os.X_OK) and not name.endswith(".py"):
         return name
     from shutil import which  # brings compression libraries the daemon need not have
@@ -263,7 +265,8 @@ def uninstall(paths: Paths, *, force: bool = False, purge: bool = False) -> Remo
             done += [f"Removed {each}" for each in remove_unfinished(directory)]
         if purge:
             done += _purged(paths, errors)
-        for directory in (paths.config_dir, paths.run_dir):
+        _, of_group = paths.event_sockets
+        for directory in (paths.config_dir, paths.run_dir, of_group.parent):
             done += _removed_directory(directory, errors)
     if paths.record_id_file.exists():
         what = "the number of the next event record, and the clock of this boot's GUIDs"
@@ -276,7 +279,7 @@ def _files_of_ours(paths: Paths) -> tuple[Path, ...]:
     return (
         *_stored_files(paths),
         *(paths.programs_file, paths.pid_file, paths.control_socket),
-        *(paths.keeper_file, paths.notify_socket),
+        *(paths.keeper_file, paths.notify_socket, *paths.event_sockets),
     )
 
 

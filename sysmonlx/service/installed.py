@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sysmonlx.host.private_files import private_directory, read_file, write_private
+from sysmonlx.policy import GROUP_SOCKET, ROOT_SOCKET
 
 ROOT_VARIABLE = "SYSMONLX_ROOT"
 _COMMAND_LINE_BYTES = 4 << 20
@@ -99,6 +100,11 @@ class Paths(NamedTuple):
     def control_socket(self) -> Path:
         """Socket that `-c`, `-u` and `-stats` speak to; mode 0600."""
         return self.run_dir / "control.sock"
+
+    @property
+    def event_sockets(self) -> tuple[Path, Path]:
+        """Sockets that readers of events connect to: root's, and that of a group."""
+        return self.root / ROOT_SOCKET[1:], self.root / GROUP_SOCKET[1:]
 
     @property
     def unit_file(self) -> Path:

@@ -60,11 +60,14 @@ def destinations(settings: Settings) -> list[str]:
 
 def how_to_see(settings: Settings) -> str:
     """Return the command that shows the events as they come, "" where none is known."""
-    for kind, _, target in settings.sinks:
+    for choice in settings.sinks:
+        kind, target = choice.kind, choice.target
         if kind == "file":
             return f"tail -F {shlex.quote(target)}"
         if kind == "journald" and not target:
             return _SHOW_JOURNAL
+        if kind == "socket":
+            return f"nc -U {shlex.quote(choice.place)}"
         if kind == "syslog" and (target or LOG_SOCKET) == LOG_SOCKET:
             if os.path.exists(_JOURNAL):
                 return _SHOW_JOURNAL
@@ -79,6 +82,9 @@ def _destination(choice: SinkChoice) -> str:
         return f"the log daemon at {target or LOG_SOCKET}"
     if kind == "journald":
         return f"the journal{f' at {target}' if target else ''}"
+    if kind == "socket":
+        who = f"root and the group {choice.group}" if choice.group else "root"
+        return f"who connects to {choice.place} ({who})"
     return "standard output" if kind == "stdout" else target or kind
 
 
@@ -106,6 +112,8 @@ def advice(trouble: str) -> str:
     path, colon, _ = trouble.partition(": ")
     if not colon or not path.startswith("/"):
         return trouble
+    if trouble.endswith(": nobody reads"):
+        return f"{trouble}: lines wait; what does not fit the spool is lost"
     if path == LOG_SOCKET:
         return (
             f"{trouble}: nothing takes the lines; start a log daemon, or add "

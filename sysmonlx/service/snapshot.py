@@ -53,6 +53,8 @@ class Sinks(TypedDict):
 
     lost: dict[str, int]
     trouble: list[str]
+    readers: NotRequired[dict[str, dict[str, int]]]
+    """By the path of a socket: readers connected, dropped, refused."""
 
 
 class ProgramTimes(TypedDict):

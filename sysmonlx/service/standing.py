@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from sysmonlx.host import inode
+from sysmonlx.capture.kernel_facts import cgroup_remarks
+from sysmonlx.host import inode, surroundings
 from sysmonlx.policy import Policy
 from sysmonlx.service.compilation import PolicyInForce
 from sysmonlx.service.keeper import KeeperWatch
@@ -52,6 +53,8 @@ class Standing:
             *parts.guard.missing(),
             *parts.filter.remarks(),
             *parts.health.remarks(),
+            *surroundings.remarks(),
+            *cgroup_remarks(surroundings.is_first("cgroup")),
             *_without_openat2(),
         ]
 

@@ -78,6 +78,8 @@ class Statistics:
         }
         if judges := self._parts.pipeline.judges:
             snapshot["sigma"] = sigma_terms(judges, self._parts.pipeline.correlator)
+        if readers := self._parts.output.readers():
+            snapshot["sinks"]["readers"] = readers
         snapshot["gaps"] = gaps(snapshot)
         return snapshot
 

@@ -12,9 +12,11 @@ from sysmonlx.capture.kernel_filter import KernelFilter
 from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.registry import hooks_for
+from sysmonlx.errors import CaptureError
 from sysmonlx.event import Held
 from sysmonlx.hashing.hasher import Hasher
 from sysmonlx.hashing.program_opener import ProgramOpener
+from sysmonlx.host import surroundings
 from sysmonlx.host.aside import Aside
 from sysmonlx.host.control_groups import ControlGroups
 from sysmonlx.host.machine import boot_offset, machine_id, measure_boot_offset
@@ -101,6 +103,8 @@ def wire(policy: Policy, options: Options) -> Parts:
     Raises:
         CaptureError: the programs cannot be loaded, and why.
     """
+    if reason := surroundings.refusal():
+        raise CaptureError(reason)
     with ExitStack() as undo:
         remarks: list[str] = []
         procfs, settings = Procfs(), policy.settings

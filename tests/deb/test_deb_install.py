@@ -89,6 +89,18 @@ def test_completion_is_found_by_the_name_of_the_program(bare: Bare) -> None:
     assert said == "complete -F _sysmonlx sysmonlx\n"
 
 
+def test_names_of_sysmon_are_given_when_asked_for_and_go_with_the_package(
+    bare: Bare,
+) -> None:
+    bare.must(*INSTALL)
+    bare.must("/usr/share/sysmonlx/as-sysmon", "install")
+    for program in ("/usr/bin/sysmon", "/opt/sysmon/sysmon"):
+        assert "<manifest" in bare.must(program, "-s")
+    assert bare.shell("/opt/sysmon/sysmonLogView </dev/null; echo $?").endswith("0\n")
+    bare.must("dpkg", "--remove", "sysmonlx")
+    assert bare.shell("ls -d /opt/sysmon /usr/bin/sysmon* 2>/dev/null || :") == ""
+
+
 @pytest.mark.parametrize("step", ["remove", "purge"])
 def test_sysmon_of_microsoft_is_left_alone(bare: Bare, step: str) -> None:
     files = "/opt/sysmon/sysmon /usr/bin/sysmon /etc/systemd/system/sysmon.service"

@@ -45,6 +45,7 @@ FILES = {
     "etc/logrotate.d/sysmonlx": "sysmonlx/data/logrotate-sysmonlx.conf",
     "etc/rsyslog.d/20-sysmonlx.conf": "sysmonlx/data/rsyslog-file-sysmonlx.conf",
     f"{SHARE}/rsyslog-sysmonlx.conf": "sysmonlx/data/rsyslog-sysmonlx.conf",
+    f"{SHARE}/syslog-ng-sysmonlx.conf": "sysmonlx/data/syslog-ng-sysmonlx.conf",
     "usr/share/bash-completion/completions/sysmonlx": "sysmonlx/data/completion.bash",
     "usr/share/zsh/vendor-completions/_sysmonlx": "sysmonlx/data/completion.zsh",
     "usr/share/bash-completion/completions/sysmonlx-sigma": (
@@ -61,6 +62,11 @@ COMPRESSED = {
     "usr/share/man/man1/sysmonlx-logview.1.gz": "man/sysmonlx-logview.1",
     "usr/share/man/man1/sysmonlx-sigma.1.gz": "man/sysmonlx-sigma.1",
     f"{DOC}/CHANGES.md.gz": "CHANGELOG.md",
+}
+#: What the script that gives Microsoft's names leads them to.
+NAMES_OF_PROGRAMS = {
+    "@PROGRAM@": "/usr/sbin/sysmonlx",
+    "@LOGVIEW@": "/usr/bin/sysmonlx-logview",
 }
 #: Read by people and by editors, beside the program that has them too.
 EXAMPLES = (
@@ -100,6 +106,10 @@ def lay_out(tree: Path, number: str) -> None:
         write(tree / target, (REPOSITORY / source).read_bytes())
     for target, source in COMPRESSED.items():
         write(tree / target, compressed((REPOSITORY / source).read_bytes()))
+    script = (REPOSITORY / "sysmonlx/data/as-sysmon.sh").read_text("utf-8")
+    for mark, program in NAMES_OF_PROGRAMS.items():
+        script = script.replace(mark, program)
+    write(tree / SHARE / "as-sysmon", script, 0o755)
     for name in EXAMPLES:
         (tree / SHARE / name).symlink_to(os.path.relpath(schema / name, SHARE))
     write(tree / DOC / "changelog.gz", compressed(changelog(number).encode()))

@@ -32,6 +32,8 @@ class Sink(Protocol):
 
     trouble: str
     """Why nothing is written at present, with the path; empty while all is well."""
+    more_due: int
+    """Lines that are due beyond those written: one for each further reader."""
 
     @property
     def delivered(self) -> int:
@@ -53,6 +55,10 @@ class Sink(Protocol):
     def spooled_bytes(self) -> int:
         """Size of the lines that wait, in bytes."""
 
+    @property
+    def readers(self) -> dict[str, int]:
+        """Programs that read here, and what became of others; empty: none can come."""
+
     def write(self, lines: list[bytes], wall_s: int) -> None:
         """Take lines without newline, at `wall_s` seconds since the epoch."""
 
@@ -68,6 +74,9 @@ class Sink(Protocol):
 
     def flush(self) -> None:
         """Write lines of the spool, as many as the destination takes at once."""
+
+    def attend(self) -> None:
+        """Look after the destination, every second or two, also without lines."""
 
     def wants_writable(self) -> bool:
         """Return whether flush() should be called once fileno() is writable."""

@@ -30,15 +30,26 @@ _MONTHS = (
 )
 
 
-def prefix(wall_s: int) -> bytes:
-    """Return the beginning of a message of "sysmon", as syslog(3) writes it.
+def stamp(wall_s: int) -> str:
+    """Return a local time as syslog(3) writes it, in the C locale.
 
-    `wall_s` counts from the epoch; the time in it is local, in the C locale.
+    `wall_s` counts from the epoch.
     """
     at = time.localtime(wall_s)
     clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
-    date = f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2}"
-    return f"<{_PRIORITY}>{date} {clock} sysmon: ".encode()
+    return f"{_MONTHS[at.tm_mon - 1]} {at.tm_mday:2} {clock}"
+
+
+def prefix(wall_s: int) -> bytes:
+    """Return the beginning of a message of "sysmon", as syslog(3) writes it."""
+    return f"<{_PRIORITY}>{stamp(wall_s)} sysmon: ".encode()
+
+
+def file_prefix(wall_s: int) -> str:
+    """Return what a log daemon writes before a message of "sysmon" into a file."""
+    host = os.uname().nodename.partition(".")[0]
+    host = "".join(each if "!" <= each <= "~" else "_" for each in host)
+    return f"{stamp(wall_s)} {host or 'localhost'} sysmon: "
 
 
 def log_socket(path: str) -> socket.socket:

@@ -26,11 +26,22 @@ def _journald(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
 
 
 def _file(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
-    return FileSink(choice.target, spool_limit_bytes)
+    extras = (choice.group, choice.prefix, spool_limit_bytes)
+    if choice.rotation.is_wanted:
+        from sysmonlx.output.sinks.rotating_file import RotatingFileSink
+
+        return RotatingFileSink(choice.target, choice.rotation, *extras)
+    return FileSink(choice.target, *extras)
 
 
 def _stdout(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
     return StdoutSink(spool_limit_bytes=spool_limit_bytes)
+
+
+def _socket(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
+    from sysmonlx.output.sinks.unix_socket import SocketSink
+
+    return SocketSink(choice.place, choice.group, spool_limit_bytes)
 
 
 #: By the names of `schema.options.SINK_KINDS`.
@@ -39,6 +50,7 @@ OPENERS: Mapping[str, Opener] = {
     "file": _file,
     "stdout": _stdout,
     "journald": _journald,
+    "socket": _socket,
 }
 
 

@@ -74,6 +74,13 @@ class Spool:
         self.messages.clear()
         self.size_bytes = self._written_bytes = self._held = 0
 
+    def take_all(self) -> list[bytes]:
+        """Return all messages, whole, and forget them: another spool has them now."""
+        messages = [*self.messages]
+        self.messages.clear()
+        self.size_bytes = self._written_bytes = self._held = 0
+        return messages
+
     def sent(self, count: int) -> None:
         """Forget the first `count` messages: they are delivered."""
         popleft = self.messages.popleft
@@ -107,6 +114,17 @@ class Spool:
         start = self._written_bytes
         return data[start : start + limit_bytes], len(taken)
 
+    @property
+    def is_within_line(self) -> bool:
+        """Whether the beginning of the first message was written, and not its end."""
+        return self._written_bytes > 0
+
+    def left_of_first(self, end: bytes) -> int:
+        """Return the bytes of the first message that are still to be written."""
+        if not self.messages:
+            return 0
+        return len(self.messages[0]) + len(end) - self._written_bytes
+
     def written(self, size_bytes: int, end: bytes) -> None:
         """Account for bytes of `chunk` that were written."""
         size_bytes += self._written_bytes
@@ -136,6 +154,7 @@ class SpoolingSink(ABC):
         self._pause_s = retry_s
         self._retry_at = 0.0
         self.trouble = ""
+        self.more_due = 0
 
     @property
     def delivered(self) -> int:
@@ -161,6 +180,14 @@ class SpoolingSink(ABC):
     def spooled_bytes(self) -> int:
         """Size of the lines that wait, in bytes."""
         return self._spool.size_bytes
+
+    @property
+    def readers(self) -> dict[str, int]:
+        """Nothing: this sink has no readers that come and go."""
+        return {}
+
+    def attend(self) -> None:  # noqa: B027  # most destinations need none
+        """Look after the destination."""
 
     def write(self, lines: list[bytes], wall_s: int) -> None:
         """Take lines without newline, at `wall_s` seconds since the epoch."""

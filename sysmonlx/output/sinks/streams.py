@@ -30,23 +30,30 @@ _FIRST_WAIT_S, _NEXT_WAIT_S = 0.5, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An open descriptor; `goes_aside`: a write to it may take for ever."""
+    """An open descriptor; `goes_aside`: a write to it may take for ever.
+
+    `size_bytes` and `changed_s` are those of the file when it was opened.
+    """
 
     fd: int
     is_regular: bool
     goes_aside: bool
+    size_bytes: int = 0
+    changed_s: float = 0.0
 
 
 def examined(fd: int) -> Stream:
     """Return the kind of an open descriptor; to ask may take for ever, too."""
     try:
-        is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        found = os.fstat(fd)
     except OSError:
         return Stream(fd, is_regular=False, goes_aside=False)
+    is_regular = stat.S_ISREG(found.st_mode)
     try:
-        return Stream(fd, is_regular, goes_aside=is_regular and not is_local(fd))
+        goes_aside = is_regular and not is_local(fd)
     except OSError:
-        return Stream(fd, is_regular, goes_aside=True)
+        goes_aside = True
+    return Stream(fd, is_regular, goes_aside, found.st_size, found.st_mtime)
 
 
 class StreamSink(SpoolingSink):
@@ -94,9 +101,16 @@ class StreamSink(SpoolingSink):
             self._shall_reopen = True
             self.flush()
             return
-        self._disconnect()
-        self._open(_FIRST_WAIT_S)  # the program that rotates waits for the new file
+        self._open_anew(
+            _FIRST_WAIT_S
+        )  # the program that rotates waits for the new file
         self.flush()
+
+    def _open_anew(self, wait_s: float = _NEXT_WAIT_S) -> None:
+        """Close the destination, and begin to open it; no write is under way."""
+        self._retry_at = 0.0
+        self._disconnect()
+        self._open(wait_s)
 
     def flush(self) -> None:
         """Write the spool; where it is empty, look whether the trouble is over."""
@@ -195,14 +209,18 @@ class StreamSink(SpoolingSink):
             return False
         if self._worker is None:
             return self._write_here(stream)
-        data = self._spool.hold(b"\n", ASIDE_BYTES)
+        data = self._spool.hold(b"\n", self._most_bytes(ASIDE_BYTES))
         self._writing = self._worker.begin(partial(os.write, stream.fd, data))
         return False
 
     def _write_here(self, stream: Stream) -> bool:
-        data = self._spool.chunk(b"\n", CHUNK_BYTES)
+        data = self._spool.chunk(b"\n", self._most_bytes(CHUNK_BYTES))
         self._took(os.write(stream.fd, data))
         return True
+
+    def _most_bytes(self, usual: int) -> int:
+        """Return how many bytes the next write may have."""
+        return usual
 
     def _failed(self, error: OSError) -> bool:
         if error.errno not in TRY_LATER:

@@ -73,6 +73,10 @@ class Rsyslog:
     def start(self) -> None:
         configuration = self.folder / "rsyslog.conf"
         configuration.write_text(CONFIGURATION.format(folder=self.folder))
+        self.start_with(configuration)
+
+    def start_with(self, configuration: Path) -> None:
+        """Start with a file that has the socket at its usual place."""
         pid_file = self.folder / "pid"
         command = [str(RSYSLOGD), "-n", "-f", str(configuration), "-i", str(pid_file)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -359,6 +360,47 @@ def all_busy() -> Iterator[None]:
         for each in busy:
             each.kill()
             each.wait()
+
+
+#: As a member of the group: connect, run a program, print the line that tells it.
+READER = """\
+import os, socket, subprocess, sys
+os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(12345)
+reader = socket.socket(socket.AF_UNIX)
+reader.settimeout(20)
+reader.connect(sys.argv[1])
+subprocess.run(["/bin/true", sys.argv[3]])
+lines = reader.makefile("rb")
+print(next(line for line in lines if sys.argv[3].encode() in line).decode())
+"""
+
+
+def test_group_reads_socket_and_file_after_an_update_of_the_confined_service(
+    installed: Booted,
+) -> None:
+    place, marker = "/run/sysmonlx-events/events", uuid.uuid4().hex
+    file = "/var/log/sysmon-test.json"
+    sinks = (
+        '<Sink kind="syslog"/><Sink kind="socket" form="json" group="adm"/>'
+        f'<Sink kind="file" size="64K" every="1d" compress="gzip" group="adm">{file}'
+        "</Sink>"
+    )
+    configure(installed, "/tmp/sinks.xml", settings=sinks)
+    result = installed.call("sysmonlx", "-nologo", "-c", "/tmp/sinks.xml")
+    assert result.returncode == 0, result.stderr
+    assert "nobody reads" in installed.must("sysmonlx", "-nologo", "-stats")
+    command = (sys.executable, "-c", READER, place)
+    line = installed.must(*command, "4", marker)
+    assert json.loads(line)["Event"]["System"]["EventID"] == 1
+    assert installed.call(*command, "5", marker).returncode
+    modes = installed.must("stat", "-c", "%a %U", Path(place).parent, place, file)
+    assert modes == "750 root\n660 root\n640 root\n"
+    long = "x" * 30_000
+    for _ in range(4):
+        installed.must("/bin/true", long)
+    packed = f"ls {file}-*.gz"
+    wait_until(lambda: installed.call("sh", "-c", packed).returncode == 0)
+    installed.must("sh", "-c", f"rm {file}*")
 
 
 def test_failed_installation_leaves_what_ran_before_unit_and_all(

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture.kernel_facts import cgroup2_mount, shared_memory_device
+from sysmonlx.capture.kernel_facts import (
+    cgroup2_mount,
+    cgroup_remarks,
+    shared_memory_device,
+)
 
 
 @pytest.fixture
@@ -33,6 +37,20 @@ def mount_among(tmp_path: Path, *lines: str) -> str:
 def test_the_whole_hierarchy_is_preferred(mounts: list[str], tmp_path: Path) -> None:
     assert mount_among(tmp_path, *mounts) == "whole"
     assert mount_among(tmp_path, *mounts[:2]) == "a part"
+
+
+def test_what_is_above_the_own_namespace_is_preferred(
+    mounts: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mountinfo"
+    above = mounts[1].replace(" /one ", " /../.. ")
+    assert mount_among(tmp_path, *mounts, above) == "a part"
+    assert cgroup_remarks(False, str(path)) == []
+    assert mount_among(tmp_path, *mounts) == "whole"
+    (remark,) = cgroup_remarks(False, str(path))
+    assert f"mount the host's /sys/fs/cgroup beside {tmp_path}/whole" in remark
+    assert cgroup_remarks(True, str(path)) == []
+    assert cgroup_remarks(False, os.devnull) == []
 
 
 def test_what_something_covers_is_not_reached(

@@ -16,6 +16,7 @@ from sysmonlx.config import rule_files
 from sysmonlx.config.child import Reading, read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.policy import SinkChoice
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.sigma.pack import LEVELS, STATUSES
@@ -162,8 +163,8 @@ def test_sinks_for_hits_are_kept_apart() -> None:
         '<sx:Sink kind="file" hits="only">/h</sx:Sink><sx:Sink kind="stdout"/>'
     )
     assert found.policy is not None
-    assert found.policy.settings.sinks == (("stdout", "xml", ""),)
-    assert found.policy.settings.hit_sinks == (("file", "xml", "/h"),)
+    assert found.policy.settings.sinks == (SinkChoice("stdout"),)
+    assert found.policy.settings.hit_sinks == (SinkChoice("file", "xml", "/h"),)
     assert policy_of(found.policy.to_json()) == found.policy
     assert not found.policy.without_sinks().settings.hit_sinks
 

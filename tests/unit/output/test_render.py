@@ -327,13 +327,17 @@ def test_a_template_lives_as_long_as_its_shape_that_recurs() -> None:
     assert made.template_use().kept == 10
 
 
-def test_velociraptor_has_a_row_as_its_parser_of_event_logs_makes_it() -> None:
+def test_velociraptor_has_what_its_artifact_for_sysmon_reads() -> None:
+    """The artifact asks for these: parse_json(data=Data).Event, then by dots."""
     event = EVENT_BY_ID[5]
     line = renderer("velociraptor").line(5, values_with(event, "x"), 42, WALL_NS)
-    row = json.loads(line)
+    row = json.loads(line)["Event"]
     assert list(row) == ["System", "EventData"]
     system = row["System"]
-    assert system["TimeCreated"]["SystemTime"] == pytest.approx(WALL_NS / 1e9)
-    assert (system["EventID"], system["EventRecordID"]) == ({"Value": 5}, 42)
+    as_json = json.loads(renderer("json").line(5, values_with(event, "x"), 42, WALL_NS))
+    same = as_json["Event"]["System"]
+    assert system["TimeCreated"] == same["TimeCreated"]["#attributes"]
+    for name in ("EventID", "EventRecordID", "Channel", "Computer", "Level"):
+        assert system[name] == same[name]
     assert system["Provider"]["Name"] == "Linux-Sysmon"
-    assert list(row["EventData"]) == [field.name for field in event.fields]
+    assert row["EventData"] == as_json["Event"]["EventData"]

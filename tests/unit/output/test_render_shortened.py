@@ -221,7 +221,8 @@ def test_long_lines_of_a_batch_leave_the_others_alone() -> None:
 def test_the_default_limit_is_that_of_the_sink_unless_one_is_given() -> None:
     limits = {kind: Settings().line_limit_of(kind) for kind in DEFAULT_LIMITS_BYTES}
     assert limits == {
-        **{"syslog": 7950, "file": 65535, "stdout": 65535, "journald": 65535}
+        **{"syslog": 7950, "file": 65535, "stdout": 65535, "journald": 65535},
+        "socket": 65535,
     }
     given = Settings(line_limit_bytes=20_000)
     assert {given.line_limit_of(kind) for kind in limits} == {20_000}

@@ -31,7 +31,7 @@ def test_help_lists_every_target_and_every_variable() -> None:
     targets = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     listed = re.findall(r"^  ([\w-]+) ", output, re.MULTILINE)
     assert [each for each in targets if each not in listed] == []
-    chosen = re.findall(r"^(\w+) \?= ", text, re.MULTILINE)
+    chosen = re.findall(r"^(?:export )?(\w+) \?= ?", text, re.MULTILINE)
     tools = {"CLANG", "BPFTOOL", "STRIP"}
     assert [each for each in chosen if f"  {each}=" not in output] == sorted(
         tools, key=chosen.index

@@ -73,10 +73,13 @@ def test_destinations_are_named() -> None:
     sinks = (
         *(SinkChoice("syslog"), SinkChoice("syslog", "json", "/run/other")),
         *(SinkChoice("file", "xml", "/var/log/a"), SinkChoice("stdout")),
+        *(SinkChoice("socket"), SinkChoice("socket", group="adm")),
     )
     assert destinations(Settings(sinks=sinks)) == [
         *("the log daemon at /dev/log", "the log daemon at /run/other"),
         *("/var/log/a", "standard output"),
+        "who connects to /run/sysmonlx/events (root)",
+        "who connects to /run/sysmonlx-events/events (root and the group adm)",
     ]
 
 
