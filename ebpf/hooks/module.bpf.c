@@ -138,30 +138,37 @@ static __always_inline __u32 module_ending(const unsigned char *name, __u32 leng
 	return last >> 8 == ENDING_WORD('.', 'k', 'o', '.', 'z', 's', 't') ? 7 : 0;
 }
 
-/* Returns whether a regular file is named like the module: "-" and "_" are the same there. */
-static __noinline bool file_is_named_like(struct file *file, const struct module_load *r)
+/*
+ * Returns whether a regular file is named like the module of the record in scratch: "-" and "_" are
+ * the same there.
+ */
+__noinline int file_is_named_like_module(__u64 file_address)
 {
+	struct scratch *scratch = task_scratch_get();
+	struct file *file = (void *)file_address;
 	struct dentry *dentry = KREAD(file, f_path.dentry);
 	struct inode *inode = KREAD(file, f_inode);
 	const unsigned char *name = KREAD(dentry, d_name.name);
 	__u32 length = KREAD(dentry, d_name.len);
+	const struct module_load *r;
 	char found[MODULE_NAME] = {};
 
 	if ((KREAD(inode, i_mode) & S_IFMT) != S_IFREG || length < 4)
-		return false;
+		return 0;
 	length -= module_ending(name, length);
-	if (length == KREAD(dentry, d_name.len) || length >= MODULE_NAME)
-		return false;
+	if (length == KREAD(dentry, d_name.len) || length >= MODULE_NAME || !scratch)
+		return 0;
+	r = (void *)scratch->data;
 	bpf_probe_read_kernel(found, sizeof(found), name);
 	for (__u32 i = 0; i < MODULE_NAME; i++) {
 		char letter = i < length ? found[i] : 0;
 
 		if ((letter == '-' ? '_' : letter) != r->name[i])
-			return false;
+			return 0;
 		if (!letter)
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
 /*
@@ -175,7 +182,7 @@ static __always_inline struct file *module_file_guessed(struct module_load *r)
 	for (__u32 i = 0; i < DESCRIPTORS_SEARCHED; i++) {
 		struct file *file = task_file(task, i);
 
-		if (file && file_is_named_like(file, r)) {
+		if (file && file_is_named_like_module((__u64)file)) {
 			r->descriptor = i;
 			return file;
 		}
