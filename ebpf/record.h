@@ -17,6 +17,7 @@
 	each(3, RECORD_PROCESS_CREATE, process_create, process_create)          \
 	each(4, RECORD_PROCESS_TERMINATE, process_terminate, process_terminate) \
 	each(5, RECORD_CGROUP_CREATE, cgroup_create, cgroup_create)             \
+	each(6, RECORD_MODULE_LOAD, module_load, module_load)                   \
 	each(10, RECORD_FILE_CREATE, file_create, file_event)                   \
 	each(11, RECORD_FILE_DELETE, file_delete, file_event)                   \
 	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
@@ -226,6 +227,37 @@ struct process_access {
 	__u32 target_exec_id;
 	__u32 given_pid; /* in the caller's pid namespace; 0: none was given */
 	__u32 granted_access; /* access rights of Windows */
+};
+
+/* What the kernel has found out about the signature of a module. */
+enum module_signature {
+	MODULE_SIGNATURE_UNKNOWN, /* this kernel checks none */
+	MODULE_SIGNATURE_BAD, /* there is none, or it is not by a key that the kernel has */
+	MODULE_SIGNATURE_GOOD,
+};
+
+/*
+ * A module that the kernel has accepted, and whose own code has not run yet. `file` and `path` are
+ * of the file that it was read from; without one, the inode is 0.
+ */
+struct module_load {
+	struct record_header header;
+	struct file_identity file;
+	__u64 taints; /* a bit for each; see Documentation/admin-guide/tainted-kernels.rst */
+	__u64 image_bytes; /* size of the memory that init_module(2) was given; 0: other call */
+	__u32 mount_namespace;
+	__u32 descriptor; /* of the file, in the process that loaded it */
+	__u32 flags; /* enum record_flag */
+	__u32 signature; /* enum module_signature */
+	/*
+	 * 1: init_module(2) was given memory, and the file is one that the process has open and
+	 * that is named like the module. 0: the module was read from this very file.
+	 */
+	__u32 is_guess;
+	struct varlen path;
+	struct varlen parameters; /* the caller's string */
+	struct varlen tail; /* the end of that memory: a signature stands there */
+	char name[56];
 };
 
 /* An eBPF program that was loaded. */

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 Value = TypeVar("Value")
@@ -45,10 +45,14 @@ class Held:
 
     `is_waiting`: its own hash is not known yet. An event that is not waiting itself
     stands behind one that is. `is_decided`: the rules have let it pass; else they are
-    asked when the hash is known. `is_plain` is the third member of `Event`.
+    asked when the hash is known. `is_plain` is the third member of `Event`. `tell`
+    enters the hash and what else a file tells; None: the hash of event 1.
     """
 
-    __slots__ = ("event_id", "is_decided", "is_plain", "is_waiting", "queue", "values")
+    __slots__ = (
+        *("event_id", "is_decided", "is_plain", "is_waiting", "queue", "tell"),
+        "values",
+    )
 
     def __init__(
         self,
@@ -61,3 +65,4 @@ class Held:
         self.queue = queue
         self.is_waiting = False
         self.is_decided = is_decided
+        self.tell: Callable[[list[str], str], None] | None = None

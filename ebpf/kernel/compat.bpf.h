@@ -360,4 +360,32 @@ static __always_inline __u64 btrfs_subvolume(struct inode *inode)
 	return BPF_CORE_READ(any, root, root_key.objectid);
 }
 
+/* Types of modules: a kernel without CONFIG_MODULES has the first one without meaning. */
+struct module___any {
+	char name[56];
+	unsigned long taints;
+} __attribute__((preserve_access_index));
+
+struct module___signed { /* with CONFIG_MODULE_SIG */
+	bool sig_ok;
+} __attribute__((preserve_access_index));
+
+#define KERNEL_STACK_BYTES 16384 /* on x86 and arm64 with pages of 4 KiB, without KASAN */
+
+/*
+ * Copy the registers with which the current task has entered the kernel. Before v5.15,
+ * dd6e10fbd9fb ("bpf: Add bpf_task_pt_regs() helper"), they are looked for where the stack begins:
+ * whoever uses them compares the number of the call.
+ */
+static __always_inline void registers_read(struct pt_regs *registers)
+{
+#ifdef WITHOUT_BPF_LOOP
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 address = (__u64)KREAD(task, stack) + KERNEL_STACK_BYTES - sizeof(*registers);
+#else
+	__u64 address = bpf_task_pt_regs(bpf_get_current_task_btf());
+#endif
+	bpf_probe_read_kernel(registers, sizeof(*registers), (void *)address);
+}
+
 #endif /* KERNEL_COMPAT_BPF_H */

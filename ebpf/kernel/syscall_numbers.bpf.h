@@ -138,4 +138,13 @@ static const __u16 calls[CALL_NUMBERS] = {
 #error "system call numbers of this architecture are not known"
 #endif
 
+/* Calls that are looked at while they are under way. */
+#if defined(__TARGET_ARCH_x86)
+#define NUMBER_OF_INIT_MODULE(compat) ((compat) ? 128 : 175)
+#define NUMBER_OF_FINIT_MODULE(compat) ((compat) ? 350 : 313)
+#else
+#define NUMBER_OF_INIT_MODULE(compat) ((compat) ? 128 : 105)
+#define NUMBER_OF_FINIT_MODULE(compat) ((compat) ? 379 : 273)
+#endif
+
 #endif /* KERNEL_SYSCALL_NUMBERS_BPF_H */

@@ -15,7 +15,9 @@ class Hook:
     seen where no group works. `kind` is "" or "cgroup". `needs_setting` names a switch
     of `policy.Settings` that must be on. `fields` are those of ours that want it: one
     of them must be configured; empty: the events want it without. Event `helps` wants
-    it too where the switch `helps_with` is on: its values come from there.
+    it too where the switch `helps_with` is on: its values come from there. Where no
+    group of the hook `behind` works, this one is of no use: that it is missing too is
+    not told.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Hook:
     fields: frozenset[str] = frozenset()
     helps: int = 0
     helps_with: str = ""
+    behind: str = ""
 
 
 PROCESS_HOOKS: tuple[Hook, ...] = (

@@ -364,7 +364,8 @@ class Capture:
                 self._loader.load(self._loaded, (hook,))
                 if group == self._loaded.group(hook) and self._attach(hook, group):
                     self._serving[hook] = group
-        self.missing = tuple(missing)
+        names = {each.hook.name for each in missing}
+        self.missing = tuple(each for each in missing if each.hook.behind not in names)
 
     def _prove_names(self) -> None:
         """Try once whether calls tell their names; tell it if they do not."""

@@ -21,7 +21,7 @@ from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 from sysmonlx.policy import Policy
-from sysmonlx.schema.events import SCHEMA_VERSION
+from sysmonlx.schema.events import DRIVER_LOAD, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from sysmonlx.config.command_line import CommandLineOptions
@@ -65,6 +65,14 @@ class Reading:
 def directory_links() -> dict[str, str]:
     """Return where the well-known directories that are symbolic links lead."""
     return {name: os.path.realpath(name) for name in _LINKS if os.path.islink(name)}
+
+
+def absent_events(proc: str = "/proc") -> dict[int, str]:
+    """Return which events cannot occur on this machine, by their ids, and why."""
+    has_proc = os.path.exists(f"{proc}/self")
+    if has_proc and not os.path.exists(f"{proc}/modules"):
+        return {DRIVER_LOAD.id: "its kernel has no modules"}
+    return {}
 
 
 def program_behind(path: str) -> str:
@@ -222,7 +230,7 @@ def _read(
     from sysmonlx.config.lint_values import Links
     from sysmonlx.errors import ConfigError
 
-    links = Links(directory_links(), program_behind)
+    links = Links(directory_links(), program_behind, absent_events())
     try:
         policy, warnings = config.read_policy(
             data, name, lax=lax, command_line=options, links=links

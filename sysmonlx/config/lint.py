@@ -35,6 +35,8 @@ def check(
         first.setdefault(element.tag, element)
         if not PRODUCED.isdisjoint(element.event_ids):
             yield from _doubtful(element, settings, links)
+            if not earlier:
+                yield from _absent(element, links)
             if earlier and element.tag not in including:
                 yield _shadowed(element, earlier)
         elif not earlier:
@@ -43,6 +45,19 @@ def check(
                 element.line,
                 1,
                 "its rules are kept and never match",
+                fatal=False,
+            )
+
+
+def _absent(element: Element, links: Links) -> Iterator[Finding]:
+    """Yield a warning where this machine cannot have the events of an element."""
+    for event_id in element.event_ids:
+        if (why := links.absent.get(event_id)) is not None:
+            yield Finding(
+                f"Warning: {element.tag} events do not occur on this machine",
+                element.line,
+                1,
+                f"{why}; the rules are kept and work where it has",
                 fatal=False,
             )
 

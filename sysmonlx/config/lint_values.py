@@ -55,11 +55,13 @@ class Links:
     """Where symbolic links of this machine lead: the kernel names programs without.
 
     `directories` maps directories to others, for example "/bin" to "/usr/bin".
-    `program` returns the path behind a path, the same where that is no link.
+    `program` returns the path behind a path, the same where that is no link. `absent`
+    says of events that cannot occur on this machine why, by their ids.
     """
 
     directories: Mapping[str, str] = field(default_factory=dict)
     program: Callable[[str], str] = str
+    absent: Mapping[int, str] = field(default_factory=dict)
 
 
 NOTHING = Links()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.module import MODULE_APPENDERS
 from sysmonlx.enrich.start_fields import START_APPENDERS, Appender
 from sysmonlx.kernel_text import UNKNOWN, is_plain_text
 from sysmonlx.policy import RULE_NAMES
@@ -85,6 +86,7 @@ def _parent_image(layout: Layout, context: Context) -> Appender:
 
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     **START_APPENDERS,
+    **MODULE_APPENDERS,
     _OF_FLAGS: _reason,
     "UserId": _user_id,
     "ParentImage": _parent_image,

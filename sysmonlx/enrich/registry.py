@@ -15,6 +15,7 @@ from sysmonlx.enrich.bpf import BPF_BUILDERS
 from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
+from sysmonlx.enrich.module import MODULE_BUILDERS, MODULE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
@@ -24,6 +25,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *FILE_HOOKS,
     *NETWORK_HOOKS,
     *GROUP_HOOKS,
+    *MODULE_HOOKS,
     *DNS_HOOKS,
     *TAMPERING_HOOKS,
 )
@@ -62,6 +64,7 @@ def wanted_records(numbers: dict[str, int], can_emit: Callable[[int], bool]) -> 
 
 BUILDERS: Builders = {
     **PROCESS_BUILDERS,
+    **MODULE_BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,
     **DNS_BUILDERS,

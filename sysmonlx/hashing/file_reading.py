@@ -39,6 +39,9 @@ class Opener(Protocol):
     def exe(self, tgid: int) -> int:
         """Return an O_PATH descriptor of what a process runs; ProcError: it ended."""
 
+    def descriptor(self, tid: int, fd: int) -> int:
+        """Return one of what a thread has open; ProcError: it ended, or closed it."""
+
     def at_once(self, mount_namespace: int, path: bytes) -> int:
         """Return one of a path, without waiting; ProcError: it cannot."""
 
@@ -105,6 +108,8 @@ class Reader:
         finally:
             os.close(fd)
         job.digests = self._new_digests(job.algorithms)
+        if job.also is not None:
+            job.also.begin()
 
     def _new_digests(self, algorithms: tuple[str, ...]) -> list[Any]:
         begin_s = time.thread_time()
@@ -125,6 +130,8 @@ class Reader:
         piece = self._buffer[:count]
         for each in job.digests:
             each.update(piece)
+        if job.also is not None:
+            job.also.take(piece)
         if begin_ns:
             # Changed again within the same tick it would look like this content.
             is_old = job.file.ctime_ns < begin_ns - _CLOCK_TICK_NS

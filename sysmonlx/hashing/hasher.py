@@ -22,6 +22,7 @@ from sysmonlx.hashing.jobs import (
     TIMEOUT,
     TOO_LARGE,
     Job,
+    Listener,
     Waiter,
 )
 from sysmonlx.hashing.lanes import Lanes
@@ -156,6 +157,9 @@ class Hasher(Generic[Token]):
         mount_namespace: int,
         token: Token,
         uid: int = 0,
+        *,
+        descriptor: int = -1,
+        also: Listener | None = None,
     ) -> bool:
         """Ask for the hash of a file that `cached` did not know; False: refused.
 
@@ -164,6 +168,10 @@ class Hasher(Generic[Token]):
         `path` in the mount namespace (0: unknown). The file waits for its turn among
         the files of the user `uid`. `results` answers a request that was accepted, with
         `token`. `counts` has the reason of a refusal.
+
+        With `descriptor`, the file is not what a process runs but what the thread
+        `tgid` has open there. `also` gets what is read, if no algorithm is asked for
+        too: the text is "" then. It is whole where the answer is not "-".
         """
         now_s, lanes = time.monotonic(), self._lanes
         if lanes.is_closed:
@@ -171,13 +179,15 @@ class Hasher(Generic[Token]):
         with lanes.lock:
             if reason := lanes.refusal(file, now_s):
                 return self._refuse(reason)
-            job = lanes.jobs.get(file)
-        new: Job[Token] = Job(file, path, mount_namespace, uid, self._algorithms, now_s)
+            job = lanes.jobs.get(file) if also is None else None
+        new: Job[Token] = Job(
+            file, path, mount_namespace, uid, self._algorithms, now_s, also
+        )
         is_full = self._open_requests >= self._queue_limit
         if is_full and not self._make_room(job or new, now_s):
             return self._refuse(QUEUE_FULL)
         # Without the lock, as it gives others their turn.
-        fd = self._held(job or new, tgid)
+        fd = self._held(job or new, tgid, descriptor)
         waiter = Waiter(token, job or new, now_s + self.wait_s)
         with lanes.lock:
             if job is None or job.is_over:  # meanwhile, it may be
@@ -187,13 +197,13 @@ class Hasher(Generic[Token]):
         self._open_requests += 1
         return True
 
-    def _held(self, job: Job[Token], tgid: int) -> int:
+    def _held(self, job: Job[Token], tgid: int, descriptor: int) -> int:
         """Return a descriptor for a job, -1: it has enough, or there is none."""
         if len(job.fds) >= _DESCRIPTORS_PER_FILE or job.read_fd >= 0:
             return -1
         early = self._early.pop(job.file, None)
         if early is None:
-            early = self._open(tgid, job.path, job.mount_namespace)
+            early = self._open(tgid, job.path, job.mount_namespace, descriptor)
         fd, job.reason = early
         return fd
 
@@ -201,7 +211,8 @@ class Hasher(Generic[Token]):
         """Return what is decided since the last call: token, file, text or "-"."""
         now_s = time.monotonic()
         for job in self._lanes.take_done():
-            if job.may_be_kept and job.algorithms == self._algorithms:
+            is_kept = job.may_be_kept and job.algorithms == self._algorithms
+            if is_kept and job.text:
                 self._remember(job.file, job.text)
             self._answer_all(job, job.text, job.reason)
         if self._waiters and now_s >= self._next_look_s:
@@ -245,11 +256,15 @@ class Hasher(Generic[Token]):
         self.counts[reason] += 1
         return False
 
-    def _open(self, tgid: int, path: bytes, namespace: int) -> tuple[int, str]:
+    def _open(
+        self, tgid: int, path: bytes, namespace: int, descriptor: int = -1
+    ) -> tuple[int, str]:
         """Return a descriptor of the file, or -1 and why none can be had at once."""
         if self._lanes.held_fds + len(self._early) >= self._fds_limit:
             return -1, NO_DESCRIPTOR
         try:
+            if descriptor >= 0:
+                return self._opener.descriptor(tgid, descriptor), GONE
             return self._opener.exe(tgid), GONE
         except ProcError as error:
             reason = shortage(error.__cause__) or GONE

@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sysmonlx.bounded import Bounded
 from sysmonlx.host.file_identity import FileId
@@ -51,6 +51,16 @@ _ABANDONED_LIMIT, _ABANDONED_S = 8, 30.0
 _ABANDONED_RESERVE = 0.5
 
 
+class Listener(Protocol):
+    """Gets what is read of a file as well, from a thread of a lane."""
+
+    def begin(self) -> None:
+        """Note that the file is read from its beginning, maybe once more."""
+
+    def take(self, piece: memoryview) -> None:
+        """Take the next bytes; an empty piece is the end."""
+
+
 @dataclass(eq=False, slots=True)
 class Waiter(Generic[Token]):
     """Somebody who asked for a hash, and until when it is of use."""
@@ -71,6 +81,7 @@ class Job(Generic[Token]):
     uid: int
     algorithms: tuple[str, ...]
     since_s: float
+    also: Listener | None = None
     fds: list[int] = field(default_factory=list)
     waiters: list[Waiter[Token]] = field(default_factory=list)
     waiting: int = 0

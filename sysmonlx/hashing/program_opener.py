@@ -30,7 +30,7 @@ class WouldWaitError(ProcError):
 class ProgramOpener:
     """Opens program files through /proc and by path.
 
-    `at_once` and `exe` are for one thread, `by_path` for all others.
+    `at_once`, `exe` and `descriptor` are for one thread, `by_path` for all others.
     """
 
     def __init__(self, procfs: Procfs) -> None:
@@ -54,6 +54,14 @@ class ProgramOpener:
             ProcError: the process has ended; its cause is the OSError.
         """
         return self._procfs.open_exe(tgid)
+
+    def descriptor(self, tid: int, fd: int) -> int:
+        """Return a descriptor of what a thread has open there now.
+
+        Raises:
+            ProcError: the thread has ended, or has it closed.
+        """
+        return self._procfs.open_descriptor(tid, fd)
 
     def at_once(self, mount_namespace: int, path: bytes) -> int:
         """Return a descriptor of a path in the mount namespace of process 1.

@@ -47,6 +47,13 @@ class Procfs:
         """
         return self._open(b"%d/exe" % tgid, os.O_PATH)
 
+    def open_descriptor(self, tid: int, fd: int) -> int:
+        """Return an O_PATH descriptor of what a thread has open there.
+
+        It asks no file system, as `open_exe`.
+        """
+        return self._open(b"%d/fd/%d" % (tid, fd), os.O_PATH)
+
     def open_in_root(self, pid: int, path: bytes) -> int:
         """Return an O_PATH descriptor of `path` as the root directory of `pid` has it.
 

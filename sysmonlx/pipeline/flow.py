@@ -14,6 +14,7 @@ makes, which functions judge them) is looked up then, and not for each record.
                         _create_by_hash, no closure: rules ask for Hashes
     process_terminate   handle, `_acting`, which asks ProcessTable.terminate who ended
     any other           handle, `_acting`, which asks ProcessTable.acting who did it
+    module_load         handle, `_loading`: event 6 waits until its file was read
     dns_message         handle, `pipeline.answering`: a question waits for its answer
     one of two events   handle, `_in_turn`: calls one `_acting` for each (23 and 26)
     one that no rule    ProcessTable.acting or terminate alone: the table stays right
@@ -66,6 +67,7 @@ from sysmonlx.pipeline.books import TOLD_BEFORE
 from sysmonlx.pipeline.correlating import Correlating, PlainNames
 from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
 from sysmonlx.pipeline.losses import Loss
+from sysmonlx.pipeline.module_files import ModuleFiles
 from sysmonlx.pipeline.waiting import Finished, Waiting
 from sysmonlx.processes.launches import NO_LAUNCH
 from sysmonlx.processes.lineage import Lineages
@@ -163,6 +165,8 @@ class Pipeline:
         lineages = Lineages(processes, layouts)
         self._correlating = Correlating(context, lineages, self.account)
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
+        module = layouts.by_name["module_load"]
+        self._modules = ModuleFiles(module, context, hasher, self._waiting)
         self._judging = Judging({}, [_no_such_record] * 256, {}, False)
 
     @property
@@ -246,6 +250,8 @@ class Pipeline:
             elif name == "dns_message" and (wanted or answers.are_learnt):
                 answers = self._answers(wanted, answers)
                 handler = self.dns.handler(answers)
+            elif name == "module_load" and wanted:
+                handler = self._loading(wanted[0])
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 acting = {self._acting(each, who): each.event_id for each in wanted}
@@ -394,6 +400,19 @@ class Pipeline:
                 set_aside(process, (event_id, values, is_plain), maker.no_event)
             else:
                 emit((event_id, values, is_plain, None))
+
+        return handle
+
+    def _loading(self, wanted: _Wanted) -> Handler:
+        """Return a handler that makes event 6, which waits for its file."""
+        event_id, maker, _ = wanted
+        acting, hold = self._processes.acting, self._modules.hold
+
+        def handle(data: bytes) -> None:
+            process = acting(data)
+            values = maker.make(data, process)
+            is_plain = bool(maker.finish(values, data, process))
+            hold(data, process, (event_id, values, is_plain))
 
         return handle
 

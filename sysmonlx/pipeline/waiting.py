@@ -102,6 +102,30 @@ class Waiting:
         if text is not None:
             self._release(held, text)
 
+    def hold_for_file(
+        self,
+        process: Process,
+        event: Finished,
+        ask: Callable[[Held], bool],
+        tell: Callable[[list[str], str], None],
+    ) -> None:
+        """Let an event wait for a file, and behind earlier events of its process.
+
+        `ask` asks the hasher; False: it refused. `tell` enters into the values of the
+        event what the file tells, of which the text of its hashes is the second
+        argument. The rules judge the event behind that.
+        """
+        held = self.hold(process, event, is_decided=False)
+        held.is_waiting, held.tell = True, tell
+        self._for_hash[held] = None
+        is_asked = False
+        try:
+            is_asked = ask(held)
+        except Exception as error:  # the event goes as it is
+            self._account.note(error)
+        if not is_asked:
+            self._release(held, UNKNOWN)
+
     def take_hashes(self) -> None:
         """Let go the events whose hash is known by now, or has taken too long."""
         for held, _, text in self._hasher.results():
@@ -116,7 +140,10 @@ class Waiting:
 
     def _release(self, held: Held, text: str) -> None:
         """Give an event its hash; let go the events that now wait no more."""
-        held.values[HASHES] = text
+        if held.tell is None:
+            held.values[HASHES] = text
+        else:
+            self._tell(held, held.tell, text)
         held.is_waiting = False
         self._for_hash.pop(held, None)
         queue = held.queue
@@ -127,3 +154,11 @@ class Waiting:
                 self._let_go(first)
             except Exception as error:
                 self._account.lose(first.event_id, error)
+
+    def _tell(
+        self, held: Held, tell: Callable[[list[str], str], None], text: str
+    ) -> None:
+        try:
+            tell(held.values, text)
+        except Exception as error:  # the event goes as it is
+            self._account.note(error)

@@ -129,7 +129,11 @@ _FIELDS = {
 _FIELDS_OF = {
     1: {"Hashes": "process.hash:hashes"},
     4: {"State": "service.state", "Version": "service.version"},
-    6: {"ImageLoaded": _FILE},
+    6: {
+        "ImageLoaded": _FILE,
+        "Signature": "file.code_signature.subject_name",
+        "SignatureStatus": "file.code_signature.status",
+    },
     7: {"ImageLoaded": "dll.path dll.name:name", "Hashes": "dll.hash:hashes"},
     255: {"ID": "error.code", "Description": "error.message"},
 }

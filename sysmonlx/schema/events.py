@@ -48,6 +48,10 @@ TAMPERINGS = (
     "Image is replaced",
 )
 
+#: Values of SignatureStatus of event 6: the kernel believes the signature; does not;
+#: there is none, or this kernel checks none.
+SIGNATURE_STATES = ("Valid", "Invalid", "Unavailable", "-")
+
 _BOOLEAN = ("false", "true")
 #: Of fields that have no value on Linux.
 _UNKNOWN = ("-",)
@@ -252,8 +256,25 @@ PROCESS_TERMINATE = event_type(
 DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",
     "Driver loaded",
-    _fields("RuleName UtcTime ImageLoaded Hashes Signed Signature SignatureStatus"),
-    shown="ImageLoaded Hashes",
+    (
+        *_fields("RuleName UtcTime ImageLoaded Hashes"),
+        replace(_COMMON["Signed"], only=("true", "false", "-")),
+        *_fields("Signature"),
+        replace(_COMMON["SignatureStatus"], only=SIGNATURE_STATES),
+    ),
+    produced=True,
+    colour=Colour.RED,
+    shown="ImageLoaded Signature SignatureStatus",
+    appended=(
+        Field("ProcessGuid", FieldType.GUID, is_ours=True),
+        Field("ProcessId", FieldType.PID, is_ours=True),
+        Field("Image", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        Field("User", recurs=True, is_ours=True),
+        Field("ModuleName", is_ours=True),
+        Field("Parameters", is_ours=True),
+        Field("Taint", recurs=True, is_ours=True),
+        *_OF_ALL,
+    ),
 )
 IMAGE_LOAD = event_type(
     "7 IMAGE_LOAD 3 ImageLoad (exclude)",

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.config.child import EMPTY, read_data, read_file, read_options
+from sysmonlx.config.child import (
+    EMPTY,
+    absent_events,
+    read_data,
+    read_file,
+    read_options,
+)
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.policy import Policy
 from sysmonlx.service.configuration import is_changed, read_installed
@@ -31,6 +37,14 @@ def test_what_was_read_comes_with_the_policy(tmp_path: Path) -> None:
     reading = read_file(tmp_path / "a.xml", CommandLineOptions())
     assert reading.policy is not None
     assert (reading.data, reading.policy.source) == (CONFIG, str(tmp_path / "a.xml"))
+
+
+def test_kernel_without_modules_is_known_by_proc(tmp_path: Path) -> None:
+    assert absent_events(os.fspath(tmp_path)) == {}  # nothing is mounted there
+    (tmp_path / "self").mkdir()
+    assert [*absent_events(os.fspath(tmp_path))] == [6]
+    (tmp_path / "modules").touch()
+    assert absent_events(os.fspath(tmp_path)) == {}
 
 
 def test_file_counts_as_changed_when_its_bytes_are_others(tmp_path: Path) -> None:

@@ -338,6 +338,15 @@ def test_path_through_a_link_never_matches() -> None:
     assert read_policy(data, "FILE")[1] == ()
 
 
+def test_event_that_this_machine_cannot_have_is_told_once() -> None:
+    data = document('<DriverLoad onmatch="include"/><DriverLoad onmatch="exclude"/>')
+    links = Links(absent={6: "its kernel has no modules"})
+    policy, (warning,) = read_policy(data, "FILE", links=links)
+    assert warning.text == "Warning: DriverLoad events do not occur on this machine"
+    assert len(policy.ruleset.elements) == 2
+    assert read_policy(data, "FILE")[1] == ()
+
+
 def test_unknown_option_is_a_warning_and_later_ones_count() -> None:
     data = document("", "<Foo/><HashAlgorithms>md5</HashAlgorithms>")
     policy, (warning,) = read(data)
