@@ -16,6 +16,7 @@ from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
+from sysmonlx.enrich.pipe import PIPE_BUILDERS, PIPE_HOOKS
 from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
 from sysmonlx.policy import Settings
@@ -24,6 +25,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *FILE_HOOKS,
     *NETWORK_HOOKS,
     *GROUP_HOOKS,
+    *PIPE_HOOKS,
     *DNS_HOOKS,
     *TAMPERING_HOOKS,
 )
@@ -64,6 +66,7 @@ BUILDERS: Builders = {
     **PROCESS_BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,
+    **PIPE_BUILDERS,
     **DNS_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,
