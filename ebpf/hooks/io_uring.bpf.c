@@ -139,12 +139,22 @@ static __always_inline int naming_begun(struct io_kiocb *request, __u8 opcode)
 				  opcode == IORING_OP_CONNECT);
 }
 
+/* Address of the file of a request, as a number. */
+static __always_inline __u64 request_file(struct io_kiocb *request)
+{
+	__u64 file = 0;
+
+	bpf_core_read(&file, sizeof(file), &request->file);
+	return file;
+}
+
 static __always_inline int naming_connected(struct io_kiocb *request)
 {
 	struct io_connect *connect = (void *)&request->cmd;
+	__u64 address = 0;
 
-	return ring_socket_connected((__u64)KREAD(request, file), (__u64)KREAD(connect, addr),
-				     KREAD(connect, addr_len));
+	bpf_core_read(&address, sizeof(address), &connect->addr);
+	return ring_socket_connected(request_file(request), address, KREAD(connect, addr_len));
 }
 
 /* A request begins: the kernel has copied its names, which are gone when it completes. */
@@ -269,7 +279,7 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 	case IORING_OP_LINKAT:
 		return request_done((__u64)request, opcode, result, RECORD_FILE_CREATE);
 	case IORING_OP_BIND:
-		return result ? 0 : ring_socket_bound((__u64)KREAD(request, file));
+		return result ? 0 : ring_socket_bound(request_file(request));
 	case IORING_OP_CONNECT:
 		return result ? 0 : naming_connected(request);
 	default:

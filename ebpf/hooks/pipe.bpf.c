@@ -54,34 +54,33 @@ struct {
 struct strings_hash {
 	struct scratch *scratch;
 	__u64 hash;
-	__u32 at;
+	__u32 begin;
 	__u32 end;
 };
 
-static __always_inline long strings_hash_step(struct strings_hash *walk)
+static __always_inline long strings_hash_step(struct strings_hash *walk, __u32 index)
 {
-	__u32 left = walk->end - walk->at;
+	__u32 at = walk->begin + index * 8, left = walk->end - at;
 	__u64 word;
 
-	if (walk->at >= walk->end)
+	if (at >= walk->end)
 		return 1;
-	word = *(__u64 *)&walk->scratch->data[walk->at & (STRINGS_SIZE - 1)];
+	word = *(__u64 *)&walk->scratch->data[at & (STRINGS_SIZE - 1)];
 	if (left < 8)
 		word &= (1ULL << left * 8) - 1;
 	word = (walk->hash ^ word) * STRINGS_HASH_PRIME;
 	walk->hash = word ^ word >> 32;
-	walk->at += 8;
 	return 0;
 }
 
 static long strings_hash_loop_step(__u32 index, struct strings_hash *walk)
 {
-	return strings_hash_step(walk);
+	return strings_hash_step(walk, index);
 }
 
-static __noinline long strings_hash_called_step(struct strings_hash *walk)
+static __noinline long strings_hash_called_step(struct strings_hash *walk, __u32 index)
 {
-	return strings_hash_step(walk);
+	return strings_hash_step(walk, index);
 }
 
 /* Returns a number made of all strings of the pipe_event in scratch, and where each ends. */
@@ -92,13 +91,13 @@ static __always_inline __u64 strings_hash(struct scratch *scratch)
 
 	if (!pipe_secret)
 		pipe_secret = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32() | 1;
-	walk.at = sizeof(struct pipe_event);
+	walk.begin = sizeof(struct pipe_event);
 	walk.hash = pipe_secret ^ ((__u64)r->path.length << 32 | r->base.length);
 	if (has_bpf_loop)
 		bpf_loop(STRINGS_SIZE / 8, strings_hash_loop_step, &walk, 0);
 	else
-		for (int i = 0; i < HASH_STEPS_WITHOUT_LOOP && !strings_hash_called_step(&walk);
-		     i++)
+		for (int i = 0;
+		     i < HASH_STEPS_WITHOUT_LOOP && !strings_hash_called_step(&walk, i); i++)
 			;
 	return walk.hash;
 }
@@ -289,7 +288,8 @@ static __always_inline bool given_path_read(struct path_buffer *path, __u64 addr
 	length -= SUN_PATH_AT;
 	if (length > SUN_PATH_SIZE)
 		return false;
-	size = bpf_probe_read_user_str(to, length + 1, (void *)address + SUN_PATH_AT);
+	barrier_var(length); /* keep the mask, which the verifier needs */
+	size = bpf_probe_read_user_str(to, (length & 127) + 1, (void *)address + SUN_PATH_AT);
 	path->given = true;
 	path->whole = false;
 	path->at = PATH_GIVEN_AT;

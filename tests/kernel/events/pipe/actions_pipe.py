@@ -482,7 +482,8 @@ def again_later() -> None:
 
 @way
 def again_by_another_image() -> None:
-    with listening("s"):
+    with listening("s") as server:
+        server.set_inheritable(True)
         connect("s")
         code = "import socket; socket.socket(socket.AF_UNIX).connect('s')"
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", code])
