@@ -87,7 +87,7 @@ def spool_limit(limit_bytes: int, folder: Path) -> None:
     assert absent.lost == 1
 
 
-def udp_interval(interval_s: int, _: Path) -> None:
+def interval(interval_s: int, _: Path) -> None:
     assert 0 <= interval_s * 1_000_000_000 < 1 << 64
 
 
@@ -102,7 +102,8 @@ NEEDS: dict[str, Callable[[int, Path], None]] = {
     "HashShare": hash_share,
     "RingSize": ring_size,
     "SpoolLimit": spool_limit,
-    "UdpInterval": udp_interval,
+    "UdpInterval": interval,
+    "PipeInterval": interval,
     "Budget": budget,
 }
 
