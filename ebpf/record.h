@@ -275,8 +275,9 @@ struct process_tampering {
 
 /*
  * A named pipe or a socket of AF_UNIX that got its name (pipe_create), or that was opened or
- * connected to (pipe_connect). `path` is as in file_event, or "@" and the bytes of an abstract name,
- * of which each NUL is shown as "@". target: the process that listens at the socket, 0: not known.
+ * connected to (pipe_connect). `path` is as in file_event, or "@" and the bytes of an abstract
+ * name, of which each NUL is shown as "@". target: the process that listens at the socket, 0: not
+ * known.
  */
 struct pipe_event {
 	struct record_header header;

@@ -119,7 +119,8 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 	__u64 magic;
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
-	if ((!is_worker && !calls_of(regs)) || !(is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) || proving_thread))
+	if ((!is_worker && !calls_of(regs)) ||
+	    !(is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) || proving_thread))
 		return 0;
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))

@@ -118,8 +118,8 @@ static __always_inline bool found_path(const struct found_name *found, struct sc
 
 	if (found->state == FOUND_LONG) {
 		name = found_elsewhere(bpf_get_current_pid_tgid());
-		return name && !bpf_probe_read_kernel(&scratch->path, sizeof(scratch->path),
-						      &name->path);
+		return name &&
+		       !bpf_probe_read_kernel(&scratch->path, sizeof(scratch->path), &name->path);
 	}
 	if (found->state != FOUND_NAME)
 		return false;

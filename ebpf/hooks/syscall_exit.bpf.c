@@ -2,7 +2,8 @@
 /*
  * The one program that sees system calls end. It reads their arguments and calls the function of
  * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
- * hooks/bpf_load.bpf.c, hooks/pipe.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c.
+ * hooks/bpf_load.bpf.c, hooks/fifo.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c,
+ * hooks/unix_socket.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -258,27 +259,27 @@ static __always_inline int accept_done(long result)
 		       : 0;
 }
 
-/* bind() or connect() has succeeded. */
-static __always_inline int naming_call_done(bool binds, __u32 fd, __u64 address,
-					     __u32 length)
+/* bind() or connect() has ended. */
+static __always_inline int naming_call_done(bool binds, long result, const __u64 given[3])
 {
+	if (!is_wanted(RECORD_BIT(binds ? RECORD_PIPE_CREATE : RECORD_PIPE_CONNECT)))
+		return 0;
 	if (binds)
-		return is_wanted(RECORD_BIT(RECORD_PIPE_CREATE)) ? socket_bound(fd, address) : 0;
-	return is_wanted(RECORD_BIT(RECORD_PIPE_CONNECT)) ? socket_connected(fd, address, length)
-						      : 0;
+		return result ? 0 : socket_bound(given[0], given[1]);
+	return result ? socket_not_connected() : socket_connected(given[0], given[1], given[2]);
 }
 
 /* 32-bit programs on x86 may use socketcall(): a function's number, and where its arguments are. */
 static __always_inline int socketcall_done(struct pt_regs *regs, bool compat, long result)
 {
-	__u32 what = ARGUMENT_0(regs, compat), given[3] = {};
+	__u32 what = ARGUMENT_0(regs, compat), words[3] = {};
 
 	if (what == SYS_ACCEPT || what == SYS_ACCEPT4)
 		return accept_done(result);
-	if ((what != SYS_BIND && what != SYS_CONNECT) || result || !is_wanted(PIPE_RECORDS))
+	if ((what != SYS_BIND && what != SYS_CONNECT) || !is_wanted(PIPE_RECORDS))
 		return 0;
-	bpf_probe_read_user(given, sizeof(given), (void *)ARGUMENT_1(regs, compat));
-	return naming_call_done(what == SYS_BIND, given[0], given[1], given[2]);
+	bpf_probe_read_user(words, sizeof(words), (void *)ARGUMENT_1(regs, compat));
+	return naming_call_done(what == SYS_BIND, result, (__u64[]){words[0], words[1], words[2]});
 }
 
 static __always_inline int socket_call_done(enum call call, struct pt_regs *regs, bool compat,
@@ -288,9 +289,9 @@ static __always_inline int socket_call_done(enum call call, struct pt_regs *regs
 		return socketcall_done(regs, compat, result);
 	if (call == CALL_ACCEPT)
 		return accept_done(result);
-	return result ? 0
-		      : naming_call_done(call == CALL_BIND, ARGUMENT_0(regs, compat),
-					 ARGUMENT_1(regs, compat), ARGUMENT_2(regs, compat));
+	return naming_call_done(call == CALL_BIND, result,
+				(__u64[]){ARGUMENT_0(regs, compat), ARGUMENT_1(regs, compat),
+					  ARGUMENT_2(regs, compat)});
 }
 
 /*

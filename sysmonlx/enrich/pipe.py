@@ -69,6 +69,13 @@ PIPE_HOOKS: tuple[Hook, ...] = (
         missing="no events of pipes",
     ),
     Hook(
+        name="sockets that are connected",
+        events=frozenset({18}),
+        alternatives=(("unix_connecting",),),
+        missing="a socket is the one of its descriptor when connect(2) has ended",
+        kind="cgroup",
+    ),
+    Hook(
         name="pipes and sockets by io_uring",
         events=frozenset({17, 18}),
         alternatives=(

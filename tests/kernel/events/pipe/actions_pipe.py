@@ -574,25 +574,55 @@ def unseen_by_ring() -> None:
         client.sendall(b"x")
 
 
+def swapped(place: Callable[[int, int], None]) -> None:
+    """Connect to "s" while another descriptor takes the place of the socket's.
+
+    The queue of "s" is full, so the call waits until this process has changed it.
+    """
+    server = bound("s")
+    server.listen(0)
+    pid = os.fork()
+    if pid == 0:  # another process fills the queue
+        connect("s")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    with unix() as client:
+        caller = threading.Thread(target=client.connect, args=("s",))
+        caller.start()
+        until_asleep(caller)
+        place(client.fileno(), server.fileno())
+        server.accept()
+        server.accept()
+        caller.join()
+        os.close(client.detach())
+
+
+def until_asleep(thread: threading.Thread) -> None:
+    call = Path(f"/proc/self/task/{thread.native_id}/syscall")
+    while not call.read_text().startswith("42 "):
+        time.sleep(0.001)
+
+
 @way
-def descriptor_swapped() -> None:
-    """Another thread puts a connected socket in the place of the descriptor."""
-    with listening("s"), listening("t"):
+def swapped_by_socket() -> None:
+    with listening("t"):
         decoy = connect("t")
-        place, stop = 900, threading.Event()
+        swapped(lambda client, server: void(os.dup2(decoy.fileno(), client)))
 
-        def swap() -> None:
-            while not stop.is_set():
-                os.dup2(decoy.fileno(), place)
 
-        thread = threading.Thread(target=swap)
-        thread.start()
-        for _ in range(ROUNDS):
-            with unix() as client:
-                os.dup2(client.fileno(), place)
-                LIBC.connect(place, packed(b"s"), 4)
-        stop.set()
-        thread.join()
+@way
+def swapped_by_other_family() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as decoy:
+        decoy.connect(("127.0.0.1", 9))
+        swapped(lambda client, server: void(os.dup2(decoy.fileno(), client)))
+
+
+@way
+def swapped_by_file() -> None:
+    swapped(lambda client, server: void(os.dup2(0, client)))
+
+
+def void(_: object) -> None: ...
 
 
 def run(name: str, act: Callable[[], None], directory: str) -> None:

@@ -1,9 +1,11 @@
-// SPDX-License-Identifier: GPL-2.0-only
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Named pipes and sockets of AF_UNIX: named, opened, connected to. hooks/syscall_exit.bpf.c,
- * hooks/file.bpf.c and hooks/io_uring.bpf.c call these functions when the call has succeeded.
- * Records: pipe_create, pipe_connect.
+ * Records of pipes: of their names, judged by the rules, and told once in a while. hooks/fifo.bpf.c
+ * has named pipes, hooks/unix_socket.bpf.c sockets.
  */
+#ifndef HOOKS_PIPE_BPF_H
+#define HOOKS_PIPE_BPF_H
+
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
@@ -11,10 +13,8 @@
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/task.bpf.h"
-#include "kernel/file.bpf.h"
 #include "kernel/pid.bpf.h"
 #include "kernel/path.bpf.h"
-#include "kernel/unix_socket.bpf.h"
 #include "emit/counters.bpf.h"
 #include "emit/flood.bpf.h"
 #include "emit/forks.bpf.h"
@@ -23,8 +23,6 @@
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
 #include "hooks/file_names.bpf.h"
-#include "hooks/found_names.bpf.h"
-#include "hooks/functions.bpf.h"
 
 __u64 pipe_interval_ns = 0; /* time until the same is reported again; set by user space */
 __u64 pipe_secret = 0; /* begins the hashes of names, so that nobody makes two names alike */
@@ -96,8 +94,8 @@ static __always_inline __u64 strings_hash(struct scratch *scratch)
 	if (has_bpf_loop)
 		bpf_loop(STRINGS_SIZE / 8, strings_hash_loop_step, &walk, 0);
 	else
-		for (int i = 0;
-		     i < HASH_STEPS_WITHOUT_LOOP && !strings_hash_called_step(&walk, i); i++)
+		for (int i = 0; i < HASH_STEPS_WITHOUT_LOOP && !strings_hash_called_step(&walk, i);
+		     i++)
 			;
 	return walk.hash;
 }
@@ -202,30 +200,6 @@ static __always_inline struct scratch *pipe_begin(__u32 type)
 	return scratch;
 }
 
-/* A named pipe was opened by the current task. */
-__noinline int fifo_opened(__u64 file_address)
-{
-	struct file *file = (void *)file_address;
-	struct scratch *scratch = pipe_begin(RECORD_PIPE_CONNECT);
-
-	if (!scratch)
-		return 0;
-	path_build(&scratch->path, KREAD(file, f_path.dentry), KREAD(file, f_path.mnt));
-	return pipe_report(scratch, RECORD_PIPE_CONNECT, NULL);
-}
-
-#ifdef WITHOUT_BPF_LOOP
-#define fifo_is_found(scratch) false
-#else
-/* Put the name that the frames of the call have told into scratch->path; false: they did not. */
-static __always_inline bool fifo_is_found(struct scratch *scratch)
-{
-	struct call_notes *notes = call_notes_get();
-
-	return notes && found_path(&notes->name, scratch);
-}
-#endif
-
 /* Report a pipe by the caller's string, which is in scratch->path. User space resolves it. */
 static __noinline int pipe_report_given(struct scratch *scratch, __u32 type, __s32 dirfd,
 					struct sock *sk)
@@ -248,129 +222,4 @@ static __noinline int pipe_report_given(struct scratch *scratch, __u32 type, __s
 	return pipe_send(scratch, type);
 }
 
-/* mknod(2) has made a named pipe. */
-__noinline int fifo_made(__s32 dirfd, __u64 string)
-{
-	struct scratch *scratch = pipe_begin(RECORD_PIPE_CREATE);
-
-	if (!scratch)
-		return 0;
-	if (fifo_is_found(scratch))
-		return pipe_report(scratch, RECORD_PIPE_CREATE, NULL);
-	path_read(&scratch->path, (void *)string, false);
-	return pipe_report_given(scratch, RECORD_PIPE_CREATE, dirfd, NULL);
-}
-
-/* A socket of AF_UNIX got a name. It returns false if it has none: it is another socket. */
-static __always_inline bool unix_bound(struct unix_sock *socket)
-{
-	struct scratch *scratch;
-
-	if (!socket || !KREAD(socket, addr))
-		return false;
-	scratch = pipe_begin(RECORD_PIPE_CREATE);
-	if (!scratch)
-		return true;
-	unix_name_build(&scratch->path, socket);
-	pipe_report(scratch, RECORD_PIPE_CREATE, NULL);
-	return true;
-}
-
-/*
- * Read the path of the address that a call was given, of `length` bytes, as the kernel does: up to
- * its first NUL. Returns false if it is no path.
- */
-static __always_inline bool given_path_read(struct path_buffer *path, __u64 address, __u32 length)
-{
-	__u8 *to = &path->bytes[PATH_GIVEN_AT];
-	long size;
-
-	length -= SUN_PATH_AT;
-	if (length > SUN_PATH_SIZE)
-		return false;
-	barrier_var(length); /* keep the mask, which the verifier needs */
-	size = bpf_probe_read_user_str(to, (length & 127) + 1, (void *)address + SUN_PATH_AT);
-	path->given = true;
-	path->whole = false;
-	path->at = PATH_GIVEN_AT;
-	path->end = PATH_GIVEN_AT + (size > 1 ? size - 1 : 0);
-	return size > 1;
-}
-
-/*
- * A socket of AF_UNIX was connected. It returns false if it is not: it is another socket. If the
- * peer has been closed since, the kernel knows the name no more, and that of the call is told.
- */
-static __always_inline bool unix_connected(struct unix_sock *socket, __u64 address,
-					   __u32 length)
-{
-	struct unix_sock *peer = socket ? (void *)KREAD(socket, peer) : NULL;
-	struct scratch *scratch;
-
-	if (!peer)
-		return false;
-	if (!KREAD(peer, addr))
-		return true;
-	scratch = pipe_begin(RECORD_PIPE_CONNECT);
-	if (!scratch)
-		return true;
-	if (unix_name_build(&scratch->path, peer) ||
-	    !given_path_read(&scratch->path, address, length))
-		pipe_report(scratch, RECORD_PIPE_CONNECT, (void *)socket);
-	else
-		pipe_report_given(scratch, RECORD_PIPE_CONNECT, AT_FDCWD, (void *)socket);
-	return true;
-}
-
-/* Returns whether a call names an address of AF_UNIX. */
-static __always_inline bool is_unix_address(__u64 address)
-{
-	__u16 family = 0;
-
-	bpf_probe_read_user(&family, sizeof(family), (void *)address);
-	return family == AF_UNIX;
-}
-
-/*
- * bind(2) has succeeded. If the descriptor does not lead to a socket with a name, another thread has
- * changed it meanwhile: what got a name is not known.
- */
-__noinline int socket_bound(__u32 fd, __u64 address)
-{
-	if (is_own() || unix_bound(unix_socket_of(task_file(current_task(), fd))))
-		return 0;
-	return is_unix_address(address) ? pipe_lost(RECORD_PIPE_CREATE) : 0;
-}
-
-/* connect(2) has succeeded. */
-__noinline int socket_connected(__u32 fd, __u64 address, __u32 length)
-{
-	if (is_own() || unix_connected(unix_socket_of(task_file(current_task(), fd)), address, length))
-		return 0;
-	return is_unix_address(address) ? pipe_lost(RECORD_PIPE_CONNECT) : 0;
-}
-
-/* The same through io_uring, which holds the file of its request. */
-__noinline int ring_socket_bound(__u64 file_address)
-{
-	if (is_wanted(RECORD_BIT(RECORD_PIPE_CREATE)) && !is_own())
-		unix_bound(unix_socket_of((void *)file_address));
-	return 0;
-}
-
-__noinline int ring_socket_connected(__u64 file_address, __u64 address, __u32 length)
-{
-	if (is_wanted(RECORD_BIT(RECORD_PIPE_CONNECT)) && !is_own())
-		unix_connected(unix_socket_of((void *)file_address), address, length);
-	return 0;
-}
-
-/* A request of io_uring begins of which nothing will tell the end. */
-__noinline int ring_socket_unseen(__u64 file_address, bool connects)
-{
-	__u32 type = connects ? RECORD_PIPE_CONNECT : RECORD_PIPE_CREATE;
-
-	if (!is_wanted(RECORD_BIT(type)) || is_own() || !unix_socket_of((void *)file_address))
-		return 0;
-	return pipe_lost(type);
-}
+#endif /* HOOKS_PIPE_BPF_H */
