@@ -25,6 +25,8 @@
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
 	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
 	each(16, RECORD_PROCESS_TAMPERING, process_tampering, process_tampering) \
+	each(24, RECORD_PIPE_CREATE, pipe_create, pipe_event)                   \
+	each(25, RECORD_PIPE_CONNECT, pipe_connect, pipe_event)                 \
 	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
 
 #define RECORD_NUMBER(number, enumerator, member, layout) enumerator = number,
@@ -300,6 +302,25 @@ enum tampering {
 struct process_tampering {
 	struct record_header header;
 	__u32 kind; /* enum tampering */
+	__u32 pad;
+};
+
+/*
+ * A named pipe or a socket of AF_UNIX that got its name (pipe_create), or that was opened or
+ * connected to (pipe_connect). `path` is as in file_event, or "@" and the bytes of an abstract
+ * name, of which each NUL is shown as "@". target: the process that listens at the socket, 0: not
+ * known.
+ */
+struct pipe_event {
+	struct record_header header;
+	__u64 target_start_boot_ns; /* 0: it has ended */
+	__u32 target_tgid;
+	__u32 target_exec_id;
+	__u32 mount_namespace;
+	__u32 flags; /* enum record_flag */
+	struct varlen path;
+	struct varlen base;
+	struct varlen root;
 	__u32 pad;
 };
 

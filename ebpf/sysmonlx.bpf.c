@@ -27,6 +27,8 @@
 #include "hooks/syscall_exit.bpf.c"
 #include "hooks/identify.bpf.c"
 #include "hooks/module.bpf.c"
+#include "hooks/fifo.bpf.c"
+#include "hooks/unix_socket.bpf.c"
 #include "hooks/tampering.bpf.c"
 #include "hooks/tcp.bpf.c"
 #include "hooks/process.bpf.c"

@@ -169,6 +169,7 @@ class Settings:
     hash_size_limit_bytes: int = 256 << 20
     hash_share_percent: int = 25
     udp_interval_s: int = 1800
+    pipe_interval_s: int = 10
     failed_connects: bool = False
     truncation_as_create: bool = False
     write_as_create: bool = False

@@ -17,7 +17,8 @@ __u32 write_round = 0; /* another one for each configuration: what was told does
 #define RECORD_BIT(type) (1ULL << (type))
 #define OPEN_RECORDS                                                           \
 	(RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_RAW_ACCESS_READ) | \
-	 RECORD_BIT(RECORD_PROCESS_ACCESS))
+	 RECORD_BIT(RECORD_PROCESS_ACCESS) | RECORD_BIT(RECORD_PIPE_CONNECT))
+#define PIPE_RECORDS (RECORD_BIT(RECORD_PIPE_CREATE) | RECORD_BIT(RECORD_PIPE_CONNECT))
 #define NAME_RECORDS (RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_FILE_DELETE))
 
 static __always_inline bool is_wanted(__u64 records)

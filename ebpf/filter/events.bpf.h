@@ -21,6 +21,11 @@
 
 #define EXECUTABLE_UNKNOWN 2
 
+static __always_inline __u32 pipe_filter_of(__u32 type)
+{
+	return type == RECORD_PIPE_CREATE ? FILTER_PIPE_CREATE : FILTER_PIPE_CONNECT;
+}
+
 /* Events of one record, as bits. */
 #define CREATE_EVENTS FILTER_ASKED(FILTER_FILE_CREATE)
 #define DELETE_EVENTS (FILTER_ASKED(FILTER_FILE_DELETE) | FILTER_ASKED(FILTER_FILE_DELETE_DETECTED))
@@ -34,6 +39,8 @@
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
 #define tampering_excluded(record) false
+#define pipe_event_excluded(event, path) ((void)(path), false)
+#define pipe_actor_excluded(event) false
 #define connection_excluded(owner, record) false
 #define connecting_excluded(owner) false
 #define owner_answers_keep(owner)
@@ -159,6 +166,7 @@ static __always_inline bool file_events_excluded(__u64 events)
 	struct filter_rules *rules = filter_rules_get();
 
 	if (!rules || !has_flag(rules, events, FILTER_FILE_CREATE, either) ||
+	    !has_flag(rules, events, FILTER_PIPE_CREATE, either) ||
 	    !has_flag(rules, events, FILTER_FILE_DELETE, either) ||
 	    !has_flag(rules, events, FILTER_FILE_DELETE_DETECTED, either))
 		return false;
@@ -186,6 +194,31 @@ __noinline int file_event_excluded(__u32 type, __u32 mode, const struct path_buf
 	excluded = known || file_event_judged(in.known, event, mode, path);
 	if (excluded && event != other)
 		excluded = also || file_event_judged(in.known, other, mode, path);
+	filter_end(&in);
+	return excluded;
+}
+
+/* The same of an event of pipes. */
+static __always_inline bool pipe_actor_excluded(__u32 event)
+{
+	struct filter_rules *rules = filter_rules_get();
+
+	return rules &&
+	       has_flag(rules, FILTER_ASKED(event), event, FILTER_NEVER | FILTER_BY_IMAGE) &&
+	       filter_image_excludes(FILTER_ASKED(event));
+}
+
+__noinline int pipe_event_excluded(__u32 event, const struct path_buffer *path)
+{
+	struct filter_input in = {.rules = filter_rules_get()};
+	bool excluded;
+
+	if (!path || !filter_begin(&in))
+		return 0;
+	tell_actor(&in, event);
+	tell_path(&in, event, path);
+	filter_choice(&in, event, FILTER_PIPE_EVENT_TYPE, 0);
+	excluded = filter_excludes(in.known, event);
 	filter_end(&in);
 	return excluded;
 }

@@ -50,6 +50,8 @@ static __always_inline __u64 records_of(enum call call)
 		return RECORD_BIT(RECORD_FILE_DELETE);
 	if (call >= CALL_RENAME && call <= CALL_RENAMEAT2)
 		return NAME_RECORDS;
+	if (call == CALL_MKNOD || call == CALL_MKNODAT)
+		return RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_PIPE_CREATE);
 	return RECORD_BIT(RECORD_FILE_CREATE);
 }
 
@@ -68,6 +70,8 @@ static __always_inline bool is_excluded(__u64 records)
 		events |= CREATE_EVENTS;
 	if (records & RECORD_BIT(RECORD_FILE_DELETE))
 		events |= DELETE_EVENTS;
+	if (records & RECORD_BIT(RECORD_PIPE_CREATE))
+		events |= FILTER_ASKED(FILTER_PIPE_CREATE);
 	return is_own() || file_events_excluded(events);
 }
 
@@ -115,7 +119,8 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 	__u64 magic;
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
-	if ((!is_worker && !calls_of(regs)) || !(is_wanted(NAME_RECORDS) || proving_thread))
+	if ((!is_worker && !calls_of(regs)) ||
+	    !(is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) || proving_thread))
 		return 0;
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))

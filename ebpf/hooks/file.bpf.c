@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Files that were opened: made by that, truncated, a block device, the memory of a process.
+ * Files that were opened: made by that, truncated, a block device, a pipe, the memory of a process.
  * hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c call file_opened(). Records: file_create,
  * raw_access_read.
  */
@@ -148,6 +148,11 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 
 	if (f_mode & FMODE_PATH)
 		return 0;
+	if (kind == S_IFIFO) /* a pipe without a name is opened by /proc/PID/fd */
+		return is_wanted(RECORD_BIT(RECORD_PIPE_CONNECT)) && !is_own() &&
+				       KREAD(sb, s_magic) != PIPEFS_MAGIC
+			       ? fifo_opened((__u64)file)
+			       : 0;
 	if (kind == S_IFBLK)
 		return is_wanted(RECORD_BIT(RECORD_RAW_ACCESS_READ)) && !is_own()
 			       ? device_opened(file, inode)

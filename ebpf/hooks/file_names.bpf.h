@@ -186,9 +186,10 @@ static __always_inline bool path_read(struct path_buffer *path, const char *from
 }
 
 /* Append the directory at which a relative name begins. */
-static __always_inline void append_base(struct scratch *scratch, struct file_event *r,
-					struct task_struct *task, __s32 dirfd)
+static __always_inline void append_base(struct scratch *scratch, struct varlen *base, __u32 *flags,
+					__s32 dirfd)
 {
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct fs_struct *fs = KREAD(task, fs);
 	struct dentry *dentry;
 	struct vfsmount *mnt;
@@ -202,19 +203,18 @@ static __always_inline void append_base(struct scratch *scratch, struct file_eve
 		dentry = KREAD(file, f_path.dentry);
 		mnt = KREAD(file, f_path.mnt);
 	}
-	record_append_dentry(scratch, &r->base, dentry, mnt, &r->flags, 0, RECORD_PATH_SHORTENED);
+	record_append_dentry(scratch, base, dentry, mnt, flags, 0, RECORD_PATH_SHORTENED);
 }
 
 /* Append the root of the process, unless it is that of the mount namespace. */
-static __always_inline void append_root(struct scratch *scratch, struct file_event *r,
-					struct task_struct *task)
+static __always_inline void append_root(struct scratch *scratch, struct varlen *root, __u32 *flags)
 {
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct fs_struct *fs = KREAD(task, fs);
 
 	path_build_name(&scratch->path, KREAD(fs, root.dentry), KREAD(fs, root.mnt));
 	if (scratch->path.at != PATH_SIZE - 1) /* not just "/" */
-		record_append_path(scratch, &r->root, &scratch->path, &r->flags,
-				   RECORD_PATH_SHORTENED);
+		record_append_path(scratch, root, &scratch->path, flags, RECORD_PATH_SHORTENED);
 }
 
 /*
@@ -230,8 +230,8 @@ static __always_inline void file_event_begin_given(struct scratch *scratch, __u3
 	r->flags |= flags;
 	r->mount_namespace = task_mount_namespace(task);
 	if (!r->path.length || scratch->data[r->path.offset & (STRINGS_SIZE - 1)] != '/')
-		append_base(scratch, r, task, dirfd);
-	append_root(scratch, r, task);
+		append_base(scratch, &r->base, &r->flags, dirfd);
+	append_root(scratch, &r->root, &r->flags);
 }
 
 /*

@@ -110,20 +110,19 @@ static __always_inline struct name_under_way *found_elsewhere(__u32 key)
 	return bpf_map_lookup_elem(&names_under_way, &key);
 }
 
-/* Report a file by the name that was found. */
-static __noinline int file_event_of_found(__u32 type, struct found_name *found, __u32 mode,
-					  __s64 created_ns, __u32 flags)
+/* Put the name that was found into scratch->path. Returns false if none was. */
+static __always_inline bool found_path(const struct found_name *found, struct scratch *scratch)
 {
-	struct scratch *scratch = task_scratch_get();
-	struct name_under_way *name;
 	__u32 length = found->length, at = PATH_SIZE - length;
+	struct name_under_way *name;
 
 	if (found->state == FOUND_LONG) {
 		name = found_elsewhere(bpf_get_current_pid_tgid());
-		return name ? file_event_of_path(type, &name->path, mode, created_ns, flags) : 0;
+		return name &&
+		       !bpf_probe_read_kernel(&scratch->path, sizeof(scratch->path), &name->path);
 	}
-	if (!scratch)
-		return 0;
+	if (found->state != FOUND_NAME)
+		return false;
 	scratch->path.at = at;
 	scratch->path.end = PATH_SIZE;
 	scratch->path.whole = found->is_whole;
@@ -132,6 +131,22 @@ static __noinline int file_event_of_found(__u32 type, struct found_name *found, 
 	barrier_var(length);
 	bpf_probe_read_kernel(&scratch->path.bytes[at & (PATH_SIZE - 1)], length & (FOUND_SIZE - 1),
 			      found->bytes);
+	return true;
+}
+
+/* Report a file by the name that was found. */
+static __noinline int file_event_of_found(__u32 type, struct found_name *found, __u32 mode,
+					  __s64 created_ns, __u32 flags)
+{
+	struct scratch *scratch = task_scratch_get();
+	struct name_under_way *name;
+
+	if (found->state == FOUND_LONG) {
+		name = found_elsewhere(bpf_get_current_pid_tgid());
+		return name ? file_event_of_path(type, &name->path, mode, created_ns, flags) : 0;
+	}
+	if (!scratch || !found_path(found, scratch))
+		return 0;
 	return file_event_of_path(type, &scratch->path, mode, created_ns, flags);
 }
 

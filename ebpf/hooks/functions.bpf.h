@@ -25,6 +25,18 @@ int file_opened(__u64 file_address, bool truncated);
 /* hooks/bpf_load.bpf.c */
 int bpf_program_loaded(__u32 fd);
 
+/* hooks/fifo.bpf.c */
+int fifo_opened(__u64 file_address);
+int fifo_made(__s32 dirfd, __u64 string);
+
+/* hooks/unix_socket.bpf.c */
+int socket_bound(__u32 fd, __u64 address);
+int socket_not_connected(void);
+int socket_connected(__u32 fd, __u64 address, __u32 length);
+int ring_socket_bound(__u64 file_address);
+int ring_socket_connected(__u64 file_address, __u64 address, __u32 length);
+int ring_socket_unseen(__u64 file_address, bool connects);
+
 /* hooks/tampering.bpf.c */
 int image_taken(__u64 script_name);
 int image_replaced(__u32 request);

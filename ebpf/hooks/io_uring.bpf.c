@@ -121,10 +121,50 @@ static __always_inline bool request_ends_unseen(struct io_kiocb *request)
 	       KREAD(request, flags) & REQ_F_CQE_SKIP;
 }
 
+static __always_inline bool is_naming(__u8 opcode)
+{
+	return opcode == IORING_OP_BIND || opcode == IORING_OP_CONNECT;
+}
+
+/* A socket is to get a name, or to be connected. When that ends, the request holds the file. */
+static __always_inline int naming_begun(struct io_kiocb *request, __u8 opcode)
+{
+	bool is_fixed = KREAD(request, flags) & REQ_F_FIXED_FILE;
+	__s32 fd = KREAD(request, cqe.fd);
+
+	if (!request_ends_unseen(request))
+		return 0;
+	return ring_socket_unseen(is_fixed ? (__u64)ring_file(KREAD(request, ctx), fd)
+					   : (__u64)task_file((void *)bpf_get_current_task(), fd),
+				  opcode == IORING_OP_CONNECT);
+}
+
+/* Address of the file of a request, as a number. */
+static __always_inline __u64 request_file(struct io_kiocb *request)
+{
+	__u64 file = 0;
+
+	bpf_core_read(&file, sizeof(file), &request->file);
+	return file;
+}
+
+static __always_inline int naming_connected(struct io_kiocb *request)
+{
+	struct io_connect *connect = (void *)&request->cmd;
+	__u64 address = 0;
+
+	bpf_core_read(&address, sizeof(address), &connect->addr);
+	return ring_socket_connected(request_file(request), address, KREAD(connect, addr_len));
+}
+
 /* A request begins: the kernel has copied its names, which are gone when it completes. */
 static __always_inline int name_begun(struct io_kiocb *request)
 {
 	struct request_name given = {};
+	__u8 opcode = KREAD(request, opcode);
+
+	if (is_naming(opcode))
+		return is_wanted(PIPE_RECORDS) ? naming_begun(request, opcode) : 0;
 
 	request_read(&given, request);
 	if (!given.type || !is_wanted(RECORD_BIT(given.type)) || is_own())
@@ -239,6 +279,10 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 	case IORING_OP_RENAMEAT:
 	case IORING_OP_LINKAT:
 		return request_done((__u64)request, opcode, result, RECORD_FILE_CREATE);
+	case IORING_OP_BIND:
+		return result ? 0 : ring_socket_bound(request_file(request));
+	case IORING_OP_CONNECT:
+		return result ? 0 : naming_connected(request);
 	default:
 		return 0;
 	}

@@ -2,7 +2,8 @@
 /*
  * The one program that sees system calls end. It reads their arguments and calls the function of
  * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
- * hooks/bpf_load.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c.
+ * hooks/bpf_load.bpf.c, hooks/fifo.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c,
+ * hooks/unix_socket.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -175,6 +176,25 @@ static __always_inline bool found_reported(enum call call, const struct changes 
 }
 #endif
 
+/* Returns whether a call that has succeeded has made a named pipe. */
+static __always_inline bool is_making_fifo(enum call call, struct pt_regs *regs, bool compat)
+{
+	if (call == CALL_MKNOD)
+		return (ARGUMENT_1(regs, compat) & S_IFMT) == S_IFIFO;
+	return call == CALL_MKNODAT && (ARGUMENT_2(regs, compat) & S_IFMT) == S_IFIFO;
+}
+
+static __always_inline int fifo_call_done(enum call call, struct pt_regs *regs, bool compat)
+{
+	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
+	bool has_directory = call == CALL_MKNODAT;
+
+	if (is_wanted(RECORD_BIT(RECORD_PIPE_CREATE)) && !is_own())
+		fifo_made(has_directory ? first : AT_FDCWD, has_directory ? second : first);
+	names_forget();
+	return 0;
+}
+
 static __always_inline int name_call_done(enum call call, struct pt_regs *regs, bool compat,
 					  long result)
 {
@@ -184,6 +204,8 @@ static __always_inline int name_call_done(enum call call, struct pt_regs *regs, 
 	struct changes changes = {};
 
 	changes_take(&changes);
+	if (!result && is_making_fifo(call, regs, compat))
+		return fifo_call_done(call, regs, compat);
 	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS)) {
 		names_forget();
 		return 0;
@@ -230,22 +252,52 @@ static __always_inline int prctl_call_done(struct pt_regs *regs, bool compat, lo
 	return is_wanted(RECORD_BIT(RECORD_PROCESS_TAMPERING)) ? image_replaced(request) : 0;
 }
 
-/* 32-bit programs on x86 accept by socketcall(), whose first argument names the function. */
-static __always_inline int accept_call_done(enum call call, struct pt_regs *regs, bool compat,
-					    long result)
+static __always_inline int accept_done(long result)
 {
-	__u64 what = ARGUMENT_0(regs, compat);
-
-	if (call == CALL_SOCKETCALL && what != SYS_ACCEPT && what != SYS_ACCEPT4)
-		return 0;
 	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT))
 		       ? connection_accepted(result)
 		       : 0;
 }
 
+/* bind() or connect() has ended. */
+static __always_inline int naming_call_done(bool binds, long result, const __u64 given[3])
+{
+	if (!is_wanted(RECORD_BIT(binds ? RECORD_PIPE_CREATE : RECORD_PIPE_CONNECT)))
+		return 0;
+	if (binds)
+		return result ? 0 : socket_bound(given[0], given[1]);
+	return result ? socket_not_connected() : socket_connected(given[0], given[1], given[2]);
+}
+
+/* 32-bit programs on x86 may use socketcall(): a function's number, and where its arguments are. */
+static __always_inline int socketcall_done(struct pt_regs *regs, bool compat, long result)
+{
+	__u32 what = ARGUMENT_0(regs, compat), words[3] = {};
+
+	if (what == SYS_ACCEPT || what == SYS_ACCEPT4)
+		return accept_done(result);
+	if ((what != SYS_BIND && what != SYS_CONNECT) || !is_wanted(PIPE_RECORDS))
+		return 0;
+	bpf_probe_read_user(words, sizeof(words), (void *)ARGUMENT_1(regs, compat));
+	return naming_call_done(what == SYS_BIND, result, (__u64[]){words[0], words[1], words[2]});
+}
+
+static __always_inline int socket_call_done(enum call call, struct pt_regs *regs, bool compat,
+					    long result)
+{
+	if (call == CALL_SOCKETCALL)
+		return socketcall_done(regs, compat, result);
+	if (call == CALL_ACCEPT)
+		return accept_done(result);
+	return naming_call_done(call == CALL_BIND, result,
+				(__u64[]){ARGUMENT_0(regs, compat), ARGUMENT_1(regs, compat),
+					  ARGUMENT_2(regs, compat)});
+}
+
 /*
  * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
- * bpf_program_load, process_tampering, and network_connect for an accepted connection.
+ * bpf_program_load, process_tampering, pipe_create, pipe_connect, and network_connect for an
+ * accepted connection.
  */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
@@ -269,6 +321,6 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	if (call == CALL_PRCTL)
 		return prctl_call_done(regs, compat, result);
 	if (call >= CALL_ACCEPT)
-		return accept_call_done(call, regs, compat, result);
+		return socket_call_done(call, regs, compat, result);
 	return access_call_done(call, regs, compat, result);
 }

@@ -36,6 +36,7 @@
 #define EXT4_SUPER_MAGIC 0xef53
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #define PID_FS_MAGIC 0x50494446
+#define PIPEFS_MAGIC 0x50495045
 #define PROC_SUPER_MAGIC 0x9fa0
 #define TMPFS_MAGIC 0x01021994
 #define XFS_SUPER_MAGIC 0x58465342
@@ -58,6 +59,7 @@
 #define PTRACE_SEIZE 0x4206
 
 /* Sockets and packets: <linux/socket.h>, <linux/if_ether.h>, <linux/in6.h>. */
+#define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
 #define MSG_PEEK 0x2
@@ -69,6 +71,8 @@
 #define IPPROTO_DSTOPTS 60
 
 /* First argument of socketcall(2), <linux/net.h>. */
+#define SYS_BIND 2
+#define SYS_CONNECT 3
 #define SYS_ACCEPT 5
 #define SYS_ACCEPT4 18
 

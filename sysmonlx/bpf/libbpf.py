@@ -125,6 +125,11 @@ FUNCTIONS: dict[str, Signature] = {
     "bpf_program__insns": (c_void_p, [ProgramPointer], check_not_null),
     "bpf_program__insn_cnt": (c_size_t, [ProgramPointer], None),
     "bpf_program__type": (c_int, [ProgramPointer], None),
+    "bpf_program__set_expected_attach_type": (
+        c_int,
+        [ProgramPointer, c_int],
+        check_not_negative,
+    ),
     "bpf_program__expected_attach_type": (c_int, [ProgramPointer], None),
     "bpf_program__attach": (LinkPointer, [ProgramPointer], check_not_null),
     "bpf_program__attach_cgroup": (

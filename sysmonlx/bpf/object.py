@@ -241,6 +241,11 @@ class BpfObject:
             self._program_fds[name] = fd
         return fd
 
+    def set_attach_type(self, name: str, kind: int) -> None:
+        """Say before load how `name` is attached, where libbpf has no section for it."""
+        set_type = self._lib.bpf_program__set_expected_attach_type
+        set_type(self._program(name), kind)
+
     def code(self, name: str) -> bytes:
         """Return the instructions of a loaded program, as the kernel got them."""
         program = self._program(name)

@@ -51,6 +51,10 @@ SCAN_PROGRAM = "process_scan"
 #: 79a7f8bdb159 ("bpf: Introduce bpf_sys_bpf() helper and program type.").
 IDENTIFY_PROGRAM = "descriptor_identify"
 
+#: Programs of kinds that libbpf 1.1 does not know, with their enum bpf_attach_type,
+#: <linux/bpf.h>: BPF_CGROUP_UNIX_CONNECT.
+ATTACH_TYPES = {"unix_connecting": 49}
+
 #: They see the inodes that a call changes, and search its frames for the name. Linux
 #: 6.13 or newer has them.
 NAME_PROGRAMS = ("ctime_set", "ctime_exchanged", "ctime_kept")

@@ -25,7 +25,13 @@ from sysmonlx.bpf.libbpf import library, possible_cpus
 from sysmonlx.bpf.object import BpfMap, BpfObject
 from sysmonlx.bpf.program_cache import Plans
 from sysmonlx.bpf.refusal import is_trampoline, reason_of
-from sysmonlx.capture.hooks import IDENTIFY_PROGRAM, PROCESS_HOOKS, SCAN_PROGRAM, Hook
+from sysmonlx.capture.hooks import (
+    ATTACH_TYPES,
+    IDENTIFY_PROGRAM,
+    PROCESS_HOOKS,
+    SCAN_PROGRAM,
+    Hook,
+)
 from sysmonlx.capture.kernel_facts import facts_of_kernel
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 
@@ -290,6 +296,8 @@ class Loader:
 
     def _prepare(self, loaded: Loaded, found: BpfObject) -> None:
         """Adjust the maps of an object before it is loaded."""
+        for name, kind in ATTACH_TYPES.items():
+            found.set_attach_type(name, kind)
         maps = _by_short_name(found)
         for name in loaded.omitted:
             maps[name].omit()

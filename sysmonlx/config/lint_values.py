@@ -39,6 +39,12 @@ _WINDOWS_ACCOUNTS = ("nt authority\\", "nt service\\", "builtin\\")
 #: The digits of a digest, by algorithm.
 _DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
 _SHOWN_TEXTS = 4
+_KINDS = {
+    PathOf.PROGRAM: "programs",
+    PathOf.FILE: "files",
+    PathOf.DIRECTORY: "directories",
+    PathOf.PIPE: "pipes",
+}
 
 
 class Doubt(Enum):
@@ -121,9 +127,7 @@ class Judge:
         begins = is_whole or atom.operation is Operation.BEGIN
         for folder, target in self._links.directories.items():
             if begins and path.startswith(f"{folder}/"):
-                what = {PathOf.PROGRAM: "programs", PathOf.FILE: "files"}.get(kind)
-                what = what or "directories"
-                yield f"{folder} is a link, {what} show as {target}/..."
+                yield f"{folder} is a link, {_KINDS[kind]} show as {target}/..."
         target = self._links.program(path) if kind is PathOf.PROGRAM else path
         if is_whole and target != path:
             yield f"on this machine {path} is a link, its image is {target}"
@@ -204,7 +208,19 @@ def _joined(test: Test, known: list[_Sure | None]) -> _Sure | None:
     return answer != test.negated, reason
 
 
+def _no_pipe(atom: Atom) -> Iterator[str]:
+    """Yield why no pipe has such a name. An abstract name may have any bytes."""
+    begins = atom.operation in (Operation.IS, Operation.BEGIN)
+    if "\\" in atom.operand:
+        yield "a name with a backslash: pipes of Windows"
+    elif begins and not atom.operand.startswith(("/", "@", *_NO_PATH)):
+        yield "a name begins with / or @"
+
+
 def _no_path(atom: Atom, kind: PathOf) -> Iterator[str]:
+    if kind is PathOf.PIPE:
+        yield from _no_pipe(atom)
+        return
     value, operation = atom.operand, atom.operation
     begins = operation in (Operation.IS, Operation.BEGIN)
     ends = operation in (Operation.IS, Operation.END)

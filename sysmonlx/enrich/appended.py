@@ -84,12 +84,34 @@ def _parent_image(layout: Layout, context: Context) -> Appender:
     return parent_image
 
 
+def _target(
+    show: Callable[[int, Process | None], str],
+) -> Callable[[Layout, Context], Appender]:
+    """One of the fields of who listens; `show` has its process id, 0 if not known."""
+
+    def make(layout: Layout, context: Context) -> Appender:
+        read: Callable[[bytes], tuple[int, int, int]]
+        read = layout.reader("target_tgid", "target_start_boot_ns", "target_exec_id")
+
+        def append(data: bytes, process: Process) -> str:
+            tgid, start_boot_ns, exec_id = read(data)
+            known = context.find(tgid, start_boot_ns, exec_id) if start_boot_ns else None
+            return show(tgid, known)
+
+        return append
+
+    return make
+
+
 APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     **START_APPENDERS,
     **MODULE_APPENDERS,
     _OF_FLAGS: _reason,
     "UserId": _user_id,
     "ParentImage": _parent_image,
+    "TargetProcessGuid": _target(lambda tgid, target: target.guid if target else UNKNOWN),
+    "TargetProcessId": _target(lambda tgid, target: str(tgid or UNKNOWN)),
+    "TargetImage": _target(lambda tgid, target: target.image if target else UNKNOWN),
     "ContainerId": _of_group(0),
     "ContainerRuntime": _of_group(1),
     "PodUid": _of_group(2),

@@ -28,7 +28,7 @@ _CREATED = 6  # position of CreationUtcTime in event 11
 
 
 class _FileRecord(Protocol):
-    """A decoded struct file_create or struct file_delete.
+    """A decoded struct file_event. A struct pipe_event has these but `mode`.
 
     `path` is the name as the caller gave it, or as the kernel resolved it; `base` is
     the directory where a relative name begins, `root` the root directory of the caller,
@@ -46,7 +46,7 @@ class _FileRecord(Protocol):
     root: bytes
 
 
-class _Paths:
+class RecordPaths:
     """Finds out the path or the birth of a file where the record does not have it.
 
     Most records have both: the path in them is whole, and as it is to be shown.
@@ -104,7 +104,7 @@ def file_create(layout: Layout, context: Context) -> Maker:
     read: Callable[[bytes], tuple[int, int, int, int, int, int]] = layout.reader(
         "boot_ns", "uid", "created_ns", "flags", "path_offset", "path_length"
     )
-    paths, names, is_plain_name = _Paths(layout, context), *_users(context)
+    paths, names, is_plain_name = RecordPaths(layout, context), *_users(context)
     utc, utc_of_wall, is_unusual = context.utc, context.utc_of_wall, paths.is_unusual
 
     def make(data: bytes, process: Process) -> Values:
@@ -157,7 +157,7 @@ def file_delete_detected(layout: Layout, context: Context) -> Maker:
     """Event 26; no hash is made of a file that is gone, so Hashes is unknown."""
     read: Callable[[bytes], tuple[int, int, int, int, bytes]]
     read = layout.reader("boot_ns", "uid", "mode", "flags", "path")
-    paths, names, is_plain_name = _Paths(layout, context), *_users(context)
+    paths, names, is_plain_name = RecordPaths(layout, context), *_users(context)
     utc, is_unusual = context.utc, paths.is_unusual
 
     def make(data: bytes, process: Process) -> Values:

@@ -17,6 +17,7 @@ from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.module import MODULE_BUILDERS, MODULE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
+from sysmonlx.enrich.pipe import PIPE_BUILDERS, PIPE_HOOKS
 from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
 from sysmonlx.policy import Settings
@@ -26,6 +27,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *NETWORK_HOOKS,
     *GROUP_HOOKS,
     *MODULE_HOOKS,
+    *PIPE_HOOKS,
     *DNS_HOOKS,
     *TAMPERING_HOOKS,
 )
@@ -67,6 +69,7 @@ BUILDERS: Builders = {
     **MODULE_BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,
+    **PIPE_BUILDERS,
     **DNS_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,

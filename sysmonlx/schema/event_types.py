@@ -34,6 +34,8 @@ class PathOf(Enum):
     PROGRAM = auto()
     FILE = auto()
     DIRECTORY = auto()
+    PIPE = auto()
+    """A named pipe or a socket; the text may also be "@" and an abstract name."""
 
 
 class AnswerKind(Enum):

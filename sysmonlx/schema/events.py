@@ -390,19 +390,44 @@ SERVICE_CONFIGURATION_CHANGE = event_type(
     subject="Configuration",
     shown="ConfigurationFileHash",
 )
+
+
+def _of_pipe(kind: str) -> tuple[Field, ...]:
+    """Return the fields of an event of pipes; `kind` is what its EventType always is."""
+    answer = choice("PIPE_EVENT_TYPE", kind)
+    return (
+        *_fields("RuleName"),
+        Field("EventType", recurs=True, only=(kind,), kernel=answer),
+        *_fields("UtcTime ProcessGuid ProcessId"),
+        Field("PipeName", path=PathOf.PIPE, kernel=Answer(AnswerKind.PATH)),
+        *_fields("Image User"),
+    )
+
+
 PIPE_CREATE = event_type(
     "17 CREATE_NAMEDPIPE 1 PipeEvent exclude",
     "Pipe Created",
-    _fields("RuleName EventType UtcTime ProcessGuid ProcessId PipeName Image User"),
+    _of_pipe("CreatePipe"),
+    produced=True,
+    kernel="PIPE_CREATE",
     title="PipeCreated",
     shown="PipeName User",
+    appended=_OF_ALL,
 )
 PIPE_CONNECT = event_type(
     "18 CONNECT_NAMEDPIPE 1 PipeEvent exclude",
     "Pipe Connected",
-    PIPE_CREATE.fields,
+    _of_pipe("ConnectPipe"),
+    produced=True,
+    kernel="PIPE_CONNECT",
     title="PipeConnected",
     shown="PipeName User",
+    appended=(
+        Field("TargetProcessGuid", FieldType.GUID, is_ours=True),
+        Field("TargetProcessId", FieldType.PID, is_ours=True),
+        Field("TargetImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
+        *_OF_ALL,
+    ),
 )
 WMI_FILTER = event_type(
     "19 WMI_FILTER 3 WmiEvent exclude",

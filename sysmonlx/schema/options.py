@@ -260,6 +260,15 @@ SETTINGS = (
         "Seconds after which a UDP flow is reported again; 0 reports every packet.",
     ),
     Setting(
+        "PipeInterval",
+        "pipe_interval_s",
+        "number",
+        0,
+        86_400,
+        "Seconds after which it is reported again that a process made, opened or"
+        " connected to one pipe; 0 reports every time.",
+    ),
+    Setting(
         "FailedConnects",
         "failed_connects",
         "boolean",

@@ -194,6 +194,7 @@ class Reload:
         for variable, is_on in kernel_switches(settings.appended_fields).items():
             tell(variable, is_on)
         tell("udp_interval_ns", settings.udp_interval_s * 1_000_000_000)
+        tell("pipe_interval_ns", settings.pipe_interval_s * 1_000_000_000)
 
 
 def _refuse_what_needs_a_start(before: Settings, settings: Settings) -> None:

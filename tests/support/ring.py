@@ -81,6 +81,15 @@ class Ring:
         at = ctypes.addressof(where)
         self._submit(struct.pack("=BBHiQQ", OP_CONNECT, 0, 0, fd, 16, at))
 
+    def on_socket(
+        self, operation: int, fd: int, address: bytes, *, request_flags: int = 0
+    ) -> None:
+        """Begin to bind or to connect a socket; `address` is a struct sockaddr."""
+        where = ctypes.create_string_buffer(address, len(address))
+        self._kept.append(where)
+        head = struct.pack("=BBHi", operation, request_flags, 0, fd)
+        self._submit(head + struct.pack("=QQ", len(address), ctypes.addressof(where)))
+
     def accept(self, fd: int, *, multishot: bool = False, slot: int = 0) -> None:
         """Begin to accept; into a slot of the ring's table, counted from 1."""
         how = ACCEPT_MULTISHOT if multishot else 0

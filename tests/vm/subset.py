@@ -55,6 +55,11 @@ CHOSEN = {
         "test_access[read_memory-",
     ),
     "tests/kernel/events/module/test_module_events.py": ("test_",),
+    "tests/kernel/events/pipe/test_pipe_events.py": (
+        "test_each_is_reported_once_by_its_true_name[",
+        "test_what_is_like_it_is_none[",
+        "test_books_close_and_tell_what_could_not_be_seen",
+    ),
     "tests/kernel/events/tampering/test_tampering_events.py": (
         "test_what_no_file_system_keeps[",
         "test_what_is_like_it_but_is_none[",

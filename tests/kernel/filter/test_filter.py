@@ -172,6 +172,8 @@ RENAMED: dict[int, dict[str, str]] = {
         "User": "SourceUser",
     },
     11: {},
+    17: {"TargetFilename": "PipeName"},
+    18: {"TargetFilename": "PipeName"},
     23: {},
     26: {},
     100: {"TargetFilename": "BpfProgramName"},

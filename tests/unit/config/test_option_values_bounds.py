@@ -92,7 +92,7 @@ def read_interval(interval_ms: int, _: Path) -> None:
     assert 10 <= interval_ms <= 1000
 
 
-def udp_interval(interval_s: int, _: Path) -> None:
+def interval(interval_s: int, _: Path) -> None:
     assert 0 <= interval_s * 1_000_000_000 < 1 << 64
 
 
@@ -108,7 +108,8 @@ NEEDS: dict[str, Callable[[int, Path], None]] = {
     "RingSize": ring_size,
     "ReadInterval": read_interval,
     "SpoolLimit": spool_limit,
-    "UdpInterval": udp_interval,
+    "UdpInterval": interval,
+    "PipeInterval": interval,
     "Budget": budget,
 }
 

@@ -260,12 +260,12 @@ def test_fields_that_events_lack_are_told_and_the_rule_is_not_used(
 
 def test_rules_that_cannot_be_judged_here_are_told(tmp_path: Path) -> None:
     slow = rule("Slow", asks("CommandLine", Operation.REGEX, "(a+)+$"))
-    pipe = rule("Pipe", asks("PipeName", Operation.IS, "x"), event_id=17)
-    pack = write_pack(tmp_path / "a", slow, WGET, pipe)
+    key = rule("Key", asks("TargetObject", Operation.IS, "x"), event_id=12)
+    pack = write_pack(tmp_path / "a", slow, WGET, key)
     found = read(named(pack))
     assert found.policy is not None
     assert "rule 'Slow' is not used" in found.text or "3 of 3 rules" in found.text
-    assert "rule 'Pipe' never matches: PipeEvent does not occur here" in found.text
+    assert "rule 'Key' never matches: RegistryEvent does not occur here" in found.text
 
 
 def test_pack_is_text_that_dump_wrote() -> None:

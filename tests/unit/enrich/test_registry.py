@@ -53,6 +53,12 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"protocol": 17, "family": 10, "source_port": 53, "initiated": True}
     ],
     "dns_message": [{"is_answer": 1, "data": answer(question("a.test"))}],
+    "pipe_create": [
+        {"path": b"/a"},
+        {"path": b"a", "base": b"/b", "flags": "PATH_GIVEN"},
+        {"flags": "PATH_UNREADABLE"},
+    ],
+    "pipe_connect": [{"path": b"@a\n\xff", "target_tgid": 42}],
     "process_tampering": [{"kind": 3}, {"kind": 99}],
     "bpf_program_load": [{"program_type": 99, "name": b"x"}],
 }

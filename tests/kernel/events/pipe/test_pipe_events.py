@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Pipes and sockets that are made, opened, connected to; and what is like it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from support.running import Daemon, Event
+from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+
+pytestmark = pytest.mark.kernel
+
+MADE, USED = "17", "18"
+ODD = "a\n\\xff<&>"
+
+#: Events of each way: number, and name below its directory or whole.
+SEEN: dict[str, list[tuple[str, str]]] = {
+    "fifo": [(MADE, "p"), (USED, "p")],
+    "fifo_by_both_ends": [(MADE, "p"), (USED, "p")],
+    "fifo_by_directory": [(MADE, "sub/p"), (USED, "sub/p")],
+    "fifo_by_dots": [(MADE, "p"), (USED, "p")],
+    "fifo_by_link": [(MADE, "sub/p"), (USED, "sub/p")],
+    "fifo_renamed": [(MADE, "p"), (USED, "q")],
+    "fifo_deleted": [(MADE, "p"), (USED, "p (deleted)")],
+    "fifo_in_deleted_directory": [(MADE, "sub/p"), (USED, "sub/p (deleted)")],
+    "fifo_with_two_names": [(MADE, "p"), (USED, "q")],
+    "fifo_with_odd_name": [(MADE, ODD), (USED, ODD)],
+    "fifo_in_chroot": [(MADE, "jail/p"), (USED, "jail/p")],
+    "fifo_in_mount_namespace": [(MADE, "mnt/p"), (USED, "mnt/p")],
+    "fifo_by_thread": [(MADE, "p"), (USED, "p")],
+    "fifo_by_32_bit_calls": [(MADE, "p"), (USED, "p")],
+    "fifo_by_ring": [(MADE, "p"), (USED, "p")],
+    "stream": [(MADE, "s"), (USED, "s")],
+    "seqpacket": [(MADE, "s"), (USED, "s")],
+    "datagram": [(MADE, "s"), (USED, "s")],
+    "datagram_to_two": [(MADE, "s"), (MADE, "t"), (USED, "s"), (USED, "t")],
+    "stream_by_whole_path": [(MADE, "s"), (USED, "s")],
+    "stream_by_other_process": [(MADE, "s")],
+    "stream_from_two_threads": [(MADE, "s"), (USED, "s")],
+    "stream_without_waiting": [(MADE, "s"), (USED, "s")],
+    "stream_renamed": [(MADE, "s"), (USED, "t")],
+    "stream_by_second_name": [(MADE, "s"), (USED, "s")],
+    "stream_by_second_name_alone": [(MADE, "s"), (USED, "s (deleted)")],
+    "stream_by_link": [(MADE, "s"), (USED, "s")],
+    "stream_by_descriptor": [(MADE, "s"), (USED, "s")],
+    "stream_in_chroot": [(MADE, "jail/s"), (USED, "jail/s"), (MADE, "jail/t")],
+    "stream_bound_elsewhere": [(MADE, "s"), (USED, "s")],
+    "stream_in_mount_namespace": [(MADE, "mnt/s"), (USED, "mnt/s")],
+    "stream_with_odd_name": [(MADE, ODD), (USED, ODD)],
+    "abstract": [(MADE, "@sx pipe"), (USED, "@sx pipe")],
+    "abstract_datagram": [(MADE, "@sx datagram"), (USED, "@sx datagram")],
+    "abstract_with_nul": [(MADE, "@sx@@nul@"), (USED, "@sx@@nul@")],
+    "abstract_like_a_path": [(MADE, "@/run/docker.sock"), (USED, "@/run/docker.sock")],
+    "abstract_with_odd_name": [(MADE, "@sx\n\\xff<&>"), (USED, "@sx\n\\xff<&>")],
+    "abstract_of_greatest_length": [
+        (MADE, f"@{'sx' * 53}\n"),
+        (USED, f"@{'sx' * 53}\n"),
+    ],
+    "by_32_bit_calls": [(MADE, "s"), (USED, "s")],
+    "by_socketcall": [(MADE, "s"), (USED, "s")],
+    "by_ring": [(MADE, "s"), (USED, "s")],
+    "abstract_by_ring": [(MADE, "@sx ring"), (USED, "@sx ring")],
+    "bound_by_ring": [(MADE, "s")],
+    "closed_at_once": [(MADE, "s"), (USED, "s")],
+    "again_and_again": [(MADE, "s"), (USED, "s")],
+    "again_later": [(MADE, "s"), (USED, "s"), (USED, "s")],
+    "again_by_another_image": [(MADE, "s"), (USED, "s"), (USED, "s")],
+    "other_end": [(USED, "p")],
+    "other_process": [(USED, "s")],
+}
+#: What these do besides is no event.
+NEAR_MISSES: dict[str, list[tuple[str, str]]] = {
+    "refused": [(MADE, "s")],
+    "not_bound": [],
+    "other_files": [],
+    "fifo_not_opened": [(MADE, "p")],
+    "without_names": [],
+    "not_connected": [(MADE, "s")],
+    "other_families": [],
+}
+
+
+class Done(NamedTuple):
+    """What was done: process of each way, and all events."""
+
+    pids: dict[str, str]
+    events: list[Event]
+    daemon: Daemon
+    folder: Path
+
+    def of(self, name: str) -> list[Event]:
+        """Return the events of one way, in order."""
+        if self.pids[name] == "unable":
+            pytest.skip("the machine does not let it")
+        return [each for each in self.events if each["ProcessId"] == self.pids[name]]
+
+    def rows(self, name: str) -> list[tuple[str, str]]:
+        """Return number and name of the events of one way."""
+        prefix = f"{self.folder / name}/"
+        return [
+            (each["EventID"], each["PipeName"].removeprefix(prefix))
+            for each in self.of(name)
+        ]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    rules = '<ProcessCreate onmatch="exclude"/><PipeEvent onmatch="exclude"/>'
+    fields = "TargetProcessGuid,TargetProcessId,TargetImage"
+    settings = f"<PipeInterval>1</PipeInterval><Fields>{fields}</Fields>"
+    folder = tmp_path_factory.mktemp("w")
+    root = tmp_path_factory.mktemp("daemon") / "root"
+    with watching(root, rules, settings) as daemon:
+        script = os.fspath(ACTIONS["actions_pipe.py"])
+        ran = subprocess.run(
+            [PYTHON, script, os.fspath(folder)],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        pids = dict(line.split() for line in ran.stdout.splitlines())
+        events = [each for each in daemon.settle() if "PipeName" in each]
+        yield Done(pids, events, daemon, folder)
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_each_is_reported_once_by_its_true_name(done: Done, name: str) -> None:
+    outer = {"other_end": "fifo_by_both_ends", "other_process": "stream_by_other_process"}
+    prefix = f"{done.folder / outer.get(name, name)}/"
+    rows = [
+        (each["EventID"], each["PipeName"].removeprefix(prefix))
+        for each in done.of(name)
+    ]
+    assert rows == SEEN[name]
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_what_is_like_it_is_none(done: Done, name: str) -> None:
+    assert done.rows(name) == NEAR_MISSES[name]
+
+
+def test_name_that_the_kernel_chose(done: Done) -> None:
+    ((number, name),) = done.rows("named_by_the_kernel")
+    assert number == MADE
+    assert re.fullmatch("@[0-9a-f]{5}", name)
+
+
+def test_fields_are_of_who_acted_and_who_listens(done: Done) -> None:
+    (made,) = done.of("stream_by_other_process")
+    (used,) = done.of("other_process")
+    assert [made["EventType"], used["EventType"]] == ["CreatePipe", "ConnectPipe"]
+    assert made["Image"] == used["Image"] == used["TargetImage"] == PYTHON
+    assert made["User"] == used["User"] == "root"
+    assert used["TargetProcessId"] == made["ProcessId"]
+    assert used["TargetProcessGuid"] == made["ProcessGuid"] != used["ProcessGuid"]
+    assert "TargetImage" not in made
+    assert used["UtcTime"] >= made["UtcTime"]
+
+
+@pytest.mark.parametrize("name", ["fifo", "datagram"])
+def test_nobody_listens_at_a_pipe_or_for_datagrams(done: Done, name: str) -> None:
+    (used,) = (each for each in done.of(name) if each["EventID"] == USED)
+    known = [used[f"Target{each}"] for each in ("ProcessGuid", "ProcessId", "Image")]
+    assert known == ["-", "-", "-"]
+
+
+@pytest.mark.parametrize("what", ["socket", "other_family", "file"])
+def test_descriptor_that_is_swapped_in_the_call_hides_nothing(
+    done: Done, what: str
+) -> None:
+    if any("sockets that are connected" in each for each in done.daemon.stats()["missing"]):
+        pytest.skip("the kernel is older than 6.7")
+    decoy = [(MADE, "t"), (USED, "t")] if what == "socket" else []
+    assert done.rows(f"swapped_by_{what}") == [*decoy, (MADE, "s"), (USED, "s")]
+
+
+def test_books_close_and_tell_what_could_not_be_seen(done: Done) -> None:
+    stats = done.daemon.stats()
+    assert stats["gaps"] == []
+    if done.pids["unseen_by_ring"] != "unable":
+        assert stats["records"]["pipe_connect"]["lost"]["unreadable"] >= 1
