@@ -405,12 +405,13 @@ class Pipeline:
 
     def _loading(self, wanted: _Wanted) -> Handler:
         """Return a handler that makes event 6, which waits for its file."""
-        event_id, maker, _ = wanted
+        event_id, maker, *_ = wanted
         acting, hold = self._processes.acting, self._modules.hold
 
         def handle(data: bytes) -> None:
             process = acting(data)
             values = maker.make(data, process)
+            self._correlating.put_off(values, process)
             is_plain = bool(maker.finish(values, data, process))
             hold(data, process, (event_id, values, is_plain))
 

@@ -31,8 +31,7 @@ TESTED_BY = {
     "unit/cli/test_live": "cli/live_forms cli/live_options cli/live_world cli/outlet"
     " cli/showers cli/tty",
     "kernel/service/test_watching": "cli/watching",
-    "kernel/service/test_life": "service/exit_status service/install service/signals"
-    " service/spawn",
+    "kernel/service/test_life": "service/exit_status service/signals service/spawn",
     "kernel/service/test_life_aside": "service/daemon service/own_events",
     "kernel/service/test_reload_whole": "service/reload service/requests",
     "kernel/hostile/test_hanging_args": "service/census",
