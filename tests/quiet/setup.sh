@@ -3,6 +3,7 @@
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 export DEBIAN_FRONTEND=noninteractive
+printf '%s\n' 'APT::Periodic::Enable "0";' >/etc/apt/apt.conf.d/99quiet
 apt-get -qq update
 apt-get -qq -y --no-install-recommends install cron openssh-server openssh-client sudo logrotate
 useradd --create-home --shell /bin/bash somebody
