@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from sysmonlx.cli.exit_status import BAD_PARAMETERS, DIFFERENT
+from sysmonlx.errors import ControlError
 from sysmonlx.selftest import report
 from sysmonlx.selftest.run import run
 from sysmonlx.service import control
@@ -20,6 +21,8 @@ _NOT_RUNNING = (
     "Error: Sysmon is not running, so there is nothing to test: "
     "'sysmonlx -i' installs and starts it."
 )
+#: The answer of a service of a version before this one.
+_TOO_OLD = "does not know this request"
 
 
 def self_test(paths: Paths, *, as_json: bool) -> int:
@@ -32,14 +35,19 @@ def self_test(paths: Paths, *, as_json: bool) -> int:
         print(why_it_is_silent(paths) or _NOT_RUNNING, file=sys.stderr)
         return BAD_PARAMETERS
     if text := why_it_is_strange(paths):
-        print(f"Error: {text}; 'sysmonlx -i' replaces it.", file=sys.stderr)
+        print(f"Error: {text}", file=sys.stderr)
         return BAD_PARAMETERS
     sys.stdout.flush()  # what children print of it would come twice
 
     def ask(step: SelfTestStep) -> Mapping[str, object]:
         return control.request(paths.control_socket, step)
 
-    result = run(ask)
+    try:
+        result = run(ask)
+    except ControlError as error:
+        if _TOO_OLD not in str(error):
+            raise
+        raise ControlError(f"{error}: 'sysmonlx -i' renews the service") from error
     missing = control.request(paths.control_socket, Question(do="missing"))
     troubles = cast("ReportAnswer", missing)["trouble"]
     if as_json:

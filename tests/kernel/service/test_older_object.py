@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.capture.loader import OLDER_OBJECT
+from sysmonlx.capture.passage import Passage
 from sysmonlx.capture.records import Record
 from sysmonlx.capture.sensor import Capture, load_capture
 
@@ -57,3 +58,10 @@ def test_end_of_a_deeper_path_is_marked(capture: Capture, tmp_path: Path) -> Non
     assert os.fsencode(folder.resolve()).endswith(record.cwd)
     assert len(record.cwd.split(b"/")) > 64
     assert record.flags & capture.layouts.flags["CWD_TRUNCATED"]
+
+
+def test_nothing_is_discarded_so_nobody_needs_to_pass(capture: Capture) -> None:
+    passage = Passage(capture.maps, capture.btf, capture.set_variable)
+    passage.let_pass([(os.getpid(), 1)], 1)
+    passage.end()
+    assert "passing_processes" not in capture.maps

@@ -295,6 +295,22 @@ def test_all_ends_with_the_tool(number: signal.Signals) -> None:
     assert not own & namespaces(os.listdir("/proc"))
 
 
+def test_without_a_service_it_says_what_to_do(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, NOTHING, "", "")
+    done = subprocess.run(
+        daemon.command("-nologo", "-selftest"),
+        env=daemon.environment,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (87, "")
+    assert done.stderr == (
+        "Error: Sysmon is not running, so there is nothing to test: "
+        "'sysmonlx -i' installs and starts it.\n"
+    )
+
+
 INTERRUPTED = """
 import sys, time
 from sysmonlx.cli import main, self_testing

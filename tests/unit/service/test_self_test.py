@@ -88,7 +88,8 @@ class Trial:
         in_force = SimpleNamespace(rules=rules, policy=policy, hooks=tuple)
         standing: Any = SimpleNamespace(in_force=in_force, policy=policy)
         parts: Any = self.parts
-        self.tests = SelfTests(parts, standing)
+        self.ended: set[int] = set()
+        self.tests = SelfTests(parts, standing, lambda pid: pid not in self.ended)
 
     def ask(
         self, step: str, token: object = None, peer: int = TOOL, **more: Any
@@ -155,11 +156,22 @@ def test_one_at_a_time_unless_its_tool_has_ended(trial: Trial) -> None:
     trial.name(first, ACTOR)
     with pytest.raises(ControlError, match=r"Process 10 has .* try again in 6 s"):
         trial.ask("begin", peer=OTHER)
-    del trial.parts.processes.by_pid[TOOL]
+    trial.ended.add(TOOL)
     trial.ask("begin", peer=OTHER)
     assert trial.parts.judged == ["with passing", "as before"]
     with pytest.raises(ControlError, match=r"not under way\. Another one was begun"):
         trial.ask("events", first)
+
+
+def test_process_that_cannot_be_seen_from_here_is_refused(trial: Trial) -> None:
+    with pytest.raises(ControlError, match="not visible here"):
+        trial.ask("begin", peer=0)
+
+
+def test_process_is_there_or_not() -> None:
+    assert self_test.is_there(os.getpid())
+    assert self_test.is_there(1)
+    assert not self_test.is_there(1 << 22)
 
 
 def test_time_ends_it(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
