@@ -186,7 +186,6 @@ class Correlator:
         """Let the groups of all correlations share one room."""
         room = Room()
         for each in self._each:
-            each.groups.room = room
             room.share(each.groups)
 
 

@@ -46,15 +46,19 @@ class Room:
     def __init__(self, limit: int = ALL_LIMIT) -> None:
         self._limit = limit
         self._all: list[Groups] = []
+        self.used = 0
+        """Groups of all."""
 
     def share(self, groups: Groups) -> None:
-        """Let a correlation's groups count."""
+        """Let a correlation's groups count, now and later."""
         self._all.append(groups)
+        self.used += len(groups)
+        groups.room = self
 
-    def make_one(self) -> None:
+    def make_one(self, now_ns: int) -> None:
         """Make room for one more group."""
-        if sum(map(len, self._all)) >= self._limit:
-            max(self._all, key=len).give_up()
+        if self.used >= self._limit:
+            max(self._all, key=len).make_room(now_ns)
 
 
 class Groups:
@@ -91,9 +95,10 @@ class Groups:
         if group is None:
             self._expire(payer, chain.start_ns)
             if len(self._groups) >= self._limit:
-                self.give_up()
-            self.room.make_one()
+                self.make_room(chain.start_ns)
+            self.room.make_one(chain.start_ns)
             group = self._groups[key] = _Group(payer, self._steps)
+            self.room.used += 1
             self._of_payer.setdefault(payer, OrderedDict())[key] = None
         else:
             self._of_payer[group.payer].move_to_end(key)
@@ -101,8 +106,15 @@ class Groups:
         if before is None or before.start_ns <= chain.start_ns:
             group.chains[step] = chain
 
-    def give_up(self) -> None:
-        """Forget the oldest group of who has the most."""
+    def make_room(self, now_ns: int) -> None:
+        """Drop groups whose time is over; else forget the oldest of who has the most.
+
+        It is counted which had no room.
+        """
+        before = len(self)
+        self.expire(now_ns)
+        if len(self) < before:
+            return
         payer = max(self._of_payer, key=lambda each: len(self._of_payer[each]))
         self._drop(next(iter(self._of_payer[payer])))
         self.forgotten += 1
@@ -123,6 +135,7 @@ class Groups:
 
     def _drop(self, key: Hashable) -> None:
         payer = self._groups.pop(key).payer
+        self.room.used -= 1
         keys = self._of_payer[payer]
         del keys[key]
         if not keys:

@@ -165,6 +165,15 @@ def test_groups_whose_time_is_over_go_without_being_counted() -> None:
     assert not correlator.forgotten()
 
 
+def test_groups_that_are_over_make_room_before_others_are_given_up() -> None:
+    correlator = Correlator([form(2, 10)])
+    for number in range(GROUPS_LIMIT):
+        told(correlator, event(1, 0, value=f"{number}", user=number % 7))
+    told(correlator, event(20, 0, value="new", user=99))
+    assert correlator.groups == 1
+    assert not correlator.forgotten()
+
+
 def test_long_values_are_not_kept() -> None:
     correlator = Correlator([form(2, 10)])
     long = "x" * 100_000
