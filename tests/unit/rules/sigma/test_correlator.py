@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
+import weakref
 from random import Random
 
 import pytest
@@ -196,3 +198,18 @@ def test_a_reload_keeps_what_means_the_same_and_tells_what_ended() -> None:
     assert (after.counts, after.changed) == ([0, 1], {"title": 1})
     after.go_on_from(Correlator())
     assert after.groups == 1
+
+
+def test_no_circle_keeps_what_is_in_force_no_more() -> None:
+    before = Correlator([form(2, 10)])
+    told(before, event(1, 0))
+    after = Correlator([form(2, 10)])
+    after.go_on_from(before)
+    gone = weakref.ref(before)
+    gc.disable()
+    try:
+        del before
+        assert gone() is None
+        assert told(after, event(2, 1))
+    finally:
+        gc.enable()
