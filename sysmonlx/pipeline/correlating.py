@@ -22,7 +22,7 @@ from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.pipeline.account import Account
 from sysmonlx.policy import SIGMA_PREFIX
 from sysmonlx.processes.containers import ROOTLESS
-from sysmonlx.processes.lineage import Lineages, identities
+from sysmonlx.processes.lineage import Lineages
 from sysmonlx.processes.process import Process
 from sysmonlx.rules.sigma import linking
 from sysmonlx.rules.sigma.correlator import Correlator, Deed, Fired
@@ -224,4 +224,4 @@ class _Doer:
         return program_of(self._process.image, self._process.args, directory)
 
     def identities(self) -> Iterator[Hashable]:
-        return identities(self._process)
+        return self._lineages.identities(self._process)
