@@ -22,7 +22,7 @@ from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.pipeline.account import Account
 from sysmonlx.policy import SIGMA_PREFIX
 from sysmonlx.processes.containers import ROOTLESS
-from sysmonlx.processes.lineage import Lineages, identities
+from sysmonlx.processes.lineage import Lineages
 from sysmonlx.processes.process import Process
 from sysmonlx.rules.sigma import linking
 from sysmonlx.rules.sigma.correlator import Correlator, Deed, Fired
@@ -33,6 +33,9 @@ from sysmonlx.schema.events import OF_CONTROL_GROUP
 
 #: See `Correlating.watched`.
 Watched = Callable[[Maker, Decide, Layout], tuple[Maker, Decide]]
+
+#: Users from here on are charged together in blocks: subuid(5) hands out so many.
+_BLOCK = 65_536
 
 #: Events that wait and may be asked once more; no more wait for hashes at one time.
 _WAITING = 8192
@@ -104,10 +107,11 @@ class Correlating:
         self._waiting.clear()
         knows_groups = any(name in OF_CONTROL_GROUP for name in appended)
         self.lineages.container_of = self._container if knows_groups else _no_container
-        if correlator.asks_lineage:
-            self._context.processes.learn_sessions()
-        else:
-            self._context.processes.learns_sessions = False
+        processes = self._context.processes
+        if not correlator.asks_lineage:
+            processes.learns_sessions = False
+        elif not processes.learns_sessions:
+            processes.learn_sessions()
 
     def watched(self, judge: SigmaJudge, correlator: Correlator) -> Watched:
         """Return what changes how events are made and judged with rules that are steps.
@@ -210,7 +214,8 @@ class _Doer:
 
     @property
     def payer(self) -> Hashable:
-        return self._process.uid
+        uid = self._process.uid
+        return uid if uid < _BLOCK else uid - uid % _BLOCK
 
     def lineage(self) -> str:
         return self._lineages.of(self._process)
@@ -219,4 +224,4 @@ class _Doer:
         return program_of(self._process.image, self._process.args, directory)
 
     def identities(self) -> Iterator[Hashable]:
-        return identities(self._process)
+        return self._lineages.identities(self._process)

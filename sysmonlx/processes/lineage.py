@@ -31,7 +31,7 @@ class Lineages:
     """Finds lineages; `create` has to take the place of `ProcessTable.create`."""
 
     def __init__(self, processes: ProcessTable, layouts: Layouts) -> None:
-        self._create = processes.create
+        self._create, self._lookup = processes.create, processes.find
         self._read_session: Callable[[bytes], tuple[int]]
         self._read_session = layouts.by_name["process_create"].reader("session_id")
         self.container_of: ContainerOf = lambda number: UNKNOWN
@@ -73,6 +73,19 @@ class Lineages:
             return f"container {container}"
         return before or process.key[:PROCESS_BYTES].hex()
 
+    def identities(self, process: Process) -> Iterator[bytes]:
+        """Yield what names a process, whatever images it runs; then its ancestors.
+
+        An image that is not the present one may have let go of its parent.
+        """
+        each: Process | None = process
+        for _ in range(MOST + 1):
+            if each is None:
+                return
+            yield each.key[:PROCESS_BYTES]
+            present = self._lookup(each.tgid, each.start_boot_ns) or each
+            each = present.parent or each.parent
+
 
 def _before(process: Process) -> Process | None:
     """Return whose lineage a process has if it has none of its own."""
@@ -80,13 +93,3 @@ def _before(process: Process) -> Process | None:
         return process.previous
     parent = process.parent
     return None if parent is None or parent.tgid in _FIRST else parent
-
-
-def identities(process: Process) -> Iterator[bytes]:
-    """Yield what names a process, whatever images it runs; then its ancestors."""
-    each: Process | None = process
-    for _ in range(MOST + 1):
-        if each is None:
-            return
-        yield each.key[:PROCESS_BYTES]
-        each = each.parent

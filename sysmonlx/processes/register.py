@@ -151,12 +151,25 @@ class Register:
             self._forget(1)
 
     def _forget(self, count: int) -> None:
-        """Drop those that ended first; they let go of their ancestors."""
+        """Drop those that ended first.
+
+        Descendants may still know them. They then know the first ancestor that is not
+        dropped yet, and none between: a chain would else be kept by its last one.
+        """
         ended = [*islice(self._ended, max(count, 0))]
         for process in map(self._ended.pop, ended):
             if process.previous is not None:
                 process.previous.parent = process.previous.previous = None
-            process.previous = process.parent = None
+            process.previous = None
+            process.parent = self._kept(process.parent)
+
+    def _kept(self, process: Process | None) -> Process | None:
+        """Return a process or its first ancestor that was not dropped."""
+        while process is not None and not process.is_alive:
+            if process.key[:PROCESS_BYTES] in self._ended:
+                return process
+            process = process.parent
+        return process
 
     @property
     def has_argless(self) -> bool:

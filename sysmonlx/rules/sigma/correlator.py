@@ -186,7 +186,7 @@ class Correlator:
         """Let the groups of all correlations share one room."""
         room = Room()
         for each in self._each:
-            each.groups.room = room
+            each.room = room
             room.share(each.groups)
 
 
@@ -197,6 +197,7 @@ class _Correlation:
         self.form = form
         steps = form.steps - 1 if form.is_ordered else form.steps
         self.groups = Groups(steps, form.span_ns)
+        self.room = Room()
 
     def take(self, keys: dict[int, Hashable], deed: Deed) -> Chain | None:
         """Take an event by its steps, with the group of each; return what it ends."""
@@ -237,7 +238,8 @@ class _Correlation:
             key = (key, next(iter(deed.doer.identities())))
         start_ns = chain.start_ns if chain.told else deed.time_ns
         told = (*chain.told, f"{deed.utc} {deed.doer.guid}")
-        self.groups.put(key, step, Chain(start_ns, told), deed.doer.payer)
+        chain = Chain(start_ns, told)
+        self.groups.put(key, step, chain, deed.doer.payer, self.room)
 
 
 _EMPTY = Chain(0, ())

@@ -40,21 +40,33 @@ class _Group:
         return max(each.start_ns for each in self.chains if each is not None)
 
 
+class _Count:
+    """How many groups there are; it knows none of them, so no circle holds them."""
+
+    __slots__ = ("groups",)
+
+    def __init__(self) -> None:
+        self.groups = 0
+
+
 class Room:
     """The room that the groups of all correlations share."""
 
     def __init__(self, limit: int = ALL_LIMIT) -> None:
         self._limit = limit
         self._all: list[Groups] = []
+        self._count = _Count()
 
     def share(self, groups: Groups) -> None:
-        """Let a correlation's groups count."""
+        """Let a correlation's groups count, now and later."""
         self._all.append(groups)
+        self._count.groups += len(groups)
+        groups.count = self._count
 
-    def make_one(self) -> None:
+    def make_one(self, now_ns: int) -> None:
         """Make room for one more group."""
-        if sum(map(len, self._all)) >= self._limit:
-            max(self._all, key=len).give_up()
+        if self._count.groups >= self._limit:
+            max(self._all, key=len).make_room(now_ns)
 
 
 class Groups:
@@ -68,7 +80,8 @@ class Groups:
         self._steps, self._span_ns, self._limit = steps, span_ns, limit
         self._groups: dict[Hashable, _Group] = {}
         self._of_payer: dict[Hashable, OrderedDict[Hashable, None]] = {}
-        self.room = Room()
+        self.count = _Count()
+        """Of all groups in the room that these share."""
         self.forgotten = 0
         """Groups that were given up before their time was over."""
         self.payer: Hashable = None
@@ -85,15 +98,18 @@ class Groups:
             return None
         return found
 
-    def put(self, key: Hashable, step: int, chain: Chain, payer: Hashable) -> None:
+    def put(
+        self, key: Hashable, step: int, chain: Chain, payer: Hashable, room: Room
+    ) -> None:
         """Note that a chain has reached a step; that of the latest start stays."""
         group = self._groups.get(key)
         if group is None:
             self._expire(payer, chain.start_ns)
             if len(self._groups) >= self._limit:
-                self.give_up()
-            self.room.make_one()
+                self.make_room(chain.start_ns)
+            room.make_one(chain.start_ns)
             group = self._groups[key] = _Group(payer, self._steps)
+            self.count.groups += 1
             self._of_payer.setdefault(payer, OrderedDict())[key] = None
         else:
             self._of_payer[group.payer].move_to_end(key)
@@ -101,8 +117,15 @@ class Groups:
         if before is None or before.start_ns <= chain.start_ns:
             group.chains[step] = chain
 
-    def give_up(self) -> None:
-        """Forget the oldest group of who has the most."""
+    def make_room(self, now_ns: int) -> None:
+        """Drop groups whose time is over; else forget the oldest of who has the most.
+
+        It is counted which had no room.
+        """
+        before = len(self)
+        self.expire(now_ns)
+        if len(self) < before:
+            return
         payer = max(self._of_payer, key=lambda each: len(self._of_payer[each]))
         self._drop(next(iter(self._of_payer[payer])))
         self.forgotten += 1
@@ -123,6 +146,7 @@ class Groups:
 
     def _drop(self, key: Hashable) -> None:
         payer = self._groups.pop(key).payer
+        self.count.groups -= 1
         keys = self._of_payer[payer]
         del keys[key]
         if not keys:

@@ -8,16 +8,16 @@ which is left out where processes and not images are compared.
 from __future__ import annotations
 
 import calendar
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sysmonlx.bounded import Bounded
 from sysmonlx.rules.sigma.correlator import Deed
 from sysmonlx.rules.sigma.programs import program_of
 from sysmonlx.schema.events import PROCESS_CREATE
 
 _MISSING = "-"
-#: Processes that are known at one time, and ancestors that are looked at.
+#: Processes that are known, the last ones, and ancestors that are looked at.
 _KNOWN, _MOST = 65_536, 64
 _ACTING = ("ProcessGuid", "SourceProcessGUID", "SourceProcessGuid")
 _NO_SESSION = ("-", "0", "4294967295")
@@ -42,8 +42,8 @@ class Recorded:
     """The processes of a record of events, in its order."""
 
     def __init__(self) -> None:
-        self._known: Bounded[str, _Process] = Bounded(_KNOWN)
-        self._images: Bounded[str, str] = Bounded(_KNOWN)
+        self._known: OrderedDict[str, _Process] = OrderedDict()
+        self._images: OrderedDict[str, str] = OrderedDict()
 
     def deed(
         self, event_id: int, texts: Mapping[str, str], values: list[str]
@@ -78,6 +78,10 @@ class Recorded:
             texts["User"],
         )
         self._images[identity_of(guid)] = guid
+        if len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
+        if len(self._images) > _KNOWN:
+            self._images.popitem(last=False)
 
     def ancestors(self, process: _Process) -> Iterator[_Process]:
         """Yield a process, and its ancestors as far as they are known."""

@@ -19,6 +19,7 @@ from sysmonlx.policy import Ruleset
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.sigma.correlator import Correlator
+from sysmonlx.rules.sigma.groups import GROUPS_LIMIT
 from sysmonlx.rules.sigma.pack import Head
 from sysmonlx.rules.verdicts import rules_of
 
@@ -261,6 +262,23 @@ def test_ancestry_is_of_processes_and_not_of_numbers(stage: Stage) -> None:
     stage.start(13, 16, "/bin/child", "child", parent_uid=0, **of)
     stage.hash()
     assert [each[1] for each in stage.events[-2:]] == ["-", "-"]
+
+
+def test_users_of_one_block_of_subordinate_ids_are_charged_together(
+    stage: Stage,
+) -> None:
+    by_user = {"name": {"Written": "TargetFilename", "As root": "Image"}}
+    run = correlation("Many", WRITTEN, AS_ROOT, by=("name",), aliases=by_user)
+    stage.use(WRITTEN, AS_ROOT, run)
+    stage.start(9, 1, "/bin/wget", "wget", uid=1000)
+    stage.file(9, 2, "/first")
+    stage.file(9, 2, "/second")
+    for number in range(GROUPS_LIMIT):
+        tgid = 100 + number
+        stage.start(tgid, 2, "/bin/wget", "wget", uid=165_536 + number)
+        stage.file(tgid, 3, f"/{number}")
+    stage.hash()
+    assert stage.pipeline.correlator.forgotten() == {"Many": (2, 131_072)}
 
 
 def test_a_reload_keeps_steps_of_rules_that_stay(stage: Stage) -> None:

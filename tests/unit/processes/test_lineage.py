@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from support.enrichment import SECOND, encode
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.processes.identity import Identity
-from sysmonlx.processes.lineage import MOST, Lineages, identities
-from sysmonlx.processes.process import Process
+from sysmonlx.processes.lineage import MOST, Lineages
+from sysmonlx.processes.process import Process, image_key
 from sysmonlx.processes.register import ENDED_LIMIT, GRACE_NS
 from sysmonlx.processes.table import ProcessTable
 
@@ -72,6 +74,9 @@ def world(layouts: Layouts) -> World:
     return made
 
 
+INIT = Process(image_key(1, 1, 1), "", "1", 0)
+
+
 def test_a_login_is_its_audit_session(world: World) -> None:
     sshd = world.run(10, 1)
     first, second = world.run(11, 10, session=4), world.run(12, 10, session=5)
@@ -110,18 +115,36 @@ def test_ends_of_ancestors_change_nothing(world: World) -> None:
         world.end(tgid)
     world.table.expire(GRACE_NS + SECOND)
     assert orphan.parent is not None
-    assert orphan.parent.parent is None
+    assert orphan.parent.parent is world.table.alive(1)
     assert world.of(orphan) == world.of(world.run(13, 12)) == wanted
 
 
-def test_ancestors_of_a_parent_that_ended_long_ago_are_not_known(world: World) -> None:
+def test_an_ancestor_is_known_as_long_as_it_lives(world: World) -> None:
     first = world.run(10, 1)
+    for tgid in (11, 12, 13):
+        world.run(tgid, tgid - 1)
+    orphan = world.run(14, 13)
+    for tgid in (11, 12, 13):
+        world.end(tgid)
+    world.table.expire(GRACE_NS + SECOND)
+    found = [*world.lineages.identities(orphan)]
+    assert found == [
+        each.key[:12] for each in (orphan, orphan.parent, first, INIT) if each
+    ]
+    for exec_id in (2, 3, 4):  # it runs other programs
+        world.run(10, 1, exec_id=exec_id)
+    assert [*world.lineages.identities(orphan)] == found
+
+
+def test_an_ancestor_that_ended_long_ago_is_not_known(world: World) -> None:
+    world.run(10, 1)
     world.run(11, 10)
     orphan = world.run(12, 11)
-    world.end(11)
-    assert next(identities(first)) in [*identities(orphan)]
+    for tgid in (10, 11):
+        world.end(tgid)
     world.table.expire(GRACE_NS + SECOND)
-    assert next(identities(first)) not in [*identities(orphan)]
+    found = [*world.lineages.identities(orphan)]
+    assert found == [each.key[:12] for each in (orphan, orphan.parent, INIT) if each]
 
 
 def test_who_has_no_session_and_takes_one_is_another_lineage(world: World) -> None:
@@ -153,9 +176,23 @@ def test_identities_are_of_processes_whatever_they_run(world: World) -> None:
     first = world.run(10, 1)
     child = world.run(11, 10)
     again = world.run(11, 10, exec_id=2)
+    identities = world.lineages.identities
     assert [*identities(child)] == [*identities(again)]
     assert [*identities(again)][1] == next(identities(first))
     for tgid in range(12, 12 + 2 * MOST):
         last = world.run(tgid, tgid - 1)
     assert len([*identities(last)]) == MOST + 1
     assert ENDED_LIMIT > MOST
+
+
+def test_a_chain_of_processes_is_not_kept_by_its_last_one(world: World) -> None:
+    def count() -> int:
+        return sum(type(each) is Process for each in gc.get_objects())
+
+    before = count()
+    world.run(100, 1)
+    for tgid in range(101, 101 + 3 * ENDED_LIMIT):
+        world.run(tgid, tgid - 1)
+        world.end(tgid - 1)
+        world.table.trim()
+    assert count() - before <= ENDED_LIMIT + 3

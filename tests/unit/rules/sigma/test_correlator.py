@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
+import weakref
 from random import Random
 
 import pytest
@@ -165,6 +167,15 @@ def test_groups_whose_time_is_over_go_without_being_counted() -> None:
     assert not correlator.forgotten()
 
 
+def test_groups_that_are_over_make_room_before_others_are_given_up() -> None:
+    correlator = Correlator([form(2, 10)])
+    for number in range(GROUPS_LIMIT):
+        told(correlator, event(1, 0, value=f"{number}", user=number % 7))
+    told(correlator, event(20, 0, value="new", user=99))
+    assert correlator.groups == 1
+    assert not correlator.forgotten()
+
+
 def test_long_values_are_not_kept() -> None:
     correlator = Correlator([form(2, 10)])
     long = "x" * 100_000
@@ -187,3 +198,18 @@ def test_a_reload_keeps_what_means_the_same_and_tells_what_ended() -> None:
     assert (after.counts, after.changed) == ([0, 1], {"title": 1})
     after.go_on_from(Correlator())
     assert after.groups == 1
+
+
+def test_no_circle_keeps_what_is_in_force_no_more() -> None:
+    before = Correlator([form(2, 10)])
+    told(before, event(1, 0))
+    after = Correlator([form(2, 10)])
+    after.go_on_from(before)
+    gone = weakref.ref(before)
+    gc.disable()
+    try:
+        del before
+        assert gone() is None
+        assert told(after, event(2, 1))
+    finally:
+        gc.enable()
