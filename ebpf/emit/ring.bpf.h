@@ -72,8 +72,7 @@ static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, enum haste ha
 	if (haste == HASTE_NOW || pause == READER_SLEEPS ||
 	    (haste == HASTE_SOON && pause == READER_PAUSES))
 		return BPF_RB_FORCE_WAKEUP;
-	return (waiting ^ (waiting + size)) >= wake_bytes ? BPF_RB_FORCE_WAKEUP
-							  : BPF_RB_NO_WAKEUP;
+	return (waiting ^ (waiting + size)) >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 /*

@@ -18,8 +18,8 @@ import time
 from sysmonlx.host.machine import measure_boot_offset
 from sysmonlx.service.wiring import Parts
 
-#: The longest tick in seconds where somebody watches, events wait for hashes, or the ring
-#: buffer was found as full as this.
+#: The longest tick in seconds where somebody watches, events wait for hashes, or this
+#: part of the ring buffer was found full.
 SHORT_TICK_S, _FLOOD_FILL = 0.05, 1 / 16
 #: A hasty record is read within this time in seconds.
 SOON_S = 0.01
