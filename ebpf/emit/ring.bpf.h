@@ -14,7 +14,7 @@ struct {
 } records SEC(".maps");
 
 /* Set by user space before load. */
-const volatile __u32 wake_bytes = 1 << 18; /* bytes waiting at which the reader is woken */
+const volatile __u32 wake_bytes = 1 << 18; /* a power of two; see wake_flags() */
 const volatile __u32 shared_bytes = 6 << 20; /* bytes for all records; the rest is for processes */
 
 /* When the reader looks at the ring next. User space sets it, and a record that wakes it. */
@@ -58,7 +58,8 @@ static __always_inline __u64 ring_waiting(void)
 
 /*
  * Flags for the output of a record of `size` bytes. The reader is woken when it sleeps, when the
- * record is hastier than its pause, and when the bytes that wait reach wake_bytes.
+ * record is hastier than its pause, and when the bytes that wait pass a multiple of wake_bytes. Two
+ * records at once may pass one unseen: the next multiple makes up for it.
  */
 static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, enum haste haste)
 {
@@ -71,8 +72,7 @@ static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, enum haste ha
 	if (haste == HASTE_NOW || pause == READER_SLEEPS ||
 	    (haste == HASTE_SOON && pause == READER_PAUSES))
 		return BPF_RB_FORCE_WAKEUP;
-	return waiting < wake_bytes && waiting + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP
-								    : BPF_RB_NO_WAKEUP;
+	return (waiting ^ (waiting + size)) >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 /*

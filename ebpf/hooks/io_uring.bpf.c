@@ -211,8 +211,7 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 		request_tell_file(record, opcode);
 		header->boot_ns = bpf_ktime_get_boot_ns();
 		header->size = used;
-		record_send(record->data, used, type,
-			    file_event_haste((void *)record->data, type));
+		record_send(record->data, used, type, file_event_haste((void *)record->data, type));
 	}
 	request_forget(request);
 	return 0;

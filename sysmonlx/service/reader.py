@@ -18,8 +18,9 @@ import time
 from sysmonlx.host.machine import measure_boot_offset
 from sysmonlx.service.wiring import Parts
 
-#: The longest tick in seconds where somebody watches, or events wait for hashes.
-SHORT_TICK_S = 0.05
+#: The longest tick in seconds where somebody watches, events wait for hashes, or this
+#: part of the ring buffer was found full.
+SHORT_TICK_S, _FLOOD_FILL = 0.05, 1 / 16
 #: A hasty record is read within this time in seconds.
 SOON_S = 0.01
 #: Looks at an empty ring buffer after which only the kernel wakes the reader. One more
@@ -57,7 +58,7 @@ class Reader:
         self._is_watched = is_watched
         self._pauses = parts.capture.pauses
         self.quiet = 0
-        self._is_soon = False
+        self._is_soon = self._is_flood = False
         self._batch = _BATCH
         self._rested_s = 0
         self._shortages = 0
@@ -69,7 +70,9 @@ class Reader:
         long the records of a flood take.
         """
         ring = self._capture.ring
-        self._health.peak_fill = max(self._health.peak_fill, ring.fill())
+        fill = ring.fill()
+        self._is_flood = fill >= _FLOOD_FILL
+        self._health.peak_fill = max(self._health.peak_fill, fill)
         begun_s = before_s = time.monotonic()
         while True:
             limit = self._batch
@@ -130,7 +133,7 @@ class Reader:
     def tick_s(self) -> float:
         """Return the longest time that records wait to be read together, in seconds."""
         tick_s = self._context.settings.read_interval_ms / 1000
-        is_short = self._is_watched or self._pipeline.held
+        is_short = self._is_watched or self._is_flood or self._pipeline.held
         return min(tick_s, SHORT_TICK_S) if is_short else tick_s
 
     def pause_s(self, next_chores_s: float) -> float:

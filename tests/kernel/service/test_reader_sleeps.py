@@ -24,11 +24,13 @@ pytestmark = pytest.mark.kernel
 
 #: A reader that looks every 50 ms makes twenty.
 SWITCHES = 10
+#: The reader is woken when so much waits in the ring, and at each multiple.
+WAKE_BYTES = 1 << 14
 
 
 @pytest.fixture(scope="module")
 def capture() -> Iterator[Capture]:
-    made = load_capture(FILE_HOOKS, 1 << 20, 1 << 18)
+    made = load_capture(FILE_HOOKS, 1 << 20, WAKE_BYTES)
     made.attach_processes()
     yield made
     made.close()
@@ -172,6 +174,23 @@ def test_a_file_whose_birth_must_be_looked_up_is_in_haste(
     assert number in [record[0] for record in capture.ring.read()]
     if pause == "READER_PAUSES":
         assert is_woken
+
+
+FORKS = "[os.fork() and os.wait() or os._exit(0) for _ in range(150)]"
+
+
+def test_a_ring_that_goes_on_filling_wakes_the_reader_again_and_again(
+    capture: Capture, woken: Woken, act: Callable[[str], object]
+) -> None:
+    """Where two processors fill it at once one time may be missed."""
+    woken.settle("READER_LOOKS_SOON")
+    with select.epoll() as edges:
+        edges.register(woken.fd, select.EPOLLIN | select.EPOLLET)
+        for _ in range(4):
+            before = capture.ring.fill() * (1 << 20)
+            act(FORKS)
+            assert capture.ring.fill() * (1 << 20) - before > WAKE_BYTES
+            assert edges.poll(DEADLINE_S) == [(woken.fd, select.EPOLLIN)]
 
 
 def switches(pid: int) -> int:

@@ -154,6 +154,15 @@ def test_tick_is_short_for_somebody_who_watches(parts: FakeParts) -> None:
     assert Reader(fake, is_watched=True).tick_s() == 0.02
 
 
+def test_tick_is_short_in_a_flood(parts: FakeParts, made: Reader) -> None:
+    parts.records = 3000
+    made.work()
+    assert made.pause_s(0.0) == SHORT_TICK_S
+    parts.records = 300
+    made.work()
+    assert made.pause_s(0.0) == TICK_S
+
+
 def test_tick_follows_a_reload(parts: FakeParts, made: Reader) -> None:
     assert made.tick_s() == TICK_S
     parts.context.settings = SimpleNamespace(read_interval_ms=1000)
