@@ -28,8 +28,7 @@ TESTED_BY = {
     "unit/cli/test_live": "cli/live_forms cli/live_options cli/live_world cli/outlet"
     " cli/showers cli/tty",
     "kernel/service/test_watching": "cli/watching",
-    "kernel/service/test_life": "service/exit_status service/install service/signals"
-    " service/spawn",
+    "kernel/service/test_life": "service/exit_status service/signals service/spawn",
     "kernel/service/test_life_aside": "service/daemon service/own_events",
     "kernel/service/test_reload_whole": "service/reload service/requests",
     "kernel/hostile/test_hanging_args": "service/census",
@@ -53,6 +52,8 @@ TESTED_BY = {
     "unit/host/test_paths": "host/inode host/namespace_holders",
     "unit/output/sinks/test_sinks": "host/file_calls output/sinks/base"
     " output/sinks/file output/sinks/stdout output/sinks/streams output/sinks/syslog",
+    "unit/output/sinks/test_unix_socket": "output/sinks/listener output/sinks/readers",
+    "unit/output/sinks/test_rotating_file": "output/sinks/set_aside",
     "unit/output/test_ecs": "output/ecs_members output/forms schema/ecs",
     "unit/output/test_render": "output/templates",
     "unit/pipeline/test_books": "pipeline/account pipeline/trace_line",
