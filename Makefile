@@ -237,7 +237,7 @@ check: lint types generate-check test ## the gate before every commit
 lint: deps-test ebpf/vmlinux.h ## style of Python, C and manuals; licences
 	$(Q)$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check .
 	$(Q)clang-format --dry-run -Werror $(BPF_SOURCES)
-	$(Q)mandoc -T lint -W warning man/sysmonlx.8 man/sysmonlx.5 man/sysmonlx-logview.1 man/sysmonlx-sigma.1
+	$(Q)mandoc -T lint -W warning man/*.[1578]
 	@# Each file alone: none leans on what another, joined before it, has declared.
 	$(Q)for file in $(BPF_PARTS); do $(CLANG) -fsyntax-only $(BPF_FLAGS) -Wno-unused -x c $$file || exit 1; done
 	@# On Python 3.12 and newer there is no wheel of it: see setup.py.
@@ -303,6 +303,7 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 	$(Q)install -Dm644 man/sysmonlx-sigma.1 $(TO)/share/man/man1/sysmonlx-sigma.1
 	$(Q)install -Dm644 man/sysmonlx.8 $(TO)/share/man/man8/sysmonlx.8
 	$(Q)install -Dm644 man/sysmonlx.5 $(TO)/share/man/man5/sysmonlx.5
+	$(Q)install -Dm644 man/sysmonlx-events.7 $(TO)/share/man/man7/sysmonlx-events.7
 	$(Q)install -m644 sysmonlx/data/rsyslog-*.conf sysmonlx/data/syslog-ng-sysmonlx.conf \
 		sysmonlx/data/logrotate-sysmonlx.conf config_schema/*.xml \
 		config_schema/*.xsd config_schema/shipped.sigma.json $(TO)/share/sysmonlx/
@@ -325,7 +326,8 @@ uninstall: ## remove what install wrote; "sysmonlx -u" first
 	$(Q)test ! -x $(AS_SYSMON_SCRIPT) || $(AS_SYSMON_SCRIPT) remove
 	$(Q)rm -rf $(TO)/lib/sysmonlx $(NEW) $(OLD) $(TO)/share/sysmonlx
 	$(Q)rm -f $(TO)/sbin/sysmonlx $(TO)/share/man/man8/sysmonlx.8 \
-		$(TO)/share/man/man5/sysmonlx.5 $(TO)/bin/sysmonlx-logview \
+		$(TO)/share/man/man5/sysmonlx.5 $(TO)/share/man/man7/sysmonlx-events.7 \
+		$(TO)/bin/sysmonlx-logview \
 		$(TO)/share/man/man1/sysmonlx-logview.1 \
 		$(TO)/bin/sysmonlx-sigma $(TO)/share/man/man1/sysmonlx-sigma.1 \
 		$(TO)/share/bash-completion/completions/sysmonlx \

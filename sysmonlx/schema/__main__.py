@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sysmonlx.schema import completion, xsd
+from sysmonlx.schema import completion, event_manual, xsd
 from sysmonlx.schema.event_page import with_frame
 from sysmonlx.schema.manual import with_tables
 
@@ -15,13 +15,15 @@ def generated_files(root: Path) -> dict[Path, str]:
     """Return the files of a checkout that are generated, and their contents."""
     page, events = root / "man" / "sysmonlx.5", root / "docs" / "events.md"
     data = root / "sysmonlx" / "data"
+    framed, manual = with_frame(events.read_text("utf-8")), page.read_text("utf-8")
     return {
         data / completion.BASH: completion.bash(),
         data / completion.ZSH: completion.zsh(),
         root / "config_schema" / xsd.MAIN: xsd.main_schema(),
         root / "config_schema" / xsd.OWN: xsd.own_schema(),
-        page: with_tables(page.read_text("utf-8")),
-        events: with_frame(events.read_text("utf-8")),
+        page: with_tables(manual),
+        events: framed,
+        root / "man" / event_manual.NAME: event_manual.of_page(framed, manual),
     }
 
 

@@ -59,6 +59,7 @@ FILES = {
 COMPRESSED = {
     "usr/share/man/man8/sysmonlx.8.gz": "man/sysmonlx.8",
     "usr/share/man/man5/sysmonlx.5.gz": "man/sysmonlx.5",
+    "usr/share/man/man7/sysmonlx-events.7.gz": "man/sysmonlx-events.7",
     "usr/share/man/man1/sysmonlx-logview.1.gz": "man/sysmonlx-logview.1",
     "usr/share/man/man1/sysmonlx-sigma.1.gz": "man/sysmonlx-sigma.1",
     f"{DOC}/CHANGES.md.gz": "CHANGELOG.md",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from support.configurations import EMPTY, document, read, refusal, texts
 
-from sysmonlx.policy import Filter, Settings
+from sysmonlx.policy import Filter, Settings, SinkChoice
 
 # Options
 
@@ -189,7 +189,7 @@ def own(inner: str) -> bytes:
         (
             '<sx:Sink kind="stdout"/><sx:Sink kind="file" form="json">/v</sx:Sink>',
             "sinks",
-            (("stdout", "xml", ""), ("file", "json", "/v")),
+            (SinkChoice("stdout"), SinkChoice("file", "json", "/v")),
         ),
     ],
 )

@@ -55,6 +55,8 @@ TESTED_BY = {
     "unit/host/test_paths": "host/inode host/namespace_holders",
     "unit/output/sinks/test_sinks": "host/file_calls output/sinks/base"
     " output/sinks/file output/sinks/stdout output/sinks/streams output/sinks/syslog",
+    "unit/output/sinks/test_unix_socket": "output/sinks/listener output/sinks/readers",
+    "unit/output/sinks/test_rotating_file": "output/sinks/set_aside",
     "unit/output/test_ecs": "output/ecs_members output/forms schema/ecs",
     "unit/output/test_render": "output/templates",
     "unit/pipeline/test_books": "pipeline/account pipeline/trace_line",
