@@ -273,6 +273,8 @@ class Loader:
         found = BpfObject(os.fspath(self.path), self._btf_path)
         try:
             sections = found.programs()
+            for name in ATTACH_TYPES.keys() & sections.keys():
+                found.set_attach_type(name, ATTACH_TYPES[name])
             for name in names - sections.keys():
                 raise CaptureError(f"{self.path} has no program {name}")
             for name in sections:
@@ -296,8 +298,6 @@ class Loader:
 
     def _prepare(self, loaded: Loaded, found: BpfObject) -> None:
         """Adjust the maps of an object before it is loaded."""
-        for name, kind in ATTACH_TYPES.items():
-            found.set_attach_type(name, kind)
         maps = _by_short_name(found)
         for name in loaded.omitted:
             maps[name].omit()

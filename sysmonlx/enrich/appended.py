@@ -84,6 +84,14 @@ def _parent_image(layout: Layout, context: Context) -> Appender:
     return parent_image
 
 
+def _guid(tgid: int, target: Process | None) -> str:
+    return target.guid if target else UNKNOWN
+
+
+def _image(tgid: int, target: Process | None) -> str:
+    return target.image if target else UNKNOWN
+
+
 def _target(
     show: Callable[[int, Process | None], str],
 ) -> Callable[[Layout, Context], Appender]:
@@ -95,8 +103,9 @@ def _target(
 
         def append(data: bytes, process: Process) -> str:
             tgid, start_boot_ns, exec_id = read(data)
-            known = context.find(tgid, start_boot_ns, exec_id) if start_boot_ns else None
-            return show(tgid, known)
+            if not start_boot_ns:  # none listens, or it has ended
+                return show(tgid, None)
+            return show(tgid, context.find(tgid, start_boot_ns, exec_id))
 
         return append
 
@@ -109,9 +118,9 @@ APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     _OF_FLAGS: _reason,
     "UserId": _user_id,
     "ParentImage": _parent_image,
-    "TargetProcessGuid": _target(lambda tgid, target: target.guid if target else UNKNOWN),
+    "TargetProcessGuid": _target(_guid),
     "TargetProcessId": _target(lambda tgid, target: str(tgid or UNKNOWN)),
-    "TargetImage": _target(lambda tgid, target: target.image if target else UNKNOWN),
+    "TargetImage": _target(_image),
     "ContainerId": _of_group(0),
     "ContainerRuntime": _of_group(1),
     "PodUid": _of_group(2),

@@ -393,7 +393,7 @@ SERVICE_CONFIGURATION_CHANGE = event_type(
 
 
 def _of_pipe(kind: str) -> tuple[Field, ...]:
-    """Return the fields of an event of pipes; `kind` is what its EventType always is."""
+    """Return the fields of an event of pipes whose EventType is `kind`."""
     answer = choice("PIPE_EVENT_TYPE", kind)
     return (
         *_fields("RuleName"),

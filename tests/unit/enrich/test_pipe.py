@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events 17 and 18: their texts, their fields of who listens, their hooks and example."""
+"""Events 17 and 18: texts, fields of who listens, hooks and example."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Ways to make, open and connect to pipes and sockets; runs all in the directory given.
+"""Ways to make, open and connect to pipes and sockets.
+
+Runs all in the directory given, or those that are named behind it.
 
 Each way runs in a child with a directory of its own. A line of the output is the name
 of a way and the id of its process, or "unable" where the machine does not let it.
@@ -222,12 +224,20 @@ def fifo_by_ring() -> None:
 
 @way
 def fifo_while_the_string_changes() -> None:
-    os.mkfifo("harmless")
-    use("harmless")
-    name = ctypes.create_string_buffer(b"p\0rmless")
-    mkfifo = getattr(LIBC, "mkfifo")  # noqa: B009 - the name is a function's
-    assert mkfifo(name, 0o600) == 0
-    use("p")
+    """A thread rewrites the name, so that nobody but the kernel knows it."""
+    name, stop = ctypes.create_string_buffer(b"a00"), threading.Event()
+
+    def rewrite() -> None:
+        while not stop.is_set():
+            name[0], name[0] = b"b", b"a"
+
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    for number in range(ROUNDS):
+        name[1], name[2] = (each.encode() for each in f"{number:02}")
+        assert LIBC.mkfifo(name, 0o600) == 0
+    stop.set()
+    thread.join()
 
 
 @contextlib.contextmanager
@@ -635,7 +645,7 @@ def run(name: str, act: Callable[[], None], directory: str) -> None:
         try:
             act()
             os._exit(0)
-        except BaseException as error:  # noqa: BLE001 - it is told, and the rest runs
+        except BaseException as error:
             print(f"{name}: {error!r}", file=sys.stderr, flush=True)
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -645,5 +655,5 @@ def run(name: str, act: Callable[[], None], directory: str) -> None:
 
 
 if __name__ == "__main__":
-    for each, act in WAYS.items():
-        run(each, act, sys.argv[1])
+    for each in sys.argv[2:] or WAYS:
+        run(each, WAYS[each], sys.argv[1])
