@@ -24,6 +24,7 @@
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
 	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
 	each(16, RECORD_PROCESS_TAMPERING, process_tampering, process_tampering) \
+	each(20, RECORD_PROCESS_WRITE, process_write, process_write)            \
 	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
 
 #define RECORD_NUMBER(number, enumerator, member, layout) enumerator = number,
@@ -67,6 +68,11 @@ enum record_flag {
 	RECORD_BY_APPEND = 1 << 20, /* the same with O_APPEND */
 	RECORD_BY_TRUNCATION = 1 << 21, /* the same with O_TRUNC */
 	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
+	/* These four: by which way a process_write was done. */
+	RECORD_BY_MEMORY_COPY = 1 << 22, /* process_vm_writev(2) */
+	RECORD_BY_POKE = 1 << 23, /* ptrace(2) wrote a word of memory */
+	RECORD_BY_REGISTERS = 1 << 24, /* ptrace(2) set registers */
+	RECORD_BY_MEMORY_FILE = 1 << 25, /* /proc/PID/mem was opened for writing */
 };
 
 /* First member of every record: the process that acted, and when. */
@@ -268,6 +274,25 @@ enum tampering {
 struct process_tampering {
 	struct record_header header;
 	__u32 kind; /* enum tampering */
+	__u32 pad;
+};
+
+/*
+ * A process that wrote into the memory or the registers of another one. target_tgid 0: the target
+ * has ended.
+ */
+struct process_write {
+	struct record_header header;
+	__u64 target_start_boot_ns;
+	__u32 target_tgid;
+	__u32 target_tid; /* the thread that ptrace(2) was given, else the first one */
+	__u32 target_uid;
+	__u32 target_exec_id;
+	__u32 given_pid; /* in the caller's pid namespace; 0: none was given */
+	__u32 flags; /* enum record_flag */
+	/* Of what was written; of registers, where the thread goes on. 0: unknown */
+	__u64 address;
+	struct varlen module; /* path of the file that is mapped there, as in /proc/PID/maps */
 	__u32 pad;
 };
 

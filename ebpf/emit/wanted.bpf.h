@@ -15,9 +15,9 @@ bool write_as_create = 0; /* FileCreate also for the first open for writing of s
 __u32 write_round = 0; /* another one for each configuration: what was told does not count */
 
 #define RECORD_BIT(type) (1ULL << (type))
-#define OPEN_RECORDS                                                           \
-	(RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_RAW_ACCESS_READ) | \
-	 RECORD_BIT(RECORD_PROCESS_ACCESS))
+#define OPEN_RECORDS \
+	(RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_RAW_ACCESS_READ) | ACCESS_RECORDS)
+#define ACCESS_RECORDS (RECORD_BIT(RECORD_PROCESS_ACCESS) | RECORD_BIT(RECORD_PROCESS_WRITE))
 #define NAME_RECORDS (RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_FILE_DELETE))
 
 static __always_inline bool is_wanted(__u64 records)

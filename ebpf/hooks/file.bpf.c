@@ -156,7 +156,7 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 		return 0;
 	if ((truncated || write_as_create) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		existing_file_opened(file, f_mode, truncated);
-	if (is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) && KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
+	if (is_wanted(ACCESS_RECORDS) && KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
 		return process_file_opened((__u64)file);
 	return 0;
 }

@@ -15,6 +15,7 @@ from sysmonlx.enrich.bpf import BPF_BUILDERS
 from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
+from sysmonlx.enrich.injection import INJECTION_BUILDERS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
 from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
@@ -67,5 +68,6 @@ BUILDERS: Builders = {
     **DNS_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,
+    **INJECTION_BUILDERS,
     **TAMPERING_BUILDERS,
 }

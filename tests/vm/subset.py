@@ -54,6 +54,10 @@ CHOSEN = {
         "test_access[take_descriptor-",
         "test_access[read_memory-",
     ),
+    "tests/kernel/events/injection/test_injection_events.py": (
+        "test_each_way_is_one_event_with_true_values[",
+        "test_what_is_like_it_but_writes_nothing_there[",
+    ),
     "tests/kernel/events/tampering/test_tampering_events.py": (
         "test_what_no_file_system_keeps[",
         "test_what_is_like_it_but_is_none[",

@@ -53,6 +53,11 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"protocol": 17, "family": 10, "source_port": 53, "initiated": True}
     ],
     "dns_message": [{"is_answer": 1, "data": answer(question("a.test"))}],
+    "process_write": [
+        {"target_tgid": 42, "target_start_boot_ns": SECOND, "target_exec_id": 1},
+        {"given_pid": 9, "address": 1 << 63, "flags": "BY_MEMORY_COPY"},
+        {"module": b"/\xff <&\t", "flags": "BY_POKE PATH_TRUNCATED"},
+    ],
     "process_tampering": [{"kind": 3}, {"kind": 99}],
     "bpf_program_load": [{"program_type": 99, "name": b"x"}],
 }
