@@ -339,7 +339,12 @@ def poke_register() -> Written:
 @way
 def set_call() -> Written:
     """Change the number of the system call that a child begins."""
-    pid = child(lambda: [time.sleep(0.01) for _ in range(900)])
+
+    def make_calls() -> None:
+        for _ in range(900):
+            time.sleep(0.01)
+
+    pid = child(make_calls)
     stop(pid)
     ptrace(SETOPTIONS, pid, 0, TRACE_GOOD | EXIT_KILL)
     ptrace(PTRACE_SYSCALL, pid)
