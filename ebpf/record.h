@@ -264,12 +264,13 @@ enum tampering {
 	TAMPERING_DELETED,
 	TAMPERING_SHARED_MEMORY,
 	TAMPERING_REPLACED,
+	TAMPERING_MASS_CHANGE, /* of files, see hooks/mass_change.bpf.c */
 	TAMPERING_MAX, /* none of them */
 };
 
 /*
  * A process that runs an image, or a script, that is in memory alone or has no name; or that has
- * put another file in the place of its image.
+ * put another file in the place of its image, or has changed many files.
  */
 struct process_tampering {
 	struct record_header header;

@@ -27,6 +27,7 @@
 #include "hooks/syscall_exit.bpf.c"
 #include "hooks/identify.bpf.c"
 #include "hooks/tampering.bpf.c"
+#include "hooks/mass_change.bpf.c"
 #include "hooks/injection.bpf.c"
 #include "hooks/tcp.bpf.c"
 #include "hooks/process.bpf.c"

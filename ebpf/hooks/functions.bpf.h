@@ -33,6 +33,12 @@ int bpf_program_loaded(__u32 fd);
 /* hooks/tampering.bpf.c */
 int image_taken(__u64 script_name);
 int image_replaced(__u32 request);
+int files_changed(void);
+
+/* hooks/mass_change.bpf.c */
+int file_made_here(__u64 inode_address);
+int existing_file_opened_to_write(__u64 inode_address, bool truncated);
+int written_file_taken(__u64 inode_address);
 
 /* hooks/tcp.bpf.c */
 int connection_accepted(__u32 fd);

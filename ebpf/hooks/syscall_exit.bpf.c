@@ -24,7 +24,7 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 {
 	__u64 flags = 0;
 
-	if (!truncation_as_create && !write_as_create)
+	if (!truncation_as_create && !write_as_create && !mass_change_files)
 		return false;
 	if (call == CALL_OPEN)
 		flags = ARGUMENT_1(regs, compat);
@@ -61,7 +61,7 @@ static __always_inline int open_call_done(enum call call, struct pt_regs *regs, 
 	struct changes changes = {};
 	struct file *file = NULL;
 
-	if (!is_wanted(OPEN_RECORDS))
+	if (!are_opens_wanted())
 		return 0;
 	if (may_make_file(call, regs, compat) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		changes_take(&changes);

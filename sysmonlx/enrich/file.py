@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sysmonlx.capture.hooks import NAME_PROGRAMS, Hook
+from sysmonlx.capture.hooks import NAME_PROGRAMS, RING_PROGRAMS, Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import (
     UTC_TIME,
@@ -242,11 +242,7 @@ FILE_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="files by io_uring",
         events=frozenset({8, 9, 10, 11, 23, 26}),
-        alternatives=(
-            ("io_uring_name_begun", "io_uring_name_done"),
-            ("io_uring_name_begun", "io_uring_name_done_by_result"),
-            ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
-        ),
+        alternatives=RING_PROGRAMS,
         missing="files opened, named and deleted through io_uring",
     ),
 )

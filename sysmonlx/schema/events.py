@@ -40,12 +40,13 @@ PROGRAM_TYPES = (
 )
 
 #: Values of Type of event 25, by the numbers of `enum tampering` in ebpf/record.h. The
-#: last one has the text that Sysmon has on Windows.
+#: fourth one has the text that Sysmon has on Windows.
 TAMPERINGS = (
     "Fileless (memfd)",
     "Image is deleted",
     "Image in shared memory",
     "Image is replaced",
+    "Mass file change",
 )
 
 _BOOLEAN = ("false", "true")

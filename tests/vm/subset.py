@@ -62,6 +62,11 @@ CHOSEN = {
         "test_what_no_file_system_keeps[",
         "test_what_is_like_it_but_is_none[",
     ),
+    "tests/kernel/events/tampering/test_mass_change.py": (
+        "test_an_encryptor_is_told_once_by_its_100th_file[encryptor]",
+        "test_an_encryptor_is_told_once_by_its_100th_file[shredder]",
+        "test_usual_work_is_none[replaced_as_rsync_does]",
+    ),
     "tests/kernel/events/bpf/test_bpf_events.py": ("test_a_loaded_program[load-",),
     "tests/kernel/events/network/test_network_events.py": (
         "test_each_connection_is_reported_once[tcp_accept4]",

@@ -91,6 +91,10 @@ def udp_interval(interval_s: int, _: Path) -> None:
     assert 0 <= interval_s * 1_000_000_000 < 1 << 64
 
 
+def mass_change_files(number: int, _: Path) -> None:
+    assert 0 < number < 1 << 32  # 0 is off in the kernel, which has 32 bits for it
+
+
 def budget(number: int, _: Path) -> None:
     assert number >= 0  # 0 is off; nothing else reads the number
 
@@ -103,6 +107,7 @@ NEEDS: dict[str, Callable[[int, Path], None]] = {
     "RingSize": ring_size,
     "SpoolLimit": spool_limit,
     "UdpInterval": udp_interval,
+    "MassChangeFiles": mass_change_files,
     "Budget": budget,
 }
 
