@@ -501,6 +501,21 @@ def again_after_a_second() -> Written:
 
 
 @way
+def by_excluded_program() -> None:
+    """Do it with a copy of the interpreter, which the rules exclude."""
+    shutil.copy(os.path.realpath(sys.executable), "excluded")
+    action = (
+        "import os, signal\npid = os.fork()\nif pid == 0: signal.pause()\n"
+        "os.close(os.open(f'/proc/{pid}/mem', os.O_WRONLY))\nos.kill(pid, 9)"
+    )
+    pid = os.fork()
+    if pid == 0:
+        where = {"PYTHONHOME": sys.base_prefix}
+        os.execve("excluded", ["excluded", "-S", "-c", action], where)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+@way
 def read_by_ptrace() -> None:
     pid = traced()
     place, buffer = code(pid), ctypes.create_string_buffer(600)

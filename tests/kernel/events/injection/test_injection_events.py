@@ -118,8 +118,11 @@ def written_of(line: str) -> tuple[str, Written]:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     rules = "".join(
-        f'<{tag} onmatch="exclude"/>'
-        for tag in ("ProcessCreate", "ProcessAccess", "CreateRemoteThread")
+        f'<{tag} onmatch="exclude"/>' for tag in ("ProcessCreate", "ProcessAccess")
+    )
+    rules += (
+        '<CreateRemoteThread onmatch="exclude"><SourceImage condition="end with">'
+        "/excluded</SourceImage></CreateRemoteThread>"
     )
     folder = tmp_path_factory.mktemp("ways")
     folder.chmod(0o755)
@@ -221,4 +224,14 @@ def test_books_close(done: Done) -> None:
     stats = done.daemon.stats()
     assert stats["gaps"] == []
     counts = stats["records"]["process_write"]
-    assert counts["seen"] == counts["submitted"] > len(SEEN)
+    assert counts["submitted"] > len(SEEN)
+    assert counts["seen"] == counts["submitted"] + counts["filtered_in_kernel"]
+
+
+def test_rules_exclude_in_the_kernel(done: Done) -> None:
+    actor = int(done.way("by_excluded_program").actor)
+    events = [each["EventID"] for each in tree(done.events, actor)]
+    assert "1" in events
+    assert "8" not in events
+    counts = done.daemon.stats()["records"]["process_write"]
+    assert counts["filtered_in_kernel"] == 1
