@@ -25,6 +25,7 @@
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
 	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
 	each(16, RECORD_PROCESS_TAMPERING, process_tampering, process_tampering) \
+	each(20, RECORD_PROCESS_WRITE, process_write, process_write)            \
 	each(24, RECORD_PIPE_CREATE, pipe_create, pipe_event)                   \
 	each(25, RECORD_PIPE_CONNECT, pipe_connect, pipe_event)                 \
 	each(30, RECORD_NETWORK_CONNECT, network_connect, network_connect)
@@ -70,6 +71,11 @@ enum record_flag {
 	RECORD_BY_APPEND = 1 << 20, /* the same with O_APPEND */
 	RECORD_BY_TRUNCATION = 1 << 21, /* the same with O_TRUNC */
 	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
+	/* These four: by which way a process_write was done. */
+	RECORD_BY_MEMORY_COPY = 1 << 22, /* process_vm_writev(2) */
+	RECORD_BY_POKE = 1 << 23, /* ptrace(2) wrote a word of memory */
+	RECORD_BY_REGISTERS = 1 << 24, /* ptrace(2) set registers */
+	RECORD_BY_MEMORY_FILE = 1 << 25, /* /proc/PID/mem was opened for writing */
 };
 
 /* First member of every record: the process that acted, and when. */
@@ -292,12 +298,13 @@ enum tampering {
 	TAMPERING_DELETED,
 	TAMPERING_SHARED_MEMORY,
 	TAMPERING_REPLACED,
+	TAMPERING_MASS_CHANGE, /* of files, see hooks/mass_change.bpf.c */
 	TAMPERING_MAX, /* none of them */
 };
 
 /*
  * A process that runs an image, or a script, that is in memory alone or has no name; or that has
- * put another file in the place of its image.
+ * put another file in the place of its image, or has changed many files.
  */
 struct process_tampering {
 	struct record_header header;
@@ -321,6 +328,25 @@ struct pipe_event {
 	struct varlen path;
 	struct varlen base;
 	struct varlen root;
+	__u32 pad;
+};
+
+/*
+ * A process that wrote into the memory or the registers of another one. target_tgid 0: the target
+ * has ended.
+ */
+struct process_write {
+	struct record_header header;
+	__u64 target_start_boot_ns;
+	__u32 target_tgid;
+	__u32 target_tid; /* the thread that ptrace(2) was given, else the first one */
+	__u32 target_uid;
+	__u32 target_exec_id;
+	__u32 given_pid; /* in the caller's pid namespace; 0: none was given */
+	__u32 flags; /* enum record_flag */
+	/* Of what was written; of registers, where the thread goes on. 0: unknown */
+	__u64 address;
+	struct varlen module; /* path of the file that is mapped there, as in /proc/PID/maps */
 	__u32 pad;
 };
 

@@ -30,6 +30,8 @@
 #include "hooks/fifo.bpf.c"
 #include "hooks/unix_socket.bpf.c"
 #include "hooks/tampering.bpf.c"
+#include "hooks/mass_change.bpf.c"
+#include "hooks/injection.bpf.c"
 #include "hooks/tcp.bpf.c"
 #include "hooks/process.bpf.c"
 #include "hooks/udp.bpf.c"

@@ -173,6 +173,8 @@ class Settings:
     failed_connects: bool = False
     truncation_as_create: bool = False
     write_as_create: bool = False
+    mass_change: bool = False
+    mass_change_files: int = 50
     budget: int = 0
     metrics_file: str = ""
     appended_fields: tuple[str, ...] = ()

@@ -14,16 +14,27 @@ bool truncation_as_create = 0; /* FileCreate also for O_TRUNC of a file that exi
 bool write_as_create = 0; /* FileCreate also for the first open for writing of such a file */
 __u32 write_round = 0; /* another one for each configuration: what was told does not count */
 
+/* Files that a process writes and then renames or removes in a minute to be told; 0: not watched.
+ */
+__u32 mass_change_files = 0;
+
 #define RECORD_BIT(type) (1ULL << (type))
+#define ACCESS_RECORDS (RECORD_BIT(RECORD_PROCESS_ACCESS) | RECORD_BIT(RECORD_PROCESS_WRITE))
 #define OPEN_RECORDS                                                           \
 	(RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_RAW_ACCESS_READ) | \
-	 RECORD_BIT(RECORD_PROCESS_ACCESS) | RECORD_BIT(RECORD_PIPE_CONNECT))
+	 ACCESS_RECORDS | RECORD_BIT(RECORD_PIPE_CONNECT))
 #define PIPE_RECORDS (RECORD_BIT(RECORD_PIPE_CREATE) | RECORD_BIT(RECORD_PIPE_CONNECT))
 #define NAME_RECORDS (RECORD_BIT(RECORD_FILE_CREATE) | RECORD_BIT(RECORD_FILE_DELETE))
 
 static __always_inline bool is_wanted(__u64 records)
 {
 	return wanted_records & records;
+}
+
+/* Returns whether files that are opened matter. */
+static __always_inline bool are_opens_wanted(void)
+{
+	return is_wanted(OPEN_RECORDS) || mass_change_files;
 }
 
 __u32 own_tgid = 0; /* of the daemon: its own acts are not reported */

@@ -35,6 +35,7 @@ static __always_inline __u32 pipe_filter_of(__u32 type)
 #define file_event_excluded(type, mode, path) ((void)(mode), false)
 #define file_actor_excluded(type) false
 #define file_events_excluded(events) false
+#define process_write_excluded(record) ((void)(record), false)
 #define raw_access_excluded(path) false
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
@@ -218,6 +219,28 @@ __noinline int pipe_event_excluded(__u32 event, const struct path_buffer *path)
 	tell_actor(&in, event);
 	tell_path(&in, event, path);
 	filter_choice(&in, event, FILTER_PIPE_EVENT_TYPE, 0);
+	excluded = filter_excludes(in.known, event);
+	filter_end(&in);
+	return excluded;
+}
+
+/* The target's image stays unknown, as for process_access_excluded(). */
+__noinline int process_write_excluded(const struct process_write *r)
+{
+	const __u32 event = FILTER_CREATE_REMOTE_THREAD;
+	struct filter_input in = {.rules = filter_rules_get()};
+	__u32 known = foregone(&in, event);
+	bool excluded;
+
+	if (known)
+		return known & FILTER_NEVER;
+	if (!r || !filter_begin(&in))
+		return 0;
+	tell_actor(&in, event);
+	filter_decimal(&in, event, FILTER_NEW_THREAD_ID, r->target_tid ?: r->given_pid);
+	filter_decimal(&in, event, FILTER_TARGET_PROCESS_ID, r->target_tgid ?: r->given_pid);
+	if (r->target_tgid)
+		filter_user(in.known, FILTER_WORD_TARGET_USER, r->target_uid);
 	excluded = filter_excludes(in.known, event);
 	filter_end(&in);
 	return excluded;

@@ -95,6 +95,7 @@ __noinline int process_file_opened(__u64 file_address)
 	struct dentry *dentry = KREAD(file, f_path.dentry);
 	struct proc_inode *inode;
 	__u32 access = 0, f_mode;
+	struct task_struct *target;
 	char name[4] = {};
 
 	if (KREAD(dentry, d_name.len) != 3)
@@ -108,5 +109,9 @@ __noinline int process_file_opened(__u64 file_address)
 	if (f_mode & FMODE_WRITE)
 		access |= PROCESS_VM_WRITE;
 	inode = container_of(KREAD(file, f_inode), struct proc_inode, vfs_inode);
-	return process_accessed(task_of_pid(KREAD(inode, pid)), 0, access);
+	target = task_of_pid(KREAD(inode, pid));
+	if (f_mode & FMODE_WRITE && is_wanted(RECORD_BIT(RECORD_PROCESS_WRITE)))
+		process_written((__u64)target, 0, 0, RECORD_BY_MEMORY_FILE);
+	return is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) ? process_accessed(target, 0, access)
+							    : 0;
 }

@@ -111,6 +111,33 @@ static __always_inline int call_changed(struct task_struct *task, struct pt_regs
 	return name_search();
 }
 
+/* Returns whether the current call or request takes a name from a file. */
+static __always_inline bool takes_a_name(struct task_struct *task, struct pt_regs *regs,
+					 bool is_worker)
+{
+	struct io_kiocb *request;
+	enum call call;
+	__u8 opcode;
+
+	if (is_worker) {
+		request = (void *)request_of_worker(task);
+		opcode = request ? KREAD(request, opcode) : 0;
+		return opcode == IORING_OP_UNLINKAT || opcode == IORING_OP_RENAMEAT;
+	}
+	call = call_among(calls_of(regs), task_in_compat_call(task));
+	return call == CALL_UNLINK || call == CALL_UNLINKAT ||
+	       (call >= CALL_RENAME && call <= CALL_RENAMEAT2);
+}
+
+/* The first argument of the tracepoint, which the verifier knows as a pointer, as a number. */
+static __always_inline __u64 inode_address(const void *frame)
+{
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), frame);
+	return address;
+}
+
 static __always_inline int inode_changed(const void *frame, struct inode *inode)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -120,12 +147,18 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
 	if ((!is_worker && !calls_of(regs)) ||
-	    !(is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) || proving_thread))
+	    !(is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) || mass_change_files ||
+	      proving_thread))
 		return 0;
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))
 		return 0;
 	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task))
+		return 0;
+	if (mass_change_files && (inode->i_mode & S_IFMT) == S_IFREG &&
+	    takes_a_name(task, regs, is_worker))
+		written_file_taken(inode_address(frame));
+	if (!is_wanted(NAME_RECORDS) && !proving_thread)
 		return 0;
 	return is_worker ? request_changed(task, frame, inode, magic)
 			 : call_changed(task, regs, frame, inode, magic);

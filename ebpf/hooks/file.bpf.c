@@ -159,9 +159,11 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 			       : 0;
 	if (kind != S_IFREG)
 		return 0;
+	if (mass_change_files && f_mode & FMODE_WRITE)
+		existing_file_opened_to_write(KREAD_WORD(&file->f_inode), truncated);
 	if ((truncated || write_as_create) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		existing_file_opened(file, f_mode, truncated);
-	if (is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) && KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
+	if (is_wanted(ACCESS_RECORDS) && KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
 		return process_file_opened((__u64)file);
 	return 0;
 }
@@ -175,6 +177,8 @@ __noinline int file_opened(__u64 file_address, bool truncated)
 
 	if (!(f_mode & FMODE_CREATED))
 		return existing_opened(file, f_mode, truncated);
+	if (mass_change_files)
+		file_made_here(KREAD_WORD(&file->f_inode));
 	inode = KREAD(file, f_inode);
 	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) || is_own() ||
 	    (KREAD(inode, i_mode) & S_IFMT) != S_IFREG)

@@ -21,6 +21,7 @@
 #include "emit/wanted.bpf.h"
 #include "hooks/file_names.bpf.h"
 #include "hooks/found_names.bpf.h"
+#include "hooks/functions.bpf.h"
 
 /* Returns false for threads of the kernel and of io_uring: no system call of theirs ends. */
 static __always_inline bool ends_a_call(void)
@@ -38,7 +39,7 @@ static __always_inline struct name_under_way *name_remember(const struct path *d
 	struct scratch *scratch = task_scratch_get(); /* any bytes, to make an entry of */
 	struct name_under_way *name;
 
-	if (!scratch || !ends_a_call() ||
+	if (!scratch || !is_wanted(NAME_RECORDS) || !ends_a_call() ||
 	    bpf_map_update_elem(&names_under_way, &thread, scratch->data, BPF_ANY))
 		return NULL;
 	name = bpf_map_lookup_elem(&names_under_way, &thread);
@@ -60,6 +61,8 @@ static __always_inline __u32 dentry_mode(struct dentry *dentry)
 SEC("?fentry/security_path_unlink")
 int BPF_PROG(path_unlink, const struct path *directory, struct dentry *dentry)
 {
+	if (mass_change_files)
+		written_file_taken((__u64)BPF_CORE_READ(dentry, d_inode));
 	name_remember(directory, dentry, dentry_mode(dentry));
 	return 0;
 }
@@ -81,6 +84,10 @@ int BPF_PROG(path_rename, const struct path *old_directory, struct dentry *old,
 	struct inode *moved = BPF_CORE_READ(old, d_inode);
 	struct name_under_way *name;
 
+	if (mass_change_files) {
+		written_file_taken((__u64)moved);
+		written_file_taken((__u64)replaced);
+	}
 	name = name_remember(directory, dentry, 0);
 	if (!name || moved == replaced) /* two names of one file: rename(2) changes nothing */
 		return 0;

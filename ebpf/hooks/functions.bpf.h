@@ -15,6 +15,11 @@ int process_memory_copied(__u32 pid, bool writing);
 int descriptor_taken(__u32 pidfd);
 int process_file_opened(__u64 file_address);
 
+/* hooks/injection.bpf.c */
+int process_written(__u64 target_address, __u32 given_pid, __u64 address, __u32 how);
+int memory_copied_to(__u32 pid, __u64 spans, __u32 count, bool are_short);
+int ptrace_has_written(__u32 pid, __u64 address, __u32 how, __u64 registers_at);
+
 /* hooks/found_names.bpf.c */
 int name_search(void);
 int request_name_search(void);
@@ -40,6 +45,12 @@ int ring_socket_unseen(__u64 file_address, bool connects);
 /* hooks/tampering.bpf.c */
 int image_taken(__u64 script_name);
 int image_replaced(__u32 request);
+int files_changed(void);
+
+/* hooks/mass_change.bpf.c */
+int file_made_here(__u64 inode_address);
+int existing_file_opened_to_write(__u64 inode_address, bool truncated);
+int written_file_taken(__u64 inode_address);
 
 /* hooks/tcp.bpf.c */
 int connection_accepted(__u32 fd);

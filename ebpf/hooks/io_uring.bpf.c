@@ -245,7 +245,7 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 	struct file *file = NULL;
 	__u64 key = (__u64)request;
 
-	if (!is_wanted(OPEN_RECORDS))
+	if (!are_opens_wanted())
 		return 0;
 	if (result >= 0)
 		file = ring_made_file(ring, KREAD(open, file_slot), result);

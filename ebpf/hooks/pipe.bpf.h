@@ -134,7 +134,7 @@ static __always_inline int pipe_lost(__u32 type)
 }
 
 /* Note the process that listened at the socket to which `sk` is connected. */
-static __always_inline void target_fill(struct pipe_event *r, struct sock *sk)
+static __always_inline void listener_fill(struct pipe_event *r, struct sock *sk)
 {
 	struct pid *pid = KREAD(sk, sk_peer_pid);
 	struct task_struct *task = task_of_pid(pid);
@@ -181,7 +181,7 @@ static __noinline int pipe_report(struct scratch *scratch, __u32 type, struct so
 		r->flags = RECORD_PATH_TRUNCATED;
 	record_append_path(scratch, &r->path, path, &r->flags, RECORD_PATH_SHORTENED);
 	if (sk)
-		target_fill(r, sk);
+		listener_fill(r, sk);
 	return pipe_send(scratch, type);
 }
 
@@ -218,7 +218,7 @@ static __noinline int pipe_report_given(struct scratch *scratch, __u32 type, __s
 		append_base(scratch, &r->base, &r->flags, dirfd);
 	append_root(scratch, &r->root, &r->flags);
 	if (sk)
-		target_fill(r, sk);
+		listener_fill(r, sk);
 	return pipe_send(scratch, type);
 }
 

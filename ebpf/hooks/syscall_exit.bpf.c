@@ -2,8 +2,8 @@
 /*
  * The one program that sees system calls end. It reads their arguments and calls the function of
  * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
- * hooks/bpf_load.bpf.c, hooks/fifo.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c,
- * hooks/unix_socket.bpf.c.
+ * hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c, hooks/tampering.bpf.c,
+ * hooks/tcp.bpf.c, hooks/unix_socket.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -25,7 +25,7 @@ static __always_inline bool is_truncating(enum call call, struct pt_regs *regs, 
 {
 	__u64 flags = 0;
 
-	if (!truncation_as_create && !write_as_create)
+	if (!truncation_as_create && !write_as_create && !mass_change_files)
 		return false;
 	if (call == CALL_OPEN)
 		flags = ARGUMENT_1(regs, compat);
@@ -62,7 +62,7 @@ static __always_inline int open_call_done(enum call call, struct pt_regs *regs, 
 	struct changes changes = {};
 	struct file *file = NULL;
 
-	if (!is_wanted(OPEN_RECORDS))
+	if (!are_opens_wanted())
 		return 0;
 	if (may_make_file(call, regs, compat) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		changes_take(&changes);
@@ -220,23 +220,66 @@ static __always_inline int name_call_done(enum call call, struct pt_regs *regs, 
 	return 0;
 }
 
-static __always_inline int access_call_done(enum call call, struct pt_regs *regs, bool compat,
-					    long result)
+/* What a request of ptrace(2) has written, as a flag of the record; 0: nothing, or no code. */
+static __always_inline __u32 written_by_ptrace(__u32 request, __u64 address, bool compat)
+{
+	switch (request) {
+	case PTRACE_POKETEXT:
+	case PTRACE_POKEDATA:
+		return RECORD_BY_POKE;
+	case PTRACE_POKEUSR: /* behind the registers are those for breakpoints */
+		return address < USER_REGISTERS_SIZE(compat) ? RECORD_BY_REGISTERS : 0;
+	case PTRACE_SETREGSET:
+		return address == NT_PRSTATUS ? RECORD_BY_REGISTERS : 0;
+	case PTRACE_SETREGS:
+	case PTRACE_SET_SYSCALL_INFO:
+		return RECORD_BY_REGISTERS;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * A ptrace(2) has succeeded. The registers of each task lie at the same place of its stack: here it
+ * is that of the current task. The probe read makes a number of the pointer that the verifier knows
+ * as one.
+ */
+static __always_inline int ptrace_call_done(void *ctx, struct pt_regs *regs, bool compat)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 request = ARGUMENT_0(regs, compat), pid = ARGUMENT_1(regs, compat);
+	__u64 address = ARGUMENT_2(regs, compat), registers = 0;
+	__u32 how = written_by_ptrace(request, address, compat);
+
+	if (request == PTRACE_ATTACH || request == PTRACE_SEIZE)
+		return is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) ? ptrace_attached(pid) : 0;
+	if (!how || !is_wanted(RECORD_BIT(RECORD_PROCESS_WRITE)))
+		return 0;
+	bpf_probe_read_kernel(&registers, sizeof(registers), ctx);
+	return ptrace_has_written(pid, how == RECORD_BY_POKE ? address : 0, how,
+				  registers - (__u64)KREAD(task, stack));
+}
+
+static __always_inline int access_call_done(void *ctx, enum call call, struct pt_regs *regs,
+					    bool compat, long result)
 {
 	__u64 first = ARGUMENT_0(regs, compat);
-	__u32 request = first;
 
 	if (call == CALL_BPF)
 		return (__u16)first == BPF_PROG_LOAD && result >= 0 &&
 				       is_wanted(RECORD_BIT(RECORD_BPF_PROGRAM_LOAD))
 			       ? bpf_program_loaded(result)
 			       : 0;
-	if (!is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)))
+	if (!is_wanted(ACCESS_RECORDS))
 		return 0;
 	if (call == CALL_PTRACE)
-		return !result && (request == PTRACE_ATTACH || request == PTRACE_SEIZE)
-			       ? ptrace_attached(ARGUMENT_1(regs, compat))
-			       : 0;
+		return result ? 0 : ptrace_call_done(ctx, regs, compat);
+	if (call == CALL_PROCESS_VM_WRITEV && result > 0 &&
+	    is_wanted(RECORD_BIT(RECORD_PROCESS_WRITE)))
+		memory_copied_to(first, ARGUMENT_3(regs, compat), ARGUMENT_4(regs, compat),
+				 has_short_pointers(regs, compat));
+	if (!is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)))
+		return 0;
 	if (call == CALL_PIDFD_GETFD)
 		return result >= 0 ? descriptor_taken(first) : 0;
 	return result > 0 ? process_memory_copied(first, call == CALL_PROCESS_VM_WRITEV) : 0;
@@ -296,8 +339,8 @@ static __always_inline int socket_call_done(enum call call, struct pt_regs *regs
 
 /*
  * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
- * bpf_program_load, process_tampering, pipe_create, pipe_connect, and network_connect for an
- * accepted connection.
+ * process_write, bpf_program_load, process_tampering, pipe_create, pipe_connect, and
+ * network_connect for an accepted connection.
  */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
@@ -322,5 +365,5 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return prctl_call_done(regs, compat, result);
 	if (call >= CALL_ACCEPT)
 		return socket_call_done(call, regs, compat, result);
-	return access_call_done(call, regs, compat, result);
+	return access_call_done(ctx, call, regs, compat, result);
 }

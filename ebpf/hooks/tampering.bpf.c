@@ -3,7 +3,8 @@
  * Images that no file system keeps, and images that are not what they were: a program run from
  * memory, from shared memory or from a file without a name; a script run from such a file by its
  * descriptor; a process whose image was replaced. hooks/process.bpf.c calls image_taken() at each
- * exec, hooks/syscall_exit.bpf.c calls image_replaced(). Record: process_tampering.
+ * exec, hooks/syscall_exit.bpf.c calls image_replaced(), hooks/mass_change.bpf.c files_changed().
+ * Record: process_tampering.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -286,6 +287,16 @@ __noinline int image_replaced(__u32 request)
 	if (request == PR_SET_MM_MAP && BPF_CORE_READ(task, mm, exe_file, f_flags) & FMODE_EXEC)
 		return 0;
 	if (tampering_begin(&r, TAMPERING_REPLACED))
+		record_send(&r, sizeof(r), RECORD_PROCESS_TAMPERING, false);
+	return 0;
+}
+
+/* The current process has changed as many files as the setting allows. */
+__noinline int files_changed(void)
+{
+	struct process_tampering r = {};
+
+	if (tampering_begin(&r, TAMPERING_MASS_CHANGE))
 		record_send(&r, sizeof(r), RECORD_PROCESS_TAMPERING, false);
 	return 0;
 }

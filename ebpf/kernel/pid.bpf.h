@@ -14,11 +14,15 @@
 #define XA_CHUNK_SHIFT 6
 #define XA_LEVELS 6
 
-/* The task of `pid`; NULL: it has ended. */
+/*
+ * The task of `pid`; NULL: it has ended. For the verifier it is a number, which global functions
+ * take, too.
+ */
 static __always_inline struct task_struct *task_of_pid(struct pid *pid)
 {
-	struct hlist_node *first = pid ? KREAD(pid, tasks[PIDTYPE_PID].first) : NULL;
+	struct hlist_node *first;
 
+	first = pid ? (void *)KREAD_WORD(&pid->tasks[PIDTYPE_PID].first) : NULL;
 	return first ? container_of(first, struct task_struct, pid_links[PIDTYPE_PID]) : NULL;
 }
 

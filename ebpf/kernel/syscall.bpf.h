@@ -23,6 +23,16 @@ static __always_inline bool task_in_compat_call(struct task_struct *task)
 	return KREAD(task, thread_info.status) & TS_COMPAT;
 }
 
+/* Returns whether pointers within the structs of the caller have 4 bytes. */
+static __always_inline bool has_short_pointers(struct pt_regs *regs, bool compat)
+{
+	return compat || regs->orig_ax & X32_BIT;
+}
+
+#define INSTRUCTION_POINTER(registers) KREAD(registers, ip)
+/* Bytes of the general registers at the beginning of what PTRACE_POKEUSR writes into. */
+#define USER_REGISTERS_SIZE(compat) ((compat) ? 17 * 4 : 27 * 8)
+
 #define CALL_ARGUMENT(regs, compat, native_register, compat_register) \
 	((compat) ? (__u64)(__u32)(regs)->compat_register : (regs)->native_register)
 #define ARGUMENT_0(regs, compat) CALL_ARGUMENT(regs, compat, di, bx)
@@ -43,6 +53,14 @@ static __always_inline bool task_in_compat_call(struct task_struct *task)
 {
 	return KREAD(task, thread_info.flags) >> TIF_32BIT & 1;
 }
+
+static __always_inline bool has_short_pointers(struct pt_regs *regs, bool compat)
+{
+	return compat;
+}
+
+#define INSTRUCTION_POINTER(registers) KREAD(registers, pc)
+#define USER_REGISTERS_SIZE(compat) ((compat) ? 18 * 4 : 0)
 
 #define CALL_ARGUMENT(regs, compat, native_register) \
 	((compat) ? (__u64)(__u32)(regs)->native_register : (regs)->native_register)

@@ -54,9 +54,16 @@
 #define PR_SET_MM_EXE_FILE 13
 #define PR_SET_MM_MAP 14
 
-/* Requests of ptrace(2), <linux/ptrace.h>. */
+/* Requests of ptrace(2), <linux/ptrace.h> and <asm/ptrace-abi.h>. */
+#define PTRACE_POKETEXT 4
+#define PTRACE_POKEDATA 5
+#define PTRACE_POKEUSR 6
+#define PTRACE_SETREGS 13
 #define PTRACE_ATTACH 16
+#define PTRACE_SETREGSET 0x4205
 #define PTRACE_SEIZE 0x4206
+#define PTRACE_SET_SYSCALL_INFO 0x4212
+#define NT_PRSTATUS 1 /* <linux/elf.h>: the set of general registers */
 
 /* Sockets and packets: <linux/socket.h>, <linux/if_ether.h>, <linux/in6.h>. */
 #define AF_UNIX 1

@@ -58,3 +58,10 @@ ATTACH_TYPES = {"unix_connecting": 49}
 #: They see the inodes that a call changes, and search its frames for the name. Linux
 #: 6.13 or newer has them.
 NAME_PROGRAMS = ("ctime_set", "ctime_exchanged", "ctime_kept")
+
+#: They see the files that io_uring opens and names: groups in order of preference.
+RING_PROGRAMS = (
+    ("io_uring_name_begun", "io_uring_name_done"),
+    ("io_uring_name_begun", "io_uring_name_done_by_result"),
+    ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
+)

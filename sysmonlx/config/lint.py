@@ -12,7 +12,12 @@ from collections.abc import Iterator, Sequence
 from sysmonlx.config.lint_values import NOTHING, Doubt, Judge, Links
 from sysmonlx.errors import Finding
 from sysmonlx.policy import Compound, Element, Filter, Settings
-from sysmonlx.schema.events import EVENT_BY_ID, FILE_CREATE, PRODUCED
+from sysmonlx.schema.events import (
+    EVENT_BY_ID,
+    FILE_CREATE,
+    PROCESS_TAMPERING,
+    PRODUCED,
+)
 
 #: How many lines of the configuration one warning lists.
 _SHOWN_LINES = 12
@@ -82,6 +87,18 @@ def check_writes(elements: Sequence[Element]) -> Iterator[Finding]:
             mine[0].line,
             1,
             "name the files in a FileCreate element with onmatch='include'",
+            fatal=False,
+        )
+
+
+def check_mass_changes(elements: Sequence[Element]) -> Iterator[Finding]:
+    """Yield a warning where MassChange would report nothing."""
+    if not any(PROCESS_TAMPERING.id in each.event_ids for each in elements):
+        yield Finding(
+            "Warning: MassChange without rules for ProcessTampering reports nothing",
+            1,
+            1,
+            "ask for Type 'Mass file change' in an element with onmatch='include'",
             fatal=False,
         )
 

@@ -56,18 +56,22 @@ def _rule_names(layout: Layout, context: Context) -> Appender:
 
 #: The field that follows from the flags of a record.
 _OF_FLAGS = "Reason"
-#: Texts of Reason by the flag of the record.
+#: Texts of Reason by the flag of the record: of event 11, then of event 8.
 REASONS = {
     "BY_RENAME": "Rename",
     "BY_LINK": "Link",
     "BY_WRITE": "Write",
     "BY_APPEND": "Append",
     "BY_TRUNCATION": "Truncate",
+    "BY_MEMORY_COPY": "ProcessVmWrite",
+    "BY_POKE": "PtraceMemory",
+    "BY_REGISTERS": "PtraceRegisters",
+    "BY_MEMORY_FILE": "MemoryFile",
 }
 
 
 def _reason(layout: Layout, context: Context) -> Appender:
-    """Reason: how a FileCreate came about."""
+    """Reason: how a FileCreate came about, or by which way a process was written to."""
     read: Callable[[bytes], tuple[int]] = layout.reader("flags")
     by_flag = {context.processes.flags[name]: text for name, text in REASONS.items()}
     any_of_them = sum(by_flag)

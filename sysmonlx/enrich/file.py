@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sysmonlx.capture.hooks import NAME_PROGRAMS, Hook
+from sysmonlx.capture.hooks import NAME_PROGRAMS, RING_PROGRAMS, Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import (
     UTC_TIME,
@@ -221,9 +221,9 @@ FILE_BUILDERS: Builders = {
 FILE_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="system calls",
-        events=frozenset({9, 10, 11, 23, 26, 100}),
+        events=frozenset({8, 9, 10, 11, 23, 26, 100}),
         alternatives=(("syscall_exit",),),
-        missing="no file, raw disk, process access and eBPF events",
+        missing="no file, raw disk, process access, injection and eBPF events",
     ),
     Hook(
         name="deleted files by directory entry",
@@ -241,12 +241,8 @@ FILE_HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         name="files by io_uring",
-        events=frozenset({9, 10, 11, 23, 26}),
-        alternatives=(
-            ("io_uring_name_begun", "io_uring_name_done"),
-            ("io_uring_name_begun", "io_uring_name_done_by_result"),
-            ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
-        ),
+        events=frozenset({8, 9, 10, 11, 23, 26}),
+        alternatives=RING_PROGRAMS,
         missing="files opened, named and deleted through io_uring",
     ),
 )

@@ -15,6 +15,7 @@ from sysmonlx.enrich.bpf import BPF_BUILDERS
 from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
+from sysmonlx.enrich.injection import INJECTION_BUILDERS
 from sysmonlx.enrich.module import MODULE_BUILDERS, MODULE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.pipe import PIPE_BUILDERS, PIPE_HOOKS
@@ -73,5 +74,6 @@ BUILDERS: Builders = {
     **DNS_BUILDERS,
     **ACCESS_BUILDERS,
     **BPF_BUILDERS,
+    **INJECTION_BUILDERS,
     **TAMPERING_BUILDERS,
 }

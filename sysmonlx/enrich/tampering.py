@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sysmonlx.capture.hooks import Hook
+from sysmonlx.capture.hooks import NAME_PROGRAMS, RING_PROGRAMS, Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
 from sysmonlx.enrich.context import Context
@@ -54,5 +54,19 @@ TAMPERING_HOOKS: tuple[Hook, ...] = (
         events=frozenset({25}),
         alternatives=(("syscall_exit",),),
         missing="images of running processes that prctl(2) replaces",
+    ),
+    Hook(
+        name="written files that are renamed or removed",
+        events=frozenset({25}),
+        alternatives=(("path_unlink", "path_rename"), NAME_PROGRAMS),
+        missing="mass changes of files",
+        needs_setting="mass_change",
+    ),
+    Hook(
+        name="files written by io_uring",
+        events=frozenset({25}),
+        alternatives=RING_PROGRAMS,
+        missing="mass changes of files through io_uring",
+        needs_setting="mass_change",
     ),
 )

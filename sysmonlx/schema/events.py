@@ -40,12 +40,13 @@ PROGRAM_TYPES = (
 )
 
 #: Values of Type of event 25, by the numbers of `enum tampering` in ebpf/record.h. The
-#: last one has the text that Sysmon has on Windows.
+#: fourth one has the text that Sysmon has on Windows.
 TAMPERINGS = (
     "Fileless (memfd)",
     "Image is deleted",
     "Image in shared memory",
     "Image is replaced",
+    "Mass file change",
 )
 
 #: Values of SignatureStatus of event 6: the kernel believes the signature; does not;
@@ -289,12 +290,23 @@ IMAGE_LOAD = event_type(
 CREATE_REMOTE_THREAD = event_type(
     "8 CREATE_REMOTE_THREAD 2 CreateRemoteThread (exclude)",
     "CreateRemoteThread detected",
-    _fields(
-        "RuleName UtcTime SourceProcessGuid:GUID SourceProcessId:PID SourceImage"
-        " TargetProcessGuid:GUID TargetProcessId:PID TargetImage NewThreadId:UINT32"
-        " StartAddress StartModule StartFunction SourceUser TargetUser"
+    (
+        *_fields("RuleName UtcTime SourceProcessGuid:GUID"),
+        Field("SourceProcessId", FieldType.PID, kernel=text("PROCESS_ID")),
+        *_fields("SourceImage TargetProcessGuid:GUID"),
+        Field("TargetProcessId", FieldType.PID, kernel=text("TARGET_PROCESS_ID")),
+        *_fields("TargetImage"),
+        Field("NewThreadId", FieldType.UINT32, kernel=text("NEW_THREAD_ID")),
+        Field("StartAddress", is_made_here=True),
+        Field("StartModule", path=PathOf.FILE),
+        Field("StartFunction", recurs=True, only=_UNKNOWN),
+        *_fields("SourceUser TargetUser"),
     ),
-    shown="TargetImage TargetProcessId",
+    produced=True,
+    kernel="CREATE_REMOTE_THREAD",
+    colour=Colour.RED,
+    shown="TargetImage TargetProcessId StartModule SourceUser",
+    appended=(Field("Reason", recurs=True, is_ours=True), *_OF_ALL),
 )
 RAW_ACCESS_READ = event_type(
     "9 RAWACCESS_READ 2 RawAccessRead (exclude)",

@@ -294,6 +294,23 @@ SETTINGS = (
         " existing file for writing; for rules on TargetFilename.",
     ),
     Setting(
+        "MassChange",
+        "mass_change",
+        "boolean",
+        0,
+        0,
+        "Whether ProcessTampering also reports a process that writes many existing"
+        " files and renames or removes them, as programs for blackmail do.",
+    ),
+    Setting(
+        "MassChangeFiles",
+        "mass_change_files",
+        "number",
+        2,
+        100_000,
+        "How many files make a mass change, in a minute.",
+    ),
+    Setting(
         "Budget",
         "budget",
         "number",

@@ -188,6 +188,8 @@ class Reload:
         tell("wanted_records", wanted)
         tell("truncation_as_create", settings.truncation_as_create)
         tell("write_as_create", settings.write_as_create)
+        asks_changes = settings.mass_change and any(each.can_emit(25) for each in rules)
+        tell("mass_change_files", settings.mass_change_files if asks_changes else 0)
         self._round = (self._round + 1) & 0xFFFFFFFF
         tell("write_round", self._round)
         tell("failed_connects", settings.failed_connects)

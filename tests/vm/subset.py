@@ -60,9 +60,18 @@ CHOSEN = {
         "test_what_is_like_it_is_none[",
         "test_books_close_and_tell_what_could_not_be_seen",
     ),
+    "tests/kernel/events/injection/test_injection_events.py": (
+        "test_each_way_is_one_event_with_true_values[",
+        "test_what_is_like_it_but_writes_nothing_there[",
+    ),
     "tests/kernel/events/tampering/test_tampering_events.py": (
         "test_what_no_file_system_keeps[",
         "test_what_is_like_it_but_is_none[",
+    ),
+    "tests/kernel/events/tampering/test_mass_change.py": (
+        "test_an_encryptor_is_told_once_by_its_100th_file[encryptor]",
+        "test_an_encryptor_is_told_once_by_its_100th_file[shredder]",
+        "test_usual_work_is_none[replaced_as_rsync_does]",
     ),
     "tests/kernel/events/bpf/test_bpf_events.py": ("test_a_loaded_program[load-",),
     "tests/kernel/events/network/test_network_events.py": (

@@ -32,10 +32,15 @@ from kernel.events.access.actions_access import (
 from kernel.events.bpf.actions_bpf import BPF, GOOD, bpf, load_program
 from kernel.events.file.actions_file import exchange, make
 from kernel.events.network.connections import LOOPBACK, datagrams
-from support.ring import OP_LINKAT, OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, Ring
+from support.ring import (
+    OP_LINKAT,
+    OP_OPENAT,
+    OP_RENAMEAT,
+    OP_UNLINKAT,
+    QuietRing,
+)
 
 DEVICE = "/dev/loop0"
-CQE_SKIP_SUCCESS = 1 << 6
 NAME_TO_HANDLE_AT, OPEN_BY_HANDLE_AT = 303, 304
 PROCESS_MADVISE, MADV_COLD = 440, 20
 SO_PEEK_OFF = 42
@@ -73,14 +78,6 @@ def exchange_with_pipe() -> None:
     os.mkfifo("T")
     exchange("x", "T")
     assert os.path.isfile("T")
-
-
-class QuietRing(Ring):
-    """A ring whose requests make no completion entry when they succeed."""
-
-    def _submit(self, request: bytes) -> None:
-        quiet = request[:1] + bytes([CQE_SKIP_SUCCESS]) + request[2:]
-        super()._submit(quiet)
 
 
 def quiet_create() -> None:

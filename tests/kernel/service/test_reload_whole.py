@@ -157,6 +157,7 @@ class Running:
             "wanted_records",
             "truncation_as_create",
             "write_as_create",
+            "mass_change_files",
             "failed_connects",
         )
         return {

@@ -96,6 +96,10 @@ def interval(interval_s: int, _: Path) -> None:
     assert 0 <= interval_s * 1_000_000_000 < 1 << 64
 
 
+def mass_change_files(number: int, _: Path) -> None:
+    assert 0 < number < 1 << 32  # 0 is off in the kernel, which has 32 bits for it
+
+
 def budget(number: int, _: Path) -> None:
     assert number >= 0  # 0 is off; nothing else reads the number
 
@@ -110,6 +114,7 @@ NEEDS: dict[str, Callable[[int, Path], None]] = {
     "SpoolLimit": spool_limit,
     "UdpInterval": interval,
     "PipeInterval": interval,
+    "MassChangeFiles": mass_change_files,
     "Budget": budget,
 }
 

@@ -470,6 +470,28 @@ def test_second_name_of_a_condition_is_never_seen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rules", "value", "text"),
+    [
+        ("", "true", "MassChange without rules for ProcessTampering reports nothing"),
+        ("", "false", ""),
+        ('<ProcessTampering onmatch="exclude"/>', "true", ""),
+    ],
+)
+def test_mass_changes_want_rules_for_their_event(
+    rules: str, value: str, text: str
+) -> None:
+    settings = (
+        '<sx:Settings xmlns:sx="urn:sysmonlx:settings">'
+        f"<sx:MassChange>{value}</sx:MassChange></sx:Settings></Sysmon>"
+    )
+    data = document(rules).replace(b"</Sysmon>", settings.encode())
+    policy, warnings = read(data)
+    assert policy.settings.mass_change == (value == "true")
+    assert policy.settings.mass_change_files == 50
+    assert [text in each.text for each in warnings] == [True] * bool(text)
+
+
+@pytest.mark.parametrize(
     ("rules", "text"),
     [
         ("", "WriteAsCreate without rules for FileCreate reports nothing"),

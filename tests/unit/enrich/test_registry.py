@@ -59,6 +59,11 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"flags": "PATH_UNREADABLE"},
     ],
     "pipe_connect": [{"path": b"@a\n\xff", "target_tgid": 42}],
+    "process_write": [
+        {"target_tgid": 42, "target_start_boot_ns": SECOND, "target_exec_id": 1},
+        {"given_pid": 9, "address": 1 << 63, "flags": "BY_MEMORY_COPY"},
+        {"module": b"/\xff <&\t", "flags": "BY_POKE PATH_TRUNCATED"},
+    ],
     "process_tampering": [{"kind": 3}, {"kind": 99}],
     "bpf_program_load": [{"program_type": 99, "name": b"x"}],
 }

@@ -32,9 +32,12 @@ def test_types_are_those_of_the_kernel_side(layouts: Layouts, number: int) -> No
 
 
 def test_hook_is_there_for_the_event_alone() -> None:
-    (hook,) = TAMPERING_HOOKS
-    assert hook in hooks_for((25).__eq__, Settings())
-    assert hook not in hooks_for((1).__eq__, Settings())
+    replaced, *others = TAMPERING_HOOKS
+    assert hooks_for((25).__eq__, Settings()) == (replaced,)
+    assert {each.needs_setting for each in others} == {"mass_change"}
+    changes = Settings(mass_change=True)
+    assert hooks_for((25).__eq__, changes) == TAMPERING_HOOKS
+    assert not {*TAMPERING_HOOKS} & {*hooks_for((1).__eq__, changes)}
 
 
 @pytest.mark.parametrize(

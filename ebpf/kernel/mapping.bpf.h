@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The file that is mapped at an address of a process. The tree of mappings is read without its
+ * lock, which somebody may hold for long; bpf_find_vma() would fail then. What is found is
+ * therefore believed only if it says itself that it maps the address.
+ */
+#ifndef KERNEL_MAPPING_BPF_H
+#define KERNEL_MAPPING_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "kernel/uapi.h"
+#include "kernel/compat.bpf.h"
+
+/* Numbers of the kernel's maple tree, <linux/maple_tree.h> and lib/maple_tree.c. */
+#define MAPLE_NODE_MASK 255ULL
+#define MAPLE_ENTRY_KIND 3
+#define MAPLE_ROOT 2 /* of the root alone, if it is a node */
+#define MAPLE_TYPE(entry) ((entry) >> 3 & 15)
+#define MAPLE_LEVELS 8 /* ten children and more a node: 4 levels hold 65,530 mappings */
+#define MAPLE_PIVOTS 15 /* of the node that has most */
+
+struct backing_file___user {
+	struct path user_path;
+} __attribute__((preserve_access_index));
+
+/* Returns the child of a node in whose range the address lies; 0: none. */
+static __always_inline __u64 maple_child(__u64 entry, __u64 address)
+{
+	struct maple_arange_64 *wide = NULL;
+	struct maple_range_64 *node = NULL;
+	bool is_wide = MAPLE_TYPE(entry) == maple_arange_64;
+	__u64 at = entry & ~MAPLE_NODE_MASK, pivots, slots, pivot;
+	__u32 count = is_wide ? sizeof(wide->pivot) / sizeof(wide->pivot[0]) : MAPLE_PIVOTS, i;
+
+	pivots = at + (is_wide ? bpf_core_field_offset(wide->pivot)
+			       : bpf_core_field_offset(node->pivot));
+	slots = at +
+		(is_wide ? bpf_core_field_offset(wide->slot) : bpf_core_field_offset(node->slot));
+	for (i = 0; i < MAPLE_PIVOTS && i < count; i++) {
+		pivot = KREAD_WORD(pivots + i * 8);
+		if (pivot >= address || (i && !pivot))
+			break;
+	}
+	return KREAD_WORD(slots + i * 8);
+}
+
+/* v6.1: 524e00b36e8c ("mm: remove rb tree"); before, nothing is found. */
+static __always_inline struct vm_area_struct *mapping_of(struct mm_struct *mm, __u64 address)
+{
+	struct vm_area_struct *mapping;
+	__u64 entry;
+
+	if (!bpf_core_field_exists(mm->mm_mt) || !mm)
+		return NULL;
+	barrier_var(mm); /* no offset of an unknown type in front of the question */
+	entry = (__u64)KREAD(mm, mm_mt.ma_root);
+	if ((entry & MAPLE_ENTRY_KIND) != MAPLE_ROOT)
+		return NULL;
+	for (int i = 0; i < MAPLE_LEVELS && entry; i++) {
+		bool is_leaf = MAPLE_TYPE(entry) == maple_leaf_64;
+
+		entry = maple_child(entry, address);
+		if (is_leaf)
+			break;
+	}
+	mapping = (void *)entry;
+	if (!mapping || entry & MAPLE_ENTRY_KIND || KREAD(mapping, vm_mm) != mm ||
+	    KREAD(mapping, vm_start) > address || KREAD(mapping, vm_end) <= address)
+		return NULL;
+	return mapping;
+}
+
+/* Returns whether a mount is in no namespace: the kernel, or a file system, has it for itself. */
+static __always_inline bool is_private_mount(struct vfsmount *mnt)
+{
+	struct mount *mount = container_of(mnt, struct mount, mnt);
+	__u64 namespace = (__u64)KREAD(mount, mnt_ns);
+
+	return !namespace || namespace >= -4095ULL;
+}
+
+/*
+ * The path of a mapped file, as /proc/PID/maps shows it. On overlayfs the mapping is of a file in a
+ * layer. Since v6.8, def3ae83da02 ("fs: store real path instead of fake path in backing file
+ * f_path"), the path in the overlay stands behind this file. The flag that says so has another
+ * number in each kernel, so what stands there is believed if it is on overlayfs.
+ */
+static __always_inline struct path *path_of_mapping(struct vm_area_struct *mapping)
+{
+	struct file *file = mapping ? KREAD(mapping, vm_file) : NULL;
+	struct backing_file___user *backing = NULL;
+	struct super_block *sb;
+	struct dentry *dentry;
+	struct path *path;
+
+	if (!file)
+		return NULL;
+	if (bpf_core_field_exists(backing->user_path) &&
+	    is_private_mount(KREAD(file, f_path.mnt))) {
+		barrier_var(file); /* as above */
+		path = (void *)file + bpf_core_field_offset(backing->user_path);
+		dentry = KREAD(path, dentry);
+		sb = KREAD(dentry, d_sb);
+		if (KREAD(sb, s_magic) == OVERLAYFS_SUPER_MAGIC)
+			return path;
+	}
+	return (void *)file + bpf_core_field_offset(file->f_path);
+}
+
+#endif /* KERNEL_MAPPING_BPF_H */
