@@ -293,7 +293,8 @@ def test_our_examples_load_without_a_remark(name: str) -> None:
     policy, warnings = read((ROOT / "config_schema" / name).read_bytes())
     assert warnings == ()
     if name == "default.xml":
-        assert policy.settings == Settings()
+        shipped = (("shipped", "include", "low", "experimental"),)
+        assert policy.settings == Settings(rules=shipped)
 
 
 def test_reading_loads_no_xml_library_when_lax() -> None:
