@@ -21,6 +21,8 @@ _NOT_RUNNING = (
     "Error: Sysmon is not running, so there is nothing to test: "
     "'sysmonlx -i' installs and starts it."
 )
+#: Longest wait for the answer to one step, in seconds; nothing passes any longer.
+_ANSWER_S = 6.0
 #: The answer of a service of a version before this one.
 _TOO_OLD = "does not know this request"
 
@@ -40,7 +42,7 @@ def self_test(paths: Paths, *, as_json: bool) -> int:
     sys.stdout.flush()  # what children print of it would come twice
 
     def ask(step: SelfTestStep) -> Mapping[str, object]:
-        return control.request(paths.control_socket, step)
+        return control.request(paths.control_socket, step, _ANSWER_S)
 
     try:
         result = run(ask)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from sysmonlx.errors import ControlError
+from sysmonlx.errors import ControlError, NoAnswerError
 from sysmonlx.host.ports import Services
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.selftest.act import Action, span
@@ -89,6 +89,8 @@ def run(
     ]
     try:
         outcomes, off = _run(ask, begun, made, wait_s)
+    except NoAnswerError:
+        raise  # it would not answer this either, and it ends the self-test by itself
     except BaseException:
         with suppress(ControlError):
             ask({"do": "selftest", "step": "end", "token": token})

@@ -262,8 +262,10 @@ def counters(path: Path) -> Snapshot:
     return answer["stats"]
 
 
-def request(path: Path, message: Message) -> dict[str, object]:
-    """Return the daemon's answer to `message`.
+def request(
+    path: Path, message: Message, timeout_s: float = _ANSWER_TIMEOUT_S
+) -> dict[str, object]:
+    """Return the daemon's answer to `message`, which may take `timeout_s`.
 
     Raises:
         NoAnswerError: the daemon has the request, and has not answered in time, or
@@ -272,15 +274,15 @@ def request(path: Path, message: Message) -> dict[str, object]:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
-            _connect(connection, path, _ANSWER_TIMEOUT_S)
+            _connect(connection, path, timeout_s)
             connection.sendall(json.dumps(message).encode() + b"\n")
         except OSError as error:
             reason = error.strerror or "it takes no request"
             raise ControlError(f"The daemon cannot be reached: {reason}") from error
         try:
-            answer = _receive_whole(connection, _ANSWER_TIMEOUT_S)
+            answer = _receive_whole(connection, timeout_s)
         except TimeoutError as error:
-            text = f"The daemon has not answered within {_ANSWER_TIMEOUT_S:g} s"
+            text = f"The daemon has not answered within {timeout_s:g} s"
             raise NoAnswerError(text) from error
         except (OSError, ValueError) as error:
             raise NoAnswerError("The daemon ended before it answered") from error

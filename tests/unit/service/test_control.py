@@ -187,6 +187,16 @@ def test_daemon_that_ends_before_it_answers_may_have_done_what_was_asked(
         thread.join()
 
 
+def test_daemon_that_does_not_answer_is_waited_for_as_long_as_is_said(
+    tmp_path: Path,
+) -> None:
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(os.fspath(tmp_path / "s"))
+        stopped.listen()
+        with pytest.raises(NoAnswerError, match=r"not answered within 0\.05 s$"):
+            control.request(tmp_path / "s", {"do": "selftest"}, 0.05)
+
+
 def test_socket_is_for_its_owner_and_goes_with_the_server(served: Served) -> None:
     assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
     served.end()
