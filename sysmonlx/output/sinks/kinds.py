@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.file import FileSink
-from sysmonlx.output.sinks.journald import SOCKET, JournaldSink
 from sysmonlx.output.sinks.stdout import StdoutSink
 from sysmonlx.output.sinks.syslog import SyslogSink
 from sysmonlx.policy import SinkChoice
@@ -21,6 +20,8 @@ def _syslog(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
 
 
 def _journald(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
+    from sysmonlx.output.sinks.journald import SOCKET, JournaldSink
+
     return JournaldSink(choice.target or SOCKET, spool_limit_bytes)
 
 
