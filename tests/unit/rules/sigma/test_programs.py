@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sysmonlx.rules.sigma.programs import program_of
@@ -8,6 +10,12 @@ from sysmonlx.rules.sigma.programs import program_of
 
 def test_a_script_whose_name_has_blanks_is_not_told_from_its_arguments() -> None:
     assert program_of("/usr/bin/dash", "sh /tmp/my loot", "/") == "/tmp/my"
+
+
+def test_links_in_the_path_of_a_script_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    script = f"{tmp_path}/link/loot.sh"
+    assert program_of("/usr/bin/dash", f"sh {script}", "/") == script
 
 
 @pytest.mark.parametrize(
