@@ -353,3 +353,29 @@ def test_event_that_waits_is_fitted_to_another_setting() -> None:
     assert values[-2:] == ["-", "b"]
     refit(1, values, ("UserId", "GrandparentImage"), ())
     assert len(values) == len(EVENT_BY_ID[1].fields)
+
+
+def test_control_group_that_was_not_known_at_first_is_shown_a_second_later(
+    layouts: Layouts,
+) -> None:
+    context = make_context(layouts)
+    context.processes.launches.fit(APPENDED)
+    layout = layouts.by_name["process_create"]
+    maker = make_maker(layouts, context, "process_create", 1)
+    longer = with_appended(1, maker, APPENDED, layout, context)
+    groups: Any = context.control_groups
+
+    def path_of(tgid: int) -> str:
+        who = {"tgid": tgid, "start_boot_ns": tgid, "exec_id": 1, "cgroup_id": 5}
+        data = encode(layouts, "process_create", **who, image=b"/bin/x", args=b"x\0")
+        values = longer.make(data, context.processes.create(data))
+        return str(values[names_of(1, APPENDED).index("CgroupPath")])
+
+    assert path_of(1) == "-"
+    groups.paths[5] = b"/system.slice/x.service"
+    context.renew()
+    assert [path_of(tgid) for tgid in (2, 3)] == ["/system.slice/x.service"] * 2
+    made = context.processes.launches.made
+    context.renew()
+    assert path_of(4) == "/system.slice/x.service"
+    assert context.processes.launches.made == made  # nothing is in doubt any more
