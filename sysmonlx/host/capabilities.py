@@ -16,7 +16,6 @@ from sysmonlx.errors import CaptureError
 CAP_DAC_READ_SEARCH = 2
 CAP_NET_ADMIN = 12
 CAP_SYS_PTRACE = 19
-CAP_SYS_ADMIN = 21
 CAP_PERFMON = 38
 CAP_BPF = 39
 

@@ -11,9 +11,11 @@ from sysmonlx.host.capabilities import (
     CAP_BPF,
     CAP_DAC_READ_SEARCH,
     CAP_PERFMON,
-    CAP_SYS_ADMIN,
     CAP_SYS_PTRACE,
 )
+
+#: Stands for the two that loading needs. The daemon does not keep it.
+CAP_SYS_ADMIN = 21
 
 #: Numbers of the first namespaces, the same on every machine: <linux/proc_ns.h>.
 _FIRST = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC, "cgroup": 0xEFFFFFFB}

@@ -197,7 +197,7 @@ def test_reload_reads_the_edited_configuration_or_keeps_the_last(
     ("setting", "reason"),
     [
         ("WorkingDirectory=/nowhere", "(exit status 200: see systemd.exec(5))"),
-        ("CapabilityBoundingSet=", "Operation not permitted"),
+        ("CapabilityBoundingSet=", "capabilities are missing, BPF, PERFMON"),
     ],
 )
 def test_service_that_cannot_start_is_refused_with_the_reason(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sysmonlx.host import surroundings
-from sysmonlx.host.capabilities import CAP_BPF, CAP_SYS_ADMIN, KEPT
+from sysmonlx.host.capabilities import CAP_BPF, KEPT
+from sysmonlx.host.surroundings import CAP_SYS_ADMIN
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
