@@ -113,7 +113,8 @@ struct {
 } connecting_sockets SEC(".maps");
 
 /*
- * A socket of AF_UNIX is to be connected: note it, if a system call asks for it. Since v6.7,
+ * A socket of AF_UNIX is to be connected: note it, if a system call asks for it, and if the table
+ * of descriptors is shared, so that somebody else could change it meanwhile. Since v6.7,
  * 859051dd165e ("bpf: Implement cgroup sockaddr hooks for unix sockets"). libbpf 1.1 does not know
  * the section cgroup/connect_unix: user space sets the type of the attachment.
  */
@@ -125,8 +126,8 @@ int unix_connecting(struct bpf_sock_addr *context)
 	enum call call = call_among(calls_of(regs), task_in_compat_call(task));
 	__u64 *socket;
 
-	if (!is_wanted(RECORD_BIT(RECORD_PIPE_CONNECT)) || task->flags & PF_IO_WORKER ||
-	    (call != CALL_CONNECT && call != CALL_SOCKETCALL))
+	if (!is_wanted(RECORD_BIT(RECORD_PIPE_CONNECT)) || task->files->count.counter == 1 ||
+	    task->flags & PF_IO_WORKER || (call != CALL_CONNECT && call != CALL_SOCKETCALL))
 		return 1;
 	socket = bpf_task_storage_get(&connecting_sockets, task, NULL,
 				      BPF_LOCAL_STORAGE_GET_F_CREATE);
