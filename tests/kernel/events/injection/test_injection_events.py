@@ -69,7 +69,8 @@ UNSEEN = [
 
 
 #: Whether the kernel keeps mappings in a tree that the programs can read (Linux 6.1).
-HAS_TREE = b"\0mm_mt\0" in Path("/sys/kernel/btf/vmlinux").read_bytes()
+BTF = Path("/sys/kernel/btf/vmlinux")
+HAS_TREE = BTF.is_file() and b"\0mm_mt\0" in BTF.read_bytes()
 
 
 class Written(NamedTuple):
