@@ -297,7 +297,7 @@ CREATE_REMOTE_THREAD = event_type(
         Field("TargetProcessId", FieldType.PID, kernel=text("TARGET_PROCESS_ID")),
         *_fields("TargetImage"),
         Field("NewThreadId", FieldType.UINT32, kernel=text("NEW_THREAD_ID")),
-        Field("StartAddress", is_made_here=True),
+        *_fields("StartAddress"),
         Field("StartModule", path=PathOf.FILE),
         Field("StartFunction", recurs=True, only=_UNKNOWN),
         *_fields("SourceUser TargetUser"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import os
 import shutil
 import sqlite3
@@ -36,12 +37,13 @@ def way(function: Callable[[], None]) -> Callable[[], None]:
 
 
 def files(count: int = MANY, folder: str = ".") -> list[str]:
-    """Have another process make files of some text; return their names."""
+    """Have another process make old files of some text; return their names."""
     names = [f"{folder}/file{number}.txt" for number in range(count)]
     pid = os.fork()
     if pid == 0:
         for name in names:
             Path(name).write_bytes(b"text of somebody\n" * 16)
+            os.utime(name, (1e9, 1e9))  # a write in the same tick leaves no trace
         os._exit(0)
     os.waitpid(pid, 0)
     return names
@@ -104,6 +106,14 @@ def encryptor_that_empties() -> None:
     for name in files():
         data = Path(name).read_bytes()
         Path(name).write_bytes(bytes(reversed(data)))
+        os.rename(name, f"{name}.locked")
+
+
+@way
+def encryptor_by_mapping() -> None:
+    for name in files(60):
+        with open(name, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+            memory[:16] = KEY[:16]
         os.rename(name, f"{name}.locked")
 
 

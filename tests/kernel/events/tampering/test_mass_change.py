@@ -21,6 +21,7 @@ SEEN = [
     "encryptor_of_two_passes",
     "encryptor_of_threads",
     "encryptor_that_empties",
+    "encryptor_by_mapping",
     "shredder",
     "encryptor_by_ring",
     "encryptor_in_overlay",
