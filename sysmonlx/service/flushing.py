@@ -48,7 +48,8 @@ class Flushing:
                 return
             self._output.flush()
             left_s = end_s - time.monotonic()
-        self._pause_s = FIRST_PAUSE_S
+        if left_s > 0:  # nothing waits any more
+            self._pause_s = FIRST_PAUSE_S
         self._loop.wait(max(0.0, left_s))
 
     def _rest(self) -> bool:
