@@ -118,15 +118,19 @@ run: deps bpf ## watch this machine live, with a built-in configuration
 picture: deps-test bpf ## draw docs/live.svg anew: a real session of the live view
 	$(Q)PYTHONPATH=.:tests $(PYTHON) -P tests/tools/picture.py
 
+# Tests that need no root run in two processes; what they compile is kept below build,
+# whatever the environment says.
+UNIT_TESTS = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/build/pycache' \
+	$(PYTHON) -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS) tests/unit tests/object tests/golden
+
 .PHONY: test
 test: deps-test bpf bpf-test ## run all tests but those of other kernels
-	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/unit tests/object tests/golden tests/fuzz tests/kernel
+	$(Q)failed=; $(UNIT_TESTS) -ra || failed=1; SYSMONLX_REQUIRE=kernel \
+	$(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/fuzz tests/kernel || failed=1; test -z "$$failed"
 
-# Two processes; what they compile is kept below build, whatever the environment says.
 .PHONY: test-unit
 test-unit: deps-test bpf ## run the tests that need no root
-	$(Q)PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='$(CURDIR)/build/pycache' \
-	$(PYTHON) -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS) tests/unit tests/object tests/golden
+	$(Q)$(UNIT_TESTS)
 
 .PHONY: test-kernel
 test-kernel: deps-test bpf bpf-test ## run the tests on the running kernel
