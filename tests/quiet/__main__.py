@@ -132,7 +132,7 @@ def main() -> int:
     complaints = {(e.rule, line) for e in done for line in e.complaint.splitlines()}
     for rule, line in sorted(complaints)[:40]:
         print(f"quiet: {rule} said: {line[:200]}")
-    lost = sum(each["lost"] for each in stats["records"].values())
+    lost = sum(sum(each["lost"].values()) for each in stats["records"].values())
     counts = ", ".join(f"{by_level[level]} {level}" for level in reversed(LEVELS))
     print(
         f"quiet: {'calm' if is_calm else 'FAILED'}, {passed_s:.0f} s,"
