@@ -132,12 +132,13 @@ def main() -> int:
     complaints = {(e.rule, line) for e in done for line in e.complaint.splitlines()}
     for rule, line in sorted(complaints)[:40]:
         print(f"quiet: {rule} said: {line[:200]}")
+    lost = sum(sum(each["lost"].values()) for each in stats["records"].values())
     counts = ", ".join(f"{by_level[level]} {level}" for level in reversed(LEVELS))
     print(
         f"quiet: {'calm' if is_calm else 'FAILED'}, {passed_s:.0f} s,"
         f" {len(mine)} programs,"
         f" {by_level.total()} hits: {counts}; {others} hits of others on this machine,"
-        f" gaps {stats['gaps']}"
+        f" lost {lost}, gaps {stats['gaps']}"
     )
     return 0 if is_calm else 1
 
