@@ -162,8 +162,8 @@ def test_the_last_name_of_a_path_as_given_is_enough_for_an_ending(
 
 
 #: How the fields of a recorded FileCreate or NetworkConnect are called in other events.
-#: Event 25 has no field that takes any text in the place of TargetFilename. Event 18 has
-#: the fields of 17.
+#: Event 25 has no field that takes any text in the place of TargetFilename.
+#: Event 18 has the fields of event 17.
 RENAMED: dict[int, dict[str, str]] = {
     3: {},
     9: {"TargetFilename": "Device"},
