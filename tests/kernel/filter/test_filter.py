@@ -163,6 +163,7 @@ def test_the_last_name_of_a_path_as_given_is_enough_for_an_ending(
 
 #: How the fields of a recorded FileCreate or NetworkConnect are called in other events.
 #: Event 25 has no field that takes any text in the place of TargetFilename.
+#: Event 18 has the fields of event 17.
 RENAMED: dict[int, dict[str, str]] = {
     3: {},
     9: {"TargetFilename": "Device"},
@@ -173,7 +174,6 @@ RENAMED: dict[int, dict[str, str]] = {
     },
     11: {},
     17: {"TargetFilename": "PipeName"},
-    18: {"TargetFilename": "PipeName"},
     23: {},
     26: {},
     100: {"TargetFilename": "BpfProgramName"},
