@@ -25,6 +25,10 @@ int file_opened(__u64 file_address, bool truncated);
 /* hooks/bpf_load.bpf.c */
 int bpf_program_loaded(__u32 fd);
 
+/* hooks/library.bpf.c */
+int file_mapped(__u64 address, __u32 fd);
+int memory_made_executable(__u64 address, __u64 bytes);
+
 /* hooks/tampering.bpf.c */
 int image_taken(__u64 script_name);
 int image_replaced(__u32 request);
