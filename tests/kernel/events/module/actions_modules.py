@@ -44,10 +44,11 @@ def way(function: Callable[[], int]) -> Callable[[], int]:
 
 def packed(name: str) -> Path:
     """Return the file of a module as the distribution has it."""
-    found = [*MODULES.rglob(f"{name}.ko"), *MODULES.rglob(f"{name}.ko.xz")]
-    if not found:
-        raise UnableError
-    return found[0]
+    for line in (MODULES / "modules.dep").read_text().splitlines():
+        file = line.partition(":")[0]
+        if file.rpartition("/")[2] in (f"{name}.ko", f"{name}.ko.xz"):
+            return MODULES / file
+    raise UnableError
 
 
 def unpacked(name: str) -> bytes:

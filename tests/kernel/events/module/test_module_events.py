@@ -104,7 +104,8 @@ def test_each_way_is_one_event(
     assert event["ModuleName"] == module
     assert (event["Signed"], event["Signature"], event["SignatureStatus"]) == signature
     assert event["User"] == "root"
-    assert event["Parameters"] == PARAMETERS.get(way, "-")
+    # modprobe(8) puts those of its own configuration in front.
+    assert event["Parameters"].endswith(PARAMETERS.get(way, "-"))
     assert ("E" in event["Taint"]) == (signature[2] != "Valid")
     image = event["ImageLoaded"]
     if path.startswith("["):
@@ -157,7 +158,7 @@ def test_books_close(done: Done) -> None:
     stats = done.daemon.stats()
     assert stats["gaps"] == []
     assert stats["missing"] == []
-    assert stats["kernel"]["module_load"]["lost"] == {}
+    assert not any(stats["records"]["module_load"]["lost"].values())
 
 
 @pytest.mark.skipif(HAS_MODULES, reason="this kernel has modules")
