@@ -75,7 +75,9 @@ def test_nothing_of_an_event_was_forgotten(event: EventType) -> None:
 
 
 def test_every_part_that_is_missing_is_named() -> None:
-    places = [each.partition(":")[0] for each in forgotten(replace(FILE_CREATE_TIME, id=4711))]
+    places = [
+        each.partition(":")[0] for each in forgotten(replace(FILE_CREATE_TIME, id=4711))
+    ]
     assert places == [
         "enrich.registry",
         "enrich.registry",

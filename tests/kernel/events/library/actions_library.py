@@ -33,7 +33,7 @@ PAGE = 4096
 PKEY_MPROTECT = 329
 LIBRARY = os.path.realpath("/bin/true")
 UNABLE = 42  # exit status
-THREADS, FILES = 3, 60
+THREADS, FILES = 3, 20
 
 #: The ways by their names.
 WAYS: dict[str, Callable[[], None]] = {}

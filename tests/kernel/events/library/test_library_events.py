@@ -24,7 +24,7 @@ RULES = (
     '<ImageLoaded condition="begin with">/usr/lib/</ImageLoaded>'
     "</ImageLoad>"
 )
-THREADS, FILES = 3, 60
+THREADS, FILES = 3, 20
 
 #: The end of the path that each way shows.
 SEEN = {
