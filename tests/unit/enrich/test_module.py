@@ -39,7 +39,7 @@ def event(layouts: Layouts, **values: Any) -> list[str]:
     """Return the values of event 6 as far as the record tells them."""
     context = make_context(layouts)
     maker = make_maker(layouts, context, "module_load", 6)
-    data = encode(layouts, "module_load", tgid=2, name=b"a", **values)
+    data = encode(layouts, "module_load", **{"tgid": 2, "name": b"a", **values})
     process = context.processes.acting(data)
     made = maker.make(data, process)
     maker.finish(made, data, process)
