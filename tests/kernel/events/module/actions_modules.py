@@ -26,6 +26,7 @@ INIT_32 = 128
 COMPRESSED_FILE = 4  # MODULE_INIT_COMPRESSED_FILE, <linux/module.h>
 MARK = b"~Module signature appended~\n"
 AF_CAN = 29
+KEPT_S = 4.0
 LIBC = ctypes.CDLL(None, use_errno=True)
 MODULES = Path("/lib/modules", os.uname().release)
 
@@ -73,6 +74,12 @@ def load_file(fd: int, parameters: bytes = b"", flags: int = 0) -> int:
     return call(FINIT, fd, parameters, flags)
 
 
+def kept(result: int) -> int:
+    """Keep open what nobody can open by a name, until it may have been read."""
+    time.sleep(KEPT_S)
+    return result
+
+
 def load_memory(data: bytes, parameters: bytes = b"") -> int:
     return call(INIT, data, len(data), parameters)
 
@@ -115,7 +122,7 @@ def by_file_deleted() -> int:
     file = copied("nlmon")
     with open(file) as opened:
         file.unlink()
-        return load_file(opened.fileno(), b"")
+        return kept(load_file(opened.fileno(), b""))
 
 
 @way
@@ -199,7 +206,7 @@ def by_memfd() -> int:
     os.write(fd, unpacked("nlmon"))
     with open(f"/proc/self/fd/{fd}") as file:
         os.close(fd)
-        return load_file(file.fileno(), b"")
+        return kept(load_file(file.fileno(), b""))
 
 
 @way
