@@ -242,7 +242,7 @@ static __always_inline int memory_call_done(enum call call, struct pt_regs *regs
 		return 0;
 	if (call == CALL_SHMAT)
 		return third & SHM_EXEC && IS_ADDRESS(result) ? memory_made_executable(address, 1)
-							     : 0;
+							      : 0;
 	if (!(third & PROT_EXEC))
 		return 0;
 	if (call == CALL_MPROTECT)
@@ -269,7 +269,8 @@ static __always_inline int accept_call_done(enum call call, struct pt_regs *regs
 
 /*
  * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
- * bpf_program_load, library_load, process_tampering, and network_connect for an accepted connection.
+ * bpf_program_load, library_load, process_tampering, and network_connect for an accepted
+ * connection.
  */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)

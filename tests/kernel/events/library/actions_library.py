@@ -150,9 +150,9 @@ def through_the_loader() -> None:
 
 @way
 def program_by_the_loader() -> None:
-    loader = next(iter(Path("/lib64").glob("ld-linux*")), None)
-    unable_unless(loader)
-    os.execv(os.fspath(loader), ["ld.so", os.path.abspath("lib.so")])
+    loaders = [*Path("/lib64").glob("ld-linux*")]
+    unable_unless(loaders)
+    os.execv(loaders[0], ["ld.so", os.path.abspath("lib.so")])
 
 
 @way
