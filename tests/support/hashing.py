@@ -37,6 +37,9 @@ class FakeOpener:
             raise ProcError(f"{tgid}/exe: gone")
         return os.open(self.files[tgid], os.O_PATH)
 
+    def descriptor(self, tid: int, fd: int) -> int:
+        raise ProcError("closed")
+
     def at_once(self, mount_namespace: int, path: bytes) -> int:
         raise ProcError("not in the cache")
 

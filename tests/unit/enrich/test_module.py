@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SIGNED = b"code" * 100 + appended(message(name(b"Key")))
 UNSIGNED = b"code" * 100
 HASH = "SHA256=00"
-FILE = {"file_inode": 7, "path": b"/a.ko"}
-GUESS = {**FILE, "is_guess": 1, "image_bytes": 5000, "tail": SIGNED[50:]}
+FILE: dict[str, Any] = {"file_inode": 7, "path": b"/a.ko"}
+GUESS: dict[str, Any] = {**FILE, "is_guess": 1, "image_bytes": 5000, "tail": SIGNED[50:]}
 
 
 @dataclass
