@@ -26,7 +26,12 @@ SIGNED = b"code" * 100 + appended(message(name(b"Key")))
 UNSIGNED = b"code" * 100
 HASH = "SHA256=00"
 FILE: dict[str, Any] = {"file_inode": 7, "path": b"/a.ko"}
-GUESS: dict[str, Any] = {**FILE, "is_guess": 1, "image_bytes": 5000, "tail": SIGNED[50:]}
+GUESS: dict[str, Any] = {
+    **FILE,
+    "is_guess": 1,
+    "image_bytes": 5000,
+    "tail": SIGNED[50:],
+}
 
 
 @dataclass
