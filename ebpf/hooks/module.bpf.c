@@ -227,7 +227,10 @@ static __always_inline void module_append_memory(struct scratch *scratch, struct
 	scratch->used = used + r->tail.length;
 }
 
-/* Send what stands in scratch. Like a record of a process it may use the reserve of the ring. */
+/*
+ * Send what stands in scratch, behind the fork of its process. Like a record of a process it may use
+ * the reserve of the ring.
+ */
 static __always_inline void module_send(struct scratch *scratch)
 {
 	struct record_header *header = (void *)scratch->data;
@@ -235,6 +238,7 @@ static __always_inline void module_send(struct scratch *scratch)
 
 	header->boot_ns = bpf_ktime_get_boot_ns();
 	header->size = used;
+	fork_tell(header->tgid);
 	record_put(scratch->data, used, RECORD_MODULE_LOAD, ring_waiting(), true);
 }
 
