@@ -228,8 +228,8 @@ static __always_inline void module_append_memory(struct scratch *scratch, struct
 }
 
 /*
- * Send what stands in scratch, behind the fork of its process. Like a record of a process it may use
- * the reserve of the ring.
+ * Send what stands in scratch, behind the fork of its process. Like a record of a process, it may
+ * use the reserve of the ring.
  */
 static __always_inline void module_send(struct scratch *scratch)
 {
