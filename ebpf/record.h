@@ -18,6 +18,7 @@
 	each(4, RECORD_PROCESS_TERMINATE, process_terminate, process_terminate) \
 	each(5, RECORD_CGROUP_CREATE, cgroup_create, cgroup_create)             \
 	each(6, RECORD_MODULE_LOAD, module_load, module_load)                   \
+	each(7, RECORD_LIBRARY_LOAD, library_load, library_load)                \
 	each(10, RECORD_FILE_CREATE, file_create, file_event)                   \
 	each(11, RECORD_FILE_DELETE, file_delete, file_event)                   \
 	each(12, RECORD_RAW_ACCESS_READ, raw_access_read, raw_access_read)      \
@@ -266,6 +267,16 @@ struct module_load {
 	struct varlen parameters; /* the caller's string */
 	struct varlen tail; /* the end of that memory: a signature stands there */
 	char name[56];
+};
+
+/* A file other than the program that a process has mapped to run code of it. */
+struct library_load {
+	struct record_header header;
+	struct file_identity file;
+	__u32 mount_namespace;
+	__u32 flags; /* enum record_flag */
+	struct varlen path;
+	__u32 pad;
 };
 
 /* An eBPF program that was loaded. */

@@ -26,6 +26,7 @@
 #include "hooks/file.bpf.c"
 #include "hooks/syscall_exit.bpf.c"
 #include "hooks/identify.bpf.c"
+#include "hooks/library.bpf.c"
 #include "hooks/module.bpf.c"
 #include "hooks/fifo.bpf.c"
 #include "hooks/unix_socket.bpf.c"

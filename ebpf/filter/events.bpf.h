@@ -42,6 +42,9 @@ static __always_inline __u32 pipe_filter_of(__u32 type)
 #define tampering_excluded(record) false
 #define pipe_event_excluded(event, path) ((void)(path), false)
 #define pipe_actor_excluded(event) false
+#define library_path_excluded(path) false
+#define library_excluded(path) false
+#define library_actor_excluded() false
 #define connection_excluded(owner, record) false
 #define connecting_excluded(owner) false
 #define owner_answers_keep(owner)
@@ -310,6 +313,39 @@ __noinline int tampering_excluded(const struct process_tampering *r)
 	excluded = filter_excludes(in.known, FILTER_PROCESS_TAMPERING);
 	filter_end(&in);
 	return excluded;
+}
+
+/* Returns whether the image of the current process is enough to exclude what it maps. */
+#define library_actor_excluded() filter_image_excludes(FILTER_ASKED(FILTER_LIBRARY_LOAD))
+
+static __always_inline int library_judged(const struct path_buffer *path, bool of_actor)
+{
+	const __u32 event = FILTER_LIBRARY_LOAD;
+	struct filter_input in = {.rules = filter_rules_get()};
+	__u32 known = foregone(&in, event);
+	bool excluded;
+
+	if (known)
+		return !!(known & FILTER_NEVER);
+	if (!path || !filter_begin(&in))
+		return 0;
+	tell_path(&in, event, path);
+	if (of_actor)
+		tell_actor(&in, event);
+	excluded = filter_excludes(in.known, event);
+	filter_end(&in);
+	return excluded;
+}
+
+/* Returns whether the path of a library is enough to exclude it, whoever maps it. */
+__noinline int library_path_excluded(const struct path_buffer *path)
+{
+	return library_judged(path, false);
+}
+
+__noinline int library_excluded(const struct path_buffer *path)
+{
+	return library_judged(path, true);
 }
 
 /* Call it while the owner is the current task: keep the answers about its image. */

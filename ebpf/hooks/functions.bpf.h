@@ -42,6 +42,10 @@ int ring_socket_bound(__u64 file_address);
 int ring_socket_connected(__u64 file_address, __u64 address, __u32 length);
 int ring_socket_unseen(__u64 file_address, bool connects);
 
+/* hooks/library.bpf.c */
+int file_mapped(__u64 address, __u32 fd);
+int memory_made_executable(__u64 address, __u64 bytes);
+
 /* hooks/tampering.bpf.c */
 int image_taken(__u64 script_name);
 int image_replaced(__u32 request);

@@ -2,8 +2,8 @@
 /*
  * The one program that sees system calls end. It reads their arguments and calls the function of
  * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
- * hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c, hooks/tampering.bpf.c,
- * hooks/tcp.bpf.c, hooks/unix_socket.bpf.c.
+ * hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c, hooks/library.bpf.c,
+ * hooks/tampering.bpf.c, hooks/tcp.bpf.c, hooks/unix_socket.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -295,6 +295,30 @@ static __always_inline int prctl_call_done(struct pt_regs *regs, bool compat, lo
 	return is_wanted(RECORD_BIT(RECORD_PROCESS_TAMPERING)) ? image_replaced(request) : 0;
 }
 
+#define IS_ADDRESS(result) ((__u64)(result) < -4096ULL)
+
+/* Memory was mapped, or its protection changed: report files of which code can be run now. */
+static __always_inline int memory_call_done(enum call call, struct pt_regs *regs, bool compat,
+					    long result)
+{
+	__u64 address = compat ? (__u32)result : result, third = ARGUMENT_2(regs, compat);
+
+	if (!is_wanted(RECORD_BIT(RECORD_LIBRARY_LOAD)))
+		return 0;
+	if (call == CALL_SHMAT)
+		return third & SHM_EXEC && IS_ADDRESS(result) ? memory_made_executable(address, 1)
+							      : 0;
+	if (!(third & PROT_EXEC))
+		return 0;
+	if (call == CALL_MPROTECT)
+		return result ? 0
+			      : memory_made_executable(ARGUMENT_0(regs, compat),
+						       ARGUMENT_1(regs, compat));
+	return !(ARGUMENT_3(regs, compat) & MAP_ANONYMOUS) && IS_ADDRESS(result)
+		       ? file_mapped(address, ARGUMENT_4(regs, compat))
+		       : 0;
+}
+
 static __always_inline int accept_done(long result)
 {
 	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT))
@@ -339,7 +363,7 @@ static __always_inline int socket_call_done(enum call call, struct pt_regs *regs
 
 /*
  * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
- * process_write, bpf_program_load, process_tampering, pipe_create, pipe_connect, and
+ * process_write, bpf_program_load, library_load, process_tampering, pipe_create, pipe_connect, and
  * network_connect for an accepted connection.
  */
 SEC("?tp_btf/sys_exit")
@@ -363,6 +387,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return name_call_done(call, regs, compat, result);
 	if (call == CALL_PRCTL)
 		return prctl_call_done(regs, compat, result);
+	if (call >= CALL_MMAP)
+		return memory_call_done(call, regs, compat, result);
 	if (call >= CALL_ACCEPT)
 		return socket_call_done(call, regs, compat, result);
 	return access_call_done(ctx, call, regs, compat, result);

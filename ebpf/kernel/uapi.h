@@ -49,6 +49,11 @@
 #define MNT_INTERNAL 0x4000
 #define FMODE_EXEC 0x20 /* in file->f_flags: execve(2) has opened the file */
 
+/* Memory, <asm-generic/mman-common.h>. */
+#define PROT_EXEC 0x4
+#define MAP_ANONYMOUS 0x20
+#define SHM_EXEC 0100000 /* <linux/shm.h> */
+
 /* Requests of prctl(2), <linux/prctl.h>. */
 #define PR_SET_MM 35
 #define PR_SET_MM_EXE_FILE 13

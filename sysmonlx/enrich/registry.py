@@ -16,6 +16,7 @@ from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
 from sysmonlx.enrich.injection import INJECTION_BUILDERS
+from sysmonlx.enrich.library import LIBRARY_BUILDERS, LIBRARY_HOOKS
 from sysmonlx.enrich.module import MODULE_BUILDERS, MODULE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.pipe import PIPE_BUILDERS, PIPE_HOOKS
@@ -28,6 +29,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *NETWORK_HOOKS,
     *GROUP_HOOKS,
     *MODULE_HOOKS,
+    *LIBRARY_HOOKS,
     *PIPE_HOOKS,
     *DNS_HOOKS,
     *TAMPERING_HOOKS,
@@ -68,6 +70,7 @@ def wanted_records(numbers: dict[str, int], can_emit: Callable[[int], bool]) -> 
 BUILDERS: Builders = {
     **PROCESS_BUILDERS,
     **MODULE_BUILDERS,
+    **LIBRARY_BUILDERS,
     **FILE_BUILDERS,
     **NETWORK_BUILDERS,
     **PIPE_BUILDERS,

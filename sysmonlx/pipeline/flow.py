@@ -14,6 +14,7 @@ makes, which functions judge them) is looked up then, and not for each record.
                         _create_by_hash, no closure: rules ask for Hashes
     process_terminate   handle, `_acting`, which asks ProcessTable.terminate who ended
     any other           handle, `_acting`, which asks ProcessTable.acting who did it
+    library_load        handle, `_mapping`: event 7, which may have to wait for Hashes
     module_load         handle, `_loading`: event 6 waits until its file was read
     dns_message         handle, `pipeline.answering`: a question waits for its answer
     one of two events   handle, `_in_turn`: calls one `_acting` for each (23 and 26)
@@ -48,6 +49,7 @@ from sysmonlx.capture.records import Layout, Layouts
 from sysmonlx.enrich.appended import refit, with_appended
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.library import LIBRARY_HASHES
 from sysmonlx.enrich.process import HASHES
 from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.errors import RecordError
@@ -66,6 +68,7 @@ from sysmonlx.pipeline.answering import (
 from sysmonlx.pipeline.books import TOLD_BEFORE
 from sysmonlx.pipeline.correlating import Correlating, PlainNames
 from sysmonlx.pipeline.image_hashes import ImageHashes, MarkKnown
+from sysmonlx.pipeline.library_files import LibraryFiles
 from sysmonlx.pipeline.losses import Loss
 from sysmonlx.pipeline.module_files import ModuleFiles
 from sysmonlx.pipeline.waiting import Finished, Waiting
@@ -76,7 +79,12 @@ from sysmonlx.processes.table import ProcessTable
 from sysmonlx.rules.sigma.correlator import Correlator
 from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.rules.verdicts import Decide, Rules
-from sysmonlx.schema.events import EVENT_BY_ID, NETWORK_CONNECT, PROCESS_CREATE
+from sysmonlx.schema.events import (
+    EVENT_BY_ID,
+    IMAGE_LOAD,
+    NETWORK_CONNECT,
+    PROCESS_CREATE,
+)
 
 _TYPE = 0  # offset of `type` in struct record_header; types are below 256
 
@@ -165,6 +173,8 @@ class Pipeline:
         lineages = Lineages(processes, layouts)
         self._correlating = Correlating(context, lineages, self.account)
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
+        library = layouts.by_name["library_load"]
+        self._libraries = LibraryFiles(library, hasher, self._waiting)
         module = layouts.by_name["module_load"]
         self._modules = ModuleFiles(module, context, hasher, self._waiting)
         self._judging = Judging({}, [_no_such_record] * 256, {}, False)
@@ -230,6 +240,11 @@ class Pipeline:
         3 is to name hosts as DNS answers did.
         """
         processes, by_hash = self._processes, "Hashes" in rules.reads(PROCESS_CREATE.id)
+        late_library = "Hashes" in rules.reads(IMAGE_LOAD.id)
+        with_file: dict[str, Callable[[_Wanted], Handler]] = {
+            "library_load": partial(self._mapping, is_late=late_library),
+            "module_load": self._loading,
+        }
         asked: dict[str, list[int]] = {}
         decisions: dict[int, Decide] = {}
         whose: dict[str, Who] = {"process_terminate": processes.terminate}
@@ -250,8 +265,8 @@ class Pipeline:
             elif name == "dns_message" and (wanted or answers.are_learnt):
                 answers = self._answers(wanted, answers)
                 handler = self.dns.handler(answers)
-            elif name == "module_load" and wanted:
-                handler = self._loading(wanted[0])
+            elif name in with_file and wanted:
+                handler = with_file[name](wanted[0])
             elif name in BUILDERS:
                 who = whose.get(name, processes.acting)
                 acting = {self._acting(each, who): each.event_id for each in wanted}
@@ -272,6 +287,7 @@ class Pipeline:
 
     def use(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before."""
+        self._libraries.forget()
         self._images.forget()  # the algorithms may change with the rules
         self._processes.launches.fit(judging.appended)
         self.account.turn(judging.asked)
@@ -400,6 +416,50 @@ class Pipeline:
                 set_aside(process, (event_id, values, is_plain), maker.no_event)
             else:
                 emit((event_id, values, is_plain, None))
+
+        return handle
+
+    def _mapping(self, wanted: _Wanted, *, is_late: bool) -> Handler:
+        """Return a handler that makes event 7, with the hash of the library.
+
+        `is_late`: rules ask for the hash.
+        """
+        event_id, maker, decide = wanted
+        make, finish, (cut_at, cut_bit) = maker.make, maker.finish, maker.cut
+        acting, files, filtered = (
+            self._processes.acting,
+            self._libraries,
+            self._filtered,
+        )
+        emit, is_plain_name = self._emit, self._is_plain_name
+
+        def handle(data: bytes) -> None:
+            process = acting(data)
+            values, rule = make(data, process), UNKNOWN
+            text = files.known(data) if is_late else UNKNOWN
+            is_decided = text is not None
+            if is_decided:
+                values[LIBRARY_HASHES] = text
+                found = decide(values)
+                if found is None and not data[cut_at] & cut_bit:
+                    filtered[event_id] += 1
+                    return
+                rule = found or UNKNOWN
+            is_plain = bool(finish(values, data, process))
+            if rule != UNKNOWN:
+                values[0] = rule
+                is_plain = is_plain and is_plain_name[rule]
+            if not is_late:
+                text = files.known(data)
+            event = event_id, values, is_plain
+            if text is None:
+                files.hold(data, process, event, is_decided=is_decided)
+                return
+            values[LIBRARY_HASHES] = text
+            if process.hold:
+                self._waiting.hold(process, event)
+            else:
+                emit((*event, None))
 
         return handle
 

@@ -108,14 +108,16 @@ class Waiting:
         event: Finished,
         ask: Callable[[Held], bool],
         tell: Callable[[list[str], str], None],
+        *,
+        is_decided: bool = False,
     ) -> None:
         """Let an event wait for a file, and behind earlier events of its process.
 
         `ask` asks the hasher; False: it refused. `tell` enters into the values of the
         event what the file tells, of which the text of its hashes is the second
-        argument. The rules judge the event behind that.
+        argument. The rules judge the event behind that, unless they have.
         """
-        held = self.hold(process, event, is_decided=False)
+        held = self.hold(process, event, is_decided=is_decided)
         held.is_waiting, held.tell = True, tell
         self._for_hash[held] = None
         is_asked = False

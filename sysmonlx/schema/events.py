@@ -280,12 +280,25 @@ DRIVER_LOAD = event_type(
 IMAGE_LOAD = event_type(
     "7 IMAGE_LOAD 3 ImageLoad (exclude)",
     "Image loaded",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId Image ImageLoaded FileVersion"
-        " Description Product Company OriginalFileName Hashes Signed Signature"
-        " SignatureStatus User"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        Field("ImageLoaded", path=PathOf.FILE, kernel=Answer(AnswerKind.PATH)),
+        *(
+            replace(each, only=_UNKNOWN)
+            for each in _fields(
+                "FileVersion Description Product Company OriginalFileName"
+            )
+        ),
+        *_fields("Hashes"),
+        replace(_COMMON["Signed"], only=("false",)),
+        replace(_COMMON["Signature"], only=_UNKNOWN),
+        replace(_COMMON["SignatureStatus"], only=("Unavailable",)),
+        *_fields("User"),
     ),
+    produced=True,
+    kernel="LIBRARY_LOAD",
     shown="ImageLoaded User",
+    appended=_OF_ALL,
 )
 CREATE_REMOTE_THREAD = event_type(
     "8 CREATE_REMOTE_THREAD 2 CreateRemoteThread (exclude)",

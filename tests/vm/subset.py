@@ -54,6 +54,11 @@ CHOSEN = {
         "test_access[take_descriptor-",
         "test_access[read_memory-",
     ),
+    "tests/kernel/events/library/test_library_events.py": (
+        "test_each_way_is_one_event[executable",
+        "test_each_way_is_one_event[through_the_loader",
+        "test_what_is_like_it_but_is_none[",
+    ),
     "tests/kernel/events/module/test_module_events.py": ("test_",),
     "tests/kernel/events/pipe/test_pipe_events.py": (
         "test_each_is_reported_once_by_its_true_name[",

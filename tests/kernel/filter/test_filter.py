@@ -166,6 +166,7 @@ def test_the_last_name_of_a_path_as_given_is_enough_for_an_ending(
 #: Event 18 has the fields of event 17.
 RENAMED: dict[int, dict[str, str]] = {
     3: {},
+    7: {"TargetFilename": "ImageLoaded"},
     9: {"TargetFilename": "Device"},
     10: {
         "TargetFilename": "TargetImage",

@@ -53,6 +53,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"protocol": 17, "family": 10, "source_port": 53, "initiated": True}
     ],
     "dns_message": [{"is_answer": 1, "data": answer(question("a.test"))}],
+    "library_load": [{"path": b"/a.so"}, {"path": b"/\xff", "flags": "PATH_TRUNCATED"}],
     "pipe_create": [
         {"path": b"/a"},
         {"path": b"a", "base": b"/b", "flags": "PATH_GIVEN"},
