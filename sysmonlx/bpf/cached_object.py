@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 
-from sysmonlx.bpf.libbpf import BtfPointer, MapPointer, library
+from sysmonlx.bpf.held_programs import HeldPrograms
+from sysmonlx.bpf.libbpf import BtfPointer, MapPointer
 from sysmonlx.bpf.object import BpfMap, create_zero
 from sysmonlx.bpf.program_cache import MapPlan, Plans, ProgramPlan, with_maps
 
@@ -76,27 +77,21 @@ class PreparedMap(BpfMap):
         return self._plan.value_bytes
 
 
-class PreparedObject:
+class PreparedObject(HeldPrograms):
     """Maps and programs by plans; `maps` of another object may be shared."""
 
     def __init__(self, plans: Plans) -> None:
-        self._lib = library()
+        super().__init__()
         self._plans = plans
-        self._programs: dict[str, int] = {}
-        self._attach_kinds: dict[str, int] = {}
-        self._links: dict[str, int] = {}
         self._types = self._lib.bpf_btf_load(plans.types, len(plans.types), None)
         self._made: list[int] = [self._types]
-        self.btf: BtfPointer = self._lib.btf__new(plans.types, len(plans.types))
-        """Pointer to the object's own BTF, for `btf.Btf`; valid until close."""
+        self.btf = self._lib.btf__new(plans.types, len(plans.types))
 
     def close(self) -> None:
         """Detach and unload everything."""
-        for name in list(self._links):
-            self.detach(name)
-        for fd in (*self._programs.values(), *self._made):
+        super().close()
+        for fd in self._made:
             os.close(fd)
-        self._programs.clear()
         self._made.clear()
         if self.btf:
             self._lib.btf__free(self.btf)
@@ -184,8 +179,8 @@ class PreparedObject:
         work()
         for each in others:
             _wait_for_end(each)
-        self._attach_kinds.update({name: plans[name].attach_kind for name in loaded})
-        self._programs.update(loaded)
+        for name, fd in loaded.items():
+            self._hold(name, fd, plans[name].attach_kind)
         if errors:
             raise errors[0]
 
@@ -206,50 +201,6 @@ class PreparedObject:
                 plan.kind, name.encode(), b"GPL", code, len(code) // 8, byref(options)
             )
         )
-
-    def program_fd(self, name: str) -> int:
-        """Return the descriptor of a loaded program, -1 when it is not loaded."""
-        return self._programs.get(name, -1)
-
-    def attach(self, name: str, cgroup_fd: int = -1) -> None:
-        """Attach `name` where its plan says, or to the cgroup given.
-
-        Raises:
-            LibbpfError: the kernel refuses.
-        """
-        self._links[name] = self._link(name, max(cgroup_fd, 0))
-
-    def _link(self, name: str, target: int) -> int:
-        fd, kind = self._programs[name], self._attach_kinds[name]
-        return int(self._lib.bpf_link_create(fd, target, kind, None))
-
-    def detach(self, name: str) -> None:
-        """Detach `name`; nothing happens when it is not attached."""
-        link = self._links.pop(name, -1)
-        if link >= 0:
-            os.close(link)
-
-    def forget(self, name: str) -> None:
-        """Know nothing of how `name` is attached: its link's descriptor is not ours."""
-        self._links.pop(name, None)
-
-    def link_fd(self, name: str) -> int:
-        """Return the descriptor of what holds an attached program at its hook."""
-        return self._links[name]
-
-    def attached(self) -> frozenset[str]:
-        """Return the names of the programs that were attached."""
-        return frozenset(self._links)
-
-    def read_iterator(self, name: str) -> bytes:
-        """Run the iterator program `name` once and return what it wrote."""
-        link = self._link(name, 0)
-        try:
-            fd = self._lib.bpf_iter_create(link)
-            with os.fdopen(fd, "rb", buffering=0) as iterator:
-                return iterator.readall()
-        finally:
-            os.close(link)
 
 
 def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.cache_file import Kept
 from sysmonlx.bpf.cached_object import PreparedObject
+from sysmonlx.bpf.held_programs import HeldPrograms, held_of
 from sysmonlx.bpf.libbpf import library, possible_cpus
 from sysmonlx.bpf.object import BpfMap, BpfObject
 from sysmonlx.bpf.program_cache import Plans
@@ -39,7 +40,7 @@ _KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 #: Transient: a refusal with one of these errors is not kept for the next start.
 _PASSING = (EAGAIN, EINTR, ENOMEM)
 
-Object = BpfObject | PreparedObject
+Object = BpfObject | HeldPrograms
 
 
 @dataclass(slots=True)
@@ -210,6 +211,19 @@ class Loader:
                 }
                 self.plans.learn(found, names, maps, loaded.inner_bytes)
         self._kept.write()
+        for found in loaded.objects[1:]:
+            if isinstance(found, BpfObject) and not found.attached():
+                self._slim(loaded, found)
+
+    def _slim(self, loaded: Loaded, found: BpfObject) -> None:
+        """Keep of an object, whose maps nobody uses, no more than its programs."""
+        names = {name for name, at in loaded.programs.items() if at is found}
+        if not names <= self.plans.programs.keys():
+            return
+        kinds = {name: self.plans.programs[name].attach_kind for name in names}
+        if (held := held_of(found, kinds)) is not None:
+            loaded.objects[loaded.objects.index(found)] = held
+            loaded.programs.update(dict.fromkeys(names, held))
 
     def forget_modules(self) -> None:
         """Load later programs without the types of kernel modules.

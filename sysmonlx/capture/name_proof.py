@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -99,7 +98,7 @@ def _calls(place: str) -> Iterator[tuple[str, Callable[[], None], str]]:
 @contextmanager
 def _private(folder: str) -> Iterator[str]:
     """Make a directory with a directory `in` that is the caller's alone."""
-    place = os.path.realpath(tempfile.mkdtemp(prefix=".sysmonlx-", dir=folder))
+    place = _new_directory(os.path.realpath(folder))
     try:
         os.mkdir(f"{place}/in", 0o700)
         yield place
@@ -111,3 +110,10 @@ def _private(folder: str) -> Iterator[str]:
             os.rmdir(f"{place}/in")
         with suppress(OSError):
             os.rmdir(place)
+
+
+def _new_directory(folder: str) -> str:
+    """Make a directory by a name that nobody guesses; one that is taken fails."""
+    place = f"{folder}/.sysmonlx-{os.urandom(8).hex()}"
+    os.mkdir(place, 0o700)
+    return place

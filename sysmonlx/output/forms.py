@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from sysmonlx.event import Event
-from sysmonlx.output.ecs import EcsRenderer
 from sysmonlx.output.lines import Lines
 from sysmonlx.output.render import Renderer, Writer
 
@@ -38,5 +37,7 @@ def line_maker(
 ) -> LineMaker:
     """Return what makes lines of a form, one of `schema.options.SINK_FORMS`."""
     if form == "ecs":
+        from sysmonlx.output.ecs import EcsRenderer
+
         return EcsRenderer(system, limit_bytes, field_sizes, appended)
     return Renderer(form, *system, limit_bytes, field_sizes, appended)

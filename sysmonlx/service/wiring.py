@@ -27,7 +27,6 @@ from sysmonlx.host.procfs import Procfs
 from sysmonlx.host.users import Users
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.forms import LineMaker, line_maker
-from sysmonlx.output.journal import JournalMaker
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.output.render import Writer
 from sysmonlx.pipeline.flow import Pipeline
@@ -153,7 +152,11 @@ def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:
     limit_bytes = line_limit(settings, choice).size_bytes
     sizes, appended = settings.field_sizes, settings.appended
     maker = line_maker(choice.form, system, limit_bytes, sizes, appended)
-    return JournalMaker(maker) if choice.kind == "journald" else maker
+    if choice.kind != "journald":
+        return maker
+    from sysmonlx.output.journal import JournalMaker
+
+    return JournalMaker(maker)
 
 
 def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:

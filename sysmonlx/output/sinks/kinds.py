@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping
 
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.file import FileSink
-from sysmonlx.output.sinks.journald import SOCKET, JournaldSink
-from sysmonlx.output.sinks.rotating_file import RotatingFileSink
 from sysmonlx.output.sinks.stdout import StdoutSink
 from sysmonlx.output.sinks.syslog import SyslogSink
-from sysmonlx.output.sinks.unix_socket import SocketSink
 from sysmonlx.policy import SinkChoice
 
 #: Takes the setting and the spool's limit in bytes.
@@ -23,12 +20,16 @@ def _syslog(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
 
 
 def _journald(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
+    from sysmonlx.output.sinks.journald import SOCKET, JournaldSink
+
     return JournaldSink(choice.target or SOCKET, spool_limit_bytes)
 
 
 def _file(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
     extras = (choice.group, choice.prefix, spool_limit_bytes)
     if choice.rotation.is_wanted:
+        from sysmonlx.output.sinks.rotating_file import RotatingFileSink
+
         return RotatingFileSink(choice.target, choice.rotation, *extras)
     return FileSink(choice.target, *extras)
 
@@ -38,6 +39,8 @@ def _stdout(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
 
 
 def _socket(choice: SinkChoice, spool_limit_bytes: int) -> Sink:
+    from sysmonlx.output.sinks.unix_socket import SocketSink
+
     return SocketSink(choice.place, choice.group, spool_limit_bytes)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sysmonlx.capture import name_proof
 from sysmonlx.capture.name_proof import NameProof
 
 NAME, UNPROVED = 1, 3
@@ -36,12 +37,13 @@ class Kernel:
 
 
 def proved(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, *folders: Path) -> str:
-    def mkdtemp(prefix: str, dir: str) -> str:
-        kernel.place = f"{dir}/{prefix}1"
-        os.mkdir(kernel.place, 0o700)
+    make = name_proof._new_directory
+
+    def told(folder: str) -> str:
+        kernel.place = make(folder)
         return kernel.place
 
-    monkeypatch.setattr("tempfile.mkdtemp", mkdtemp)
+    monkeypatch.setattr(name_proof, "_new_directory", told)
     return NameProof(kernel, kernel.set).fails(map(str, folders))
 
 

@@ -33,7 +33,7 @@ TESTED_BY = {
     "kernel/service/test_reload_whole": "service/reload service/requests",
     "kernel/hostile/test_hanging_args": "service/census",
     "kernel/hostile/test_hostile_files": "service/metrics service/metrics_writer",
-    "unit/bpf/test_program_cache": "bpf/cache_file bpf/refusal",
+    "unit/bpf/test_program_cache": "bpf/cache_file bpf/held_programs bpf/refusal",
     "unit/project/test_documents": "capture/hooks",
     "unit/config/test_reader": "config/xml_text config/findings config/lint"
     " config/condition_hints",
