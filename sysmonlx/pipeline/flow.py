@@ -424,14 +424,10 @@ class Pipeline:
 
         `is_late`: rules ask for the hash.
         """
-        event_id, maker, decide = wanted
+        event_id, maker, decide, is_plain_name = wanted
         make, finish, (cut_at, cut_bit) = maker.make, maker.finish, maker.cut
-        acting, files, filtered = (
-            self._processes.acting,
-            self._libraries,
-            self._filtered,
-        )
-        emit, is_plain_name = self._emit, self._is_plain_name
+        acting, files, emit = self._processes.acting, self._libraries, self._emit
+        filtered, put_off = self._filtered, self._correlating.put_off
 
         def handle(data: bytes) -> None:
             process = acting(data)
@@ -445,6 +441,8 @@ class Pipeline:
                     filtered[event_id] += 1
                     return
                 rule = found or UNKNOWN
+            else:
+                put_off(values, process)
             is_plain = bool(finish(values, data, process))
             if rule != UNKNOWN:
                 values[0] = rule
