@@ -191,7 +191,7 @@ def many(scene: Scene, tell: Tell) -> None:
 def test_nothing_passes_but_what_was_named(watched: Daemon) -> None:
     """Other events of a named process, more than the limit, its children: none."""
     begin = len(watched.settle())
-    self_test(watched, [Action(11, many)])
+    self_test(watched, [Action(11, many)], wait_s=0.5)
     passed = watched.settle()[begin:]
     ids = [each["EventID"] for each in passed if "/bin/true" not in str(each)]
     assert ids == ["11"] * EVENTS_LIMIT
