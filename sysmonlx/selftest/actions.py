@@ -15,6 +15,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(3, network_acts.connect, name="TCP"),
     Action(3, network_acts.send, name="UDP"),
     Action(5, process_acts.end),
+    Action(7, process_acts.map_library),
     Action(8, process_acts.write_memory),
     Action(9, file_acts.open_disk),
     Action(10, process_acts.read_memory),

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Acts on processes: run, end, reach into another one, load an eBPF program."""
+"""Acts on processes: run, map code, end, reach into another, load an eBPF program."""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import mmap
 import os
 import struct
 
@@ -84,6 +85,28 @@ def run_from_memory(scene: Scene, tell: Tell) -> None:
     os.write(fd, f"#!{_SHELL}\nexit 0\n".encode())
     tell("", {"Image": path, "Type": "Fileless (memfd)"})
     os.execve(fd, ["sysmonlx-selftest"], {})
+
+
+def map_library(scene: Scene, tell: Tell) -> None:
+    """Map a file, so that its code could be run."""
+    path = f"{scene.directory}/library-{os.getpid()}"
+    with open(path, "xb") as file:
+        file.write(bytes(mmap.PAGESIZE))
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    prot = mmap.PROT_READ | mmap.PROT_EXEC
+    mapped = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_PRIVATE, prot)
+    versions = ("FileVersion", "Description", "Product", "Company", "OriginalFileName")
+    values: Values = {
+        "ImageLoaded": path,
+        **dict.fromkeys(versions, "-"),
+        "Hashes": Some(any=[_hashes(path, scene), "-"]),
+        "Signed": "false",
+        "Signature": "-",
+        "SignatureStatus": "Unavailable",
+    }
+    tell("", values)
+    mapped.close()
+    os.close(fd)
 
 
 def read_memory(scene: Scene, tell: Tell) -> None:
