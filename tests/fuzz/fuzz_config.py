@@ -119,7 +119,8 @@ def try_one(data: bytes, *, lax: bool) -> bool:
         return False
     assert not any(finding.fatal for finding in warnings)
     assert accepted_text(policy, warnings).encode("utf-8", "surrogateescape")
-    assert policy_of(policy.to_json()) == policy
+    # Packs of rules are read afterwards.
+    assert policy_of(policy.to_json(), is_whole=False) == policy
     assert listing(policy).encode("utf-8", "surrogateescape")
     return True
 
