@@ -286,23 +286,36 @@ class Pipeline:
         )
 
     def use(self, judging: Judging) -> Judging:
-        """Judge as prepared from now on; return how it was done before."""
-        self._libraries.forget()
+        """Judge as prepared from now on; return how it was done before.
+
+        If that fails, events are judged as before.
+        """
+        before = self._judging
+        try:
+            self._turn_to(judging)
+            for event_id, judge in judging.judges.items():
+                if event_id in before.judges:
+                    judge.go_on_from(before.judges[event_id])
+            judging.correlator.go_on_from(before.correlator)
+            self._correlating.fit(judging.appended, judging.correlator)
+            if before.appended != judging.appended:
+                for held in self._waiting:
+                    names = before.appended, judging.appended
+                    refit(held.event_id, held.values, *names)
+        except BaseException:
+            self._turn_to(before)
+            before.correlator.share_room()
+            self._correlating.fit(before.appended, before.correlator)
+            raise
+        return before
+
+    def _turn_to(self, judging: Judging) -> None:
+        """Judge as prepared, and forget what was kept for other rules."""
         self._images.forget()  # the algorithms may change with the rules
         self._processes.launches.fit(judging.appended)
         self.account.turn(judging.asked)
         self.dns.use(judging.answers)
-        before, self._judging = self._judging, judging
-        for event_id, judge in judging.judges.items():
-            if event_id in before.judges:
-                judge.go_on_from(before.judges[event_id])
-        judging.correlator.go_on_from(before.correlator)
-        self._correlating.fit(judging.appended, judging.correlator)
-        if before.appended != judging.appended:
-            for held in self._waiting:
-                names = before.appended, judging.appended
-                refit(held.event_id, held.values, *names)
-        return before
+        self._judging = judging
 
     def judge_aside(self, judging: Judging) -> Judging:
         """Judge as prepared from now on; return how it was done before.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sysmonlx.host.private_files import private_directory, read_file, write_private
-from sysmonlx.policy import GROUP_SOCKET, ROOT_SOCKET
 
 ROOT_VARIABLE = "SYSMONLX_ROOT"
 _COMMAND_LINE_BYTES = 4 << 20
@@ -104,6 +103,9 @@ class Paths(NamedTuple):
     @property
     def event_sockets(self) -> tuple[Path, Path]:
         """Sockets that readers of events connect to: root's, and that of a group."""
+        # The keeper, which stays in memory, needs paths but no policy.
+        from sysmonlx.policy import GROUP_SOCKET, ROOT_SOCKET
+
         return self.root / ROOT_SOCKET[1:], self.root / GROUP_SOCKET[1:]
 
     @property

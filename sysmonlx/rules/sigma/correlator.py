@@ -116,7 +116,7 @@ class Correlator:
     def __init__(self, forms: Sequence[CorrelationForm] = ()) -> None:
         self.forms = tuple(forms)
         self._each = [_Correlation(form) for form in self.forms]
-        self._share_room()
+        self.share_room()
         self.counts = [0] * len(self.forms)
         """Events that completed each correlation."""
         self.last_s = [0.0] * len(self.forms)
@@ -177,12 +177,12 @@ class Correlator:
             self._each[at].groups = before._each[old].groups
             self.counts[at], self.last_s[at] = before.counts[old], before.last_s[old]
         self.errors, self.named = before.errors, before.named
-        self._share_room()
+        self.share_room()
         for at in known.values():
             if count := len(before._each[at].groups):
                 self.changed[before.forms[at].head[1]] = count
 
-    def _share_room(self) -> None:
+    def share_room(self) -> None:
         """Let the groups of all correlations share one room."""
         room = Room()
         for each in self._each:

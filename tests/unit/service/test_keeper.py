@@ -26,6 +26,9 @@ from sysmonlx.service.keeper import PAUSES_S, READY_VARIABLE, KeeperWatch
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30
 
+#: Modules that would make the keeper, which stays in memory, a megabyte larger.
+LARGE = {"dataclasses", "inspect", "sysmonlx.policy", "ssl", "xmlschema", "lxml"}
+
 #: A daemon: it says "run PID REASON", then does one line of the file "todo" a start.
 DAEMON = """
 import os, signal, sys, time
@@ -375,3 +378,11 @@ def test_daemon_tells_that_its_keeper_has_ended(tmp_path: Path) -> None:
     assert "sysmonlx-keeper has ended" in KeeperWatch(paths, kept).trouble()
     assert KeeperWatch(paths, {"NOTIFY_SOCKET": "/run/systemd/notify"}).trouble() == ""
     assert KeeperWatch(paths, {}).trouble() == ""
+
+
+def test_keeper_imports_little() -> None:
+    code = "import sys, sysmonlx.service.keeper; print(*sys.modules)"
+    words = [sys.executable, "-P", "-c", code]
+    env = {**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)}
+    found = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert not LARGE & set(found.stdout.split())
