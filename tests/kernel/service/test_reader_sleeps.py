@@ -182,7 +182,7 @@ FORKS = "[os.fork() and os.wait() or os._exit(0) for _ in range(150)]"
 def test_a_ring_that_goes_on_filling_wakes_the_reader_again_and_again(
     capture: Capture, woken: Woken, act: Callable[[str], object]
 ) -> None:
-    """Where two processors fill it at once one time may be missed."""
+    """Where two processors fill it at once one time may be missed, but not two."""
     woken.settle("READER_LOOKS_SOON")
     with select.epoll() as edges:
         edges.register(woken.fd, select.EPOLLIN | select.EPOLLET)
@@ -190,7 +190,9 @@ def test_a_ring_that_goes_on_filling_wakes_the_reader_again_and_again(
             before = capture.ring.fill() * (1 << 20)
             act(FORKS)
             assert capture.ring.fill() * (1 << 20) - before > WAKE_BYTES
-            assert edges.poll(DEADLINE_S) == [(woken.fd, select.EPOLLIN)]
+            if not edges.poll(1.0):
+                act(FORKS)
+                assert edges.poll(DEADLINE_S) == [(woken.fd, select.EPOLLIN)]
 
 
 def switches(pid: int) -> int:
