@@ -56,6 +56,12 @@ static __always_inline __u64 ring_waiting(void)
 	return bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
 }
 
+/* Bytes that a record of `size` bytes takes in the ring: its header and its end are rounded up. */
+static __always_inline __u64 ring_bytes(__u32 size)
+{
+	return (size + BPF_RINGBUF_HDR_SZ + 7) & ~7ULL;
+}
+
 /*
  * Flags for the output of a record of `size` bytes. The reader is woken when it sleeps, when the
  * record is hastier than its pause, and when the bytes that wait pass a multiple of wake_bytes. Two
@@ -72,7 +78,8 @@ static __always_inline __u64 wake_flags(__u64 waiting, __u32 size, enum haste ha
 	if (haste == HASTE_NOW || pause == READER_SLEEPS ||
 	    (haste == HASTE_SOON && pause == READER_PAUSES))
 		return BPF_RB_FORCE_WAKEUP;
-	return (waiting ^ (waiting + size)) >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	return (waiting ^ (waiting + ring_bytes(size))) >= wake_bytes ? BPF_RB_FORCE_WAKEUP
+								      : BPF_RB_NO_WAKEUP;
 }
 
 /*
