@@ -311,7 +311,8 @@ class Pipeline:
 
     def _turn_to(self, judging: Judging) -> None:
         """Judge as prepared, and forget what was kept for other rules."""
-        self._images.forget()  # the algorithms may change with the rules
+        self._libraries.forget()  # the algorithms may change with the rules
+        self._images.forget()
         self._processes.launches.fit(judging.appended)
         self.account.turn(judging.asked)
         self.dns.use(judging.answers)

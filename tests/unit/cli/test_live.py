@@ -140,8 +140,8 @@ def test_a_session_at_the_terminal() -> None:
         terminal.type("d ")
         terminal.resize(60, 20)
         feed.tell("start after")
-        lines = terminal.has("prog after")
-        assert lines[19].startswith("── ")
+        terminal.has("prog after")
+        terminal.shows(lambda found: found[19].startswith("── "), "the status row")
         terminal.type("q")
         assert ended(pid) == 0
         terminal.has("4 events in")
