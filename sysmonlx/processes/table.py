@@ -154,9 +154,12 @@ class ProcessTable(Register):
         self._insert(process)
 
     def learn_sessions(self) -> None:
-        """Find out the audit sessions of all processes alive, now and in each scan."""
+        """Find out the audit sessions of all processes alive, now and in each scan.
+
+        The first scan is still to come where no process is known.
+        """
         self.learns_sessions = True
-        if self.rescan is not None:
+        if self.rescan is not None and self._images:
             self.rescan()
 
     def create(self, data: bytes) -> Process:

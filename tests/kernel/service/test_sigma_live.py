@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.packs import asks, correlation, rule, write_pack
-from support.running import Daemon, Event
+from support.running import EVERYTHING, Daemon, Event
 
 from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.sigma.pack import Head
@@ -223,3 +223,15 @@ def _a_correlation_names_what_completes_it(place: Place) -> None:
     assert stats["sigma"]["correlations"] == {"groups": 2, "forgotten": 0, "errors": 0}
     hits = {each["title"]: each["hits"] for each in stats["sigma"]["rules"]}
     assert hits["Downloaded file run"] == 1
+
+
+def test_start_with_a_correlation_learns_logins(
+    daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """The processes of the start are asked for their sessions, by no thread yet."""
+    pack = tmp_path / "start.sigma.json"
+    write_pack(pack, WGET_FILE, LOOT_RUN, DOWNLOAD)
+    started = daemon(EVERYTHING, f"<Rules>{pack}</Rules>")
+    sigma = started.stats()["sigma"]
+    assert [each["title"] for each in sigma["rules"]].count("Downloaded file run") == 1
+    assert not [each for each in started.events() if each["EventID"] == "255"]

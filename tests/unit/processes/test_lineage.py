@@ -172,6 +172,16 @@ def test_sessions_of_processes_from_before_are_learnt(world: World) -> None:
     assert world.of(shell) == "session 4"
 
 
+def test_sessions_are_learnt_by_the_first_scan_where_it_is_still_to_come(
+    layouts: Layouts,
+) -> None:
+    world, calls = World(layouts), list[int]()
+    world.table.rescan = lambda: calls.append(1)
+    world.table.learn_sessions()
+    assert world.table.learns_sessions
+    assert not calls
+
+
 def test_identities_are_of_processes_whatever_they_run(world: World) -> None:
     first = world.run(10, 1)
     child = world.run(11, 10)
