@@ -12,7 +12,7 @@ from sysmonlx.capture.counters import RecordCounts
 from sysmonlx.errors import ControlError
 from sysmonlx.event import Event
 from sysmonlx.pipeline.books import RECORD_OF
-from sysmonlx.pipeline.flow import Judging
+from sysmonlx.pipeline.judging import Judging
 from sysmonlx.policy import SELF_TEST
 from sysmonlx.rules.verdicts import Decide
 from sysmonlx.schema.event_types import FieldType

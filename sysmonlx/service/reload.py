@@ -24,7 +24,7 @@ from sysmonlx.errors import ControlError
 from sysmonlx.host import memory
 from sysmonlx.host.private_files import StagedFile
 from sysmonlx.output.dispatch import Channel
-from sysmonlx.pipeline.flow import Judging
+from sysmonlx.pipeline.judging import Judging
 from sysmonlx.policy import Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
