@@ -43,8 +43,8 @@ def with_rules(
         rules: Those that have the event reported, whatever else or unless excluded.
     """
     wide = [(each, wider(each.rule.expression)) for each in rules]
-    if not wide:
-        return decision
+    if not wide or (decision.include_by_default and not excludes):
+        return decision  # where nothing is excluded, rules report nothing more
     never = [opposite(wider) for each, wider in wide if each.action == "always"]
     left = [
         replace(each, condition=Junction(True, (each.condition, *never)))

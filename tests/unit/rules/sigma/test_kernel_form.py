@@ -90,6 +90,11 @@ def test_rules_that_report_are_reasons_to_include() -> None:
     assert not widened.include_by_default
 
 
+def test_rules_add_nothing_to_an_event_that_is_reported_anyhow() -> None:
+    before = decision(default=True)
+    assert with_rules(before, [], [rule("include"), rule("always")]) is before
+
+
 def test_kernel_never_excludes_what_is_always_reported() -> None:
     wget = Clause(by(Operation.END, "wget"), include=False)
     kept = with_rules(decision(wget, default=True), [wget], [rule("always")])
