@@ -24,15 +24,13 @@ from pathlib import Path
 
 from kernel.events.file.actions_file import call_32, string_32
 from support.ring import CQE_SKIP_SUCCESS, OP_OPENAT, IoUringError, Ring
+from support.ways import LIBC, UNABLE, mount, own_mounts
 
-LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
-CLONE_NEWNS = 0x20000
-MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MS_BIND = 0x1000
 OP_CONNECT, OP_BIND = 16, 56
 SOCKETCALL, SYS_BIND, SYS_CONNECT = 102, 2, 3
 BIND_32, CONNECT_32, MKNOD_32, OPEN_32 = 361, 362, 14, 5
-UNABLE = 42  # exit status
 #: Names of sockets are at most 107 bytes, and the directory is longer.
 ROUNDS = 40
 
@@ -87,18 +85,6 @@ def in_child(name: str, act: Callable[[], None]) -> None:
         os._exit(0)
     print(name, pid, flush=True)
     assert os.waitpid(pid, 0)[1] == 0
-
-
-def mount(source: str, target: str, kind: str = "", flags: int = 0) -> None:
-    words = (each.encode() or None for each in (source, target, kind))
-    if LIBC.mount(*words, flags, None) != 0:
-        os._exit(UNABLE)
-
-
-def own_mounts() -> None:
-    assert LIBC.unshare(CLONE_NEWNS) == 0
-    mount("none", "/", "", MS_REC | MS_PRIVATE)
-    os.mkdir("mnt")
 
 
 # --- named pipes

@@ -8,7 +8,6 @@ of a way and the id of its process.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import mmap
 import os
 import shutil
@@ -20,12 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from support.ring import OP_OPENAT, OP_RENAMEAT, Ring
+from support.ways import LIBC, UNABLE, own_mounts, take
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNS, MS_REC_PRIVATE = 0x20000, 0x44000
 MANY, FEW = 100, 49
 KEY = bytes(range(256))
-UNABLE = 42  # exit status
 
 #: The ways by their names.
 WAYS: dict[str, Callable[[], None]] = {}
@@ -142,8 +139,7 @@ def encryptor_in_overlay() -> None:
     for name in ("lower", "upper", "work", "merged"):
         os.mkdir(name)
     files(60, "lower")
-    assert LIBC.unshare(CLONE_NEWNS) == 0
-    LIBC.mount(b"none", b"/", None, MS_REC_PRIVATE, None)
+    own_mounts()
     layers = b"lowerdir=lower,upperdir=upper,workdir=work"
     if LIBC.mount(b"none", b"merged", b"overlay", 0, layers):
         os._exit(UNABLE)
@@ -296,24 +292,6 @@ def unseen_with_the_old_time() -> None:
             file.write(KEY)
         os.utime(name, ns=(known.st_atime_ns, known.st_mtime_ns))
         os.rename(name, f"{name}.locked")
-
-
-def take(name: str, act: Callable[[], None], directory: str) -> None:
-    """Run one way in a child and tell its process."""
-    os.mkdir(f"{directory}/{name}", 0o755)
-    pid = os.fork()
-    if pid == 0:
-        os.chdir(f"{directory}/{name}")
-        try:
-            act()
-        except BaseException as error:
-            print(f"{name}: {error!r}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, UNABLE), (name, code)
-    print(name, "unable" if code == UNABLE else pid, flush=True)
 
 
 if __name__ == "__main__":

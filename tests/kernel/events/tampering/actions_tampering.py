@@ -19,18 +19,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from support.ways import CLONE_NEWNS, LIBC, UNABLE, mount, own_mounts, take
+
 TRUE = "/bin/true"
 SCRIPT = f"#!{TRUE}\n".encode()
-LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.mmap.restype = ctypes.c_void_p
 LIBC.shmat.restype = ctypes.c_void_p
 LIBC.sbrk.restype = ctypes.c_void_p
-CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
-MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+CLONE_NEWUSER = 0x10000000
+MS_BIND = 0x1000
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_MM = 4, 15, 35
 PR_SET_MM_ARG_START, PR_SET_MM_EXE_FILE, PR_SET_MM_MAP = 8, 13, 14
 NOBODY = 65534
-UNABLE = 42  # exit status
 
 #: The ways by their names.
 WAYS: dict[str, Callable[[], None]] = {}
@@ -69,18 +69,6 @@ def deleted(content: bytes) -> int:
     fd = opened("gone", content)
     os.unlink("gone")
     return fd
-
-
-def mount(source: str, target: str, kind: str = "", flags: int = 0) -> None:
-    words = (each.encode() or None for each in (source, target, kind))
-    if LIBC.mount(*words, flags, None) != 0:
-        os._exit(UNABLE)
-
-
-def own_mounts() -> None:
-    assert LIBC.unshare(CLONE_NEWNS) == 0
-    mount("none", "/", "", MS_REC | MS_PRIVATE)
-    os.mkdir("mnt")
 
 
 # --- images in memory
@@ -538,24 +526,6 @@ def unseen_own_tmpfs_of_user() -> None:
     os.mkdir("mnt")
     mount("tmpfs", "mnt", "tmpfs")
     run(shutil.copy(TRUE, "mnt/true"))
-
-
-def take(name: str, act: Callable[[], None], directory: str) -> None:
-    """Run one way in a child and tell its process."""
-    os.mkdir(f"{directory}/{name}", 0o755)
-    pid = os.fork()
-    if pid == 0:
-        os.chdir(f"{directory}/{name}")
-        try:
-            act()
-        except BaseException as error:
-            print(f"{name}: {error!r}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, UNABLE), (name, code)
-    print(name, "unable" if code == UNABLE else pid, flush=True)
 
 
 if __name__ == "__main__":

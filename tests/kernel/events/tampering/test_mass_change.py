@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
-from support.running import Daemon, Event, tree
+from support.done import Done
+from support.running import Event, tree
 from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
 
 pytestmark = pytest.mark.kernel
@@ -47,19 +47,10 @@ UNSEEN = [
 ]
 
 
-class Done(NamedTuple):
-    """What was done: process of each way, and all events."""
-
-    pids: dict[str, str]
-    events: list[Event]
-    daemon: Daemon
-
-    def of(self, name: str) -> list[Event]:
-        """Return the events of one way and of all its children."""
-        if self.pids[name] == "unable":
-            pytest.skip("the machine does not let it")
-        events = tree(self.events, int(self.pids[name]))
-        return [each for each in events if each["EventID"] not in ("1", "5")]
+def of(done: Done, name: str) -> list[Event]:
+    """Return the events of one way and of all its children."""
+    events = tree(done.events, int(done.pid(name)))
+    return [each for each in events if each["EventID"] not in ("1", "5")]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +77,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
 @pytest.mark.parametrize("name", SEEN)
 def test_an_encryptor_is_told_once_by_its_100th_file(done: Done, name: str) -> None:
     """None but the one that goes on has more than 100 files."""
-    (event,) = done.of(name)
+    (event,) = of(done, name)
     assert event["EventID"] == "25"
     assert event["Type"] == "Mass file change"
     assert event["ProcessId"] == done.pids[name]
@@ -96,13 +87,13 @@ def test_an_encryptor_is_told_once_by_its_100th_file(done: Done, name: str) -> N
 
 @pytest.mark.parametrize("name", NEAR_MISSES)
 def test_usual_work_is_none(done: Done, name: str) -> None:
-    assert done.of(name) == []
+    assert of(done, name) == []
 
 
 @pytest.mark.parametrize("name", UNSEEN)
 def test_what_is_not_seen(done: Done, name: str) -> None:
-    assert len(done.of("encryptor")) == 1
-    assert done.of(name) == [], "now it is seen: move the entry in docs/evasion.md"
+    assert len(of(done, "encryptor")) == 1
+    assert of(done, name) == [], "now it is seen: move the entry in docs/evasion.md"
 
 
 def test_nothing_else_is_sent_and_books_close(done: Done) -> None:

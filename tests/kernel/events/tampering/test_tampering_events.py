@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
-from support.running import Daemon, Event
+from support.done import Done
+from support.running import Event
 from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
 
 pytestmark = pytest.mark.kernel
@@ -80,20 +80,6 @@ UNSEEN = [
     "unseen_by_loader",
     "unseen_own_tmpfs_of_user",
 ]
-
-
-class Done(NamedTuple):
-    """What was done: process of each way, and all events."""
-
-    pids: dict[str, str]
-    events: list[Event]
-    daemon: Daemon
-
-    def of(self, name: str) -> list[Event]:
-        """Return the events of one way, in order."""
-        if self.pids[name] == "unable":
-            pytest.skip("the machine does not let it")
-        return [each for each in self.events if each["ProcessId"] == self.pids[name]]
 
 
 @pytest.fixture(scope="module")
