@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * DNS by UDP and TCP: questions that leave, and the answers that come to the sockets which asked.
- * They are taken from the packets, so no program can show another name than the one it sent. These
- * programs also run in softirq: they reserve their records in the ring and use no scratch. Record:
- * dns_message.
+ * Names are taken from the packets, so no program can show another name than the one it sent. The
+ * programs here also run in softirq: they reserve their records in the ring and use no scratch.
+ * Record: dns_message.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -29,7 +29,7 @@
 #define DNS_PART 4096 /* bytes of a TCP stream in one record */
 #define DNS_PARTS 16 /* records of one packet: GRO joins 64 KiB */
 #define DNS_SECOND 1000000000ULL
-/* What one socket may send and receive in a second: bytes by TCP, messages that are no DNS. */
+/* Limits for one socket in a second: bytes of TCP streams, and messages that are no DNS. */
 #define DNS_STREAM_BYTES (256 << 10)
 #define DNS_ODD_MESSAGES 4
 
@@ -42,7 +42,10 @@ struct dns_process {
 	__u32 uid;
 };
 
-/* Who asked last through a socket. It lives with the socket, so no other can crowd it out. */
+/*
+ * The process that asked last through a socket. The entry lives as long as the socket, so entries
+ * of other sockets cannot crowd it out.
+ */
 struct dns_asker {
 	struct bpf_spin_lock lock;
 	__u32 is_named; /* the last datagram was addressed to the DNS port, by sendmsg(2) */
@@ -305,7 +308,7 @@ VERIFIED_ONCE int dns_stream_part(struct __sk_buff *skb, __u32 at, __u32 length,
 	return 0;
 }
 
-/* What a packet carries of the stream between this machine and a name server. */
+/* Send the bytes that a packet carries of the TCP stream between this machine and a name server. */
 VERIFIED_ONCE int dns_segment(struct __sk_buff *skb, __u32 is_answer)
 {
 	__u32 at, left, sequence;

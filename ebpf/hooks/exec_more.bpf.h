@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What process_create tells only where the configuration asks for it. */
+/* Members of process_create that are filled only where the configuration asks for them. */
 #ifndef HOOKS_EXEC_MORE_BPF_H
 #define HOOKS_EXEC_MORE_BPF_H
 

@@ -52,7 +52,7 @@ struct found_name {
 	__u8 bytes[FOUND_SIZE];
 };
 
-/* What is known of the call that a thread is in. */
+/* Notes about the system call that a thread is in. */
 struct call_notes {
 	struct changes changes;
 	__u64 frame; /* address on the kernel stack, below the frames of the call */

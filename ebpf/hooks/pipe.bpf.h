@@ -27,7 +27,7 @@
 __u64 pipe_interval_ns = 0; /* time until the same is reported again; set by user space */
 __u64 pipe_secret = 0; /* begins the hashes of names, so that nobody makes two names alike */
 
-/* What an image of a process did with a name, and that was told. */
+/* Key of an action of a process image on a pipe name that was told already. */
 struct pipe_told {
 	__u64 start_boot_ns;
 	__u64 name; /* hash of the record's strings */

@@ -220,7 +220,10 @@ static __always_inline int name_call_done(enum call call, struct pt_regs *regs, 
 	return 0;
 }
 
-/* What a request of ptrace(2) has written, as a flag of the record; 0: nothing, or no code. */
+/*
+ * Returns the flag of the record for a ptrace(2) request that writes memory or general registers;
+ * 0: the request writes neither.
+ */
 static __always_inline __u32 written_by_ptrace(__u32 request, __u64 address, bool compat)
 {
 	switch (request) {

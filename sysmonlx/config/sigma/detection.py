@@ -196,7 +196,7 @@ def first_wrong_item(document: Document, section: str) -> int:
         return 0
     for path, key, value in _items(detections, ()):
         try:
-            SigmaDetectionItem.from_mapping(key, value)  # type: ignore[arg-type]
+            SigmaDetectionItem.from_mapping(key, value)  # type: ignore[arg-type]  # it checks
         except SigmaError:
             return key_line(document.node, section, *path)
     return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sigma.exceptions import SigmaError
 from sigma.filters import SigmaFilter
@@ -249,7 +250,7 @@ def _for_events(
     """Return the events that a rule can match, and what it asks of each of them."""
     by_event: dict[int, Expression] = {}
     for event_id in source.event_ids:
-        found = simplify(expression, lambda test, e=event_id: _known(test, e))  # type: ignore[misc]
+        found = simplify(expression, partial(_known, event_id=event_id))
         if found != FALSE:
             by_event[event_id] = found
     if not by_event:
