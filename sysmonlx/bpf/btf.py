@@ -7,13 +7,24 @@ struct btf_type and its tails are stable interface, <linux/btf.h>.
 from __future__ import annotations
 
 import ctypes
+import operator
+import sys
 from collections.abc import Iterator
 from ctypes import Structure, c_uint32
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sysmonlx.bpf.libbpf import BtfPointer
 from sysmonlx.errors import LayoutError
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+    #: A class of ctypes: of a number, an array, a struct or a union.
+    CType = type[ctypes._CData]
+
+
+StructClass = type[Structure]
 
 
 class Kind(IntEnum):
@@ -58,6 +69,26 @@ class Member(NamedTuple):
     offset: int
 
 
+class Variable(NamedTuple):
+    """A variable of a data section; `offset` is in bytes from where the section begins.
+
+    `pack` and `read` are for those of whole numbers and truth values.
+    """
+
+    offset: int
+    kind: CType
+
+    def pack(self, value: int) -> bytes:
+        """Return the bytes of a value; OverflowError: the variable is too small."""
+        size = ctypes.sizeof(self.kind)
+        return int(value).to_bytes(size, sys.byteorder, signed=value < 0)
+
+    def read(self, section: bytes | mmap) -> int:
+        """Return the value in the bytes of its section, taken as unsigned."""
+        found = section[self.offset : self.offset + ctypes.sizeof(self.kind)]
+        return int.from_bytes(found, sys.byteorder)
+
+
 class Type(NamedTuple):
     """One type: `size` is the size in bytes, or the type that it refers to."""
 
@@ -76,7 +107,7 @@ _UNSIGNED = {
     8: ctypes.c_uint64,
 }
 _SIGNED = {1: ctypes.c_int8, 2: ctypes.c_int16, 4: ctypes.c_int32, 8: ctypes.c_int64}
-_BIG_ENDIAN: dict[str, Any] = {
+_BIG_ENDIAN: dict[str, CType] = {
     "__be16": ctypes.c_uint16.__ctype_be__,
     "__be32": ctypes.c_uint32.__ctype_be__,
 }
@@ -89,7 +120,7 @@ class Btf:
     def __init__(self, library: ctypes.CDLL, pointer: BtfPointer) -> None:
         self._lib = library
         self._pointer = pointer
-        self._classes: dict[int, Any] = {}
+        self._classes: dict[int, CType] = {}
 
     def _string(self, offset: int) -> str:
         name: bytes = self._lib.btf__name_by_offset(self._pointer, offset)
@@ -166,10 +197,9 @@ class Btf:
         words = _Words.from_address(found.tail)
         return words.first, words.third
 
-    def variables(self, section: str) -> dict[str, tuple[int, Any]]:
-        """Return the variables of a data section: {name: (offset, ctypes class)}.
+    def variables(self, section: str) -> dict[str, Variable]:
+        """Return the variables of a data section (`.bss` or its like), by name.
 
-        Offsets are in bytes from the beginning of `section`, `.bss` or its like.
         Pointers and enumerations are left out.
         """
         found = self.type(self.find(section, Kind.DATASEC))
@@ -177,10 +207,17 @@ class Btf:
         for entry in (_Words * found.length).from_address(found.tail):
             variable = self.type(entry.first)
             if self.resolve(variable.size)[0].kind not in (Kind.POINTER, Kind.ENUM):
-                result[variable.name] = (entry.second, self.ctype(variable.size))
+                kind = self.ctype(variable.size)
+                result[variable.name] = Variable(entry.second, kind)
         return result
 
-    def ctype(self, type_id: int) -> Any:
+    def structure(self, name: str) -> StructClass:
+        """Return the ctypes class of struct `name`, as `ctype` does."""
+        found = self.ctype(self.find(name, Kind.STRUCT))
+        assert issubclass(found, Structure)
+        return found
+
+    def ctype(self, type_id: int) -> CType:
         """Return the ctypes class of a type, its layout checked against the BTF.
 
         Raises:
@@ -191,7 +228,7 @@ class Btf:
             self._classes[type_id] = self._build(type_id)
         return self._classes[type_id]
 
-    def _build(self, type_id: int) -> Any:
+    def _build(self, type_id: int) -> CType:
         found, _ = self.resolve(type_id)
         if found.name in _BIG_ENDIAN:
             return _BIG_ENDIAN[found.name]
@@ -201,7 +238,8 @@ class Btf:
             return _UNSIGNED[found.size]
         if found.kind == Kind.ARRAY:
             element, count = self.array(found)
-            return self.ctype(element) * count
+            made: CType = operator.mul(self.ctype(element), count)
+            return made
         if found.kind in (Kind.STRUCT, Kind.UNION):
             return self._aggregate(type_id, found)
         raise LayoutError(f"{found.name or type_id}: BTF kind {found.kind} not allowed")
@@ -210,14 +248,14 @@ class Btf:
         """Say whether an integer type is signed (bit 0 of its encoding)."""
         return bool(c_uint32.from_address(found.tail).value >> 24 & 1)
 
-    def _integer(self, found: Type) -> Any:
+    def _integer(self, found: Type) -> CType:
         if found.name == "char":
             return ctypes.c_char
         if found.name in ("_Bool", "bool"):
             return ctypes.c_bool
         return (_SIGNED if self.is_signed(found) else _UNSIGNED)[found.size]
 
-    def _aggregate(self, type_id: int, found: Type) -> Any:
+    def _aggregate(self, type_id: int, found: Type) -> CType:
         base = Structure if found.kind == Kind.STRUCT else ctypes.Union
         members = [
             each._replace(name=each.name or f"anonymous_{each.offset}")
@@ -227,7 +265,7 @@ class Btf:
             "_anonymous_": [m.name for m in members if m.name.startswith("anonymous_")],
             "_fields_": [(m.name, self.ctype(m.type_id)) for m in members],
         }
-        made: Any = type(found.name or f"anonymous_{type_id}", (base,), namespace)
+        made = type(found.name or f"anonymous_{type_id}", (base,), namespace)
         if ctypes.sizeof(made) != found.size:
             raise LayoutError(
                 f"{found.name}: {ctypes.sizeof(made)} bytes here, {found.size} in BTF"

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from sysmonlx.bpf.program_cache import Plans, read_plans
 from sysmonlx.errors import InstallError
@@ -28,7 +27,7 @@ class Kept:
     def __init__(self, path: Path | None, objects: Iterable[Path], btf: str) -> None:
         self._path = path
         self._files = [*map(os.fspath, objects), *([btf] if btf else [])]
-        self._key: dict[str, Any] = {}
+        self._key: dict[str, object] = {}
         self._boot = ""
         self._data = b""
         self.plans = Plans()
@@ -58,7 +57,7 @@ class Kept:
         self._data = b""
 
 
-def _key(files: Iterable[str]) -> dict[str, Any]:
+def _key(files: Iterable[str]) -> dict[str, object]:
     """Return what programs depend on: the kernel's build, and files.
 
     There is no "build" where the kernel does not name it.

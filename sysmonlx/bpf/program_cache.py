@@ -13,7 +13,7 @@ import struct
 from binascii import crc32
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sysmonlx.bpf.libbpf import map_info, program_attachment
 from sysmonlx.bpf.object import BpfMap, BpfObject
@@ -96,11 +96,11 @@ class Plans:
             if plan is not None:
                 self.programs[name] = plan
 
-    def to_bytes(self, key: Mapping[str, Any], boot: str) -> bytes:
+    def to_bytes(self, key: Mapping[str, object], boot: str) -> bytes:
         """Return all of it: a checksum, a line of JSON, what that calls by length."""
         blobs: list[bytes] = []
 
-        def plain(value: Any) -> Any:
+        def plain(value: object) -> object:
             if isinstance(value, bytes):
                 blobs.append(value)
                 return {"bytes": len(value)}
@@ -120,7 +120,7 @@ class Plans:
         return b"%08x\n%b" % (crc32(text), text)
 
 
-def read_plans(data: bytes, key: Mapping[str, Any], boot: str) -> Plans | None:
+def read_plans(data: bytes, key: Mapping[str, object], boot: str) -> Plans | None:
     """Return what `Plans.to_bytes` wrote, None when it does not hold here and now.
 
     What was refused may be allowed after the next boot, so it counts for one only.
@@ -131,12 +131,13 @@ def read_plans(data: bytes, key: Mapping[str, Any], boot: str) -> Plans | None:
     line, _, rest = text.partition(b"\n")
     at = 0
 
-    def full(value: dict[str, Any]) -> Any:
+    def full(value: dict[str, object]) -> object:
         nonlocal at
         if value.keys() != {"bytes"}:
             return value
+        start = at
         at += _word(value["bytes"])
-        return rest[at - value["bytes"] : at]
+        return rest[start:at]
 
     try:
         head = json.loads(line, object_hook=full)
@@ -153,7 +154,9 @@ def read_plans(data: bytes, key: Mapping[str, Any], boot: str) -> Plans | None:
     return found
 
 
-def _plans(facts: Any, types: Any, maps: Any, programs: Any, refused: Any) -> Plans:
+def _plans(
+    facts: object, types: object, maps: object, programs: object, refused: object
+) -> Plans:
     """Return plans of which every value has its type.
 
     Raises:
@@ -168,29 +171,30 @@ def _plans(facts: Any, types: Any, maps: Any, programs: Any, refused: Any) -> Pl
     )
 
 
-def _map(values: dict[str, Any]) -> MapPlan:
+def _map(values: dict[str, object]) -> MapPlan:
     name, data = _a(str, values.pop("kernel_name")), _a(bytes, values.pop("data"))
     numbers = {key: _word(each) for key, each in values.items()}
     return MapPlan(kernel_name=name, data=data, **numbers)
 
 
-def _program(values: dict[str, Any]) -> ProgramPlan:
-    maps = tuple((_word(at), _a(str, name)) for at, name in values.pop("maps"))
+def _program(values: dict[str, object]) -> ProgramPlan:
+    pairs = _a(list, values.pop("maps"))
+    maps = tuple((_word(at), _a(str, name)) for at, name in pairs)
     code, functions = _a(bytes, values.pop("code")), _a(bytes, values.pop("functions"))
     numbers = {key: _word(each) for key, each in values.items()}
     return ProgramPlan(maps=maps, code=code, functions=functions, **numbers)
 
 
-def _a(kind: type[_Value], value: Any) -> _Value:
+def _a(kind: type[_Value], value: object) -> _Value:
     if type(value) is not kind:
         raise TypeError(f"{kind.__name__} is expected")
     return value
 
 
-def _word(value: Any) -> int:
-    if not 0 <= _a(int, value) <= _LARGEST_WORD:
+def _word(value: object) -> int:
+    if not 0 <= (number := _a(int, value)) <= _LARGEST_WORD:
         raise ValueError("a number of 32 bits is expected")
-    return int(value)
+    return number
 
 
 def _map_plan(found: BpfMap, inner_bytes: int) -> MapPlan:

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any
 
-from sysmonlx.bpf.btf import Btf, Kind
+from sysmonlx.bpf.btf import Btf
 from sysmonlx.capture.records import Layouts
 
 
@@ -26,14 +25,13 @@ class Counters:
     """Reads the map `counters`: a struct record_counters for each processor."""
 
     def __init__(self, btf: Btf, layouts: Layouts) -> None:
-        counters: Any = btf.ctype(btf.find("record_counters", Kind.STRUCT))
+        counters = btf.structure("record_counters")
+        names = ("seen", "filtered", "submitted", "left_out", "lost")
+        arrays = [getattr(counters, name) for name in names]
         self._layouts = layouts
         #: Where each array of 64-bit words begins, in words.
-        self._starts = [
-            getattr(counters, name).offset // 8
-            for name in ("seen", "filtered", "submitted", "left_out", "lost")
-        ]
-        self._lost_end = counters.lost.offset + counters.lost.size
+        self._starts = [each.offset // 8 for each in arrays]
+        self._lost_end = arrays[-1].offset + arrays[-1].size
         self.size_bytes = (ctypes.sizeof(counters) + 7) & ~7
         """The bytes that the counters of one processor take in a lookup."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sysmonlx.bpf.btf import Btf, Kind
+from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.object import BpfMap
 from sysmonlx.errors import LibbpfError
 
@@ -28,13 +28,9 @@ class Floods:
         if not self.is_there:
             return
         self._pairs, self._sampled = maps["flood_pairs"], maps["flood_sampled"]
-
-        def layout(name: str) -> Any:
-            return btf.ctype(btf.find(name, Kind.STRUCT))
-
-        self._pair = layout("flood_pair")
-        self._count = layout("flood_count")
-        self._sampling = layout("flood_sampled")
+        self._pair = btf.structure("flood_pair")
+        self._count = btf.structure("flood_count")
+        self._sampling = btf.structure("flood_sampled")
         limits = btf.enumerators("flood_limit")
         self.keep_one_in = limits["FLOOD_KEEP_ONE_IN"]
         self.fill = limits["FLOOD_FILL_PERCENT"] / 100

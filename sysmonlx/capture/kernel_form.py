@@ -9,9 +9,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from sysmonlx.bpf.btf import Btf, Kind
+from sysmonlx.bpf.btf import Btf
 from sysmonlx.rules.clauses import Decision
 from sysmonlx.rules.kernel.automaton import Table
 from sysmonlx.rules.kernel.bits import Atoms, true_of
@@ -86,7 +85,7 @@ class Packer:
             for enum in _ENUMS
             for name, value in btf.enumerators(enum).items()
         }
-        self._layout = btf.ctype(btf.find("filter_rules", Kind.STRUCT))
+        self._layout = btf.structure("filter_rules")
 
     @property
     def users_limit(self) -> int:
@@ -125,14 +124,16 @@ class Packer:
             self._pack_term(packed.terms[index], term)
         return bytes(packed).rstrip(b"\0")
 
-    def _pack_table(self, packed: Any, table: Table) -> None:
+    def _pack_table(self, packed: ctypes.Structure, table: Table) -> None:
         ctypes.memmove(packed.classes, table.byte_classes, len(table.byte_classes))
         ctypes.memmove(packed.output_of, *_buffer(table.output_of.tobytes()))
         ctypes.memmove(packed.next, *_buffer(table.transitions.tobytes()))
         for index, bits in enumerate(table.outputs):
             _set_words(packed.outputs[index], bits)
 
-    def _pack_event(self, packed: Any, event: EventRules, rules: KernelRules) -> None:
+    def _pack_event(
+        self, packed: ctypes.Structure, event: EventRules, rules: KernelRules
+    ) -> None:
         flags = {
             "FILTER_IN_USER_SPACE": bool(event.reason),
             "FILTER_NEVER": event.never,
@@ -155,7 +156,7 @@ class Packer:
             if isinstance(space, tuple) and space[0] == event.event_id:
                 packed.texts[self._numbers[space[1]]] = state
 
-    def _pack_term(self, packed: Any, term: Term) -> None:
+    def _pack_term(self, packed: ctypes.Structure, term: Term) -> None:
         flags = {
             "FILTER_NEGATED": term.negated,
             "FILTER_END_OF_GROUP": term.ends_group,
@@ -171,6 +172,6 @@ def _buffer(data: bytes) -> tuple[bytes, int]:
     return data, len(data)
 
 
-def _set_words(words: Any, bits: int) -> None:
+def _set_words(words: ctypes.Array[ctypes.c_uint64], bits: int) -> None:
     for index in range(len(words)):
         words[index] = bits >> (64 * index) & 0xFFFFFFFFFFFFFFFF

@@ -8,6 +8,7 @@ next alternative of its hook is loaded instead.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import struct
@@ -262,8 +263,9 @@ class Loader:
         variables = Btf(library(), found.btf).variables(".rodata")
         for name, value in self._constants.items():
             if name in variables:
-                offset, kind = variables[name]
-                kind.from_buffer(constants, offset).value = value
+                packed = variables[name].pack(value)
+                at = variables[name].offset
+                constants[at : at + len(packed)] = packed
         loaded.maps = dict(found.make_maps(self._entries, bytes(constants)))
         loaded.omitted = set(_OPTIONAL_MAPS - loaded.maps.keys())
 
@@ -310,9 +312,10 @@ class Loader:
                 maps[name].resize(entries)
         address, _ = maps[".rodata"].initial_value()
         variables = Btf(library(), found.btf).variables(".rodata")
-        for name, (offset, kind) in variables.items():
+        for name, variable in variables.items():
             if name in self._constants:
-                kind.from_address(address + offset).value = self._constants[name]
+                packed = variable.pack(self._constants[name])
+                ctypes.memmove(address + variable.offset, packed, len(packed))
 
 
 def _note_refusal(loaded: Loaded, error: LibbpfError, sections: dict[str, str]) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import (
@@ -178,10 +177,10 @@ class Capture:
         self._attach_all(wanted)
         self._prove_names()
 
-    def set_variable(self, name: str, value: Any) -> None:
-        """Set a global variable of the programs (scalar, in .bss)."""
-        offset, kind = self._variables[name]
-        memory = bytes(kind(value))
+    def set_variable(self, name: str, value: int) -> None:
+        """Set a global variable of the programs (a number, in .bss)."""
+        memory = self._variables[name].pack(value)
+        offset = self._variables[name].offset
         self._bss[offset : offset + len(memory)] = memory
         self._set[name] = memory
 
@@ -191,16 +190,15 @@ class Capture:
         for name, memory in self._set.items():
             if name in _CHANGED_BY_KERNEL:
                 continue
-            offset, _ = self._variables[name]
+            offset = self._variables[name].offset
             if self._bss[offset : offset + len(memory)] != memory:
                 self._bss[offset : offset + len(memory)] = memory
                 changed.append(name)
         return changed
 
-    def variable(self, name: str) -> Any:
-        """Return a global variable of the programs (scalar, in .bss)."""
-        offset, kind = self._variables[name]
-        return kind.from_buffer_copy(self._bss, offset).value
+    def variable(self, name: str) -> int:
+        """Return a global variable of the programs (a number, in .bss)."""
+        return self._variables[name].read(self._bss)
 
     def mark_known(self, file: bytes) -> None:
         """Tell the kernel that execs of this file need not wake the reader.

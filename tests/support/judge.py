@@ -50,7 +50,7 @@ class Judge:
         self._maps = self._object.maps()
         self.filter = KernelFilter(self._maps, btf)
         self.users = self._maps["filter_users"]
-        self._input = btf.ctype(btf.find("filter_test", Kind.STRUCT))
+        self._input = btf.structure("filter_test")
         scratch = btf.find("scratch", Kind.STRUCT)
         self._scratch_size = btf.type(scratch).size
         self._data_at = {m.name: m.offset for m in btf.members(scratch)}["data"]

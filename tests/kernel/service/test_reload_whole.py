@@ -165,8 +165,8 @@ class Running:
             "attached": daemon.parts.capture.attached(),
             "missing": daemon.standing.missing(),
             "variables": {
-                name: kind.from_buffer_copy(memory, offset).value
-                for name, (offset, kind) in variables.items()
+                name: variable.read(memory)
+                for name, variable in variables.items()
                 if name in names
             },
             "rules in the kernel": kernel_rules(daemon),

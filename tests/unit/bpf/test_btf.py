@@ -49,7 +49,7 @@ def compiled(tmp_path: Path) -> Iterator[Compile]:
 
 
 def class_of(btf: Btf, name: str) -> type[ctypes.Structure]:
-    found: type[ctypes.Structure] = btf.ctype(btf.find(name, Kind.STRUCT))
+    found: type[ctypes.Structure] = btf.structure(name)
     return found
 
 
@@ -129,5 +129,5 @@ def test_pairs_make_layouts(compiled: Compile) -> None:
 def test_variables_of_a_section(compiled: Compile) -> None:
     btf = compiled("int counter[3]; __u32 limit;")
     found = btf.variables(".bss")
-    assert found["limit"][1] is ctypes.c_uint32
-    assert ctypes.sizeof(found["counter"][1]) == 12
+    assert found["limit"].kind is ctypes.c_uint32
+    assert ctypes.sizeof(found["counter"].kind) == 12
