@@ -116,28 +116,32 @@ static __always_inline void child_seen(struct frame_search *search, __u64 entry)
 	search->children = count + 1;
 }
 
-static __always_inline void word_seen(struct frame_search *search, __u32 i)
+/* Look at the word number `at` of this step, which may be the address of an object. */
+VERIFIED_ONCE int object_seen(struct frame_search *search, __u32 at)
 {
-	__u64 word = search->words[i], below;
+	__u32 i = FRAME_LEAD + (at & (FRAME_WORDS - 1));
+	__u64 word, below;
 
-	if (!is_object(search, word))
-		return;
+	if (!search)
+		return 0;
+	word = search->words[i];
 	if (word == search->directory) {
 		below = search->words[i - 1];
 		if (!search->mnt && is_object(search, below) &&
 		    (__u64)KREAD((struct vfsmount *)below, mnt_sb) == search->super_block)
 			search->mnt = below;
-		return;
+		return 0;
 	}
 	if (search->is_rename) {
 		if (!search->new_dentry)
 			rename_seen(search, i);
-		return;
+		return 0;
 	}
 	if (!search->filename && (__u64)KREAD((struct filename *)word, uptr) == search->string)
 		search->filename = word;
 	if ((__u64)KREAD((struct dentry *)word, d_parent) == search->directory)
 		child_seen(search, word);
+	return 0;
 }
 
 /* Measure the string. Its last component is the name: no call here follows a link at the end. */
@@ -171,8 +175,10 @@ static __always_inline bool string_ends_with(const struct frame_search *search,
 }
 
 /* Look whether an entry of the directory has the name that the string tells. */
-static __noinline void name_prove(struct frame_search *search)
+VERIFIED_ONCE int name_prove(struct frame_search *search)
 {
+	if (!search)
+		return 0;
 	if (!search->text)
 		string_measure(search);
 	for (__u32 i = 0; i < FRAME_CHILDREN && !search->name_length; i++) {
@@ -181,6 +187,7 @@ static __noinline void name_prove(struct frame_search *search)
 		if (child && string_ends_with(search, child))
 			search->name_length = KREAD(child, d_name.len);
 	}
+	return 0;
 }
 
 static __always_inline bool frames_are_known(const struct frame_search *search)
@@ -188,19 +195,26 @@ static __always_inline bool frames_are_known(const struct frame_search *search)
 	return search->mnt && (search->is_rename ? search->new_dentry : search->name_length);
 }
 
-static long frame_step(__u32 index, struct frame_search **of)
+/* Look at the next words. Returns 1 at the end of the search. */
+VERIFIED_ONCE int words_seen(struct frame_search *search)
 {
-	struct frame_search *search = *of;
-
+	if (!search)
+		return 1;
 	if (bpf_probe_read_kernel(search->words, sizeof(search->words),
 				  (void *)(search->at - FRAME_LEAD * sizeof(__u64))))
 		return 1;
-	for (__u32 i = FRAME_LEAD; i < FRAME_LEAD + FRAME_WORDS; i++)
-		word_seen(search, i);
+	for (__u32 at = 0; at < FRAME_WORDS; at++)
+		if (is_object(search, search->words[FRAME_LEAD + at]))
+			object_seen(search, at);
 	if (search->filename && search->children && !search->name_length)
 		name_prove(search);
 	search->at += FRAME_WORDS * sizeof(__u64);
 	return search->at >= search->end || frames_are_known(search);
+}
+
+static long frame_step(__u32 index, struct frame_search **search)
+{
+	return words_seen(*search) != 0; /* the verifier wants 0 or 1 */
 }
 
 /*

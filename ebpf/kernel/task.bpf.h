@@ -32,10 +32,14 @@ static __always_inline __u32 task_mount_namespace(struct task_struct *task)
 	return KREAD(namespace, ns.inum);
 }
 
-/* Returns whether a file system that stacks on another one acts here, with its own rights. */
+/*
+ * Returns whether a file system that stacks on another one acts here, with its own rights. It reads
+ * by KREAD although the verifier knows the task: for each pointer in a struct that it trusts, the
+ * verifier (v6.18) searches all types of the kernel by name.
+ */
 static __always_inline bool acts_for_a_file_system(struct task_struct *task)
 {
-	return task->cred != task->real_cred;
+	return KREAD(task, cred) != KREAD(task, real_cred);
 }
 
 #endif /* KERNEL_TASK_BPF_H */

@@ -60,7 +60,7 @@ def main() -> int:
             workload_side.measure(places, sink, report, end)
         finally:
             sink.close()
-    print(report.text())
+    print(report.about())
     DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text(report.text(), "utf-8")
     return 0

@@ -96,7 +96,7 @@ class Report:
         rows: Iterable[Sequence[str]],
         kind: str = "",
     ) -> None:
-        """Add a table; `how` says how its figures were measured.
+        """Add a table and print it; `how` says how its figures were measured.
 
         `kind` is REAL_LOOP or FED where they depend on how records come.
         """
@@ -106,16 +106,20 @@ class Report:
         lines.append("| --- |" + " ---: |" * (len(head) - 1))
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         self._sections.append("\n".join(lines))
+        print(self._sections[-1], flush=True)
 
-    def text(self) -> str:
-        """Return the document."""
+    def about(self) -> str:
+        """Return what was measured where, when, and how long it took until now."""
         took_s = time.monotonic() - self._start
-        about = (
+        return (
             f"\n* machine: {self._machine}, at the end {os.getloadavg()[0]:.1f}\n"
             f"* revision: {_revision()}, {self._began}\n"
             f"* instructions: {_counter()}\n* took {took_s:.0f} s\n"
         )
-        return _HEAD + about + "\n".join(self._sections) + "\n"
+
+    def text(self) -> str:
+        """Return the document."""
+        return _HEAD + self.about() + "\n".join(self._sections) + "\n"
 
 
 def _wrapped(text: str) -> list[str]:
