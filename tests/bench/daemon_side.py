@@ -22,8 +22,9 @@ _PATH = b"/var/lib/some-service/data/file-name.txt"
 _STARTS = 5
 #: A second of this many rounds is planned for; slower machines take longer.
 _ROUNDS_A_SECOND = 30_000
-_SMALL, _LARGE = 100_000, 1_000_000
-_GENTLE_ROUNDS = 250
+_SMALL, _LARGE = 100_000, 500_000
+#: Many, since each feed waits for the end of a tick; few enough for the spool.
+_GENTLE_ROUNDS = 2_000
 _LATENCY_RATE = 100
 _REPEATS = 5
 #: After so long the daemon has read what was in the ring, and written it.

@@ -58,7 +58,8 @@ class Producer:
         self._object = BpfObject(str(PRODUCER))
         maps = self._object.maps()
         size_bytes = self._share(maps)
-        self._limit_bytes = size_bytes * 3 // 4
+        # Room for a whole round is left below the part that all records share.
+        self._limit_bytes = size_bytes * 3 // 4 - _TEMPLATES * _TEMPLATE_SIZE
         self._object.load()
         self._ring = RingBuffer(maps["records"].fd, size_bytes)
         self._templates = maps["templates"]

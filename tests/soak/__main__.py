@@ -71,10 +71,21 @@ class Soak:
             if time.monotonic() > rotated_s + _ROTATE_S:
                 rotated_s = time.monotonic()
                 self.log.take()
+                self._tell(rotated_s - begun_s)
             time.sleep(max(0.0, round_s - time.monotonic()))
         for each in storms:
             each.wait()
         return steady(self.place, adds_up)
+
+    def _tell(self, passed_s: float) -> None:
+        """Say how far the run is, and what did not hold so far."""
+        print(
+            f"soak: {passed_s:.0f} of {SOAK_S:.0f} s, {self.faults} faults, memory"
+            f" {self.memory[-1] / (1 << 20):.1f} MiB, {len(self.failures)} failures",
+            *self.failures[-1:],
+            file=sys.stderr,
+            flush=True,
+        )
 
     def look(self, before: Stats | None) -> Stats:
         """Compare the counters of this moment."""
