@@ -29,7 +29,7 @@ class LineMaker(Protocol):
         """
 
     def template_use(self) -> CacheUse:
-        """Return how often lines that recur were there in pieces already."""
+        """Return how often the cache had the constant parts of a line already."""
 
 
 def line_maker(

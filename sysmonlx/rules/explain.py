@@ -173,9 +173,10 @@ class _Item:
         return next(([f.item] for f in self.filters if f.passes(event)), None)
 
     def can_pass(self, event: _Event, known: set[int]) -> bool:
-        """Return whether the item may be true, by the fields at some positions alone.
+        """Return whether the item may be true, as far as some fields of the event tell.
 
-        No answer is sought where the question can be seen in the name.
+        `known` are the positions of these fields; all others count as unknown. An item
+        that asks for RuleName may always be true: no field of the event tells it.
         """
         if self.asks_name:
             return True

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class Rereading:
-    """After SIGHUP, and after a refusal as soon as the file is another.
+    """Has the configuration file read again, as if an administrator had called `-c`.
 
-    A child reads the file, as `-c` with its path, and sends the policy to this daemon.
+    It does so at SIGHUP. After a file was refused, it does so again as soon as the file
+    has changed. A child process reads the file and sends the policy to this daemon.
     """
 
     def __init__(

@@ -43,7 +43,10 @@ _TEXTS = ("#text", "Value", "value")
 
 
 class Repeated(dict[str, object]):
-    """A JSON object in which a key stands more than once: a list has its values."""
+    """A JSON object with a key that stands in it more than once.
+
+    The value of that key is the list of all its values, in order.
+    """
 
 
 @dataclass(frozen=True, slots=True)
