@@ -22,10 +22,21 @@ _MODULES = "/sys/kernel/btf"
 
 
 class Kept:
-    """Plans that were kept in `path`; none are, where that is None."""
+    """Plans that were kept in `path`; none are, where that is None.
 
-    def __init__(self, path: Path | None, objects: Iterable[Path], btf: str) -> None:
+    `may_write` is off for a program that leaves no trace: it takes what is there.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        objects: Iterable[Path],
+        btf: str,
+        *,
+        may_write: bool = True,
+    ) -> None:
         self._path = path
+        self._may_write = may_write
         self._files = [*map(os.fspath, objects), *([btf] if btf else [])]
         self._key: dict[str, object] = {}
         self._boot = ""
@@ -48,7 +59,7 @@ class Kept:
 
         A directory that takes no file is no reason to stop: the next start is slower.
         """
-        if self._path is None or not self._key.get("build"):
+        if not self._may_write or self._path is None or not self._key.get("build"):
             return
         data = self.plans.to_bytes(self._key, self._boot)
         if data != self._data:

@@ -119,7 +119,8 @@ class Loaded:
 class Loader:
     """Loads programs of the object file that suits the running kernel.
 
-    What libbpf finds out is read from the file `keep_in`, and written to it by `keep`.
+    What libbpf finds out is read from the file `keep_in`. `keep` writes it there,
+    unless `only_reads` is set.
     """
 
     def __init__(
@@ -129,6 +130,8 @@ class Loader:
         object_path: Path | None = None,
         btf_path: str = "",
         keep_in: Path | None = None,
+        *,
+        only_reads: bool = False,
     ) -> None:
         """Find out what the kernel offers.
 
@@ -136,7 +139,8 @@ class Loader:
             CaptureError: its types are not known, or the object file is missing.
         """
         self._btf_path = btf_path
-        self._kept = Kept(keep_in, (OBJECT, OLDER_OBJECT), btf_path)
+        objects = (OBJECT, OLDER_OBJECT)
+        self._kept = Kept(keep_in, objects, btf_path, may_write=not only_reads)
         self._kept.read()
         plans = self.plans
         facts = plans.facts = plans.facts or facts_of_kernel(btf_path)

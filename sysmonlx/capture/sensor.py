@@ -66,6 +66,8 @@ def load_capture(
     object_path: Path | None = None,
     btf_path: str = "",
     keep_in: Path | None = None,
+    *,
+    only_reads: bool = False,
 ) -> Capture:
     """Load the programs of processes and of wanted hooks; nothing is attached yet.
 
@@ -76,11 +78,13 @@ def load_capture(
         object_path: The object file; None: the one that suits the running kernel.
         btf_path: File with the types of the kernel; empty: the kernel's own.
         keep_in: File that keeps between starts what libbpf found out; None: none does.
+        only_reads: Take what is kept, and keep nothing.
 
     Raises:
         CaptureError, LibbpfError: processes cannot be watched at all, and why.
     """
-    loader = Loader(ring_size_bytes, wake_bytes, object_path, btf_path, keep_in)
+    sizes = ring_size_bytes, wake_bytes
+    loader = Loader(*sizes, object_path, btf_path, keep_in, only_reads=only_reads)
     loaded = loader.load_first(wanted)
     try:
         return Capture(loader, loaded)

@@ -166,7 +166,8 @@ def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:
         settings.ring_size_bytes,
         wake_bytes=settings.ring_size_bytes // _WAKE_PARTS,
         btf_path=options.btf_path,
-        keep_in=options.paths.programs_file if options.keeps_state else None,
+        keep_in=options.paths.programs_file,
+        only_reads=not options.keeps_state,
     )
     undo.callback(capture.close)
     return capture

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from support import kept_programs
+
 from sysmonlx.service import control
 from sysmonlx.service.installed import ROOT_VARIABLE, Paths
 
@@ -48,8 +50,11 @@ def wait_until(done: Callable[[], bool], timeout_s: float = DEADLINE_S) -> None:
 class Daemon:
     """A daemon in the foreground that writes JSON lines to a file below `root`.
 
-    All events are wanted, unless the settings have a budget of their own.
+    All events are wanted, unless the settings have a budget of their own. Its programs
+    are loaded as at a second start, but where `is_first_start` is set.
     """
+
+    is_first_start = False
 
     def __init__(self, root: Path, rules: str, settings: str, options: str) -> None:
         self.root = root
@@ -82,6 +87,8 @@ class Daemon:
 
     def start(self) -> None:
         """Start in the foreground and wait until it captures."""
+        if not self.is_first_start:
+            kept_programs.put(self.paths)
         self.process = subprocess.Popen(
             self.command("-accepteula", "-t", "-i", os.fspath(self.config)),
             env=self.environment,

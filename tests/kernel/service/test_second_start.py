@@ -145,6 +145,7 @@ def all_events(root: Path, directory: Path) -> list[tuple[str, ...]]:
     """Start a daemon, do what each event is for, return what was reported of it."""
     rules = "".join(f'<{tag} onmatch="exclude"/>' for tag in TAGS.values())
     daemon = Daemon(root, rules, "", "")
+    daemon.is_first_start = True
     daemon.log.unlink(missing_ok=True)
     directory.mkdir()
     (directory / "old").touch()

@@ -137,6 +137,22 @@ def test_plans_are_kept_for_the_same_files(tmp_path: Path) -> None:
     assert changed.plans == Plans()
 
 
+def test_a_reader_leaves_no_trace(tmp_path: Path) -> None:
+    file = tmp_path / "programs"
+    kept = Kept(file, [], "")
+    kept.read()
+    kept.plans = plans()
+    kept.write()
+    before = file.stat().st_mtime_ns, file.read_bytes()
+
+    reader = Kept(file, [], "", may_write=False)
+    reader.read()
+    assert reader.plans == plans()
+    reader.plans = Plans()
+    reader.write()
+    assert (file.stat().st_mtime_ns, file.read_bytes()) == before
+
+
 def test_without_a_file_nothing_is_kept(tmp_path: Path) -> None:
     kept = Kept(None, [], "")
     kept.read()
