@@ -6,6 +6,7 @@
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
 #include "record.h"
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
@@ -17,6 +18,7 @@
 #include "kernel/syscall.bpf.h"
 #include "emit/scratch.bpf.h"
 #include "emit/wanted.bpf.h"
+#include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
 #include "hooks/pipe.bpf.h"
 
@@ -104,59 +106,139 @@ __noinline int socket_bound(__u32 fd, __u64 address)
  * The socket that a thread is connecting. The descriptor of the call may lead elsewhere when the
  * call ends: another thread has time enough to change it while a path is looked up.
  */
+struct connecting_socket {
+	__u64 address; /* 0: none */
+	__u32 round; /* write_round: a note from before does not count, its call may have ended */
+};
+
 #ifndef WITHOUT_BPF_LOOP
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, __u64); /* address of the socket; 0: none */
+	__type(value, struct connecting_socket);
 } connecting_sockets SEC(".maps");
+
+/* Returns the note about a task, or a new one with `made`; NULL: there is none, or no memory. */
+static __always_inline struct connecting_socket *connecting_get(struct task_struct *task, bool made)
+{
+	return bpf_task_storage_get(&connecting_sockets, task, NULL,
+				    made ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+}
+
+static __always_inline void connecting_forget(struct connecting_socket *note)
+{
+	note->address = 0;
+}
+
+/* Returns whether the current task is in a system call that connects, not in io_uring_enter(2). */
+static __always_inline bool is_in_connect(struct task_struct *task)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	enum call call = call_among(calls_of(regs), task_in_compat_call(task));
+
+	return call == CALL_CONNECT || call == CALL_SOCKETCALL;
+}
+#define connecting_task() bpf_get_current_task_btf()
+#else
+/*
+ * Key: the thread. An entry lives to the end of the call. Tracing programs have no storage of tasks
+ * before v5.12: a10787e6d58c ("bpf: Enable task local storage for tracing programs").
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct connecting_socket);
+} connecting_sockets SEC(".maps");
+
+static __always_inline struct connecting_socket *connecting_get(struct task_struct *task, bool made)
+{
+	__u32 thread = KREAD(task, pid);
+	struct connecting_socket none = {};
+
+	if (made && bpf_map_update_elem(&connecting_sockets, &thread, &none, BPF_ANY))
+		return NULL;
+	return bpf_map_lookup_elem(&connecting_sockets, &thread);
+}
+
+static __always_inline void connecting_forget(struct connecting_socket *note)
+{
+	__u32 thread = KREAD(current_task(), pid);
+
+	bpf_map_delete_elem(&connecting_sockets, &thread);
+}
+
+static __always_inline bool is_in_connect(struct task_struct *task)
+{
+	struct pt_regs regs = {};
+	enum call call;
+
+	if (!task_registers_read(task, &regs))
+		return false;
+	call = call_among(calls_of(&regs), task_in_compat_call(task));
+	return call == CALL_CONNECT || call == CALL_SOCKETCALL;
+}
+#define connecting_task() current_task()
+#endif
 
 /*
  * A socket of AF_UNIX is to be connected: note it, if a system call asks for it, and if the table
- * of descriptors is shared, so that somebody else could change it meanwhile. Since v6.7,
- * 859051dd165e ("bpf: Implement cgroup sockaddr hooks for unix sockets"). libbpf 1.1 does not know
- * the section cgroup/connect_unix: user space sets the type of the attachment.
+ * of descriptors is shared, so that somebody else could change it meanwhile.
+ */
+static __always_inline void connecting_note(__u64 socket)
+{
+	struct task_struct *task = connecting_task();
+	struct files_struct *files = KREAD(task, files);
+	struct connecting_socket *note;
+
+	if (!is_wanted(RECORD_BIT(RECORD_PIPE_CONNECT)) || KREAD(files, count.counter) == 1 ||
+	    KREAD(task, flags) & PF_IO_WORKER || !is_in_connect(task))
+		return;
+	note = connecting_get(task, true);
+	if (!note) {
+		__sync_fetch_and_add(&names_unproved, 1);
+		return;
+	}
+	note->address = socket;
+	note->round = write_round;
+}
+
+/*
+ * Since v6.7, 859051dd165e ("bpf: Implement cgroup sockaddr hooks for unix sockets"). Such programs
+ * may use the storage of tasks after v6.12. libbpf 1.1 does not know the section
+ * cgroup/connect_unix: user space sets the type of the attachment.
  */
 SEC("?cgroup/connect6")
 int unix_connecting(struct bpf_sock_addr *context)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
-	enum call call = call_among(calls_of(regs), task_in_compat_call(task));
-	__u64 *socket;
-
-	if (!is_wanted(RECORD_BIT(RECORD_PIPE_CONNECT)) || task->files->count.counter == 1 ||
-	    task->flags & PF_IO_WORKER || (call != CALL_CONNECT && call != CALL_SOCKETCALL))
-		return 1;
-	socket = bpf_task_storage_get(&connecting_sockets, task, NULL,
-				      BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (socket)
-		*socket = (__u64)context->sk;
+#ifndef WITHOUT_BPF_LOOP /* no kernel that the other object serves takes it */
+	connecting_note((__u64)context->sk);
+#endif
 	return 1;
+}
+
+/* The same for older kernels. Needs fentry. */
+SEC("?fentry/security_socket_connect")
+int BPF_PROG(socket_connecting, struct socket *socket)
+{
+	struct sock *sk = KREAD(socket, sk);
+
+	if (KREAD(sk, __sk_common.skc_family) == AF_UNIX)
+		connecting_note((__u64)sk);
+	return 0;
 }
 
 /* Take the note about the current thread; NULL: there is none. */
 static __always_inline struct unix_sock *connecting_take(void)
 {
-	__u64 *noted =
-		bpf_task_storage_get(&connecting_sockets, bpf_get_current_task_btf(), NULL, 0);
-	__u64 socket = noted ? *noted : 0;
+	struct connecting_socket *note = connecting_get(connecting_task(), false);
+	__u64 address = note && note->round == write_round ? note->address : 0;
 
-	if (socket)
-		*noted = 0;
-	return (void *)socket;
+	if (note)
+		connecting_forget(note);
+	return (void *)address;
 }
-#else
-#define connecting_take() NULL
-
-/* No kernel that this object serves takes it. */
-SEC("?cgroup/connect6")
-int unix_connecting(struct bpf_sock_addr *context)
-{
-	return 1;
-}
-#endif
 
 /* connect(2) has failed. */
 __noinline int socket_not_connected(void)

@@ -29,6 +29,23 @@ static __always_inline bool has_short_pointers(struct pt_regs *regs, bool compat
 	return compat || regs->orig_ax & X32_BIT;
 }
 
+#ifdef WITHOUT_BPF_LOOP
+#define STACK_BYTES 16384 /* THREAD_SIZE, without KASAN */
+
+/*
+ * Read the registers with which a task entered its system call, for kernels without
+ * bpf_task_pt_regs(), before v5.15. They lie at the end of its stack. Returns false if what lies
+ * there is not of user space.
+ */
+static __always_inline bool task_registers_read(struct task_struct *task, struct pt_regs *regs)
+{
+	const void *end = KREAD(task, stack) + STACK_BYTES;
+
+	return !bpf_probe_read_kernel(regs, sizeof(*regs), end - sizeof(*regs)) &&
+	       (regs->cs & 3) == 3;
+}
+#endif
+
 #define INSTRUCTION_POINTER(registers) KREAD(registers, ip)
 /* Bytes of the general registers at the beginning of what PTRACE_POKEUSR writes into. */
 #define USER_REGISTERS_SIZE(compat) ((compat) ? 17 * 4 : 27 * 8)

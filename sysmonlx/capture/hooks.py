@@ -12,19 +12,17 @@ class Hook:
 
     `alternatives` are groups in order of preference; all programs of a group are
     needed. `events` are the ids of the events that want it. `missing` says what is not
-    seen where no group works. `kind` is "" or "cgroup". `needs_setting` names a switch
-    of `policy.Settings` that must be on. `fields` are those of ours that want it: one
-    of them must be configured; empty: the events want it without. Event `helps` wants
-    it too where the switch `helps_with` is on: its values come from there. Where no
-    group of the hook `behind` works, this one is of no use: that it is missing too is
-    not told.
+    seen where no group works. `needs_setting` names a switch of `policy.Settings` that
+    must be on. `fields` are those of ours that want it: one of them must be configured;
+    empty: the events want it without. Event `helps` wants it too where the switch
+    `helps_with` is on: its values come from there. Where no group of the hook `behind`
+    works, this one is of no use: that it is missing too is not told.
     """
 
     name: str
     events: frozenset[int]
     alternatives: tuple[tuple[str, ...], ...]
     missing: str
-    kind: str = ""
     needs_setting: str = ""
     fields: frozenset[str] = frozenset()
     helps: int = 0
@@ -54,6 +52,15 @@ IDENTIFY_PROGRAM = "descriptor_identify"
 #: Programs of kinds that libbpf 1.1 does not know, with their enum bpf_attach_type,
 #: <linux/bpf.h>: BPF_CGROUP_UNIX_CONNECT.
 ATTACH_TYPES = {"unix_connecting": 49}
+
+#: Programs attached to the root of the control groups.
+CGROUP_PROGRAMS = frozenset(
+    {
+        *("udp_sent", "udp_sent_of_any", "udp_arrived", "unix_connecting"),
+        *("dns_sent", "dns_arrived", "dns_addressed_v4", "dns_addressed_v6"),
+        *("dns_connected_v4", "dns_connected_v6"),
+    }
+)
 
 #: They see the inodes that a call changes, and search its frames for the name. Linux
 #: 6.13 or newer has them.

@@ -27,6 +27,7 @@ from sysmonlx.bpf.ringbuffer import RingBuffer
 from sysmonlx.capture.counters import Counters, RecordCounts
 from sysmonlx.capture.floods import Floods
 from sysmonlx.capture.hooks import (
+    CGROUP_PROGRAMS,
     IDENTIFY_PROGRAM,
     NAME_PROGRAMS,
     PROCESS_HOOKS,
@@ -313,7 +314,7 @@ class Capture:
             del self._loaded.programs[name]
             self._loader.load(self._loaded, (hook,))
             found = self._loaded.programs[name]
-        if hook.kind != "cgroup":
+        if name not in CGROUP_PROGRAMS:
             found.attach(name)
             return
         try:
@@ -389,7 +390,7 @@ class Capture:
             try:
                 if name in self._loaded.programs[name].attached():
                     continue  # another hook has it
-                cgroup = self._cgroup() if hook.kind == "cgroup" else -1
+                cgroup = self._cgroup() if name in CGROUP_PROGRAMS else -1
                 self._loaded.programs[name].attach(name, cgroup)
                 attached.append(name)
             except (LibbpfError, OSError) as error:

@@ -52,7 +52,6 @@ DNS_HOOKS: tuple[Hook, ...] = (
         helps_with="dns_lookup",
         alternatives=(("dns_sent", "dns_arrived"),),
         missing="no DnsQuery",
-        kind="cgroup",
     ),
     Hook(
         name="addresses of DNS questions",
@@ -61,7 +60,6 @@ DNS_HOOKS: tuple[Hook, ...] = (
         helps_with="dns_lookup",
         alternatives=(("dns_addressed_v4", "dns_addressed_v6"),),
         missing="no DnsQuery of unconnected sockets where NAT changes the port",
-        kind="cgroup",
     ),
     Hook(
         name="connections to name servers",
@@ -70,6 +68,5 @@ DNS_HOOKS: tuple[Hook, ...] = (
         helps_with="dns_lookup",
         alternatives=(("dns_connected_v4", "dns_connected_v6"),),
         missing="no certain process in DnsQuery by TCP",
-        kind="cgroup",
     ),
 )

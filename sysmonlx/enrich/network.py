@@ -122,7 +122,6 @@ NETWORK_HOOKS: tuple[Hook, ...] = (
         events=_NETWORK,
         alternatives=(("udp_sent", "udp_arrived"), ("udp_sent_of_any", "udp_arrived")),
         missing="no NetworkConnect of UDP",
-        kind="cgroup",
     ),
     Hook(
         name="UDP receivers",

@@ -71,9 +71,8 @@ PIPE_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="sockets that are connected",
         events=frozenset({18}),
-        alternatives=(("unix_connecting",),),
+        alternatives=(("unix_connecting",), ("socket_connecting",)),
         missing="a socket is the one of its descriptor when connect(2) has ended",
-        kind="cgroup",
     ),
     Hook(
         name="pipes and sockets by io_uring",

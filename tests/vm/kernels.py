@@ -14,8 +14,9 @@ MIRROR = "http://deb.debian.org/debian"
 SECURITY_MIRROR = "http://security.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-#: Which Debian release ships which long-term kernel.
+#: Which Debian release ships which long-term kernel; others are in BACKPORTS.
 SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
+BACKPORTS = "trixie-backports"
 
 
 class KernelError(Exception):
@@ -53,9 +54,9 @@ def kernel(series: str, cache: Path) -> Kernel:
     known = list((cache / "kernels").glob(f"{series}.*"))
     if known:
         return Kernel(max(known, key=_numbers))
-    if series not in SUITES:
-        raise KernelError(f"no kernel {series}: choose one of {', '.join(SUITES)}")
-    apt = Apt(cache / "apt" / series, SUITES[series])
+    if not re.fullmatch(r"\d+\.\d+", series):
+        raise KernelError(f"no series of kernels: {series}; such as 6.1")
+    apt = Apt(cache / "apt" / series, SUITES.get(series, BACKPORTS))
     version = rf"{re.escape(series)}\.\d+(?:-\d+|\+deb[\d.]+)"  # no cloud, no rt
     release = apt.newest(rf"linux-image-({version}-amd64)")
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
@@ -66,7 +67,8 @@ def kernel(series: str, cache: Path) -> Kernel:
 
 
 def _unpack(apt: Apt, release: str, scratch: Path, home: Path) -> None:
-    apt.download(f"linux-image-{release}", scratch)
+    for package in apt.parts(f"linux-image-{release}", release):
+        apt.download(package, scratch)
     tree = scratch / "tree"
     for package in scratch.glob("*.deb"):
         _run(["dpkg-deb", "-x", str(package), str(tree)])
@@ -86,10 +88,10 @@ class Apt:
             (root / name).mkdir(parents=True, exist_ok=True)
         (root / "status").touch()
         source = f"deb [arch=amd64 signed-by={KEYRING}]"
-        (root / "sources.list").write_text(
-            f"{source} {MIRROR} {suite} main\n"
-            f"{source} {SECURITY_MIRROR} {suite}-security main\n"
-        )
+        lines = [f"{source} {MIRROR} {suite} main\n"]
+        if suite != BACKPORTS:
+            lines.append(f"{source} {SECURITY_MIRROR} {suite}-security main\n")
+        (root / "sources.list").write_text("".join(lines))
         settings = {
             "Dir::State::status": root / "status",
             "Dir::State::lists": root / "lists",
@@ -110,6 +112,15 @@ class Apt:
         if not found:
             raise KernelError(f"no package {pattern}")
         return max(found, key=_numbers)
+
+    def parts(self, package: str, release: str) -> list[str]:
+        """Return a package and those parts of the kernel `release` that it needs.
+
+        Since 6.19 the package of a kernel holds none of its files.
+        """
+        shown = self._call("apt-cache", "show", "--no-all-versions", package)
+        part = rf"linux-(?:binary|modules)-{re.escape(release)}(?![\w.+-])"
+        return [package, *sorted({*re.findall(part, shown)})]
 
     def download(self, package: str, directory: Path) -> None:
         """Download a package into `directory`, checked by its signed digest."""

@@ -28,21 +28,31 @@ ALTERNATIVES = {
         "process_terminate_by_live",
         "tcp_connect_by_address",
         "udp_received_datagram",
+        "socket_connecting",
     },
     "6.1": {
         "process_terminate_by_live",
         "tcp_connect",
         "udp_received_v4",
         "udp_received_v6",
+        "socket_connecting",
     },
-    "6.12": {"process_terminate_by_live", "tcp_connect", "udp_received"},
+    "6.12": {
+        "process_terminate_by_live",
+        "tcp_connect",
+        "udp_received",
+        "socket_connecting",
+    },
+    "7.3": {"process_terminate", "tcp_connect", "udp_received", "unix_connecting"},
 }
-#: cgroup/connect_unix is of Linux 6.7; on 6.12 its programs may not use task storage.
-CONNECTED = "sockets that are connected"
 MISSING = {
-    "5.10": {"files by io_uring", CONNECTED},
-    "6.1": {CONNECTED},
-    "6.12": {CONNECTED},
+    "5.10": {
+        *("files by io_uring", "pipes and sockets by io_uring"),
+        "files written by io_uring",
+    },
+    "6.1": set(),
+    "6.12": set(),
+    "7.3": set(),
 }
 known_kernel = pytest.mark.skipif(
     SERIES not in ALTERNATIVES, reason=f"nothing is laid down for kernel {SERIES}"

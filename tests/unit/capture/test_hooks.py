@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""The hooks as data agree with the programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sysmonlx.capture.hooks import CGROUP_PROGRAMS
+from sysmonlx.enrich.registry import ALL_HOOKS
+
+SOURCES = [*(Path(__file__).parents[3] / "ebpf/hooks").glob("*.c")]
+#: A program: its section, and its name, which BPF_PROG puts in brackets.
+PROGRAM = re.compile(r'^SEC\("\??([^"]+)"\)\n\w+ (?:BPF_PROG\()?(\w+)', re.MULTILINE)
+
+
+def programs() -> dict[str, str]:
+    """Return the section of each program by name."""
+    found = [each for path in SOURCES for each in PROGRAM.findall(path.read_text())]
+    return {name: section for section, name in found}
+
+
+def test_programs_of_control_groups_are_attached_to_one() -> None:
+    at_groups = {n for n, kind in programs().items() if kind.startswith("cgroup")}
+    assert at_groups == CGROUP_PROGRAMS
+
+
+def test_each_program_of_a_hook_exists() -> None:
+    named = {n for hook in ALL_HOOKS for group in hook.alternatives for n in group}
+    assert named - programs().keys() == set()
