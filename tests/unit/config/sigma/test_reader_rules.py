@@ -291,6 +291,32 @@ def test_filter_takes_from_the_rules_that_it_names() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("item", "advice"),
+    [
+        ("Image|endswith: [/bash, /x.sh]", "ScriptPath|endswith: '/x.sh' asks for it"),
+        ("Image: /opt/x.py", "ScriptPath: '/opt/x.py' asks for it"),
+        ("Image: '/opt/*.pl'", "ScriptPath: '/opt/*.pl' asks for it"),
+        ("Image|startswith: /opt/x.sh", ""),
+        ("Image: /usr/bin/sh", ""),
+        ("CommandLine|endswith: x.sh", ""),
+    ],
+)
+def test_rule_for_the_program_of_a_script_is_told_what_asks_for_it(
+    item: str, advice: str
+) -> None:
+    found = read(rule(f"s:\n  {item}\ncondition: s"))
+    assert [advice in each.reason for each in found.notes] == [True] * bool(advice)
+    assert all(each.kind is Kind.REMARK and each.line == 5 for each in found.notes)
+    if advice:
+        assert "where <sx:Fields> has ScriptPath" in found.notes[0].reason
+        assert read(rule(f"s:\n  {item}\ncondition: not s")).notes == []
+        (other,) = read(
+            rule(f"s:\n  {item}\ncondition: s", category="file_event")
+        ).notes
+        assert "ScriptPath" not in other.reason
+
+
 def test_correlation_names_rules_and_aliases_by_id() -> None:
     text = "---\n".join(
         rule("s: {Image: x}\ncondition: s", head=f"name: {name}\n")
