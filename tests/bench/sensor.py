@@ -16,6 +16,7 @@ from typing import Any
 from support.cpu import cpu_ns
 
 from sysmonlx.config.reader import read_policy
+from sysmonlx.config.rule_files import with_packs
 from sysmonlx.schema.events import EVENTS
 from sysmonlx.service import control
 from sysmonlx.service.installed import ROOT_VARIABLE, Paths
@@ -53,10 +54,10 @@ def configurations() -> dict[str, str]:
 
 def with_sink(text: str, sink: Path) -> str:
     """Return a configuration whose lines go to a log socket."""
-    settings = (
-        '<Settings xmlns="urn:sysmonlx:settings">'
-        f'<Sink kind="syslog" form="xml">{sink}</Sink><Budget>0</Budget></Settings>'
-    )
+    own = f'<Sink kind="syslog" form="xml">{sink}</Sink><Budget>0</Budget>'
+    if "</Settings>" in text:
+        return text.replace("</Settings>", f"{own}</Settings>")
+    settings = f'<Settings xmlns="urn:sysmonlx:settings">{own}</Settings>'
     return text.replace("</Sysmon>", settings + "</Sysmon>")
 
 
@@ -71,6 +72,7 @@ class Sensor:
         self.paths.create_private()
         self._config.write_text(configuration)
         policy, _ = read_policy(configuration.encode(), os.fspath(self._config))
+        policy, _ = with_packs(policy)
         self.paths.write(self.paths.policy_file, policy.to_json().encode())
 
     def start(self, *words: str) -> float:
