@@ -220,4 +220,4 @@ def test_text_of_a_pack_is_what_its_files_say(tmp_path: Path) -> None:
     (pack,) = policy(written(tmp_path / "x.yml", "x", "/x")).ruleset.packs
     said = json.loads(pack.text)["rules"][0]
     wanted = json.loads(text_of([rule("X", asks("Image", Operation.END, "/x"))]))
-    assert said["expression"] == wanted["rules"][0]["expression"][1]
+    assert said["expression"] == [*wanted["rules"][0]["expression"][1], "s, line 6"]

@@ -35,7 +35,14 @@ def read(*texts: str) -> RulesRead:
 
 def expressions(found: RulesRead) -> list[Any]:
     assert [each.reason for each in found.notes if each.kind is Kind.REFUSED] == []
-    return [each["expression"] for each in plain_rules(found)]
+    return [without_origins(each["expression"]) for each in plain_rules(found)]
+
+
+def without_origins(part: list[Any]) -> list[Any]:
+    """Return an expression without the places that its tests are from."""
+    if part[0] == "test":
+        return part[:5]
+    return [part[0], *map(without_origins, part[1:])]
 
 
 def plain_rules(found: RulesRead) -> list[dict[str, Any]]:
