@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.report import Report, median
-from bench.sensor import MAIN_XML, Sensor, with_sink
+from bench.sensor import MAIN_XML, Sensor, with_settings, with_sink
 from bench.sink import Sink
 from bench.workloads import BY_NAME, run
 
-from sysmonlx.schema.options import NAMESPACE, SHIPPED
+from sysmonlx.schema.options import SHIPPED
 
 _WORKLOAD = BY_NAME["create, unlink (tmpfs)"]
 _STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -47,11 +47,7 @@ def _wanting(tags: tuple[str, ...], conditions: str) -> str:
 
 def with_rules(text: str) -> str:
     """Return a configuration that reports what rules of Sigma hit, too."""
-    own = (
-        f'<Settings xmlns="{NAMESPACE}"><Rules action="include">{rules_path()}</Rules>'
-        "</Settings>"
-    )
-    return text.replace("</Sysmon>", f"{own}</Sysmon>")
+    return with_settings(text, f'<Rules action="include">{rules_path()}</Rules>')
 
 
 def rules_path() -> str:
