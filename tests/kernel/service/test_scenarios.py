@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -103,6 +104,7 @@ def test_each_attack_is_one_line_at_syslog_and_a_near_miss_none(
             daemon.settle()
             assert names(listener) == TITLES
             _check_story(daemon, place / "attacks")
+            _check_reload(daemon, rules)
 
 
 def _check_story(daemon: Daemon, place: Path) -> None:
@@ -122,3 +124,18 @@ def _check_story(daemon: Daemon, place: Path) -> None:
     )
     assert fetched["ProcessGuid"] in run["RuleNames"]
     assert out["ProcessGuid"] in out["RuleNames"]
+
+
+def _check_reload(daemon: Daemon, rules: Path) -> None:
+    """See that SIGHUP reads YAML anew, without a rule that cannot be used."""
+    text = (rules / "step_run_as_root.yml").read_text().replace("sysmonlx_run", "other")
+    text = text.replace("level: informational", "level: low")
+    name, number = re.compile("^id: .*$", re.MULTILINE), "id: {}"
+    good = name.sub(number.format("11111111-1111-4111-8111-111111111111"), text)
+    bad = name.sub(number.format("22222222-2222-4222-8222-222222222222"), text)
+    bad = bad.replace("other", "third").replace("User: root", "Userr: root")
+    (rules / "new.yml").write_text(f"{good}---\n{bad}")
+    (rules / "new.yml").chmod(0o644)
+    daemon.process.send_signal(signal.SIGHUP)
+    in_force = f"{rules} (7 rules, 1 refused)"
+    daemon.wait_for(lambda event: event.get("Configuration") == in_force)
