@@ -164,9 +164,9 @@ test-names: deps-test bpf ## 3,000 names of each call while others change them: 
 	$(PYTEST_ARGS) tests/kernel/hostile/test_true_names.py || exit 1; done
 
 .PHONY: test-rules
-test-rules: deps-test bpf ## do what each rule that comes along is for, in front of the service (2 minutes)
+test-rules: deps-test bpf ## do what each rule that comes along is for, in front of the service (4 minutes)
 	$(Q)RULES=all SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) \
-		tests/kernel/service/test_shipped_rules.py
+		tests/kernel/service/test_shipped_rules.py tests/kernel/service/test_attack_actions.py
 
 QUIET_S ?= 3600
 
@@ -187,7 +187,7 @@ build/deps-pages.stamp: Makefile build/deps.stamp
 	$(Q)touch $@
 
 RELEASES ?= bookworm trixie
-BARE_PACKAGES := python3,python3-lxml,python3-xmlschema,python3-daemon,libbpf1,systemd,rsyslog,logrotate
+BARE_PACKAGES := python3,python3-lxml,python3-xmlschema,python3-daemon,libbpf1,systemd,rsyslog,logrotate,sudo,wget
 DEB_PACKAGES := mmdebstrap lintian
 HAS_DEB := command -v mmdebstrap && command -v lintian
 
@@ -200,6 +200,7 @@ build/deps-deb.stamp: Makefile build/deps.stamp
 	$(Q)touch $@
 
 # What the package depends on is there before: the package itself is installed offline.
+# sudo and wget are what the scenarios of tests/deb use.
 build/bare/%.stamp:
 	$(call say,ROOT,$*)
 	$(Q)rm -rf build/bare/$* && mkdir -p build/bare

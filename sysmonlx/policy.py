@@ -202,14 +202,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class PackFile:
-    """A compiled pack of Sigma rules as it was read: `choice` is what names it.
+    """A compiled pack of Sigma rules: `choice` is what names it.
 
-    `text` is its JSON, `sha256` the lower-case hex digest of its bytes.
+    `text` is its JSON, `sha256` the lower-case hex digest of the bytes that were read.
+    `refused` counts rules of files in YAML that could not be compiled.
     """
 
     choice: RulesChoice
     sha256: str
     text: str
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +220,8 @@ class Ruleset:
 
     `schema_version` is the declared one with two decimals. An empty `elements` means
     that every event type keeps its default. `appended` are the fields of ours that
-    events have behind their last one: `Settings.appended`. `packs` has one file for
-    each of `Settings.rules`.
+    events have behind their last one: `Settings.appended`. `packs` are those
+    that `Settings.rules` name, one at least for each.
     """
 
     schema_version: str = "4.90"

@@ -76,7 +76,10 @@ def _words_to_store(
     kept = load_command_line(paths.command_line_file)
     if not kept or line.has("DebugMode"):
         return kept or given
-    added = ("-lax",) if line.has("Lax") and "-lax" not in kept else ()
+    given_too = (("-lax", "Lax"), ("-strict", "Strict"))
+    added = tuple(
+        word for word, name in given_too if line.has(name) and word not in kept
+    )
     if btf := line.values.get("BTF"):
         return (*_without_btf(kept), *added, "-btf", btf)
     return (*kept, *added)

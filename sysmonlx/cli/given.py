@@ -13,7 +13,7 @@ from pathlib import Path
 from sysmonlx.cli.exit_status import DIFFERENT, WRITE_ERROR
 from sysmonlx.cli.listing import NO_RULES, rule_lines
 from sysmonlx.config.child import EMPTY, Reading, read_file, read_options
-from sysmonlx.config.command_line import Action, CommandLine
+from sysmonlx.config.command_line import Action, CommandLine, Strictness, strictness
 from sysmonlx.host.root_files import write_typed
 from sysmonlx.policy import Policy
 from sysmonlx.service import configuration, edits, install
@@ -29,24 +29,24 @@ def read(line: CommandLine, paths: Paths) -> Reading | None:
     """Read the configuration that a command line gives; None: it gives none."""
     if line.action not in (Action.INSTALL, Action.CONFIGURE):
         return None
-    lax = line.has("Lax")
+    how = strictness(line)
     if is_reread(line, paths):
         return read_installed(paths)
     if line.config_file is not None:
-        return read_file(Path(line.config_file), line.config_options, lax=lax)
+        return read_file(Path(line.config_file), line.config_options, **how)
     if line.config_options:
-        return read_options(line.config_options, lax=lax)
+        return read_options(line.config_options, lax=how["lax"])
     if line.action is Action.INSTALL and edits.is_installed(paths):
-        return _read_installed_or_stored(paths, lax=lax)
+        return _read_installed_or_stored(paths, how)
     return None
 
 
-def _read_installed_or_stored(paths: Paths, *, lax: bool) -> Reading:
+def _read_installed_or_stored(paths: Paths, how: Strictness) -> Reading:
     """Read what is installed, for an installation that names no other configuration.
 
     Where the file is refused the daemon runs what it ran before, and so does this.
     """
-    reading = read_installed(paths, lax=lax)
+    reading = read_installed(paths, **how)
     stored = configuration.stored_form(paths)
     if reading.policy is not None or stored is None:
         return reading
@@ -56,7 +56,9 @@ def _read_installed_or_stored(paths: Paths, *, lax: bool) -> Reading:
 
 def is_reread(line: CommandLine, paths: Paths) -> bool:
     """Tell whether the file is the installed one: it is read with its own switches."""
-    if line.config_file is None or line.config_options or line.has("Lax"):
+    if line.config_file is None or line.config_options:
+        return False
+    if any(strictness(line).values()):
         return False
     if line.action is Action.INSTALL and (line.has("DebugMode") or line.has("BTF")):
         return False

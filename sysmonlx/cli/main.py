@@ -96,6 +96,12 @@ def _run(words: list[str]) -> int:
         if keeper.is_wanted():  # which stays small: it loads nothing else
             return keeper.keep(paths, lambda: _serve(paths))
         return _serve(paths)
+    if (
+        words and words[0].lower() == "-sigma"
+    ):  # the other program, where only one has a name
+        from sysmonlx.sigma_tool import main as sigma_tool
+
+        return sigma_tool.main(words[1:])
     from sysmonlx.cli import commands
 
     return commands.run(words)

@@ -13,7 +13,7 @@ from sysmonlx.cli import stats_report
 from sysmonlx.cli.exit_status import BAD_PARAMETERS, FILE_ERROR
 from sysmonlx.cli.listing import listing
 from sysmonlx.config.child import read_file
-from sysmonlx.config.command_line import CommandLine
+from sysmonlx.config.command_line import CommandLine, strictness
 from sysmonlx.service import configuration, control
 from sysmonlx.service.exit_status import OK
 from sysmonlx.service.installed import Paths
@@ -35,7 +35,7 @@ def try_events(line: CommandLine) -> int:
     from sysmonlx.viewer.sources import STDIN, ReadingError, opened
 
     name = str(line.values["Test"])
-    reading = read_file(Path(name), line.config_options, lax=line.has("Lax"))
+    reading = read_file(Path(name), line.config_options, **strictness(line))
     print(reading.text, end="", file=sys.stderr, flush=True)
     if reading.policy is None:
         return BAD_PARAMETERS

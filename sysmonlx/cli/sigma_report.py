@@ -96,7 +96,9 @@ class SigmaReport:
                 yield f"#     after {text}"
             if isinstance(each.head, SigmaRule):
                 for test in reasons(each.head.expression, texts):
-                    yield f"#     {in_words(test)}; it is {_shown(texts[test.field])}"
+                    where = f"{test.origin}: " if test.origin else ""
+                    found = f"it is {_shown(texts[test.field])}"
+                    yield f"#     {where}{in_words(test)}; {found}"
 
     def rows(self) -> Iterator[tuple[int, str, str]]:
         """Yield how often each rule hit, where it stands, and its title."""

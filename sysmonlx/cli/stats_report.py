@@ -78,7 +78,7 @@ def _sigma_lines(terms: SigmaTerms | None) -> Iterator[str]:
     failed = f", {terms['errors']} questions failed" if terms["errors"] else ""
     yield (
         f"Sigma: {len(terms['rules'])} rules, {len(hit)} hit,"
-        f" {terms['events_named']} events named{failed}"
+        f" {terms['events_named']} events named{_cost(terms)}{failed}"
     )
     if joined := terms.get("correlations"):
         failed = f", {joined['errors']} steps failed" if joined["errors"] else ""
@@ -91,6 +91,13 @@ def _sigma_lines(terms: SigmaTerms | None) -> Iterator[str]:
         yield f"{each['hits']:>9} {each['level']:<14} {each['title']}"
     if len(hit) > _RULES_SHOWN:
         yield f"          {len(hit) - _RULES_SHOWN} more: -stats json"
+
+
+def _cost(terms: SigmaTerms) -> str:
+    """Return what an event costs that has no answer in memory."""
+    if "us_asked" not in terms:
+        return ""
+    return f", {terms['us_asked']} us an event asked"
 
 
 def _record_lines(records: Mapping[str, RecordTerms]) -> Iterator[str]:

@@ -78,6 +78,12 @@ _SWITCHES = (
         "With -i, -c, -t and -test: lose rules with unknown fields or conditions, as"
         " Sysmon does, where they are refused otherwise.",
     ),
+    (
+        "-strict",
+        "With -i, -c, -t and -test: refuse a configuration where one of its rules of"
+        " Sigma cannot be used, which is named and left out otherwise.",
+    ),
+    ("-sigma", "Check, list, try, explain and compile rules: see sysmonlx-sigma(1)."),
     ("-h", "Hash algorithms, when it is not the first switch: sha1, md5, sha256, *."),
     ("-n", "Comma-separated images whose network connections are included."),
     ("-l", "Comma-separated images whose library loads are included."),
@@ -186,7 +192,9 @@ def _option_lines(width: int) -> Iterator[str]:
     for setting in SETTINGS:
         yield _item(f"  {setting.element}", 27, _setting_text(setting), width)
     yield _item("  Sink", 27, "Where events go; repeatable. See sysmonlx(5).", width)
-    rules = "A compiled pack of Sigma rules, or: shipped. Repeatable. See sysmonlx(5)."
+    rules = (
+        "A file of Sigma rules, a directory, or: shipped. Repeatable. See sysmonlx(5)."
+    )
     yield _item("  Rules", 27, rules, width)
     yield ""
 

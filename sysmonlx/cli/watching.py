@@ -11,7 +11,7 @@ from sysmonlx.cli.exit_status import BAD_PARAMETERS
 from sysmonlx.cli.live import LiveView
 from sysmonlx.cli.live_options import options_of
 from sysmonlx.config.child import read_file
-from sysmonlx.config.command_line import CommandLine
+from sysmonlx.config.command_line import CommandLine, strictness
 from sysmonlx.service import foreground
 from sysmonlx.service.installed import Paths
 
@@ -30,7 +30,7 @@ def watch(line: CommandLine, paths: Paths) -> int:
     rules = options_of(line.words).rules
     if not rules:
         return foreground.watch(paths, view(line), foreground.built_in_policy())
-    reading = read_file(Path(rules), line.config_options, lax=line.has("Lax"))
+    reading = read_file(Path(rules), line.config_options, **strictness(line))
     print(reading.text, end="", file=sys.stderr, flush=True)
     if reading.policy is None:
         return BAD_PARAMETERS

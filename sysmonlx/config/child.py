@@ -91,8 +91,16 @@ def program_behind(path: str) -> str:
     return path
 
 
-def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> Reading:
+def read_file(
+    path: Path,
+    options: CommandLineOptions,
+    *,
+    lax: bool = False,
+    strict: bool = False,
+) -> Reading:
     """Read a configuration file, named in messages as typed.
+
+    `strict`: a rule of Sigma that cannot be used refuses the configuration.
 
     Raises:
         SysmonlxError: the child died.
@@ -103,7 +111,7 @@ def read_file(path: Path, options: CommandLineOptions, *, lax: bool = False) -> 
         return unopened(path, error)
     except child_process.TooLargeError:
         return _too_large(path)
-    return read_data(data, os.fspath(path), options, lax=lax)
+    return read_data(data, os.fspath(path), options, lax=lax, strict=strict)
 
 
 def _fetched(path: Path) -> bytes:
@@ -141,9 +149,14 @@ def unopened(path: Path, error: OSError) -> Reading:
 
 
 def read_data(
-    data: bytes, name: str, options: CommandLineOptions, *, lax: bool = False
+    data: bytes,
+    name: str,
+    options: CommandLineOptions,
+    *,
+    lax: bool = False,
+    strict: bool = False,
 ) -> Reading:
-    """Read the bytes of a configuration in a child process.
+    """Read the bytes of a configuration in a child process, as `read_file` does.
 
     Raises:
         SysmonlxError: the child died; the text says why.
@@ -167,27 +180,27 @@ def read_data(
         raise SysmonlxError(f"{name} is too large: use fewer rules") from error
     if answer.status:
         raise SysmonlxError(_reason(name, answer.status, answer.data))
-    return _reading(name, data, answer.data)
+    return _with_packs(_reading(name, data, answer.data), strict=strict)
 
 
 def _reading(name: str, data: bytes, answer: bytes) -> Reading:
     try:
         policy, text = json.loads(answer)
         found = policy_of(policy, is_whole=False) if policy else None
-        return _with_packs(Reading(found, str(text), data))
+        return Reading(found, str(text), data)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         text = f"{name}: its reader answered what cannot be used: try again"
         raise SysmonlxError(text) from error
 
 
-def _with_packs(reading: Reading) -> Reading:
+def _with_packs(reading: Reading, *, strict: bool) -> Reading:
     """Return the reading with the packs of rules that the policy names, or refused."""
     if reading.policy is None or not reading.policy.settings.rules:
         return reading
     from sysmonlx.config import rule_files  # most configurations have none
 
     try:
-        policy, remarks = rule_files.with_packs(reading.policy)
+        policy, remarks = rule_files.with_packs(reading.policy, strict=strict)
     except rule_files.RulesRefusedError as error:
         return replace(reading, policy=None, text=str(error))
     return replace(reading, policy=policy, text=reading.text + remarks)

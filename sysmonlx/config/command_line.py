@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import TypedDict
 
 from sysmonlx.config.option_values import hash_algorithms
 from sysmonlx.errors import UsageError
@@ -75,6 +76,10 @@ _COMPANY = {
         {"Install", "Configuration", "Test", "DebugMode"},
         "-lax goes with -i, -c, -t and -test.",
     ),
+    "Strict": (
+        {"Install", "Configuration", "Test", "DebugMode"},
+        "-strict goes with -i, -c, -t and -test.",
+    ),
 }
 
 
@@ -132,6 +137,18 @@ class CommandLine:
     def has_value(self, name: str) -> bool:
         """Return whether the option of this name was given with a value."""
         return self.values.get(name) is not None
+
+
+class Strictness(TypedDict):
+    """What becomes of a configuration of which some rules cannot be used."""
+
+    lax: bool
+    strict: bool
+
+
+def strictness(line: CommandLine) -> Strictness:
+    """Return what a command line says about that."""
+    return {"lax": line.has("Lax"), "strict": line.has("Strict")}
 
 
 def parse(argv: Sequence[str]) -> CommandLine:

@@ -209,8 +209,8 @@ def rules_value(action: str, level: str, status: str, path: str) -> RulesChoice:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}")
     found = path.strip()
     if found != SHIPPED and not found.startswith("/"):
-        expected = f"the absolute path of a compiled pack, or {SHIPPED}, is expected"
-        raise ValueError(expected)
+        expected = f"the absolute path of rules of Sigma, or {SHIPPED}"
+        raise ValueError(f"{expected}, is expected")
     found = found if found == SHIPPED else absolute_path(found)
     chosen = [
         word or default for word, default in zip(words, RULE_DEFAULTS, strict=True)

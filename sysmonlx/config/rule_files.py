@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Packs of Sigma rules into a policy: what is stored with it is what runs.
+"""Files of Sigma rules into a policy: what is stored with it is what runs.
 
-A pack, or a directory of packs, is read as one piece by a child, since a file system
-may hang; Ctrl-C then ends the wait. Rules decide what a defender gets to see: a pack is
+A file, or a directory of files, is read as one piece by a child, since a file system
+may hang; Ctrl-C then ends the wait. Rules decide what a defender gets to see: a file is
 taken only where nobody but root or the caller can have written it, and as a whole. Of a
-directory all packs are taken, or none.
+directory all files are taken, or none.
+
+A pack is stored as it is. All files in YAML of a directory are compiled, by
+`config.sigma.child`, into one pack that is stored under the path of the directory: a
+restart needs neither the files nor what reads YAML.
 """
 
 from __future__ import annotations
@@ -14,9 +18,12 @@ import json
 import marshal
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from sysmonlx.config.sigma.files import PACKS, YAML, Found, place_of
+from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 from sysmonlx.policy import PackFile, Policy, RulesChoice
 from sysmonlx.rules.sigma.forms import (
@@ -25,44 +32,68 @@ from sysmonlx.rules.sigma.forms import (
     why_not,
     why_not_correlated,
 )
-from sysmonlx.rules.sigma.pack import Pack, PackError, load
+from sysmonlx.rules.sigma.pack import Pack, PackError, dump, load
 from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
 from sysmonlx.schema.options import SHIPPED
 
-#: The largest pack that is read, and all packs of a directory together. 170 public
-#: rules have 0.2 MB.
+#: The largest file that is read, and all files of a directory together. 170 public
+#: rules have 0.2 MB as a pack, and 0.3 MB as YAML.
 LIMIT_BYTES = 16 << 20
-#: The pack that comes with the program, in its package or else in the checkout.
-_SHIPPED_PACK = ("config_schema", "shipped.sigma.json")
 #: How long reading may take.
 _TIMEOUT_S = 20.0
-#: Of a directory the packs, by their names, and how many of them.
-SUFFIX, PACKS_LIMIT = ".sigma.json", 64
-_NAMES_BYTES = PACKS_LIMIT * 8192
+#: Of a directory the files, by their names, and how many of them.
+PACKS_LIMIT, YAML_LIMIT = 64, 4096
+_NAMES_BYTES = (PACKS_LIMIT + YAML_LIMIT) * 8192
+#: Refused rules that are named one by one.
+_NAMED = 20
+
+#: The path of a file, and its bytes.
+NamedFile: TypeAlias = tuple[str, bytes]
 
 
 class RulesRefusedError(Exception):
     """A pack cannot be used; the text is one line, with its end."""
 
 
-def with_packs(policy: Policy) -> tuple[Policy, str]:
-    """Return a policy with the packs that its settings name, and remarks, a line each.
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What becomes one pack: a pack, or all the YAML of a directory.
+
+    `name` is its path, `digest` the SHA-256 of its bytes in lower-case hex.
+    """
+
+    name: str
+    digest: str
+    files: tuple[NamedFile, ...]
+    is_yaml: bool
+
+
+def with_packs(policy: Policy, *, strict: bool = False) -> tuple[Policy, str]:
+    """Return a policy with the rules that its settings name, and remarks, a line each.
+
+    `strict`: a rule that cannot be used is refused with all others.
 
     Raises:
-        RulesRefusedError: one of them cannot be used.
+        RulesRefusedError: some of them cannot be used.
     """
     if not policy.settings.rules:
         return policy, ""
     files: list[PackFile] = []
     remarks: list[str] = []
     for choice in policy.settings.rules:
-        for name, data in read_packs(choice[0]):
+        for source in _sources(choice[0]):
             try:
-                files.append(_file((name, *choice[1:]), data))
-                pack = load(json.loads(files[-1].text))
+                made, notes = _pack_file((source.name, *choice[1:]), source)
+                pack = load(json.loads(made.text))
             except (PackError, ValueError, RecursionError) as error:
-                raise _refusal(name, _one_line(error)) from None
-            remarks += pack_remarks(files[-1].choice, pack, policy.settings.appended)
+                raise _refusal(source.name, _one_line(error)) from None
+            except SysmonlxError as error:  # no pySigma, or too much of it
+                raise _refusal(source.name, str(error)) from None
+            if strict and notes:
+                raise RulesRefusedError(f"Error: {notes[0]}\n")
+            files.append(made)
+            remarks += pack_remarks(made, pack, policy.settings.appended)
+            remarks += _shown(notes, source.name)
     ruleset = replace(policy.ruleset, packs=tuple(files))
     return replace(policy, ruleset=ruleset), "".join(f"{each}\n" for each in remarks)
 
@@ -71,13 +102,64 @@ def _refusal(path: str, reason: str) -> RulesRefusedError:
     return RulesRefusedError(f"Error: Rules {path}: {reason}\n")
 
 
-def _file(choice: RulesChoice, data: bytes) -> PackFile:
-    digest = hashlib.sha256(data, usedforsecurity=False).hexdigest()
+def _sources(path: str) -> Iterator[_Source]:
+    """Yield the packs of a path, and then all that is in YAML as one."""
+    files = read_files(path)
+    written = tuple(each for each in files if each[0].endswith(YAML))
+    for each in files:
+        if each not in written:
+            yield _Source(each[0], _digest(each[1]), (each,), is_yaml=False)
+    if written:
+        yield _Source(path, _digest_of_all(written, path), written, is_yaml=True)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data, usedforsecurity=False).hexdigest()
+
+
+def _digest_of_all(files: Sequence[NamedFile], top: str) -> str:
+    """Return one digest of names below a directory, and bytes, in order."""
+    parts = (
+        f"{os.path.relpath(name, top)}\0{len(data)}\0".encode(
+            "utf-8", "surrogateescape"
+        )
+        + data
+        for name, data in files
+    )
+    return _digest(b"".join(parts))
+
+
+def _pack_file(choice: RulesChoice, source: _Source) -> tuple[PackFile, list[str]]:
+    """Return a pack as it is stored, and which rules it is without, and why."""
+    if source.is_yaml:
+        return _compiled(choice, source)
     try:
-        text = data.decode()
+        text = source.files[0][1].decode()
     except UnicodeDecodeError:
         raise ValueError("is no compiled pack: not UTF-8") from None
-    return PackFile(choice, digest, text)
+    return PackFile(choice, source.digest, text), []
+
+
+def _compiled(choice: RulesChoice, source: _Source) -> tuple[PackFile, list[str]]:
+    # What reads YAML is loaded only where there is some.
+    from sysmonlx.config.sigma.child import read
+    from sysmonlx.config.sigma.notes import Kind
+
+    reading = read([Found(*each) for each in source.files])
+    refused = [each.text for each in reading.notes if each.kind is Kind.REFUSED]
+    if not reading.pack.rules:
+        first = f": {refused[0]}" if refused else ""
+        raise ValueError(f"has no rule that can be used{first}")
+    text = json.dumps(dump(reading.pack), separators=(",", ":"))
+    return PackFile(choice, source.digest, text, len(refused)), refused
+
+
+def _shown(notes: Sequence[str], path: str) -> Iterator[str]:
+    for each in notes[:_NAMED]:
+        yield f"Warning: {each}"
+    if len(notes) > _NAMED:
+        more = f"{len(notes) - _NAMED} more rules are not used"
+        yield f"Warning: {more}: sysmonlx-sigma check {path}"
 
 
 def _one_line(error: Exception) -> str:
@@ -89,19 +171,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def place_of(path: str) -> str:
-    """Return the path of a pack: of the word SHIPPED that of the program's own."""
-    if path != SHIPPED:
-        return path
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    installed = os.path.join(package, *_SHIPPED_PACK)
-    if os.path.exists(installed):
-        return installed
-    return os.path.join(os.path.dirname(package), *_SHIPPED_PACK)
-
-
-def read_packs(path: str) -> list[tuple[str, bytes]]:
-    """Return name and bytes of a pack, or of each pack of a directory, by name.
+def read_files(path: str) -> list[NamedFile]:
+    """Return a file of rules, or all of a directory and of those below it, by name.
 
     Raises:
         RulesRefusedError: one cannot be read, is not to be trusted, or has changed.
@@ -131,7 +202,7 @@ def read_packs(path: str) -> list[tuple[str, bytes]]:
 
 
 def _answer(path: str, caller: int, *, is_ours: bool) -> bytes:
-    """Return, marshalled, name, bytes, and why there are none, of each pack.
+    """Return, marshalled, name, bytes, and why there are none, of each file.
 
     `is_ours`: it came with the program, and may be written by whom this file may be.
     """
@@ -139,16 +210,44 @@ def _answer(path: str, caller: int, *, is_ours: bool) -> bytes:
         return marshal.dumps([(SHIPPED, *_read(path, caller, os.stat(__file__)))])
     if not os.path.isdir(path):
         return marshal.dumps([(path, *_read(path, caller))])
-    found = [(path, b"", _distrusted_directory(os.stat(path), caller))]
-    if not found[0][2]:
-        names = sorted(each for each in os.listdir(path) if each.endswith(SUFFIX))
-        found = [(path, b"", "" if names else f"has no {SUFFIX}: sysmonlx-sigma pack")]
-        if len(names) > PACKS_LIMIT:
-            found = [(path, b"", f"has more than {PACKS_LIMIT} packs")]
-        elif names:
-            paths = [os.path.join(path, each) for each in names]
-            found = [(each, *_read(each, caller)) for each in paths]
+    found: list[tuple[str, bytes, str]] = []
+    left = LIMIT_BYTES
+    for name, reason in _names_below(path, caller):
+        data, why = (b"", reason) if reason else _read(name, caller)
+        found.append((name, data, why))
+        left -= len(data)
+        if left < 0:
+            reason = f"has more than {LIMIT_BYTES >> 20} MiB"
+            return marshal.dumps([(path, b"", reason)])
+    if not found:
+        kinds = ", ".join(f"*{each}" for each in (*YAML, *PACKS))
+        found = [(path, b"", f"has no {kinds}")]
     return marshal.dumps(found)
+
+
+def _names_below(path: str, caller: int) -> Iterator[tuple[str, str]]:
+    """Yield the files of rules below a directory, or what is not to be trusted.
+
+    Links to directories are not followed.
+    """
+    packs = written = 0
+    for folder, folders, names in os.walk(path, onerror=_raise):
+        folders.sort()
+        if reason := _distrusted_directory(os.stat(folder), caller):
+            yield folder, reason
+        for name in sorted(names):
+            packs += name.endswith(PACKS)
+            written += name.endswith(YAML)
+            if packs > PACKS_LIMIT or written > YAML_LIMIT:
+                limits = f"{PACKS_LIMIT} packs, or than {YAML_LIMIT} files in YAML"
+                yield path, f"has more than {limits}"
+                return
+            if name.endswith((*PACKS, *YAML)):
+                yield os.path.join(folder, name), ""
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _read(
@@ -205,26 +304,28 @@ def is_changed(policy: Policy) -> bool:
     found = []
     for choice in policy.settings.rules:
         try:
-            files = [_file((n, *choice[1:]), d) for n, d in read_packs(choice[0])]
-        except (RulesRefusedError, ValueError):
+            found += [
+                ((each.name, *choice[1:]), each.digest) for each in _sources(choice[0])
+            ]
+        except RulesRefusedError:
             below = os.path.join(choice[0], "")
-            files = [
-                each
+            found += [
+                (each.choice, each.sha256)
                 for each in policy.ruleset.packs
                 if each.choice[0] == choice[0] or each.choice[0].startswith(below)
             ]
-        found += [(each.choice, each.sha256) for each in files]
     return found != known
 
 
 def pack_remarks(
-    choice: RulesChoice, pack: Pack, appended: tuple[str, ...]
+    file: PackFile, pack: Pack, appended: tuple[str, ...]
 ) -> Iterator[str]:
     """Yield what people should know about a pack that is used, a line each."""
-    path, action, *_ = choice
+    path, action, *_ = choice = file.choice
     used = sum(1 for _ in chosen(pack, choice, appended))
     joined = sum(1 for _ in correlated(pack, choice, appended))
     more = f" and {joined} of {len(pack.correlations)} correlations" if joined else ""
+    more += f", {file.refused} refused" if file.refused else ""
     yield f"Rules {path}: {used} of {len(pack.rules)} rules{more}, action {action}"
     for rule in pack.rules:
         where = f"Warning: {path}: rule '{rule.title}'"

@@ -98,7 +98,7 @@ def _are_of(packs: Iterable[PackFile], rules: Iterable[RulesChoice]) -> bool:
 
 def _is_of(choice: RulesChoice, rule: RulesChoice) -> bool:
     name, path = choice[0], rule[0]
-    is_there = name == path or name.rpartition("/")[0] == path.rstrip("/")
+    is_there = name == path or name.startswith(f"{path.rstrip('/')}/")
     return is_there and choice[1:] == rule[1:]
 
 
@@ -107,7 +107,8 @@ def _pack(value: object) -> PackFile:
     raw = _fields(value)
     text = _text(raw["text"])
     load(json.loads(text))
-    return PackFile(_rules(raw["choice"]), _text(raw["sha256"]), text)
+    refused = _number(raw.get("refused", 0))
+    return PackFile(_rules(raw["choice"]), _text(raw["sha256"]), text, refused)
 
 
 def _element(value: object, appended: tuple[str, ...]) -> Element:

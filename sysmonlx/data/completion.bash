@@ -3,7 +3,7 @@
 _sysmonlx()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
-	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -selftest -lax -v -? --version' values='' files=''
+	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -selftest -lax -strict -v -? --version' values='' files=''
 
 	case ${before,,} in
 	-i) files=1 ;;

@@ -17,6 +17,7 @@ _arguments \
 	'(-i -c -u -s -test -selftest)-stats[counters of the running service]::value:(json)' \
 	'(-i -c -u -s -test -stats)-selftest[make events, say which were seen]::value:(json)' \
 	'-lax[read a configuration as tolerantly as Sysmon]' \
+	'-strict[refuse a configuration for one rule of Sigma]' \
 	'-v[with -test\: reasons, or the source]::value:(source)' \
 	'-?[print the usage]' \
 	'--version[print the version]'

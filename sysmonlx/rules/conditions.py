@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from enum import Enum
 from functools import lru_cache
 
@@ -55,13 +56,15 @@ class Test:
     """The question of one filter about one field: one of its atoms is true, or all are.
 
     `negated` turns the answer round. Without atoms the answer is yes if all are needed,
-    and no otherwise, before it is negated.
+    and no otherwise, before it is negated. `origin` says for people where the question
+    is from: of a rule of Sigma the selection and its line. It makes no other question.
     """
 
     field: str
     atoms: tuple[Atom, ...]
     need_all: bool = False
     negated: bool = False
+    origin: str = dataclass_field(default="", compare=False)
 
 
 #: Conditions that ask one atom: the operation, and whether it is negated.

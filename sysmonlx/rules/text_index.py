@@ -50,6 +50,9 @@ _PASS_US = {4: 1.8, 2: 3.5}
 TEXTS_LIMIT = 2048
 LENGTH_LIMIT = 400
 
+#: How many words with the needles that they lead to a sieve keeps.
+_WORDS_LIMIT = 512
+
 #: From how many questions on a sieve is cheaper than asking them one by one.
 _PAYS_FROM = 32
 
@@ -116,13 +119,8 @@ class Sieve:
         edges, others, self._short, self._stride, long = form[3:]
         self._edges = [(atom_of(atom), bit) for atom, bit in edges]
         self._others = [(atom_of(atom), bit) for atom, bit in others]
-        words, first, numbers, self._needles, begins, bits = long
-        self._sorted = array("I", words)
-        self._first = array("I", first)
-        self._numbers = array("I", numbers)
-        self._begins = array("I", begins)
-        self._bits = array("I", bits)
-        self._words = frozenset(self._sorted)
+        self._led_to = _LedTo(long)
+        self._words = frozenset(self._led_to.words)
 
     def __call__(self, text: str) -> int:
         """Return the bits of all atoms that are true of a folded text."""
@@ -141,11 +139,39 @@ class Sieve:
         raw = text.encode("utf-8", "surrogatepass")
         for offset in range(0, _WORD, self._stride):
             for word in self._words.intersection(_words(raw, offset)):
-                at = bisect_left(self._sorted, word)
-                for number in self._numbers[self._first[at] : self._first[at + 1]]:
-                    begin, end = self._begins[number : number + 2]
-                    if self._needles[begin:end] in text:
-                        found |= 1 << self._bits[number]
+                for needle, bit in self._led_to[word]:
+                    if needle in text:
+                        found |= bit
+        return found
+
+
+class _LedTo(Bounded[int, tuple[tuple[str, int], ...]]):
+    """The needles that a word leads to, and their bits; kept for words that occurred.
+
+    The words of a machine's texts are few, those of all rules are many.
+    """
+
+    __slots__ = ("_begins", "_bits", "_first", "_needles", "_numbers", "words")
+
+    def __init__(self, form: _LongForm) -> None:
+        super().__init__(_WORDS_LIMIT)
+        words, first, numbers, self._needles, begins, bits = form
+        self.words = array("I", words)
+        self._first = array("I", first)
+        self._numbers = array("I", numbers)
+        self._begins = array("I", begins)
+        self._bits = array("I", bits)
+
+    def __missing__(self, word: int) -> tuple[tuple[str, int], ...]:
+        at = bisect_left(self.words, word)
+        numbers = self._numbers[self._first[at] : self._first[at + 1]]
+        self[word] = found = tuple(
+            (
+                self._needles[self._begins[number] : self._begins[number + 1]],
+                1 << self._bits[number],
+            )
+            for number in numbers
+        )
         return found
 
 

@@ -117,6 +117,7 @@ OWN_OPTIONS = (
     option("Statistics stats optional exclusive", "counters of the running service"),
     option("SelfTest selftest optional exclusive", "make events, say which were seen"),
     option("Lax lax none only", "read a configuration as tolerantly as Sysmon"),
+    option("Strict strict none only", "refuse a configuration for one rule of Sigma"),
     option("Verbose v optional only", "with -test: reasons, or the source"),
 )
 

@@ -31,8 +31,9 @@ LIMIT_S = 25.0
 #: Longest answer of the child: much more than any policy needs that fits in a request.
 _ANSWER_BYTES = 256 << 20
 
-#: Path, number of the rules that are used, SHA-256 of a pack of Sigma rules.
-PackInForce: TypeAlias = tuple[str, int, str]
+#: Of a pack of Sigma rules path, number of the rules that are used, SHA-256, and number
+#: of rules in YAML that were refused.
+PackInForce: TypeAlias = tuple[str, int, str, int]
 
 MakeForm = Callable[[CompiledRules], KernelForm]
 
@@ -79,7 +80,7 @@ def compile_policy(policy: Policy, form: MakeForm) -> bytes:
     rules = compile_rules(policy.ruleset)
     rest, count = _without_rules(policy).to_json(), len(policy.ruleset.elements)
     packs = [
-        (each.choice[0], rules.count_of(each), each.sha256)
+        (each.choice[0], rules.count_of(each), each.sha256, each.refused)
         for each in policy.ruleset.packs
     ]
     plain = (rest, count, rules.plain(), form(rules).plain(), packs)

@@ -17,10 +17,10 @@ from sysmonlx.service.installed import Paths, load_command_line
 from sysmonlx.service.systemd import WARNING, print_error
 
 
-def read_installed(paths: Paths, *, lax: bool = False) -> Reading:
+def read_installed(paths: Paths, *, lax: bool = False, strict: bool = False) -> Reading:
     """Read what is installed, with the switches that it was installed with.
 
-    `lax` adds -lax to them.
+    `lax` adds -lax to them, `strict` -strict.
     """
     # A stored policy needs none of it.
     from sysmonlx.config.command_line import Action, CommandLine, parse
@@ -35,8 +35,13 @@ def read_installed(paths: Paths, *, lax: bool = False) -> Reading:
     except OSError as error:
         return unopened(path, error)
     try:
-        has_lax = lax or line.has("Lax")
-        return read_data(data, os.fspath(path), line.config_options, lax=has_lax)
+        return read_data(
+            data,
+            os.fspath(path),
+            line.config_options,
+            lax=lax or line.has("Lax"),
+            strict=strict or line.has("Strict"),
+        )
     except SysmonlxError as error:
         return Reading(None, f"Error: {error}\n")
 

@@ -27,8 +27,10 @@ class OwnEvents:
 
     def packs(self, packs: Iterable[PackInForce]) -> None:
         """Report by an event 16 each which packs of Sigma rules are in force."""
-        for path, count, digest in packs:
-            name = f"{path} ({count} {'rule' if count == 1 else 'rules'})"
+        for path, count, digest, refused in packs:
+            rules = "rule" if count == 1 else "rules"
+            without = f", {refused} refused" if refused else ""
+            name = f"{path} ({count} {rules}{without})"
             values = (self._pipeline.utc_now(), name, f"SHA256={digest}")
             self._pipeline.report(_CONFIG, values)
 

@@ -77,6 +77,11 @@ class RuleTerms(TypedDict):
     hits: int
     last_s: float
     """Seconds since the epoch; 0: never."""
+    author: NotRequired[str]
+    candidates: NotRequired[int]
+    """About how many events got as far as the rule, by one in 256 that is measured."""
+    us: NotRequired[float]
+    """Processor time that such an event took, on an average."""
 
 
 class CorrelationTerms(TypedDict):
@@ -95,6 +100,10 @@ class SigmaTerms(TypedDict):
     correlations: NotRequired[CorrelationTerms]
     """Where correlations are in force."""
     events_named: int
+    asked: NotRequired[int]
+    """Events that had no answer in memory."""
+    us_asked: NotRequired[float]
+    """Processor time of such an event, by one in 256."""
     errors: int
     """Questions that failed by an error of the service; the rule counts as not true."""
 

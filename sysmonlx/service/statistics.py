@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.pipeline.books import RECORD_OF, by_event, gaps
 from sysmonlx.rules.sigma.correlator import Correlator
-from sysmonlx.rules.sigma.judge import SigmaJudge
+from sysmonlx.rules.sigma.judge import MEASURED_EACH, Head, SigmaJudge
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.schema.options import RULE_LEVELS
 from sysmonlx.service.health import cpu_s
@@ -179,21 +180,30 @@ def sigma_terms(
 ) -> SigmaTerms:
     """Return the hits of each rule and correlation, whatever the events."""
     found: dict[tuple[str, str], RuleTerms] = {}
-    heads = [form.head for form in correlator.forms]
-    each: list[tuple[tuple[str, str, str, str], int, float]]
-    each = [*zip(heads, correlator.counts, correlator.last_s, strict=True)]
+    for form, hits, last_s in zip(
+        correlator.forms, correlator.counts, correlator.last_s, strict=True
+    ):
+        _add(found, form.head, hits, last_s)
+    took_ns: Counter[tuple[str, str]] = Counter()
     for judge in judges:
-        each += zip(judge.heads, judge.counts, judge.last_s, strict=True)
-    for (rule_id, title, level, _), hits, last_s in each:
-        new = RuleTerms(title=title, id=rule_id, level=level, hits=0, last_s=0.0)
-        rule = found.setdefault((rule_id, title), new)
-        rule["hits"] += hits
-        rule["last_s"] = max(rule["last_s"], round(last_s, 3))
+        each = zip(judge.heads, judge.counts, judge.last_s, strict=True)
+        for number, (head, hits, last_s) in enumerate(each):
+            rule, use = _add(found, head, hits, last_s), judge.use
+            new = use.candidates[number] * MEASURED_EACH
+            rule["candidates"] = rule.get("candidates", 0) + new
+            took_ns[head[:2]] += use.rules_ns[number]
+    for key, ns in took_ns.items():
+        measured = found[key]["candidates"] / MEASURED_EACH
+        found[key]["us"] = round(ns / measured / 1000, 1) if measured else 0.0
     terms: SigmaTerms = {
         "rules": sorted(found.values(), key=_severest_first),
         "events_named": sum(judge.named for judge in judges) + correlator.named,
         "errors": sum(judge.errors for judge in judges),
     }
+    if measured := sum(judge.use.measured for judge in judges):
+        spent_ns = sum(judge.use.measured_ns for judge in judges)
+        terms["asked"] = sum(judge.use.asked for judge in judges)
+        terms["us_asked"] = round(spent_ns / measured / 1000, 1)
     if correlator.forms:
         terms["correlations"] = {
             "groups": correlator.groups,
@@ -201,6 +211,19 @@ def sigma_terms(
             "errors": correlator.errors,
         }
     return terms
+
+
+def _add(
+    found: dict[tuple[str, str], RuleTerms], head: Head, hits: int, last_s: float
+) -> RuleTerms:
+    """Add the hits of one rule of one event; return what there is of the rule."""
+    rule_id, title, level, _, author = head
+    new = RuleTerms(title=title, id=rule_id, level=level, hits=0, last_s=0.0)
+    rule = found.setdefault((rule_id, title), new)
+    rule["author"] = author
+    rule["hits"] += hits
+    rule["last_s"] = max(rule["last_s"], round(last_s, 3))
+    return rule
 
 
 def _severest_first(rule: RuleTerms) -> tuple[int, str]:

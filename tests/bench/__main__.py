@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import daemon_side, peers, real_loop, rules_side, workload_side
+from bench import daemon_side, peers, real_loop, rules_side, sigma_side, workload_side
 from bench.report import Report
 from bench.sensor import REPOSITORY
 from bench.sink import Sink
@@ -20,7 +20,7 @@ from bench.sink import Sink
 DOCUMENT = Path(os.environ.get("BENCH_OUTPUT", REPOSITORY / "docs/benchmarks.md"))
 _SECONDS = 300.0
 #: Parts of the time; the workloads get what is left.
-_REAL_LOOP_SHARE, _DAEMON_SHARE, _RULES_SHARE = 0.2, 0.3, 0.05
+_REAL_LOOP_SHARE, _DAEMON_SHARE, _RULES_SHARE, _SIGMA_SHARE = 0.2, 0.3, 0.05, 0.04
 
 
 @contextmanager
@@ -55,6 +55,7 @@ def main() -> int:
             bench = daemon_side.DaemonSide(places["disk"], sink, report)
             bench.measure(seconds * _DAEMON_SHARE)
             rules_side.measure(places, sink, report, seconds * _RULES_SHARE)
+            sigma_side.measure(places["disk"], sink, report, seconds * _SIGMA_SHARE)
             if os.environ.get("BENCH_PEERS") == "1":
                 peers.install()
             workload_side.measure(places, sink, report, end)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.report import Report, median
-from bench.sensor import MAIN_XML, Sensor, with_sink
+from bench.sensor import MAIN_XML, Sensor, with_settings, with_sink
 from bench.sink import Sink
 from bench.workloads import BY_NAME, run
+
+from sysmonlx.schema.options import SHIPPED
 
 _WORKLOAD = BY_NAME["create, unlink (tmpfs)"]
 _STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -42,6 +45,16 @@ def _wanting(tags: tuple[str, ...], conditions: str) -> str:
     return _SYSMON.format("".join(elements))
 
 
+def with_rules(text: str) -> str:
+    """Return a configuration that reports what rules of Sigma hit, too."""
+    return with_settings(text, f'<Rules action="include">{rules_path()}</Rules>')
+
+
+def rules_path() -> str:
+    """Return the folder of public rules that is named, or the rules that come along."""
+    return os.environ.get("SYSMONLX_SIGMA_RULES") or SHIPPED
+
+
 def _many() -> str:
     parts = []
     for number in range(_CONDITIONS):
@@ -67,6 +80,7 @@ def configurations() -> dict[str, str]:
         "creation, by path": _wanting(both[:1], path),
         "creation, main.xml": MAIN_XML.read_text("utf-8"),
         f"creation, {_CONDITIONS} conditions": _wanting(both[:1], _many()),
+        "creation, rules of Sigma": with_rules(_wanting(both, "")),
     }
 
 

@@ -16,7 +16,9 @@ from typing import Any
 from support.cpu import cpu_ns
 
 from sysmonlx.config.reader import read_policy
+from sysmonlx.config.rule_files import with_packs
 from sysmonlx.schema.events import EVENTS
+from sysmonlx.schema.options import NAMESPACE
 from sysmonlx.service import control
 from sysmonlx.service.installed import ROOT_VARIABLE, Paths
 
@@ -53,10 +55,16 @@ def configurations() -> dict[str, str]:
 
 def with_sink(text: str, sink: Path) -> str:
     """Return a configuration whose lines go to a log socket."""
-    settings = (
-        '<Settings xmlns="urn:sysmonlx:settings">'
-        f'<Sink kind="syslog" form="xml">{sink}</Sink><Budget>0</Budget></Settings>'
+    return with_settings(
+        text, f'<Sink kind="syslog" form="xml">{sink}</Sink><Budget>0</Budget>'
     )
+
+
+def with_settings(text: str, own: str) -> str:
+    """Return a configuration with more settings of our own."""
+    if "</Settings>" in text:
+        return text.replace("</Settings>", f"{own}</Settings>")
+    settings = f'<Settings xmlns="{NAMESPACE}">{own}</Settings>'
     return text.replace("</Sysmon>", settings + "</Sysmon>")
 
 
@@ -71,6 +79,7 @@ class Sensor:
         self.paths.create_private()
         self._config.write_text(configuration)
         policy, _ = read_policy(configuration.encode(), os.fspath(self._config))
+        policy, _ = with_packs(policy)
         self.paths.write(self.paths.policy_file, policy.to_json().encode())
 
     def start(self, *words: str) -> float:

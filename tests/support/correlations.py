@@ -62,7 +62,7 @@ class Happening:
 def form(
     steps: int, span_s: int, *, is_ordered: bool = True, has_ancestry: bool = False
 ) -> CorrelationForm:
-    head = ("id", "title", "high", "sigma=title,level=high")
+    head = ("id", "title", "high", "sigma=title,level=high", "")
     meaning = (steps, span_s, int(is_ordered), int(has_ancestry))
     return CorrelationForm(
         head, is_ordered, steps, span_s * SECOND, has_ancestry, False, meaning

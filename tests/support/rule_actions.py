@@ -47,11 +47,11 @@ class Done:
     complaint: str
 
 
-def actions() -> dict[str, Action]:
-    """Return the table: actions by the name of a rule's file, and those of `setup`."""
+def actions(table: Path = TABLE) -> dict[str, Action]:
+    """Return a table: actions by the name of a rule's file, and those of `setup`."""
     found: dict[str, Action] = {}
     action = Action()
-    for line in TABLE.read_text("utf-8").splitlines():
+    for line in table.read_text("utf-8").splitlines():
         if head := re.fullmatch(r"\[(\w+)\]", line):
             assert head[1] not in found, line
             action = found[head[1]] = Action()

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from sysmonlx.rules.clauses import Expression, Junction
 from sysmonlx.rules.sigma.explain import holds
-from sysmonlx.rules.sigma.pack import SigmaRule, load
+from sysmonlx.rules.sigma.pack import Correlation, Head, SigmaRule, load
 from sysmonlx.schema.events import EVENT_BY_ID
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,22 @@ def shipped() -> dict[str, SigmaRule]:
     return {Path(each.file).stem: each for each in pack.rules}
 
 
-def title_in_hits(rule: SigmaRule) -> str:
+@cache
+def correlations() -> dict[str, Correlation]:
+    """Return the correlations of the pack."""
+    pack = load(json.loads(PACK.read_text("utf-8")))
+    return {Path(each.file).stem: each for each in pack.correlations}
+
+
+@cache
+def that_name() -> dict[str, Head]:
+    """Return what names events: correlations, and rules that are no step of them."""
+    steps = {rule_id for each in correlations().values() for rule_id in each.rules}
+    rules = {name: each for name, each in shipped().items() if each.id not in steps}
+    return {**rules, **correlations()}
+
+
+def title_in_hits(rule: Head) -> str:
     """Return how the name of a hit of the rule begins."""
     return f"sigma={rule.title.replace(',', ';')},"
 

@@ -9,11 +9,13 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sysmonlx.config.rule_files import place_of
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
+from sysmonlx.schema.options import SHIPPED
 
 YAML, PACKS = (".yml", ".yaml"), (".sigma.json",)
+#: The pack that comes with the program, in its package or else in the checkout.
+_SHIPPED_PACK = ("config_schema", "shipped.sigma.json")
 #: The largest file, and all files together, in bytes.
 _FILE, _ALL = 16 << 20, 64 << 20
 _MOST_FILES = 8192
@@ -32,6 +34,19 @@ class Found:
     def is_pack(self) -> bool:
         """Whether it is compiled, by its name."""
         return self.name.endswith(PACKS)
+
+
+def place_of(path: str) -> str:
+    """Return the path of a pack: of the word SHIPPED that of the program's own."""
+    if path != SHIPPED:
+        return path
+    package = os.path.abspath(__file__)
+    for _ in range(3):
+        package = os.path.dirname(package)
+    installed = os.path.join(package, *_SHIPPED_PACK)
+    if os.path.exists(installed):
+        return installed
+    return os.path.join(os.path.dirname(package), *_SHIPPED_PACK)
 
 
 def fetch(paths: Iterable[str]) -> list[Found]:

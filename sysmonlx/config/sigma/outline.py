@@ -47,14 +47,18 @@ class Group:
 Outline: TypeAlias = Leaf | Not | Group
 
 
-def expression_of(outline: Outline, *, negated: bool = False) -> Expression:
-    """Return the same as tests; a negation goes down to them."""
+def expression_of(
+    outline: Outline, *, negated: bool = False, label: str = ""
+) -> Expression:
+    """Return the same as tests; a negation goes down to them, and so does a label."""
     if isinstance(outline, Leaf):
         test = outline.test
-        return replace(test, negated=test.negated != negated)
+        origin = f"{label}, line {outline.line}" if label else ""
+        return replace(test, negated=test.negated != negated, origin=origin)
     if isinstance(outline, Not):
-        return expression_of(outline.part, negated=not negated)
-    parts = (expression_of(each, negated=negated) for each in outline.parts)
+        return expression_of(outline.part, negated=not negated, label=label)
+    label = outline.label or label
+    parts = (expression_of(e, negated=negated, label=label) for e in outline.parts)
     return Junction(outline.need_all != negated, tuple(parts))
 
 

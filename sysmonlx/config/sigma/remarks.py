@@ -44,6 +44,35 @@ def _of_test(source: LogSource, test: Test, *, is_positive: bool) -> Iterator[st
         yield f"{test.field} is there only where <sx:Fields> has it"
     for atom in test.atoms:
         yield from _of_atom(source, test.field, atom)
+        if is_positive and test.field in _SCRIPTS and _is_script(atom):
+            yield _script_form(source, test.field, atom)
+
+
+#: Endings of the names of scripts.
+_SCRIPT_ENDS = (
+    *(".sh", ".bash", ".zsh", ".py", ".pl", ".rb", ".php", ".lua", ".js", ".awk"),
+)
+#: Of a field with the path of a program the one with that of its script.
+_SCRIPTS = {"Image": "ScriptPath"}
+_MODIFIERS = {
+    **dict.fromkeys((Operation.IS, Operation.CASED_IS), ""),
+    **dict.fromkeys((Operation.END, Operation.CASED_END), "|endswith"),
+    Operation.GLOB: "",
+}
+
+
+def _is_script(atom: Atom) -> bool:
+    return atom.operation in _MODIFIERS and atom.operand.endswith(_SCRIPT_ENDS)
+
+
+def _script_form(source: LogSource, field: str, atom: Atom) -> str:
+    """Return what asks for a script, whose program is the interpreter."""
+    text, other = f"{atom.operand!r:.80}", _SCRIPTS[field]
+    about = f"{field} is the interpreter where a script is run"
+    if not any(_is_ours(each, other) for each in source.event_ids):
+        return f"{about}: {text} is no program that is compiled, most often"
+    key = f"{other}{_MODIFIERS[atom.operation]}"
+    return f"{about}; {key}: {text} asks for it, where <sx:Fields> has {other}"
 
 
 def _is_ours(event_id: int, name: str) -> bool:

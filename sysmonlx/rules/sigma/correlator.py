@@ -54,7 +54,7 @@ class CorrelationForm(NamedTuple):
     """A correlation as plain data.
 
     Attributes:
-        head: Id, title, level, and the name that RuleName shows.
+        head: Id, title, level, the name that RuleName shows, and the author.
         is_ordered: It is `temporal_ordered`.
         steps: How many rules it has.
         span_ns: Its timespan.
@@ -64,7 +64,7 @@ class CorrelationForm(NamedTuple):
         meaning: Two correlations with the same mean the same, with all their rules.
     """
 
-    head: tuple[str, str, str, str]
+    head: tuple[str, str, str, str, str]
     is_ordered: bool
     steps: int
     span_ns: int

@@ -13,6 +13,7 @@ from sysmonlx.rules.conditions import Atom, Operation
 from sysmonlx.rules.plain_form import plain_atom
 from sysmonlx.rules.sigma.guards import Guards
 from sysmonlx.rules.sigma.judge import Code, JudgeForm, Sieved
+from sysmonlx.rules.sigma.judge import Head as JudgeHead
 from sysmonlx.rules.sigma.names import name_of
 from sysmonlx.rules.sigma.pack import (
     LEVELS,
@@ -167,10 +168,7 @@ def judge_form(
     local = {fields[at].name: place for place, at in enumerate(positions)}
     sieves, unguarded = _sieves(rules, fields, local)
     return JudgeForm(
-        heads=tuple(
-            (each.rule.id, each.rule.title, each.rule.level, name_of(each.rule))
-            for each in rules
-        ),
+        heads=tuple(_head(each.rule) for each in rules),
         codes=tuple(_code(each.rule, local) for each in rules),
         positions=positions,
         sieves=sieves,
@@ -181,6 +179,10 @@ def judge_form(
         shown=_bits_of(each.is_named for each in rules),
         links=links_of([each.rule for each in rules], fields, correlations),
     )
+
+
+def _head(rule: SigmaRule) -> JudgeHead:
+    return rule.id, rule.title, rule.level, name_of(rule), rule.author
 
 
 def _code(rule: SigmaRule, local: dict[str, int]) -> Code:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import marshal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
@@ -24,8 +25,8 @@ from sysmonlx.rules.sigma.correlator import Link, PlainLink
 from sysmonlx.rules.sigma.questions import answer_of
 from sysmonlx.rules.text_index import LENGTH_LIMIT, TEXTS_LIMIT, Sieve, SieveForm
 
-#: Id, title, level, and the name that RuleName shows.
-Head: TypeAlias = tuple[str, str, str, str]
+#: Id, title, level, the name that RuleName shows, and the author.
+Head: TypeAlias = tuple[str, str, str, str, str]
 #: The code that defines the function of a rule, marshalled, and what answers it needs.
 Code: TypeAlias = tuple[bytes, tuple[PlainAtom, ...]]
 #: The place of a field in the texts, whether its texts come again with others beside
@@ -118,6 +119,11 @@ class SigmaJudge:
         """Questions that failed by an error in this program."""
         return self._asked.errors
 
+    @property
+    def use(self) -> Use:
+        """What the rules cost, by the events that were measured."""
+        return self._asked.use
+
     def name(self, hits: int) -> Hits:
         """Return what an event with these hits is called; count them."""
         found = self._texts[hits]
@@ -136,6 +142,7 @@ class SigmaJudge:
                 self.counts[number] = before.counts[known[head[:2]]]
                 self.last_s[number] = before.last_s[known[head[:2]]]
         self.named, self._asked.errors = before.named, before.errors
+        self._asked.use.asked = before.use.asked
 
 
 class _Texts(Bounded[int, Hits]):
@@ -175,10 +182,29 @@ def bits(number: int) -> Iterator[int]:
         number ^= lowest
 
 
+@dataclass(slots=True)
+class Use:
+    """What rules cost: processor time of one event in `MEASURED_EACH` that is asked.
+
+    An event with the answer in memory is not asked. `candidates` are, of each rule, the
+    events measured that got as far as the rule, `rules_ns` what the rule took then.
+    """
+
+    candidates: list[int]
+    rules_ns: list[int]
+    asked: int = 0
+    measured: int = 0
+    measured_ns: int = 0
+
+
+#: One event in so many is measured.
+MEASURED_EACH = 256
+
+
 class _Asked(Bounded[tuple[str, ...], int]):
     """The bits of the rules that are true, by the texts of an event."""
 
-    __slots__ = ("_functions", "_sieves", "_unguarded", "errors")
+    __slots__ = ("_functions", "_sieves", "_unguarded", "errors", "use")
 
     def __init__(self, form: JudgeForm) -> None:
         super().__init__(_EVENTS_LIMIT)
@@ -189,6 +215,7 @@ class _Asked(Bounded[tuple[str, ...], int]):
         ]
         self._unguarded = form.unguarded
         self.errors = 0
+        self.use = Use([0] * len(form.heads), [0] * len(form.heads))
 
     def __missing__(self, texts: tuple[str, ...]) -> int:
         hits = self.answer(texts)
@@ -198,9 +225,32 @@ class _Asked(Bounded[tuple[str, ...], int]):
 
     def answer(self, texts: tuple[str, ...]) -> int:
         """Return the bits for texts that are not known."""
+        use = self.use
+        use.asked = asked = use.asked + 1
+        if not asked % MEASURED_EACH:
+            return self._measured(texts)
         candidates = self._unguarded
         for at, guarded in self._sieves:
             candidates |= guarded[texts[at]]
+        return self._true_of(candidates, texts) if candidates else 0
+
+    def _measured(self, texts: tuple[str, ...]) -> int:
+        """Return the same, and note how long it took."""
+        use, hits, begun_ns = self.use, 0, time.thread_time_ns()
+        candidates = self._unguarded
+        for at, guarded in self._sieves:
+            candidates |= guarded[texts[at]]
+        at_ns = time.thread_time_ns()
+        for number in bits(candidates):
+            hits |= self._true_of(1 << number, texts)
+            before_ns, at_ns = at_ns, time.thread_time_ns()
+            use.candidates[number] += 1
+            use.rules_ns[number] += at_ns - before_ns
+        use.measured += 1
+        use.measured_ns += at_ns - begun_ns
+        return hits
+
+    def _true_of(self, candidates: int, texts: tuple[str, ...]) -> int:
         hits = 0
         while candidates:
             lowest = candidates & -candidates

@@ -51,11 +51,11 @@ def named(
     hits, by_sysmon = noted
     found = []
     for each in fired:
-        *_, title, level, name = correlator.forms[each.correlation].head
+        _, title, level, name, _ = correlator.forms[each.correlation].head
         after = "".join(f"{_AFTER}{text}" for text in each.told)
         found.append((*_severity(level, title, 0), name, name + after))
     for number in bits(hits & judge.shown):
-        *_, title, level, name = judge.heads[number]
+        _, title, level, name, _ = judge.heads[number]
         found.append((*_severity(level, title, 1), name, name))
     found.sort(key=lambda each: each[:3])
     names = joined([each[-1] for each in found])

@@ -169,12 +169,16 @@ def _plain_correlation(each: Correlation) -> dict[str, Plain]:
 
 
 def plain_expression(part: Expression) -> list[Plain]:
-    """Return an expression as `["all", ...]`, `["any", ...]` or `["test", ...]`."""
+    """Return an expression as `["all", ...]`, `["any", ...]` or `["test", ...]`.
+
+    A test of which it is known where it is from has that as its last part.
+    """
     if isinstance(part, Junction):
         word = "all" if part.need_all else "any"
         return [word, *map(plain_expression, part.parts)]
     atoms: list[Plain] = [[each.operation.value, each.operand] for each in part.atoms]
-    return ["test", part.field, part.negated, part.need_all, atoms]
+    origin: list[Plain] = [part.origin] if part.origin else []
+    return ["test", part.field, part.negated, part.need_all, atoms, *origin]
 
 
 def load(raw: object) -> Pack:
@@ -270,12 +274,12 @@ class _Loader:
         if kind in _JUNCTIONS:
             made = tuple(self._expression(each, known, depth + 1) for each in parts)
             return Junction(_JUNCTIONS[kind], made)
-        if kind != "test" or len(parts) != 4:
+        if kind != "test" or len(parts) not in (4, 5):
             raise PackError(f"{kind!r:.80} is no expression")
         return self._test(parts, known)
 
     def _test(self, parts: list[object], known: Container[str]) -> Test:
-        name, negated, need_all, atoms = parts
+        name, negated, need_all, atoms, *origin = parts
         plain = list_of(atoms, ATOMS_LIMIT, "atoms")
         self._tests += 1
         self._atoms += len(plain)
@@ -286,6 +290,7 @@ class _Loader:
             tuple(_atom(each, known) for each in plain),
             boolean_of(need_all, "need_all"),
             boolean_of(negated, "negated"),
+            text_of(origin[0], "an origin") if origin else "",
         )
 
 

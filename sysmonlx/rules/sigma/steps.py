@@ -96,7 +96,7 @@ def correlation_forms(
 def _form(each: CorrelationInForce) -> CorrelationForm:
     of = each.correlation
     return CorrelationForm(
-        head=(of.id, of.title, of.level, name_of(of)),
+        head=(of.id, of.title, of.level, name_of(of), of.author),
         is_ordered=of.type == "temporal_ordered",
         steps=len(of.rules),
         span_ns=of.timespan_s * _SECOND_NS,

@@ -41,6 +41,9 @@ def test_a_person_finds_the_rules_of_sigma_that_hit() -> None:
         "Sigma: 5 groups of correlations are remembered, 2 forgotten for want of room"
     )
     assert lines[at + 2] == "3 high A"
+    asked = copy.deepcopy(SNAPSHOT)
+    asked["sigma"] |= {"asked": 512, "us_asked": 8.1}
+    assert "events named, 8.1 us an event asked" in report(asked)
     without = copy.deepcopy(SNAPSHOT)
     del without["sigma"]
     assert "Sigma" not in report(without)

@@ -90,7 +90,7 @@ def _foreign(path: Path) -> None:
     [
         (Path.unlink, "cannot be read: No such file or directory"),
         (_fifo, "is no regular file"),
-        (_directory, "has no .sigma.json"),
+        (_directory, "has no *.yml, *.yaml, *.sigma.json"),
         (lambda path: path.chmod(0o664), "others may write it: chmod go-w"),
         (lambda path: path.chmod(0o646), "others may write it: chmod go-w"),
         (lambda path: path.write_text(""), "no JSON at line 1"),
@@ -132,11 +132,11 @@ def test_pack_that_cannot_be_used_refuses_the_configuration_in_one_line(
     [
         (
             "<sx:Rules>x.json</sx:Rules>",
-            "the absolute path of a compiled pack, or shipped",
+            "the absolute path of rules of Sigma, or shipped",
         ),
         (
             "<sx:Rules/>",
-            "the absolute path of a compiled pack, or shipped, is expected",
+            "the absolute path of rules of Sigma, or shipped, is expected",
         ),
         ('<sx:Rules action="drop">/x</sx:Rules>', "action must be one of tag, include"),
         (
@@ -185,7 +185,7 @@ def test_packs_of_a_directory_are_taken_by_name(tmp_path: Path) -> None:
     folder.mkdir(mode=0o755)
     for name, each in (("b", SUDO), ("a", WGET)):
         write_pack(folder / f"{name}.sigma.json", each)
-    (folder / "a.yml").write_text("title: not compiled")
+    (folder / "a.txt").write_text("no file of rules")
     found = read(named(folder, 'action="always"')).policy
     assert found is not None
     names = [each.choice for each in found.ruleset.packs]

@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
     " rules output.escape schema policy errors",
     "selftest": "service.messages host.ports schema policy errors",
-    "cli": "selftest service viewer output config rules host bpf.libbpf schema policy"
-    " errors",
+    "cli": "selftest service viewer sigma_tool.main output config rules host bpf.libbpf"
+    " schema policy errors",
 }
 
 #: Packages in which nothing but these modules knows the world outside of the program.

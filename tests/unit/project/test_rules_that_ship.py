@@ -16,7 +16,16 @@ import pytest
 import yaml
 from support.configurations import read
 from support.rule_actions import actions
-from support.shipped import PACK, RECORDED, ROOT, RULES, is_hit, shipped, whole
+from support.shipped import (
+    PACK,
+    RECORDED,
+    ROOT,
+    RULES,
+    correlations,
+    is_hit,
+    shipped,
+    whole,
+)
 
 from sysmonlx.config import rule_files
 from sysmonlx.config.sigma.reader import read_rules
@@ -27,7 +36,8 @@ from sysmonlx.rules.sigma.pack import dump
 from sysmonlx.schema.events import EVENT_BY_ID, PRODUCED
 from sysmonlx.sigma_tool import main as sigma_tool
 
-NAMES = sorted(each.stem for each in RULES.glob("*.yml"))
+NAMES = sorted(shipped())
+FILES = sorted(each.stem for each in RULES.glob("*.yml"))
 EVENTS = json.loads(RECORDED.read_text("utf-8"))
 EXAMPLES = sorted((ROOT / "config_schema" / "examples").glob("*.xml"))
 #: Techniques for which there is at least one rule.
@@ -45,7 +55,7 @@ KEYS = (
 def test_pack_is_what_the_files_say() -> None:
     """Else: make generate."""
     files = [
-        (f"rules/{each}.yml", (RULES / f"{each}.yml").read_bytes()) for each in NAMES
+        (f"rules/{each}.yml", (RULES / f"{each}.yml").read_bytes()) for each in FILES
     ]
     found = read_rules(files)
     assert found.notes == []
@@ -53,17 +63,19 @@ def test_pack_is_what_the_files_say() -> None:
     assert len(found.pack.rules) >= 60
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_rule_is_described(name: str) -> None:
     text = (RULES / f"{name}.yml").read_text("utf-8")
     rule = yaml.safe_load(text)
-    assert [each for each in rule if each in KEYS] == list(KEYS)
+    keys = KEYS if name in NAMES else (*KEYS[:8], "correlation", *KEYS[10:])
+    assert [each for each in rule if each in keys] == list(keys)
     assert UUID(rule["id"]).version == 4
     assert rule["author"] == "sysmonlx"
     assert rule["description"].endswith(".")
     assert 10 < len(rule["title"]) < 90
     assert rule["falsepositives"]
-    assert re.search("technique_id=T[0-9.]+,technique_name=.", name_of(shipped()[name]))
+    both = {**shipped(), **correlations()}
+    assert re.search("technique_id=T[0-9.]+,technique_name=.", name_of(both[name]))
 
 
 def test_ids_and_titles_are_given_once() -> None:
@@ -95,7 +107,8 @@ def test_every_rule_asks_of_events_that_occur() -> None:
 
 
 def test_every_rule_has_its_actions_and_its_events() -> None:
-    assert sorted(actions().keys() - {"setup"}) == NAMES
+    assert sorted({*NAMES, *correlations()}) == FILES
+    assert sorted(actions().keys() - {"setup"}) == FILES
     assert sorted(EVENTS) == NAMES
     assert all(
         each.fires and each.quiet for each in actions().values() if not each.setup
@@ -171,7 +184,7 @@ def test_list_shows_them_where_nothing_reads_yaml(
     for module in ("sigma", "yaml"):
         monkeypatch.setitem(sys.modules, module, None)
     assert sigma_tool.main(["list"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(NAMES)
+    assert len(capsys.readouterr().out.splitlines()) == len(FILES)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

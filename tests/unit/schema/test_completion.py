@@ -46,7 +46,7 @@ def test_bash_offers_switches_first(folder: Path) -> None:
     words = offered("", cwd=folder)
     assert {"-i", "-c", "-u", "-t", "-stats", "-test", "-?"} <= words
     assert "-z" not in words
-    assert offered("-st", cwd=folder) == {"-stats"}
+    assert offered("-sta", cwd=folder) == {"-stats"}
     assert offered("-test", cwd=folder) == {"-test"}
 
 

@@ -138,7 +138,7 @@ def test_judges_of_sigma_rules_of_before_are_freed_without_the_collector() -> No
     gc.disable()
     try:
         made = compiled_of(Answer(data, 0))
-        (path, count, _) = made.packs[0]
+        (path, count, *_) = made.packs[0]
         assert (path, count) == ("/x.sigma.json", 1)
         values = ["/bin/wget"] * 24
         assert made.rules.match(1, values) == "sigma=A,level=high"

@@ -35,7 +35,14 @@ def read(*texts: str) -> RulesRead:
 
 def expressions(found: RulesRead) -> list[Any]:
     assert [each.reason for each in found.notes if each.kind is Kind.REFUSED] == []
-    return [each["expression"] for each in plain_rules(found)]
+    return [without_origins(each["expression"]) for each in plain_rules(found)]
+
+
+def without_origins(part: list[Any]) -> list[Any]:
+    """Return an expression without the places that its tests are from."""
+    if part[0] == "test":
+        return part[:5]
+    return [part[0], *map(without_origins, part[1:])]
 
 
 def plain_rules(found: RulesRead) -> list[dict[str, Any]]:
@@ -289,6 +296,32 @@ def test_filter_takes_from_the_rules_that_it_names() -> None:
         asks("Image", ["is", "x"]),
         asks("User", ["is", "root"], negated=True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("item", "advice"),
+    [
+        ("Image|endswith: [/bash, /x.sh]", "ScriptPath|endswith: '/x.sh' asks for it"),
+        ("Image: /opt/x.py", "ScriptPath: '/opt/x.py' asks for it"),
+        ("Image: '/opt/*.pl'", "ScriptPath: '/opt/*.pl' asks for it"),
+        ("Image|startswith: /opt/x.sh", ""),
+        ("Image: /usr/bin/sh", ""),
+        ("CommandLine|endswith: x.sh", ""),
+    ],
+)
+def test_rule_for_the_program_of_a_script_is_told_what_asks_for_it(
+    item: str, advice: str
+) -> None:
+    found = read(rule(f"s:\n  {item}\ncondition: s"))
+    assert [advice in each.reason for each in found.notes] == [True] * bool(advice)
+    assert all(each.kind is Kind.REMARK and each.line == 5 for each in found.notes)
+    if advice:
+        assert "where <sx:Fields> has ScriptPath" in found.notes[0].reason
+        assert read(rule(f"s:\n  {item}\ncondition: not s")).notes == []
+        (other,) = read(
+            rule(f"s:\n  {item}\ncondition: s", category="file_event")
+        ).notes
+        assert "ScriptPath" not in other.reason
 
 
 def test_correlation_names_rules_and_aliases_by_id() -> None:
