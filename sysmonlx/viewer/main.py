@@ -142,7 +142,8 @@ def _list(options: Options, events: Iterator[EventLine]) -> int:
 def _tree(options: Options, events: Iterator[EventLine]) -> int:
     """Print the processes of the events that are asked for."""
     forest = _forest(events, Selection(options).takes)
-    _print(tree_text.lines(forest, full=options.is_full))
+    lines = tree_text.lines(forest, full=options.is_full)
+    _print(map(tree_text.painted, lines) if _has_colour(options) else lines)
     return OK
 
 

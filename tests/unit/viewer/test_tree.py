@@ -132,6 +132,15 @@ def test_hostile_names_stay_in_their_line(view: str) -> None:
         assert view != "--story=4242" or "<b>" not in row
 
 
+def test_rules_of_a_tree_are_in_colour_and_nothing_else() -> None:
+    forged = line(11, 80, s=3.3, ProcessGuid=MALWARE, TargetFilename='/v/ [no" [no]')
+    data = INCIDENT + syslog(forged)
+    out = logview("--tree", "--colour=always", data=data).out
+    found = re.findall(r"\x1b\[1;33m ?(.*?)\x1b\[0m", out)
+    assert found == ['["T1105 Ingress Tool Transfer"]', '["Run from /tmp"]']
+    assert re.sub(r"\x1b\[[0-9;]*m", "", out) == logview("--tree", data=data).out
+
+
 # --- story
 
 
