@@ -48,7 +48,7 @@ help: ## show this list
 	'VMLINUX_BTF=' 'types of another kernel to build with; found, unless given' \
 	'SYSTEM_PYTHON=' 'Python of build/venv and of what is installed; found likewise' \
 	'VM_KERNELS=' 'of test-vm: $(VM_KERNELS)' \
-	'RELEASES=$(RELEASES)' 'of test-deb' \
+	'RELEASES=$(RELEASES)' 'of test-deb and test-newcomer' \
 	'EXAMPLES=$(EXAMPLES)' 'of fuzz: examples for each property' \
 	'SOAK_S=$(SOAK_S)' 'of soak: seconds' \
 	'QUIET_S=$(QUIET_S)' 'of quiet: seconds'
@@ -195,6 +195,17 @@ HAS_DEB := command -v mmdebstrap && command -v lintian
 test-deb: deps-test deb build/deps-deb.stamp $(RELEASES:%=build/bare/%.stamp) ## install, upgrade, purge the package in bare roots
 	$(Q)RELEASES='$(RELEASES)' $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/deb
 
+# Debian's smallest, as somebody new has it: no Python, no libraries, no log daemon.
+.PHONY: test-newcomer
+test-newcomer: deps-test deb build/deps-deb.stamp $(RELEASES:%=build/bare/new-%.stamp) ## type the README on bare machines with Debian's mirror, timed
+	$(Q)RELEASES='$(RELEASES)' SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/newcomer
+
+build/bare/new-%.stamp:
+	$(call say,ROOT,$* bare)
+	$(Q)rm -rf build/bare/new-$* && mkdir -p build/bare
+	$(Q)mmdebstrap --mode=root --variant=minbase --include=systemd,systemd-sysv $* build/bare/new-$* \
+		>build/bare/new-$*.log 2>&1 && touch $@ || echo '  no root of $*: its tests are skipped'
+
 build/deps-deb.stamp: Makefile build/deps.stamp
 	$(Q)$(call need,$(HAS_DEB),$(DEB_PACKAGES))
 	$(Q)touch $@
@@ -209,13 +220,20 @@ build/bare/%.stamp:
 
 # Log daemons exclude each other: syslog-ng is not installed here, but in a root of its own.
 .PHONY: test-collectors
-test-collectors: deps-test build/deps-deb.stamp build/collectors.stamp ## run what is shipped for rsyslog, syslog-ng, logrotate, containers
+test-collectors: deps-test deb build/deps-deb.stamp build/collectors.stamp build/bare/image.stamp ## run what is shipped for rsyslog, syslog-ng, logrotate, containers
 	$(Q)$(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/collectors
 
 build/collectors.stamp:
 	$(call say,ROOT,syslog-ng logrotate)
 	$(Q)rm -rf build/collectors && mmdebstrap --mode=root --variant=apt \
 		--include=syslog-ng-core,logrotate bookworm build/collectors >build/collectors.log 2>&1 && touch $@
+
+# What the Dockerfile begins with; its steps are taken above it.
+build/bare/image.stamp:
+	$(call say,ROOT,image)
+	$(Q)rm -rf build/bare/image && mkdir -p build/bare && mmdebstrap --mode=root --variant=minbase \
+		trixie build/bare/image >build/bare/image.log 2>&1 && touch $@ || \
+		echo '  no root for the image: its tests are skipped'
 
 EXAMPLES ?= 50
 
@@ -322,6 +340,10 @@ install: deps bpf ## install below $(DESTDIR)$(prefix), with its own Python pack
 		$(TO)/share/bash-completion/completions/sysmonlx-sigma
 	$(Q)install -Dm644 sysmonlx/data/completion-sigma.zsh \
 		$(TO)/share/zsh/site-functions/_sysmonlx-sigma
+	$(Q)install -Dm644 sysmonlx/data/completion-logview.bash \
+		$(TO)/share/bash-completion/completions/sysmonlx-logview
+	$(Q)install -Dm644 sysmonlx/data/completion-logview.zsh \
+		$(TO)/share/zsh/site-functions/_sysmonlx-logview
 	$(Q)sed 's|@PROGRAM@|$(prefix)/sbin/sysmonlx|; s|@LOGVIEW@|$(prefix)/bin/sysmonlx-logview|' \
 		sysmonlx/data/as-sysmon.sh >$(AS_SYSMON_SCRIPT) && chmod 755 $(AS_SYSMON_SCRIPT)
 	$(Q)test -z '$(AS_SYSMON)' || $(AS_SYSMON_SCRIPT) install
@@ -338,7 +360,9 @@ uninstall: ## remove what install wrote; "sysmonlx -u" first
 		$(TO)/share/bash-completion/completions/sysmonlx \
 		$(TO)/share/zsh/site-functions/_sysmonlx \
 		$(TO)/share/bash-completion/completions/sysmonlx-sigma \
-		$(TO)/share/zsh/site-functions/_sysmonlx-sigma
+		$(TO)/share/zsh/site-functions/_sysmonlx-sigma \
+		$(TO)/share/bash-completion/completions/sysmonlx-logview \
+		$(TO)/share/zsh/site-functions/_sysmonlx-logview
 
 # tests/tools has the programs that make releases; none needs a package from an index.
 TOOL := PYTHONPATH='$(CURDIR)/tests' $(SYSTEM_PYTHON) -P -m

@@ -22,6 +22,7 @@ from sysmonlx.rules.explain import Trace, Tracer
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.service.exit_status import OK
 from sysmonlx.viewer.read import BadLine, EventLine, read_events
+from sysmonlx.viewer.what import what
 
 #: Characters of a field's text that a reason shows.
 _SHOWN = 200
@@ -111,7 +112,9 @@ class _Report:
     def _reasons(self, item: EventLine, found: Trace) -> Iterator[str]:
         event = EVENT_BY_ID[item.event_id]
         kind = event.tag or event.template
-        yield f"#   input line {item.line}: event {event.id}, {kind}"
+        head = f"#   input line {item.line}: event {event.id}, {kind}"
+        done = what(item)
+        yield f"{head}: {_plain(_shown(done))}" if done else head
         ours = dict(self._ours(item))
         if others := [name for name in item.others if name not in ours]:
             names = _plain(", ".join(others))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from sysmonlx.config import own_settings
 from sysmonlx.config.command_line import NOT_IMPLEMENTED, CommandLineOptions
 from sysmonlx.config.event_filtering import EVENTS_BY_TAG
 from sysmonlx.config.findings import Remarks
@@ -23,7 +24,13 @@ from sysmonlx.config.option_values import (
 from sysmonlx.config.own_settings import OwnSettings, is_container
 from sysmonlx.config.xml_text import Node
 from sysmonlx.policy import Settings, SettingValue
-from sysmonlx.schema.options import CONFIG_OPTIONS, OLD_SPELLINGS, WINDOWS, Option
+from sysmonlx.schema.options import (
+    CONFIG_OPTIONS,
+    NAMESPACE,
+    OLD_SPELLINGS,
+    WINDOWS,
+    Option,
+)
 
 #: Options whose value is a list of images to include, by the tag of their event.
 _LISTS = tuple(
@@ -126,6 +133,11 @@ class OptionReader:
         advice = "Sysmon stops reading options here; sysmonlx goes on"
         if node.tag in EVENTS_BY_TAG:
             advice = "event elements stand inside EventFiltering"
+        elif node.tag.rpartition(":")[2] in own_settings.NAMES:
+            advice = (
+                f'it stands inside <sx:Settings xmlns:sx="{NAMESPACE}">,'
+                " the last element"
+            )
         elif guess := self._remarks.guess(node.tag, (*_ELEMENTS, "EventFiltering")):
             advice = guess
         self._remarks.warn(

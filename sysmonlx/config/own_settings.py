@@ -27,7 +27,8 @@ from sysmonlx.schema.options import (
 )
 
 _SETTINGS = {setting.element: setting for setting in SETTINGS}
-_NAMES = (*_SETTINGS, SINK, RULES)
+#: Elements that stand inside our container.
+NAMES = (*_SETTINGS, SINK, RULES)
 
 
 def is_container(node: Node, sysmon: Node) -> bool:
@@ -63,12 +64,11 @@ class OwnSettings:
         """Take every setting of a container."""
         for node in container.children:
             name = node.tag.rpartition(":")[2]
-            if name not in _NAMES:
+            if name not in NAMES:
                 self._remarks.error(
                     f"Error: Unknown setting {node.tag}",
                     node.offset,
-                    self._remarks.guess(name, _NAMES)
-                    or f"expected {', '.join(_NAMES)}",
+                    self._remarks.guess(name, NAMES) or f"expected {', '.join(NAMES)}",
                 )
                 continue
             try:

@@ -3,7 +3,7 @@
 // Joined with logview_page.js into one script; texts of events are never code.
 
 const page = JSON.parse(document.getElementById("data").textContent);
-const { strings, types, events, processes } = page;
+const { strings, types, events, processes, levels } = page;
 const ROW = 22;
 // Places in a row of `events`; the values of its fields follow.
 const TYPE = 0, TIME = 1, RECORD = 2, HOST = 3, PROCESS = 4, WHAT = 5, TAG = 6, VALUES = 7;

@@ -34,16 +34,20 @@ function fill(element, row, at) {
   else element.removeAttribute("aria-expanded");
   const parts = state.tree ? treeParts(row, isOpen) : listParts(events[row.at]);
   const tag = tagOf(row);
-  if (tag) parts.push(make("span", "tag", tag));
+  if (tag) parts.push(make("span", "tag", titleOf(tag)));
   element.replaceChildren(...parts);
-  element.className = `row${tag ? " hit" : ""}${at === chosen ? " chosen" : ""}`;
+  element.className = `row${tag ? ` hit ${levelOf(tag)}` : ""}${at === chosen ? " chosen" : ""}`;
 }
 
+const SIGNS = { critical: "\u203c ", high: "! " };
+const levelOf = (tag) => levels[tag] || "";
+const titleOf = (tag) => (SIGNS[levelOf(tag)] || "") + strings[tag];
+
 function tagOf(row) {
-  if (row.kind === "event") return strings[events[row.at][TAG]];
-  if (row.kind === "group") return "";
+  if (row.kind === "event") return events[row.at][TAG];
+  if (row.kind === "group") return 0;
   const process = processes[row.at], start = events[process[START]], end = events[process[END]];
-  return strings[(start && start[TAG]) || (end && end[TAG]) || 0];
+  return (start && start[TAG]) || (end && end[TAG]) || 0;
 }
 
 function treeParts(row, isOpen) {
@@ -52,12 +56,13 @@ function treeParts(row, isOpen) {
   if (row.kind === "process") {
     const process = processes[row.at], start = events[process[START]];
     const what = start ? strings[start[WHAT]] : page.cut ? "(its start is left out)" : "(began before this log)";
-    const lived = process[LIVED] === null ? "" : `${(process[LIVED] / 1000).toFixed(2)} s`;
+    const lived = process[LIVED] === null ? "" : `ran ${(process[LIVED] / 1000).toFixed(2)} s`;
+    const user = strings[process[USER]];
     return [
       make("span", "time", start ? clock(start[TIME]) : ""), fold,
       make("span", "name", strings[process[NAME]] || "?"),
       make("span", "number", strings[process[PID]]),
-      make("span", "owner", strings[process[USER]]),
+      make("span", user === "root" ? "owner root" : "owner", user),
       make("span", start ? "what" : "what dim", what), make("span", "dim", lived),
     ];
   }
@@ -66,13 +71,15 @@ function treeParts(row, isOpen) {
     return [
       make("span", "time", clock(events[row.first][TIME])), fold,
       make("span", "mark", type.mark),
-      make("span", "what", `${type.title} \u00d7 ${row.own.toLocaleString("en")}: ${strings[events[row.first][WHAT]]} \u2026`),
+      make("span", "what", `${row.own.toLocaleString("en")} \u00d7 ${type.title}: ${strings[events[row.first][WHAT]]} \u2026`),
     ];
   }
   const event = events[row.at], type = types[event[TYPE]];
   const mark = make("span", "mark", type.mark);
   mark.title = type.title;
-  return [make("span", "time", clock(event[TIME])), fold, mark, make("span", "what", strings[event[WHAT]])];
+  const parts = [make("span", "time", clock(event[TIME])), fold, mark];
+  if (type.verb) parts.push(make("span", "dim", type.verb));
+  return [...parts, make("span", "what", strings[event[WHAT]])];
 }
 
 function listParts(event) {
@@ -81,7 +88,8 @@ function listParts(event) {
     make("span", "time", clock(event[TIME])), make("span", "mark", type.mark),
     make("span", "kind", type.title),
     make("span", "pid mono", process ? strings[process[PID]] : ""),
-    make("span", "user", process ? strings[process[USER]] : ""),
+    make("span", process && strings[process[USER]] === "root" ? "user root" : "user",
+      process ? strings[process[USER]] : ""),
     make("span", "image", process ? strings[process[NAME]] : ""),
     make("span", "what", strings[event[WHAT]]),
   ];
@@ -89,9 +97,10 @@ function listParts(event) {
 
 // --- choosing and folding
 
-function choose(at) {
+function choose(at, isMiddle) {
   if (at < 0 || at >= rows.length) return;
   chosen = at;
+  if (isMiddle) list.scrollTop = Math.max(0, (at + 0.5) * ROW - list.clientHeight / 2);
   if (at * ROW < list.scrollTop) list.scrollTop = at * ROW;
   const end = (at + 1) * ROW - list.clientHeight;
   if (end > list.scrollTop) list.scrollTop = end;
@@ -120,8 +129,9 @@ function showDetails(row) {
     const process = processes[row.at], parent = processes[process[PARENT]];
     parts.push(make("h2", "", `${strings[process[NAME]] || "?"} ${strings[process[PID]]}`));
     if (parent) parts.push(goTo(`parent: ${strings[parent[NAME]] || "?"} ${strings[parent[PID]]}`, process[PARENT]));
-    parts.push(make("p", "dim", `${eventCounts[row.at].toLocaleString("en")} events` +
-      (process[LIVED] === null ? "" : `, ended after ${(process[LIVED] / 1000).toFixed(2)} s`)));
+    parts.push(make("p", "dim", didOf(row.at) +
+      (process[LIVED] === null ? "" : `; ended after ${(process[LIVED] / 1000).toFixed(2)} s`)));
+    parts.push(...hitsOf(row.at));
     if (!event) parts.push(make("p", "dim", "It began before this log; only its children and events tell of it."));
   } else {
     parts.push(make("h2", "", types[event[TYPE]].title));
@@ -131,6 +141,66 @@ function showDetails(row) {
   }
   if (event) parts.push(fieldsOf(event));
   details.replaceChildren(...parts);
+}
+
+// How often a process did what, the most frequent first.
+function didOf(at) {
+  const counts = new Map();
+  for (const item of itemsOf[at]) {
+    const name = item < 0 ? "ProcessCreate" : types[events[item][TYPE]].title;
+    counts.set(name, (counts.get(name) || 0) + 1);
+  }
+  const parts = [...counts].sort((one, other) => other[1] - one[1])
+    .map(([name, count]) => `${name} ${count.toLocaleString("en")}`);
+  return parts.join(", ") || "no events of its own";
+}
+
+// Rules that hit what a process did: buttons that lead there.
+function hitsOf(at) {
+  const found = new Map();
+  for (const item of itemsOf[at]) {
+    const tag = item < 0 ? 0 : events[item][TAG];
+    if (tag && !found.has(tag)) found.set(tag, item);
+  }
+  return [...found].map(([tag, item]) => chip(tag, () => goToEvent(item)));
+}
+
+function chip(tag, act, count) {
+  const button = make("button", `chip ${levelOf(tag)}`, titleOf(tag) + (count > 1 ? ` \u00d7 ${count.toLocaleString("en")}` : ""));
+  button.addEventListener("click", act);
+  return button;
+}
+
+const rowOf = (at) => rows.findIndex((row) => (row.kind === "event" && row.at === at) ||
+  (row.kind === "process" && (processes[row.at][START] === at || processes[row.at][END] === at)));
+
+// Choose the row of an event, whatever hides it.
+function goToEvent(at) {
+  let place = rowOf(at);
+  if (place < 0) {
+    for (let process = events[at][PROCESS]; process >= 0; process = processes[process][PARENT]) folded.delete(process);
+    refresh();
+    place = rowOf(at);
+  }
+  if (place < 0) {
+    filter.value = state.words = "";
+    state.off.clear();
+    for (const button of byId("kinds").children) pressed(button, true);
+    setRange(null, null);
+    place = rowOf(at);
+  }
+  choose(place, true);
+}
+
+const hits = events.flatMap((event, at) => (event[TAG] ? [at] : []));
+let lastHit = -1;
+
+function goToHit(step, tag) {
+  const own = tag ? hits.filter((at) => events[at][TAG] === tag) : hits;
+  if (!own.length) return;
+  const next = step > 0 ? own.find((at) => at > lastHit) : own.findLast((at) => at < lastHit);
+  lastHit = next === undefined ? own[step > 0 ? 0 : own.length - 1] : next;
+  goToEvent(lastHit);
 }
 
 function fieldsOf(event) {
@@ -185,6 +255,9 @@ document.addEventListener("keydown", (press) => {
   if (press.key === "/" && document.activeElement !== filter) {
     press.preventDefault();
     filter.focus();
+  } else if ((press.key === "n" || press.key === "N") && document.activeElement !== filter &&
+      !press.ctrlKey && !press.altKey && !press.metaKey) {
+    goToHit(press.key === "n" ? 1 : -1);
   }
 });
 
@@ -302,5 +375,11 @@ if (timed.length) {
 }
 window.addEventListener("resize", () => { paint(); draw(); });
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+const RANK = ["critical", "high", "", "medium", "low"];
+const byTag = new Map();
+for (const at of hits) byTag.set(events[at][TAG], (byTag.get(events[at][TAG]) || 0) + 1);
+const tags = [...byTag.keys()].sort((one, other) => RANK.indexOf(levelOf(one)) - RANK.indexOf(levelOf(other)));
+byId("found").append(...tags.map((tag) => chip(tag, () => goToHit(1, tag), byTag.get(tag))));
 setTree(true);
+if (tags.length) goToHit(1, tags[0]);
 document.documentElement.dataset.ready = "yes";

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""What a container keeps from the program: capabilities and namespaces, in words."""
+"""What a container keeps from the program, in words.
+
+It may lack capabilities, namespaces of the machine, and system calls.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 from collections.abc import Collection
+from pathlib import Path
 
 from sysmonlx.host import capabilities
 from sysmonlx.host.capabilities import (
@@ -22,9 +28,42 @@ _FIRST = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC, "cgroup": 0xEFFFFFFB}
 _HOW = "a container gets them by --cap-add or securityContext.capabilities.add"
 
 
+#: bpf(2): its number on 64-bit processors, and a command that no kernel has.
+_BPF = {"x86_64": 321, "aarch64": 280}
+_NO_COMMAND = 0x7FFFFFFF
+#: Seccomp of proc_pid_status(5): system calls are filtered.
+_IS_FILTERED = "\nSeccomp:\t2\n"
+
+
 def refusal() -> str:
     """Return why the kernel will load no program of ours; "": it may."""
-    return why_not(is_first("user"), capabilities.effective())
+    return why_not(is_first("user"), capabilities.effective()) or without_bpf()
+
+
+def without_bpf(status: Path = Path("/proc/self/status")) -> str:
+    """Return that a filter of system calls forbids bpf(2), and what helps.
+
+    The text is empty where none does.
+
+    A filter, as runtimes have one for containers, may forbid it whatever the
+    capabilities are; the kernel itself knows the command to be none (EINVAL).
+    """
+    try:
+        is_filtered = _IS_FILTERED in status.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    number = _BPF.get(os.uname().machine)
+    if not is_filtered or number is None:
+        return ""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(ctypes.c_long(number), _NO_COMMAND, None, 0)
+    if ctypes.get_errno() not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+        return ""
+    return (
+        "seccomp forbids bpf(2): the container's profile has to allow it with BPF, as"
+        " those of Docker 23 and containerd 1.7 do; else --security-opt"
+        " seccomp=unconfined, or seccompProfile: {type: Unconfined}"
+    )
 
 
 def remarks() -> list[str]:

@@ -79,6 +79,7 @@ class Output:
         """Events emitted, by event id."""
         self.past_losses: dict[str, int] = {}
         self._past_delivered = 0
+        self._past_news: list[str] = []
         self._due = 0
         self.note: Callable[[Exception], object] = lambda error: None
         """Takes an error that nobody expected and by which lines may be lost."""
@@ -253,6 +254,11 @@ class Output:
             except Exception as error:
                 self.note(error)
 
+    def news(self) -> list[str]:
+        """Return what sinks have to tell by event 255, a text each; each comes once."""
+        told, self._past_news = self._past_news, []
+        return told + [text for each in self._channels for text in each.sink.news()]
+
     def readers(self) -> dict[str, dict[str, int]]:
         """Return who reads where programs connect to a sink, by its path."""
         return {
@@ -334,6 +340,7 @@ class Output:
     def _retire(self, sink: Sink, timeout_s: float) -> None:
         sink.close(timeout_s)
         self._past_delivered += sink.delivered
+        self._past_news += sink.news()
         self._due += sink.more_due
         for reason, count in sink.losses.items():
             self.past_losses[reason] = self.past_losses.get(reason, 0) + count

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from sysmonlx.output.escape import json_value, limited
@@ -94,21 +95,36 @@ def members_of(
             looked at: that line is made again with shorter values.
         sizes: FieldSizes, by position.
     """
-    return [
-        (at, _member(event.fields[at], target, limit_bytes, sizes.get(at, 0)))
-        for at, target in targets_of(event)
-    ]
+    made = []
+    for (at, _), group in groupby(targets_of(event), _place):
+        targets = [target for _, target in group]
+        escaped = _escaping(limit_bytes, sizes.get(at, 0))
+        if bundle := _BUNDLES.get(tuple(each.conversion for each in targets)):
+            begin, convert = bundle(*(each.name for each in targets), escaped)
+            made.append((at, Member(targets[0].objects, begin, convert, "")))
+            continue
+        field, size_bytes = event.fields[at], sizes.get(at, 0)
+        made += [(at, _member(field, each, escaped, size_bytes)) for each in targets]
+    return made
 
 
-def _member(field: Field, target: Target, limit_bytes: int, size_bytes: int) -> Member:
+def _place(target: tuple[int, Target]) -> tuple[int, tuple[str, ...]]:
+    return target[0], target[1].objects
+
+
+def _escaping(limit_bytes: int, size_bytes: int) -> Convert:
+    """Return what escapes a value for JSON; a size of 0 is no limit of its own."""
     too_long = " " * (limit_bytes + 1)
+    if size_bytes:
+        return lambda text: (
+            too_long
+            if len(text) > limit_bytes
+            else json_value(limited(text, size_bytes))
+        )
+    return lambda text: too_long if len(text) > limit_bytes else json_value(text)
 
-    def cut(text: str) -> str:
-        return limited(text, size_bytes) if size_bytes else text
 
-    def escaped(text: str) -> str:
-        return too_long if len(text) > limit_bytes else json_value(cut(text))
-
+def _member(field: Field, target: Target, escaped: Convert, size_bytes: int) -> Member:
     name, objects = target.name, target.objects
     if target.choices:
         chosen = {key: f',"{name}":"{word}"' for key, word in target.choices}
@@ -119,14 +135,16 @@ def _member(field: Field, target: Target, limit_bytes: int, size_bytes: int) -> 
         return Member(
             objects,
             f',"{name}":',
-            convert if not size_bytes else lambda text: convert(cut(text)),
+            convert
+            if not size_bytes
+            else lambda text: convert(limited(text, size_bytes)),
             "",
         )
     open_, close = ('["', '"]') if target.conversion == "words" else ('"', '"')
     within: Convert | None = escaped
     if part := _PARTS.get(target.conversion):
         within = lambda text: part(escaped(text))  # noqa: E731 - one of three kinds
-    elif field.type in _MADE_HERE and not size_bytes:
+    elif (field.type in _MADE_HERE or field.is_made_here) and not size_bytes:
         within = None
     return Member(objects, f',"{name}":{open_}', within, close)
 
@@ -170,6 +188,50 @@ def _hashes(_: str, escaped: str) -> str:
         if equals
     )
 
+
+#: What makes several members of one text: it is given their names and what escapes the
+#: text, and returns how the first begins, and all that follows.
+_Bundle = Callable[..., tuple[str, Convert]]
+
+
+def _file(
+    path: str, name: str, folder: str, extension: str, escaped: Convert
+) -> tuple[str, Convert]:
+    def rest(text: str) -> str:
+        text = escaped(text)
+        above, slash, last = text.rpartition("/")
+        stem, _, end = last.rpartition(".")
+        ending = f',"{extension}":"{end}"' if stem and end else ""
+        return f'{text}","{name}":"{last}","{folder}":"{above or slash}"{ending}'
+
+    return f',"{path}":"', rest
+
+
+def _command(
+    line: str, words: str, count: str, escaped: Convert
+) -> tuple[str, Convert]:
+    def rest(text: str) -> str:
+        text = escaped(text)
+        number = text.count(" ") + 1
+        return f'{text}","{words}":["{_words(text)}"],"{count}":{number}'
+
+    return f',"{line}":"', rest
+
+
+def _twice(first: str, second: str, escaped: Convert) -> tuple[str, Convert]:
+    def rest(text: str) -> str:
+        text = escaped(text)
+        return f'{text}","{second}":"{text}"'
+
+    return f',"{first}":"', rest
+
+
+#: By the conversions of one value's members, which are made of one escaped text.
+_BUNDLES: dict[tuple[str, ...], _Bundle] = {
+    ("text", "name", "folder", "extension"): _file,
+    ("text", "words", "count"): _command,
+    ("text", "text"): _twice,
+}
 
 #: Conversions to a member that may be missing, or to several.
 _OPTIONAL = {"extension": _extension, "hashes": _hashes}

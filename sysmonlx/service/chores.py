@@ -56,6 +56,7 @@ class Chores:
             self._trim_memory,
             metrics.write,
             parts.output.attend,
+            self._tell_of_readers,
             self._tell_manager,
         )
 
@@ -100,6 +101,11 @@ class Chores:
         texts = [*self._news.texts(self._parts.pipeline.correlator, boot_ns)]
         if texts:
             self._parts.health.tell(("Sigma", text) for text in texts)
+
+    def _tell_of_readers(self) -> None:
+        """Report readers of a socket that were dropped."""
+        if texts := [*self._parts.output.news()]:
+            self._parts.health.tell(("Reader", text) for text in texts)
 
     def _trim_memory(self) -> None:
         self._rounds += 1

@@ -87,8 +87,7 @@ def serve(paths: Paths, view: View | None = None) -> int:
         from sysmonlx.service.situation import advice
 
         report = spawn.start_daemon(paths)
-        for text in (*report.missing, *map(advice, report.trouble)):
-            print(f"Warning: {text}", file=sys.stderr)
+        _warn(*report.missing, *map(advice, report.trouble))
         return OK
     if view is None:
         _have_what_a_service_has()
@@ -161,9 +160,10 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
     report = daemon.standing.report()
     systemd.notify("READY=1")
     spawn.tell_ready(report)
+    # As the first process of a container nobody else says it.
+    if view is not None or os.environ.get("NOTIFY_SOCKET") == "":
+        _warn(*report["missing"], *report["trouble"])
     if view is not None:
-        for text in (*report["missing"], *report["trouble"]):
-            print(f"Warning: {text}", file=sys.stderr)
         if not options.keeps_state:
             print("Watching; Ctrl-C ends.", file=sys.stderr, flush=True)
         view.begin(_watched(daemon, policy))
@@ -179,6 +179,11 @@ def _run_alone(policy: Policy, options: Options, view: View | None) -> int:
         parts = daemon.parts
         view.summary(parts.output.counts, parts.health.lost, cpu_s(), wall_s)
     return OK
+
+
+def _warn(*texts: str) -> None:
+    for text in texts:
+        print(f"Warning: {text}", file=sys.stderr, flush=True)
 
 
 def _watched(daemon: Daemon, policy: Policy) -> Watched:

@@ -37,8 +37,10 @@ class Statistics:
         self._parts = parts
         self._started_s = time.time()
 
-    def collect(self, troubles: Sequence[str]) -> Snapshot:
+    def collect(self, troubles: Sequence[str], missing: Sequence[str] = ()) -> Snapshot:
         """Return all counters; `troubles` are texts that belong to the sinks.
+
+        `missing` are texts about what cannot be had on this machine.
 
         The counters of this process are of one moment, because `collect` is called
         between two batches of records. The kernel's counters are read after them: each
@@ -70,11 +72,7 @@ class Statistics:
             "programs": self._programs(),
             "attached": sorted(self._parts.capture.attached()),
             "put_right": dict(self._parts.guard.counts),
-            "missing": [
-                *map(str, self._parts.capture.missing),
-                *self._parts.guard.missing(),
-                *self._parts.health.remarks(),
-            ],
+            "missing": [*missing],
             "gaps": [],
         }
         if judges := self._parts.pipeline.judges:

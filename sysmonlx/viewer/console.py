@@ -32,8 +32,8 @@ _REDRAWN = 4
 #: How long a message stands in the status row, in seconds.
 _MESSAGE_S = 5.0
 
-#: Keys that a newcomer wants first, and the width from which all are named.
-HINTS, _WIDE = ["/ filter", "space pause", "d details", "? help"], 120
+#: Keys that a newcomer wants first, and the widths from which all are named, and two.
+HINTS, _WIDE, _MEDIUM = ["/ filter", "space pause", "d details", "? help"], 120, 76
 
 HELP = """\
 The live view of sysmonlx
@@ -180,9 +180,13 @@ class Console:
 
     def _notes(self) -> list[str]:
         notes = []
-        if self._list is not None:
+        if self._text is not None:
+            notes.append("Esc back")
+        elif self._list is not None:
             place = f"{self._at + 1:,} of {len(self._list):,}" if self._list else "none"
             notes.append(f"PAUSED {place}")
+            if self._style.width >= _MEDIUM:
+                notes += ["d details", "space goes on"]
         notes += self._choice.notes(self._style.signs.cursor, self._style.width // 2)
         if self._message and self._now_s - self._message_s < _MESSAGE_S:
             notes.append(self._message)
@@ -191,7 +195,10 @@ class Console:
 
     def _hints(self) -> list[str]:
         """Return which keys are there, as many as there is room for."""
-        return HINTS if self._style.width >= _WIDE else HINTS[-1:]
+        width = self._style.width
+        if width >= _WIDE:
+            return HINTS
+        return HINTS[:: len(HINTS) - 1] if width >= _MEDIUM else HINTS[-1:]
 
     def _redraw(self) -> str:
         """Draw what the mode shows, from what is kept."""

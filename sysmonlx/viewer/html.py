@@ -19,10 +19,11 @@ from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import text_of
 from sysmonlx.viewer.moments import seconds_of
 from sysmonlx.viewer.read import EventLine
+from sysmonlx.viewer.rows import level_of, title_of
 from sysmonlx.viewer.select import moment_of
 from sysmonlx.viewer.terminal import safe
 from sysmonlx.viewer.tree import Forest, Process, time_of
-from sysmonlx.viewer.what import base_name, mark, short_rule, what
+from sysmonlx.viewer.what import base_name, mark, what
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -33,6 +34,7 @@ _PAGE = """\
 <header><h1>{title}</h1><span>{hosts}</span><span>{times}</span><span>{count}</span>
 <span class="hits">{hits}</span><span class="hits">{losses}</span>
 <span>{left_out}</span></header>
+<div class="tools found" id="found" role="group" aria-label="Rules that hit"></div>
 <div class="chart"><canvas id="chart" role="img" aria-label="Events over time"></canvas>
 <div class="scale"><span id="first"></span><span id="range">drag for a range of time,
 double click for all</span><span id="last"></span></div></div>
@@ -47,7 +49,8 @@ placeholder="/ filter: text, Image~curl, User=root, -word">
 <main><div class="list" id="list" role="tree" tabindex="0" aria-label="Events">
 <div id="space"></div><div id="none" class="none" hidden>Nothing to show.</div></div>
 <section class="details" id="details" aria-label="Details" tabindex="0">
-<p class="dim">Choose a row. Arrow keys walk and fold, / goes to the filter.</p>
+<p class="dim">Choose a row. Arrow keys walk and fold, n goes to the next hit of a rule,
+/ to the filter.</p>
 </section>
 </main>
 <script type="application/json" id="data">{data}</script>
@@ -55,6 +58,13 @@ placeholder="/ filter: text, Image~curl, User=root, -word">
 </body></html>
 """
 
+#: What a process did, before the words that say to what.
+_VERBS = {
+    **{2: "set the time of", 3: "connection", 6: "loaded module", 7: "loaded"},
+    **{8: "injected into", 9: "opened disk", 10: "accessed", 11: "wrote"},
+    **{15: "wrote stream", 17: "made pipe", 18: "connected to pipe", 22: "asked for"},
+    **{23: "deleted", 25: "tampering", 26: "deleted", 100: "eBPF"},
+}
 #: Joined they are the one script of the page.
 _SCRIPTS = ("logview_events.js", "logview_page.js")
 
@@ -103,6 +113,7 @@ class _Data:
 
     def __init__(self, forest: Forest, limit: int) -> None:
         self._texts: dict[str, int] = {"": 0}
+        self._levels: dict[int, str] = {}
         shown = forest.shown()
         self._order = [*forest.walk(shown)]
         self._numbers = {process: n for n, (_, process) in enumerate(self._order)}
@@ -134,6 +145,15 @@ class _Data:
     def _text(self, text: str) -> int:
         return self._texts.setdefault(safe(text), len(self._texts))
 
+    def _tag(self, rule: str) -> int:
+        """Return the short name of a rule, and note its level."""
+        if not rule:
+            return 0
+        tag = self._text(title_of(rule))
+        if level := level_of(rule):
+            self._levels[tag] = level
+        return tag
+
     def _event(self, event: EventLine, owner: int) -> list[object]:
         seconds = seconds_of(_when(event))
         return [
@@ -143,7 +163,7 @@ class _Data:
             self._text(event.system.computer),
             owner,
             self._text(what(event)),
-            self._text(short_rule(text_of(event, "RuleName"))),
+            self._tag(text_of(event, "RuleName")),
             *map(self._text, event.values),
         ]
 
@@ -178,6 +198,7 @@ class _Data:
             str(number): {
                 "title": EVENT_BY_ID[number].title,
                 "mark": mark(number),
+                "verb": _VERBS.get(number, ""),
                 "fields": [field.name for field in EVENT_BY_ID[number].fields],
             }
             for number in sorted(self._kinds)
@@ -185,6 +206,7 @@ class _Data:
         return {
             "cut": self.left_out > 0,
             "strings": [*self._texts],
+            "levels": self._levels,
             "types": types,
             "events": self.events,
             "processes": self.processes,

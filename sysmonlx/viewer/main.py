@@ -142,17 +142,22 @@ def _list(options: Options, events: Iterator[EventLine]) -> int:
 def _tree(options: Options, events: Iterator[EventLine]) -> int:
     """Print the processes of the events that are asked for."""
     forest = _forest(events, Selection(options).takes)
-    _print(tree_text.lines(forest, full=options.is_full))
+    lines = tree_text.lines(forest, full=options.is_full)
+    _print(map(tree_text.painted, lines) if _has_colour(options) else lines)
     return OK
 
 
 def _story(options: Options, events: Iterator[EventLine]) -> int:
-    """Print a report of each process with a GUID or a pid."""
+    """Print a report of each process with a GUID, a pid, or a name."""
     takes = Selection(options).takes
     forest = _forest((each for each in events if takes(each)), lambda event: True)
-    found = story.matching(forest, options.story)
+    try:
+        found = story.matching(forest, options.story)
+    except story.ManyProcessesError as error:
+        raise OptionError(f"--story {options.story}: {error}") from None
     if not found:
-        raise OptionError(f"--story {options.story}: no process of this GUID or pid")
+        text = "no process has this GUID, pid or name; --tree shows all"
+        raise OptionError(f"--story {options.story}: {text}")
     for process in found:
         _print(story.lines(forest, process, full=options.is_full))
     return OK
@@ -278,7 +283,13 @@ def _events(options: Options, problems: Problems) -> Iterator[EventLine]:
             with sources.opened(name, flush) as file:
                 yield from _events_in(name, bounded_lines(file), problems)
         except sources.ReadingError as error:
-            problems.tell(name, str(error))
+            problems.tell(name, f"{error}{_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    """Return what a name was meant for, if it can be no file's."""
+    is_word = "/" not in name and "." not in name and not os.path.lexists(name)
+    return f"; to look for this text: -w {name}" if is_word else ""
 
 
 def _names(options: Options) -> list[str]:

@@ -57,7 +57,7 @@ How they are shown
 
 Instead of a list
   --tree                the processes found, their ancestors, descendants and events
-  --story GUID|PID      one process as a report in Markdown
+  --story WHO           one process as a report in Markdown: its pid, GUID or name
   --timeline            how many events when, by event and rule
   --rules               how often each rule hit
   --verify              missing and repeated record ids; 3 if any is not explained

@@ -30,6 +30,8 @@ from sysmonlx.viewer.width import head as beginning
 LEVELS = ("", "low", "medium", "high", "critical")
 
 _TIME, _USER, _PID, _TAG = 12, 8, 7, 40
+#: Columns that the name of a rule keeps where the main part wants them.
+_LEAST_TAG = 16
 #: What stands around the name of a rule.
 _AROUND = "  []"
 #: Names of rules and users whose texts are kept.
@@ -38,6 +40,8 @@ _KEPT = 1000
 _WIDE = 100
 #: From these widths on a row has the user and milliseconds, and the pid.
 _MEDIUM, _NARROW = 60, 40
+#: From this width on a start without a row above it has its parent.
+_PARENT = 72
 #: Columns of a time without milliseconds.
 _SHORT_TIME = 8
 #: Levels of the tree that are indented, and the columns of a row for each.
@@ -150,7 +154,8 @@ class Rows:
         """
         row = Row(event_id, values, depth)
         signs = self.style.signs
-        has_parent = not depth or not self.style.has_tree or signs.is_ascii
+        is_told = not depth and not 0 < self.style.width < _PARENT
+        has_parent = is_told or not self.style.has_tree or signs.is_ascii
         row.body = BODIES[event_id](values, signs, has_parent)
         return row
 
@@ -178,12 +183,24 @@ class Rows:
         tag = f"  [{sign}{title}]" if title else ""
         if style.width:
             room = style.width - columns(time) - columns(fixed) - columns(user)
+            if (
+                note
+                and row.count == 1
+                and self._is_tight(room, head, main, note, title)
+            ):
+                note = ""
             head, main, note, tag = self._fitted(
                 room, (head, main, note), sign + title if title else ""
             )
         if style.has_colour:
             return self._painted(row, (time, fixed, user, head, main, note, tag), level)
         return f"{time}{fixed}{user}{head}{main}{note}{tag}".rstrip(" ")
+
+    def _is_tight(self, room: int, head: str, main: str, *others: str) -> bool:
+        """Return whether notes leave the main part less than half of `room`."""
+        wide = columns(main)
+        left = room - columns(head) - sum(map(columns, others))
+        return left < min(wide, room // 2)
 
     def _fitted(
         self, room: int, parts: tuple[str, str, str], title: str
@@ -193,7 +210,10 @@ class Rows:
         dots, is_wide = self.style.signs.dots, self.style.width >= _WIDE
         tag = ""
         if title:
-            title = cut(title, min(_TAG, room // 2 - len(_AROUND)), dots)
+            around = len(_AROUND) - 2 * is_wide
+            left = room - columns(head) - min(columns(main), room // 2) - len(note)
+            least = min(_LEAST_TAG, room // 2 - around)
+            title = cut(title, min(_TAG, max(least, left - around)), dots)
             tag = f"  {title}" if is_wide else f"  [{title}]" if title else ""
             room -= columns(tag)
         wide, noted = columns(head), len(note)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import text_of
@@ -11,21 +12,45 @@ from sysmonlx.viewer.forms import code
 from sysmonlx.viewer.read import EventLine
 from sysmonlx.viewer.terminal import safe
 from sysmonlx.viewer.tree import Forest, Process, ancestors, time_of
-from sysmonlx.viewer.what import short_rule, what
+from sysmonlx.viewer.what import base_name, short_rule, what
 
 #: Rows of the table, and characters of a cell, unless all is asked for.
 _ROWS = 200
+#: Files of one directory that have rows of their own, unless all is asked for.
+_SINGLE_FILES = 3
+#: Processes of one name that are named.
+_NAMED = 5
+_FILE = "TargetFilename"
 _WIDTH = 300
 
 
+class ManyProcessesError(Exception):
+    """A name that several processes have; the text names them."""
+
+
 def matching(forest: Forest, wanted: str) -> list[Process]:
-    """Return the processes with this GUID, braces or not, or this pid."""
+    """Return the processes with this GUID, braces or not, this pid, or this name.
+
+    A name is the path of a program or its last part.
+
+    Raises:
+        ManyProcessesError: several processes have this name.
+    """
     guid = "{" + wanted.strip("{}").lower() + "}"
-    return [
-        each
-        for each in forest.processes.values()
-        if (each.guid.lower() == guid or each.pid == wanted) and each.when
-    ]
+    told = [each for each in forest.processes.values() if each.when]
+    found = [e for e in told if e.guid.lower() == guid or e.pid == wanted]
+    if found:
+        return found
+    found = [e for e in told if wanted in (e.image, base_name(e.image))]
+    if len(found) > 1:
+        raise ManyProcessesError(_choice_of(found))
+    return found
+
+
+def _choice_of(found: Sequence[Process]) -> str:
+    pids = [f"{each.pid} ({each.when[:19]})" for each in found[:_NAMED]]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"{len(found)} processes have this name, take a pid: {', '.join(pids)}{more}"
 
 
 def lines(forest: Forest, process: Process, *, full: bool) -> Iterator[str]:
@@ -33,6 +58,7 @@ def lines(forest: Forest, process: Process, *, full: bool) -> Iterator[str]:
     yield f"# Process {_code(process.pid)}, {_code(process.image)}"
     yield ""
     yield from _head(process)
+    yield from _in_short(process)
     yield from _losses(forest, process)
     yield from ("", "## Ancestors, nearest first", "")
     above = [*ancestors(process)]
@@ -41,7 +67,7 @@ def lines(forest: Forest, process: Process, *, full: bool) -> Iterator[str]:
         yield "The log names none."
     yield from ("", "## What it did, in order", "")
     yield from _table(_acts(process), full)
-    yield from _indicators(process)
+    yield from _indicators(process, full)
     yield ""
 
 
@@ -61,6 +87,21 @@ def _head(process: Process) -> Iterator[str]:
         yield "* the log does not tell that it ended"
     for rule in process.rules():
         yield f"* rule {_code(short_rule(rule))}"
+    for event in process.events:
+        if rule := text_of(event, "RuleName"):
+            when = _code(time_of(event)[11:])
+            yield f"* rule {_code(short_rule(rule))}, {_kind(event)} at {when}"
+
+
+def _in_short(process: Process) -> Iterator[str]:
+    """Yield how often it did what."""
+    counts = Counter(map(_kind, process.events))
+    parts = [f"{count:,} {kind}" for kind, count in counts.most_common()]
+    if process.children:
+        count = len(process.children)
+        parts.append(f"{count:,} {'children' if count > 1 else 'child'}")
+    if parts:
+        yield f"* in all {', '.join(parts)}"
 
 
 def _losses(forest: Forest, process: Process) -> Iterator[str]:
@@ -96,19 +137,55 @@ def _table(events: list[EventLine], full: bool) -> Iterator[str]:
         return
     yield "| UTC | event | what | rule |"
     yield "| --- | --- | --- | --- |"
-    for event in events if full else events[:_ROWS]:
-        kind = "started a child" if event.event_id == 1 else _kind(event)
-        child = f"({text_of(event, 'ProcessId')}) " if event.event_id == 1 else ""
-        cells = (
-            _code(time_of(event)[11:]),
-            kind,
-            _code(_cut(child + what(event), full)),
-            _code(short_rule(text_of(event, "RuleName"))),
-        )
-        yield f"| {' | '.join(cells)} |"
-    if not full and len(events) > _ROWS:
+    rows = [[event] for event in events] if full else [*_folded(events)]
+    for row in rows if full else rows[:_ROWS]:
+        yield _row(row, full)
+    if not full and len(rows) > _ROWS:
         yield ""
-        yield f"{len(events) - _ROWS} more are left out; --full has them."
+        yield f"{len(rows) - _ROWS} more are left out; --full has them."
+
+
+def _row(alike: list[EventLine], full: bool) -> str:
+    """Return the row of an event, or of several about files of one directory."""
+    event = alike[0]
+    kind = "started a child" if event.event_id == 1 else _kind(event)
+    child = f"({text_of(event, 'ProcessId')}) " if event.event_id == 1 else ""
+    text = child + what(event)
+    if len(alike) > 1:
+        text = _files([text_of(each, _FILE) for each in alike])
+    cells = (
+        _code(time_of(event)[11:]),
+        kind,
+        _code(_cut(text, full)),
+        _code(short_rule(text_of(event, "RuleName"))),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _folded(events: list[EventLine]) -> Iterator[list[EventLine]]:
+    """Yield events, and together those about files of one directory, if many.
+
+    What is under a rule stands alone.
+    """
+    groups: dict[tuple[object, ...], list[EventLine]] = {}
+    for number, event in enumerate(events):
+        path = text_of(event, _FILE)
+        is_alone = not path or text_of(event, "RuleName")
+        key = (number,) if is_alone else (event.event_id, path.rpartition("/")[0])
+        groups.setdefault(key, []).append(event)
+    rows = [
+        row
+        for alike in groups.values()
+        for row in ([alike] if len(alike) > _SINGLE_FILES else [[e] for e in alike])
+    ]
+    return iter(sorted(rows, key=lambda row: time_of(row[0])))
+
+
+def _files(paths: Sequence[str]) -> str:
+    """Return many files of one directory as one text."""
+    folder = paths[0].rpartition("/")[0]
+    names = [*dict.fromkeys(map(base_name, paths))]
+    return f"{len(paths):,} files below {folder or '/'}: {', '.join(names[:3])} ..."
 
 
 def _kind(event: EventLine) -> str:
@@ -121,11 +198,15 @@ def _cut(text: str, full: bool) -> str:
     return f"{text[: _WIDTH // 2]}...{text[-_WIDTH // 2 :]}"
 
 
-def _indicators(process: Process) -> Iterator[str]:
+def _indicators(process: Process, full: bool) -> Iterator[str]:
     """Yield a table of what can be looked for elsewhere."""
     rows: dict[tuple[str, str], None] = {}
-    for event in [*process.starts, *process.events]:
-        rows.update(dict.fromkeys(_of_event(event)))
+    events = [*process.starts, *process.events]
+    for alike in [[e] for e in events] if full else _folded(events):
+        if len(alike) > 1:
+            rows["files", _files([text_of(each, _FILE) for each in alike])] = None
+        else:
+            rows.update(dict.fromkeys(_of_event(alike[0])))
     if rows:
         yield from ("", "## Indicators", "", "| kind | value |", "| --- | --- |")
         yield from (f"| {kind} | {_code(value)} |" for kind, value in rows)

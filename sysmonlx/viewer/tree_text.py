@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -19,6 +20,17 @@ _FILES = 3
 _INDENTED = 24
 
 _FILE_MARKS = frozenset((mark(11), mark(23)))
+
+
+#: A quoted word, or what stands behind a word: the name of a rule. No word but a quoted
+#: one holds a blank or a bracket.
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_RULE = re.compile(rf"{_QUOTED}|( \[(?:{_QUOTED}|[^\]\" ]*)\])")
+
+
+def painted(line: str) -> str:
+    """Return a line with the names of rules in colour."""
+    return _RULE.sub(lambda m: f"\x1b[1;33m{m[1]}\x1b[0m" if m[1] else m[0], line)
 
 
 def lines(forest: Forest, *, full: bool) -> Iterator[str]:

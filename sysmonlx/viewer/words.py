@@ -59,6 +59,9 @@ class WordError(ValueError):
     """A word that cannot be used: one line of text."""
 
 
+_is_identity = re.compile(r"\{?[0-9A-Fa-f-]+\}?").fullmatch
+
+
 class Words:
     """The conditions of some words; `kin` knows the processes that `tree:` asks for."""
 
@@ -115,7 +118,7 @@ class Words:
     def _tree(self, text: str) -> Holds:
         wanted = self._own_pid if text == "self" else text
         guid = "{" + wanted.strip("{}").lower() + "}"
-        if not wanted:
+        if text != "self" and _is_identity(text) is None:
             raise WordError(f"tree:{text}: give a pid or a GUID")
         return _Tree(self._kin, guid, wanted).holds
 

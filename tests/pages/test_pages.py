@@ -69,7 +69,30 @@ def test_incident_is_read_off_the_page(chromium: Browser, tmp_path: Path) -> Non
     assert "CommandLine" in chromium.ask("document.getElementById('details').innerText")
     chromium.window(640, 800, dark=False)
     chromium.picture(PICTURES / "incident-narrow.png")
+    chromium.window(400, 800, dark=True)
+    chromium.picture(PICTURES / "incident-phone.png")
     chromium.window(1280, 800, dark=False)
+    assert chromium.told == []
+
+
+def test_hits_are_found_whatever_hides_them(chromium: Browser, tmp_path: Path) -> None:
+    chromium.open(page_of(tmp_path, syslog(*incident_lines())))
+    chips = "[...document.querySelectorAll('#found button')].map(b => b.innerText)"
+    assert chromium.ask(chips) == [
+        *("T1105 Ingress Tool Transfer", "Downloaded file run as root"),
+        "T1053.003 Cron",
+    ]
+    chosen = "document.querySelector('.row.chosen').innerText"
+    assert "curl" in chromium.ask(chosen)  # the first hit, from the start
+    assert filtered(chromium, "no-such-text") == []
+    chromium.ask("document.querySelectorAll('#found button')[2].click()")
+    assert "/etc/cron.d/x" in chromium.ask(chosen)
+    assert len(texts(chromium)) > 5
+    chromium.ask("document.getElementById('list').focus()")
+    chromium.press("n")
+    assert "curl" in chromium.ask(chosen)
+    chromium.press("N")
+    assert "/etc/cron.d/x" in chromium.ask(chosen)
     assert chromium.told == []
 
 

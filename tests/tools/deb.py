@@ -54,6 +54,12 @@ FILES = {
     "usr/share/zsh/vendor-completions/_sysmonlx-sigma": (
         "sysmonlx/data/completion-sigma.zsh"
     ),
+    "usr/share/bash-completion/completions/sysmonlx-logview": (
+        "sysmonlx/data/completion-logview.bash"
+    ),
+    "usr/share/zsh/vendor-completions/_sysmonlx-logview": (
+        "sysmonlx/data/completion-logview.zsh"
+    ),
     "usr/share/lintian/overrides/sysmonlx": "tests/tools/debian/lintian-overrides",
 }
 COMPRESSED = {

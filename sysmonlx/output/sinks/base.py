@@ -59,6 +59,9 @@ class Sink(Protocol):
     def readers(self) -> dict[str, int]:
         """Programs that read here, and what became of others; empty: none can come."""
 
+    def news(self) -> list[str]:
+        """Return what event 255 is to tell, a text each; each is told once."""
+
     def write(self, lines: list[bytes], wall_s: int) -> None:
         """Take lines without newline, at `wall_s` seconds since the epoch."""
 

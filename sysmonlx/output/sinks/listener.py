@@ -106,16 +106,18 @@ class Listener:
         os.close(self._directory)
 
 
-def uid_of_peer(connection: socket.socket) -> int:
-    """Return who is at the other end, as the kernel noted it at connect(2).
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of the other end, as the kernel noted them at connect(2).
+
+    The pid is 0 where the program is of another pid namespace.
 
     Raises:
         OSError: that is not known.
     """
     size = struct.calcsize("3i")
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    _, uid, _ = struct.unpack("3i", data)
-    return int(uid)
+    pid, uid, _ = struct.unpack("3i", data)
+    return int(pid), int(uid)
 
 
 def _place(directory: int, name: str) -> str:
@@ -202,7 +204,5 @@ def _is_served(place: str) -> bool:
             trial.connect(place)
         except OSError as error:
             return error.errno != errno.ECONNREFUSED
-        size = struct.calcsize("3i")
-        data = trial.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        pid, _, _ = struct.unpack("3i", data)
-    return int(pid) != os.getpid()
+        pid, _ = peer_of(trial)
+    return pid != os.getpid()

@@ -24,10 +24,18 @@ class Reader:
     The memory of a line that several readers have yet to take is there once.
     """
 
-    def __init__(self, connection: socket.socket, uid: int, limit_bytes: int) -> None:
+    def __init__(
+        self, connection: socket.socket, uid: int, limit_bytes: int, pid: int = 0
+    ) -> None:
         self.connection = connection
         self.uid = uid
+        self._pid = pid
         self.spool = Spool(limit_bytes)
+
+    def __str__(self) -> str:
+        """Return which program of which user it is; a pid of 0 is not known."""
+        pid = f"pid {self._pid}, " if self._pid else ""
+        return f"reader ({pid}uid {self.uid})"
 
     def take(self, lines: list[bytes], data: bytes) -> None:
         """Send lines, behind those that wait; `data` has them with their newlines.

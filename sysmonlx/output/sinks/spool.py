@@ -186,6 +186,10 @@ class SpoolingSink(ABC):
         """Nothing: this sink has no readers that come and go."""
         return {}
 
+    def news(self) -> list[str]:
+        """Return nothing: what happens to most sinks shows in trouble and losses."""
+        return []
+
     def attend(self) -> None:  # noqa: B027  # most destinations need none
         """Look after the destination."""
 

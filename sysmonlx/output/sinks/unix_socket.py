@@ -13,7 +13,7 @@ import socket
 import time
 
 from sysmonlx.output.lines import Lines
-from sysmonlx.output.sinks.listener import Listener, uid_of_peer
+from sysmonlx.output.sinks.listener import Listener, peer_of
 from sysmonlx.output.sinks.readers import Reader, ReaderGoneError, has_place
 from sysmonlx.output.sinks.spool import (
     RETRY_S,
@@ -26,6 +26,8 @@ from sysmonlx.output.sinks.spool import (
 _ACCEPTS = 4
 #: Longest wait for one reader while the sink closes, in seconds.
 _CLOSE_LOOK_S = 0.05
+#: Readers that were dropped and are named one by one, between two looks.
+_NAMED = 4
 
 
 class SocketSink(SpoolingSink):
@@ -51,6 +53,8 @@ class SocketSink(SpoolingSink):
         self._epoll = select.epoll()
         self._gone_delivered = 0
         self._counts = {"dropped": 0, "refused": 0}
+        self._told_dropped = 0
+        self._news: list[str] = []
         self._connected()
 
     @property
@@ -75,6 +79,15 @@ class SocketSink(SpoolingSink):
     def readers(self) -> dict[str, int]:
         """How many read now, and how many were dropped or refused."""
         return {"connected": len(self._readers), **self._counts}
+
+    def news(self) -> list[str]:
+        """Return which readers were dropped since the last call, and what it cost."""
+        told, self._news = self._news, []
+        unnamed = self._counts["dropped"] - self._told_dropped - len(told)
+        self._told_dropped = self._counts["dropped"]
+        if unnamed:
+            told.append(f"{self._path}: {unnamed} more readers were too slow")
+        return told
 
     def fileno(self) -> int | None:
         """Return None: there may be several readers, flush() looks after each."""
@@ -158,7 +171,7 @@ class SocketSink(SpoolingSink):
                 connection.close()
 
     def _admit(self, connection: socket.socket) -> None:
-        uid = uid_of_peer(connection)
+        pid, uid = peer_of(connection)
         is_stranger = uid != 0 and not self._group
         if is_stranger or not has_place(uid, self._readers.values()):
             self._counts["refused"] += 1
@@ -167,7 +180,7 @@ class SocketSink(SpoolingSink):
         connection.shutdown(socket.SHUT_RD)  # who writes to us is told so
         fd = connection.fileno()
         self._epoll.register(fd, 0)  # tells when the other end is closed, only
-        reader = Reader(connection, uid, self._spool.limit_bytes)
+        reader = Reader(connection, uid, self._spool.limit_bytes, pid)
         if not self._readers:
             reader.spool.add(self._spool.take_all())
         self._readers[fd] = reader
@@ -180,8 +193,18 @@ class SocketSink(SpoolingSink):
             self._part(reader, "reader gone")
 
     def _drop(self, reader: Reader) -> None:
+        """Let go of a reader that is too slow, and note the exact number of lines."""
         self._counts["dropped"] += 1
+        taken, left = reader.spool.delivered, len(reader.spool.messages)
+        lost_before = self.lost
         self._part(reader, "reader too slow")
+        lost = self.lost - lost_before
+        if len(self._news) < _NAMED:
+            wait = f", {left - lost} wait for the next reader" if left > lost else ""
+            self._news.append(
+                f"{self._path}: {reader} was too slow and is disconnected: it took"
+                f" {taken} lines; of {left} more {lost} are lost{wait}"
+            )
 
     def _part(self, reader: Reader, why: str, *, keeps: bool = True) -> None:
         """Let go of a reader; what the last one had yet to take waits again."""

@@ -122,7 +122,7 @@ def test_verbose_tells_the_conditions_and_the_names_behind_an_exclusion() -> Non
     event = xml(Image="/usr/bin/dpkg", TargetFilename="/x")
     assert output(event, verbose=True)[:4] == [
         "exclude\t-\tc.xml:15",
-        "#   input line 1: event 11, FileCreate",
+        "#   input line 1: event 11, FileCreate: '/x'",
         "#   c.xml:15: Image is '/usr/bin/dpkg', name noise; it is '/usr/bin/dpkg'",
         "#   excluded under the name noise",
     ]

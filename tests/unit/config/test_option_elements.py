@@ -255,6 +255,14 @@ def test_own_settings_in_a_default_namespace_and_not_last() -> None:
     assert "is not the last element" in warning.text
 
 
+@pytest.mark.parametrize("text", ['<Sink kind="syslog"/>', "<Budget>1</Budget>"])
+def test_own_setting_outside_of_its_element_is_told_where_it_belongs(text: str) -> None:
+    _, (warning, *_) = read(document("", text))
+    assert "unknown option" in warning.text
+    assert warning.advice is not None
+    assert 'inside <sx:Settings xmlns:sx="urn:sysmonlx:settings">' in warning.advice
+
+
 def test_settings_of_another_namespace_are_an_unknown_option() -> None:
     _, warnings = read(document("", '<x:Settings xmlns:x="urn:other"/>'))
     assert texts(warnings) == ["Warning: unknown option x:Settings is ignored"]

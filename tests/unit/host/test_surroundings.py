@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import no_bpf
 
 from sysmonlx.host import surroundings
 from sysmonlx.host.capabilities import CAP_BPF, KEPT
@@ -38,6 +39,35 @@ def test_rootless_container_is_told_apart() -> None:
 def test_pid_namespace_is_told() -> None:
     (limit,) = surroundings.limits(False, KEPT)
     assert "--pid=host or hostPID" in limit
+
+
+@pytest.mark.parametrize("number", [1, 38])
+def test_filter_of_system_calls_is_told_with_what_helps(number: int) -> None:
+    code = "from sysmonlx.host.surroundings import without_bpf; print(without_bpf())"
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            no_bpf.__file__,
+            str(number),
+            sys.executable,
+            "-P",
+            "-c",
+            code,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
+    )
+    assert result.stdout.startswith("seccomp forbids bpf(2): ")
+    assert "seccompProfile" in result.stdout
+
+
+def test_no_filter_forbids_nothing(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text("Name:\tx\nSeccomp:\t0\nThreads:\t1\n")
+    assert surroundings.without_bpf(tmp_path / "status") == ""
+    assert surroundings.without_bpf(tmp_path / "none") == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sysmonlx.event import Shape
+from sysmonlx.output import ecs_members
 from sysmonlx.output.ecs import EcsRenderer
 from sysmonlx.output.render import Writer
 from sysmonlx.policy import LEAST_LIMIT_BYTES
@@ -220,6 +221,18 @@ def test_any_text_makes_a_document(values: Sequence[str]) -> None:
             data = renderer.lines([(event.id, texts, False, shape)], 1, WALL_NS).data
             assert b"\n" not in data
             json.loads(data)
+
+
+@given(TEXTS)
+def test_members_made_together_are_those_made_one_by_one(text: str) -> None:
+    for event in (EVENT_BY_ID[1], EVENT_BY_ID[3], EVENT_BY_ID[11]):
+        values = [text if at in foreign_of(event) else GUID for at in range(23)]
+        given_ = [(event.id, values[: len(event.fields)], False, None)]
+        together = EcsRenderer(WRITER).lines(given_, 1, WALL_NS).data
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ecs_members, "_BUNDLES", {})
+            alone = EcsRenderer(WRITER).lines(given_, 1, WALL_NS).data
+        assert together == alone
 
 
 @pytest.mark.parametrize("limit_bytes", [LEAST_LIMIT_BYTES, 7950])

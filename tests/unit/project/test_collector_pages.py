@@ -95,9 +95,8 @@ def sinks(page: Path) -> list[SinkChoice]:
     """Return the sinks of a page's examples, as they are read."""
     found: list[SinkChoice] = []
     for text in blocks(page, "xml"):
-        if "<Sink" in text:
-            settings = f'<Settings xmlns="urn:sysmonlx:settings">{text}</Settings>'
-            text = f"{HEAD}{settings}</Sysmon>"
+        if text.startswith("<sx:Settings"):
+            text = f"{HEAD}{text}</Sysmon>"
         elif "<Sysmon" not in text:
             continue
         policy, remarks = read(text)
@@ -139,7 +138,7 @@ def test_splunk_has_known_options() -> None:
 
 def test_wazuh_has_known_elements() -> None:
     for text in blocks(FOLDER / "wazuh.md", "xml"):
-        if "<Sink" in text:
+        if "<sx:Sink" in text:
             continue
         for node in etree.fromstring(text).iter():
             assert node.tag in WAZUH

@@ -83,7 +83,7 @@ TESTED_BY = {
     "unit/service/test_foreground": "service/configuration",
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
     "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main viewer/moments"
-    " viewer/options viewer/select viewer/sources viewer/sysmon_form",
+    " viewer/select viewer/sources viewer/sysmon_form",
     "unit/viewer/test_rows": "viewer/bodies viewer/signs",
     "unit/viewer/test_words": "viewer/kinship",
     "unit/viewer/test_console": "viewer/choice viewer/keys viewer/screen"

@@ -52,6 +52,13 @@ def test_chore_that_fails_keeps_no_other_back_and_is_noted() -> None:
     fakes["parts"].pipeline.account.note.assert_called_with(error)
 
 
+def test_readers_that_were_dropped_are_told_by_event_255() -> None:
+    chores, fakes = made(parts={"output.news.return_value": ["one", "two"]})
+    chores.do_all()
+    told = fakes["parts"].health.tell.call_args.args[0]
+    assert [*told] == [("Reader", "one"), ("Reader", "two")]
+
+
 def test_lost_process_records_bring_a_look_at_all_processes() -> None:
     for is_lost, unknown in ((True, 0), (False, 1), (False, 0)):
         chores, fakes = made(

@@ -183,7 +183,7 @@ def test_pause_is_a_list_to_walk_in_and_events_are_kept() -> None:
     session = Session()
     session.feed(*(start(n) for n in range(100)))
     session.keys(" ")
-    assert "PAUSED 100 of 100" in session.status
+    assert "PAUSED 100 of 100 │ d details │ space goes on" in session.status
     assert session.programs[-1] == "prog 99"
     session.feed(start(100))
     assert session.programs[-1] == "prog 99"
@@ -280,6 +280,7 @@ def test_help_fits_its_columns_and_goes_away() -> None:
     session.feed(start(1))
     session.keys("?")
     assert session.model.lines()[0] == "The live view of sysmonlx"
+    assert "Esc back" in session.status
     session.keys("\x1b[F")
     assert "E error, loss" in session.model.lines()[-2]
     session.keys("?")

@@ -209,6 +209,15 @@ def test_what_cannot_be_read_is_told_a_line_each() -> None:
     )
 
 
+def test_word_in_the_place_of_a_file_is_told_how_it_is_meant() -> None:
+    found = logview("--tree", "curl", data=b"")
+    assert found.status == 1
+    assert found.err == (
+        "sysmonlx-logview: curl: No such file or directory; to look for this text:"
+        " -w curl\n"
+    )
+
+
 def test_many_unreadable_lines_are_counted() -> None:
     found = logview(data=b"<Event><System></Event>\n" * 1000)
     assert found.status == 1

@@ -275,6 +275,23 @@ def test_no_row_is_wider_than_the_screen_or_holds_a_command(
         line.encode("ascii" if is_ascii else "utf-8")
 
 
+@pytest.mark.parametrize(
+    ("width", "command"),
+    [
+        (20, "cu…x  […]"),
+        (40, "curl …rg/x  [T1105 …]"),
+        (60, "curl -s …org/x  [T1105 dow…]"),
+        (80, "bash ─ curl -s https…ple.org/x  [T1105 download]"),
+        (99, "bash ─ curl -s https://example.org/x  exit 2 ms  [T1105 download]"),
+    ],
+)
+def test_what_was_run_is_the_last_to_give_way(width: int, command: str) -> None:
+    rows = Rows(Style(width, has_tree=True))
+    row = rows.row(1, values_of(1, **COMMON, **START, RuleName=DOWNLOAD))
+    row.note = "exit 2 ms"
+    assert rows.line(row).endswith(f" {command}")
+
+
 _WORD = r'"(?:[^"\\]|\\.)*"|[^ "\\=\[\]]+'
 _ROW = re.compile(
     rf"(?P<time>\S+) \+ +(?P<pid>\d+) (?P<user>{_WORD}) +"

@@ -132,6 +132,15 @@ def test_hostile_names_stay_in_their_line(view: str) -> None:
         assert view != "--story=4242" or "<b>" not in row
 
 
+def test_rules_of_a_tree_are_in_colour_and_nothing_else() -> None:
+    forged = line(11, 80, s=3.3, ProcessGuid=MALWARE, TargetFilename='/v/ [no" [no]')
+    data = INCIDENT + syslog(forged)
+    out = logview("--tree", "--colour=always", data=data).out
+    found = re.findall(r"\x1b\[1;33m ?(.*?)\x1b\[0m", out)
+    assert found == ['["T1105 Ingress Tool Transfer"]', '["Run from /tmp"]']
+    assert re.sub(r"\x1b\[[0-9;]*m", "", out) == logview("--tree", data=data).out
+
+
 # --- story
 
 
@@ -164,6 +173,30 @@ def test_story_of_nobody_is_a_usage_error() -> None:
     found = logview("--story", "99", data=INCIDENT)
     assert found.status == 2
     assert found.err.count("\n") == 1
+
+
+def test_story_takes_the_name_of_a_program() -> None:
+    for name in ("curl", "/usr/bin/curl"):
+        found = logview("--story", name, data=INCIDENT)
+        assert found.out == logview("--story", CURL, data=INCIDENT).out
+    twice = INCIDENT + syslog(start("{00000007-aaaa}", BASH, "/usr/bin/curl", 9))
+    found = logview("--story", "curl", data=twice)
+    assert found.status == 2
+    assert "2 processes have this name, take a pid: 4242 (" in found.err
+
+
+def test_story_has_files_of_a_directory_in_one_row() -> None:
+    marked = line(
+        11, 90, s=3.5, ProcessGuid=MALWARE, TargetFilename="/v/y", RuleName=RULE
+    )
+    out = logview("--story", "x", data=INCIDENT + syslog(marked)).out
+    assert "| `10:00:03.000` | FileCreate | `20 files below /v: 0, 1, 2 ...` |" in out
+    assert "| `/v/y` | `T1105 Ingress Tool Transfer` |" in out
+    assert "* rule `T1105 Ingress Tool Transfer`, FileCreate at `10:00:03.500`" in out
+    assert "* in all 21 FileCreate\n" in out
+    assert "| files | `20 files below /v: 0, 1, 2 ...` |" in out
+    full = logview("--story", "x", "--full", data=INCIDENT).out
+    assert full.count("| FileCreate | `/v/") == 20
 
 
 # --- timeline and rules

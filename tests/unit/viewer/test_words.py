@@ -80,6 +80,7 @@ def test_words_choose(line: str, kept: list[int]) -> None:
         ("level:loud", "level:loud: one of low, medium, high, critical"),
         ("event:99", "event:99: neither an event's id nor its name"),
         ("tree:", "tree:: give a pid or a GUID"),
+        ("tree:curl", "tree:curl: give a pid or a GUID"),
         ("Imge=x", "did you mean Image?"),
     ],
 )

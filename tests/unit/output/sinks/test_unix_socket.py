@@ -165,6 +165,55 @@ def test_only_reader_that_never_reads_costs_no_line_within_the_spool(
     assert fates(sink) == 100
 
 
+def test_what_a_dropped_reader_did_not_get_is_told_exactly(
+    sink: SocketSink, path: Path
+) -> None:
+    slow, quick = Client(path), Client(path)
+    written = 0
+    while not sink.readers["dropped"]:
+        write(sink, b"%d " % written + b"x" * 10_000)
+        written += 1
+        quick.read()
+    (told,) = sink.news()
+    taken = len(slow.read())
+    assert told == (
+        f"{path}: reader (pid {os.getpid()}, uid {os.geteuid()}) was too slow and is"
+        f" disconnected: it took {taken} lines; of {written - taken} more"
+        f" {written - taken} are lost"
+    )
+    assert sink.losses == {"reader too slow": written - taken}
+    assert sink.news() == []
+
+
+def test_what_waits_for_the_next_reader_is_not_called_lost(
+    sink: SocketSink, path: Path
+) -> None:
+    idle, written = Client(path), 0
+    while not sink.readers["dropped"]:
+        write(sink, b"%d " % written + b"x" * 10_000)
+        written += 1
+    (told,) = sink.news()
+    left = written - len(idle.read())
+    text = f"of {left} more {sink.lost} are lost, {sink.spooled} wait for the next"
+    assert text in told
+    assert sink.lost + sink.spooled == left
+
+
+def test_reader_that_comes_again_and_again_is_told_in_few_words(
+    sink: SocketSink, path: Path
+) -> None:
+    for _ in range(60):
+        write(sink, b"x" * 10_000)
+    for _ in range(20):
+        Client(path)
+        for _ in range(30):
+            write(sink, b"x" * 10_000)
+    dropped, told = sink.readers["dropped"], sink.news()
+    assert dropped > 10
+    assert len(told) == 5
+    assert told[-1] == f"{path}: {dropped - 4} more readers were too slow"
+
+
 def test_memory_of_waiting_lines_is_bounded(sink: SocketSink, path: Path) -> None:
     for _ in range(6):
         Client(path)
