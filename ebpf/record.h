@@ -310,17 +310,30 @@ enum tampering {
 	TAMPERING_SHARED_MEMORY,
 	TAMPERING_REPLACED,
 	TAMPERING_MASS_CHANGE, /* of files, see hooks/mass_change.bpf.c */
+	TAMPERING_EXECUTABLE_MEMORY, /* without a file, see hooks/memory.bpf.c */
 	TAMPERING_MAX, /* none of them */
+};
+
+/* By which call memory without a file was made executable: the texts of Reason of event 25. */
+enum memory_way {
+	WAY_NONE, /* of the other kinds of tampering */
+	WAY_MMAP,
+	WAY_MPROTECT, /* and pkey_mprotect(2) */
+	WAY_SHMAT,
+	WAY_BRK,
+	WAY_EXECVE, /* the stack, as the file of the program asks for it */
+	WAY_MEMORY_FILE, /* the process opened its own /proc/PID/mem for writing */
 };
 
 /*
  * A process that runs an image, or a script, that is in memory alone or has no name; or that has
- * put another file in the place of its image, or has changed many files.
+ * put another file in the place of its image, or has changed many files, or has made memory
+ * executable whose content no file has.
  */
 struct process_tampering {
 	struct record_header header;
 	__u32 kind; /* enum tampering */
-	__u32 pad;
+	__u32 way; /* enum memory_way */
 };
 
 /*

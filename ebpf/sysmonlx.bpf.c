@@ -27,6 +27,7 @@
 #include "hooks/syscall_exit.bpf.c"
 #include "hooks/identify.bpf.c"
 #include "hooks/library.bpf.c"
+#include "hooks/memory.bpf.c"
 #include "hooks/module.bpf.c"
 #include "hooks/fifo.bpf.c"
 #include "hooks/unix_socket.bpf.c"

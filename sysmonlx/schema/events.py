@@ -47,7 +47,11 @@ TAMPERINGS = (
     "Image in shared memory",
     "Image is replaced",
     "Mass file change",
+    "Anonymous memory made executable",
 )
+
+#: Values of Reason of event 25, by the numbers of `enum memory_way` in ebpf/record.h.
+MEMORY_WAYS = ("-", "Mmap", "Mprotect", "Shmat", "Brk", "Stack", "MemoryFile")
 
 #: Values of SignatureStatus of event 6: the kernel believes the signature; does not;
 #: there is none, or this kernel checks none.
@@ -519,6 +523,7 @@ PROCESS_TAMPERING = event_type(
     colour=Colour.RED,
     shown="Type User",
     appended=(
+        Field("Reason", recurs=True, is_ours=True),
         Field("ParentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
         *_OF_ALL,
     ),

@@ -25,6 +25,12 @@ ACTIONS: tuple[Action, ...] = (
     Action(22, network_acts.ask),
     Action(23, file_acts.delete),
     Action(25, process_acts.run_from_memory, runs=True),
+    Action(
+        25,
+        process_acts.map_memory,
+        name="memory",
+        needs_setting="executable_memory",
+    ),
     Action(26, file_acts.delete),
     Action(100, process_acts.load_program),
 )

@@ -76,6 +76,13 @@ CHOSEN = {
         "test_what_no_file_system_keeps[",
         "test_what_is_like_it_but_is_none[",
     ),
+    "tests/kernel/events/tampering/test_executable_memory.py": (
+        "test_each_way_is_told_once[anonymous]",
+        "test_each_way_is_told_once[made_executable]",
+        "test_each_way_is_told_once[shared_memory]",
+        "test_each_way_is_told_once[stack_of_program]",
+        "test_what_is_like_it_but_is_none[",
+    ),
     "tests/kernel/events/tampering/test_mass_change.py": (
         "test_an_encryptor_is_told_once_by_its_100th_file[encryptor]",
         "test_an_encryptor_is_told_once_by_its_100th_file[shredder]",
