@@ -18,6 +18,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "hooks/access.bpf.c"
+#include "hooks/attribute.bpf.c"
 #include "hooks/bpf_load.bpf.c"
 #include "hooks/cgroup.bpf.c"
 #include "hooks/found_names.bpf.c"

@@ -170,11 +170,9 @@ static __always_inline bool is_library(struct task_struct *task, struct inode *i
 static __always_inline void library_told_fill(struct library_told *told, struct task_struct *task,
 					      struct inode *inode, __u64 generation)
 {
-	struct record_header header = {};
 	struct super_block *sb = KREAD(inode, i_sb);
 
-	record_header_begin(&header, task, RECORD_LIBRARY_LOAD);
-	told->image_id = image_id_of(&header);
+	told->image_id = image_id_of_task(task);
 	told->inode = KREAD(inode, i_ino);
 	told->ctime_ns = inode_ctime_ns(inode);
 	told->device = KREAD(sb, s_dev);

@@ -24,16 +24,21 @@
 struct area {
 	__u64 file; /* that is mapped there; 0: none */
 	__u64 end;
-	__u64 flags; /* VM_EXEC and so on */
-	__u64 own_pages; /* not 0: pages of it were written, and are no longer those of the file */
+	__u64 flags; /* VM_EXEC and so on, and HAS_OWN_PAGES */
 };
+
+#define HAS_OWN_PAGES (1ULL << 63) /* pages of it were written: they are not those of the file */
 
 static long area_seen(struct task_struct *task, struct vm_area_struct *vma, struct area *area)
 {
+	__u64 pages = 0;
+
 	bpf_core_read(&area->file, sizeof(area->file), &vma->vm_file);
 	bpf_core_read(&area->end, sizeof(area->end), &vma->vm_end);
 	bpf_core_read(&area->flags, sizeof(area->flags), &vma->vm_flags);
-	bpf_core_read(&area->own_pages, sizeof(area->own_pages), &vma->anon_vma);
+	bpf_core_read(&pages, sizeof(pages), &vma->anon_vma);
+	if (pages)
+		area->flags |= HAS_OWN_PAGES;
 	return 0;
 }
 
@@ -88,7 +93,7 @@ static __always_inline bool is_without_file(const struct area *area)
 {
 	if (!area->file || is_memory(area->file))
 		return true;
-	return !(area->flags & VM_SHARED) && (area->own_pages || area->flags & VM_WRITE);
+	return !(area->flags & VM_SHARED) && area->flags & (HAS_OWN_PAGES | VM_WRITE);
 }
 
 /* Neither the area nor all of them could be looked at. */

@@ -261,12 +261,12 @@ __noinline int tampering_of_script(__u64 name_address)
 
 static __always_inline void memory_told_fill(struct memory_told *key, __u32 way)
 {
-	struct record_header header = {};
+	struct task_struct *task = (void *)bpf_get_current_task();
+	const struct cred *cred = KREAD(task, cred);
 
-	record_header_begin(&header, (void *)bpf_get_current_task(), RECORD_PROCESS_TAMPERING);
-	key->image_id = image_id_of(&header);
+	key->image_id = image_id_of_task(task);
 	key->generation = write_round;
-	key->uid = header.uid;
+	key->uid = KREAD(cred, uid.val);
 	key->way = way;
 }
 
@@ -313,14 +313,16 @@ __noinline int memory_told(__u32 way)
 	return 0;
 }
 
-/* The kernel has made the stack executable, since the program's file asks for it. */
-static __always_inline void stack_taken(struct task_struct *task)
+/* The current task has taken an image whose file may ask for a stack that can be run. */
+__noinline int stack_taken(void)
 {
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct vm_area_struct *stack =
 		mapping_of(KREAD(task, mm), BPF_CORE_READ(task, mm, start_stack));
 
 	if (stack && KREAD(stack, vm_flags) & VM_EXEC && memory_asked(WAY_EXECVE))
 		memory_told(WAY_EXECVE);
+	return 0;
 }
 
 /*
@@ -339,8 +341,6 @@ __noinline int image_taken(__u64 script_name)
 		kind = tampering_of_script(script_name);
 	if (kind != TAMPERING_MAX && tampering_begin(&r, kind))
 		record_put(&r, sizeof(r), RECORD_PROCESS_TAMPERING, ring_waiting(), false);
-	if (executable_memory)
-		stack_taken(task);
 	return 0;
 }
 

@@ -20,6 +20,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(9, file_acts.open_disk),
     Action(10, process_acts.read_memory),
     Action(11, file_acts.create),
+    Action(15, file_acts.set_attribute),
     Action(17, file_acts.make_pipe),
     Action(18, file_acts.open_pipe),
     Action(22, network_acts.ask),

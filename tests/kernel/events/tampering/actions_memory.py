@@ -305,6 +305,12 @@ def refused() -> None:
 
 
 @way
+def personality_asked_for() -> None:
+    assert LIBC.personality(0xFFFFFFFF) >= 0
+    assert LIBC.personality(0) >= 0
+
+
+@way
 def memory_file_to_read() -> None:
     os.close(os.open("/proc/self/mem", os.O_RDONLY))
 

@@ -44,7 +44,7 @@ SEEN = {
     "again_and_again": "Mprotect",
 }
 #: The same where Python's own memory is executable from then on, too.
-IMPLIED = {"heap": "Brk", "implied": "Mmap"}
+IMPLIED = {"heap": "Personality", "implied": "Mmap"}
 NEAR_MISSES = [
     "left_out_by_image",
     "library",
@@ -53,6 +53,7 @@ NEAR_MISSES = [
     "file_that_is_shared",
     "not_executable",
     "refused",
+    "personality_asked_for",
     "memory_file_to_read",
     "memory_file_of_another",
 ]
