@@ -26,6 +26,7 @@
 	each(14, RECORD_BPF_PROGRAM_LOAD, bpf_program_load, bpf_program_load)   \
 	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
 	each(16, RECORD_PROCESS_TAMPERING, process_tampering, process_tampering) \
+	each(17, RECORD_ATTRIBUTE_SET, attribute_set, attribute_set)            \
 	each(20, RECORD_PROCESS_WRITE, process_write, process_write)            \
 	each(24, RECORD_PIPE_CREATE, pipe_create, pipe_event)                   \
 	each(25, RECORD_PIPE_CONNECT, pipe_connect, pipe_event)                 \
@@ -312,17 +313,30 @@ enum tampering {
 	TAMPERING_SHARED_MEMORY,
 	TAMPERING_REPLACED,
 	TAMPERING_MASS_CHANGE, /* of files, see hooks/mass_change.bpf.c */
+	TAMPERING_EXECUTABLE_MEMORY, /* without a file, see hooks/memory.bpf.c */
 	TAMPERING_MAX, /* none of them */
+};
+
+/* By which call memory without a file was made executable: the texts of Reason of event 25. */
+enum memory_way {
+	WAY_NONE, /* of the other kinds of tampering */
+	WAY_MMAP,
+	WAY_MPROTECT, /* and pkey_mprotect(2) */
+	WAY_SHMAT,
+	WAY_PERSONALITY, /* what can be read can be run from then on, as the heap */
+	WAY_EXECVE, /* the stack, as the file of the program asks for it */
+	WAY_MEMORY_FILE, /* the process opened its own /proc/PID/mem for writing */
 };
 
 /*
  * A process that runs an image, or a script, that is in memory alone or has no name; or that has
- * put another file in the place of its image, or has changed many files.
+ * put another file in the place of its image, or has changed many files, or has made memory
+ * executable whose content no file has.
  */
 struct process_tampering {
 	struct record_header header;
 	__u32 kind; /* enum tampering */
-	__u32 pad;
+	__u32 way; /* enum memory_way */
 };
 
 /*
@@ -363,6 +377,24 @@ struct process_write {
 	__u32 pad;
 };
 
+/*
+ * An extended attribute that was set. `path` is as in file_event. `value` is empty where it is
+ * longer than what is told.
+ */
+struct attribute_set {
+	struct record_header header;
+	__u32 mode; /* of the file; 0: unknown */
+	__u32 mount_namespace;
+	__u32 flags; /* enum record_flag */
+	struct varlen path;
+	struct varlen base;
+	struct varlen root;
+	struct varlen name;
+	struct varlen value;
+	__u32 value_size; /* bytes of the whole value */
+	__u32 pad;
+};
+
 /* Every record that the ring buffer carries. User space decodes by this union's BTF. */
 union record {
 	RECORDS(RECORD_MEMBER)
@@ -390,11 +422,14 @@ struct record_counters {
  * low 12 bits of its exec id. User space prints it in ProcessGuid. Identity.process_guid() makes
  * the same number where there is no record: change both or none.
  */
+static inline __u64 image_id_from(__u64 start_boot_ns, __u32 tgid, __u32 exec_id)
+{
+	return (start_boot_ns << 22 | (tgid & 0x3fffff)) << 12 | (exec_id & 0xfff);
+}
+
 static inline __u64 image_id_of(const struct record_header *header)
 {
-	__u64 id = header->start_boot_ns << 22 | (header->tgid & 0x3fffff);
-
-	return id << 12 | (header->exec_id & 0xfff);
+	return image_id_from(header->start_boot_ns, header->tgid, header->exec_id);
 }
 
 #pragma clang diagnostic pop

@@ -18,6 +18,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "hooks/access.bpf.c"
+#include "hooks/attribute.bpf.c"
 #include "hooks/bpf_load.bpf.c"
 #include "hooks/cgroup.bpf.c"
 #include "hooks/found_names.bpf.c"
@@ -27,6 +28,7 @@
 #include "hooks/syscall_exit.bpf.c"
 #include "hooks/identify.bpf.c"
 #include "hooks/library.bpf.c"
+#include "hooks/memory.bpf.c"
 #include "hooks/module.bpf.c"
 #include "hooks/fifo.bpf.c"
 #include "hooks/unix_socket.bpf.c"

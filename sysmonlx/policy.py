@@ -175,6 +175,7 @@ class Settings:
     write_as_create: bool = False
     mass_change: bool = False
     mass_change_files: int = 50
+    executable_memory: bool = False
     budget: int = 0
     metrics_file: str = ""
     appended_fields: tuple[str, ...] = ()

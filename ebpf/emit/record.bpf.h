@@ -14,6 +14,15 @@
 #include "emit/scratch.bpf.h"
 #include "emit/flood.bpf.h"
 
+/* Number of the image that the process of `task` runs. */
+static __always_inline __u64 image_id_of_task(struct task_struct *task)
+{
+	struct task_struct *leader = KREAD(task, group_leader);
+
+	return image_id_from(KREAD(leader, start_boottime), KREAD(task, tgid),
+			     KREAD(task, self_exec_id));
+}
+
 /* Fill the header with the process of `task`. record_finish() sets size and time. */
 static __always_inline void record_header_begin(struct record_header *header,
 						struct task_struct *task, enum record_type type)

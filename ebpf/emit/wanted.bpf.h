@@ -18,6 +18,9 @@ __u32 write_round = 0; /* another one for each configuration: what was told does
  */
 __u32 mass_change_files = 0;
 
+/* Whether processes that make memory executable without a file are told. */
+bool executable_memory = 0;
+
 #define RECORD_BIT(type) (1ULL << (type))
 #define ACCESS_RECORDS (RECORD_BIT(RECORD_PROCESS_ACCESS) | RECORD_BIT(RECORD_PROCESS_WRITE))
 #define OPEN_RECORDS                                                                            \
@@ -34,7 +37,7 @@ static __always_inline bool is_wanted(__u64 records)
 /* Returns whether files that are opened matter. */
 static __always_inline bool are_opens_wanted(void)
 {
-	return is_wanted(OPEN_RECORDS) || mass_change_files;
+	return is_wanted(OPEN_RECORDS) || mass_change_files || executable_memory;
 }
 
 __u32 own_tgid = 0; /* of the daemon: its own acts are not reported */

@@ -40,6 +40,7 @@ static __always_inline __u32 pipe_filter_of(__u32 type)
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
 #define tampering_excluded(record) false
+#define attribute_excluded() false
 #define pipe_event_excluded(event, path) ((void)(path), false)
 #define pipe_actor_excluded(event) false
 #define library_path_excluded(path) false
@@ -311,6 +312,20 @@ __noinline int tampering_excluded(const struct process_tampering *r)
 	tell_actor(&in, FILTER_PROCESS_TAMPERING);
 	filter_choice(&in, FILTER_PROCESS_TAMPERING, FILTER_TAMPERING_TYPE, r->kind);
 	excluded = filter_excludes(in.known, FILTER_PROCESS_TAMPERING);
+	filter_end(&in);
+	return excluded;
+}
+
+/* The name of the attribute is a part of the path, so the path stays unknown. */
+__noinline int attribute_excluded(void)
+{
+	struct filter_input in = {.rules = filter_rules_get()};
+	bool excluded;
+
+	if (!filter_begin(&in))
+		return 0;
+	tell_actor(&in, FILTER_ATTRIBUTE_SET);
+	excluded = filter_excludes(in.known, FILTER_ATTRIBUTE_SET);
 	filter_end(&in);
 	return excluded;
 }

@@ -110,6 +110,10 @@ __noinline int process_file_opened(__u64 file_address)
 		access |= PROCESS_VM_WRITE;
 	inode = container_of(KREAD(file, f_inode), struct proc_inode, vfs_inode);
 	target = task_of_pid(KREAD(inode, pid));
+	if (f_mode & FMODE_WRITE && executable_memory && target &&
+	    KREAD(target, tgid) == bpf_get_current_pid_tgid() >> 32 &&
+	    memory_asked(WAY_MEMORY_FILE))
+		memory_told(WAY_MEMORY_FILE);
 	if (f_mode & FMODE_WRITE && is_wanted(RECORD_BIT(RECORD_PROCESS_WRITE)))
 		process_written((__u64)target, 0, 0, RECORD_BY_MEMORY_FILE);
 	return is_wanted(RECORD_BIT(RECORD_PROCESS_ACCESS)) ? process_accessed(target, 0, access)

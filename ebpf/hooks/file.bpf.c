@@ -163,7 +163,8 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 		existing_file_opened_to_write(KREAD_WORD(&file->f_inode), truncated);
 	if ((truncated || write_as_create) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
 		existing_file_opened(file, f_mode, truncated);
-	if (is_wanted(ACCESS_RECORDS) && KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
+	if ((is_wanted(ACCESS_RECORDS) || executable_memory) &&
+	    KREAD(sb, s_magic) == PROC_SUPER_MAGIC)
 		return process_file_opened((__u64)file);
 	return 0;
 }

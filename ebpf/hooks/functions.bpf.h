@@ -43,13 +43,24 @@ int ring_socket_connected(__u64 file_address, __u64 address, __u32 length);
 int ring_socket_unseen(__u64 file_address, bool connects);
 
 /* hooks/library.bpf.c */
-int file_mapped(__u64 address, __u32 fd);
-int memory_made_executable(__u64 address, __u64 bytes);
+int library_found(__u64 file_address);
+
+/* hooks/memory.bpf.c */
+int memory_mapped(void);
+int file_mapped(__u64 address, __u32 fd, bool written, bool surely);
+int memory_made_executable(__u64 address, __u64 bytes, __u32 way, bool surely);
+
+/* hooks/attribute.bpf.c */
+int attribute_set(__s32 descriptor, __u64 string, __u64 name, __u64 value, __u64 size);
+int attribute_set_at(__s32 descriptor, __u64 string, __u64 name, __u64 given_address);
 
 /* hooks/tampering.bpf.c */
 int image_taken(__u64 script_name);
+int stack_taken(void);
 int image_replaced(__u32 request);
 int files_changed(void);
+int memory_asked(__u32 way);
+int memory_told(__u32 way);
 
 /* hooks/mass_change.bpf.c */
 int file_made_here(__u64 inode_address);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Files of which a process can run code: libraries, and whatever else is mapped so. Called by
- * hooks/syscall_exit.bpf.c where memory was mapped or its protection changed. What the kernel maps
- * itself in execve(2), the program and its interpreter, does not come here. Record: library_load.
+ * Files of which a process can run code: libraries, and whatever else is mapped so.
+ * hooks/memory.bpf.c finds them. What the kernel maps itself in execve(2), the program and its
+ * interpreter, does not come here. Record: library_load.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -24,9 +24,6 @@
 
 #define LIBRARIES_TOLD 16384
 #define PLACES_EXCLUDED 8192
-#define ENOENT 2
-#define EBUSY 16
-#define AREAS_CHANGED 8 /* areas of memory that one call makes executable, and are looked at */
 
 /* A library that an image of a process has mapped before. */
 struct library_told {
@@ -65,14 +62,8 @@ struct place {
 	__u64 generation;
 };
 
-struct area {
-	__u64 file;
-	__u64 end;
-};
-
 #define place_is_excluded(scratch, file, place) false
 #define path_is_excluded(scratch, place) false
-#define area_find(address, area) ((void)(address), (void)(area), -ENOENT)
 
 #else
 
@@ -159,33 +150,12 @@ static __always_inline bool path_is_excluded(struct scratch *scratch, const stru
 	return true;
 }
 
-/* The file that is mapped at an address, and where the area of memory ends. */
-struct area {
-	__u64 file;
-	__u64 end;
-};
-
-static long area_seen(struct task_struct *task, struct vm_area_struct *vma, struct area *area)
-{
-	/* Read as numbers: a global function takes no pointer that the verifier knows the type of.
-	 */
-	bpf_core_read(&area->file, sizeof(area->file), &vma->vm_file);
-	bpf_core_read(&area->end, sizeof(area->end), &vma->vm_end);
-	return 0;
-}
-
 /* Returns whether the place of a file was found excluded before. Fills `place`. */
 static __always_inline bool place_is_excluded(struct scratch *scratch, struct file *file,
 					      struct place *place)
 {
 	place->hash = place_hash(scratch, file);
 	return bpf_map_lookup_elem(&places_excluded, place);
-}
-
-/* Returns 0, -EBUSY while another thread changes the memory of the process, or -ENOENT. */
-static __always_inline long area_find(__u64 address, struct area *area)
-{
-	return bpf_find_vma(bpf_get_current_task_btf(), address, area_seen, area, 0);
 }
 
 #endif
@@ -200,11 +170,9 @@ static __always_inline bool is_library(struct task_struct *task, struct inode *i
 static __always_inline void library_told_fill(struct library_told *told, struct task_struct *task,
 					      struct inode *inode, __u64 generation)
 {
-	struct record_header header = {};
 	struct super_block *sb = KREAD(inode, i_sb);
 
-	record_header_begin(&header, task, RECORD_LIBRARY_LOAD);
-	told->image_id = image_id_of(&header);
+	told->image_id = image_id_of_task(task);
 	told->inode = KREAD(inode, i_ino);
 	told->ctime_ns = inode_ctime_ns(inode);
 	told->device = KREAD(sb, s_dev);
@@ -253,41 +221,5 @@ __noinline int library_found(__u64 file_address)
 	file_identify(&r->file, inode);
 	r->mount_namespace = task_mount_namespace(task);
 	record_finish(scratch, RECORD_LIBRARY_LOAD, false);
-	return 0;
-}
-
-/*
- * A file was mapped there. Another thread may have put another file behind the descriptor by now:
- * what the area of memory holds counts, if it can be looked at.
- */
-__noinline int file_mapped(__u64 address, __u32 fd)
-{
-	struct file *file = task_file((void *)bpf_get_current_task(), fd);
-	struct area area = {};
-
-	if (!area_find(address, &area) && area.file)
-		return library_found(area.file);
-	return library_found((__u64)file);
-}
-
-/* Areas of memory were made executable: report the files that they hold. */
-__noinline int memory_made_executable(__u64 address, __u64 bytes)
-{
-	__u64 end = address + bytes;
-
-	for (int i = 0; i < AREAS_CHANGED && address < end; i++) {
-		struct area area = {};
-		long error = area_find(address, &area);
-
-		if (error == -EBUSY) {
-			count_seen(RECORD_LIBRARY_LOAD);
-			count_lost(RECORD_LIBRARY_LOAD, LOSS_UNREADABLE);
-		}
-		if (error)
-			return 0;
-		if (area.file)
-			library_found(area.file);
-		address = area.end;
-	}
 	return 0;
 }

@@ -283,6 +283,8 @@ int BPF_PROG(process_create, struct task_struct *task, pid_t old_pid, struct lin
 		      bpf_map_lookup_elem(&known_files, &r->file) ? HASTE_NONE : HASTE_NOW);
 	if (is_wanted(RECORD_BIT(RECORD_PROCESS_TAMPERING)))
 		image_taken(script_name(bprm));
+	if (executable_memory)
+		stack_taken();
 	return 0;
 }
 

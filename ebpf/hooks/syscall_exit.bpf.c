@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The one program that sees system calls end. It reads their arguments and calls the function of
- * the family that reports them: hooks/file.bpf.c, hooks/file_names.bpf.h, hooks/access.bpf.c,
- * hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c, hooks/library.bpf.c,
- * hooks/tampering.bpf.c, hooks/tcp.bpf.c, hooks/unix_socket.bpf.c.
+ * the family that reports them: hooks/attribute.bpf.c, hooks/file.bpf.c, hooks/file_names.bpf.h,
+ * hooks/access.bpf.c, hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c,
+ * hooks/memory.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c, hooks/unix_socket.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -300,26 +300,84 @@ static __always_inline int prctl_call_done(struct pt_regs *regs, bool compat, lo
 
 #define IS_ADDRESS(result) ((__u64)(result) < -4096ULL)
 
-/* Memory was mapped, or its protection changed: report files of which code can be run now. */
+#define ONLY_ASKS 0xffffffff /* personality(2) changes nothing then */
+
+/* What can be read can also be run: personality(2) has asked for it, or an old program. */
+static __always_inline bool reading_implies_running(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return KREAD(task, personality) & READ_IMPLIES_EXEC;
+}
+
+/* Memory was mapped by mmap(2). `surely`: it can be run whatever it holds. */
+static __always_inline int mmap_call_done(struct pt_regs *regs, bool compat, __u64 address,
+					  bool surely)
+{
+	__u32 protection = ARGUMENT_2(regs, compat), flags = ARGUMENT_3(regs, compat);
+	bool written = protection & PROT_WRITE && (flags & MAP_TYPE) == MAP_PRIVATE;
+
+	if (flags & MAP_ANONYMOUS)
+		return memory_mapped();
+	return file_mapped(address, ARGUMENT_4(regs, compat), written, surely);
+}
+
+/* A call has succeeded in which the protection of memory was given. */
+static __always_inline int protection_given(enum call call, struct pt_regs *regs, bool compat,
+					    __u64 address)
+{
+	__u32 protection = ARGUMENT_2(regs, compat);
+	bool surely = protection & PROT_EXEC;
+
+	if (!surely && !(protection & PROT_READ && reading_implies_running()))
+		return 0;
+	if (call == CALL_MMAP)
+		return mmap_call_done(regs, compat, address, surely);
+	return memory_made_executable(ARGUMENT_0(regs, compat), ARGUMENT_1(regs, compat),
+				      WAY_MPROTECT, surely);
+}
+
+/*
+ * Memory was mapped, or its protection changed: report what can be run now. The arguments of the
+ * old mmap(2) lie in memory, which another thread may have changed by now: the area itself tells.
+ */
 static __always_inline int memory_call_done(enum call call, struct pt_regs *regs, bool compat,
 					    long result)
 {
-	__u64 address = compat ? (__u32)result : result, third = ARGUMENT_2(regs, compat);
+	__u64 address = compat ? (__u32)result : result;
+	bool surely = ARGUMENT_2(regs, compat) & SHM_EXEC;
 
-	if (!is_wanted(RECORD_BIT(RECORD_LIBRARY_LOAD)))
+	if ((!is_wanted(RECORD_BIT(RECORD_LIBRARY_LOAD)) && !executable_memory) ||
+	    !IS_ADDRESS(result))
 		return 0;
+	if (call == CALL_MMAP || call == CALL_MPROTECT)
+		return protection_given(call, regs, compat, address);
+	if (call == CALL_OLD_MMAP)
+		return memory_made_executable(address, 1, WAY_MMAP, false);
 	if (call == CALL_SHMAT)
-		return third & SHM_EXEC && IS_ADDRESS(result) ? memory_made_executable(address, 1)
-							      : 0;
-	if (!(third & PROT_EXEC))
-		return 0;
-	if (call == CALL_MPROTECT)
-		return result ? 0
-			      : memory_made_executable(ARGUMENT_0(regs, compat),
-						       ARGUMENT_1(regs, compat));
-	return !(ARGUMENT_3(regs, compat) & MAP_ANONYMOUS) && IS_ADDRESS(result)
-		       ? file_mapped(address, ARGUMENT_4(regs, compat))
+		return surely || reading_implies_running()
+			       ? memory_made_executable(address, 1, WAY_SHMAT, surely)
+			       : 0;
+	return ARGUMENT_0(regs, compat) != ONLY_ASKS && reading_implies_running() &&
+			       memory_asked(WAY_PERSONALITY)
+		       ? memory_told(WAY_PERSONALITY)
 		       : 0;
+}
+
+/* An extended attribute was set, or not. */
+static __always_inline int attribute_call_done(enum call call, struct pt_regs *regs, bool compat,
+					       long result)
+{
+	__u64 first = ARGUMENT_0(regs, compat), name = ARGUMENT_1(regs, compat);
+	bool has_path = call == CALL_SETXATTR;
+
+	if (result || !is_wanted(RECORD_BIT(RECORD_ATTRIBUTE_SET)))
+		return 0;
+	if (call == CALL_SETXATTRAT)
+		return attribute_set_at(first, name, ARGUMENT_3(regs, compat),
+					ARGUMENT_4(regs, compat));
+	return attribute_set(has_path ? AT_FDCWD : first, has_path ? first : 0, name,
+			     ARGUMENT_2(regs, compat), ARGUMENT_3(regs, compat));
 }
 
 static __always_inline int accept_done(long result)
@@ -366,8 +424,8 @@ static __always_inline int socket_call_done(enum call call, struct pt_regs *regs
 
 /*
  * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
- * process_write, bpf_program_load, library_load, process_tampering, pipe_create, pipe_connect, and
- * network_connect for an accepted connection.
+ * process_write, bpf_program_load, library_load, process_tampering, pipe_create, pipe_connect,
+ * attribute_set, and network_connect for an accepted connection.
  */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
@@ -390,6 +448,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return name_call_done(call, regs, compat, result);
 	if (call == CALL_PRCTL)
 		return prctl_call_done(regs, compat, result);
+	if (call >= CALL_SETXATTR)
+		return attribute_call_done(call, regs, compat, result);
 	if (call >= CALL_MMAP)
 		return memory_call_done(call, regs, compat, result);
 	if (call >= CALL_ACCEPT)

@@ -3,8 +3,8 @@
  * Images that no file system keeps, and images that are not what they were: a program run from
  * memory, from shared memory or from a file without a name; a script run from such a file by its
  * descriptor; a process whose image was replaced. hooks/process.bpf.c calls image_taken() at each
- * exec, hooks/syscall_exit.bpf.c calls image_replaced(), hooks/mass_change.bpf.c files_changed().
- * Record: process_tampering.
+ * exec, hooks/syscall_exit.bpf.c calls image_replaced(), hooks/mass_change.bpf.c files_changed(),
+ * hooks/memory.bpf.c and hooks/access.bpf.c memory_told(). Record: process_tampering.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -13,6 +13,7 @@
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "kernel/file.bpf.h"
+#include "kernel/mapping.bpf.h"
 #include "kernel/path.bpf.h"
 #include "kernel/pid.bpf.h"
 #include "emit/counters.bpf.h"
@@ -28,8 +29,27 @@
  */
 __u32 shared_memory_device = 0;
 
-/* This variable keeps the type in the object's BTF, where user space reads it. */
+/* These variables keep the types in the object's BTF, where user space reads them. */
 enum tampering tamperings;
+enum memory_way memory_ways;
+
+#define MEMORY_TOLD 16384
+
+/* A way in which an image of a process has made memory executable before. */
+struct memory_told {
+	__u64 image_id;
+	__u64 generation; /* of the rules: what was told under others does not count */
+	__u32 uid;
+	__u32 way; /* enum memory_way */
+};
+
+/* If it is full, what was told longest ago may be told again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MEMORY_TOLD);
+	__type(key, struct memory_told);
+	__type(value, __u8);
+} memory_told_before SEC(".maps");
 
 #define LETTERS(a, b, c, d, e, f, g, h)                                                          \
 	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | \
@@ -239,6 +259,28 @@ __noinline int tampering_of_script(__u64 name_address)
 	return file ? tampering_of((__u64)file) : TAMPERING_MAX;
 }
 
+static __always_inline void memory_told_fill(struct memory_told *key, __u32 way)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	const struct cred *cred = KREAD(task, cred);
+
+	key->image_id = image_id_of_task(task);
+	key->generation = write_round;
+	key->uid = KREAD(cred, uid.val);
+	key->way = way;
+}
+
+/* Returns whether it matters that the current process makes memory executable in that way. */
+__noinline int memory_asked(__u32 way)
+{
+	struct memory_told key = {};
+
+	if (!executable_memory || is_own())
+		return 0;
+	memory_told_fill(&key, way);
+	return !bpf_map_lookup_elem(&memory_told_before, &key);
+}
+
 /* Fill and judge the record. Returns whether it is to be sent. */
 static __always_inline bool tampering_begin(struct process_tampering *r, enum tampering kind)
 {
@@ -252,6 +294,35 @@ static __always_inline bool tampering_begin(struct process_tampering *r, enum ta
 		return true;
 	count_filtered(RECORD_PROCESS_TAMPERING);
 	return false;
+}
+
+/*
+ * The current process can run code in memory whose content no file has: tell it once for each of
+ * its images, user and way, and remember as well that the rules exclude it.
+ */
+__noinline int memory_told(__u32 way)
+{
+	struct process_tampering r = {.way = way};
+	struct memory_told key = {};
+	__u8 known = 1;
+
+	memory_told_fill(&key, way);
+	bpf_map_update_elem(&memory_told_before, &key, &known, BPF_ANY);
+	if (tampering_begin(&r, TAMPERING_EXECUTABLE_MEMORY))
+		record_send(&r, sizeof(r), RECORD_PROCESS_TAMPERING, false);
+	return 0;
+}
+
+/* The current task has taken an image whose file may ask for a stack that can be run. */
+__noinline int stack_taken(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct vm_area_struct *stack =
+		mapping_of(KREAD(task, mm), BPF_CORE_READ(task, mm, start_stack));
+
+	if (stack && KREAD(stack, vm_flags) & VM_EXEC && memory_asked(WAY_EXECVE))
+		memory_told(WAY_EXECVE);
+	return 0;
 }
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The file that is mapped at an address of a process. The tree of mappings is read without its
- * lock, which somebody may hold for long; bpf_find_vma() would fail then. What is found is
- * therefore believed only if it says itself that it maps the address.
+ * What is mapped at an address of a process. The tree of mappings is read without its lock, which
+ * somebody may hold for long; bpf_find_vma() would fail then. What is found is therefore believed
+ * only if it says itself that it maps the address.
  */
 #ifndef KERNEL_MAPPING_BPF_H
 #define KERNEL_MAPPING_BPF_H
@@ -20,6 +20,17 @@
 #define MAPLE_TYPE(entry) ((entry) >> 3 & 15)
 #define MAPLE_LEVELS 8 /* ten children and more a node: 4 levels hold 65,530 mappings */
 #define MAPLE_PIVOTS 15 /* of the node that has most */
+
+#define TREE_LEVELS 34 /* of a red-black tree of 65,530 mappings, at most */
+
+/* Before v6.1, 524e00b36e8c ("mm: remove rb tree"). */
+struct mm_struct___tree {
+	struct rb_root mm_rb;
+} __attribute__((preserve_access_index));
+
+struct vm_area_struct___tree {
+	struct rb_node vm_rb;
+} __attribute__((preserve_access_index));
 
 struct backing_file___user {
 	struct path user_path;
@@ -46,24 +57,56 @@ static __always_inline __u64 maple_child(__u64 entry, __u64 address)
 	return KREAD_WORD(slots + i * 8);
 }
 
-/* v6.1: 524e00b36e8c ("mm: remove rb tree"); before, nothing is found. */
-static __always_inline struct vm_area_struct *mapping_of(struct mm_struct *mm, __u64 address)
+/* What a red-black tree has at the address, or the last mapping on the way to it. */
+static __always_inline __u64 mapping_in_tree(struct mm_struct___tree *mm, __u64 address)
 {
-	struct vm_area_struct *mapping;
-	__u64 entry;
+	__u32 offset = bpf_core_field_offset(((struct vm_area_struct___tree *)NULL)->vm_rb);
+	struct rb_node *node = KREAD(mm, mm_rb.rb_node);
+	struct vm_area_struct *mapping = NULL;
 
-	if (!bpf_core_field_exists(mm->mm_mt) || !mm)
-		return NULL;
-	barrier_var(mm); /* no offset of an unknown type in front of the question */
-	entry = (__u64)KREAD(mm, mm_mt.ma_root);
+	for (int i = 0; i < TREE_LEVELS && node; i++) {
+		mapping = (void *)node - offset;
+		if (KREAD(mapping, vm_end) <= address)
+			node = KREAD(node, rb_right);
+		else if (KREAD(mapping, vm_start) > address)
+			node = KREAD(node, rb_left);
+		else
+			break;
+	}
+	return (__u64)mapping;
+}
+
+/* What a maple tree has at the address; 0: nothing. */
+static __always_inline __u64 mapping_in_maple_tree(struct mm_struct *mm, __u64 address)
+{
+	__u64 entry = (__u64)KREAD(mm, mm_mt.ma_root);
+
 	if ((entry & MAPLE_ENTRY_KIND) != MAPLE_ROOT)
-		return NULL;
+		return 0;
 	for (int i = 0; i < MAPLE_LEVELS && entry; i++) {
 		bool is_leaf = MAPLE_TYPE(entry) == maple_leaf_64;
 
 		entry = maple_child(entry, address);
 		if (is_leaf)
 			break;
+	}
+	return entry;
+}
+
+static __always_inline struct vm_area_struct *mapping_of(struct mm_struct *mm, __u64 address)
+{
+	struct mm_struct___tree *older = (void *)mm;
+	struct vm_area_struct *mapping;
+	__u64 entry = 0;
+
+	if (!mm)
+		return NULL;
+	barrier_var(mm); /* no offset of an unknown type in front of the question */
+	if (bpf_core_field_exists(mm->mm_mt)) {
+		entry = mapping_in_maple_tree(mm, address);
+	} else if (bpf_core_field_exists(older->mm_rb)) {
+		barrier_var(older);
+		entry = mapping_in_tree(older, address);
 	}
 	mapping = (void *)entry;
 	if (!mapping || entry & MAPLE_ENTRY_KIND || KREAD(mapping, vm_mm) != mm ||

@@ -52,9 +52,19 @@
 #define FMODE_EXEC 0x20 /* in file->f_flags: execve(2) has opened the file */
 
 /* Memory, <asm-generic/mman-common.h>. */
+#define PROT_READ 0x1
+#define PROT_WRITE 0x2
 #define PROT_EXEC 0x4
+#define MAP_TYPE 0xf
+#define MAP_PRIVATE 0x2
 #define MAP_ANONYMOUS 0x20
 #define SHM_EXEC 0100000 /* <linux/shm.h> */
+#define READ_IMPLIES_EXEC 0x0400000 /* of personality(2), <linux/personality.h> */
+
+/* Bits of an area of memory that the kernel keeps, <linux/mm.h>. */
+#define VM_WRITE 0x2
+#define VM_EXEC 0x4
+#define VM_SHARED 0x8
 
 /* Requests of prctl(2), <linux/prctl.h>. */
 #define PR_SET_MM 35

@@ -12,7 +12,8 @@ class Hook:
 
     `alternatives` are groups in order of preference; all programs of a group are
     needed. `events` are the ids of the events that want it. `missing` says what is not
-    seen where no group works. `has_side_band`: perf tells something beside. `needs_setting` names a switch of `policy.Settings` that must be on. `fields` are
+    seen where no group works. `has_side_band`: perf tells something beside.
+    `needs_setting` names a switch of `policy.Settings` that must be on. `fields` are
     those of ours that want it: one of them must be configured; empty: the events want
     it without. Event `helps` wants it too where the switch `helps_with` is on: its
     values come from there. Where no group of the hook `behind` works, this one is of no

@@ -91,16 +91,43 @@ def check_writes(elements: Sequence[Element]) -> Iterator[Finding]:
         )
 
 
-def check_mass_changes(elements: Sequence[Element]) -> Iterator[Finding]:
-    """Yield a warning where MassChange would report nothing."""
-    if not any(PROCESS_TAMPERING.id in each.event_ids for each in elements):
-        yield Finding(
-            "Warning: MassChange without rules for ProcessTampering reports nothing",
-            1,
-            1,
-            "ask for Type 'Mass file change' in an element with onmatch='include'",
-            fatal=False,
-        )
+#: Values of Type of ProcessTampering that a setting must be on for, and that setting.
+_TYPES_BY_SETTING = {
+    "Mass file change": ("MassChange", "mass_change"),
+    "Anonymous memory made executable": ("ExecutableMemory", "executable_memory"),
+}
+
+
+def check_tampering(
+    elements: Sequence[Element], settings: Settings
+) -> Iterator[Finding]:
+    """Yield a warning where a setting reports nothing, or a rule needs one."""
+    mine = [each for each in elements if PROCESS_TAMPERING.id in each.event_ids]
+    asked = {
+        each.value: each.line
+        for element in mine
+        if element.onmatch == "include"
+        for each in _filters(element)
+        if each.field == "Type" and each.condition == "is"
+    }
+    for text, (name, attribute) in _TYPES_BY_SETTING.items():
+        is_on = getattr(settings, attribute)
+        if is_on and not mine:
+            yield Finding(
+                f"Warning: {name} without rules for ProcessTampering reports nothing",
+                1,
+                1,
+                f"ask for Type '{text}' in an element with onmatch='include'",
+                fatal=False,
+            )
+        if not is_on and text in asked:
+            yield Finding(
+                f"Warning: Type '{text}' does not occur while {name} is off",
+                asked[text],
+                1,
+                f"set {name} to true in the settings, or leave out the condition",
+                fatal=False,
+            )
 
 
 def _shadowed(element: Element, earlier: Element) -> Finding:

@@ -108,8 +108,8 @@ def _read(
         remarks.found += lint.check(elements, settings, links)
     if not refused and settings.write_as_create:
         remarks.found += lint.check_writes(elements)
-    if not refused and settings.mass_change:
-        remarks.found += lint.check_mass_changes(elements)
+    if not refused:
+        remarks.found += lint.check_tampering(elements, settings)
     if not lax and not refused:
         validate(text, sysmon, remarks)
     if refused:

@@ -24,6 +24,7 @@ from sysmonlx.processes.process import Process
 from sysmonlx.schema.event_types import Field
 from sysmonlx.schema.events import (
     EVENT_BY_ID,
+    MEMORY_WAYS,
     OF_ACTOR,
     OF_CONTROL_GROUP,
     OUR_OWN_OF_PROCESS,
@@ -54,7 +55,7 @@ def _rule_names(layout: Layout, context: Context) -> Appender:
     return lambda data, process: UNKNOWN
 
 
-#: The field that follows from the flags of a record.
+#: The field that follows from the flags of a record; of event 25, from its way.
 _OF_FLAGS = "Reason"
 #: Texts of Reason by the flag of the record: of event 11, then of event 8.
 REASONS = {
@@ -70,13 +71,27 @@ REASONS = {
 }
 
 
+def _source(layout: Layout) -> str:
+    """Return the member of a record from which Reason follows."""
+    return "way" if "way" in layout.fields else "flags"
+
+
 def _reason(layout: Layout, context: Context) -> Appender:
-    """Reason: how a FileCreate came about, or by which way a process was written to."""
+    """Reason: how a FileCreate came about, or by which way something else was done."""
+    if _source(layout) == "way":
+        return _way(layout)
     read: Callable[[bytes], tuple[int]] = layout.reader("flags")
     by_flag = {context.processes.flags[name]: text for name, text in REASONS.items()}
     any_of_them = sum(by_flag)
     by_flag[0] = "Create"
     return lambda data, process: by_flag[read(data)[0] & any_of_them]
+
+
+def _way(layout: Layout) -> Appender:
+    """Reason of event 25: by which call memory was made executable."""
+    read: Callable[[bytes], tuple[int]] = layout.reader("way")
+    known = dict(enumerate(MEMORY_WAYS))
+    return lambda data, process: known.get(read(data)[0], UNKNOWN)
 
 
 def _parent_image(layout: Layout, context: Context) -> Appender:
@@ -210,7 +225,7 @@ def _of_action(
     """
     make, finish, uid = maker.make, maker.finish, layout.span("uid")
     names = {each.name for each in fields}
-    flags = layout.span("flags") if _OF_FLAGS in names else slice(0, 0)
+    flags = layout.span(_source(layout)) if _OF_FLAGS in names else slice(0, 0)
     is_kept = names <= {*OF_ACTOR, _OF_FLAGS, RULE_NAMES}
     made = _made(fields, layout, context)
     asks_group = any(each.name in OF_CONTROL_GROUP for each in fields)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from sysmonlx.capture.hooks import Hook
 from sysmonlx.enrich.access import ACCESS_BUILDERS
+from sysmonlx.enrich.attribute import ATTRIBUTE_BUILDERS, ATTRIBUTE_HOOKS
 from sysmonlx.enrich.bpf import BPF_BUILDERS, BPF_HOOKS
 from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
@@ -32,6 +33,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *LIBRARY_HOOKS,
     *PIPE_HOOKS,
     *DNS_HOOKS,
+    *ATTRIBUTE_HOOKS,
     *TAMPERING_HOOKS,
     *BPF_HOOKS,
 )
@@ -73,6 +75,7 @@ BUILDERS: Builders = {
     **MODULE_BUILDERS,
     **LIBRARY_BUILDERS,
     **FILE_BUILDERS,
+    **ATTRIBUTE_BUILDERS,
     **NETWORK_BUILDERS,
     **PIPE_BUILDERS,
     **DNS_BUILDERS,

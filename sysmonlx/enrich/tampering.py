@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Event 25 from records: images that are in memory alone, deleted, or replaced."""
+"""Event 25 from records: images that no file system keeps, and code in memory."""
 
 from __future__ import annotations
 
@@ -61,6 +61,20 @@ TAMPERING_HOOKS: tuple[Hook, ...] = (
         alternatives=(("path_unlink", "path_rename"), NAME_PROGRAMS),
         missing="mass changes of files",
         needs_setting="mass_change",
+    ),
+    Hook(
+        name="memory made executable",
+        events=frozenset({25}),
+        alternatives=(("syscall_exit",),),
+        missing="memory that processes make executable",
+        needs_setting="executable_memory",
+    ),
+    Hook(
+        name="own memory opened by io_uring",
+        events=frozenset({25}),
+        alternatives=RING_PROGRAMS,
+        missing="processes that open their own memory through io_uring",
+        needs_setting="executable_memory",
     ),
     Hook(
         name="files written by io_uring",

@@ -47,6 +47,12 @@ TAMPERINGS = (
     "Image in shared memory",
     "Image is replaced",
     "Mass file change",
+    "Anonymous memory made executable",
+)
+
+#: Values of Reason of event 25, by the numbers of `enum memory_way` in ebpf/record.h.
+MEMORY_WAYS = (
+    *("-", "Mmap", "Mprotect", "Shmat", "Personality", "Stack", "MemoryFile"),
 )
 
 #: Values of SignatureStatus of event 6: the kernel believes the signature; does not;
@@ -398,10 +404,19 @@ REGISTRY_RENAME = event_type(
 FILE_CREATE_STREAM_HASH = event_type(
     "15 FILE_CREATE_STREAM_HASH 2 FileCreateStreamHash exclude",
     "File stream created",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId Image TargetFilename CreationUtcTime"
-        " Hash Contents User"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        Field("TargetFilename", path=PathOf.FILE),  # with the attribute behind it
+        *_fields("CreationUtcTime"),
+        Field("Hash", is_made_here=True),
+        *_fields("Contents User"),
     ),
+    produced=True,
+    kernel="ATTRIBUTE_SET",
+    title="FileStream",
+    colour=Colour.YELLOW,
+    shown="TargetFilename Contents User",
+    appended=_OF_ALL,
 )
 SERVICE_CONFIGURATION_CHANGE = event_type(
     "16 SERVICE_CONFIGURATION_CHANGE 3",
@@ -519,6 +534,7 @@ PROCESS_TAMPERING = event_type(
     colour=Colour.RED,
     shown="Type User",
     appended=(
+        Field("Reason", recurs=True, is_ours=True),
         Field("ParentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
         *_OF_ALL,
     ),

@@ -312,6 +312,15 @@ SETTINGS = (
         "How many files make a mass change, in a minute.",
     ),
     Setting(
+        "ExecutableMemory",
+        "executable_memory",
+        "boolean",
+        0,
+        0,
+        "Whether ProcessTampering also reports a process that makes memory executable"
+        " whose content no file has; programs with a JIT compiler do so too.",
+    ),
+    Setting(
         "Budget",
         "budget",
         "number",

@@ -49,12 +49,17 @@ class CannotError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An act for one event; it `runs` a program if the event is that program's."""
+    """An act for one event; it `runs` a program if the event is that program's.
+
+    `needs_setting` is an attribute of `policy.Settings`: only where it is switched on
+    is there such an event.
+    """
 
     event_id: int
     act: Act
     runs: bool = False
     name: str = ""
+    needs_setting: str = ""
 
 
 def moment(time_s: float) -> Some:

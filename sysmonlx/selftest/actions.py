@@ -20,11 +20,18 @@ ACTIONS: tuple[Action, ...] = (
     Action(9, file_acts.open_disk),
     Action(10, process_acts.read_memory),
     Action(11, file_acts.create),
+    Action(15, file_acts.set_attribute),
     Action(17, file_acts.make_pipe),
     Action(18, file_acts.open_pipe),
     Action(22, network_acts.ask),
     Action(23, file_acts.delete),
     Action(25, process_acts.run_from_memory, runs=True),
+    Action(
+        25,
+        process_acts.map_memory,
+        name="memory",
+        needs_setting="executable_memory",
+    ),
     Action(26, file_acts.delete),
     Action(100, process_acts.load_program),
 )

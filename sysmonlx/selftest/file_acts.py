@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import stat
@@ -36,6 +37,21 @@ def create(scene: Scene, tell: Tell) -> None:
     renamed: Some = {**moment(time.time()), "any": ["-"]}
     values: Values = {"CreationUtcTime": renamed, "Reason": "Rename"}
     tell("renamed", {**values, "TargetFilename": f"{scene.directory}/renamed"})
+
+
+def set_attribute(scene: Scene, tell: Tell) -> None:
+    """Give a file an extended attribute."""
+    path, value = f"{scene.directory}/attributed", b"selftest"
+    _make_file(path)
+    os.setxattr(path, "trusted.sysmonlx", value)
+    pairs = (
+        f"{each}={hashlib.new(each, value, usedforsecurity=False).hexdigest()}"
+        for each in scene.algorithms
+    )
+    made: Some = {**moment(time.time()), "any": ["-"]}
+    values: Values = {"CreationUtcTime": made, "Hash": ",".join(pairs) or "-"}
+    name = f"{path}:trusted.sysmonlx"
+    tell("", {**values, "TargetFilename": name, "Contents": value.decode()})
 
 
 def delete(scene: Scene, tell: Tell) -> None:

@@ -83,8 +83,17 @@ def run_from_memory(scene: Scene, tell: Tell) -> None:
     path = _shell()
     fd = os.memfd_create("sysmonlx-selftest", 0)  # inherited: the shell opens it
     os.write(fd, f"#!{_SHELL}\nexit 0\n".encode())
-    tell("", {"Image": path, "Type": "Fileless (memfd)"})
+    tell("", {"Image": path, "Type": "Fileless (memfd)", "Reason": "-"})
     os.execve(fd, ["sysmonlx-selftest"], {})
+
+
+def map_memory(scene: Scene, tell: Tell) -> None:
+    """Map memory of which code could be run; none is in there."""
+    prot = mmap.PROT_READ | mmap.PROT_EXEC
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    mapped = mmap.mmap(-1, mmap.PAGESIZE, flags, prot)
+    tell("", {"Type": "Anonymous memory made executable", "Reason": "Mmap"})
+    mapped.close()
 
 
 def map_library(scene: Scene, tell: Tell) -> None:

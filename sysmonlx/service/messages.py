@@ -82,6 +82,7 @@ class SelfTestBegun(TypedDict):
     """The answer to the step "begin"; it ends by itself after `seconds`.
 
     `unwanted` says of some events why the configuration reports none, by event id.
+    `settings` are the attributes of `policy.Settings` that are switched on.
     """
 
     token: str
@@ -90,6 +91,7 @@ class SelfTestBegun(TypedDict):
     algorithms: list[str]
     hash_size_limit_bytes: int
     names_hosts: bool
+    settings: list[str]
 
 
 class SelfTestPassing(TypedDict):

@@ -28,7 +28,7 @@ from sysmonlx.pipeline.judging import Judging
 from sysmonlx.policy import Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
-from sysmonlx.schema.events import OF_CONTROL_GROUP
+from sysmonlx.schema.events import OF_CONTROL_GROUP, PROCESS_TAMPERING
 from sysmonlx.service.compilation import Compiled, PolicyInForce
 from sysmonlx.service.wiring import Parts, make_renderer
 
@@ -188,8 +188,10 @@ class Reload:
         tell("wanted_records", wanted)
         tell("truncation_as_create", settings.truncation_as_create)
         tell("write_as_create", settings.write_as_create)
-        asks_changes = settings.mass_change and any(each.can_emit(25) for each in rules)
+        asks = any(each.can_emit(PROCESS_TAMPERING.id) for each in rules)
+        asks_changes = settings.mass_change and asks
         tell("mass_change_files", settings.mass_change_files if asks_changes else 0)
+        tell("executable_memory", settings.executable_memory and asks)
         self._round = (self._round + 1) & 0xFFFFFFFF
         tell("write_round", self._round)
         tell("failed_connects", settings.failed_connects)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 
 from sysmonlx.capture.hooks import PROCESS_HOOKS
 from sysmonlx.capture.passage import Passage
@@ -139,6 +140,11 @@ class SelfTests:
             algorithms=[*settings.hash_algorithms],
             hash_size_limit_bytes=settings.hash_size_limit_bytes,
             names_hosts=settings.dns_lookup,
+            settings=[
+                each.name
+                for each in fields(settings)
+                if getattr(settings, each.name) is True
+            ],
         )
 
     def _unwanted(self) -> dict[str, str]:

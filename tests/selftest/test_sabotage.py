@@ -26,7 +26,7 @@ pytestmark = pytest.mark.kernel
 #: perf tells of programs, too.
 SYSTEM_CALLS = {
     event_id
-    for event_id in (3, 8, 9, 10, 11, 17, 18, 23, 26)
+    for event_id in (3, 8, 9, 10, 11, 15, 17, 18, 23, 26)
     if EVENT_BY_ID[event_id].produced
 }
 

@@ -34,6 +34,7 @@ NOTHING = (
         ("RawAccessRead", "Device"),
         ("ProcessAccess", "SourceImage"),
         ("FileCreate", "TargetFilename"),
+        ("FileCreateStreamHash", "Image"),
         ("FileDelete", "TargetFilename"),
         ("FileDeleteDetected", "Image"),
         ("ProcessTampering", "Image"),

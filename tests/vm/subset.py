@@ -76,6 +76,12 @@ CHOSEN = {
         "test_each_way_is_one_event[through_the_loader",
         "test_what_is_like_it_but_is_none[",
     ),
+    "tests/kernel/events/attribute/test_attribute_events.py": (
+        "test_each_way_is_one_event[by_",
+        "test_each_way_is_one_event[capability]",
+        "test_each_way_is_one_event[in_overlay]",
+        "test_what_is_like_it_but_is_none[",
+    ),
     "tests/kernel/events/module/test_module_events.py": ("test_",),
     "tests/kernel/events/pipe/test_pipe_events.py": (
         "test_each_is_reported_once_by_its_true_name[",
@@ -93,6 +99,13 @@ CHOSEN = {
     ),
     "tests/kernel/events/tampering/test_tampering_events.py": (
         "test_what_no_file_system_keeps[",
+        "test_what_is_like_it_but_is_none[",
+    ),
+    "tests/kernel/events/tampering/test_executable_memory.py": (
+        "test_each_way_is_told_once[anonymous]",
+        "test_each_way_is_told_once[made_executable]",
+        "test_each_way_is_told_once[shared_memory]",
+        "test_each_way_is_told_once[stack_of_program]",
         "test_what_is_like_it_but_is_none[",
     ),
     "tests/kernel/events/tampering/test_mass_change.py": (

@@ -158,6 +158,7 @@ class Running:
             "truncation_as_create",
             "write_as_create",
             "mass_change_files",
+            "executable_memory",
             "failed_connects",
         )
         return {

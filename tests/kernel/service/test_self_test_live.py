@@ -36,11 +36,13 @@ WAYS = {
 }
 #: Fields of ours of which a self-test knows what they must say.
 FIELDS = "<Fields>UserId,Reason,EffectiveUser,NamespacePid,GrandparentImage</Fields>"
+#: Switched on, since there is an act for what it adds.
+MEMORY = "<ExecutableMemory>true</ExecutableMemory>"
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(tmp_path_factory.mktemp("root"), NOTHING, FIELDS, "")
+    made = Daemon(tmp_path_factory.mktemp("root"), NOTHING, MEMORY + FIELDS, "")
     made.start()
     yield made
     made.stop()

@@ -491,6 +491,35 @@ def test_mass_changes_want_rules_for_their_event(
     assert [text in each.text for each in warnings] == [True] * bool(text)
 
 
+MEMORY = "Anonymous memory made executable"
+ASKED = (
+    '<ProcessTampering onmatch="include">'
+    f'<Type condition="is">{MEMORY}</Type></ProcessTampering>'
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "value", "text"),
+    [
+        ("", "true", "ExecutableMemory without rules for ProcessTampering reports"),
+        ("", "false", ""),
+        (ASKED, "true", ""),
+        (ASKED, "false", f"Type '{MEMORY}' does not occur while ExecutableMemory is"),
+    ],
+)
+def test_executable_memory_wants_its_setting_and_rules(
+    rules: str, value: str, text: str
+) -> None:
+    settings = (
+        '<sx:Settings xmlns:sx="urn:sysmonlx:settings">'
+        f"<sx:ExecutableMemory>{value}</sx:ExecutableMemory></sx:Settings></Sysmon>"
+    )
+    data = document(rules).replace(b"</Sysmon>", settings.encode())
+    policy, warnings = read(data)
+    assert policy.settings.executable_memory == (value == "true")
+    assert [text in each.text for each in warnings] == [True] * bool(text)
+
+
 @pytest.mark.parametrize(
     ("rules", "text"),
     [

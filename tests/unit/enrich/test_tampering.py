@@ -10,11 +10,12 @@ from support.enrichment import encode, make_context, make_maker, named
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.config.reader import read_policy
+from sysmonlx.enrich.appended import with_appended
 from sysmonlx.enrich.registry import hooks_for
 from sysmonlx.enrich.tampering import TAMPERING_HOOKS
 from sysmonlx.policy import Settings
 from sysmonlx.rules.compiler import compile_rules
-from sysmonlx.schema.events import EVENT_BY_ID, TAMPERINGS
+from sysmonlx.schema.events import EVENT_BY_ID, MEMORY_WAYS, TAMPERINGS
 
 ROOT = Path(__file__).resolve().parents[3]
 RUNC = "/memfd:runc_cloned:/proc/self/exe (deleted)"
@@ -31,11 +32,32 @@ def test_types_are_those_of_the_kernel_side(layouts: Layouts, number: int) -> No
     assert named(25, values)["Type"] == known
 
 
+@pytest.mark.parametrize("number", [*range(len(MEMORY_WAYS)), 99])
+def test_reason_is_the_way_of_the_kernel_side(layouts: Layouts, number: int) -> None:
+    context = make_context(layouts)
+    maker = make_maker(layouts, context, "process_tampering", 25)
+    layout = layouts.by_name["process_tampering"]
+    longer = with_appended(25, maker, ["Reason"], layout, context)
+    data = encode(layouts, "process_tampering", tgid=2, way=number)
+    values = longer.make(data, context.processes.acting(data))
+    assert values[-1] == [*MEMORY_WAYS, "-"][min(number, len(MEMORY_WAYS))]
+
+
+def test_numbers_of_the_kernel_side_are_those_of_the_texts(layouts: Layouts) -> None:
+    btf = layouts._btf
+    kinds, ways = btf.enumerators("tampering"), btf.enumerators("memory_way")
+    assert [*kinds.values()] == [*range(len(TAMPERINGS) + 1)]
+    assert [*ways.values()] == [*range(len(MEMORY_WAYS))]
+
+
 def test_hook_is_there_for_the_event_alone() -> None:
     replaced, *others = TAMPERING_HOOKS
     assert hooks_for((25).__eq__, Settings()) == (replaced,)
-    assert {each.needs_setting for each in others} == {"mass_change"}
-    changes = Settings(mass_change=True)
+    assert {each.needs_setting for each in others} == {
+        "mass_change",
+        "executable_memory",
+    }
+    changes = Settings(mass_change=True, executable_memory=True)
     assert hooks_for((25).__eq__, changes) == TAMPERING_HOOKS
     assert not {*TAMPERING_HOOKS} & {*hooks_for((1).__eq__, changes)}
 

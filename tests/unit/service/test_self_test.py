@@ -112,6 +112,7 @@ def test_begin_says_what_the_configuration_reports(trial: Trial) -> None:
     assert begun["unwanted"].keys() == {"3"}
     assert begun["seconds"] == self_test.LIFE_S
     assert begun["algorithms"] == ["SHA256"]
+    assert begun["settings"] == []
     assert trial.parts.judged == []  # nobody passes yet
 
 
