@@ -21,6 +21,7 @@ from sysmonlx.errors import (
     SysmonlxError,
     UsageError,
 )
+from sysmonlx.host import inherited
 from sysmonlx.service import keeper
 from sysmonlx.service.exit_status import CAPTURE_ERROR
 from sysmonlx.service.installed import Paths
@@ -29,7 +30,7 @@ from sysmonlx.service.installed import Paths
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; `argv` without its name. Returns the exit status."""
     os.umask(0o077)
-    _open_standard()
+    inherited.put_right()
     words = list(sys.argv[1:] if argv is None else argv)
     _fit_streams()
     try:
@@ -67,20 +68,6 @@ def _run_and_flush(words: list[str]) -> int:
             print(f"Error: {error.strerror}", file=sys.stderr)
         return FILE_ERROR
     return status
-
-
-def _open_standard() -> None:
-    """Open those of standard input, output and error that are closed.
-
-    The next file or pipe would have that number, and printed text would go there.
-    """
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - until the end
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - until the end
 
 
 def _fit_streams() -> None:

@@ -18,6 +18,7 @@ from sysmonlx.bounded import Bounded
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Maker, Values
 from sysmonlx.enrich.context import Context
+from sysmonlx.enrich.fair_share import FairShare
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.pipeline.account import Account
 from sysmonlx.policy import SIGMA_PREFIX
@@ -37,8 +38,10 @@ Watched = Callable[[Maker, Decide, Layout], tuple[Maker, Decide]]
 #: Users from here on are charged together in blocks: subuid(5) hands out so many.
 _BLOCK = 65_536
 
-#: Events that wait and may be asked once more; no more wait for hashes at one time.
-_WAITING = 8192
+#: Events that wait for hashes, more than do so at one time.
+_UNJUDGED = 8192
+#: Steps that may be asked once more, of one user and of all.
+WAITING_OF_USER, WAITING_OF_ALL = 1024, 8192
 
 
 class PlainNames(Bounded[str, bool]):
@@ -98,9 +101,10 @@ class Correlating:
         #: Events that wait for their hash before they are judged: when, and who; by
         #: `id` of the values, which stand beside.
         self._unjudged: Bounded[int, tuple[Values, tuple[int, Process]]]
-        self._unjudged = Bounded(_WAITING)
+        self._unjudged = Bounded(_UNJUDGED)
         #: Steps that wait behind one of these, in the same way.
-        self._waiting: Bounded[int, _Step] = Bounded(_WAITING)
+        self._waiting: FairShare[int, _Step]
+        self._waiting = FairShare(WAITING_OF_USER, WAITING_OF_ALL)
 
     def fit(self, appended: Sequence[str], correlator: Correlator) -> None:
         """Prepare for other rules; `appended` are the fields that events have now."""
@@ -172,7 +176,10 @@ class Correlating:
         step = _Step(judge, correlator, noted, deed)
         name = step.take()
         if self._unjudged and process.hold:
-            self._waiting[id(values)] = step
+            gone = self._waiting.add(id(values), step, process.uid)
+            if gone is not None:
+                gone.correlator.unasked += 1
+                gone.correlator.unasked_payer = gone.deed.doer.payer
         return name
 
     def put_off(self, values: Values, process: Process) -> None:
@@ -187,8 +194,9 @@ class Correlating:
 
     def again(self, values: Values) -> str | None:
         """Ask a step that has waited once more; return another RuleName or None."""
-        step = self._waiting.pop(id(values), None)
-        return None if step is None else step.take()
+        if id(values) not in self._waiting.entries:
+            return None
+        return self._waiting.pop(id(values)).take()
 
     def _container(self, number: int) -> str:
         """Return the id of a container that the machine's own runtime made."""

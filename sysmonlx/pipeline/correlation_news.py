@@ -18,6 +18,7 @@ class CorrelationNews:
     def __init__(self) -> None:
         self._correlator = Correlator()
         self._told: dict[str, int] = {}
+        self._unasked = 0
         self._due_s = -INTERVAL_S
 
     def texts(self, correlator: Correlator, boot_ns: int) -> Iterator[str]:
@@ -27,6 +28,7 @@ class CorrelationNews:
         """
         if correlator is not self._correlator:
             self._correlator = correlator
+            self._unasked = 0
             for title, count in correlator.changed.items():
                 yield (
                     f"Correlation '{title}' is another or gone: {count} unfinished"
@@ -46,3 +48,10 @@ class CorrelationNews:
                     f" are forgotten, the last one of user {payer}; what completes"
                     " them is not named"
                 )
+        new, self._unasked = correlator.unasked - self._unasked, correlator.unasked
+        if new:
+            yield (
+                f"Correlations have no room: {new} events that waited are not asked"
+                f" again, the last one of user {correlator.unasked_payer}; what they"
+                " complete is not named"
+            )

@@ -36,6 +36,8 @@ from sysmonlx.service.wiring import Options
 #: As LimitNOFILE= and LimitNICE= in the unit.
 _DESCRIPTORS = 16384
 _AUTOGROUP_NICE = "-10"
+#: What a service has no limit of: processor time, and the size of a file.
+_LIMITS_OF_SHELLS = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)
 #: A file that was not finished for this many seconds has lost its writer.
 _UNFINISHED_S = 600.0
 _DEFAULT_CONFIGURATION = "default.xml"
@@ -101,7 +103,7 @@ def serve(paths: Paths, view: View | None = None) -> int:
 
 
 def _have_what_a_service_has() -> None:
-    """Raise the limit of descriptors, and the weight of this session's autogroup.
+    """Raise limits of whoever starts it, and the weight of this session's autogroup.
 
     Floods of other processes then leave the daemon its share of the processors. Where
     no control group has a weight the scheduler weighs sessions, sched(7), "The
@@ -111,6 +113,9 @@ def _have_what_a_service_has() -> None:
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    for limit in _LIMITS_OF_SHELLS:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(limit, (resource.RLIM_INFINITY,) * 2)
     with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
         file.write(_AUTOGROUP_NICE)
 

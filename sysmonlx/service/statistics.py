@@ -205,7 +205,8 @@ def sigma_terms(
     if correlator.forms:
         terms["correlations"] = {
             "groups": correlator.groups,
-            "forgotten": sum(count for count, _ in correlator.forgotten().values()),
+            "forgotten": correlator.unasked
+            + sum(count for count, _ in correlator.forgotten().values()),
             "errors": correlator.errors,
         }
     return terms

@@ -15,6 +15,7 @@ from sysmonlx.config.sigma import files
 from sysmonlx.config.sigma.child import Reading, read
 from sysmonlx.config.sigma.notes import Kind
 from sysmonlx.errors import SysmonlxError
+from sysmonlx.host import inherited
 from sysmonlx.output.escape import visible
 from sysmonlx.rules.sigma.pack import dump
 from sysmonlx.schema.options import SHIPPED
@@ -27,6 +28,7 @@ OK, SOME_REFUSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    inherited.put_right()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
+from sysmonlx.host import inherited
 from sysmonlx.viewer import html, sources, story, sysmon_form, tree_text
 from sysmonlx.viewer.forms import form_of
 from sysmonlx.viewer.moments import local_clock
@@ -70,6 +71,7 @@ class Problems:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    inherited.put_right()
     for stream in (sys.stdout, sys.stderr):
         # At the start of an interpreter both are io.TextIOWrapper.
         how = "backslashreplace"

@@ -45,7 +45,10 @@ def moment(text: str, now: datetime) -> str | None:
         day = now - timedelta(days=text == "yesterday")
         return text_of(now) if text == "now" else f"{day:%Y-%m-%d} 00:00:00.000"
     if ago := _AGO.fullmatch(text):
-        return text_of(now - timedelta(seconds=int(ago[1]) * _UNITS_S[ago[2]]))
+        try:
+            return text_of(now - timedelta(seconds=int(ago[1]) * _UNITS_S[ago[2]]))
+        except OverflowError:  # before the year 1
+            return None
     if _CLOCK.fullmatch(text):
         text = f"{now:%Y-%m-%d} {text}"
     elif _DATE.fullmatch(text):
@@ -80,8 +83,15 @@ def local_clock() -> Callable[[str], str]:
                 return text
             if len(minutes) > _MINUTES:
                 minutes.clear()
-            found = f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"
-            minutes[minute] = found
+            found = minutes[minute] = _local_minute(seconds) or minute
         return found + text[16:]
 
     return local
+
+
+def _local_minute(seconds: float) -> str:
+    """Return a minute of this machine's zone; empty where no year has it."""
+    try:
+        return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return ""

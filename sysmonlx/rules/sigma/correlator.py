@@ -125,6 +125,10 @@ class Correlator:
         """Events that no rule named, but a correlation did."""
         self.errors = 0
         """Steps that failed by an error in this program."""
+        self.unasked = 0
+        """Steps that waited and were not asked once more, for want of room."""
+        self.unasked_payer: Hashable = None
+        """Whose the last one was."""
         self.asks_lineage = any(each.has_lineage for each in self.forms)
         self.changed: dict[str, int] = {}
         """Groups that ended with a correlation that is no more, by its title."""

@@ -14,6 +14,7 @@ from sysmonlx.capture.records import Layouts
 from sysmonlx.event import Held
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
+from sysmonlx.pipeline.correlating import WAITING_OF_ALL, WAITING_OF_USER
 from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Ruleset
 from sysmonlx.rules.compiler import compile_rules
@@ -205,6 +206,25 @@ def test_what_others_do_before_a_hash_is_known_follows_nothing(stage: Stage) -> 
     assert [each[1] for each in stage.events[1:]] == ["-", "-"]
     stage.file(11, 12, "/tmp/a")
     assert stage.events[-1][1] == "sigma=Bad wrote,level=high"
+
+
+def test_who_does_much_before_a_hash_is_known_takes_no_place_of_others(
+    stage: Stage,
+) -> None:
+    bad = rule("Bad", asks("Hashes", Operation.CONTAINS, "=bad"))
+    run = correlation("Bad wrote", bad, WRITTEN, by=("ProcessGuid",))
+    stage.use(bad, WRITTEN, run)
+    stage.start(10, 10, "/bin/wget", "wget x", uid=1000)
+    stage.file(10, 11, "/tmp/a")
+    stage.start(11, 10, "/home/u/wget", "wget y", uid=1001)
+    for number in range(WAITING_OF_ALL + 10):
+        stage.put("file_create", 11, 12, uid=1001, path=b"/tmp/%d" % number)
+    stage.hash("SHA256=bad")
+    names = [name for event, name, _ in stage.events if event == 11]
+    assert names[0] == "sigma=Bad wrote,level=high"
+    correlator = stage.pipeline.correlator
+    assert correlator.unasked == WAITING_OF_ALL + 10 - WAITING_OF_USER
+    assert correlator.unasked_payer == 1001
 
 
 def test_a_user_who_calls_a_group_a_container_stays_in_its_lineage(

@@ -43,3 +43,13 @@ def test_what_ends_with_a_reload_is_told_at_once() -> None:
     (text,) = news.texts(after, SECOND)
     assert "Correlation 'title' is another or gone: 3 unfinished sequences" in text
     assert [*news.texts(after, SECOND)] == []
+
+
+def test_what_was_not_asked_again_is_told_with_its_user() -> None:
+    news, correlator = CorrelationNews(), Correlator([form(2, 600)])
+    assert [*news.texts(correlator, SECOND)] == []
+    correlator.unasked, correlator.unasked_payer = 3, 1000
+    (text,) = news.texts(correlator, MINUTE + SECOND)
+    assert "3 events that waited are not asked again" in text
+    assert "the last one of user 1000" in text
+    assert [*news.texts(correlator, 3 * MINUTE)] == []

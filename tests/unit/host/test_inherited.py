@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""What whoever starts a program hands down to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CONFIGURATION = '<Sysmon schemaversion="4.90"><EventFiltering/></Sysmon>'
+
+#: How a parent may have its signals and descriptors before it runs a program.
+PARENTS = {
+    "children are not waited for": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "nothing open": "os.closerange(0, 3)",
+}
+
+
+def status_of(parent: str, *words: str) -> int:
+    run = f"os.execv(sys.executable, [sys.executable, '-P', '-m', *{words!r}])"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", f"import os, signal, sys\n{parent}\n{run}"],
+        env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    ).returncode
+
+
+@pytest.mark.parametrize("parent", PARENTS)
+def test_program_runs_whatever_it_inherits(tmp_path: Path, parent: str) -> None:
+    path = tmp_path / "config.xml"
+    path.write_text(CONFIGURATION)
+    words = "sysmonlx", "-nologo", "-test", os.fspath(path)
+    assert status_of(PARENTS[parent], *words) == 0
+
+
+def test_viewer_runs_with_nothing_open() -> None:
+    assert status_of("os.closerange(0, 3)", "sysmonlx.viewer", "--help") == 0
+
+
+def test_signals_are_as_a_program_expects_them() -> None:
+    code = (
+        "import contextlib, signal\n"
+        "from sysmonlx.sigma_tool import main as sigma\n"
+        "from sysmonlx.viewer import main as logview\n"
+        "for each in sigma, logview:\n"
+        "    signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "    with contextlib.suppress(SystemExit): each.main(['--help'])\n"
+        "    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL\n"
+        "    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)}
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
