@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from sysmonlx.bounded import CacheUse
 from sysmonlx.event import Event, Picker, Shape
-from sysmonlx.output.ecs_members import UNKNOWN, Convert, Node, members_of
+from sysmonlx.output.ecs_members import UNKNOWN, Convert, Node, Part, members_of
 from sysmonlx.output.escape import ELLIPSIS, json_value
 from sysmonlx.output.lines import Lines
 from sysmonlx.output.render import Clock, Writer, common_cap, sizes_by_event
@@ -92,9 +92,9 @@ class EcsRenderer:
         Each line begins with `before`, which does not count for the limit.
         """
         stamp, documents, texts = self._clock.stamp(wall_ns), self._documents, []
-        for number, (event_id, values, _, shape) in enumerate(events, first_record_id):
-            document = documents.get(event_id) or self._document_of(event_id)
-            texts.append(document.text(values, shape, stamp, str(number), before))
+        for number, event in enumerate(events, first_record_id):
+            document = documents.get(event[0]) or self._document_of(event[0])
+            texts.append(document.text(event, stamp, str(number), before))
         lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
         if texts and max(lines.sizes) > room:
             for at in (at for at, size in enumerate(lines.sizes) if size > room):
@@ -123,12 +123,13 @@ class _Template(NamedTuple):
 
     `pieces` are four for what is the same in a batch, then constant text and slots by
     turns. `converts` has the number of the picked value and its conversion, for each
-    slot. None: the text itself.
+    slot; `plain` those of plain values. None: the text itself.
     """
 
     pieces: list[str]
     pick: Picker
     converts: list[tuple[int, Convert | None]]
+    plain: list[tuple[int, Convert | None]]
 
 
 class _Document:
@@ -168,17 +169,17 @@ class _Document:
 
     def text(
         self,
-        values: Sequence[str],
-        shape: Shape | None,
+        event: Event,
         stamp: str,
         number: str,
         before: str,
     ) -> str:
         """Return a document behind `before`; `stamp` is the time of rendering."""
+        _, values, is_plain, shape = event
         key: Key = self._key(values) if shape is None else (shape, values[0])
         self.looked_up += 1
         template = self._templates.get(key) or self._made(key, values, shape)
-        pieces, pick, converts = template
+        pieces, pick, converts, plain = template
         own = pick(values)
         time = values[self._time_at]
         if not UNKNOWN.isdisjoint(own) or len(time) != _TIME_CHARACTERS:
@@ -186,7 +187,8 @@ class _Document:
         pieces[0] = f'{before}{{"@timestamp":"{time[:10]}T{time[11:]}Z"{self._begin}'
         pieces[1] = f'"created":"{stamp}","sequence":{number}'
         pieces[3::2] = [
-            own[at] if convert is None else convert(own[at]) for at, convert in converts
+            own[at] if convert is None else convert(own[at])
+            for at, convert in (plain if is_plain else converts)
         ]
         return "".join(pieces)
 
@@ -195,24 +197,28 @@ class _Document:
         self.made += 1
         picked = self._differ if shape is None else shape.own(range(len(values)))
         own = [at for at in picked if at not in (0, self._time_at)]
+        speaks_of_own = shape is None or bool(own)  # what an event says to be plain
         if shape is None or not own:
             own = [at for at in self._differ if at != self._time_at]
         numbers = {at: number for number, at in enumerate(own)}
-        parts: list[str | tuple[int, Convert | None]] = [
+        parts: list[Part] = [
             *self._in_event.parts(values, numbers),
             self._end,
             *self._root.parts(values, numbers),
             "}",
         ]
-        pieces, converts = ["", "", ""], []
+        pieces, slots = ["", "", ""], []
         for part in parts:
             if isinstance(part, str):
                 pieces[-1] += part
             else:
-                converts.append(part)
+                slots.append(part)
                 pieces += ("", "")
         pick: Picker = itemgetter(*own, self._time_at)
-        template = _Template(pieces, pick, converts)
+        converts = [(each.number, each.convert) for each in slots]
+        plain = [(each.number, each.plain) for each in slots]
+        plain = plain if speaks_of_own else converts
+        template = _Template(pieces, pick, converts, plain)
         if sum(map(len, pieces)) <= _TEMPLATE_CHARACTERS:
             if len(self._templates) >= _TEMPLATES_LIMIT:
                 self._templates.clear()

@@ -17,8 +17,20 @@ UNKNOWN = frozenset({"", "-", "{00000000-0000-0000-0000-000000000000}"})
 #: Returns a text as it stands in a document.
 Convert = Callable[[str], str]
 
-#: Constant text, or a slot: the number of a value, and how it is converted.
-Part = str | tuple[int, Convert | None]
+
+class Slot(NamedTuple):
+    """The place of the value of a number; how any text, and a plain one, is converted.
+
+    None: it stands as it is.
+    """
+
+    number: int
+    convert: Convert | None
+    plain: Convert | None
+
+
+#: Constant text, or a slot.
+Part = str | Slot
 
 #: Types of values that this program alone makes, of ASCII without quotes.
 _MADE_HERE = frozenset(FieldType) - {FieldType.STRING}
@@ -27,15 +39,17 @@ _MADE_HERE = frozenset(FieldType) - {FieldType.STRING}
 class Member(NamedTuple):
     """What one value becomes: `begin`, the converted text, `end`.
 
-    `convert` is None where the text stands as it is. `objects` are the names of the
-    objects it is in, from the outermost on. A member that is not `always` there has no
-    text of its own around it: what `convert` returns is all of it, or nothing.
+    `convert` is None where the text stands as it is; so is `plain`, which converts a
+    text that is `kernel_text.is_plain`: it needs no escape. `objects` are the names of
+    the objects it is in, from the outermost on. A member that is not `always` there has
+    no text of its own around it: what `convert` returns is all of it, or nothing.
     """
 
     objects: tuple[str, ...]
     begin: str
     convert: Convert | None
     end: str
+    plain: Convert | None
     always: bool = True
 
     def text(self, value: str) -> str:
@@ -74,7 +88,8 @@ class Node:
         parts: list[Part] = []
         for at, member in self._members:
             if at in slots and (member.always or parts):
-                parts += (member.begin, (slots[at], member.convert), member.end)
+                slot = Slot(slots[at], member.convert, member.plain)
+                parts += (member.begin, slot, member.end)
             elif values[at] not in UNKNOWN and (text := member.text(values[at])):
                 parts.append(text)
         for name, node in self._objects.items():
@@ -100,12 +115,24 @@ def members_of(
         targets = [target for _, target in group]
         escaped = _escaping(limit_bytes, sizes.get(at, 0))
         if bundle := _BUNDLES.get(tuple(each.conversion for each in targets)):
-            begin, convert = bundle(*(each.name for each in targets), escaped)
-            made.append((at, Member(targets[0].objects, begin, convert, "")))
+            made.append((at, _joined(targets, bundle, escaped, at in sizes)))
             continue
         field, size_bytes = event.fields[at], sizes.get(at, 0)
         made += [(at, _member(field, each, escaped, size_bytes)) for each in targets]
     return made
+
+
+def _joined(
+    targets: Sequence[Target], bundle: _Bundle, escaped: Convert, has_size: bool
+) -> Member:
+    """Return members that are made of one text as one."""
+    begin, rest = bundle(*(each.name for each in targets))
+
+    def convert(text: str) -> str:
+        return rest(escaped(text))
+
+    plain = convert if has_size else rest
+    return Member(targets[0].objects, begin, convert, "", plain)
 
 
 def _place(target: tuple[int, Target]) -> tuple[int, tuple[str, ...]]:
@@ -128,25 +155,24 @@ def _member(field: Field, target: Target, escaped: Convert, size_bytes: int) -> 
     name, objects = target.name, target.objects
     if target.choices:
         chosen = {key: f',"{name}":"{word}"' for key, word in target.choices}
-        return Member(objects, "", lambda text: chosen.get(text, ""), "", False)
+        choose: Convert = lambda text: chosen.get(text, "")  # noqa: E731 - see below
+        return Member(objects, "", choose, "", choose, False)
     if make := _OPTIONAL.get(target.conversion):
-        return Member(objects, "", lambda text: make(name, escaped(text)), "", False)
-    if convert := _BARE.get(target.conversion):
-        return Member(
-            objects,
-            f',"{name}":',
-            convert
-            if not size_bytes
-            else lambda text: convert(limited(text, size_bytes)),
-            "",
-        )
+        several: Convert = lambda text: make(name, escaped(text))  # noqa: E731
+        return Member(objects, "", several, "", several, False)
+    if bare := _BARE.get(target.conversion):
+        cut: Convert = lambda text: bare(limited(text, size_bytes))  # noqa: E731
+        number = cut if size_bytes else bare
+        return Member(objects, f',"{name}":', number, "", number)
     open_, close = ('["', '"]') if target.conversion == "words" else ('"', '"')
     within: Convert | None = escaped
-    if part := _PARTS.get(target.conversion):
+    part = _PARTS.get(target.conversion)
+    if part:
         within = lambda text: part(escaped(text))  # noqa: E731 - one of three kinds
     elif (field.type in _MADE_HERE or field.is_made_here) and not size_bytes:
         within = None
-    return Member(objects, f',"{name}":{open_}', within, close)
+    plain: Convert | None = within if size_bytes else part
+    return Member(objects, f',"{name}":{open_}', within, close, plain)
 
 
 def _number(text: str) -> str:
@@ -189,16 +215,13 @@ def _hashes(_: str, escaped: str) -> str:
     )
 
 
-#: What makes several members of one text: it is given their names and what escapes the
-#: text, and returns how the first begins, and all that follows.
+#: What makes several members of one escaped text: it is given their names, and returns
+#: how the first begins, and what makes all that follows.
 _Bundle = Callable[..., tuple[str, Convert]]
 
 
-def _file(
-    path: str, name: str, folder: str, extension: str, escaped: Convert
-) -> tuple[str, Convert]:
+def _file(path: str, name: str, folder: str, extension: str) -> tuple[str, Convert]:
     def rest(text: str) -> str:
-        text = escaped(text)
         above, slash, last = text.rpartition("/")
         stem, _, end = last.rpartition(".")
         ending = f',"{extension}":"{end}"' if stem and end else ""
@@ -207,20 +230,16 @@ def _file(
     return f',"{path}":"', rest
 
 
-def _command(
-    line: str, words: str, count: str, escaped: Convert
-) -> tuple[str, Convert]:
+def _command(line: str, words: str, count: str) -> tuple[str, Convert]:
     def rest(text: str) -> str:
-        text = escaped(text)
         number = text.count(" ") + 1
         return f'{text}","{words}":["{_words(text)}"],"{count}":{number}'
 
     return f',"{line}":"', rest
 
 
-def _twice(first: str, second: str, escaped: Convert) -> tuple[str, Convert]:
+def _twice(first: str, second: str) -> tuple[str, Convert]:
     def rest(text: str) -> str:
-        text = escaped(text)
         return f'{text}","{second}":"{text}"'
 
     return f',"{first}":"', rest

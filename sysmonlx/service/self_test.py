@@ -20,6 +20,7 @@ from dataclasses import fields
 from sysmonlx.capture.hooks import PROCESS_HOOKS
 from sysmonlx.capture.passage import Passage
 from sysmonlx.errors import CaptureError, ControlError, LibbpfError
+from sysmonlx.host import surroundings
 from sysmonlx.pipeline.books import RECORD_OF
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import EVENTS
@@ -51,6 +52,10 @@ _GENERATIONS = 2
 _NS = 1_000_000_000
 
 _RUN_HERE = "run sysmonlx where the service runs"
+_GIVE_PIDS = (
+    "the service has a pid namespace of its own, and cannot tell whose processes these"
+    " are: give it that of the machine (--pid=host, hostPID)"
+)
 _UNWANTED = "the configuration reports no such event"
 
 
@@ -217,7 +222,8 @@ class SelfTests:
             if found is not None and process is not None and process.tgid == peer:
                 return found
         text = f"Process {pid} is no descendant of process {peer}, which asks"
-        raise ControlError(f"{text}: {_RUN_HERE}")
+        hint = _RUN_HERE if surroundings.is_first("pid") else _GIVE_PIDS
+        raise ControlError(f"{text}: {hint}")
 
     def _guid(self, process: Process, *, runs: bool) -> str:
         """Return the ProcessGuid that events will have, those of its next program."""

@@ -17,7 +17,7 @@ from sysmonlx.capture.kernel_facts import cgroup2_mount
 ROOTS = REPOSITORY / "build" / "bare"
 _SCRIPT = Path(__file__).with_name("bare_root.sh")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net")
+_NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--cgroup")
 _ENTER_GROUP = 'echo 0 >"$0/cgroup.procs" && exec "$@"'
 _WITHOUT_SYSTEMD = ("sleep", "infinity")
 _IS_UP = "[ -d /packages ] && [ ! -e /old/proc ]"
@@ -46,9 +46,19 @@ class Bare:
     """A machine of the same kernel; what it writes is gone with it.
 
     `top` is an empty directory; what lies in `top/packages` is in `/packages` there.
+    `has_network`: it has that of this machine, with its name servers and the settings
+    of its package manager.
     """
 
-    def __init__(self, top: Path, release: str, *, systemd: bool = False) -> None:
+    def __init__(
+        self,
+        top: Path,
+        release: str,
+        *,
+        systemd: bool = False,
+        has_network: bool = False,
+    ) -> None:
+        self._namespaces = _NAMESPACES if has_network else (*_NAMESPACES, "--net")
         self._group = Path(cgroup2_mount()) / f"sysmonlx-bare-{os.getpid()}"
         self._group.mkdir()
         self._log = top / "first.log"
@@ -56,7 +66,7 @@ class Bare:
         first = ("sh", "-c", _BOOT) if systemd else _WITHOUT_SYSTEMD
         command: list[str | Path] = [
             *("setpriv", "--pdeathsig=KILL"),  # for tests that are killed
-            *("unshare", *_NAMESPACES, "--fork", "--kill-child"),
+            *("unshare", *self._namespaces, "--fork", "--kill-child"),
             *("sh", _SCRIPT, top / "machine", ROOTS / release, *first),
         ]
         with open(self._log, "wb") as log:
@@ -68,6 +78,19 @@ class Bare:
             )
         wait_until(lambda: self._unshare.poll() is not None or self._is_up(systemd))
         assert self._unshare.poll() is None, self._log.read_text()
+        if has_network:
+            for path in (
+                Path("/etc/resolv.conf"),
+                *Path("/etc/apt/apt.conf.d").iterdir(),
+            ):
+                self._put(path)
+
+    def _put(self, path: Path) -> None:
+        """Give the machine a file of this one."""
+        text = path.read_text("utf-8", "replace")
+        self.must(
+            "sh", "-c", 'mkdir -p "${1%/*}" && printf %s "$2" >"$1"', "-", path, text
+        )
 
     def _is_up(self, systemd: bool) -> bool:
         if not systemd:
@@ -79,7 +102,7 @@ class Bare:
         return subprocess.run(
             [
                 *("sh", "-c", _ENTER_GROUP, self._group),
-                *("nsenter", f"--target={self._first_pid()}", *_NAMESPACES),
+                *("nsenter", f"--target={self._first_pid()}", *self._namespaces),
                 *("--root", "--wd", "env", "-i", f"PATH={_PATH}"),
                 *("DEBIAN_FRONTEND=noninteractive", *words),
             ],

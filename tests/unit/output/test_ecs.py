@@ -198,6 +198,22 @@ def test_own_values_that_are_not_known_are_left_out_of_a_known_shape() -> None:
     assert process["pid"] == 6
 
 
+def test_plain_values_need_no_escape_and_others_never_go_without() -> None:
+    hostile, plain = '/tmp/a"b\\c', "/tmp/some-file.txt"
+    renderer = EcsRenderer(WRITER)
+    for path, is_plain in ((plain, True), (hostile, False), (plain, True)):
+        known = {"TargetFilename": path, "Image": "/bin/x", "UtcTime": TIME}
+        values = [known.get(field.name, GUID) for field in EVENT_BY_ID[11].fields]
+        line = renderer.lines([(11, values, is_plain, None)], 1, WALL_NS).data
+        assert json.loads(line)["file"]["path"] == path
+    # Of a shape without own values the flag says nothing about the others.
+    shape, row = Shape(itemgetter(0, 1), True), of_process("-", "/bin/a", 5)
+    row[10] = 'x "y"'
+    for _ in range(2):
+        line = renderer.lines([(1, row, True, shape)], 1, WALL_NS).data
+        assert json.loads(line)["process"]["command_line"] == 'x "y"'
+
+
 def foreign_of(event: EventType) -> list[int]:
     """Return the positions of values that others choose."""
     return [

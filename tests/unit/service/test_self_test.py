@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sysmonlx.errors import CaptureError, ControlError, LibbpfError
+from sysmonlx.host import surroundings
 from sysmonlx.policy import Policy
 from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.process import Process, image_key
@@ -143,6 +144,15 @@ def test_only_descendants_pass(trial: Trial, pid: int) -> None:
     with pytest.raises(ControlError, match="no descendant of process 10"):
         trial.name(token, ACTOR, pid)
     assert trial.parts.judged == []
+
+
+def test_pid_namespace_of_its_own_is_named(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "is_first", lambda kind: False)
+    token = trial.ask("begin")["token"]
+    with pytest.raises(ControlError, match="pid namespace of its own"):
+        trial.name(token, OTHER)
 
 
 def test_processes_are_named_once(trial: Trial) -> None:
