@@ -22,6 +22,7 @@ TABLE = TESTS / "data" / "rule_actions.txt"
 HELPERS = {
     "actions_bpf.py": TESTS / "kernel/events/bpf/actions_bpf.py",
     "actions_tampering.py": TESTS / "kernel/events/tampering/actions_tampering.py",
+    "support/ways.py": TESTS / "support/ways.py",
 }
 _SIGNS = {"+": "fires", "-": "quiet", ".": "setup"}
 #: Runs the source that its first line is.

@@ -66,6 +66,7 @@ def _run(script: str) -> tuple[int, str]:
 def _main() -> None:
     message = json.load(sys.stdin)
     for name, text in message["helpers"].items():
+        Path("/opt", name).parent.mkdir(exist_ok=True)
         Path("/opt", name).write_text(text)
     group = message["group"]
     if group is None:
