@@ -20,6 +20,7 @@ SERIES = ".".join(os.uname().release.split(".")[:2])
 BETTER = {
     *("path_unlink", "path_rename", "path_link", "tcp_accept_grafted"),
     *("module_loaded", "module_read"),
+    *("attribute_was_set", "times_setting"),
 }
 
 #: Where kernels differ: which alternative serves, and what none does.
@@ -39,8 +40,14 @@ ALTERNATIVES = {
 }
 #: cgroup/connect_unix is of Linux 6.7; on 6.12 its programs may not use task storage.
 CONNECTED = "sockets that are connected"
+#: The tracepoints of io_uring give no request there.
+THROUGH_RINGS = {
+    hook.name
+    for hook in ALL_HOOKS
+    if any("io_uring_name_begun" in group for group in hook.alternatives)
+}
 MISSING = {
-    "5.10": {"files by io_uring", CONNECTED},
+    "5.10": {*THROUGH_RINGS, CONNECTED},
     "6.1": {CONNECTED},
     "6.12": {CONNECTED},
 }
