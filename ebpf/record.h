@@ -27,6 +27,7 @@
 	each(15, RECORD_DNS_MESSAGE, dns_message, dns_message)                  \
 	each(16, RECORD_PROCESS_TAMPERING, process_tampering, process_tampering) \
 	each(17, RECORD_ATTRIBUTE_SET, attribute_set, attribute_set)            \
+	each(18, RECORD_TIME_SET, time_set, time_set)                           \
 	each(20, RECORD_PROCESS_WRITE, process_write, process_write)            \
 	each(24, RECORD_PIPE_CREATE, pipe_create, pipe_event)                   \
 	each(25, RECORD_PIPE_CONNECT, pipe_connect, pipe_event)                 \
@@ -393,6 +394,20 @@ struct attribute_set {
 	struct varlen value;
 	__u32 value_size; /* bytes of the whole value */
 	__u32 pad;
+};
+
+/* A file whose time of change was put back. `path` is as in file_event. Times: wall clock. */
+struct time_set {
+	struct record_header header;
+	__s64 mtime_ns; /* as it is now */
+	__s64 previous_ns; /* before the call */
+	__s64 birth_ns; /* of the file; 0: unknown */
+	__u32 mode;
+	__u32 mount_namespace;
+	__u32 flags; /* enum record_flag */
+	struct varlen path;
+	struct varlen base;
+	struct varlen root;
 };
 
 /* Every record that the ring buffer carries. User space decodes by this union's BTF. */

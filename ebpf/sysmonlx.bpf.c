@@ -32,6 +32,7 @@
 #include "hooks/module.bpf.c"
 #include "hooks/fifo.bpf.c"
 #include "hooks/unix_socket.bpf.c"
+#include "hooks/stamp.bpf.c"
 #include "hooks/tampering.bpf.c"
 #include "hooks/mass_change.bpf.c"
 #include "hooks/injection.bpf.c"

@@ -37,7 +37,8 @@ static __always_inline bool is_wanted(__u64 records)
 /* Returns whether files that are opened matter. */
 static __always_inline bool are_opens_wanted(void)
 {
-	return is_wanted(OPEN_RECORDS) || mass_change_files || executable_memory;
+	return is_wanted(OPEN_RECORDS | RECORD_BIT(RECORD_TIME_SET)) || mass_change_files ||
+	       executable_memory;
 }
 
 __u32 own_tgid = 0; /* of the daemon: its own acts are not reported */

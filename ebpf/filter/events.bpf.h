@@ -40,7 +40,7 @@ static __always_inline __u32 pipe_filter_of(__u32 type)
 #define process_access_excluded(record) false
 #define program_load_excluded(record) false
 #define tampering_excluded(record) false
-#define attribute_excluded() false
+#define actor_excluded(event) false
 #define pipe_event_excluded(event, path) ((void)(path), false)
 #define pipe_actor_excluded(event) false
 #define library_path_excluded(path) false
@@ -316,16 +316,16 @@ __noinline int tampering_excluded(const struct process_tampering *r)
 	return excluded;
 }
 
-/* The name of the attribute is a part of the path, so the path stays unknown. */
-__noinline int attribute_excluded(void)
+/* Returns whether the rules exclude an event by who acted; the rest stays unknown. */
+__noinline int actor_excluded(__u32 event)
 {
 	struct filter_input in = {.rules = filter_rules_get()};
 	bool excluded;
 
 	if (!filter_begin(&in))
 		return 0;
-	tell_actor(&in, FILTER_ATTRIBUTE_SET);
-	excluded = filter_excludes(in.known, FILTER_ATTRIBUTE_SET);
+	tell_actor(&in, event);
+	excluded = filter_excludes(in.known, event);
 	filter_end(&in);
 	return excluded;
 }

@@ -23,6 +23,7 @@ enum filter_limit {
 };
 
 enum filter_event {
+	FILTER_FILE_TIME,
 	FILTER_NETWORK_CONNECT,
 	FILTER_LIBRARY_LOAD,
 	FILTER_CREATE_REMOTE_THREAD,

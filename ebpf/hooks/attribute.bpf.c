@@ -192,7 +192,7 @@ __noinline int attribute_set(__s32 descriptor, __u64 string, __u64 name, __u64 v
 	if (!is_told_name(begin) || is_own())
 		return 0;
 	count_seen(RECORD_ATTRIBUTE_SET);
-	if (attribute_excluded()) {
+	if (actor_excluded(FILTER_ATTRIBUTE_SET)) {
 		count_filtered(RECORD_ATTRIBUTE_SET);
 		return 0;
 	}

@@ -25,6 +25,8 @@
 
 #ifndef WITHOUT_BPF_LOOP
 
+#define CHANGE_RECORDS (NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE) | RECORD_BIT(RECORD_TIME_SET))
+
 /* An inode's ctime was set in a request of io_uring. */
 static __always_inline int request_changed(struct task_struct *task, const void *frame,
 					   struct inode *inode, __u64 magic)
@@ -138,6 +140,13 @@ static __always_inline __u64 inode_address(const void *frame)
 	return address;
 }
 
+/* Returns whether the current call sets times of a file, and these are wanted. */
+static __always_inline bool sets_times(struct task_struct *task, struct pt_regs *regs)
+{
+	return is_wanted(RECORD_BIT(RECORD_TIME_SET)) &&
+	       call_among(calls_of(regs), task_in_compat_call(task)) >= CALL_UTIMES;
+}
+
 static __always_inline int inode_changed(const void *frame, struct inode *inode)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -147,9 +156,10 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
 	if ((!is_worker && !calls_of(regs)) ||
-	    !(is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) || mass_change_files ||
-	      proving_thread))
+	    !(is_wanted(CHANGE_RECORDS) || mass_change_files || proving_thread))
 		return 0;
+	if (!is_worker && sets_times(task, regs))
+		return time_note(inode_address(frame));
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))
 		return 0;

@@ -178,7 +178,7 @@ __noinline int file_opened(__u64 file_address, bool truncated)
 
 	if (!(f_mode & FMODE_CREATED))
 		return existing_opened(file, f_mode, truncated);
-	if (mass_change_files)
+	if (mass_change_files || is_wanted(RECORD_BIT(RECORD_TIME_SET)))
 		file_made_here(KREAD_WORD(&file->f_inode));
 	inode = KREAD(file, f_inode);
 	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) || is_own() ||

@@ -54,6 +54,11 @@ int memory_made_executable(__u64 address, __u64 bytes, __u32 way, bool surely);
 int attribute_set(__s32 descriptor, __u64 string, __u64 name, __u64 value, __u64 size);
 int attribute_set_at(__s32 descriptor, __u64 string, __u64 name, __u64 given_address);
 
+/* hooks/stamp.bpf.c */
+int time_note(__u64 inode_address);
+int time_forget(void);
+int time_set(__s32 descriptor, __u64 string);
+
 /* hooks/tampering.bpf.c */
 int image_taken(__u64 script_name);
 int stack_taken(void);
@@ -64,6 +69,7 @@ int memory_told(__u32 way);
 
 /* hooks/mass_change.bpf.c */
 int file_made_here(__u64 inode_address);
+int is_file_made_here(__u64 inode_address);
 int existing_file_opened_to_write(__u64 inode_address, bool truncated);
 int written_file_taken(__u64 inode_address);
 

@@ -92,6 +92,17 @@ __noinline int file_made_here(__u64 inode_address)
 	return bpf_map_update_elem(&changing_files, &key, &state, BPF_ANY);
 }
 
+/* Returns whether the current process has made this file. */
+__noinline int is_file_made_here(__u64 inode_address)
+{
+	struct changing_file_state *known;
+	struct changing_file key = {};
+
+	changing_file_fill(&key, (void *)inode_address);
+	known = bpf_map_lookup_elem(&changing_files, &key);
+	return known && known->state == FILE_MADE_HERE;
+}
+
 /*
  * The current process has opened a regular file for writing that existed. `truncated`: that has
  * emptied it.

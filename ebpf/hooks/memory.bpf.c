@@ -46,8 +46,12 @@ static long area_seen(struct task_struct *task, struct vm_area_struct *vma, stru
 __noinline __u64 area_place(__u64 address)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
+	struct vm_area_struct *mapping = mapping_of(KREAD(task, mm), address);
+	__u64 place = 0;
 
-	return (__u64)mapping_of(KREAD(task, mm), address);
+	/* To the verifier a number may leave a function, and no pointer: this makes one of it. */
+	bpf_probe_read_kernel(&place, sizeof(place), &mapping);
+	return place;
 }
 
 /* Fill `area` without the lock of the process's memory. Returns whether it was found. */

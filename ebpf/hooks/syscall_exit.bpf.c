@@ -3,7 +3,8 @@
  * The one program that sees system calls end. It reads their arguments and calls the function of
  * the family that reports them: hooks/attribute.bpf.c, hooks/file.bpf.c, hooks/file_names.bpf.h,
  * hooks/access.bpf.c, hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c,
- * hooks/memory.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c, hooks/unix_socket.bpf.c.
+ * hooks/memory.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c, hooks/unix_socket.bpf.c,
+ * hooks/stamp.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -380,6 +381,30 @@ static __always_inline int attribute_call_done(enum call call, struct pt_regs *r
 			     ARGUMENT_2(regs, compat), ARGUMENT_3(regs, compat));
 }
 
+/* Returns whether a call names the file by its string, and not by the descriptor alone. */
+static __always_inline bool has_name(__u64 string)
+{
+	char first = 0;
+
+	bpf_probe_read_user(&first, sizeof(first), (void *)string);
+	return first;
+}
+
+/* Times of a file were set, or not. */
+static __always_inline int time_call_done(enum call call, struct pt_regs *regs, bool compat,
+					  long result)
+{
+	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
+
+	if (!is_wanted(RECORD_BIT(RECORD_TIME_SET)))
+		return 0;
+	if (result)
+		return time_forget();
+	if (call == CALL_UTIMES)
+		return time_set(AT_FDCWD, first);
+	return time_set(first, second && has_name(second) ? second : 0);
+}
+
 static __always_inline int accept_done(long result)
 {
 	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT))
@@ -425,7 +450,7 @@ static __always_inline int socket_call_done(enum call call, struct pt_regs *regs
 /*
  * The end of each system call. Records: file_create, file_delete, raw_access_read, process_access,
  * process_write, bpf_program_load, library_load, process_tampering, pipe_create, pipe_connect,
- * attribute_set, and network_connect for an accepted connection.
+ * attribute_set, time_set, and network_connect for an accepted connection.
  */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
@@ -448,6 +473,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return name_call_done(call, regs, compat, result);
 	if (call == CALL_PRCTL)
 		return prctl_call_done(regs, compat, result);
+	if (call >= CALL_UTIMES)
+		return time_call_done(call, regs, compat, result);
 	if (call >= CALL_SETXATTR)
 		return attribute_call_done(call, regs, compat, result);
 	if (call >= CALL_MMAP)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 from sysmonlx.policy import Policy
-from sysmonlx.schema.events import DRIVER_LOAD, SCHEMA_VERSION
+from sysmonlx.schema.events import DRIVER_LOAD, FILE_CREATE_TIME, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from sysmonlx.config.command_line import CommandLineOptions
@@ -45,6 +46,7 @@ _PROGRAM_DIRECTORIES = (
     *("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"),
     "/etc/alternatives",
 )
+_LOCKDOWN = "/sys/kernel/security/lockdown"
 _MOST_LINKS = 8
 _LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/var/run", "/var/lock")
 
@@ -67,12 +69,35 @@ def directory_links() -> dict[str, str]:
     return {name: os.path.realpath(name) for name in _LINKS if os.path.islink(name)}
 
 
-def absent_events(proc: str = "/proc") -> dict[int, str]:
-    """Return which events cannot occur on this machine, by their ids, and why."""
+def absent_events(
+    proc: str = "/proc", lockdown: str = _LOCKDOWN, release: str = ""
+) -> dict[int, str]:
+    """Return which events cannot occur on this machine, by their ids, and why.
+
+    `release` is that of the kernel, empty for the running one.
+    """
+    found = {}
     has_proc = os.path.exists(f"{proc}/self")
     if has_proc and not os.path.exists(f"{proc}/modules"):
-        return {DRIVER_LOAD.id: "its kernel has no modules"}
-    return {}
+        found[DRIVER_LOAD.id] = "its kernel has no modules"
+    if _is_before(release or os.uname().release, 6, 13) and _is_locked_down(lockdown):
+        why = "its kernel is under lockdown and older than Linux 6.13"
+        found[FILE_CREATE_TIME.id] = why
+    return found
+
+
+def _is_before(release: str, major: int, minor: int) -> bool:
+    numbers = [int(each) for each in re.findall("[0-9]+", release)[:2]]
+    return len(numbers) == 2 and numbers < [major, minor]
+
+
+def _is_locked_down(path: str) -> bool:
+    """Say whether the kernel lets no program be attached to its functions."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return "[none]" not in file.read()
+    except OSError:  # it has no lockdown, or the file is not mounted
+        return False
 
 
 def program_behind(path: str) -> str:

@@ -22,6 +22,7 @@ from sysmonlx.enrich.module import MODULE_BUILDERS, MODULE_HOOKS
 from sysmonlx.enrich.network import NETWORK_BUILDERS, NETWORK_HOOKS
 from sysmonlx.enrich.pipe import PIPE_BUILDERS, PIPE_HOOKS
 from sysmonlx.enrich.process import GROUP_HOOKS, PROCESS_BUILDERS
+from sysmonlx.enrich.stamp import STAMP_BUILDERS, STAMP_HOOKS
 from sysmonlx.enrich.tampering import TAMPERING_BUILDERS, TAMPERING_HOOKS
 from sysmonlx.policy import Settings
 
@@ -34,6 +35,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *PIPE_HOOKS,
     *DNS_HOOKS,
     *ATTRIBUTE_HOOKS,
+    *STAMP_HOOKS,
     *TAMPERING_HOOKS,
     *BPF_HOOKS,
 )
@@ -76,6 +78,7 @@ BUILDERS: Builders = {
     **LIBRARY_BUILDERS,
     **FILE_BUILDERS,
     **ATTRIBUTE_BUILDERS,
+    **STAMP_BUILDERS,
     **NETWORK_BUILDERS,
     **PIPE_BUILDERS,
     **DNS_BUILDERS,

@@ -211,12 +211,16 @@ OF_PARENT = tuple(
 FILE_CREATE_TIME = event_type(
     "2 FILE_TIME 5 FileCreateTime (exclude)",
     "File creation time changed",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId Image TargetFilename CreationUtcTime"
-        " PreviousCreationUtcTime User"
+    (
+        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        Field("TargetFilename", path=PathOf.FILE),
+        *_fields("CreationUtcTime PreviousCreationUtcTime User"),
     ),
+    produced=True,
+    kernel="FILE_TIME",
     colour=Colour.YELLOW,
     shown="TargetFilename CreationUtcTime User",
+    appended=_OF_ALL,
 )
 NETWORK_CONNECT = event_type(
     "3 NETWORK_CONNECT 5 NetworkConnect (exclude)",

@@ -12,6 +12,7 @@ from sysmonlx.selftest.act import Action
 
 ACTIONS: tuple[Action, ...] = (
     Action(1, process_acts.run, runs=True),
+    Action(2, file_acts.put_back),
     Action(3, network_acts.connect, name="TCP"),
     Action(3, network_acts.send, name="UDP"),
     Action(5, process_acts.end),

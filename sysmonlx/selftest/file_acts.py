@@ -16,6 +16,8 @@ from sysmonlx.selftest.expected import Some
 _BLOCK_DEVICES = "/sys/block"
 #: Loop devices that are tried.
 _LOOPS = 2
+#: A time to put a file's time back to: seconds since the epoch.
+_LONG_AGO_S = 1_000_000_000
 
 
 def _made(path: str) -> Values:
@@ -37,6 +39,20 @@ def create(scene: Scene, tell: Tell) -> None:
     renamed: Some = {**moment(time.time()), "any": ["-"]}
     values: Values = {"CreationUtcTime": renamed, "Reason": "Rename"}
     tell("renamed", {**values, "TargetFilename": f"{scene.directory}/renamed"})
+
+
+def put_back(scene: Scene, tell: Tell) -> None:
+    """Put the time back of a file that another process has made."""
+    path = f"{scene.directory}/stamped"
+    child = os.fork()
+    if not child:
+        _make_file(path)
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.utime(path, (_LONG_AGO_S, _LONG_AGO_S))
+    values: Values = {"CreationUtcTime": "2001-09-09 01:46:40.000"}
+    before = {"PreviousCreationUtcTime": moment(time.time())}
+    tell("", {**values, **before, "TargetFilename": path})
 
 
 def set_attribute(scene: Scene, tell: Tell) -> None:

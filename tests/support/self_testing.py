@@ -27,6 +27,7 @@ NOTHING = (
     f'<{tag} onmatch="include"><{field} condition="is">nothing</{field}></{tag}>'
     for tag, field in (
         ("ProcessTerminate", "Image"),
+        ("FileCreateTime", "Image"),
         ("NetworkConnect", "Image"),
         ("DriverLoad", "ImageLoaded"),
         ("ImageLoad", "ImageLoaded"),

@@ -82,6 +82,11 @@ CHOSEN = {
         "test_each_way_is_one_event[in_overlay]",
         "test_what_is_like_it_but_is_none[",
     ),
+    "tests/kernel/events/stamp/test_stamp_events.py": (
+        "test_each_way_is_one_event_with_both_times[by_",
+        "test_usual_work_is_none[touched]",
+        "test_usual_work_is_none[unpacked]",
+    ),
     "tests/kernel/events/module/test_module_events.py": ("test_",),
     "tests/kernel/events/pipe/test_pipe_events.py": (
         "test_each_is_reported_once_by_its_true_name[",

@@ -20,6 +20,7 @@ SERIES = ".".join(os.uname().release.split(".")[:2])
 BETTER = {
     *("path_unlink", "path_rename", "path_link", "tcp_accept_grafted"),
     *("module_loaded", "module_read"),
+    *("attribute_was_set", "times_setting"),
 }
 
 #: Where kernels differ: which alternative serves, and what none does.
@@ -45,11 +46,14 @@ ALTERNATIVES = {
     },
     "7.3": {"process_terminate", "tcp_connect", "udp_received", "unix_connecting"},
 }
+#: The tracepoints of io_uring give no request there.
+THROUGH_RINGS = {
+    hook.name
+    for hook in ALL_HOOKS
+    if any("io_uring_name_begun" in group for group in hook.alternatives)
+}
 MISSING = {
-    "5.10": {
-        *("files by io_uring", "pipes and sockets by io_uring"),
-        "files written by io_uring",
-    },
+    "5.10": THROUGH_RINGS,
     "6.1": set(),
     "6.12": set(),
     "7.3": set(),

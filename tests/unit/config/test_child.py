@@ -47,6 +47,28 @@ def test_kernel_without_modules_is_known_by_proc(tmp_path: Path) -> None:
     assert absent_events(os.fspath(tmp_path)) == {}
 
 
+@pytest.mark.parametrize(
+    ("release", "state", "absent"),
+    [
+        ("6.12.118+deb13-amd64", "none [integrity] confidentiality\n", [2]),
+        ("5.10.0-46-amd64", "none integrity [confidentiality]\n", [2]),
+        ("6.12.118+deb13-amd64", "[none] integrity confidentiality\n", []),
+        ("6.13.0", "none [integrity] confidentiality\n", []),
+        ("7.0-rc1", "none [integrity] confidentiality\n", []),
+        ("unknown", "none [integrity] confidentiality\n", []),
+        ("6.12", None, []),
+    ],
+)
+def test_old_kernel_under_lockdown_tells_no_times(
+    tmp_path: Path, release: str, state: str | None, absent: list[int]
+) -> None:
+    file = tmp_path / "lockdown"
+    if state is not None:
+        file.write_text(state, encoding="ascii")
+    proc = os.fspath(tmp_path)
+    assert [*absent_events(proc, os.fspath(file), release)] == absent
+
+
 def test_file_counts_as_changed_when_its_bytes_are_others(tmp_path: Path) -> None:
     path = tmp_path / "config.xml"
     policy = read_data(CONFIG, "a.xml", CommandLineOptions()).policy

@@ -31,6 +31,7 @@ OURS = {
     "CreationUtcTime": "2026-01-05 10:00:05.201",
     "PreviousCreationUtcTime": "2026-01-05 10:00:05.201",
     "Hashes": "SHA256=" + 64 * "0",
+    "Hash": "SHA256=" + 64 * "0",
     "ConfigurationFileHash": "SHA256=" + 64 * "0",
     "IntegrityLevel": "no level",
 }

@@ -86,8 +86,8 @@ def of_a_folder() -> None:
 def set_at(path: bytes, directory: int, flags: int) -> None:
     value = ctypes.create_string_buffer(VALUE, len(VALUE))
     given = struct.pack("=QII", ctypes.addressof(value), len(VALUE), 0)
-    name = b"user.note"
-    if LIBC.syscall(SETXATTRAT, directory, path, flags, name, given, len(given)):
+    size = ctypes.c_size_t(len(given))
+    if LIBC.syscall(SETXATTRAT, directory, path, flags, b"user.note", given, size):
         os._exit(UNABLE)  # since Linux 6.13
 
 
