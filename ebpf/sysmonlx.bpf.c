@@ -17,6 +17,7 @@
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include "hooks/faked.bpf.c"
 #include "hooks/access.bpf.c"
 #include "hooks/attribute.bpf.c"
 #include "hooks/bpf_load.bpf.c"

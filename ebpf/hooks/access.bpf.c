@@ -61,7 +61,11 @@ static __noinline int process_accessed(struct task_struct *target, __u32 given_p
 
 __noinline int ptrace_attached(__u32 pid)
 {
-	return process_accessed(task_by_vpid(pid), pid, PROCESS_ALL_ACCESS);
+	struct task_struct *target = task_by_vpid(pid);
+
+	if (!reach_is_proved((__u64)target, true))
+		return 0;
+	return process_accessed(target, pid, PROCESS_ALL_ACCESS);
 }
 
 /* A tracer was reported when it attached. The memory that it then copies is not reported. */
@@ -75,7 +79,7 @@ __noinline int process_memory_copied(__u32 pid, bool writing)
 {
 	struct task_struct *target = task_by_vpid(pid);
 
-	if (is_tracing(target))
+	if (is_tracing(target) || !reach_is_proved((__u64)target, false))
 		return 0;
 	return process_accessed(target, pid, writing ? PROCESS_VM_WRITE : PROCESS_VM_READ);
 }
@@ -84,8 +88,11 @@ __noinline int process_memory_copied(__u32 pid, bool writing)
 __noinline int descriptor_taken(__u32 pidfd)
 {
 	struct file *file = task_file((void *)bpf_get_current_task(), pidfd);
+	struct task_struct *target = task_of_pid(pid_of_pidfd(file));
 
-	return process_accessed(task_of_pid(pid_of_pidfd(file)), 0, PROCESS_DUP_HANDLE);
+	if (!reach_is_proved((__u64)target, false))
+		return 0;
+	return process_accessed(target, 0, PROCESS_DUP_HANDLE);
 }
 
 /* A regular file of procfs was opened. It is reported if it is the memory of a process. */

@@ -131,6 +131,17 @@ static __always_inline bool takes_a_name(struct task_struct *task, struct pt_reg
 	       (call >= CALL_RENAME && call <= CALL_RENAMEAT2);
 }
 
+/*
+ * Returns whether a request acts with rights that its process has registered in the ring: a task
+ * that stands in for a file system looks the same else.
+ */
+static __always_inline bool acts_for_a_request(struct task_struct *task)
+{
+	struct io_kiocb *request = (void *)request_of_worker(task);
+
+	return request && KREAD(request, creds) == task->cred;
+}
+
 /* The first argument of the tracepoint, which the verifier knows as a pointer, as a number. */
 static __always_inline __u64 inode_address(const void *frame)
 {
@@ -163,7 +174,8 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 	magic = inode->i_sb->s_magic;
 	if (!tells_changes(magic))
 		return 0;
-	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task))
+	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task) &&
+	    !(is_worker && acts_for_a_request(task)))
 		return 0;
 	if (mass_change_files && (inode->i_mode & S_IFMT) == S_IFREG &&
 	    takes_a_name(task, regs, is_worker))

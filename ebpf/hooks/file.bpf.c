@@ -9,6 +9,7 @@
 #include "record.h"
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
+#include "kernel/file.bpf.h"
 #include "kernel/path.bpf.h"
 #include "emit/counters.bpf.h"
 #include "emit/scratch.bpf.h"
@@ -60,6 +61,7 @@ static __noinline int file_created(struct file *file, __s64 created_ns, __u32 fl
 struct file_written {
 	__u64 start_boot_ns;
 	__u64 inode;
+	__u64 name; /* name_number() */
 	__u32 tgid;
 	__u32 exec_id;
 	__u32 device;
@@ -76,8 +78,9 @@ struct {
 	__type(value, __u8);
 } files_written SEC(".maps");
 
-static __always_inline void file_written_fill(struct file_written *key, struct inode *inode)
+static __always_inline void file_written_fill(struct file_written *key, struct file *file)
 {
+	struct inode *inode = KREAD(file, f_inode);
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct task_struct *leader = KREAD(task, group_leader);
 	struct super_block *sb = KREAD(inode, i_sb);
@@ -86,26 +89,27 @@ static __always_inline void file_written_fill(struct file_written *key, struct i
 	key->tgid = KREAD(task, tgid);
 	key->exec_id = KREAD(task, self_exec_id);
 	key->inode = KREAD(inode, i_ino);
+	key->name = name_number(file);
 	key->generation = KREAD(inode, i_generation);
 	key->device = KREAD(sb, s_dev);
 	key->round = write_round;
 }
 
 /* Returns whether this image of the current process has opened the file before; it was told. */
-static __noinline int written_is_told(struct inode *inode)
+static __noinline int written_is_told(struct file *file)
 {
 	struct file_written key = {};
 
-	file_written_fill(&key, inode);
+	file_written_fill(&key, file);
 	return bpf_map_lookup_elem(&files_written, &key) ? 1 : 0;
 }
 
-static __noinline int written_note(struct inode *inode)
+static __noinline int written_note(struct file *file)
 {
 	struct file_written key = {};
 	__u8 yes = 1;
 
-	file_written_fill(&key, inode);
+	file_written_fill(&key, file);
 	return bpf_map_update_elem(&files_written, &key, &yes, BPF_ANY);
 }
 
@@ -115,17 +119,16 @@ static __noinline int written_note(struct inode *inode)
  */
 static __always_inline void existing_written(struct file *file, bool truncated)
 {
-	struct inode *inode = KREAD(file, f_inode);
 	__u32 flags = RECORD_BY_WRITE;
 
-	if (written_is_told(inode))
+	if (written_is_told(file))
 		return;
 	if (truncated)
 		flags = RECORD_BY_TRUNCATION;
 	else if (KREAD(file, f_flags) & O_APPEND)
 		flags = RECORD_BY_APPEND;
 	if (file_created(file, 0, flags))
-		written_note(inode);
+		written_note(file);
 }
 
 /* A regular file that existed was opened, and records of files that were made are wanted. */

@@ -15,6 +15,10 @@ int process_memory_copied(__u32 pid, bool writing);
 int descriptor_taken(__u32 pidfd);
 int process_file_opened(__u64 file_address);
 
+/* hooks/faked.bpf.c */
+int call_may_be_faked(void);
+int reach_is_proved(__u64 target_address, bool traces);
+
 /* hooks/injection.bpf.c */
 int process_written(__u64 target_address, __u32 given_pid, __u64 address, __u32 how);
 int memory_copied_to(__u32 pid, __u64 spans, __u32 count, bool are_short);

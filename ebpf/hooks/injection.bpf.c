@@ -173,8 +173,12 @@ static __always_inline __u64 first_of_spans(__u64 spans, __u32 count, bool are_s
 /* process_vm_writev(2) has written something. `are_short`: pointers of the caller have 4 bytes. */
 __noinline int memory_copied_to(__u32 pid, __u64 spans, __u32 count, bool are_short)
 {
-	return process_written((__u64)task_by_vpid(pid), pid,
-			       first_of_spans(spans, count, are_short), RECORD_BY_MEMORY_COPY);
+	struct task_struct *target = task_by_vpid(pid);
+
+	if (!reach_is_proved((__u64)target, false))
+		return 0;
+	return process_written((__u64)target, pid, first_of_spans(spans, count, are_short),
+			       RECORD_BY_MEMORY_COPY);
 }
 
 /*
@@ -187,6 +191,8 @@ __noinline int ptrace_has_written(__u32 pid, __u64 address, __u32 how, __u64 reg
 	struct task_struct *target = task_by_vpid(pid);
 	struct pt_regs *registers;
 
+	if (!reach_is_proved((__u64)target, true))
+		return 0;
 	if (how == RECORD_BY_REGISTERS && target) {
 		registers = (void *)((__u64)KREAD(target, stack) + registers_at);
 		address = INSTRUCTION_POINTER(registers);

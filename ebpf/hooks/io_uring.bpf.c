@@ -19,6 +19,7 @@
 #include "emit/wanted.bpf.h"
 #include "hooks/changes.bpf.h"
 #include "hooks/file_names.bpf.h"
+#include "hooks/overflow.bpf.h"
 #include "hooks/request.bpf.h"
 #include "hooks/functions.bpf.h"
 
@@ -163,6 +164,7 @@ static __always_inline int name_begun(struct io_kiocb *request)
 	struct request_name given = {};
 	__u8 opcode = KREAD(request, opcode);
 
+	overflow_forget((__u64)request);
 	if (is_naming(opcode))
 		return is_wanted(PIPE_RECORDS) ? naming_begun(request, opcode) : 0;
 
@@ -316,3 +318,22 @@ int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_k
 {
 	return name_done(ring, request, result);
 }
+
+#ifndef WITHOUT_BPF_LOOP
+
+#define NAMING_OPCODES                                                     \
+	(OPCODE_BIT(IORING_OP_OPENAT) | OPCODE_BIT(IORING_OP_OPENAT2) |    \
+	 OPCODE_BIT(IORING_OP_UNLINKAT) | OPCODE_BIT(IORING_OP_RENAMEAT) | \
+	 OPCODE_BIT(IORING_OP_LINKAT) | OPCODE_BIT(IORING_OP_BIND) |       \
+	 OPCODE_BIT(IORING_OP_CONNECT))
+
+/* A request has ended, and its completion finds no room in the ring's queue. */
+SEC("?tp_btf/io_uring_cqe_overflow")
+int BPF_PROG(io_uring_name_overflowed, struct io_ring_ctx *ring, __u64 user_data, __s32 result)
+{
+	__u64 request = overflowed_request(ring, user_data, result, NAMING_OPCODES);
+
+	return request ? name_done(ring, (void *)request, result) : 0;
+}
+
+#endif /* WITHOUT_BPF_LOOP */

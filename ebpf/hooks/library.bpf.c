@@ -30,6 +30,7 @@ struct library_told {
 	__u64 image_id;
 	__u64 inode;
 	__s64 ctime_ns;
+	__u64 name; /* name_number() */
 	__u32 device;
 	__u32 generation; /* of the rules: what was told under others does not count */
 };
@@ -168,12 +169,14 @@ static __always_inline bool is_library(struct task_struct *task, struct inode *i
 }
 
 static __always_inline void library_told_fill(struct library_told *told, struct task_struct *task,
-					      struct inode *inode, __u64 generation)
+					      struct file *file, __u64 generation)
 {
+	struct inode *inode = KREAD(file, f_inode);
 	struct super_block *sb = KREAD(inode, i_sb);
 
 	told->image_id = image_id_of_task(task);
 	told->inode = KREAD(inode, i_ino);
+	told->name = name_number(file);
 	told->ctime_ns = inode_ctime_ns(inode);
 	told->device = KREAD(sb, s_dev);
 	told->generation = generation;
@@ -208,7 +211,7 @@ __noinline int library_found(__u64 file_address)
 
 	if (!file || !scratch || is_own() || !is_library(task, inode))
 		return 0;
-	library_told_fill(&told, task, inode, place.generation);
+	library_told_fill(&told, task, file, place.generation);
 	if (bpf_map_lookup_elem(&libraries_told, &told))
 		return 0;
 	count_seen(RECORD_LIBRARY_LOAD);

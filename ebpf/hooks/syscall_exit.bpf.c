@@ -19,6 +19,7 @@
 #include "hooks/changes.bpf.h"
 #include "hooks/file_names.bpf.h"
 #include "hooks/found_names.bpf.h"
+#include "hooks/found_report.bpf.h"
 #include "hooks/functions.bpf.h"
 
 /* Returns whether an open asked to empty the file; false unless the setting wants to know. */
@@ -112,71 +113,6 @@ static __always_inline int name_changed(enum call call, struct pt_regs *regs, bo
 	}
 }
 
-#ifdef WITHOUT_BPF_LOOP
-#define found_reported(call, changes) false
-#else
-/* Report what a call has done by the name that its frames have told. */
-static __always_inline int found_report(enum call call, struct found_name *found,
-					const struct changes *changes)
-{
-	switch (call) {
-	case CALL_UNLINK:
-	case CALL_UNLINKAT:
-		return file_event_of_found(RECORD_FILE_DELETE, found, changes->mode, 0, 0);
-	case CALL_LINK:
-	case CALL_LINKAT:
-		return file_event_of_found(RECORD_FILE_CREATE, found, changes_mode(changes, true),
-					   changes_birth_ns(changes), RECORD_BY_LINK);
-	case CALL_MKNOD:
-	case CALL_MKNODAT:
-		return (changes->mode & S_IFMT) == S_IFREG
-			       ? file_event_of_found(RECORD_FILE_CREATE, found, changes->mode,
-						     changes_birth_ns(changes), RECORD_FILE_IS_NEW)
-			       : 0;
-	default:
-		return found_renamed(found);
-	}
-}
-
-/* How a call that changes names makes a FileCreate, as a flag of the record. */
-static __always_inline __u32 how_made(enum call call)
-{
-	if (call == CALL_LINK || call == CALL_LINKAT)
-		return RECORD_BY_LINK;
-	if (call == CALL_MKNOD || call == CALL_MKNODAT)
-		return RECORD_FILE_IS_NEW;
-	return RECORD_BY_RENAME;
-}
-
-/* The frames did not tell the name: report it as unknown. It is counted. */
-static __always_inline int unproved_report(__u32 type, const struct changes *changes, __u32 how)
-{
-	bool takes = type == RECORD_FILE_DELETE;
-	__u32 mode = takes ? changes->mode : changes_mode(changes, false);
-
-	if (!takes && mode && (mode & S_IFMT) != S_IFREG)
-		return 0;
-	__sync_fetch_and_add(&names_unproved, 1);
-	return file_event_of_string(AT_FDCWD, 0, type, MODE_AND_FLAGS(mode, how), 0);
-}
-
-/* Returns whether the frames of the call were searched, and reports what they told. */
-static __always_inline bool found_reported(enum call call, const struct changes *changes)
-{
-	bool takes = call == CALL_UNLINK || call == CALL_UNLINKAT;
-	__u32 type = takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE;
-	struct call_notes *notes = call_notes_get();
-
-	if (!notes || notes->name.state == FOUND_NOTHING)
-		return false;
-	if (notes->name.state != FOUND_UNPROVED)
-		found_report(call, &notes->name, changes);
-	else if (is_wanted(RECORD_BIT(type)))
-		unproved_report(type, changes, takes ? 0 : how_made(call));
-	return true;
-}
-#endif
-
 /* Returns whether a call that has succeeded has made a named pipe. */
 static __always_inline bool is_making_fifo(enum call call, struct pt_regs *regs, bool compat)
 {
@@ -185,13 +121,16 @@ static __always_inline bool is_making_fifo(enum call call, struct pt_regs *regs,
 	return call == CALL_MKNODAT && (ARGUMENT_2(regs, compat) & S_IFMT) == S_IFIFO;
 }
 
-static __always_inline int fifo_call_done(enum call call, struct pt_regs *regs, bool compat)
+static __always_inline int fifo_call_done(enum call call, struct pt_regs *regs, bool compat,
+					  const struct changes *changes)
 {
 	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
 	bool has_directory = call == CALL_MKNODAT;
 
 	if (is_wanted(RECORD_BIT(RECORD_PIPE_CREATE)) && !is_own())
-		fifo_made(has_directory ? first : AT_FDCWD, has_directory ? second : first);
+		fifo_made(has_directory ? first : AT_FDCWD, name_is_unproved(NULL, changes) ? 0
+							    : has_directory		    ? second
+									    : first);
 	names_forget();
 	return 0;
 }
@@ -206,14 +145,15 @@ static __always_inline int name_call_done(enum call call, struct pt_regs *regs, 
 
 	changes_take(&changes);
 	if (!result && is_making_fifo(call, regs, compat))
-		return fifo_call_done(call, regs, compat);
+		return fifo_call_done(call, regs, compat, &changes);
 	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS)) {
 		names_forget();
 		return 0;
 	}
 	if (names_are_kept)
 		name = bpf_map_lookup_elem(&names_under_way, &thread);
-	if (!result && !is_own() && !found_reported(call, &changes))
+	if (!result && !is_own() && !found_reported(call, &changes) &&
+	    !faked_reported(call, name, &changes))
 		name_changed(call, regs, compat, name, &changes);
 	names_forget();
 	if (name)

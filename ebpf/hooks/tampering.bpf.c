@@ -345,8 +345,8 @@ __noinline int image_taken(__u64 script_name)
 }
 
 /*
- * prctl(PR_SET_MM) has succeeded. PR_SET_MM_MAP may leave the image as it is: execve(2) alone opens
- * a file for that, open(2) does not take the flag.
+ * prctl(PR_SET_MM) has succeeded, or seems to. PR_SET_MM_MAP may leave the image as it is, and a
+ * call that never ran does: execve(2) alone opens a file for that, open(2) does not take the flag.
  */
 __noinline int image_replaced(__u32 request)
 {
@@ -355,7 +355,8 @@ __noinline int image_replaced(__u32 request)
 
 	if (request != PR_SET_MM_EXE_FILE && request != PR_SET_MM_MAP)
 		return 0;
-	if (request == PR_SET_MM_MAP && BPF_CORE_READ(task, mm, exe_file, f_flags) & FMODE_EXEC)
+	if (BPF_CORE_READ(task, mm, exe_file, f_flags) & FMODE_EXEC &&
+	    (request == PR_SET_MM_MAP || call_may_be_faked()))
 		return 0;
 	if (tampering_begin(&r, TAMPERING_REPLACED))
 		record_send(&r, sizeof(r), RECORD_PROCESS_TAMPERING, false);

@@ -16,6 +16,7 @@
 #include "filter/events.bpf.h"
 #include "hooks/functions.bpf.h"
 #include "hooks/network.bpf.h"
+#include "hooks/overflow.bpf.h"
 
 bool failed_connects = 0; /* 1: report them, too; set by user space at any time */
 
@@ -173,24 +174,100 @@ __noinline int ring_accepted(__u64 file_address)
 }
 
 /*
- * Accepts that io_uring has begun. A multishot accept goes on after each connection, and its
- * completions name no request: the entry is found by ring and user_data.
+ * Accepts of io_uring that go on after each connection. The completions of these name no request:
+ * what was asked for is found by ring and user_data. The process chooses user_data, so that several
+ * requests may have the same.
  */
 struct ring_accept {
 	__u64 ring;
 	__u64 user_data;
 };
 
+struct ring_accepting {
+	__u32 user; /* see user_of() */
+	__u32 into_table; /* requests whose results are slots of the ring's table */
+	__u32 as_descriptors; /* requests whose results are descriptors */
+};
+
+#define ACCEPTS_UNDER_WAY 4096
+#define ACCEPTS_OF_USER 512 /* entries that one user may have; root may have all */
+
+/* An entry lives until the last of its requests has ended. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ACCEPTS_UNDER_WAY);
+	__type(key, struct ring_accept);
+	__type(value, struct ring_accepting);
+} ring_accepts SEC(".maps");
+
+/* Number of entries in ring_accepts by user. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct ring_accept);
-	__type(value, __u32); /* io_accept.file_slot */
-} ring_accepts SEC(".maps");
+	__uint(max_entries, ACCEPTS_UNDER_WAY);
+	__type(key, __u32);
+	__type(value, __s64);
+} accepts_of_users SEC(".maps");
+
+static __always_inline void accepts_count(__u32 user, __s64 more)
+{
+	__s64 *count = bpf_map_lookup_elem(&accepts_of_users, &user);
+
+	if (count)
+		__sync_fetch_and_add(count, more);
+	else if (more > 0)
+		bpf_map_update_elem(&accepts_of_users, &user, &more, BPF_NOEXIST);
+}
 
 static __always_inline __u32 ring_file_slot(struct io_kiocb *request)
 {
 	return KREAD((struct io_accept *)&request->cmd, file_slot);
+}
+
+static __always_inline bool goes_on_accepting(struct io_kiocb *request)
+{
+	return KREAD((struct io_accept *)&request->cmd, iou_flags) & IORING_ACCEPT_MULTISHOT;
+}
+
+/* Who accepts cannot be told: there is no room, or the user has too many entries. */
+static __always_inline int accepts_lost(enum loss_reason reason)
+{
+	count_seen(RECORD_NETWORK_CONNECT);
+	count_lost(RECORD_NETWORK_CONNECT, reason);
+	return 0;
+}
+
+static __always_inline int accepting_add(const struct ring_accept *accept, bool into_table)
+{
+	struct ring_accepting first = {.user = user_of(bpf_get_current_uid_gid())}, *known;
+	__s64 *count = bpf_map_lookup_elem(&accepts_of_users, &first.user);
+
+	known = bpf_map_lookup_elem(&ring_accepts, accept);
+	if (known) {
+		__sync_fetch_and_add(into_table ? &known->into_table : &known->as_descriptors, 1);
+		return 0;
+	}
+	if (first.user && count && *count >= ACCEPTS_OF_USER)
+		return accepts_lost(LOSS_OVER_SHARE);
+	first.into_table = into_table;
+	first.as_descriptors = !into_table;
+	if (bpf_map_update_elem(&ring_accepts, accept, &first, BPF_NOEXIST))
+		return accepts_lost(LOSS_UNREADABLE);
+	accepts_count(first.user, 1);
+	return 0;
+}
+
+static __always_inline void accepting_end(const struct ring_accept *accept, bool into_table)
+{
+	struct ring_accepting *known = bpf_map_lookup_elem(&ring_accepts, accept);
+	__u32 user;
+
+	if (!known)
+		return;
+	__sync_fetch_and_add(into_table ? &known->into_table : &known->as_descriptors, -1);
+	user = known->user;
+	if (!known->into_table && !known->as_descriptors &&
+	    !bpf_map_delete_elem(&ring_accepts, accept))
+		accepts_count(user, -1);
 }
 
 /* An accept through io_uring begins. Since v6.4, which gave the tracepoint this name. */
@@ -198,14 +275,43 @@ SEC("?tp_btf/io_uring_submit_req")
 int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 {
 	struct ring_accept accept = {};
-	__u32 slot;
 
 	if (request->opcode != IORING_OP_ACCEPT)
 		return 0;
+	overflow_forget((__u64)request);
+	if (!goes_on_accepting(request))
+		return 0;
 	accept.ring = (__u64)request->ctx;
 	accept.user_data = request->cqe.user_data;
-	slot = ring_file_slot(request);
-	bpf_map_update_elem(&ring_accepts, &accept, &slot, BPF_ANY);
+	return accepting_add(&accept, ring_file_slot(request));
+}
+
+/* The completion of an accept; the request is not known where it goes on after that. */
+static __always_inline int accept_completed(struct io_ring_ctx *ring, struct io_kiocb *request,
+					    __u64 user_data, __s32 result, bool goes_on)
+{
+	struct ring_accept accept = {.ring = (__u64)ring, .user_data = user_data};
+	struct ring_accepting *known;
+	bool into_table, has_descriptor;
+	__u32 slot;
+
+	if (request) {
+		slot = ring_file_slot(request);
+		if (result >= 0)
+			ring_accepted((__u64)ring_made_file(ring, slot, result));
+		if (!goes_on && goes_on_accepting(request))
+			accepting_end(&accept, slot);
+		return 0;
+	}
+	known = goes_on && result >= 0 ? bpf_map_lookup_elem(&ring_accepts, &accept) : NULL;
+	if (!known)
+		return 0;
+	into_table = known->into_table;
+	has_descriptor = known->as_descriptors;
+	if (has_descriptor)
+		ring_accepted((__u64)ring_made_file(ring, 0, result));
+	if (into_table)
+		ring_accepted((__u64)ring_made_file(ring, IORING_FILE_INDEX_ALLOC, result));
 	return 0;
 }
 
@@ -217,22 +323,23 @@ SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     struct io_uring_cqe *completion)
 {
-	struct ring_accept accept = {.ring = (__u64)ring, .user_data = completion->user_data};
-	bool goes_on = completion->flags & IORING_CQE_F_MORE;
-	__s32 result = completion->res;
-	__u32 *slot;
-
-	if (request) {
-		if (KREAD(request, opcode) != IORING_OP_ACCEPT)
-			return 0;
-		if (result >= 0)
-			ring_accepted((__u64)ring_made_file(ring, ring_file_slot(request), result));
-		if (!goes_on)
-			bpf_map_delete_elem(&ring_accepts, &accept);
+	if (request && KREAD(request, opcode) != IORING_OP_ACCEPT)
 		return 0;
-	}
-	slot = goes_on && result >= 0 ? bpf_map_lookup_elem(&ring_accepts, &accept) : NULL;
-	if (slot)
-		ring_accepted((__u64)ring_made_file(ring, *slot, result));
-	return 0;
+	return accept_completed(ring, request, completion->user_data, completion->res,
+				completion->flags & IORING_CQE_F_MORE);
 }
+
+#ifndef WITHOUT_BPF_LOOP
+
+/* The same where the completion finds no room in the ring's queue. */
+SEC("?tp_btf/io_uring_cqe_overflow")
+int BPF_PROG(io_uring_accept_overflowed, struct io_ring_ctx *ring, __u64 user_data, __s32 result,
+	     __u32 flags)
+{
+	__u64 request = overflowed_request(ring, user_data, result, OPCODE_BIT(IORING_OP_ACCEPT));
+
+	return accept_completed(ring, (void *)request, user_data, result,
+				flags & IORING_CQE_F_MORE);
+}
+
+#endif /* WITHOUT_BPF_LOOP */

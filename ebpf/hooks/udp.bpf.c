@@ -173,7 +173,7 @@ struct inbox {
 	struct bpf_spin_lock lock;
 	__u32 run; /* number of the last run */
 	__u32 oldest; /* number of the first run that is not done */
-	__u32 pad;
+	__u32 charged; /* number of the last run that a receive has read to its end */
 	__u64 arrived; /* datagrams that arrived */
 	__u64 settled; /* datagrams of these that were read or dropped */
 	__u64 first;
@@ -295,6 +295,13 @@ static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, stru
 		charge->from--;
 }
 
+/* A run was read that is not in the map any more: runs of other sockets have thrown it out. */
+static __always_inline void run_lost(void)
+{
+	count_seen(RECORD_NETWORK_CONNECT);
+	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
+}
+
 /* Report the ended runs that the charge reaches. A run that is not read to its end is kept. */
 static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge)
 {
@@ -307,6 +314,10 @@ static __always_inline void charge_runs(struct inbox *inbox, struct charge *char
 			break;
 		if (run && run->end > charge->from)
 			udp_report(&run->flow, false);
+		else if (!run && key.run > inbox->charged)
+			run_lost();
+		if (!run || run->end <= charge->to)
+			inbox->charged = key.run;
 		if (!charge->last)
 			inbox->oldest = key.run;
 	}

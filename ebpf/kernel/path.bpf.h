@@ -6,6 +6,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 
 #define PATH_SIZE 4096 /* PATH_MAX: a path with its NUL */
@@ -27,7 +28,7 @@ struct path_buffer {
 	struct mount *mount;
 	__u32 at;
 	__u32 end;
-	bool whole; /* the walk has reached the root of the mount namespace */
+	bool whole; /* the walk has reached the root of a mount namespace */
 	bool given; /* the caller's string, not resolved */
 	__u8 pad[6];
 	__u64 room[ROOM_WORDS]; /* path_copy_short() may write here */
@@ -78,6 +79,21 @@ static __always_inline bool path_prepend(struct path_buffer *path, struct dentry
 }
 
 /*
+ * Returns whether a mount that has none above it is the root of a mount namespace. Otherwise it is
+ * mounted nowhere: open_tree(2) gives any user one who is root of a user namespace, and whoever has
+ * its descriptor uses it. Mounts of the kernel's own have an error in the place of a namespace.
+ */
+static __always_inline bool is_root_of_namespace(struct mount *mount)
+{
+	struct mnt_namespace *namespace = KREAD(mount, mnt_ns);
+	__u32 number = KREAD(namespace, ns.inum);
+
+	if ((__u64) namespace >= -4095ULL)
+		return true;
+	return namespace && number && number != MNT_NS_ANON_INO;
+}
+
+/*
  * Put one component in front, or cross one mount. Returns 1 at the end, as bpf_loop() wants. All
  * state is in a map: of a state on the stack, the verifier would follow the values through each
  * step.
@@ -93,7 +109,7 @@ static __always_inline long path_step(struct path_buffer *path)
 
 		path->dentry = KREAD(mount, mnt_mountpoint);
 		path->mount = above;
-		path->whole = above == mount;
+		path->whole = above == mount && is_root_of_namespace(mount);
 		return above == mount;
 	}
 	path->dentry = parent;

@@ -103,5 +103,24 @@
 /* io_uring, <linux/io_uring.h>. */
 #define IORING_FILE_INDEX_ALLOC -1U
 #define IORING_CQE_F_MORE (1U << 1)
+#define IORING_ACCEPT_MULTISHOT (1U << 0)
+
+/* Filters of system calls, <linux/seccomp.h>, and their instructions, <linux/bpf_common.h>. */
+#define SECCOMP_MODE_FILTER 2
+#define SECCOMP_RET_TRAP 0x00030000U
+#define SECCOMP_RET_ERRNO 0x00050000U
+#define SECCOMP_RET_USER_NOTIF 0x7fc00000U
+#define SECCOMP_RET_ACTION_FULL 0xffff0000U
+#define SECCOMP_RET_DATA 0x0000ffffU
+#define BPF_CLASS(code) ((code)&0x07)
+#define BPF_RET 0x06
+#define BPF_RVAL(code) ((code)&0x18)
+#define BPF_K 0x00
+
+/* Number of the mount namespaces that nobody is in; before v6.18 it is 0. */
+#define MNT_NS_ANON_INO 0xEFFFFFF7U
+
+/* <linux/capability.h> */
+#define CAP_SYS_PTRACE 19
 
 #endif /* KERNEL_UAPI_H */

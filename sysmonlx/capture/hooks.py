@@ -78,3 +78,6 @@ RING_PROGRAMS = (
     ("io_uring_name_begun", "io_uring_name_done_by_result"),
     ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
 )
+
+#: They see the same where the completion found no room in the ring's queue.
+RING_OVERFLOW_PROGRAMS = (("io_uring_name_overflowed",),)

@@ -7,7 +7,12 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from sysmonlx.capture.hooks import NAME_PROGRAMS, RING_PROGRAMS, Hook
+from sysmonlx.capture.hooks import (
+    NAME_PROGRAMS,
+    RING_OVERFLOW_PROGRAMS,
+    RING_PROGRAMS,
+    Hook,
+)
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import (
     UTC_TIME,
@@ -244,5 +249,12 @@ FILE_HOOKS: tuple[Hook, ...] = (
         events=frozenset({8, 9, 10, 11, 23, 26}),
         alternatives=RING_PROGRAMS,
         missing="files opened, named and deleted through io_uring",
+    ),
+    Hook(
+        name="files by io_uring beyond its queue",
+        events=frozenset({8, 9, 10, 11, 23, 26}),
+        alternatives=RING_OVERFLOW_PROGRAMS,
+        missing="what io_uring completes while its queue is full",
+        behind="files by io_uring",
     ),
 )

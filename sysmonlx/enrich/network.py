@@ -99,6 +99,7 @@ NETWORK_BUILDERS: Builders = {
 }
 
 _NETWORK = frozenset({3})
+_RING_ACCEPTS = ("syscall_exit", "io_uring_accept_begun", "io_uring_accepted")
 
 NETWORK_HOOKS: tuple[Hook, ...] = (
     Hook(
@@ -112,7 +113,8 @@ NETWORK_HOOKS: tuple[Hook, ...] = (
         events=_NETWORK,
         alternatives=(
             ("tcp_accept_grafted",),
-            ("syscall_exit", "io_uring_accept_begun", "io_uring_accepted"),
+            (*_RING_ACCEPTS, "io_uring_accept_overflowed"),
+            _RING_ACCEPTS,
             ("syscall_exit",),
         ),
         missing="no NetworkConnect of TCP connections that this machine accepts",

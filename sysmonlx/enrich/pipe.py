@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sysmonlx.capture.hooks import Hook
+from sysmonlx.capture.hooks import RING_OVERFLOW_PROGRAMS, Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Builder, Builders, Maker, Values, cut_by
 from sysmonlx.enrich.context import Context
@@ -83,5 +83,12 @@ PIPE_HOOKS: tuple[Hook, ...] = (
             ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
         ),
         missing="pipes opened, and sockets named and connected, through io_uring",
+    ),
+    Hook(
+        name="pipes and sockets by io_uring beyond its queue",
+        events=frozenset({17, 18}),
+        alternatives=RING_OVERFLOW_PROGRAMS,
+        missing="what io_uring completes while its queue is full",
+        behind="pipes and sockets by io_uring",
     ),
 )

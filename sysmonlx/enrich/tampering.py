@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sysmonlx.capture.hooks import NAME_PROGRAMS, RING_PROGRAMS, Hook
+from sysmonlx.capture.hooks import (
+    NAME_PROGRAMS,
+    RING_OVERFLOW_PROGRAMS,
+    RING_PROGRAMS,
+    Hook,
+)
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
 from sysmonlx.enrich.context import Context
@@ -82,5 +87,13 @@ TAMPERING_HOOKS: tuple[Hook, ...] = (
         alternatives=RING_PROGRAMS,
         missing="mass changes of files through io_uring",
         needs_setting="mass_change",
+    ),
+    Hook(
+        name="files written by io_uring beyond its queue",
+        events=frozenset({25}),
+        alternatives=RING_OVERFLOW_PROGRAMS,
+        missing="what io_uring completes while its queue is full",
+        needs_setting="mass_change",
+        behind="files written by io_uring",
     ),
 )

@@ -25,6 +25,7 @@ class Fuse:
         self.path = path
         self.pid = pid
         self._control = control
+        self._lies: dict[str, dict[str, int]] = {}
 
     def hang(self, *operations: str) -> None:
         """Leave operations without an answer, by name ("write")."""
@@ -43,8 +44,8 @@ class Fuse:
 
     def lie(self, name: str, **attributes: int) -> None:
         """Say these attributes of an added file: ino, size, mtime_ns, ctime_ns."""
-        text = json.dumps({name: attributes})
-        (self._control / "attributes.json").write_text(text)
+        self._lies[name] = attributes
+        (self._control / "attributes.json").write_text(json.dumps(self._lies))
 
     def inside(self, *words: str | Path) -> list[str | Path]:
         """Return the command that runs a command where a private mount is seen."""

@@ -112,10 +112,12 @@ class Ring:
         flags: int = 0,
         slot: int = 0,
         request_flags: int = 0,
+        personality: int = 0,
     ) -> None:
         """Begin an operation on a name relative to the working directory.
 
         `flags` are the operation's; opening takes a slot as `accept` does.
+        `personality` stands for rights that were registered.
         """
         first, second = ctypes.c_char_p(path), ctypes.c_char_p(new)
         self._kept += [first, second]
@@ -126,7 +128,12 @@ class Ring:
         length = (AT_FDCWD & 0xFFFFFFFF) if new else mode
         begin = struct.pack("=BBHi", operation, request_flags, 0, AT_FDCWD)
         head = begin + struct.pack("=QQ", then if new else 0, at)
-        self._submit(head + struct.pack("=IIQHHI", length, flags, 7, 0, 0, slot))
+        rest = struct.pack("=IIQHHI", length, flags, 7, 0, personality, slot)
+        self._submit(head + rest)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the ring."""
+        return self._fd
 
     def make_table(self, slots: int) -> None:
         """Make an empty table of files."""

@@ -38,7 +38,6 @@ TESTED_BY = {
     "kernel/hostile/test_hanging_args": "service/census",
     "kernel/hostile/test_hostile_files": "service/metrics service/metrics_writer",
     "unit/bpf/test_program_cache": "bpf/cache_file bpf/held_programs bpf/refusal",
-    "unit/project/test_documents": "capture/hooks",
     "unit/config/test_reader": "config/xml_text config/findings config/lint"
     " config/condition_hints",
     "unit/config/sigma/test_reader_rules": "config/sigma/correlations"
@@ -82,7 +81,7 @@ TESTED_BY = {
     "unit/service/test_situation": "service/line_limits",
     "unit/service/test_foreground": "service/configuration",
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
-    "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main viewer/moments"
+    "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main"
     " viewer/select viewer/sources viewer/sysmon_form",
     "unit/viewer/test_rows": "viewer/bodies viewer/signs",
     "unit/viewer/test_words": "viewer/kinship",

@@ -16,7 +16,7 @@ from sysmonlx.service.installed import Paths
 MANUAL = Path(__file__).parents[3] / "man/sysmonlx.8"
 #: Every macro that the pages mean. "In" at the begin of a sentence is another one.
 MACROS = re.compile(
-    "Dd|Dt|Os|Sh|Ss|Pp|Bl|It|Bd|Nm|Nd|Fl|Ar|Op|Cm|Ql|Li|Pa|Xr|Sx|Sy|Em|Ev|Dv|Pq|Po|Dq|Sq"
+    "Dd|Dt|Os|Sh|Ss|Pp|Bl|It|Bd|Dl|Nm|Nd|Fl|Ar|Op|Cm|Ql|Li|Pa|Xr|Sx|Sy|Em|Ev|Dv|Pq|Po|Dq|Sq"
 )
 
 

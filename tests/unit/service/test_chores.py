@@ -6,12 +6,14 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import MagicMock
 
+from sysmonlx.rules.sigma.correlator import Correlator
 from sysmonlx.service.chores import Chores
 
 
 def made(**wrong: Any) -> tuple[Chores, dict[str, MagicMock]]:
     names = "parts reader requests rereading metrics standing manager"
     fakes = {name: MagicMock(**wrong.get(name, {})) for name in names.split()}
+    fakes["parts"].pipeline.correlator = Correlator()
     fakes["parts"].users.names.take_learnt.return_value = {1000: "ann"}
     return Chores(*fakes.values()), fakes
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.fuse import mounted
 from support.running import Daemon
 from support.watch import PYTHON, watching
 
@@ -177,6 +178,19 @@ def test_requests_of_a_ring_have_their_reasons(
         ("wanted8", "Link"),
         ("wanted9", "Rename"),
     ]
+
+
+def test_files_that_have_one_number_are_told_each(
+    watcher: Daemon, tmp_path: Path
+) -> None:
+    """A file system of the attacker's says what number a file has."""
+    with mounted(tmp_path / "fuse") as fuse:
+        for each in ("wanted1", "wanted2"):
+            fuse.add(each, b"x")
+            fuse.lie(each, ino=77)
+        code = "for n in '1212': os.close(os.open('wanted' + n, os.O_WRONLY))"
+        found = run(watcher, fuse.path, code)
+    assert found == [("wanted1", "Write"), ("wanted2", "Write")]
 
 
 def test_truncate_without_an_open_is_not_seen(watcher: Daemon, directory: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.done import Done
+from support.fuse import mounted
 from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
 
 pytestmark = pytest.mark.kernel
@@ -104,3 +105,27 @@ def test_books_close_and_the_rules_are_asked_in_the_kernel(done: Done) -> None:
     records = stats["records"]["library_load"]
     assert records["lost"] == {}
     assert not [each for each in stats["missing"] if "libraries" in each]
+
+
+def test_files_that_have_one_number_are_told_each(done: Done, tmp_path: Path) -> None:
+    """A file system of the attacker's says what number and time a file has."""
+    code = (
+        "import mmap, os\n"
+        "for name in '1212':\n"
+        "    fd = os.open(name + '.so', os.O_RDONLY)\n"
+        "    mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)\n"
+    )
+    with mounted(tmp_path / "fuse") as fuse:
+        for each in ("1.so", "2.so"):
+            fuse.add(each, bytes(4096))
+            fuse.lie(each, ino=77, ctime_ns=10**18)
+        process = subprocess.Popen([PYTHON, "-c", code], cwd=fuse.path)
+        assert process.wait() == 0
+        events = done.daemon.settle()
+    found = [
+        os.path.basename(each["ImageLoaded"])
+        for each in events
+        if each["EventID"] == "7" and each["ProcessId"] == str(process.pid)
+        if each["ImageLoaded"].startswith(os.fspath(fuse.path))
+    ]
+    assert found == ["1.so", "2.so"]

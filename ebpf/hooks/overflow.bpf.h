@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Requests of io_uring whose completion finds no room in the ring's queue: the kernel keeps it and
+ * hands it over later. The tracepoint of completions does not fire for it, then or later. Another
+ * one does, which names no request. The request is among those whose completions the current task
+ * hands over just now, or it is the one of the current worker.
+ */
+#ifndef HOOKS_OVERFLOW_BPF_H
+#define HOOKS_OVERFLOW_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "record.h"
+#include "kernel/compat.bpf.h"
+#include "hooks/request.bpf.h"
+
+#define OVERFLOW_STEPS 8192 /* requests that are looked at */
+
+/*
+ * Requests that were found so, by address: two may have the same result and `user_data`. When a
+ * request begins its address is deleted. If an entry is thrown out, a file may be reported twice.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, OVERFLOW_STEPS);
+	__type(key, __u64);
+	__type(value, __u8);
+} overflows_seen SEC(".maps");
+
+bool overflows_were_seen; /* overflows_seen has had an entry; until then it is not searched */
+
+static __always_inline void overflow_forget(__u64 request)
+{
+	if (overflows_were_seen)
+		bpf_map_delete_elem(&overflows_seen, &request);
+}
+
+#ifndef WITHOUT_BPF_LOOP
+
+#define OPCODE_BIT(opcode) (1ULL << (opcode))
+
+/* The completion, and a position in the list of requests that complete. */
+struct overflow_walk {
+	__u64 node; /* struct io_wq_work_node; 0: the end */
+	__u64 opcodes; /* bits OPCODE_BIT() of those that matter */
+	__u64 user_data;
+	__u64 found; /* struct io_kiocb; 0: not yet */
+	__s32 result;
+	__u32 pad;
+};
+
+/* Returns whether the request has this completion, and was not found before. */
+static __always_inline bool overflow_is_of(const struct overflow_walk *walk,
+					   struct io_kiocb *request)
+{
+	__u64 key = (__u64)request;
+	__u8 opcode = KREAD(request, opcode);
+
+	return opcode < 64 && walk->opcodes >> opcode & 1 &&
+	       KREAD(request, cqe.user_data) == walk->user_data &&
+	       KREAD(request, cqe.res) == walk->result &&
+	       !bpf_map_lookup_elem(&overflows_seen, &key);
+}
+
+static long overflow_step(__u32 index, struct overflow_walk *walk)
+{
+	struct io_wq_work_node *node = (void *)walk->node;
+	struct io_kiocb *request =
+		(void *)(walk->node - bpf_core_field_offset(struct io_kiocb, comp_list));
+
+	if (!node)
+		return 1;
+	walk->node = (__u64)KREAD(node, next);
+	if (!overflow_is_of(walk, request))
+		return 0;
+	walk->found = (__u64)request;
+	return 1;
+}
+
+/* Returns the address of the request, of these opcodes; 0: the completion is of another one. */
+static __always_inline __u64 overflowed_request(struct io_ring_ctx *ring, __u64 user_data,
+						__s32 result, __u64 opcodes)
+{
+	struct overflow_walk walk = {.user_data = user_data, .result = result, .opcodes = opcodes};
+	__u64 request = request_of_worker((void *)bpf_get_current_task());
+	__u8 yes = 1;
+
+	if (request && overflow_is_of(&walk, (void *)request)) {
+		walk.found = request;
+	} else if (bpf_core_field_exists(ring->submit_state.compl_reqs)) {
+		walk.node = (__u64)KREAD(ring, submit_state.compl_reqs.first);
+		bpf_loop(OVERFLOW_STEPS, overflow_step, &walk, 0);
+	}
+	if (!walk.found)
+		return 0;
+	overflows_were_seen = true;
+	bpf_map_update_elem(&overflows_seen, &walk.found, &yes, BPF_ANY);
+	return walk.found;
+}
+
+#endif /* WITHOUT_BPF_LOOP */
+
+#endif /* HOOKS_OVERFLOW_BPF_H */
