@@ -179,8 +179,6 @@ def test_program_loaded_by_a_program_is_not_seen(
 @pytest.mark.parametrize(
     ("name", "initiated"),
     [
-        ("peek", ["true"]),
-        ("udp_lite", ["true", "false"]),
         ("ping_by_raw_socket", ["true", "false"]),
         ("frame_by_packet_socket", ["true", "false"]),
         ("udp_by_raw_socket", ["false"]),
@@ -201,13 +199,6 @@ def test_connect_without_completion_entry_is_seen(
 ) -> None:
     events = of_action(watcher, "quiet_connect", directory)
     assert [each["Initiated"] for each in events] == ["true", "false"]
-
-
-def test_receiver_that_connects_late_misleads(watcher: Daemon, directory: Path) -> None:
-    sent, received = of_action(watcher, "forged_peer", directory)
-    assert (sent["SourceIp"], sent["Initiated"]) == ("127.0.0.1", "true")
-    peer = received["SourceIp"], received["SourcePort"]
-    assert peer == ("127.0.0.53", "53"), NOW_SEEN
 
 
 # --- programs
