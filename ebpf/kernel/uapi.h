@@ -44,6 +44,7 @@
 
 /* Bits of task->flags, <linux/sched.h>. */
 #define PF_IO_WORKER 0x00000010
+#define PF_DUMPCORE 0x00000200
 #define PF_KTHREAD 0x00200000
 
 /* Flags of a mount and of an open file that only the kernel sets, <linux/mount.h>, <linux/fs.h>. */

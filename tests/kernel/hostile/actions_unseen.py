@@ -153,6 +153,18 @@ def core_dump() -> None:
     assert any(each.startswith("core") for each in os.listdir())
 
 
+def core_dump_on_overlay() -> None:
+    """Dump where a container does: into the upper layer of an overlay."""
+    assert LIBC.unshare(CLONE_NEWNS) == 0
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    for name in ("lower", "upper", "work", "core"):
+        os.mkdir(name)
+    layers = "lowerdir=lower,upperdir=upper,workdir=work"
+    subprocess.run(["mount", "-t", "overlay", "-o", layers, "none", "core"], check=True)
+    os.chdir("core")
+    core_dump()
+
+
 def swap_link() -> None:
     """Rename through links that lead elsewhere when the reader comes to them."""
     for name in ("a", "b"):

@@ -84,12 +84,15 @@ def test_device_opened_by_its_handle_is_seen(watcher: Daemon, directory: Path) -
     assert rows(events, directory) == [("9", "/dev/loop0")] * 2
 
 
-def test_core_dump_is_not_seen(watcher: Daemon, directory: Path) -> None:
+@pytest.mark.parametrize("name", ["core_dump", "core_dump_on_overlay"])
+def test_core_dump_is_seen(watcher: Daemon, directory: Path, name: str) -> None:
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     if pattern != "core":
         pytest.skip(f"core dumps do not go to the working directory: {pattern}")
-    events = of_action(watcher, "core_dump", directory)
-    assert rows(events, directory) == [("11", "witness")], NOW_SEEN
+    events = of_action(watcher, name, directory)
+    (witness, made), (core, dump) = rows(events, directory)
+    assert (witness, core) == ("11", "11")
+    assert dump.startswith(made.removesuffix("witness") + "core")
 
 
 def test_file_exchanged_with_a_pipe_is_seen(watcher: Daemon, directory: Path) -> None:

@@ -275,7 +275,7 @@ def received_behind_other_headers() -> None:
 
 
 def received_not_what_was_dropped() -> None:
-    """The queue has room for few datagrams; those of the second sender come too late."""
+    """There is room for few datagrams; those of the second sender come too late."""
     receiver, _ = datagrams()
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     first, second, third = (datagrams()[1] for _ in range(3))
