@@ -198,7 +198,7 @@ struct network_connect {
 	__be16 source_port;
 	__be16 destination_port;
 	__u8 family; /* AF_INET or AF_INET6 */
-	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP or IPPROTO_UDPLITE */
 	bool initiated; /* the header's process began it and is at the source */
 	bool failed; /* the connection was not established */
 };

@@ -412,7 +412,7 @@ __noinline int connection_excluded(const struct owner *owner, const struct netwo
 		return 0;
 	is_ipv6 = r->family == AF_INET6;
 	tell_owner(&in, event, owner);
-	filter_choice(&in, event, FILTER_PROTOCOL, r->protocol == IPPROTO_UDP);
+	filter_choice(&in, event, FILTER_PROTOCOL, r->protocol != IPPROTO_TCP);
 	filter_choice(&in, event, FILTER_INITIATED, r->initiated);
 	filter_choice(&in, event, FILTER_SOURCE_IS_IPV6, is_ipv6);
 	filter_choice(&in, event, FILTER_DESTINATION_IS_IPV6, is_ipv6);

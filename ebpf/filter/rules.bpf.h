@@ -52,7 +52,7 @@ enum filter_word {
 
 /* Fields with few values, by event. A comment lists the values by their index. */
 enum filter_choice {
-	FILTER_PROTOCOL = 0, /* tcp, udp */
+	FILTER_PROTOCOL = 0, /* tcp, udp; UDP-Lite is udp */
 	FILTER_INITIATED = 1, /* false, true */
 	FILTER_SOURCE_IS_IPV6 = 2,
 	FILTER_DESTINATION_IS_IPV6 = 3,

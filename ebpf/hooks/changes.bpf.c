@@ -13,9 +13,11 @@
 #include "record.h"
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
+#include "kernel/frames.bpf.h"
 #include "kernel/task.bpf.h"
 #include "kernel/syscall_numbers.bpf.h"
 #include "kernel/syscall.bpf.h"
+#include "emit/counters.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
 #include "hooks/changes.bpf.h"
@@ -142,6 +144,105 @@ static __always_inline bool acts_for_a_request(struct task_struct *task)
 	return request && KREAD(request, creds) == task->cred;
 }
 
+#define KERNEL_STACK 16384 /* bytes; a stack begins at a multiple */
+#define DUMP_SEARCHES 8 /* in one core dump; the first one finds the file */
+
+/* A search on the kernel stack for the open file that leads to an inode. */
+struct file_search {
+	__u64 at; /* address of the next word */
+	__u64 end; /* of the stack */
+	__u64 inode;
+	__u64 dentry; /* of the file of overlayfs that stands in front of the inode's; 0: none */
+	__u64 found; /* struct file; 0: not yet */
+};
+
+/*
+ * A file of an overlay's upper layer that the kernel opened for one of the overlay. v6.5:
+ * 62d53c4a1dfe ("fs: use backing_file container for internal files with "fake" f_path").
+ */
+struct backing_file___front {
+	struct path user_path; /* of the overlay's file; v6.7 and later */
+} __attribute__((preserve_access_index));
+
+static __always_inline __u64 entry_in_front(struct file *file)
+{
+	struct backing_file___front *backing = (void *)file;
+
+	if (!bpf_core_field_exists(backing->user_path))
+		return 0;
+	return (__u64)KREAD(backing, user_path.dentry);
+}
+
+/* Look at one word. Returns 1 at the end, as bpf_loop() wants. */
+static long file_search_step(__u32 index, struct file_search *search)
+{
+	__u64 low = search->inode - SLAB_RANGE, word = KREAD_WORD(search->at), dentry;
+	struct file *file = (void *)word;
+
+	if (search->at >= search->end)
+		return 1;
+	search->at += sizeof(word);
+	if (word - low >= 2 * SLAB_RANGE || word & 7)
+		return 0;
+	dentry = (__u64)KREAD(file, f_path.dentry);
+	if (search->dentry) {
+		search->found = dentry == search->dentry ? word : 0;
+		return search->found != 0;
+	}
+	if ((__u64)KREAD(file, f_inode) != search->inode ||
+	    (__u64)KREAD((struct dentry *)dentry, d_inode) != search->inode)
+		return 0;
+	if (KREAD(file, f_mode) & FMODE_BACKING) {
+		search->dentry = entry_in_front(file);
+		return 0;
+	}
+	search->found = word;
+	return 1;
+}
+
+/*
+ * A task that dumps core has changed the file in its notes: the kernel opened it, without a call of
+ * the task. The frames of the dump hold the open file.
+ */
+__noinline int core_dumped(void)
+{
+	struct call_notes *notes = call_notes_get();
+	struct file_search search = {};
+	struct file *file;
+
+	if (!notes)
+		return 0;
+	search.inode = notes->inode;
+	search.at = notes->frame & ~7ULL;
+	search.end = notes->frame | (KERNEL_STACK - 1);
+	bpf_loop(FRAME_STEPS * FRAME_WORDS, file_search_step, &search, 0);
+	notes->dumps = search.found ? DUMP_SEARCHES : notes->dumps + 1;
+	if (search.found) {
+		file = (void *)search.found;
+		return KREAD(file, f_mode) & FMODE_CREATED ? file_opened(search.found, false) : 0;
+	}
+	if (notes->dumps == DUMP_SEARCHES) {
+		count_seen(RECORD_FILE_CREATE);
+		count_lost(RECORD_FILE_CREATE, LOSS_UNREADABLE);
+	}
+	return 0;
+}
+
+static __always_inline int dump_changed(struct task_struct *task, const void *frame,
+					struct inode *inode)
+{
+	struct call_notes *notes;
+
+	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) || (inode->i_mode & S_IFMT) != S_IFREG)
+		return 0;
+	notes = bpf_task_storage_get(&notes_of_threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!notes || notes->dumps >= DUMP_SEARCHES)
+		return 0;
+	notes->frame = (__u64)frame;
+	notes->inode = (__u64)inode;
+	return core_dumped();
+}
+
 /* The first argument of the tracepoint, which the verifier knows as a pointer, as a number. */
 static __always_inline __u64 inode_address(const void *frame)
 {
@@ -166,9 +267,11 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 	__u64 magic;
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
-	if ((!is_worker && !calls_of(regs)) ||
+	if ((!(task->flags & (PF_IO_WORKER | PF_DUMPCORE)) && !calls_of(regs)) ||
 	    !(is_wanted(CHANGE_RECORDS) || mass_change_files || proving_thread))
 		return 0;
+	if (task->flags & PF_DUMPCORE)
+		return dump_changed(task, frame, inode);
 	if (!is_worker && sets_times(task, regs))
 		return time_note(inode_address(frame));
 	magic = inode->i_sb->s_magic;

@@ -314,8 +314,7 @@ VERIFIED_ONCE int dns_segment(struct __sk_buff *skb, __u32 is_answer)
 	__u32 at, left, sequence;
 	struct packet packet;
 
-	if (!packet_parse_of(&packet, skb, IPPROTO_TCP) ||
-	    (void *)(packet.tcp + 1) > (void *)(long)skb->data_end)
+	if (!packet_parse_tcp(&packet, skb))
 		return 0;
 	at = (void *)packet.tcp - (void *)(long)skb->data + packet.tcp->doff * 4;
 	sequence = bpf_ntohl(packet.tcp->seq) + packet.tcp->syn;
@@ -365,7 +364,8 @@ int dns_sent(struct __sk_buff *skb)
 		return 1;
 	if (dns_is_stream(sk))
 		dns_segment(skb, 0);
-	if (!packet_parse(&packet, skb) || is_own_task(current_task()))
+	if (!packet_parse_udp(&packet, skb) || packet.protocol != IPPROTO_UDP ||
+	    is_own_task(current_task()))
 		return 1;
 	if (packet.udp->dest != bpf_htons(DNS_PORT) && !dns_is_connected(sk)) {
 		asker = sk->dst_port ? NULL : bpf_sk_storage_get(&dns_askers, sk, NULL, 0);
@@ -387,7 +387,7 @@ int dns_arrived(struct __sk_buff *skb)
 		return 1;
 	if (dns_is_stream(sk))
 		dns_segment(skb, 1);
-	if (!packet_parse(&packet, skb))
+	if (!packet_parse_udp(&packet, skb) || packet.protocol != IPPROTO_UDP)
 		return 1;
 	if (packet.udp->source == bpf_htons(DNS_PORT) || dns_is_connected(sk))
 		DNS_FOR_EACH(skb, &packet, dns_answer);

@@ -24,6 +24,9 @@ int process_written(__u64 target_address, __u32 given_pid, __u64 address, __u32 
 int memory_copied_to(__u32 pid, __u64 spans, __u32 count, bool are_short);
 int ptrace_has_written(__u32 pid, __u64 address, __u32 how, __u64 registers_at);
 
+/* hooks/changes.bpf.c */
+int core_dumped(void);
+
 /* hooks/found_names.bpf.c */
 int name_search(void);
 int request_name_search(void);

@@ -15,12 +15,12 @@
 #include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
 
-/* Returns whether a socket is of IPv4 or IPv6, and of this protocol. */
-static __always_inline bool is_protocol(struct sock *sk, __u16 wanted)
+/* Returns the protocol of a socket of IPv4 or IPv6; 0: another family. */
+static __always_inline __u16 sock_protocol(struct sock *sk)
 {
 	__u16 family = KREAD(sk, __sk_common.skc_family);
 
-	return (family == AF_INET || family == AF_INET6) && KREAD(sk, sk_protocol) == wanted;
+	return family == AF_INET || family == AF_INET6 ? KREAD(sk, sk_protocol) : 0;
 }
 
 /* A number made of the peer's address, the port at the destination and the direction. */
@@ -31,6 +31,13 @@ static __always_inline __u64 network_subject(const struct network_connect *r)
 
 	return peer[0] * 31 + peer[1] + ((__u64)r->destination_port << 48) +
 	       ((__u64)r->protocol << 40) + r->initiated;
+}
+
+/* A connection or a datagram whose process or whose ends cannot be known: there was no room. */
+static __always_inline void connection_unreadable(void)
+{
+	count_seen(RECORD_NETWORK_CONNECT);
+	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
 }
 
 static __always_inline void network_report(const struct owner *owner, const struct flow *flow,

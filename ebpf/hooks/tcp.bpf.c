@@ -54,8 +54,7 @@ static __always_inline void connect_kept(struct owner *kept, const struct owner 
 		*kept = *owner;
 		return;
 	}
-	count_seen(RECORD_NETWORK_CONNECT);
-	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
+	connection_unreadable();
 }
 
 /* It may run in softirq, where the current task is any. The owner is the one that was kept. */
@@ -123,10 +122,11 @@ int BPF_PROG(tcp_connect_by_address, struct sock *sk, int old_state, int new_sta
 /* The current task has accepted a connection. */
 static __always_inline void accepted(struct sock *sk)
 {
+	__u16 protocol = sock_protocol(sk);
 	struct owner owner;
 	struct flow flow;
 
-	if (!is_protocol(sk, IPPROTO_TCP) && !is_protocol(sk, IPPROTO_MPTCP))
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
 		return;
 	if (is_own_task(current_task()))
 		return;

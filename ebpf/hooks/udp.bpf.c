@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * UDP flows. The process that sends or receives the first datagram of a flow is reported, with the
- * true addresses and ports of both ends. Record: network_connect.
+ * Flows of UDP and UDP-Lite. The process that sends or receives the first datagram of a flow is
+ * reported, with the datagram's own addresses and ports. Record: network_connect.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -18,9 +18,9 @@
 #include "filter/events.bpf.h"
 #include "hooks/file_names.bpf.h"
 #include "hooks/network.bpf.h"
+#include "hooks/udp_inbox.bpf.h"
+#include "hooks/udp_peek.bpf.h"
 #include "hooks/udp_recent.bpf.h"
-
-#define CHARGE_STEPS 32 /* runs that one receive looks at; the next receive goes on */
 
 /* A flow of one image of one process, whichever thread or user id. */
 struct udp_key {
@@ -128,11 +128,11 @@ static __always_inline bool udp_leaves(struct flow *flow, struct __sk_buff *skb)
 	struct packet packet;
 	struct bpf_sock *sk;
 
-	if (!packet_parse(&packet, skb))
+	if (!packet_parse_udp(&packet, skb))
 		return false;
 	sk = skb->sk;
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
-	if (!sk || sk->protocol != IPPROTO_UDP || sk->src_port != bpf_ntohs(packet.udp->source))
+	if (!sk || sk->protocol != packet.protocol || sk->src_port != bpf_ntohs(packet.udp->source))
 		return false;
 	if (is_own_task(current_task()))
 		return false;
@@ -162,94 +162,40 @@ int udp_sent_of_any(struct __sk_buff *skb)
 	return 1;
 }
 
-/*
- * Datagrams that arrived at an unconnected socket, as a sequence of runs. A run is datagrams of one
- * flow, one behind the other; it begins with the arrival number `first`. The last run is kept here.
- * Earlier runs that are not read to their end are in the map `runs`. The number of datagrams that
- * have left the queue tells which one a receive has read. Only two receives from one socket at the
- * same instant can be taken for each other.
- */
-struct inbox {
-	struct bpf_spin_lock lock;
-	__u32 run; /* number of the last run */
-	__u32 oldest; /* number of the first run that is not done */
-	__u32 charged; /* number of the last run that a receive has read to its end */
-	__u64 arrived; /* datagrams that arrived */
-	__u64 settled; /* datagrams of these that were read or dropped */
-	__u64 first;
-	struct flow flow;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct inbox);
-} inboxes SEC(".maps");
-
-struct run_key {
-	__u64 inbox; /* its address */
-	__u64 run;
-};
-
-struct run {
-	struct flow flow;
-	__u64 first;
-	__u64 end; /* arrival number at which the next run begins */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct run_key);
-	__type(value, struct run);
-} runs SEC(".maps");
-
-/* Note an arrival. If a run ended with it, returns its number and fills `ended`; else 0. */
-static __always_inline __u32 inbox_add(struct inbox *inbox, const struct flow *flow,
-				       struct run *ended)
+/* A packet arrives that has more extension headers than are skipped: count it if it is UDP. */
+static __always_inline void udp_is_hidden(struct __sk_buff *skb)
 {
-	__u32 run = 0;
+	struct bpf_sock *sk = skb->sk;
 
-	bpf_spin_lock(&inbox->lock);
-	if (!flow_is_equal(&inbox->flow, flow)) {
-		if (inbox->settled < inbox->arrived) {
-			run = ++inbox->run;
-			ended->flow = inbox->flow;
-			ended->first = inbox->first;
-			ended->end = inbox->arrived;
-		} else {
-			inbox->oldest = inbox->run + 1;
-		}
-		inbox->flow = *flow;
-		inbox->first = inbox->arrived;
-	}
-	inbox->arrived++;
-	bpf_spin_unlock(&inbox->lock);
-	return run;
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	if (sk && is_udp(sk->protocol))
+		connection_unreadable();
 }
 
 /* A datagram arrives, in softirq. The process that will read it is not known yet. */
 SEC("?cgroup_skb/ingress")
 int udp_arrived(struct __sk_buff *skb)
 {
+	struct packet packet = {};
 	struct run_key key = {};
 	struct run ended = {};
-	struct packet packet;
 	struct inbox *inbox;
 	struct bpf_sock *sk;
 	struct flow flow;
 
-	if (!packet_parse(&packet, skb))
+	if (!packet_parse_udp(&packet, skb)) {
+		if (is_ipv6_option(packet.protocol))
+			udp_is_hidden(skb);
 		return 1;
+	}
 	sk = skb->sk;
 	sk = sk ? bpf_sk_fullsock(sk) : NULL;
-	if (!sk || sk->dst_port) /* connected: the socket knows both ends */
+	if (!sk)
 		return 1;
 	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!inbox) { /* no memory: the reader of this datagram will not be known */
-		count_seen(RECORD_NETWORK_CONNECT);
-		count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
+	if (!inbox) {
+		if (!sk->dst_port) /* else the socket itself will tell its peer */
+			connection_unreadable();
 		return 1;
 	}
 	flow_of_packet(&flow, &packet, false);
@@ -260,49 +206,21 @@ int udp_arrived(struct __sk_buff *skb)
 	return 1;
 }
 
-static __always_inline __u32 datagrams_queued(struct sock *sk)
+/* A datagram that arrived was dropped, since the queue of its socket is full. */
+SEC("?tp_btf/udp_fail_queue_rcv_skb")
+int BPF_PROG(udp_dropped, int error, struct sock *sk)
 {
-	return KREAD(sk, sk_receive_queue.qlen) + KREAD((struct udp_sock *)sk, reader_queue.qlen);
+	struct inbox *inbox = bpf_sk_storage_get(&inboxes, sk, NULL, 0);
+
+	if (inbox)
+		inbox_take_back(inbox);
+	return 0;
 }
 
-/* The datagrams that one receive is charged with: they left the queue since the last receive. */
-struct charge {
-	__u32 run;
-	__u32 run_end;
-	__u64 from;
-	__u64 to;
-	bool last; /* some are of the last run, which has the flow below */
-	struct flow flow;
-};
-
-static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, struct charge *charge)
-{
-	bpf_spin_lock(&inbox->lock);
-	charge->from = inbox->settled;
-	if (inbox->arrived > queued && inbox->settled < inbox->arrived - queued)
-		inbox->settled = inbox->arrived - queued;
-	charge->to = inbox->settled;
-	charge->last = inbox->first < inbox->settled;
-	charge->flow = inbox->flow;
-	charge->run = inbox->oldest;
-	charge->run_end = inbox->run + 1;
-	if (charge->run_end - charge->run > CHARGE_STEPS)
-		charge->run_end = charge->run + CHARGE_STEPS;
-	if (charge->last)
-		inbox->oldest = charge->run_end;
-	bpf_spin_unlock(&inbox->lock);
-	if (charge->from == charge->to) /* another receive was charged with it: charge it again */
-		charge->from--;
-}
-
-/* A run was read that is not in the map any more: runs of other sockets have thrown it out. */
-static __always_inline void run_lost(void)
-{
-	count_seen(RECORD_NETWORK_CONNECT);
-	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
-}
-
-/* Report the ended runs that the charge reaches. A run that is not read to its end is kept. */
+/*
+ * Report the ended runs that the charge reaches. A run that is not read to its end is kept. One
+ * that is not in the map any more had to make room for others.
+ */
 static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge)
 {
 	struct run_key key = {.inbox = (__u64)inbox, .run = charge->run};
@@ -314,45 +232,71 @@ static __always_inline void charge_runs(struct inbox *inbox, struct charge *char
 			break;
 		if (run && run->end > charge->from)
 			udp_report(&run->flow, false);
-		else if (!run && key.run > inbox->charged)
-			run_lost();
-		if (!run || run->end <= charge->to)
-			inbox->charged = key.run;
+		if (!run)
+			connection_unreadable();
 		if (!charge->last)
-			inbox->oldest = key.run;
+			inbox->oldest = key.run + !run;
 	}
 }
 
-/* In the context of the receiving task, after the datagram has left the socket's queue. */
-static __always_inline void udp_receive(struct sock *sk, int flags)
+/* Report the datagrams that have left the queue. Returns false if none is known. */
+static __always_inline bool udp_charge(struct sock *sk)
 {
 	struct charge charge = {};
 	struct inbox *inbox;
 
-	if (flags & (MSG_PEEK | MSG_ERRQUEUE) || !is_protocol(sk, IPPROTO_UDP))
-		return;
-	if (is_own_task(current_task()))
-		return;
-	if (KREAD(sk, __sk_common.skc_dport)) {
-		flow_of_socket(&charge.flow, sk, IPPROTO_UDP);
-		udp_report(&charge.flow, false);
-		return;
-	}
 	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, 0);
 	if (!inbox)
-		return;
+		return false;
 	inbox_settle(inbox, datagrams_queued(sk), &charge);
 	charge_runs(inbox, &charge);
 	if (charge.last)
 		udp_report(&charge.flow, false);
+	return charge.last || charge.run < charge.run_end;
+}
+
+/* Report the datagram that a receive left in the queue. Returns false if it has gone meanwhile. */
+static __noinline bool udp_peeked(struct sock *sk, __u16 protocol, int result)
+{
+	struct sk_buff *skb = peek_find(sk, result);
+	struct flow flow;
+
+	if (!skb)
+		return false;
+	flow_of_received(&flow, skb, protocol);
+	if (!KREAD(skb, next)) /* it was taken out: what was read may be another's */
+		return false;
+	udp_report(&flow, false);
+	return true;
+}
+
+/*
+ * In the context of the receiving task, after the datagram has left the socket's queue, or was
+ * looked at. With EFAULT a part of it is in the caller's buffers. The socket's own peer may be
+ * another one than the datagram's: it is believed only of a datagram that came before this program.
+ */
+static __always_inline void udp_receive(struct sock *sk, int result, int flags)
+{
+	__u16 protocol = sock_protocol(sk);
+	struct flow flow;
+
+	if (!is_udp(protocol) || (result < 0 && result != -EFAULT) || flags & MSG_ERRQUEUE)
+		return;
+	if (is_own_task(current_task()))
+		return;
+	if (flags & MSG_PEEK && udp_peeked(sk, protocol, result))
+		return;
+	if (udp_charge(sk) || !KREAD(sk, __sk_common.skc_dport))
+		return;
+	flow_of_socket(&flow, sk, protocol);
+	udp_report(&flow, false);
 }
 
 /* A datagram was received. v6.3: 6e6eda44b939 ("sock: add tracepoint for send recv length"). */
 SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(udp_received, struct sock *sk, int result, int flags)
 {
-	if (result >= 0)
-		udp_receive(sk, flags);
+	udp_receive(sk, result, flags);
 	return 0;
 }
 
@@ -361,8 +305,7 @@ SEC("?fexit/inet_recvmsg")
 int BPF_PROG(udp_received_v4, struct socket *socket, struct msghdr *message, size_t size, int flags,
 	     int result)
 {
-	if (result >= 0)
-		udp_receive(socket->sk, flags);
+	udp_receive(socket->sk, result, flags);
 	return 0;
 }
 
@@ -371,25 +314,25 @@ SEC("?fexit/inet6_recvmsg")
 int BPF_PROG(udp_received_v6, struct socket *socket, struct msghdr *message, size_t size, int flags,
 	     int result)
 {
-	if (result >= 0)
-		udp_receive(socket->sk, flags);
+	udp_receive(socket->sk, result, flags);
 	return 0;
 }
 
 /*
  * The same before v5.11, 8e4597c627fb ("bpf: Allow using bpf_sk_storage in FENTRY/FEXIT/RAW_TP").
- * The inbox cannot be reached here, so the flow is read from the datagram. v5.18 drops `noblock`.
+ * The inbox cannot be reached here, so the flow is read from the datagram, before it is copied.
+ * v5.18 drops `noblock`.
  */
 SEC("?fexit/__skb_recv_udp")
 int BPF_PROG(udp_received_datagram, struct sock *sk, unsigned int flags, int noblock, int *offset,
 	     int *error, struct sk_buff *skb)
 {
+	__u16 protocol = sock_protocol(sk);
 	struct flow flow;
 
-	if (!skb || flags & MSG_PEEK || !is_protocol(sk, IPPROTO_UDP) ||
-	    is_own_task(current_task()))
+	if (!skb || !is_udp(protocol) || is_own_task(current_task()))
 		return 0;
-	flow_of_received(&flow, skb);
+	flow_of_received(&flow, skb, protocol);
 	udp_report(&flow, false);
 	return 0;
 }

@@ -10,7 +10,7 @@
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 
-#define IPV6_OPTION_HEADERS 6 /* extension headers that are skipped in front of UDP */
+#define IPV6_OPTION_HEADERS 6 /* extension headers that are skipped in front of UDP or TCP */
 
 /* Both ends of a connection or of a datagram; the process is at the local end. */
 struct flow {
@@ -73,33 +73,48 @@ struct packet {
 		struct tcphdr *tcp;
 	};
 	__u16 family;
+	__u16 protocol;
 };
 
-static __always_inline bool packet_parse_v4(struct packet *packet, void *data, void *end,
-					    __u8 protocol)
+/* Returns whether a protocol is UDP or UDP-Lite, which share functions and headers. */
+static __always_inline bool is_udp(__u16 protocol)
+{
+	return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
+}
+
+static __always_inline bool packet_parse_v4(struct packet *packet, void *data, void *end)
 {
 	struct iphdr *ip = data;
 
-	if ((void *)(ip + 1) > end || ip->protocol != protocol)
+	if ((void *)(ip + 1) > end)
 		return false;
 	packet->family = AF_INET;
+	packet->protocol = ip->protocol;
 	packet->source = (void *)&ip->saddr;
 	packet->destination = (void *)&ip->daddr;
 	packet->udp = data + ip->ihl * 4;
 	return true;
 }
 
+/* A fragment header stands in packets that came in one fragment: RFC 6946. */
 static __always_inline bool is_ipv6_option(__u8 header)
 {
-	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_DSTOPTS;
+	return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING ||
+	       header == IPPROTO_DSTOPTS || header == IPPROTO_FRAGMENT;
 }
 
-static __always_inline bool packet_parse_v6(struct packet *packet, void *data, void *end,
-					    __u8 protocol)
+/* Bytes of an extension header. Of a fragment header the length is a reserved field. */
+static __always_inline __u32 ipv6_option_size(__u8 header, const struct ipv6_opt_hdr *option)
+{
+	return header == IPPROTO_FRAGMENT ? 8 : (option->hdrlen + 1) * 8;
+}
+
+static __always_inline bool packet_parse_v6(struct packet *packet, void *data, void *end)
 {
 	struct ipv6hdr *ip = data;
 	struct ipv6_opt_hdr *option = (void *)(ip + 1);
 	__u8 header;
+	__u32 size;
 
 	if ((void *)(ip + 1) > end)
 		return false;
@@ -107,12 +122,12 @@ static __always_inline bool packet_parse_v6(struct packet *packet, void *data, v
 	for (int i = 0; i < IPV6_OPTION_HEADERS && is_ipv6_option(header); i++) {
 		if ((void *)(option + 1) > end)
 			return false;
+		size = ipv6_option_size(header, option);
 		header = option->nexthdr;
-		option = (void *)option + (option->hdrlen + 1) * 8;
+		option = (void *)option + size;
 	}
-	if (header != protocol)
-		return false;
 	packet->family = AF_INET6;
+	packet->protocol = header;
 	packet->source = &ip->saddr;
 	packet->destination = &ip->daddr;
 	packet->udp = (void *)option;
@@ -120,26 +135,32 @@ static __always_inline bool packet_parse_v6(struct packet *packet, void *data, v
 }
 
 /*
- * Find both ends of a packet of a protocol; returns false if it is none. The headers are in the
+ * Find protocol and both ends of a packet; returns false if it is not IP. The headers are in the
  * linear part, both when a socket sends and when the packet is about to be queued.
  */
-static __always_inline bool packet_parse_of(struct packet *packet, struct __sk_buff *skb,
-					    __u8 protocol)
+static __always_inline bool packet_parse(struct packet *packet, struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return packet_parse_v4(packet, data, end, protocol);
+		return packet_parse_v4(packet, data, end);
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return packet_parse_v6(packet, data, end, protocol);
+		return packet_parse_v6(packet, data, end);
 	return false;
 }
 
-/* The same of a UDP datagram. */
-static __always_inline bool packet_parse(struct packet *packet, struct __sk_buff *skb)
+/* The same of a datagram of UDP or UDP-Lite; returns false if it is none. */
+static __always_inline bool packet_parse_udp(struct packet *packet, struct __sk_buff *skb)
 {
-	return packet_parse_of(packet, skb, IPPROTO_UDP) &&
+	return packet_parse(packet, skb) && is_udp(packet->protocol) &&
 	       (void *)(packet->udp + 1) <= (void *)(long)skb->data_end;
+}
+
+/* The same of a segment of TCP. */
+static __always_inline bool packet_parse_tcp(struct packet *packet, struct __sk_buff *skb)
+{
+	return packet_parse(packet, skb) && packet->protocol == IPPROTO_TCP &&
+	       (void *)(packet->tcp + 1) <= (void *)(long)skb->data_end;
 }
 
 static __always_inline void copy_address(__u8 *to, const struct in6_addr *from, __u16 family)
@@ -159,7 +180,7 @@ static __always_inline void flow_of_packet(struct flow *flow, const struct packe
 {
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->family = packet->family;
-	flow->protocol = IPPROTO_UDP;
+	flow->protocol = packet->protocol;
 	copy_address(sent ? flow->local_address : flow->remote_address, packet->source,
 		     packet->family);
 	copy_address(sent ? flow->remote_address : flow->local_address, packet->destination,
@@ -175,8 +196,8 @@ static __always_inline bool flow_is_equal(const struct flow *one, const struct f
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4];
 }
 
-/* The flow of a datagram that was received, from the datagram's headers. */
-static __always_inline void flow_of_received(struct flow *flow, struct sk_buff *skb)
+/* The flow of a datagram that came to a socket of a protocol, from the datagram's headers. */
+static __always_inline void flow_of_received(struct flow *flow, struct sk_buff *skb, __u16 protocol)
 {
 	void *head = KREAD(skb, head), *ip = head + KREAD(skb, network_header);
 	struct udphdr *udp = head + KREAD(skb, transport_header);
@@ -184,7 +205,7 @@ static __always_inline void flow_of_received(struct flow *flow, struct sk_buff *
 	struct iphdr v4;
 
 	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->protocol = IPPROTO_UDP;
+	flow->protocol = protocol;
 	flow->remote_port = KREAD(udp, source);
 	flow->local_port = KREAD(udp, dest);
 	if (KREAD(skb, protocol) == bpf_htons(ETH_P_IP)) {

@@ -32,6 +32,7 @@
 #define FMODE_WRITE 0x2
 #define FMODE_PATH 0x4000
 #define FMODE_CREATED 0x100000
+#define FMODE_BACKING 0x2000000
 
 /* Magic numbers of file systems, <linux/magic.h>; of XFS, fs/xfs/libxfs/xfs_format.h. */
 #define BTRFS_SUPER_MAGIC 0x9123683e
@@ -45,6 +46,7 @@
 
 /* Bits of task->flags, <linux/sched.h>. */
 #define PF_IO_WORKER 0x00000010
+#define PF_DUMPCORE 0x00000200
 #define PF_KTHREAD 0x00200000
 
 /* Flags of a mount and of an open file that only the kernel sets, <linux/mount.h>, <linux/fs.h>. */
@@ -88,10 +90,12 @@
 #define AF_INET6 10
 #define MSG_PEEK 0x2
 #define MSG_ERRQUEUE 0x2000
+#define EFAULT 14 /* <asm-generic/errno-base.h> */
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 #define IPPROTO_HOPOPTS 0
 #define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
 #define IPPROTO_DSTOPTS 60
 
 /* First argument of socketcall(2), <linux/net.h>. */

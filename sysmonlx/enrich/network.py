@@ -14,7 +14,8 @@ from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.process import Process
 
 _INET6 = 10  # AF_INET6
-_PROTOCOLS = {6: "tcp", 17: "udp"}  # IPPROTO_TCP, IPPROTO_UDP
+#: IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE; Sysmon has no other texts.
+_PROTOCOLS = {6: "tcp", 17: "udp", 136: "udp"}
 _GROUPS = struct.Struct(">8H")
 
 #: Fields of the record, in the order in which `network_connect` takes them.
@@ -129,8 +130,8 @@ NETWORK_HOOKS: tuple[Hook, ...] = (
         name="UDP receivers",
         events=_NETWORK,
         alternatives=(
-            ("udp_received",),
-            ("udp_received_v4", "udp_received_v6"),
+            ("udp_received", "udp_dropped"),
+            ("udp_received_v4", "udp_received_v6", "udp_dropped"),
             ("udp_received_datagram",),
         ),
         missing="no NetworkConnect of UDP received",

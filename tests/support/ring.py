@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Just enough of io_uring(7) to connect, to accept, to send, and to use names."""
+"""Just enough of io_uring(7) to connect, accept, send, receive, and use names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GETEVENTS = 1
 REGISTER_FILES2 = 13
 RSRC_REGISTER_SPARSE = 1
 OP_ACCEPT, OP_CONNECT = 13, 16
-OP_SEND = 26
+OP_RECVMSG, OP_SEND, OP_RECV = 10, 26, 27
 OP_OPENAT, OP_RENAMEAT, OP_UNLINKAT, OP_LINKAT = 18, 35, 36, 39
 AT_FDCWD = -100
 ACCEPT_MULTISHOT = 1
@@ -102,6 +102,25 @@ class Ring:
         self._kept.append(kept)
         at = ctypes.addressof(kept)
         self._submit(struct.pack("=BBHiQQI", OP_SEND, 0, 0, fd, 0, at, len(data)))
+
+    def receive(self, fd: int, size: int, *, flags: int = 0) -> Any:
+        """Begin to receive; return the buffer, whose `value` is what came."""
+        buffer = ctypes.create_string_buffer(size)
+        self._kept.append(buffer)
+        at = ctypes.addressof(buffer)
+        self._submit(struct.pack("=BBHiQQII", OP_RECV, 0, 0, fd, 0, at, size, flags))
+        return buffer
+
+    def receive_message(self, fd: int, size: int) -> None:
+        """Begin to receive a message (recvmsg) into one buffer."""
+        buffer = ctypes.create_string_buffer(size)
+        part = struct.pack("=QQ", ctypes.addressof(buffer), size)
+        parts = ctypes.create_string_buffer(part, len(part))
+        head = struct.pack("=QIIQQQQI", 0, 0, 0, ctypes.addressof(parts), 1, 0, 0, 0)
+        message = ctypes.create_string_buffer(head, 56)
+        self._kept += [buffer, parts, message]
+        at = ctypes.addressof(message)
+        self._submit(struct.pack("=BBHiQQII", OP_RECVMSG, 0, 0, fd, 0, at, 1, 0))
 
     def name(
         self,

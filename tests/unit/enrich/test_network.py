@@ -114,8 +114,9 @@ def test_event_3_is_plain_when_all_its_names_are(made: Make) -> None:
     assert not made(destination_port=99)[1]
 
 
-def test_ports_of_udp_have_the_names_of_udp(made: Make) -> None:
-    event, _ = made(protocol=17, initiated=False, destination_port=53)
+@pytest.mark.parametrize("protocol", [17, 136])
+def test_ports_of_udp_have_the_names_of_udp(made: Make, protocol: int) -> None:
+    event, _ = made(protocol=protocol, initiated=False, destination_port=53)
     assert event["Protocol"] == "udp"
     assert event["Initiated"] == "false"
     assert event["DestinationPortName"] == "udp 53"

@@ -257,6 +257,24 @@ def tcp_by_32_bit_calls() -> None:
         answered("tcp", taken.getsockname(), taken.getpeername())
 
 
+def tcp_made_after_its_owner_ended() -> None:
+    """The listener has no room until the process that called connect(2) has ended."""
+    listener = socket.create_server((LOOPBACK, 0), backlog=0)
+    client(listener)
+    made = socket.socket()
+    made.bind((LOOPBACK, 0))
+    made.setblocking(False)
+
+    def work() -> None:
+        with suppress(BlockingIOError):
+            made.connect(listener.getsockname())
+        began("tcp", made.getsockname(), listener.getsockname())
+
+    wait_for(in_child(work))
+    accept(listener)
+    accept(listener)  # the kernel tries again after a second
+
+
 def tcp_many() -> None:
     """As fast as possible; the test counts, since the writing would take longest."""
     listener = server()

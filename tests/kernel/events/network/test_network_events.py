@@ -22,6 +22,7 @@ pytestmark = pytest.mark.kernel
 
 TCP = Path(__file__).with_name("actions_network.py")
 UDP = Path(__file__).with_name("actions_udp.py")
+RECEIVED = Path(__file__).with_name("actions_received.py")
 RULES = '<ProcessCreate onmatch="exclude"/><NetworkConnect onmatch="exclude"/>'
 MANY = 8000
 
@@ -41,6 +42,7 @@ ALONE = [
     "tcp_to_itself",
     "tcp_to_a_child_of_another_user",
     "tcp_descriptor_passed_on",
+    "tcp_made_after_its_owner_ended",
     "tcp_fast_open",
     "tcp_in_another_network",
     "tcp_refused",
@@ -55,7 +57,6 @@ ALONE = [
     "udp_several_peers",
     "udp_any_address",
     "udp_nobody_listens",
-    "udp_not_received",
     "udp_empty_and_large",
     "udp_segmented",
     "udp_corked",
@@ -63,12 +64,34 @@ ALONE = [
     "udp_one_socket_of_several_processes",
     "udp_multicast",
     "udp_in_another_network",
+    "received_by_peek",
+    "received_by_peek_behind_others",
+    "received_by_peek_on_and_on",
+    "received_by_peek_of_nothing",
+    "received_by_peek_after_others_were_read",
+    "received_by_child_that_peeks",
+    "received_into_a_faulting_buffer",
+    "received_into_a_faulting_buffer_by_peek",
+    "received_nothing",
+    "received_not_what_was_dropped",
+    "received_after_connect_elsewhere",
+    "received_after_connect_elsewhere_by_peek",
+    "received_after_connect_to_one_and_another",
+    "received_after_the_connection_was_dissolved",
+    "received_by_read",
+    "received_by_splice",
+    "received_by_many_messages_that_fault",
+    "received_behind_other_headers",
+    "received_by_udp_lite",
+    "received_by_udp_lite_in_every_way",
+    "received_by_udp_and_udp_lite_at_one_port",
     "unix_and_pairs",
 ]
 BY_IO_URING = [
     "tcp_by_io_uring",
     "tcp_by_io_uring_again_and_again",
     "tcp_by_io_uring_into_its_table",
+    "received_by_io_uring",
 ]
 
 
@@ -81,7 +104,8 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def command(name: str, argument: str = "") -> list[str]:
-    script = UDP if name.startswith("udp") else TCP
+    scripts = {"udp": UDP, "received": RECEIVED}
+    script = scripts.get(name.partition("_")[0], TCP)
     return [sys.executable, os.fspath(script), name, argument]
 
 
@@ -147,6 +171,7 @@ def seen(events: list[Event]) -> Counter[Connection]:
 def check(daemon: Daemon, lines: list[dict[str, Any]]) -> list[Event]:
     events = of_tree(daemon, lines)
     assert seen(events) == expected(lines)
+    assert "-" not in {event["Image"] for event in events}
     return events
 
 
@@ -164,9 +189,25 @@ def test_io_uring_hides_nothing(watch: Daemon, name: str) -> None:
     check(watch, lines_of(done.stdout))
 
 
+def unreadable(daemon: Daemon) -> int:
+    """Return how many connections could not be told, up to now."""
+    lost = daemon.stats()["records"]["network_connect"]["lost"]
+    return int(lost.get("unreadable", 0))
+
+
+@pytest.mark.parametrize(
+    "name", ["received_behind_too_many_headers", "received_after_others_took_the_room"]
+)
+def test_what_cannot_be_told_is_counted(watch: Daemon, name: str) -> None:
+    before = unreadable(watch)
+    check(watch, act(name))
+    assert unreadable(watch) == before + 1
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="int 0x80 is of x86")
-def test_calls_of_the_32_bit_interface_are_seen(watch: Daemon) -> None:
-    check(watch, act("tcp_by_32_bit_calls"))
+@pytest.mark.parametrize("name", ["tcp_by_32_bit_calls", "received_by_32_bit_calls"])
+def test_calls_of_the_32_bit_interface_are_seen(watch: Daemon, name: str) -> None:
+    check(watch, act(name))
 
 
 def test_event_names_image_guid_and_user(watch: Daemon) -> None:
