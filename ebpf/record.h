@@ -291,7 +291,7 @@ struct bpf_program_load {
 enum dns_carrier {
 	DNS_BY_UDP, /* a whole message */
 	DNS_BY_TCP, /* a part of a stream: each message is behind two bytes with its length */
-	DNS_BY_CALL, /* a part of a stream of varlink, of systemd-resolved: a NUL ends each message */
+	DNS_BY_CALL, /* a part of a stream of systemd-resolved: a NUL ends each message */
 };
 
 /*
