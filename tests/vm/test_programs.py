@@ -37,14 +37,22 @@ ALTERNATIVES = {
         "udp_received_v4",
         "udp_received_v6",
         "socket_connecting",
+        "dns_call_received_by_function",
     },
     "6.12": {
         "process_terminate_by_live",
         "tcp_connect",
         "udp_received",
         "socket_connecting",
+        "dns_call_received",
     },
-    "7.3": {"process_terminate", "tcp_connect", "udp_received", "unix_connecting"},
+    "7.3": {
+        "process_terminate",
+        "tcp_connect",
+        "udp_received",
+        "unix_connecting",
+        "dns_call_received",
+    },
 }
 #: The tracepoints of io_uring give no request there.
 THROUGH_RINGS = {
@@ -52,8 +60,10 @@ THROUGH_RINGS = {
     for hook in ALL_HOOKS
     if any("io_uring_name_begun" in group for group in hook.alternatives)
 }
+#: Needs bpf_task_pt_regs(), which Linux 5.15 has.
+CALLS = "calls of systemd-resolved"
 MISSING = {
-    "5.10": THROUGH_RINGS,
+    "5.10": {*THROUGH_RINGS, CALLS},
     "6.1": set(),
     "6.12": set(),
     "7.3": set(),
