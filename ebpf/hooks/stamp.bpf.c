@@ -31,6 +31,7 @@
 struct time_before {
 	__u64 inode; /* address */
 	__s64 mtime_ns; /* wall clock */
+	__u64 boot_ns; /* when that was noted */
 };
 
 /* Key: thread id. An entry lives until the call ends. */
@@ -41,26 +42,33 @@ struct {
 	__type(value, struct time_before);
 } times_before SEC(".maps");
 
-/* Note the time of an inode. The first note of a call counts: later ones have the new time. */
+/*
+ * Note the time of an inode. The first note of a call counts: later ones have the new time. An
+ * older note is of a call whose end was not seen.
+ */
 __noinline int time_note(__u64 inode_address)
 {
 	struct inode *inode = (void *)inode_address;
 	__u32 thread = bpf_get_current_pid_tgid();
-	struct time_before before = {.inode = inode_address};
+	struct time_before before = {.inode = inode_address}, *known;
 
 	if (!inode || (KREAD(inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
 	before.mtime_ns = inode_mtime_ns(inode);
-	return bpf_map_update_elem(&times_before, &thread, &before, BPF_NOEXIST);
+	before.boot_ns = bpf_ktime_get_boot_ns();
+	known = bpf_map_lookup_elem(&times_before, &thread);
+	if (known && before.boot_ns - known->boot_ns < SECOND_NS)
+		return 0;
+	return bpf_map_update_elem(&times_before, &thread, &before, BPF_ANY);
 }
 
 /* Times of a file are about to be set. It is not an interface, but all kernels have had it. */
 SEC("?fentry/vfs_utimes")
 int BPF_PROG(times_setting, const struct path *path)
 {
-	return is_wanted(RECORD_BIT(RECORD_TIME_SET))
-		       ? time_note((__u64)BPF_CORE_READ(path, dentry, d_inode))
-		       : 0;
+	if (is_wanted(RECORD_BIT(RECORD_TIME_SET)))
+		time_note((__u64)BPF_CORE_READ(path, dentry, d_inode));
+	return 0;
 }
 
 /* Forget the note of the current thread: its call has failed. */

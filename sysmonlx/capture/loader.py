@@ -281,8 +281,10 @@ class Loader:
             sections = found.programs()
             for name in ATTACH_TYPES.keys() & sections.keys():
                 found.set_attach_type(name, ATTACH_TYPES[name])
-            for name in names - sections.keys():
-                raise CaptureError(f"{self.path} has no program {name}")
+            if absent := names - sections.keys():
+                self._note_absent(loaded, absent)
+                found.close()
+                return False
             for name in sections:
                 found.set_autoload(name, name in names)
             self._prepare(loaded, found)
@@ -301,6 +303,16 @@ class Loader:
             for name in loaded.omitted:  # they have no descriptor
                 del loaded.maps[name]
         return True
+
+    def _note_absent(self, loaded: Loaded, names: set[str]) -> None:
+        """Note programs that the object for older kernels does not have.
+
+        Raises:
+            CaptureError: the other object has all.
+        """
+        if self.path != OLDER_OBJECT:
+            raise CaptureError(f"{self.path} has no program {min(names)}")
+        loaded.refused.update(dict.fromkeys(names, "needs a newer kernel"))
 
     def _prepare(self, loaded: Loaded, found: BpfObject) -> None:
         """Adjust the maps of an object before it is loaded."""

@@ -14,6 +14,7 @@ from sysmonlx.capture.loader import OLDER_OBJECT
 from sysmonlx.capture.passage import Passage
 from sysmonlx.capture.records import Record
 from sysmonlx.capture.sensor import Capture, load_capture
+from sysmonlx.enrich.stamp import STAMP_HOOKS
 
 pytestmark = pytest.mark.kernel
 
@@ -65,3 +66,14 @@ def test_nothing_is_discarded_so_nobody_needs_to_pass(capture: Capture) -> None:
     passage.let_pass([(os.getpid(), 1)], 1)
     passage.end()
     assert "passing_processes" not in capture.maps
+
+
+def test_programs_of_newer_kernels_are_missing_and_the_rest_serves(
+    capture: Capture,
+) -> None:
+    """Where lockdown refuses the first choice, the second is not in this object."""
+    capture.want(STAMP_HOOKS)
+    reasons = {each.hook.name: each.reason for each in capture.missing}
+    assert "needs a newer kernel" in reasons["times of files before they are set"]
+    assert "syscall_exit" in capture.attached()
+    capture.want(())
