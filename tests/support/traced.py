@@ -98,8 +98,12 @@ class Reader:
     def _done(self, call: str, words: str, process: _Process) -> Iterator[Fields]:
         names = [*map(_decoded, _TEXT.findall(words))]
         if call == "execve":
-            process.image = _program(os.path.join(process.directory, names[0]))
-            process.command = " ".join(names[1:])
+            path = _program(os.path.join(process.directory, names[0]))
+            shebang = _interpreter(path)
+            process.image = _program(shebang[0]) if shebang else path
+            process.command = " ".join(
+                [*shebang, names[0], *names[2:]] if shebang else names[1:]
+            )
             yield _creation(process)
         elif call == "connect" and (found := _TCP.search(words)):
             yield _connection(process, _decoded(found[2]), found[1])
@@ -156,6 +160,16 @@ def _program(path: str) -> str:
         return found if stat.S_ISREG(os.stat(found).st_mode) else path
     except OSError:
         return os.path.normpath(path)
+
+
+def _interpreter(path: str) -> list[str]:
+    """Return the words of the first line of a script, none for other programs."""
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return []
+    return os.fsdecode(first[2:]).strip().split(None, 1) if first[:2] == b"#!" else []
 
 
 def _creation(process: _Process) -> Fields:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +19,12 @@ import pytest
 from support import rule_actions, traced
 from support.rule_actions import actions, run_scripts
 from support.running import Event, tree
-from support.shipped import PACK, is_hit
+from support.shipped import PACK
+from support.sigma import holds
 from support.watch import watching
 
 from sysmonlx.config.sigma import child, files
-from sysmonlx.rules.clauses import tests_of
+from sysmonlx.rules import clauses
 from sysmonlx.rules.sigma.forms import why_not
 from sysmonlx.rules.sigma.pack import SigmaRule, load
 from sysmonlx.schema.options import SHIPPED
@@ -49,13 +51,20 @@ class Seen(NamedTuple):
     events: dict[str, list[Event]]
 
 
-def rules() -> list[SigmaRule]:
-    """Return the rules in force that name events."""
+@cache
+def rules() -> dict[int, list[tuple[SigmaRule, set[str]]]]:
+    """Return by event the rules in force that name some, and the fields they ask."""
     pack = load(json.loads(PACK.read_text("utf-8")))
     found = [each for each in pack.rules if not _is_step(each)]
     if PUBLIC:
         found += child.read(files.fetch([PUBLIC])).pack.rules
-    return [each for each in found if not why_not(each)]
+    by_event: dict[int, list[tuple[SigmaRule, set[str]]]] = {}
+    for each in found:
+        if not why_not(each):
+            asked = {test.field for test in clauses.tests_of([each.expression])}
+            for event_id in each.event_ids:
+                by_event.setdefault(event_id, []).append((each, asked))
+    return by_event
 
 
 def _is_step(rule: SigmaRule) -> bool:
@@ -99,9 +108,8 @@ def expected(truth: list[traced.Fields]) -> set[str]:
     """
     found: set[str] = set()
     for event in truth:
-        for rule in rules():
-            asked = {test.field for test in tests_of([rule.expression])}
-            if asked <= event.keys() and is_hit(rule, event):
+        for rule, asked in rules().get(int(event["EventID"]), ()):
+            if asked <= event.keys() and holds(rule.expression, event):
                 found.add(rule.title.replace(",", ";").replace("|", "/"))
     return found
 
