@@ -21,7 +21,7 @@ done
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
-mount --bind /dev/null proc/kcore
+[ ! -e proc/kcore ] || mount --bind /dev/null proc/kcore
 mount -t sysfs -o ro sysfs sys
 [ -n "$NO_CGROUP" ] || mount -t cgroup2 -o ro cgroup sys/fs/cgroup
 [ -z "$NO_BTF" ] || mount -t tmpfs -o ro none sys/kernel
