@@ -7,6 +7,7 @@ mounts and capabilities that container/daemonset.yaml names.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -18,11 +19,14 @@ from typing import Any
 
 import yaml
 from support.bare import ROOTS
-from support.running import REPOSITORY
+from support.running import REPOSITORY, wait_until
+
+from sysmonlx.capture.kernel_facts import cgroup2_mount
 
 BASE = ROOTS / "image"
 FOLDER = REPOSITORY / "container"
 _STEP, _RUN = (Path(__file__).with_name(f"image_{each}.sh") for each in ("step", "run"))
+_ENTER_GROUP = 'echo 0 >"$0/cgroup.procs" && exec "$@"'
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -111,7 +115,12 @@ class Image:
         namespaces = ["--mount", "--uts", "--ipc", "--net", "--cgroup", "--fork"]
         namespaces += [] if host_pid else ["--pid"]
         words = [f"{name}={value}" for name, value in self.environment.items()]
-        command: list[str | Path] = ["unshare", *namespaces, "--kill-child", "sh", _RUN]
+        group = Path(cgroup2_mount()) / f"sysmonlx-image-{os.getpid()}"
+        group.mkdir()  # a container is never in the root group
+        command: list[str | Path] = [
+            *("sh", "-c", _ENTER_GROUP, group),
+            *("unshare", *namespaces, "--kill-child", "sh", _RUN),
+        ]
         environment = self._world(top, lacks, without)
         with open(top / "out", "wb") as out, open(top / "err", "wb") as err:
             process = subprocess.Popen(
@@ -126,6 +135,7 @@ class Image:
         finally:
             process.kill()
             process.wait()
+            wait_until(lambda: _is_removed(group))
 
     def _world(
         self, top: Path, lacks: Sequence[str], without: Sequence[str]
@@ -137,6 +147,12 @@ class Image:
             **{"CAPABILITIES": f"-all,{added}", "MOUNTS": mounts},
             **{f"NO_{each}": "1" if each in without else "" for each in _LACKING},
         }
+
+
+def _is_removed(group: Path) -> bool:
+    with contextlib.suppress(OSError):  # busy, until the last process is gone
+        group.rmdir()
+    return not group.exists()
 
 
 _LACKING = ("BTF", "CGROUP")
