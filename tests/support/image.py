@@ -118,8 +118,15 @@ class Image:
         group = Path(cgroup2_mount()) / f"sysmonlx-image-{os.getpid()}"
         group.mkdir()  # a container is never in the root group
         command: list[str | Path] = [
-            *("sh", "-c", _ENTER_GROUP, group),
-            *("unshare", *namespaces, "--kill-child", "sh", _RUN),
+            "sh",
+            "-c",
+            _ENTER_GROUP,
+            group,
+            "unshare",
+            *namespaces,
+            "--kill-child",
+            "sh",
+            _RUN,
         ]
         environment = self._world(top, lacks, without)
         with open(top / "out", "wb") as out, open(top / "err", "wb") as err:
