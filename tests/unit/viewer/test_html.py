@@ -83,6 +83,19 @@ def test_hostile_names_stay_in_the_data() -> None:
     assert "\\u202egnp.exe\\u200b" in strings
 
 
+def test_rules_have_their_level_by_their_short_name() -> None:
+    high = "sigma=Shell of a web server,level=high,technique_id=T1505.003"
+    rules = (high, "Own rule", "-")
+    data = data_of(
+        page(*(line(11, n, RuleName=each) for n, each in enumerate(rules, 1)))
+    )
+    tags = [event[6] for event in data["events"]]
+    names = [data["strings"][tag] for tag in tags]
+    assert sorted(names) == ["", "Own rule", "Shell of a web server"]
+    own = {data["strings"][int(tag)]: level for tag, level in data["levels"].items()}
+    assert own == {"Shell of a web server": "high"}
+
+
 def test_data_hold_every_value() -> None:
     data = data_of(page(*incident_lines()))
     strings = data["strings"]
