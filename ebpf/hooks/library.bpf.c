@@ -168,18 +168,33 @@ static __always_inline bool is_library(struct task_struct *task, struct inode *i
 	       inode != BPF_CORE_READ(task, mm, exe_file, f_inode);
 }
 
-static __always_inline void library_told_fill(struct library_told *told, struct task_struct *task,
-					      struct file *file, __u64 generation)
+static __always_inline void library_told_fill(struct library_told *told, struct file *file,
+					      __u64 generation)
 {
 	struct inode *inode = KREAD(file, f_inode);
 	struct super_block *sb = KREAD(inode, i_sb);
 
-	told->image_id = image_id_of_task(task);
+	told->image_id = image_id_of_task((void *)bpf_get_current_task());
 	told->inode = KREAD(inode, i_ino);
 	told->name = name_number(file);
 	told->ctime_ns = inode_ctime_ns(inode);
 	told->device = KREAD(sb, s_dev);
 	told->generation = generation;
+}
+
+/*
+ * Returns whether the file was told for the current image of the process. `now`: it is told now. A
+ * function of its own: with the key in the frame of library_found(), the stack would not suffice.
+ */
+static __noinline bool library_is_told(__u64 file_address, __u64 generation, bool now)
+{
+	struct library_told told = {};
+	__u8 known = 1;
+
+	library_told_fill(&told, (void *)file_address, generation);
+	if (now)
+		bpf_map_update_elem(&libraries_told, &told, &known, BPF_ANY);
+	return now || bpf_map_lookup_elem(&libraries_told, &told);
 }
 
 /* Build the record in scratch as far as the rules ask it. Returns whether they exclude it. */
@@ -205,21 +220,18 @@ __noinline int library_found(__u64 file_address)
 	struct scratch *scratch = task_scratch_get();
 	struct file *file = (void *)file_address;
 	struct inode *inode = KREAD(file, f_inode);
-	struct library_told told = {};
 	struct library_load *r;
-	__u8 known = 1;
 
 	if (!file || !scratch || is_own() || !is_library(task, inode))
 		return 0;
-	library_told_fill(&told, task, file, place.generation);
-	if (bpf_map_lookup_elem(&libraries_told, &told))
+	if (library_is_told(file_address, place.generation, false))
 		return 0;
 	count_seen(RECORD_LIBRARY_LOAD);
 	if (library_is_excluded(scratch, file, &place)) {
 		count_filtered(RECORD_LIBRARY_LOAD);
 		return 0;
 	}
-	bpf_map_update_elem(&libraries_told, &told, &known, BPF_ANY);
+	library_is_told(file_address, place.generation, true);
 	r = (void *)scratch->data;
 	file_identify(&r->file, inode);
 	r->mount_namespace = task_mount_namespace(task);
