@@ -219,7 +219,10 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 	return 0;
 }
 
-/* An open without an entry has ended. If it failed, it may have made a file: count that as lost. */
+/*
+ * An open without an entry has ended. If it failed, it may have made a file: count that as lost.
+ * One that was cancelled never ran.
+ */
 static __always_inline void refused_open_done(__u64 request, bool failed)
 {
 	__u32 *why = bpf_map_lookup_elem(&opens_refused, &request);
@@ -256,7 +259,7 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 	if (changes)
 		request_forget(key);
 	else if (opens_were_refused)
-		refused_open_done(key, result < 0);
+		refused_open_done(key, result < 0 && result != -ECANCELED);
 	if (result < 0)
 		return 0;
 	return file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);

@@ -79,8 +79,8 @@ static long overflow_step(__u32 index, struct overflow_walk *walk)
 }
 
 /* Returns the address of the request, of these opcodes; 0: the completion is of another one. */
-static __always_inline __u64 overflowed_request(struct io_ring_ctx *ring, __u64 user_data,
-						__s32 result, __u64 opcodes)
+static __noinline __u64 overflowed_request(struct io_ring_ctx *ring, __u64 user_data, __s32 result,
+					   __u64 opcodes)
 {
 	struct overflow_walk walk = {.user_data = user_data, .result = result, .opcodes = opcodes};
 	__u64 request = request_of_worker((void *)bpf_get_current_task());
