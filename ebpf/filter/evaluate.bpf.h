@@ -51,6 +51,7 @@
 #include "filter/automaton.bpf.h"
 #include "filter/actor.bpf.h"
 #include "filter/numbers.bpf.h"
+#include "filter/dns_name.bpf.h"
 
 /*
  * Begin to judge an event. Returns false if there are no rules, or if this processor is judging

@@ -47,6 +47,7 @@ static __always_inline __u32 pipe_filter_of(__u32 type)
 #define library_actor_excluded() false
 #define connection_excluded(owner, record) false
 #define connecting_excluded(owner) false
+#define dns_excluded(skb, at, length) ((void)(length), false)
 #define owner_answers_keep(owner)
 #define image_known(leader, scratch, image) ((void)(image))
 #define image_inherited(parent, child)
@@ -358,8 +359,7 @@ static __always_inline void owner_answers_keep(struct owner *owner)
 /* The rules for an event of this process, whichever task is the current one. */
 static __always_inline struct filter_rules *filter_rules_for_owner(const struct owner *owner)
 {
-	if (*(volatile bool *)&processes_pass && owner &&
-	    process_passes(owner->start_boot_ns, owner->tgid))
+	if (owner && process_is_passing(owner->start_boot_ns, owner->tgid))
 		return NULL;
 	return filter_rules_in_force();
 }
@@ -405,6 +405,34 @@ __noinline int connection_excluded(const struct owner *owner, const struct netwo
 	filter_address(&in, event, FILTER_DESTINATION_IP, r->destination_address, is_ipv6);
 	filter_decimal(&in, event, FILTER_SOURCE_PORT, bpf_ntohs(r->source_port));
 	filter_decimal(&in, event, FILTER_DESTINATION_PORT, bpf_ntohs(r->destination_port));
+	excluded = filter_excludes(in.known, event);
+	filter_end(&in);
+	return excluded;
+}
+
+/*
+ * A DNS message of a packet, judged by the name that it asks for. Its question begins at `at`, and
+ * `length` bytes of the message are there from `at` on. Who asked stays unknown: a question and its
+ * answer are judged apart, and must be judged alike, whoever else asks through the socket
+ * meanwhile.
+ */
+__noinline int dns_excluded(struct __sk_buff *skb, __u32 at, __u32 length)
+{
+	const __u32 event = FILTER_DNS_QUERY;
+	struct filter_input in = {.rules = filter_rules_in_force()};
+	__u32 known = foregone(&in, event), size = length;
+	bool excluded;
+
+	if (known)
+		return known & FILTER_NEVER;
+	if (!filter_begin(&in))
+		return 0;
+	if (size > FILTER_NAME_SIZE)
+		size = FILTER_NAME_SIZE;
+	barrier_var(size);
+	if (length && filter_asks_text(&in, event, FILTER_QUERY_NAME) &&
+	    !bpf_skb_load_bytes(skb, at, in.known->name, ((size - 1) & (FILTER_NAME_SIZE - 1)) + 1))
+		filter_query_name(in.known, event, length);
 	excluded = filter_excludes(in.known, event);
 	filter_end(&in);
 	return excluded;

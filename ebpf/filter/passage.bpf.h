@@ -53,6 +53,12 @@ __noinline int process_passes(__u64 start_boot_ns, __u32 tgid)
 	return __sync_fetch_and_add(&passage->left, -1) > 0;
 }
 
+/* The same, at no cost while no self-test is under way. */
+static __always_inline bool process_is_passing(__u64 start_boot_ns, __u32 tgid)
+{
+	return *(volatile bool *)&processes_pass && process_passes(start_boot_ns, tgid);
+}
+
 /* The same of the current task. */
 static __always_inline bool current_passes(void)
 {
@@ -64,6 +70,8 @@ static __always_inline bool current_passes(void)
 	leader = KREAD(task, group_leader);
 	return process_passes(KREAD(leader, start_boottime), KREAD(task, tgid));
 }
+#else
+#define process_is_passing(start_boot_ns, tgid) false
 #endif
 
 #endif /* FILTER_PASSAGE_BPF_H */

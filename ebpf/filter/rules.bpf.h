@@ -16,10 +16,11 @@ enum filter_limit {
 	FILTER_TERMS = 4096, /* the last one stays unused */
 	FILTER_CHOICES = 4, /* fields with few values, of one event */
 	FILTER_VALUES = 64, /* values of one of these fields */
-	FILTER_TEXTS = 5, /* fields made of numbers, of one event */
+	FILTER_TEXTS = 5, /* fields of enum filter_text, of one event */
 	FILTER_USERS = 4096,
 	FILTER_IMAGE_SIZE = 256, /* bytes of an image; a longer one is unknown */
 	FILTER_TEXT_SIZE = 64, /* bytes: more than any field made of numbers has */
+	FILTER_NAME_SIZE = 256, /* bytes: more than any name of DNS has */
 };
 
 enum filter_event {
@@ -31,6 +32,7 @@ enum filter_event {
 	FILTER_FILE_CREATE,
 	FILTER_PIPE_CREATE,
 	FILTER_PIPE_CONNECT,
+	FILTER_DNS_QUERY,
 	FILTER_FILE_DELETE,
 	FILTER_PROCESS_TAMPERING,
 	FILTER_FILE_DELETE_DETECTED,
@@ -61,7 +63,7 @@ enum filter_choice {
 	FILTER_BPF_PROGRAM_TYPE = 1, /* the kernel's number */
 };
 
-/* Fields that are numbers or made of numbers, by event. */
+/* Fields that are numbers, made of numbers, or names; by event. */
 enum filter_text {
 	FILTER_SOURCE_IP = 0,
 	FILTER_DESTINATION_IP = 1,
@@ -72,6 +74,7 @@ enum filter_text {
 	FILTER_NEW_THREAD_ID = 0,
 	FILTER_TARGET_PROCESS_ID = 1,
 	FILTER_GRANTED_ACCESS = 2,
+	FILTER_QUERY_NAME = 0,
 	FILTER_BPF_PROGRAM_NAME = 0,
 	FILTER_BPF_PROGRAM_ID = 1,
 };
@@ -181,6 +184,7 @@ struct filter_known {
 	__u64 generation; /* of the rules that judge */
 	__u64 busy; /* from filter_begin() to filter_end() */
 	struct filter_text_room room;
+	__u8 name[FILTER_NAME_SIZE + 8]; /* of DNS; a walk may read 8 bytes behind it */
 };
 
 /*

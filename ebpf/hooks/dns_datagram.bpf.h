@@ -12,6 +12,8 @@
 #include "emit/counters.bpf.h"
 #include "emit/forks.bpf.h"
 #include "emit/wanted.bpf.h"
+#include "filter/passage.bpf.h"
+#include "filter/events.bpf.h"
 #include "hooks/dns.bpf.h"
 
 #define DNS_HEADER 12 /* bytes */
@@ -46,6 +48,27 @@ static __always_inline bool dns_is_too_odd(const struct dns_head *head, struct d
 	return head->questions != bpf_htons(1) && asker && dns_is_spent(asker, 1, DNS_ODD_MESSAGES);
 }
 
+/* Count a message that is not sent, since it is none, or nobody has asked. */
+static __always_inline int dns_leave_out(void)
+{
+	count_seen(RECORD_DNS_MESSAGE);
+	count_left_out(RECORD_DNS_MESSAGE);
+	return 0;
+}
+
+/* Returns whether the rules exclude a message, and counts it then. */
+static __always_inline bool dns_is_filtered(struct __sk_buff *skb, const struct dns_seen *seen,
+					    const struct dns_head *head)
+{
+	if (head->questions != bpf_htons(1) || seen->length <= DNS_HEADER ||
+	    process_is_passing(seen->process.start_boot_ns, seen->process.tgid) ||
+	    !dns_excluded(skb, seen->at + DNS_HEADER, seen->length - DNS_HEADER))
+		return false;
+	count_seen(RECORD_DNS_MESSAGE);
+	count_filtered(RECORD_DNS_MESSAGE);
+	return true;
+}
+
 /* A question of the current task; an answer that a server sends is none. */
 VERIFIED_ONCE int dns_question(struct __sk_buff *skb, __u32 at, __u32 length)
 {
@@ -64,11 +87,10 @@ VERIFIED_ONCE int dns_question(struct __sk_buff *skb, __u32 at, __u32 length)
 		asker->process = seen.process;
 		bpf_spin_unlock(&asker->lock);
 	}
-	if (dns_is_too_odd(&head, asker)) {
-		count_seen(RECORD_DNS_MESSAGE);
-		count_left_out(RECORD_DNS_MESSAGE);
+	if (dns_is_too_odd(&head, asker))
+		return dns_leave_out();
+	if (dns_is_filtered(skb, &seen, &head))
 		return 0;
-	}
 	fork_tell(seen.process.tgid);
 	dns_send(skb, &seen);
 	return 0;
@@ -91,12 +113,10 @@ VERIFIED_ONCE int dns_answer(struct __sk_buff *skb, __u32 at, __u32 length)
 		seen.process = asker->process;
 		bpf_spin_unlock(&asker->lock);
 	}
-	if (!seen.process.tgid || dns_is_too_odd(&head, asker)) {
-		count_seen(RECORD_DNS_MESSAGE);
-		count_left_out(RECORD_DNS_MESSAGE);
-		return 0;
-	}
-	dns_send(skb, &seen);
+	if (!seen.process.tgid || dns_is_too_odd(&head, asker))
+		return dns_leave_out();
+	if (!dns_is_filtered(skb, &seen, &head))
+		dns_send(skb, &seen);
 	return 0;
 }
 

@@ -26,6 +26,7 @@ enum filter_text_kind {
 	FILTER_TEXT_IPV4,
 	FILTER_TEXT_IPV6,
 	FILTER_TEXT_NAME,
+	FILTER_TEXT_QUERY_NAME, /* `path` has a question of a DNS message */
 };
 
 /* The fields of one event, in place of those that a hook would tell. */
@@ -119,6 +120,22 @@ static __always_inline void give_path(struct filter_input *in, struct scratch *s
 	filter_path(in->known, path);
 }
 
+/* Copy a question to the buffer, and tell its name. */
+static __always_inline void give_question(struct filter_input *in, struct filter_test *test,
+					  struct scratch *scratch, __u32 event)
+{
+	__u32 size = test->path.length;
+
+	if (size > FILTER_NAME_SIZE)
+		size = FILTER_NAME_SIZE;
+	barrier_var(size);
+	if (!filter_asks_text(in, event, FILTER_QUERY_NAME) ||
+	    bpf_probe_read_kernel(in->known->name, size & (2 * FILTER_NAME_SIZE - 1),
+				  &scratch->data[test->path.offset & (STRINGS_SIZE - 1)]))
+		return;
+	filter_query_name(in->known, event, test->path.length);
+}
+
 static __noinline int give_all(struct filter_input *in, struct filter_test *test,
 			       struct scratch *scratch)
 {
@@ -143,6 +160,8 @@ static __noinline int give_all(struct filter_input *in, struct filter_test *test
 #pragma unroll
 	for (int i = 0; i < FILTER_TEXTS; i++)
 		give_text(in, test, event, i);
+	if (test->kinds[FILTER_QUERY_NAME] == FILTER_TEXT_QUERY_NAME)
+		give_question(in, test, scratch, event);
 	return 0;
 }
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import ENOENT
 from itertools import islice
+from types import MappingProxyType
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import map_id
@@ -93,14 +94,18 @@ class KernelFilter:
         """Put compiled rules in force, as `install` does."""
         self.discard(self.use(self.prepare(form, can_emit, users)))
 
-    def form(self, rules: CompiledRules) -> KernelForm:
+    def form(
+        self, rules: CompiledRules, left: Mapping[int, str] = MappingProxyType({})
+    ) -> KernelForm:
         """Return rules as the kernel takes them; nothing changes, and no map is made.
 
-        Rules that do not fit are left to user space: the form says why.
+        Rules that do not fit are left to user space: the form says why. So are the
+        events of `left` in any case, for the reason given there.
         """
         if "filter_rules" not in self._maps:
             return left_to_user_space("this kernel has no bpf_loop()")
-        return self._packer.form({each: rules.kernel_decision(each) for each in EVENTS})
+        decisions = {each: rules.kernel_decision(each) for each in EVENTS}
+        return self._packer.form(decisions, left)
 
     def prepare(
         self,

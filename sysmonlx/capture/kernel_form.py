@@ -93,9 +93,14 @@ class Packer:
         """How many entries `filter_users` has."""
         return self._numbers["FILTER_USERS"]
 
-    def form(self, decisions: Mapping[int, Decision]) -> KernelForm:
-        """Return the form of decisions, by event id."""
-        rules = compile_kernel_rules(decisions, self._numbers)
+    def form(
+        self, decisions: Mapping[int, Decision], left: Mapping[int, str]
+    ) -> KernelForm:
+        """Return the form of decisions, by event id.
+
+        `left` says why events are left to user space in any case.
+        """
+        rules = compile_kernel_rules(decisions, self._numbers, left)
         if rules is None:
             reason = "its rules are too many for the kernel's tables"
             return left_to_user_space(reason)

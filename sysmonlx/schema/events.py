@@ -121,6 +121,11 @@ def _fields(notation: str) -> tuple[Field, ...]:
     return tuple(_COMMON.get(each.name, each) for each in fields(notation))
 
 
+def _unknown_to_the_kernel(notation: str) -> tuple[Field, ...]:
+    """Return the same fields, about which the kernel's filter answers nothing."""
+    return tuple(replace(each, kernel=None) for each in _fields(notation))
+
+
 #: Fields of ours that all events of processes may have, behind the event's own ones.
 _OF_ACTOR = (
     Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
@@ -475,11 +480,15 @@ WMI_BINDING = event_type(
 DNS_QUERY = event_type(
     "22 DNS_QUERY 5 DnsQuery exclude",
     "Dns query",
-    _fields(
-        "RuleName UtcTime ProcessGuid ProcessId QueryName QueryStatus QueryResults"
-        " Image User"
+    (
+        *_fields("RuleName UtcTime ProcessGuid"),
+        *_unknown_to_the_kernel("ProcessId"),
+        Field("QueryName", kernel=text("QUERY_NAME")),
+        *_fields("QueryStatus QueryResults"),
+        *_unknown_to_the_kernel("Image User"),
     ),
     produced=True,
+    kernel="DNS_QUERY",
     colour=Colour.CYAN,
     shown="QueryName QueryResults QueryStatus",
     appended=_OF_ALL,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import marshal
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -25,6 +25,7 @@ from sysmonlx.host.child_process import Answer, Child
 from sysmonlx.policy import Policy, Ruleset
 from sysmonlx.rules.compiler import CompiledRules, compile_rules
 from sysmonlx.rules.verdicts import Rules, rules_of
+from sysmonlx.schema.events import DNS_QUERY
 
 #: Longest compilation, in seconds; the client of `-c` waits longer than that.
 LIMIT_S = 25.0
@@ -34,7 +35,10 @@ _ANSWER_BYTES = 256 << 20
 #: Path, number of the rules that are used, SHA-256 of a pack of Sigma rules.
 PackInForce: TypeAlias = tuple[str, int, str]
 
-MakeForm = Callable[[CompiledRules], KernelForm]
+MakeForm = Callable[[CompiledRules, Mapping[int, str]], KernelForm]
+
+#: Why the kernel discards no event 22 where event 3 is to name hosts.
+_LEARNT = "DnsLookup learns names from all answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ def compile_policy(policy: Policy, form: MakeForm) -> bytes:
         (each.choice[0], rules.count_of(each), each.sha256)
         for each in policy.ruleset.packs
     ]
-    plain = (rest, count, rules.plain(), form(rules).plain(), packs)
+    left = {DNS_QUERY.id: _LEARNT} if policy.settings.dns_lookup else {}
+    plain = (rest, count, rules.plain(), form(rules, left).plain(), packs)
     return marshal.dumps(plain)
 
 

@@ -79,9 +79,13 @@ class Judge:
         *,
         keep_back: Sequence[str] = (),
         is_given_path: bool = False,
+        question: bytes | None = None,
         repeat: int = 1,
     ) -> bool:
-        """Return the kernel's verdict when it is told all fields but `keep_back`."""
+        """Return the kernel's verdict when it is told all fields but `keep_back`.
+
+        `question` is that of a DNS message, in place of a QueryName.
+        """
         given = self._input(event=self.numbers[EVENTS[event_id]], repeat=repeat)
         self._data = bytearray(self._scratch_size)
         self._used = 0
@@ -90,6 +94,8 @@ class Judge:
         for name, answer in FIELDS[event_id].items():
             if name in text and name not in keep_back:
                 self._give(given, answer, text[name])
+        if question is not None:
+            self._question(given, question)
         if is_given_path:
             given.given |= self.numbers["FILTER_GIVEN_PATH_TAIL"]
         self._maps["test_input"].update(_ZERO, bytes(given))
@@ -131,7 +137,17 @@ class Judge:
         self._data[at : at + len(raw) + 4] = raw + b"junk"
         self._used += len(raw)
 
+    def _question(self, given: Any, question: bytes) -> None:
+        """Have the kernel told a name as it stands in a message."""
+        text = question.decode("utf-8", "surrogateescape")
+        self._store(given.path, text)
+        index = self.numbers["FILTER_QUERY_NAME"]
+        given.kinds[index] = self.numbers["FILTER_TEXT_QUERY_NAME"]
+
     def _number(self, given: Any, index: int, name: str, text: str) -> None:
+        if name == "FILTER_QUERY_NAME":
+            self._question(given, question_of(text))
+            return
         if name.endswith("_NAME"):
             raw = text.removeprefix("-").encode("utf-8", "surrogateescape")
             ctypes.memmove(given.bytes[index], raw.ljust(16, b"\0"), 16)
@@ -150,6 +166,7 @@ class Judge:
 PARTS = ["/", "/etc", "/ETC/cron.d", "passwd", "a", "A", ".so", "é", "usr", "bin", "sh"]
 NUMBERS = ["0", "1", "9", "53", "80", "443", "8080", "65535", "4294967295", "0x10"]
 WORDS = [
+    *["example.org", ".a", "Example", "x.", "."],
     *PARTS,
     *NUMBERS,
     *["", "root", "alice", "Nobody", "tcp", "udp", "true", "false", "-", "KPROBE"],
@@ -176,7 +193,18 @@ ADDRESSES = [
 ]
 
 
+def question_of(name: str) -> bytes:
+    """Return the question of a DNS message for a name that has no strange bytes."""
+    labels = [] if name == "." else name.split(".")
+    wire = b"".join(bytes([len(each)]) + each.encode() for each in labels)
+    return wire + b"\0\0\1\0\1"
+
+
 NAMES = ["-", "my_probe", "Aa", "é", "0123456789abcde"]
+HOSTS = [
+    *["a", "A.so", "example.ORG", "bin.sh.a", "-", ".", "_tcp.a-b.example.org"],
+    *["127.0.0.1", "xn--bcher-kva.example", "x" * 63 + "." + "a.b" * 40],
+]
 ACCESSES = ["0x0", "0x10", "0x28", "0x1fffff", "0xdeadbeef"]
 PORTS = ["0", "9", "53", "80", "443", "8080", "65535"]
 IDS = ["1", "9", "80", "4321", "4194304", "4294967295"]
@@ -190,6 +218,8 @@ def random_text(chance: Random, answer: Answer) -> str:
         return chance.choice(answer.values)
     if answer.kind is not AnswerKind.TEXT:
         return "/" + "".join(chance.choices(PARTS, k=chance.randint(1, 9)))
+    if answer.enumerator == "FILTER_QUERY_NAME":
+        return chance.choice(HOSTS)
     if answer.enumerator.endswith("_IP"):
         return printed_address(chance.choice(ADDRESSES))
     kinds = {"NAME": NAMES, "ACCESS": ACCESSES, "PORT": PORTS}

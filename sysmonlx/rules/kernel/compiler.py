@@ -44,6 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from sysmonlx.rules.clauses import Decision, expressions_of, tests_of
 from sysmonlx.rules.kernel.automaton import Table
@@ -128,16 +129,24 @@ class KernelRules:
 
 
 def compile_kernel_rules(
-    decisions: Mapping[int, Decision], numbers: Mapping[str, int]
+    decisions: Mapping[int, Decision],
+    numbers: Mapping[str, int],
+    left: Mapping[int, str] = MappingProxyType({}),
 ) -> KernelRules | None:
     """Return the rules for the kernel; None if its tables cannot tell them.
 
     Args:
         decisions: The intermediate form by event id.
         numbers: The enumerators of `filter/rules.bpf.h`.
+        left: Why events are left to user space whatever the rules are, by event id.
     """
     compiler = _Compiler(numbers)
-    events = [compiler.event(decisions[event_id]) for event_id in EVENTS]
+    events = [
+        EventRules(event_id, left[event_id])
+        if event_id in left
+        else compiler.event(decisions[event_id])
+        for event_id in EVENTS
+    ]
     bits = compiler.bits
     table = bits.table()
     if table is None:

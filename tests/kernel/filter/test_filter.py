@@ -16,10 +16,11 @@ from threading import Thread
 import pytest
 from hypothesis import given
 from support import judge, reference, strategies
-from support.judge import Judge, random_text
+from support.judge import Judge, question_of, random_text
 from support.strategies import examples, randoms
 
 from sysmonlx.config.reader import read_policy
+from sysmonlx.enrich.dns_message import read_message
 from sysmonlx.policy import Compound, Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
@@ -233,6 +234,66 @@ def can_tell(event_id: int, name: str, text: str) -> bool:
 
 def is_name(name: str, text: str) -> bool:
     return text.isdigit() if name == "DestinationPort" else bool(text)
+
+
+def name_of(question: bytes) -> str:
+    """Return how event 22 prints the name of a question."""
+    return read_message(bytes.fromhex("000101000001000000000000") + question).name
+
+
+def random_question(chance: Random) -> bytes:
+    """Return what may stand behind the header of a DNS message."""
+    if chance.random() < 0.2:
+        return chance.randbytes(chance.randint(0, 300))
+    letters = "aAbB-_.;\\ \0é~!" if chance.random() < 0.4 else "aAbB-_"
+    labels = []
+    for _ in range(chance.choice((0, 1, 2, 3, 3, 4, 130))):
+        size = chance.choice((1, 1, 2, 3, 62, 63))
+        label = "".join(chance.choices(letters, k=size)).encode("latin-1")[:63]
+        labels.append(bytes([len(label)]) + label)
+    whole = b"".join(labels) + chance.choice((b"\0", b"\0", b"\0", b"\xc0\x0c", b"@"))
+    whole += b"\0\1\0\1"
+    return whole[: chance.choice((len(whole), len(whole), len(whole) - 1, 256, 9))]
+
+
+def test_names_in_messages_are_judged_as_user_space_prints_them(kernel: Judge) -> None:
+    sure = unsure = 0
+
+    @given(randoms())
+    @examples(40)
+    def compare(chance: Random) -> None:
+        nonlocal sure, unsure
+        words = ["a", "A", "b.", "-", "_a", ".", "\\", "aa", "~", "ab-_", "x" * 63]
+        ruleset = strategies.ruleset(chance, (22,), ["QueryName"], words)
+        kernel.install(compile_rules(ruleset))
+        for _ in range(12):
+            question = random_question(chance)
+            name = name_of(question)
+            text = {"QueryName": name}
+            included = includes(ruleset, 22, text)
+            discarded = kernel.discards(22, {}, question=question)
+            assert not (included and discarded), (ruleset, question)
+            is_plain = name != "-" and "\\" not in name
+            assert included or discarded or not is_plain, (ruleset, question)
+            sure += discarded
+            unsure += not is_plain
+
+    compare()
+    assert sure > 50
+    assert unsure > 50
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 63, 64, 127, 252, 253])
+def test_names_in_messages_are_read_to_their_end(kernel: Judge, size: int) -> None:
+    name = ".".join(["x" * 50] * 5)[:size]
+    element = Element(
+        "DnsQuery", (22,), "include", "or", (Filter("QueryName", "is", name),)
+    )
+    kernel.install(compile_rules(Ruleset("4.90", (element,))))
+    assert not kernel.discards(22, {"QueryName": name.upper()})
+    assert kernel.discards(22, {"QueryName": name[:-1] + "z"})
+    assert kernel.filter.place(22) == "kernel"
+    assert not kernel.discards(22, {}, question=question_of(name)[:-1])
 
 
 def test_what_user_space_alone_knows_is_unknown(kernel: Judge) -> None:

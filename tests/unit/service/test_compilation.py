@@ -7,6 +7,7 @@ import marshal
 import os
 import signal
 import weakref
+from collections.abc import Mapping
 from random import Random
 
 import pytest
@@ -38,8 +39,20 @@ FORM = KernelForm(
 )
 
 
-def form(_: CompiledRules) -> KernelForm:
+def form(_: CompiledRules, __: Mapping[int, str]) -> KernelForm:
     return FORM
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_where_event_3_names_hosts_the_kernel_discards_no_answer(learns: bool) -> None:
+    given: list[Mapping[int, str]] = []
+
+    def made(_: CompiledRules, left: Mapping[int, str]) -> KernelForm:
+        given.append(left)
+        return FORM
+
+    compile_policy(Policy(settings=Settings(dns_lookup=learns)), made)
+    assert [list(each) for each in given] == [[22] if learns else []]
 
 
 @given(randoms())

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -96,16 +96,16 @@ def loading(loop: Loop) -> Iterator[Pipe]:
     made.close()
 
 
-def at_once(_: CompiledRules) -> KernelForm:
+def at_once(_: CompiledRules, __: Mapping[int, str]) -> KernelForm:
     return KernelForm()
 
 
-def never(_: CompiledRules) -> KernelForm:
+def never(_: CompiledRules, __: Mapping[int, str]) -> KernelForm:
     time.sleep(3600)
     raise AssertionError
 
 
-def large(_: CompiledRules) -> KernelForm:
+def large(_: CompiledRules, __: Mapping[int, str]) -> KernelForm:
     return KernelForm(packed=bytes(1 << 20))
 
 

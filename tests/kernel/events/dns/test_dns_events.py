@@ -157,8 +157,40 @@ def test_questions_that_wait_are_told_at_the_end(tmp_path: Path) -> None:
     assert daemon.events()[-1].get("State") == "Stopped"
 
 
-def test_hosts_are_named_where_no_rule_asks_for_the_questions(tmp_path: Path) -> None:
-    rules = RULES.partition("<DnsQuery")[0] + '<NetworkConnect onmatch="exclude"/>'
+def test_names_that_no_rule_wants_do_not_reach_the_daemon(tmp_path: Path) -> None:
+    rules = (
+        '<DnsQuery onmatch="include"><QueryName condition="end with">7.A.test'
+        '</QueryName><QueryName condition="is">-</QueryName></DnsQuery>'
+    )
+    daemon = Daemon(tmp_path, rules, "", "")
+    daemon.start()
+    try:
+        lines = act("in_flight", "no_dns", "by_tcp")
+        events = of_tree(daemon.settle(), lines)
+        stats = daemon.stats()
+    finally:
+        daemon.stop()
+    wanted = [
+        each for each in lines if each.get("name", "").endswith(("7.a.test", "-"))
+    ]
+    assert seen(events) == expected(wanted)
+    assert stats["events"]["22"]["filtered_in"] == "kernel"
+    assert stats["records"]["dns_message"]["filtered_in_kernel"] == 180
+    assert stats["gaps"] == []
+
+
+@pytest.mark.parametrize(
+    "unwanted",
+    [
+        "",
+        '<DnsQuery onmatch="include"><QueryName>nowhere</QueryName></DnsQuery>',
+    ],
+)
+def test_hosts_are_named_where_no_rule_asks_for_the_questions(
+    tmp_path: Path, unwanted: str
+) -> None:
+    rules = f'<ProcessCreate onmatch="exclude"/>{unwanted}'
+    rules += '<NetworkConnect onmatch="exclude"/>'
     daemon = Daemon(tmp_path, rules, "", "<DnsLookup>true</DnsLookup>")
     daemon.start()
     try:
@@ -179,7 +211,8 @@ def test_hosts_are_named_where_no_rule_asks_for_the_questions(tmp_path: Path) ->
     }
     assert "22" not in {event["EventID"] for event in events}
     assert stats["gaps"] == []
-    assert stats["events"]["22"]["no_event"].keys() == {"no rule asks for it"}
+    if not unwanted:
+        assert stats["events"]["22"]["no_event"].keys() == {"no rule asks for it"}
 
 
 def test_nothing_is_attached_when_no_rule_asks(tmp_path: Path) -> None:

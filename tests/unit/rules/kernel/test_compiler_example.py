@@ -9,6 +9,7 @@ from textwrap import dedent
 
 from support.configurations import document, read
 
+from sysmonlx.policy import Ruleset
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.kernel import compiler
 from sysmonlx.rules.kernel.compiler import compile_kernel_rules
@@ -53,3 +54,14 @@ def test_terms_of_the_example() -> None:
     assert (event.exclude, event.include, event.end) == (0, 4, 4)
     assert event.default_include
     assert event.by_image
+
+
+def test_events_can_be_left_to_user_space_whatever_the_rules_are() -> None:
+    compiled = compile_rules(Ruleset())
+    decisions = {event_id: compiled.decision(event_id) for event_id in EVENT_BY_ID}
+    kernel = compile_kernel_rules(decisions, enumerators(), {22: "all are needed"})
+    assert kernel is not None
+    reasons = {each.event_id: each.reason for each in kernel.events}
+    assert reasons.pop(22) == "all are needed"
+    assert {*reasons.values()} == {""}
+    assert [each.event_id for each in kernel.events if not each.never] == [22]
