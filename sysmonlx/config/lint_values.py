@@ -12,6 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from sysmonlx.config.lint_names import (
+    NAMES,
+    no_name,
+    odd_name,
+    outcome_without_names,
+)
 from sysmonlx.policy import ALGORITHMS, Filter, Settings
 from sysmonlx.rules.conditions import Atom, Operation, Test, fold, make_test, passes
 from sysmonlx.schema.event_types import EventType, Field, FieldType, PathOf
@@ -93,7 +99,8 @@ class Judge:
         if not of_field:
             return None
         test = make_test(item.field, item.condition, item.value)
-        sure = _constant(test) or _of_texts(test, of_field)
+        sure = _constant(test) or outcome_without_names(test, self._settings)
+        sure = sure or _of_texts(test, of_field)
         if sure is None:
             known = [self._answer(atom, of_field[0]) for atom in test.atoms]
             sure = _joined(test, known)
@@ -117,6 +124,8 @@ class Judge:
             yield from _no_path(atom, of.path)
             yield from self._only_links(atom, of.path)
         yield from _not_of_type(atom, of)
+        if of.name in NAMES:
+            yield from no_name(atom, of.name)
         if of.name.endswith("User") and atom.operand.startswith(_WINDOWS_ACCOUNTS):
             yield "an account of Windows"
         if of.name == "Hashes":
@@ -159,6 +168,7 @@ class Judge:
             yield from _odd_items(item, test)
         if of.path is not None:
             yield from _odd_path(test)
+        yield from odd_name(test)
         if of.path is PathOf.PROGRAM:
             yield from self._links_by_name(test)
 

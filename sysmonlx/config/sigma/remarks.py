@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sysmonlx.config.lint_names import HOSTS
 from sysmonlx.config.sigma.outline import Outline, leaves_of
 from sysmonlx.config.sigma.sources import LogSource
 from sysmonlx.rules.conditions import Atom, Operation, Test
@@ -38,8 +39,8 @@ def _of_test(source: LogSource, test: Test, *, is_positive: bool) -> Iterator[st
     is_missing = [each.operation is Operation.MISSING for each in test.atoms]
     if is_positive and source.is_always_missing(test.field) and not any(is_missing):
         yield f"{test.field} is always '-' on Linux: the test is never true"
-    if is_positive and test.field == "DestinationHostname" and not any(is_missing):
-        yield "DestinationHostname is '-' unless DnsLookup is on"
+    if is_positive and test.field in HOSTS and not any(is_missing):
+        yield f"{test.field} is '-' unless DnsLookup is on"
     if all(_is_ours(each, test.field) for each in source.event_ids):
         yield f"{test.field} is there only where <sx:Fields> has it"
     for atom in test.atoms:
