@@ -287,10 +287,17 @@ struct bpf_program_load {
 	char name[16];
 };
 
+/* What carried a DNS message. */
+enum dns_carrier {
+	DNS_BY_UDP, /* a whole message */
+	DNS_BY_TCP, /* a part of a stream: each message is behind two bytes with its length */
+	DNS_BY_CALL, /* a part of a stream of systemd-resolved: a NUL ends each message */
+};
+
 /*
- * A DNS message by UDP: a question that a process sent, or an answer that came to its socket. By
- * TCP: a part of the stream of such messages. The header's process is the one that asked. Bytes of
- * the record behind `data` have no meaning.
+ * A DNS message, or a part of the stream of such messages: of questions that a process sent, or of
+ * answers that came to its socket. The header's process is the one that asked. Bytes of the record
+ * behind `data` have no meaning.
  */
 struct dns_message {
 	struct record_header header;
@@ -298,8 +305,8 @@ struct dns_message {
 	__u32 full_length; /* bytes of the message, of which `data` may be the beginning */
 	__u32 is_answer; /* 0 or 1 */
 	struct varlen data;
-	__u32 sequence; /* TCP: number of the first byte of `data` in the stream */
-	__u32 is_stream; /* 0: UDP, 1: TCP */
+	__u32 sequence; /* number of the first byte of `data` in a stream */
+	__u32 carrier; /* enum dns_carrier */
 	__u32 pad;
 };
 

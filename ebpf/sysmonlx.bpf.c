@@ -38,5 +38,6 @@
 #include "hooks/udp.bpf.c"
 #include "hooks/io_uring.bpf.c"
 #include "hooks/dns.bpf.c"
+#include "hooks/dns_call.bpf.c"
 
 char LICENSE[] SEC("license") = "GPL";

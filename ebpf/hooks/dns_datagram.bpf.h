@@ -48,14 +48,6 @@ static __always_inline bool dns_is_too_odd(const struct dns_head *head, struct d
 	return head->questions != bpf_htons(1) && asker && dns_is_spent(asker, 1, DNS_ODD_MESSAGES);
 }
 
-/* Count a message that is not sent, since it is none, or nobody has asked. */
-static __always_inline int dns_leave_out(void)
-{
-	count_seen(RECORD_DNS_MESSAGE);
-	count_left_out(RECORD_DNS_MESSAGE);
-	return 0;
-}
-
 /* Returns whether the rules exclude a message, and counts it then. */
 static __always_inline bool dns_is_filtered(struct __sk_buff *skb, const struct dns_seen *seen,
 					    const struct dns_head *head)
@@ -80,7 +72,7 @@ VERIFIED_ONCE int dns_question(struct __sk_buff *skb, __u32 at, __u32 length)
 	dns_head_load(&head, skb, at, length);
 	if (!sk || !length || head.flags[0] & DNS_IS_ANSWER)
 		return 0;
-	dns_current(&seen.process);
+	dns_process_fill(&seen.process, current_task());
 	asker = bpf_sk_storage_get(&dns_askers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (asker) { /* else there is no memory: the answer will be left out */
 		bpf_spin_lock(&asker->lock);

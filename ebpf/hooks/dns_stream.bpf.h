@@ -15,9 +15,7 @@
 #include "emit/wanted.bpf.h"
 #include "hooks/dns.bpf.h"
 
-#define DNS_PART 4096 /* bytes of a TCP stream in one record */
 #define DNS_PARTS 16 /* records of one packet: GRO joins 64 KiB */
-#define DNS_STREAM_BYTES (256 << 10) /* of one socket in a second */
 
 static __always_inline bool dns_is_stream(const struct bpf_sock *sk)
 {
@@ -36,7 +34,7 @@ VERIFIED_ONCE int dns_stream_part(struct __sk_buff *skb, __u32 at, __u32 length,
 		.length = length,
 		.sequence = sequence,
 		.is_answer = is_answer,
-		.is_stream = 1,
+		.carrier = DNS_BY_TCP,
 	};
 	struct bpf_sock *sk = dns_socket(skb);
 	struct dns_asker *asker;
@@ -46,15 +44,12 @@ VERIFIED_ONCE int dns_stream_part(struct __sk_buff *skb, __u32 at, __u32 length,
 	asker = bpf_sk_storage_get(&dns_askers, sk, NULL,
 				   is_answer ? 0 : BPF_SK_STORAGE_GET_F_CREATE);
 	if (!asker || (is_answer && !asker->process.tgid) ||
-	    dns_is_spent(asker, length, DNS_STREAM_BYTES)) {
-		count_seen(RECORD_DNS_MESSAGE);
-		count_left_out(RECORD_DNS_MESSAGE);
-		return 0;
-	}
+	    dns_is_spent(asker, length, DNS_STREAM_BYTES))
+		return dns_leave_out();
 	if (!asker->process.tgid) {
 		if (is_own_task(current_task()))
 			return 0;
-		dns_current(&asker->process);
+		dns_process_fill(&asker->process, current_task());
 	}
 	bpf_spin_lock(&asker->lock);
 	seen.process = asker->process;
@@ -101,7 +96,7 @@ static __always_inline int dns_connect(struct bpf_sock_addr *context)
 	asker = bpf_sk_storage_get(&dns_askers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!asker)
 		return 1;
-	dns_current(&process);
+	dns_process_fill(&process, current_task());
 	bpf_spin_lock(&asker->lock);
 	asker->process = process;
 	bpf_spin_unlock(&asker->lock);

@@ -9,19 +9,20 @@ from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Builders, Maker, Values, timed
 from sysmonlx.enrich.context import Context
-from sysmonlx.enrich.dns_message import TIMED_OUT, read_message
+from sysmonlx.enrich.dns_carriers import read_carried
+from sysmonlx.enrich.dns_message import TIMED_OUT
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.process import Process
 
 
 def dns_query(layout: Layout, context: Context) -> Maker:
     """Event 22, of an answer; of a question, when nobody has answered it in time."""
-    read: Callable[[bytes], tuple[int, int, int, bytes]]
-    read = layout.reader("boot_ns", "uid", "is_answer", "data")
+    read: Callable[[bytes], tuple[int, int, int, int, bytes]]
+    read = layout.reader("boot_ns", "uid", "is_answer", "carrier", "data")
 
     def make(data: bytes, process: Process) -> Values:
-        boot_ns, uid, is_answer, content = read(data)
-        message = read_message(content)
+        boot_ns, uid, is_answer, carrier, content = read(data)
+        message = read_carried(carrier, content)
         status, results = message.status, message.results
         if not is_answer:
             status, results = TIMED_OUT if message.is_whole else UNKNOWN, UNKNOWN
@@ -71,5 +72,16 @@ DNS_HOOKS: tuple[Hook, ...] = (
         alternatives=(("dns_connected_v4", "dns_connected_v6"),),
         missing="no certain process in DnsQuery by TCP",
         kind="cgroup",
+    ),
+    Hook(
+        name="calls of systemd-resolved",
+        events=frozenset({22}),
+        helps=3,
+        helps_with="dns_lookup",
+        alternatives=(
+            ("dns_call_received", "dns_call_answered"),
+            ("dns_call_received_by_function", "dns_call_answered_by_function"),
+        ),
+        missing="no DnsQuery of what programs ask systemd-resolved by its socket",
     ),
 )

@@ -16,11 +16,11 @@ from sysmonlx.kernel_text import UNKNOWN
 
 #: QueryStatus of a question that nobody answered in time: ERROR_TIMEOUT of Windows.
 TIMED_OUT = "1460"
-#: QueryStatus of an answer without records: DNS_INFO_NO_RECORDS.
-_NO_RECORDS = "9501"
+#: QueryStatus of an answer without records: DNS_INFONO_RECORDS.
+NO_RECORDS = "9501"
 #: QueryStatus of a response code that Windows has no number for: DNS_ERROR_RCODE is
 #: 9000, and the number of a code is added to it.
-_RCODE, _OTHER_RCODE = 9000, "9504"
+_RCODE, OTHER_RCODE = 9000, "9504"
 _KNOWN_RCODES = frozenset({*range(1, 11), *range(16, 19)})
 #: Most bytes of QueryResults.
 _RESULTS_BYTES = 4096
@@ -44,6 +44,8 @@ _SPELT = {byte: f"\\{byte:03d}" for byte in range(256) if not 0x21 <= byte <= 0x
     byte: f"\\{byte:03d}" for byte in b"\\;"
 }
 _SPELT_IN_LABEL = {**_SPELT, ord("."): "\\046"}
+#: In a name that is text already, a backslash begins such a way.
+_SPELT_IN_NAME = {byte: text for byte, text in _SPELT.items() if byte != ord("\\")}
 
 
 class Answer(NamedTuple):
@@ -92,19 +94,24 @@ def read_message(data: bytes) -> Message:
     status = UNKNOWN
     if is_whole:
         status = _status(flags & 0xF, bool(answers), bool(flags & _TRUNCATED))
-    results = _joined(texts)
+    results = joined(texts)
     return Message(name, key, status, results, addresses, is_whole and has_all)
+
+
+def status_of(code: int) -> str:
+    """Return QueryStatus for a response code that tells an error."""
+    return str(_RCODE + code) if code in _KNOWN_RCODES else OTHER_RCODE
 
 
 def _status(code: int, has_records: bool, is_truncated: bool) -> str:
     if code:
-        return str(_RCODE + code) if code in _KNOWN_RCODES else _OTHER_RCODE
+        return status_of(code)
     if has_records:
         return "0"
-    return UNKNOWN if is_truncated else _NO_RECORDS
+    return UNKNOWN if is_truncated else NO_RECORDS
 
 
-def _joined(texts: list[str]) -> str:
+def joined(texts: list[str]) -> str:
     """Return items with a semicolon behind each, whole ones within the limit."""
     results, size = [], 0
     for text in texts:
@@ -139,12 +146,22 @@ def _records(
     return texts, tuple(addresses), count <= _RECORDS
 
 
+def read_records(data: bytes) -> tuple[list[str], tuple[Answer, ...]]:
+    """Return text and address of one record alone, as far as it can be read."""
+    texts, addresses, _ = _records(data, 0, 1)
+    return texts, addresses
+
+
+def name_text(name: bytes) -> str:
+    """Return a name that was given as text, as QueryName shows it."""
+    shown = name.decode("latin-1").translate(_SPELT_IN_NAME)
+    return shown.rstrip(".") or "."
+
+
 def _text(data: bytes, at: int, kind: int, content: bytes) -> str:
     """Return a record as QueryResults shows it; empty: it does not show this type."""
-    if kind == _A and len(content) == 4:
-        return "::ffff:" + ".".join(map(str, content))
-    if kind == _AAAA and len(content) == 16:
-        return _v6_text(content)
+    if (kind, len(content)) in ((_A, 4), (_AAAA, 16)):
+        return address_text(content)
     if kind in _NAME_AT and len(content) > _NAME_AT[kind]:
         return f"type: {kind:2d} {_name(data, at + _NAME_AT[kind])[0]}"
     if kind == _TXT:
@@ -153,7 +170,10 @@ def _text(data: bytes, at: int, kind: int, content: bytes) -> str:
     return ""
 
 
-def _v6_text(content: bytes) -> str:
+def address_text(content: bytes) -> str:
+    """Return an address of 4 or 16 bytes as QueryResults shows it."""
+    if len(content) == 4:
+        return "::ffff:" + ".".join(map(str, content))
     address = IPv6Address(content)
     mapped = address.ipv4_mapped
     return f"::ffff:{mapped}" if mapped else str(address)

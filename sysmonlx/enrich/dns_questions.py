@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.dns_message import Message, read_message
+from sysmonlx.enrich.dns_carriers import read_carried
+from sysmonlx.enrich.dns_message import Message
 from sysmonlx.enrich.fair_share import FairShare
 from sysmonlx.processes.process import Process
 
@@ -67,8 +68,10 @@ class Questions:
     """
 
     def __init__(self, layout: Layout, who: Who, skip: Callable[[str], None]) -> None:
-        self._read: Callable[[bytes], tuple[int, int, int, int, bytes]]
-        self._read = layout.reader("boot_ns", "uid", "cookie", "is_answer", "data")
+        self._read: Callable[[bytes], tuple[int, int, int, int, int, bytes]]
+        self._read = layout.reader(
+            "boot_ns", "uid", "cookie", "is_answer", "carrier", "data"
+        )
         self._who, self._skip = who, skip
         self._questions: FairShare[_Key, Question] = FairShare(OF_USER, OF_ALL)
         self._waiting = self._questions.entries
@@ -84,8 +87,8 @@ class Questions:
 
     def take(self, data: bytes) -> Told | None:
         """Take a record; return what event it makes now, None if it makes none."""
-        boot_ns, uid, cookie, is_answer, content = self._read(data)
-        message = read_message(content)
+        boot_ns, uid, cookie, is_answer, carrier, content = self._read(data)
+        message = read_carried(carrier, content)
         key = cookie, message.key
         if not message.is_whole:
             self.counts["answer" if is_answer else "question"] += 1

@@ -20,9 +20,11 @@ from typing import NamedTuple
 
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Maker, Values
+from sysmonlx.enrich.dns_carriers import Carrier
 from sysmonlx.enrich.dns_questions import PART, Question, Questions
 from sysmonlx.enrich.dns_streams import Streams
 from sysmonlx.enrich.host_names import HostNames
+from sysmonlx.enrich.varlink_calls import Calls
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.pipeline.account import Account
 from sysmonlx.pipeline.books import NOT_ASKED
@@ -68,9 +70,8 @@ class Answering:
         names: HostNames,
     ) -> None:
         self._questions = Questions(layout, who, self._skip)
-        self._streams = Streams(layout)
-        at = layout.offset("is_stream")
-        self._is_stream = slice(at, at + 4)
+        self._streams, self._calls = Streams(layout), Calls(layout)
+        self._read_carrier: Callable[[bytes], tuple[int]] = layout.reader("carrier")
         self._account = account
         self._names = names
         self._in_force = NOT_TOLD
@@ -87,11 +88,13 @@ class Answering:
     def handler(self, how: Answers) -> Callable[[bytes], None]:
         """Return a handler of records."""
         handle_message = self._message_handler(how)
-        is_stream, take_piece = self._is_stream, self._take_piece
+        read_carrier, take_piece = self._read_carrier, self._take_piece
+        take_of = {Carrier.TCP: self._streams.take, Carrier.CALL: self._calls.take}
 
         def handle(data: bytes) -> None:
-            if any(data[is_stream]):
-                take_piece(data, handle_message)
+            (carrier,) = read_carrier(data)
+            if carrier:
+                take_piece(take_of[Carrier(carrier)](data), handle_message)
             else:
                 handle_message(data)
 
@@ -114,9 +117,10 @@ class Answering:
 
         return handle
 
-    def _take_piece(self, data: bytes, handle: Callable[[bytes], None]) -> None:
+    def _take_piece(
+        self, messages: Sequence[bytes], handle: Callable[[bytes], None]
+    ) -> None:
         """Handle the messages that end with a piece of a stream."""
-        messages = self._streams.take(data)
         if not messages:
             self._skip(PART)
             return
@@ -146,6 +150,7 @@ class Answering:
     def _give_up(self, before: Answers) -> None:
         """Forget the questions; those that were taken for an event make none."""
         self._streams.forget()
+        self._calls.forget()
         self._questions.give_up()
         gone = sum(1 for _ in self._questions.crowded())
         if before.late is not None:
@@ -167,6 +172,8 @@ class Answering:
 
     def _tell_rests(self, boot_ns: int) -> None:
         """Take what streams end with, in which nothing came lately."""
+        if len(self._calls):
+            self._calls.forget_idle(boot_ns)
         if len(self._streams):
             handle = self._message_handler(self._in_force)
             self._handle_all(self._streams.forget_idle(boot_ns), handle, known=0)

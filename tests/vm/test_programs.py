@@ -34,13 +34,21 @@ ALTERNATIVES = {
         "tcp_connect",
         "udp_received_v4",
         "udp_received_v6",
+        "dns_call_received_by_function",
     },
-    "6.12": {"process_terminate_by_live", "tcp_connect", "udp_received"},
+    "6.12": {
+        "process_terminate_by_live",
+        "tcp_connect",
+        "udp_received",
+        "dns_call_received",
+    },
 }
 #: cgroup/connect_unix is of Linux 6.7; on 6.12 its programs may not use task storage.
 CONNECTED = "sockets that are connected"
+#: Needs bpf_task_pt_regs(), which Linux 5.15 has.
+CALLS = "calls of systemd-resolved"
 MISSING = {
-    "5.10": {"files by io_uring", CONNECTED},
+    "5.10": {"files by io_uring", CONNECTED, CALLS},
     "6.1": {CONNECTED},
     "6.12": {CONNECTED},
 }

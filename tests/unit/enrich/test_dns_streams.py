@@ -35,7 +35,7 @@ class Peer:
             *(self.layouts, "dns_message"),
             data=content,
             sequence=(FIRST + at) % (1 << 32),
-            is_stream=1,
+            carrier=1,
             **values,
         )
         return self.contents(self.streams.take(record))

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from support.dns_server import V4, answer, framed, question
 from support.enrichment import SECOND, encode, make_context, named
+from support.varlink_server import call, reply
+from support.varlink_server import expected as expected_of
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.output.dispatch import Output
@@ -166,22 +168,54 @@ def test_messages_of_a_stream_each_have_a_fate(bench: Bench) -> None:
     names = ["a.test", "b.test", "c.test"]
     asked = b"".join(framed(question(each)) for each in names)
     answers = b"".join(framed(answer(question(each))) for each in names)
-    bench.take(asked, is_stream=1)
+    bench.take(asked, carrier=1)
     assert bench.pipeline.waiting()[22] == 3
-    bench.take(answers[:20], is_answer=1, is_stream=1)
-    bench.take(answers[20:], is_answer=1, is_stream=1, sequence=20)
+    bench.take(answers[:20], is_answer=1, carrier=1)
+    bench.take(answers[20:], is_answer=1, carrier=1, sequence=20)
     assert [name for name, _, _ in bench.told()] == names
     assert bench.no_event() == {"told with its answer": 3, "part of a message": 1}
     assert bench.pipeline.account.more == {22: 4}
 
 
 def test_a_stream_that_ends_nowhere_is_told(bench: Bench) -> None:
-    bench.take(b"\xff\xff" + question("hidden.test"), is_stream=1)
+    bench.take(b"\xff\xff" + question("hidden.test"), carrier=1)
     assert bench.no_event() == {"part of a message": 1}
     bench.pipeline.dns.tell_overdue(LATER)
     bench.pipeline.dns.tell_overdue(LATER)
     assert bench.told() == [("hidden.test", "1460", "-")]
     assert bench.pipeline.account.more == {22: 1}
+
+
+# --- by calls of systemd-resolved
+
+
+def test_calls_and_replies_each_have_a_fate(bench: Bench) -> None:
+    names = ["a.test", "nx.test", "alias.test"]
+    calls = [call(name=each) for each in names]
+    asked, answers = b"".join(calls), b"".join(reply(each[:-1]) for each in calls)
+    bench.take(asked, carrier=2)
+    assert bench.pipeline.waiting()[22] == 3
+    bench.take(answers[:90], is_answer=1, carrier=2)
+    bench.take(answers[90:], is_answer=1, carrier=2, sequence=90)
+    assert bench.told() == [(each, *expected_of(each)) for each in names]
+    assert bench.no_event() == {"told with its answer": 3, "part of a message": 1}
+    assert bench.pipeline.waiting()[22] == 0
+
+
+def test_a_call_without_a_reply_is_told_when_it_is_late(bench: Bench) -> None:
+    bench.take(call(name="silent.test"), carrier=2)
+    bench.pipeline.dns.tell_overdue(LATER)
+    assert bench.told() == [("silent.test", "1460", "-")]
+    bench.take(reply(call(name="silent.test")[:-1]), is_answer=1, carrier=2, second=70)
+    assert bench.told()[1:] == [("silent.test", *expected_of("silent.test"))]
+
+
+def test_a_call_of_unknown_end_is_told_at_once(bench: Bench) -> None:
+    bench.take(call(name="a.test"), carrier=2)
+    bench.take(call(name="b.test"), carrier=2, sequence=5000)
+    assert [name for name, _, _ in bench.told()] == ["a.test", "b.test"]
+    bench.take(call(name="c.test"), carrier=2, sequence=5000 + len(call(name="b.test")))
+    assert bench.told()[2:] == [("c.test", "-", "-")]
 
 
 # --- names for event 3
@@ -225,6 +259,14 @@ def test_a_host_is_named_as_it_was_asked_for(bench: Bench, dns: bool) -> None:
     assert host(bench) == "alias.a.test"
     network(bench, names_hosts=False)
     assert host(bench) == "-"
+
+
+def test_a_call_of_systemd_resolved_names_hosts_too(bench: Bench) -> None:
+    network(bench, names_hosts=True)
+    asked = call(name="alias.a.test")
+    bench.take(asked, carrier=2)
+    bench.take(reply(asked[:-1]), is_answer=1, carrier=2)
+    assert host(bench) == "alias.a.test"
 
 
 def test_an_answer_that_was_not_asked_for_names_nothing(bench: Bench) -> None:

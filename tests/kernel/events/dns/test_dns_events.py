@@ -18,6 +18,7 @@ from support.running import Daemon, Event
 pytestmark = pytest.mark.kernel
 
 ACTIONS = Path(__file__).with_name("actions_dns.py")
+CALLS = Path(__file__).with_name("actions_varlink.py")
 RULES = '<ProcessCreate onmatch="exclude"/><DnsQuery onmatch="exclude"/>'
 SEEN = [
     "ways_to_send",
@@ -40,6 +41,19 @@ SEEN = [
     "elsewhere",
 ]
 
+SEEN_IN_CALLS = [
+    "ways_to_send",
+    "answers_of_every_kind",
+    "in_flight",
+    "many_connections",
+    "by_io_uring",
+    "child_asks",
+    "fork_asks",
+    "memory_is_changed",
+    "no_name",
+    "elsewhere",
+]
+
 #: ProcessId, QueryName, QueryStatus, QueryResults.
 Query = tuple[str, str, str, str]
 
@@ -52,8 +66,8 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon.stop()
 
 
-def act(*names: str) -> list[dict[str, Any]]:
-    command = [sys.executable, os.fspath(ACTIONS), *names]
+def act(*names: str, actions: Path = ACTIONS) -> list[dict[str, Any]]:
+    command = [sys.executable, os.fspath(actions), *names]
     done = subprocess.run(command, capture_output=True, check=False)
     if b"IoUringError" in done.stderr:
         pytest.skip(done.stderr.decode().splitlines()[-1])
@@ -95,6 +109,23 @@ def test_each_question_is_one_event(watch: Daemon, name: str) -> None:
 def test_io_uring_hides_nothing(watch: Daemon) -> None:
     lines = act("by_io_uring")
     assert seen(of_tree(watch.settle(), lines)) == expected(lines)
+
+
+@pytest.mark.parametrize("name", SEEN_IN_CALLS)
+def test_each_call_of_the_resolver_is_one_event(watch: Daemon, name: str) -> None:
+    lines = act(name, actions=CALLS)
+    assert seen(of_tree(watch.settle(), lines)) == expected(lines)
+
+
+def test_calls_behind_more_than_is_looked_at_are_told(watch: Daemon) -> None:
+    before = watch.stats()["records"]["dns_message"]["left_out"]
+    lines = act("too_much", actions=CALLS)
+    found = seen(of_tree(watch.settle(), lines))
+    assert found >= expected(lines)
+    assert {name for _, name, _, _ in found} == {"behind.a.test", "-"}
+    stats = watch.stats()
+    assert stats["records"]["dns_message"]["left_out"] > before
+    assert stats["gaps"] == []
 
 
 def test_a_frame_on_the_link_is_not_seen(watch: Daemon) -> None:

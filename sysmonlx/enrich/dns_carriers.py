@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""What carries questions of DNS and their answers, and how a message is read there."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sysmonlx.enrich.dns_message import Message, read_message
+from sysmonlx.enrich.varlink_message import read_call
+from sysmonlx.kernel_text import UNKNOWN
+
+
+class Carrier(IntEnum):
+    """`enum dns_carrier` of a record."""
+
+    UDP = 0
+    TCP = 1
+    CALL = 2
+
+
+_NOT_READ = Message(UNKNOWN, (0, UNKNOWN, 0), UNKNOWN, UNKNOWN, (), is_whole=False)
+
+
+def read_carried(carrier: int, content: bytes) -> Message:
+    """Return what a whole message says."""
+    if carrier == Carrier.CALL:
+        return read_call(content) or _NOT_READ
+    return read_message(content)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Calls of systemd-resolved's socket out of pieces, and which reply belongs to which.
+
+Replies come in the order of the calls. Where a piece is missing, that order is known no
+more: from then on each call on this socket is told without its reply.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from sysmonlx.capture.records import Layout
+from sysmonlx.enrich.fair_share import FairShare
+from sysmonlx.enrich.varlink_message import END, read_call
+
+#: Most sockets of one user that are known, and of all.
+OF_USER, OF_ALL = 128, 512
+#: Most bytes of a call and of a reply; a record holds both. What is longer is not read.
+_CALL_BYTES, _REPLY_BYTES = 8 << 10, 48 << 10
+#: Most calls of one socket that wait for their replies.
+_CALLS = 256
+#: How long nothing comes before a socket is forgotten, in nanoseconds: systemd-resolved
+#: gives up after two minutes.
+_IDLE_NS = 150_000_000_000
+_CIRCLE = 1 << 32  # sequence numbers begin again
+#: Each call has a number in the place of the socket's, which are smaller.
+_FIRST_NUMBER = 1 << 63
+#: Stands for what is too long.
+_TOO_LONG = b""
+
+
+class _Direction:
+    """What was received on a socket, or sent."""
+
+    def __init__(self, most: int) -> None:
+        self.next = 0
+        self._most = most
+        self._buffer = bytearray()
+        self._is_too_long = False
+
+    def add(self, sequence: int, content: bytes) -> bool:
+        """Take a piece; return whether it is the next one."""
+        is_next = sequence == self.next
+        self.next = (sequence + len(content)) % _CIRCLE
+        if not is_next:  # what follows may be the end of something, or whole
+            self._buffer.clear()
+            self._is_too_long = False
+        self._buffer += content
+        return is_next
+
+    def messages(self) -> Iterator[bytes]:
+        """Yield what a NUL ends."""
+        *whole, rest = self._buffer.split(END)
+        for each in whole:
+            is_too_long = self._is_too_long or len(each) > self._most
+            self._is_too_long = False
+            yield _TOO_LONG if is_too_long else bytes(each)
+        self._buffer = rest
+        if len(rest) > self._most:
+            self._is_too_long = True
+            self._buffer.clear()
+
+
+class _Talk:
+    """One connection: calls that wait for their replies, by their numbers."""
+
+    def __init__(self) -> None:
+        self.calls, self.replies = _Direction(_CALL_BYTES), _Direction(_REPLY_BYTES)
+        self.waiting: deque[tuple[int, bytes]] = deque()
+        self.is_lost = False
+        self.seen_ns = 0
+
+
+class Calls:
+    """All connections to systemd-resolved."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._read: Callable[[bytes], tuple[int, int, int, int, int, bytes]]
+        self._read = layout.reader(
+            "boot_ns", "uid", "cookie", "is_answer", "sequence", "data"
+        )
+        self._size, self._data_at = layout.size, layout.offset("data_offset")
+        self._cookie_at = layout.offset("cookie")
+        self._answer_at = layout.offset("is_answer")
+        self._talks: FairShare[int, _Talk] = FairShare(OF_USER, OF_ALL)
+        self._known = self._talks.entries
+        self._number = _FIRST_NUMBER
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def take(self, data: bytes) -> list[bytes]:
+        """Take a record of a piece; return records of the calls and replies in it.
+
+        A call is a record of a question, and a reply one of an answer: of the call, END
+        and the reply.
+        """
+        boot_ns, uid, cookie, is_answer, sequence, content = self._read(data)
+        found = self._known.get(cookie)
+        if found is None:
+            talk = _Talk()
+            self._talks.add(cookie, talk, uid)
+        else:
+            talk = found[1]
+        talk.seen_ns = boot_ns
+        direction = talk.replies if is_answer else talk.calls
+        made = []
+        if not direction.add(sequence, content) and not talk.is_lost:
+            made = self._lose(data, talk)
+        take = self._reply if is_answer else self._call
+        for message in direction.messages():
+            made += take(data, talk, message)
+        return made
+
+    def forget_idle(self, boot_ns: int) -> None:
+        """Forget connections on which nothing came lately."""
+        limit = boot_ns - _IDLE_NS
+        for key in [k for k, (_, talk) in self._known.items() if talk.seen_ns <= limit]:
+            self._talks.pop(key)
+
+    def forget(self) -> None:
+        """Forget all connections."""
+        self._talks.clear()
+
+    def _lose(self, data: bytes, talk: _Talk) -> list[bytes]:
+        """From now on no reply is known to belong to a call."""
+        talk.is_lost = True
+        waiting, talk.waiting = talk.waiting, deque()
+        return [
+            self._record(data, number, 1, call + END)
+            for number, call in waiting
+            if number
+        ]
+
+    def _call(self, data: bytes, talk: _Talk, call: bytes) -> list[bytes]:
+        if read_call(call) is None:  # it asks for no name
+            talk.waiting.append((0, b""))
+            return []
+        self._number += 1
+        if talk.is_lost:
+            return [self._record(data, self._number, 1, call + END)]
+        talk.waiting.append((self._number, call))
+        made = [self._record(data, self._number, 0, call)]
+        return made + self._lose(data, talk) if len(talk.waiting) > _CALLS else made
+
+    def _reply(self, data: bytes, talk: _Talk, reply: bytes) -> list[bytes]:
+        if talk.is_lost:
+            return []
+        if not talk.waiting:
+            return self._lose(data, talk)
+        number, call = talk.waiting.popleft()
+        return [self._record(data, number, 1, call + END + reply)] if number else []
+
+    def _record(
+        self, data: bytes, number: int, is_answer: int, content: bytes
+    ) -> bytes:
+        head = bytearray(data[: self._size])
+        struct.pack_into("=HH", head, self._data_at, self._size, len(content))
+        struct.pack_into("=Q", head, self._cookie_at, number)
+        struct.pack_into("=I", head, self._answer_at, is_answer)
+        return bytes(head) + content
