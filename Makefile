@@ -216,6 +216,27 @@ build/collectors.stamp:
 	$(Q)rm -rf build/collectors && mmdebstrap --mode=root --variant=apt \
 		--include=syslog-ng-core,logrotate bookworm build/collectors >build/collectors.log 2>&1 && touch $@
 
+CLIENT_PACKAGES := dnsmasq-base bind9-dnsutils bind9-host knot-dnsutils ldnsutils musl-tools gcc nodejs \
+	openjdk-17-jdk-headless
+HAS_CLIENTS := test -x /usr/sbin/dnsmasq && command -v dig && command -v host && command -v kdig && \
+	command -v drill && command -v musl-gcc && command -v node && command -v javac
+# Their files alone are used: installed, they would take over the names of the machine.
+RESOLVED_PACKAGES := systemd-resolved libnss-resolve
+
+.PHONY: test-clients
+test-clients: deps-test bpf build/deps-clients.stamp build/clients/resolved.stamp ## DNS as dig, host, kdig, drill, C libraries, Python, Node, Java do it
+	$(Q)SYSMONLX_REQUIRE=kernel,clients $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/clients
+
+build/deps-clients.stamp: Makefile build/deps.stamp
+	$(Q)$(call need,$(HAS_CLIENTS),$(CLIENT_PACKAGES))
+	$(Q)touch $@
+
+build/clients/resolved.stamp: build/deps-clients.stamp
+	$(call say,ROOT,$(RESOLVED_PACKAGES))
+	$(Q)rm -rf build/clients/*.deb build/clients/resolved && mkdir -p build/clients/resolved
+	$(Q)cd build/clients && apt-get -qq download $(RESOLVED_PACKAGES) >apt.log 2>&1 && \
+		for deb in *.deb; do dpkg -x $$deb resolved; done && touch $(@F)
+
 EXAMPLES ?= 50
 
 .PHONY: fuzz
