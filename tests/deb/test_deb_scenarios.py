@@ -55,6 +55,8 @@ def test_each_attack_is_named_once_at_syslog(boot: Boot, packages: Path) -> None
     machine = boot(systemd=True)
     said = machine.must("apt-get", "-y", "install", "/packages/this.deb")
     assert "sysmonlx" in said
+    # The trigger of Debian's rsyslog restarts it where invoke-rc.d sees an init.
+    machine.must("systemctl", "restart", "rsyslog")
     config = CONFIG.replace("</Settings>", RULES)
     machine.shell(f"cat >/root/rules.xml <<'END'\n{config}\nEND")
     said = machine.must("sysmonlx", "-accepteula", "-i", "/root/rules.xml")

@@ -274,7 +274,8 @@ class _Loader:
         if kind in _JUNCTIONS:
             made = tuple(self._expression(each, known, depth + 1) for each in parts)
             return Junction(_JUNCTIONS[kind], made)
-        if kind != "test" or len(parts) not in (4, 5):
+        has_origin = len(parts) == 5 and isinstance(parts[4], str)
+        if kind != "test" or not (len(parts) == 4 or has_origin):
             raise PackError(f"{kind!r:.80} is no expression")
         return self._test(parts, known)
 
