@@ -79,6 +79,7 @@ class EcsRenderer:
         self._sizes = sizes_by_event(self._events, dict(field_sizes))
         self._clock = Clock()
         self._documents: dict[int, _Document] = {}
+        self._looked_up = 0
 
     def lines(
         self,
@@ -92,9 +93,14 @@ class EcsRenderer:
         Each line begins with `before`, which does not count for the limit.
         """
         stamp, documents, texts = self._clock.stamp(wall_ns), self._documents, []
+        head, created = f'{before}{{"@timestamp":"', f'"created":"{stamp}","sequence":'
+        self._looked_up += len(events)
         for number, event in enumerate(events, first_record_id):
             document = documents.get(event[0]) or self._document_of(event[0])
-            texts.append(document.text(event, stamp, str(number), before))
+            text = document.text(event, head, f"{created}{number}")
+            if text is None:
+                text = before + document.whole(event[1], stamp, str(number))
+            texts.append(text)
         lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
         if texts and max(lines.sizes) > room:
             for at in (at for at, size in enumerate(lines.sizes) if size > room):
@@ -108,8 +114,7 @@ class EcsRenderer:
         """Return how often documents that recur were there in pieces already."""
         documents = self._documents.values()
         made = sum(document.made for document in documents)
-        looked_up = sum(document.looked_up for document in documents)
-        return CacheUse(looked_up - made, made, sum(map(len, documents)))
+        return CacheUse(self._looked_up - made, made, sum(map(len, documents)))
 
     def _document_of(self, event_id: int) -> _Document:
         event, sizes = self._events[event_id], self._sizes.get(event_id, ())
@@ -162,7 +167,7 @@ class _Document:
         self._key: Picker = itemgetter(*recurs, recurs[0]) if recurs else tuple
         self._begin, self._end = _frame(event, writer)
         self._templates: dict[Key, _Template] = {}
-        self.looked_up = self.made = 0
+        self.made = 0
 
     def __len__(self) -> int:
         return len(self._templates)
@@ -170,23 +175,25 @@ class _Document:
     def text(
         self,
         event: Event,
-        stamp: str,
-        number: str,
-        before: str,
-    ) -> str:
-        """Return a document behind `before`; `stamp` is the time of rendering."""
+        head: str,
+        created: str,
+    ) -> str | None:
+        """Return a document; None: some of its values are not known, see `whole`.
+
+        `head` is what it begins with before its time, `created` what tells when and as
+        which record it is written.
+        """
         _, values, is_plain, shape = event
         key: Key = self._key(values) if shape is None else (shape, values[0])
-        self.looked_up += 1
         template = self._templates.get(key) or self._made(key, values, shape)
         pieces, pick, converts, plain = template
         own = pick(values)
         time = values[self._time_at]
         if not UNKNOWN.isdisjoint(own) or len(time) != _TIME_CHARACTERS:
-            return before + self._whole(values, stamp, number)
-        pieces[0] = f'{before}{{"@timestamp":"{time[:10]}T{time[11:]}Z"{self._begin}'
-        pieces[1] = f'"created":"{stamp}","sequence":{number}'
-        pieces[3::2] = [
+            return None
+        pieces[0] = f'{head}{time[:10]}T{time[11:]}Z"'
+        pieces[2] = created
+        pieces[4::2] = [
             own[at] if convert is None else convert(own[at])
             for at, convert in (plain if is_plain else converts)
         ]
@@ -207,7 +214,7 @@ class _Document:
             *self._root.parts(values, numbers),
             "}",
         ]
-        pieces, slots = ["", "", ""], []
+        pieces, slots = ["", self._begin, "", ""], []
         for part in parts:
             if isinstance(part, str):
                 pieces[-1] += part
@@ -225,7 +232,7 @@ class _Document:
             self._templates[key] = template
         return template
 
-    def _whole(self, values: Sequence[str], stamp: str, number: str) -> str:
+    def whole(self, values: Sequence[str], stamp: str, number: str) -> str:
         """Return a document of values some of which are not known."""
         time = values[self._time_at]
         when = f"{time[:10]}T{time[11:]}Z" if len(time) == _TIME_CHARACTERS else stamp
@@ -244,14 +251,14 @@ class _Document:
         shorter = list(values)
         for at in self._foreign:
             shorter[at] = ""
-        least = len(self._whole(shorter, stamp, number).encode())
+        least = len(self.whole(shorter, stamp, number).encode())
         room = self._limit_bytes - least - _OBJECTS_BYTES
         sizes = {at: self._size_of(at, values[at]) for at in self._foreign}
         cap = common_cap(sorted(sizes.values()), room)
         for at, size in sizes.items():
             whole = values[at]
             shorter[at] = whole if size <= cap else self._shortened(at, whole, cap)
-        return self._whole(shorter, stamp, number)
+        return self.whole(shorter, stamp, number)
 
     def _size_of(self, at: int, text: str) -> int:
         if text in UNKNOWN:

@@ -163,15 +163,17 @@ def _member(field: Field, target: Target, escaped: Convert, size_bytes: int) -> 
     if bare := _BARE.get(target.conversion):
         cut: Convert = lambda text: bare(limited(text, size_bytes))  # noqa: E731
         number = cut if size_bytes else bare
-        return Member(objects, f',"{name}":', number, "", number)
+        is_number = bare is _number and field.type in _MADE_HERE and not size_bytes
+        plain = None if is_number else number  # who says plain has made it
+        return Member(objects, f',"{name}":', number, "", plain)
     open_, close = ('["', '"]') if target.conversion == "words" else ('"', '"')
     within: Convert | None = escaped
-    part = _PARTS.get(target.conversion)
+    part: Convert | None = _PARTS.get(target.conversion)
     if part:
         within = lambda text: part(escaped(text))  # noqa: E731 - one of three kinds
     elif (field.type in _MADE_HERE or field.is_made_here) and not size_bytes:
         within = None
-    plain: Convert | None = within if size_bytes else part
+    plain = within if size_bytes else part
     return Member(objects, f',"{name}":{open_}', within, close, plain)
 
 

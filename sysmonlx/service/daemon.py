@@ -198,7 +198,7 @@ class Daemon:
 
     def _counters(self) -> Snapshot:
         troubles = self.standing.sink_troubles(self._metrics.trouble)
-        return self._statistics.collect(troubles, self.standing.missing())
+        return self._statistics.collect(troubles, self.standing.lacking())
 
     def _stop(self) -> None:
         """See nothing new; carry what was seen to the sinks, in a bounded time."""

@@ -47,11 +47,14 @@ class Standing:
 
     def missing(self) -> list[str]:
         """Return what this kernel cannot do for the policy in force, a line each."""
+        return [*self.lacking(), *self._parts.filter.remarks()]
+
+    def lacking(self) -> list[str]:
+        """Return the same, but for where events are filtered: `-stats` has a column."""
         parts = self._parts
         return [
             *map(str, parts.capture.missing),
             *parts.guard.missing(),
-            *parts.filter.remarks(),
             *parts.health.remarks(),
             *surroundings.remarks(),
             *cgroup_remarks(surroundings.is_first("cgroup")),

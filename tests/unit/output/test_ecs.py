@@ -203,6 +203,7 @@ def test_plain_values_need_no_escape_and_others_never_go_without() -> None:
     renderer = EcsRenderer(WRITER)
     for path, is_plain in ((plain, True), (hostile, False), (plain, True)):
         known = {"TargetFilename": path, "Image": "/bin/x", "UtcTime": TIME}
+        known["ProcessId"] = "4242"
         values = [known.get(field.name, GUID) for field in EVENT_BY_ID[11].fields]
         line = renderer.lines([(11, values, is_plain, None)], 1, WALL_NS).data
         assert json.loads(line)["file"]["path"] == path

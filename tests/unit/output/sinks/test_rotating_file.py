@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -57,8 +58,12 @@ def numbered(start: int, end: int, width: int = 100) -> list[bytes]:
 
 def others(path: Path) -> list[Path]:
     """Return the files that were set aside, the oldest first."""
-    found = [each for each in path.parent.iterdir() if each != path]
-    return sorted(found, key=lambda each: (each.stat().st_mtime_ns, each.name))
+    found: list[tuple[int, str]] = []
+    for each in path.parent.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has just been compressed
+            if each != path:
+                found.append((each.stat().st_mtime_ns, each.name))
+    return [path.with_name(name) for _, name in sorted(found)]
 
 
 def number_of(name: str) -> int:
