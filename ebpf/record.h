@@ -279,11 +279,13 @@ struct library_load {
 	__u32 pad;
 };
 
+#define NO_PROGRAM_TYPE -1U
+
 /* An eBPF program that was loaded. */
 struct bpf_program_load {
 	struct record_header header;
 	__u32 program_id;
-	__u32 program_type; /* enum bpf_prog_type */
+	__u32 program_type; /* enum bpf_prog_type; NO_PROGRAM_TYPE: it had gone when it was told */
 	char name[16];
 };
 

@@ -25,6 +25,8 @@
 #define AT_REMOVEDIR 0x200
 #define RENAME_EXCHANGE 2 /* <linux/fs.h> */
 
+#define EEXIST 17 /* <asm-generic/errno-base.h> */
+
 /* Bits of file->f_mode, <linux/fs.h>. */
 #define FMODE_READ 0x1
 #define FMODE_WRITE 0x2

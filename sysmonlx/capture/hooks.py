@@ -12,7 +12,8 @@ class Hook:
 
     `alternatives` are groups in order of preference; all programs of a group are
     needed. `events` are the ids of the events that want it. `missing` says what is not
-    seen where no group works. `kind` is "" or "cgroup". `needs_setting` names a switch
+    seen where no group works. `kind` is "" or "cgroup", or "side band" where perf tells
+    something beside. `needs_setting` names a switch
     of `policy.Settings` that must be on. `fields` are those of ours that want it: one
     of them must be configured; empty: the events want it without. Event `helps` wants
     it too where the switch `helps_with` is on: its values come from there. Where no
@@ -50,6 +51,10 @@ SCAN_PROGRAM = "process_scan"
 #: Says which file a descriptor leads to; run, not attached. Linux 5.14 or newer has it:
 #: 79a7f8bdb159 ("bpf: Introduce bpf_sys_bpf() helper and program type.").
 IDENTIFY_PROGRAM = "descriptor_identify"
+
+#: Tells name and type of each eBPF program that the kernel has: a reader of the side
+#: band asks it.
+ALIVE_PROGRAM = "programs_alive"
 
 #: Programs of kinds that libbpf 1.1 does not know, with their enum bpf_attach_type,
 #: <linux/bpf.h>: BPF_CGROUP_UNIX_CONNECT.

@@ -109,7 +109,7 @@ class Layout:
         return struct.Struct(f"{form}{rest}x").unpack_from
 
     def encode(self, **values: Any) -> bytes:
-        """Return a record of these field values, others zero, as bytes; for tests."""
+        """Return a record of these field values, others zero, as bytes."""
         tail, offset, packed = b"", self.size, bytearray(self.size)
         for field in reversed(self._packed):
             is_bytes = field.code[-1] == "s" and field.how != "be32"

@@ -28,6 +28,7 @@ from sysmonlx.bpf.ringbuffer import RingBuffer
 from sysmonlx.capture.counters import Counters, RecordCounts
 from sysmonlx.capture.floods import Floods
 from sysmonlx.capture.hooks import (
+    ALIVE_PROGRAM,
     IDENTIFY_PROGRAM,
     NAME_PROGRAMS,
     PROCESS_HOOKS,
@@ -39,6 +40,7 @@ from sysmonlx.capture.loader import Loaded, Loader, Object
 from sysmonlx.capture.loading import Loading
 from sysmonlx.capture.name_proof import NameProof
 from sysmonlx.capture.records import Layouts
+from sysmonlx.capture.told_programs import ToldPrograms
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId
 
@@ -122,6 +124,9 @@ class Capture:
         self.set_variable("shared_memory_device", shared_memory_device())
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
+        self.told_programs = ToldPrograms(
+            self.maps, self.layouts, self.set_variable, self._read_alive
+        )
 
     def keep(self) -> None:
         """Write down what was found out, where that is new, for the next start."""
@@ -172,6 +177,8 @@ class Capture:
         wanted = tuple(hooks)
         for hook in set(self._serving) - {*wanted, *PROCESS_HOOKS}:
             gone = self._serving.pop(hook)
+            if hook.kind == "side band":
+                self.told_programs.close()
             for program in set(gone).difference(*self._serving.values()):
                 self._loaded.programs[program].detach(program)
         self._loader.load(self._loaded, wanted)
@@ -255,12 +262,13 @@ class Capture:
         return Floods(self.maps, self.btf)
 
     def counts(self) -> dict[str, RecordCounts]:
-        """Return the kernel's counters by record name."""
-        return self._counters.sum(self._raw_counters())
+        """Return the counters by record name, with what perf told."""
+        return self.told_programs.added_to(self._counters.sum(self._raw_counters()))
 
     def losses(self) -> bytes:
         """Return what is another as soon as a counter of losses is."""
-        return self._counters.losses(self._raw_counters())
+        counters = self._counters.losses(self._raw_counters())
+        return counters + b"%d" % self.told_programs.side_band.lost
 
     def _raw_counters(self) -> bytes:
         size = self._counters.size_bytes * possible_cpus()
@@ -343,6 +351,7 @@ class Capture:
     def close(self) -> None:
         """Detach everything and give the memory back."""
         self.ring.close()
+        self.told_programs.end()
         self._bss.close()
         if self._cgroup_fd >= 0:
             os.close(self._cgroup_fd)
@@ -390,12 +399,17 @@ class Capture:
                 cgroup = self._cgroup() if hook.kind == "cgroup" else -1
                 self._loaded.programs[name].attach(name, cgroup)
                 attached.append(name)
+                if hook.kind == "side band":
+                    self.told_programs.open()
             except (LibbpfError, OSError) as error:
                 self._loaded.refused[name] = str(error)
                 for each in attached:
                     self._loaded.programs[each].detach(each)
                 return False
         return True
+
+    def _read_alive(self) -> bytes:
+        return self._loaded.programs[ALIVE_PROGRAM].read_iterator(ALIVE_PROGRAM)
 
     def _cgroup(self) -> int:
         if self._cgroup_fd < 0:

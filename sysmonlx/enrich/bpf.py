@@ -1,16 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""Event 100 from records: eBPF programs that were loaded."""
+"""Event 100 from records: eBPF programs that were loaded.
+
+`BPF_HOOKS` holds those that are in no system call of their own; the others are seen by
+the hook of system calls, which `enrich.file` has.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from sysmonlx.capture.hooks import ALIVE_PROGRAM, Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Builders, Maker, Values, timed
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN, text
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import PROGRAM_TYPES
+
+#: NO_PROGRAM_TYPE in ebpf/record.h: the program had gone when its type was asked for.
+NO_PROGRAM_TYPE = 0xFFFFFFFF
+
+
+def _type_name(number: int) -> str:
+    if number == NO_PROGRAM_TYPE:
+        return UNKNOWN
+    return PROGRAM_TYPES[number] if number < len(PROGRAM_TYPES) else "UNKNOWN"
 
 
 def bpf_program_load(layout: Layout, context: Context) -> Maker:
@@ -28,7 +42,7 @@ def bpf_program_load(layout: Layout, context: Context) -> Maker:
             process.image,
             context.user(uid),
             "BPF_PROG_LOAD",
-            PROGRAM_TYPES[number] if number < len(PROGRAM_TYPES) else "UNKNOWN",
+            _type_name(number),
             str(program_id),
             text(name),
         ]
@@ -39,3 +53,13 @@ def bpf_program_load(layout: Layout, context: Context) -> Maker:
 BPF_BUILDERS: Builders = {
     "bpf_program_load": ((100, bpf_program_load),),
 }
+
+BPF_HOOKS: tuple[Hook, ...] = (
+    Hook(
+        name="eBPF programs that others load",
+        events=frozenset({100}),
+        alternatives=((ALIVE_PROGRAM,),),
+        missing="eBPF programs that another eBPF program loads, as light skeletons do",
+        kind="side band",
+    ),
+)

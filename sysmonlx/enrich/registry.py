@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from sysmonlx.capture.hooks import Hook
 from sysmonlx.enrich.access import ACCESS_BUILDERS
-from sysmonlx.enrich.bpf import BPF_BUILDERS
+from sysmonlx.enrich.bpf import BPF_BUILDERS, BPF_HOOKS
 from sysmonlx.enrich.builder import Builders
 from sysmonlx.enrich.dns import DNS_BUILDERS, DNS_HOOKS
 from sysmonlx.enrich.file import FILE_BUILDERS, FILE_HOOKS
@@ -33,6 +33,7 @@ ALL_HOOKS: tuple[Hook, ...] = (
     *PIPE_HOOKS,
     *DNS_HOOKS,
     *TAMPERING_HOOKS,
+    *BPF_HOOKS,
 )
 
 

@@ -46,6 +46,17 @@ class Register:
         """Return the process that has this tgid now."""
         return self._alive.get(tgid)
 
+    def at(self, tgid: int, boot_ns: int) -> Process | None:
+        """Return the process that had this tgid at a time, its present image."""
+        process = self.alive(tgid)
+        if process is not None and process.start_boot_ns <= boot_ns:
+            return process
+        for each in reversed(self._ended.values()):
+            is_then = each.start_boot_ns <= boot_ns <= each.ended_boot_ns
+            if is_then and each.tgid == tgid:
+                return each
+        return None
+
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return a process, alive or ended.
 

@@ -273,6 +273,14 @@ class ProcessTable(Register):
             self.unknown += 1
         return process
 
+    def seek(self, tgid: int, boot_ns: int) -> Process | None:
+        """Find who had this tgid at a time; scan again where nobody is known to."""
+        process = self.at(tgid, boot_ns)
+        if process is None and self.rescan is not None:
+            self.rescan()
+            process = self.at(tgid, boot_ns)
+        return process
+
     def _take_texts(self, process: Process, record: _ImageRecord) -> None:
         image = self.launches.image_text(record.flags, record.image)
         args = self.launches.args_text(record.flags, record.args)

@@ -53,6 +53,7 @@ class Chores:
             self._tell_of_correlations,
             rereading.look,
             parts.capture.keep,
+            parts.capture.told_programs.side_band.follow_processors,
             self._trim_memory,
             metrics.write,
             parts.output.attend,

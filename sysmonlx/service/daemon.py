@@ -132,6 +132,7 @@ class Daemon:
     def _listen(self) -> None:
         parts = self.parts
         self.loop.handle(parts.capture.ring.fileno(), _nothing)  # `reader` reads it
+        self.loop.handle(parts.programs.fileno(), parts.programs.note)
         self.loop.handle(parts.hasher.fileno(), parts.pipeline.take_hashes)
         self.loop.handle(self._signals.fileno(), self._signals.drain)
         if self._options.keeps_state:

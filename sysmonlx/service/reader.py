@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Sequence
 
 from sysmonlx.host.machine import measure_boot_offset
 from sysmonlx.service.wiring import Parts
@@ -55,6 +56,7 @@ class Reader:
         self._health = parts.health
         self._output = parts.output
         self._pipeline = parts.pipeline
+        self._programs = parts.programs
         self._is_watched = is_watched
         self._pauses = parts.capture.pauses
         self.quiet = 0
@@ -73,6 +75,8 @@ class Reader:
         fill = ring.fill()
         self._is_flood = fill >= _FLOOD_FILL
         self._health.peak_fill = max(self._health.peak_fill, fill)
+        if self._programs.is_due:  # before the records, of which some are older
+            self._programs.look()
         begun_s = before_s = time.monotonic()
         while True:
             limit = self._batch
@@ -83,10 +87,7 @@ class Reader:
                 self.quiet = 0
             elif not self._is_soon:
                 self.quiet += 1
-            if records or self._pipeline.held:
-                self._take(records)
-            else:
-                self._output.flush()
+            self._take(records, is_last=len(records) < limit)
             if len(records) < limit:
                 return False
             now_s = time.monotonic()
@@ -95,10 +96,14 @@ class Reader:
             if now_s - begun_s > _TURN_S:
                 return True
 
-    def _take(self, records: list[bytes]) -> None:
-        self._pipeline.take(records)
-        if self._pipeline.held:
-            self._pipeline.take_hashes()
+    def _take(self, records: Sequence[bytes], *, is_last: bool) -> None:
+        pipeline = self._pipeline
+        if self._programs.is_waiting:
+            self._programs.take_among(records, pipeline.take, is_last=is_last)
+        elif records or pipeline.held:
+            pipeline.take(records)
+        if pipeline.held:
+            pipeline.take_hashes()
         self._output.flush()
 
     @property
@@ -142,6 +147,8 @@ class Reader:
         Args:
             next_chores_s: When other work is due, by the monotonic clock.
         """
+        if self._programs.is_due or self._programs.is_waiting:
+            return min(SOON_S, self.tick_s())
         pauses = self._pauses
         pause = self._capture.variable("reader_pause")
         self._is_soon = pause < pauses["READER_PAUSES"]

@@ -39,6 +39,7 @@ from sysmonlx.service.guard import Guard
 from sysmonlx.service.health import Health
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.line_limits import line_limit
+from sysmonlx.service.loaded_programs import LoadedPrograms
 
 #: Longest time that lines have to leave the sinks at the end, in seconds.
 _CLOSE_S = 0.5
@@ -84,6 +85,7 @@ class Parts:
     context: Context
     output: Output
     pipeline: Pipeline
+    programs: LoadedPrograms
     health: Health
     guard: Guard
     remarks: tuple[str, ...]
@@ -133,6 +135,12 @@ def wire(policy: Policy, options: Options) -> Parts:
             context=context,
             output=output,
             pipeline=pipeline,
+            programs=LoadedPrograms(
+                capture.told_programs,
+                processes,
+                os.getpid(),
+                knows_pids=surroundings.is_first("pid"),
+            ),
             health=Health(capture, pipeline, output, context, aside, census),
             guard=Guard(capture, kernel_filter, context.utc_of_wall),
             remarks=tuple(remarks),

@@ -29,7 +29,6 @@ from kernel.events.access.actions_access import (
     spans,
     target,
 )
-from kernel.events.bpf.actions_bpf import BPF, GOOD, bpf, load_program
 from kernel.events.file.actions_file import exchange, make
 from kernel.events.network.connections import LOOPBACK, datagrams
 from support.ring import (
@@ -47,8 +46,6 @@ SO_PEEK_OFF = 42
 UDP_LITE = 136
 PTRACE_CONT, PTRACE_O_TRACEFORK, PTRACE_EVENT_FORK = 7, 2, 1
 CLONE_FILES = 0x400
-MAP_CREATE, MAP_UPDATE, PROG_LOAD, PROG_RUN = 0, 2, 5, 10
-SYSCALL_PROGRAM, SLEEPABLE = 31, 1 << 4
 NOBODY = 65534
 CLONE = 56
 DEADLINE_S = 20.0
@@ -273,68 +270,6 @@ def advise() -> None:
         fd = os.pidfd_open(pid)
         done = LIBC.syscall(PROCESS_MADVISE, fd, ctypes.byref(there), 1, MADV_COLD, 0)
         assert done == 4096, os.strerror(ctypes.get_errno())
-
-
-# --- eBPF
-
-
-def instruction(
-    code: int, registers: int = 0, offset: int = 0, value: int = 0
-) -> bytes:
-    return struct.pack("=BBhi", code, registers, offset, value)
-
-
-def load_by_program() -> None:
-    """Let a program load another, as light skeletons of bpftool do."""
-    assert load_program(GOOD, b"witness") >= 0
-    size = 256
-    values = bpf(MAP_CREATE, struct.pack("=IIII", 2, 4, size, 1).ljust(72, b"\0"))
-    assert values >= 0
-    load = struct.pack("=II", 1, len(GOOD) // 8).ljust(48, b"\0") + b"T"
-    value = ctypes.create_string_buffer(
-        load.ljust(128, b"\0") + b"GPL\0\0\0\0\0" + GOOD, size
-    )
-    key = ctypes.c_uint(0)
-    where = struct.pack("=IIQQQ", values, 0, *map(ctypes.addressof, (key, value)), 0)
-    assert bpf(MAP_UPDATE, where) == 0
-    code = b"".join(
-        (
-            instruction(0x18, 0x26, 0, values),  # r6 = the value of the map
-            instruction(0),
-            instruction(0xBF, 0x61),
-            instruction(0x07, 0x01, 0, 128),
-            instruction(0x7B, 0x16, 16),  # the licence
-            instruction(0x07, 0x01, 0, 8),
-            instruction(0x7B, 0x16, 8),  # the instructions
-            instruction(0xB7, 0x01, 0, PROG_LOAD),
-            instruction(0xBF, 0x62),
-            instruction(0xB7, 0x03, 0, 128),
-            instruction(0x85, 0, 0, 166),  # bpf_sys_bpf()
-            instruction(0x95),
-        )
-    )
-    run = struct.pack("=II", load_sleepable(code), 0).ljust(80, b"\0")
-    answer = ctypes.create_string_buffer(run, len(run))
-    assert LIBC.syscall(BPF, PROG_RUN, answer, len(run)) == 0
-    (returned,) = struct.unpack_from("=i", answer, 4)
-    assert returned >= 0, os.strerror(-returned)
-    assert b"prog_type" in Path(f"/proc/self/fdinfo/{returned}").read_bytes()
-
-
-def load_sleepable(code: bytes) -> int:
-    """Return the descriptor of a program of the type that may make system calls."""
-    instructions = ctypes.create_string_buffer(code, len(code))
-    licence, log = (
-        ctypes.create_string_buffer(b"GPL"),
-        ctypes.create_string_buffer(9999),
-    )
-    at = ctypes.addressof
-    kind = SYSCALL_PROGRAM, len(code) // 8
-    head = struct.pack("=IIQQ", *kind, at(instructions), at(licence))
-    rest = struct.pack("=IIQII16s", 1, len(log), at(log), 0, SLEEPABLE, b"loader")
-    fd = bpf(PROG_LOAD, (head + rest).ljust(128, b"\0"))
-    assert fd >= 0, log.value.decode()
-    return fd
 
 
 # --- network

@@ -165,14 +165,6 @@ def test_access_that_is_not_seen(
     assert shown == [("10", granted)], NOW_SEEN
 
 
-def test_program_loaded_by_a_program_is_not_seen(
-    watcher: Daemon, directory: Path
-) -> None:
-    events = of_action(watcher, "load_by_program", directory)
-    shown = [(each["EventID"], each["BpfProgramName"]) for each in events]
-    assert shown == [("100", "witness"), ("100", "loader")], NOW_SEEN
-
-
 # --- network
 
 

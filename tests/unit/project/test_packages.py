@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "pipeline": "enrich processes rules output capture hashing schema event errors"
     " kernel_text policy bounded host.file_identity",
     "service": "pipeline enrich processes capture output config hashing rules host"
+    " bpf.side_band"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
     " rules output.escape schema policy errors",

@@ -47,6 +47,7 @@ class FakeParts:
         self.output = SimpleNamespace(
             flush=lambda: None, is_moving=lambda: self.is_moving
         )
+        self.programs = SimpleNamespace(is_due=False, is_waiting=False)
         self.pipeline = SimpleNamespace(
             take=lambda records: self.taken.append(len(records)),
             held=0,
