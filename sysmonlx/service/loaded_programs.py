@@ -17,9 +17,9 @@ from sysmonlx.capture.told_programs import LiveProgram, ToldPrograms
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.table import ProcessTable
 
-#: The side band is read again after this time in seconds at the earliest: the kernel
-#: tells all programs that it has at each look.
-SOON_S = 0.01
+#: Each look has the kernel tell all programs that it has. There may be this many looks
+#: in a row, and then one in each pause of this time in seconds.
+_LOOKS, SOON_S = 20, 0.01
 #: Where nobody can be found: no process starts then, and no user has this number.
 _NOBODY = (0, 0, 0xFFFFFFFF)
 #: Looks for who loaded a program, one for each batch of records.
@@ -66,6 +66,7 @@ class LoadedPrograms:
         self._own_pid = own_pid
         self._knows_pids = knows_pids
         self._waiting: list[_Waiting] = []
+        self._looks_left = float(_LOOKS)
         self._looked_s = 0.0
         self.is_due = False
         """Whether something was told that was not read yet."""
@@ -85,10 +86,9 @@ class LoadedPrograms:
 
     def look(self) -> None:
         """Read what perf told. Programs that the hook of bpf(2) told are left out."""
-        now_s = time.monotonic()
-        if now_s - self._looked_s < SOON_S:
+        if not self._may_look():
             return
-        self._looked_s, self.is_due = now_s, False
+        self.is_due = False
         new = [
             told
             for told in self._programs.side_band.read()
@@ -97,6 +97,15 @@ class LoadedPrograms:
         if new:
             alive = self._programs.alive()
             self._waiting += [_Waiting(t, alive.get(t.program_id)) for t in new]
+
+    def _may_look(self) -> bool:
+        now_s = time.monotonic()
+        passed_s, self._looked_s = now_s - self._looked_s, now_s
+        self._looks_left = min(self._looks_left + passed_s / SOON_S, _LOOKS)
+        if self._looks_left < 1:
+            return False
+        self._looks_left -= 1
+        return True
 
     def take_among(
         self, records: Sequence[bytes], take: Take, *, is_last: bool

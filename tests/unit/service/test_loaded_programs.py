@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,7 +87,6 @@ class Stage:
         return self.table.encoded("process_create", one)
 
     def run(self, *records: bytes, is_last: bool = True) -> None:
-        loaded_programs.SOON_S = 0.0
         self.made.note()
         self.made.look()
         self.made.take_among(records, self.take, is_last=is_last)
@@ -98,10 +97,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(table: Table, layouts: Layouts) -> Iterator[Stage]:
-    before = loaded_programs.SOON_S
-    yield Stage(table, layouts)
-    loaded_programs.SOON_S = before
+def stage(table: Table, layouts: Layouts) -> Stage:
+    return Stage(table, layouts)
 
 
 def test_a_program_has_the_process_that_loaded_it(stage: Stage) -> None:
@@ -201,17 +198,15 @@ def test_a_flood_of_programs_is_read_in_turns(
     monkeypatch.setattr(
         "sysmonlx.service.loaded_programs.time.monotonic", lambda: clock[0]
     )
-    stage.tell(8)
-    stage.made.note()
-    stage.made.look()
-    stage.tell(9)
-    stage.made.note()
-    stage.made.look()
+    for number in range(30):
+        stage.tell(number)
+        stage.made.note()
+        stage.made.look()
     seen = [(stage.made.is_due, stage.world.looks)]
     clock[0] += 2 * loaded_programs.SOON_S
     stage.made.look()
     seen.append((stage.made.is_due, stage.world.looks))
-    assert seen == [(True, 1), (False, 2)]
+    assert seen == [(True, 20), (False, 21)]
 
 
 def test_numbers_of_another_pid_namespace_name_nobody(

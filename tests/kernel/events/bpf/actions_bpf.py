@@ -8,6 +8,7 @@ import os
 import struct
 import sys
 import threading
+import time
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -154,6 +155,7 @@ def run_loader(loader: int) -> int:
 def load_by_program() -> None:
     fd = run_loader(make_loader(b"T"))
     print(f"id={program_id(fd)}")
+    time.sleep(0.1)  # it is looked at while it is there
     assert b"prog_type" in Path(f"/proc/self/fdinfo/{fd}").read_bytes()
 
 
@@ -187,8 +189,8 @@ def refuse_perf() -> None:
         for each in (
             (0x20, 0, 0, 0),  # the number of the call
             (0x15, 0, 1, PERF_EVENT_OPEN),
-            (0x06, 0, 0, ALLOW),
             (0x06, 0, 0, REFUSE),
+            (0x06, 0, 0, ALLOW),
         )
     )
     filters = ctypes.create_string_buffer(code, len(code))
