@@ -176,12 +176,12 @@ static __always_inline __u64 entry_in_front(struct file *file)
 /* Look at one word. Returns 1 at the end, as bpf_loop() wants. */
 static long file_search_step(__u32 index, struct file_search *search)
 {
-	__u64 low = search->inode - SLAB_RANGE, word = KREAD_WORD(search->at), dentry;
+	__u64 low = search->inode - SLAB_RANGE, at = search->at, word = KREAD_WORD(at), dentry;
 	struct file *file = (void *)word;
 
-	if (search->at >= search->end)
+	if (at >= search->end)
 		return 1;
-	search->at += sizeof(word);
+	search->at = at + sizeof(word);
 	if (word - low >= 2 * SLAB_RANGE || word & 7)
 		return 0;
 	dentry = (__u64)KREAD(file, f_path.dentry);
@@ -202,7 +202,8 @@ static long file_search_step(__u32 index, struct file_search *search)
 
 /*
  * A task that dumps core has changed the file in its notes: the kernel opened it, without a call of
- * the task. The frames of the dump hold the open file.
+ * the task. The frames of the dump hold the open file. Returns whether it was found and is new; its
+ * address is in the notes then.
  */
 __noinline int core_dumped(void)
 {
@@ -216,12 +217,13 @@ __noinline int core_dumped(void)
 	search.at = notes->frame & ~7ULL;
 	search.end = notes->frame | (KERNEL_STACK - 1);
 	bpf_loop(FRAME_STEPS * FRAME_WORDS, file_search_step, &search, 0);
-	notes->dumps = search.found ? DUMP_SEARCHES : notes->dumps + 1;
 	if (search.found) {
+		notes->dumps = DUMP_SEARCHES;
+		notes->inode = search.found;
 		file = (void *)search.found;
-		return KREAD(file, f_mode) & FMODE_CREATED ? file_opened(search.found, false) : 0;
+		return !!(KREAD(file, f_mode) & FMODE_CREATED);
 	}
-	if (notes->dumps == DUMP_SEARCHES) {
+	if (++notes->dumps == DUMP_SEARCHES) {
 		count_seen(RECORD_FILE_CREATE);
 		count_lost(RECORD_FILE_CREATE, LOSS_UNREADABLE);
 	}
@@ -240,7 +242,7 @@ static __always_inline int dump_changed(struct task_struct *task, const void *fr
 		return 0;
 	notes->frame = (__u64)frame;
 	notes->inode = (__u64)inode;
-	return core_dumped();
+	return core_dumped() ? file_opened(notes->inode, false) : 0;
 }
 
 /* The first argument of the tracepoint, which the verifier knows as a pointer, as a number. */

@@ -56,7 +56,7 @@ struct found_name {
 struct call_notes {
 	struct changes changes;
 	__u64 frame; /* address on the kernel stack, below the frames of the call */
-	__u64 inode; /* of the directory that has changed */
+	__u64 inode; /* of the directory that has changed; of a core dump, its open file */
 	__u64 dumps; /* searches for the file of the core dump; DUMP_SEARCHES: no more */
 	struct found_name name;
 };

@@ -239,34 +239,35 @@ static __always_inline void charge_runs(struct inbox *inbox, struct charge *char
 	}
 }
 
-/* Report the datagrams that have left the queue. Returns false if none is known. */
-static __always_inline bool udp_charge(struct sock *sk)
+/* Report the runs that have left the queue but for the last one. Returns false if none is known. */
+static __always_inline bool udp_charge(struct sock *sk, struct charge *charge)
 {
-	struct charge charge = {};
-	struct inbox *inbox;
+	struct inbox *inbox = bpf_sk_storage_get(&inboxes, sk, NULL, 0);
 
-	inbox = bpf_sk_storage_get(&inboxes, sk, NULL, 0);
 	if (!inbox)
 		return false;
-	inbox_settle(inbox, datagrams_queued(sk), &charge);
-	charge_runs(inbox, &charge);
-	if (charge.last)
-		udp_report(&charge.flow, false);
-	return charge.last || charge.run < charge.run_end;
+	inbox_settle(inbox, datagrams_queued(sk), charge);
+	charge_runs(inbox, charge);
+	return charge->last || charge->run < charge->run_end;
 }
 
-/* Report the datagram that a receive left in the queue. Returns false if it has gone meanwhile. */
-static __noinline bool udp_peeked(struct sock *sk, __u16 protocol, int result)
+/* Fill the flow of the datagram that a receive left in the queue. Returns false if it has gone. */
+static __noinline bool udp_peeked(struct flow *flow, struct sock *sk, __u16 protocol, int result)
 {
 	struct sk_buff *skb = peek_find(sk, result);
-	struct flow flow;
 
 	if (!skb)
 		return false;
-	flow_of_received(&flow, skb, protocol);
-	if (!KREAD(skb, next)) /* it was taken out: what was read may be another's */
+	flow_of_received(flow, skb, protocol);
+	return KREAD(skb, next); /* else it was taken out: what was read may be another's */
+}
+
+/* Fill the flow of a connected socket. Returns false if it is not connected. */
+static __noinline bool udp_connected(struct flow *flow, struct sock *sk, __u16 protocol)
+{
+	if (!KREAD(sk, __sk_common.skc_dport))
 		return false;
-	udp_report(&flow, false);
+	flow_of_socket(flow, sk, protocol);
 	return true;
 }
 
@@ -278,18 +279,18 @@ static __noinline bool udp_peeked(struct sock *sk, __u16 protocol, int result)
 static __always_inline void udp_receive(struct sock *sk, int result, int flags)
 {
 	__u16 protocol = sock_protocol(sk);
-	struct flow flow;
+	struct charge charge = {};
 
 	if (!is_udp(protocol) || (result < 0 && result != -EFAULT) || flags & MSG_ERRQUEUE)
 		return;
 	if (is_own_task(current_task()))
 		return;
-	if (flags & MSG_PEEK && udp_peeked(sk, protocol, result))
-		return;
-	if (udp_charge(sk) || !KREAD(sk, __sk_common.skc_dport))
-		return;
-	flow_of_socket(&flow, sk, protocol);
-	udp_report(&flow, false);
+	if (flags & MSG_PEEK && udp_peeked(&charge.flow, sk, protocol, result))
+		charge.last = true;
+	else if (!udp_charge(sk, &charge))
+		charge.last = udp_connected(&charge.flow, sk, protocol);
+	if (charge.last)
+		udp_report(&charge.flow, false);
 }
 
 /* A datagram was received. v6.3: 6e6eda44b939 ("sock: add tracepoint for send recv length"). */
