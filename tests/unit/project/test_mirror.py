@@ -82,7 +82,7 @@ TESTED_BY = {
     "unit/service/test_situation": "service/line_limits",
     "unit/service/test_foreground": "service/configuration",
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
-    "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main viewer/moments"
+    "unit/viewer/test_forms": "viewer/__main__ viewer/fields viewer/main"
     " viewer/options viewer/select viewer/sources viewer/sysmon_form",
     "unit/viewer/test_rows": "viewer/bodies viewer/signs",
     "unit/viewer/test_words": "viewer/kinship",
