@@ -221,7 +221,8 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 
 /*
  * An open without an entry has ended. If it failed, it may have made a file: count that as lost.
- * One that was cancelled never ran.
+ * One that was cancelled never ran; one that was interrupted has waited, for the other end of a
+ * pipe mostly, and no local file system waits behind the making of a file.
  */
 static __always_inline void refused_open_done(__u64 request, bool failed)
 {
@@ -259,7 +260,7 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 	if (changes)
 		request_forget(key);
 	else if (opens_were_refused)
-		refused_open_done(key, result < 0 && result != -ECANCELED);
+		refused_open_done(key, result < 0 && result != -ECANCELED && result != -EINTR);
 	if (result < 0)
 		return 0;
 	return file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);

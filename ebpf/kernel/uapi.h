@@ -108,6 +108,7 @@
 #define IORING_FILE_INDEX_ALLOC -1U
 #define IORING_CQE_F_MORE (1U << 1)
 #define IORING_ACCEPT_MULTISHOT (1U << 0)
+#define EINTR 4
 #define ECANCELED 125
 
 /* Filters of system calls, <linux/seccomp.h>, and their instructions, <linux/bpf_common.h>. */
