@@ -7,6 +7,7 @@ between the two, and the C library asks it by its socket.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -48,14 +49,18 @@ def replace(path: str, text: str) -> None:
 
 
 def start(command: list[str], **environment: str) -> None:
-    """Start a server that ends with this process."""
-    subprocess.Popen(
+    """Start a server that ends with this process.
+
+    It is killed as well: one that changes its user is told of no parent's death.
+    """
+    server = subprocess.Popen(
         command,
         env={**os.environ, **environment},
         preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    atexit.register(server.kill)
 
 
 def wait_for(is_there: Callable[[], bool]) -> None:
