@@ -219,6 +219,12 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 	return 0;
 }
 
+/* Returns whether an open failed by a signal or because it was cancelled. */
+static __always_inline bool never_made(__s32 result)
+{
+	return result == -ECANCELED || result == -EINTR || result == -ERESTARTSYS;
+}
+
 /*
  * An open without an entry has ended. If it failed, it may have made a file: count that as lost.
  * One that was cancelled never ran; one that was interrupted has waited, for the other end of a
@@ -260,7 +266,7 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 	if (changes)
 		request_forget(key);
 	else if (opens_were_refused)
-		refused_open_done(key, result < 0 && result != -ECANCELED && result != -EINTR);
+		refused_open_done(key, result < 0 && !never_made(result));
 	if (result < 0)
 		return 0;
 	return file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);

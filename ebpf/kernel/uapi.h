@@ -109,6 +109,7 @@
 #define IORING_CQE_F_MORE (1U << 1)
 #define IORING_ACCEPT_MULTISHOT (1U << 0)
 #define EINTR 4
+#define ERESTARTSYS 512 /* of the kernel: a signal has interrupted what waits */
 #define ECANCELED 125
 
 /* Filters of system calls, <linux/seccomp.h>, and their instructions, <linux/bpf_common.h>. */
