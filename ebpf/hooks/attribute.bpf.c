@@ -77,22 +77,25 @@ static __always_inline bool is_told_name(const char *name)
  * attached, the caller's strings are taken.
  */
 SEC("?fentry/security_inode_post_setxattr")
-int BPF_PROG(attribute_was_set, struct dentry *dentry, const char *name, const void *value,
-	     size_t size)
+int attribute_was_set(__u64 *ctx)
 {
-	__u32 thread = bpf_get_current_pid_tgid(), zero = 0, length = size;
+	__u32 thread = bpf_get_current_pid_tgid(), zero = 0, length;
 	struct attribute_known *known = bpf_map_lookup_elem(&attribute_scratch, &zero);
+	__u64 given[4] = {}; /* dentry, name, value, size */
 
 	if (!known || !is_wanted(RECORD_BIT(RECORD_ATTRIBUTE_SET)))
 		return 0;
-	known->value_size = size;
-	if (bpf_probe_read_kernel_str(known->name, sizeof(known->name), name) < 1)
+	/* The verifier of older kernels lets no program have pointers to what is no struct. */
+	bpf_probe_read_kernel(given, sizeof(given), ctx);
+	length = given[3];
+	known->value_size = length;
+	if (bpf_probe_read_kernel_str(known->name, sizeof(known->name), (void *)given[1]) < 1)
 		return 0;
 	if (length > ATTRIBUTE_VALUE_SIZE)
 		length = 0;
 	length &= 2 * ATTRIBUTE_VALUE_SIZE - 1;
 	if (length <= ATTRIBUTE_VALUE_SIZE)
-		bpf_probe_read_kernel(known->value, length, value);
+		bpf_probe_read_kernel(known->value, length, (void *)given[2]);
 	bpf_map_update_elem(&attributes_known, &thread, known, BPF_ANY);
 	attributes_are_known = true;
 	return 0;
