@@ -136,7 +136,7 @@ test-unit: deps-test bpf ## run the tests that need no root
 test-kernel: deps-test bpf bpf-test ## run the tests on the running kernel
 	$(Q)SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/kernel
 
-VM_KERNELS ?= 5.10 6.1 6.12 7.3
+VM_KERNELS ?= 5.10 6.1 6.12
 VM_PACKAGES := qemu-system-x86 busybox-static kmod zstd debian-archive-keyring
 HAS_VM := command -v qemu-system-x86_64 && test -x /bin/busybox -a -x /usr/sbin/depmod \
 	-a -f /usr/share/keyrings/debian-archive-keyring.gpg

@@ -67,8 +67,8 @@ def kernel(series: str, cache: Path) -> Kernel:
 
 
 def _unpack(apt: Apt, release: str, scratch: Path, home: Path) -> None:
-    for package in apt.parts(f"linux-image-{release}", release):
-        apt.download(package, scratch)
+    for name in apt.parts(f"linux-image-{release}", release):
+        apt.download(name, scratch)
     tree = scratch / "tree"
     for package in scratch.glob("*.deb"):
         _run(["dpkg-deb", "-x", str(package), str(tree)])

@@ -14,22 +14,6 @@ CHOSEN = {
     "tests/vm/test_programs.py": ("test_",),
     "tests/vm/test_rules_in_kernel.py": ("test_",),
     "tests/vm/test_connecting.py": ("test_",),
-    "tests/kernel/service/test_self_test_live.py": (
-        "test_each_event_is_made_and_seen_though_no_rule_wants_it",
-    ),
-    "tests/kernel/hostile/test_true_names.py": ("test_no_name_is_wrong[/tmp-",),
-    "tests/kernel/filter/test_sigma_filter.py": (
-        "test_the_kernel_discards_nothing_that_a_rule_reports",
-    ),
-    "tests/kernel/events/process/test_start_fields_live.py": ("test_",),
-    "tests/kernel/events/process/test_container_fields.py": (
-        "test_container_from_before_the_start_is_found[unified",
-        "test_rule_on_a_container_judges_its_files[unified",
-    ),
-    "tests/kernel/events/file/test_written_files.py": (
-        "test_first_open_for_writing_is_told_with_its_reason[/tmp-",
-        "test_every_way_to_a_name_has_its_reason[/tmp",
-    ),
     "tests/kernel/service/test_second_start.py": ("test_second_start_",),
     "tests/kernel/events/process/test_process_events.py": (
         "test_program_is_reported_as_proc_says[posix_spawn]",

@@ -66,7 +66,6 @@ MISSING = {
     "5.10": {*THROUGH_RINGS, CALLS},
     "6.1": set(),
     "6.12": set(),
-    "7.3": set(),
 }
 known_kernel = pytest.mark.skipif(
     SERIES not in ALTERNATIVES, reason=f"nothing is laid down for kernel {SERIES}"
