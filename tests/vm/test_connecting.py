@@ -51,8 +51,8 @@ os._exit(0)
 class FewNotes(Loader):
     """Makes a small table of notes."""
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    def __init__(self, *given: object, only_reads: bool = False) -> None:
+        super().__init__(*given, only_reads=only_reads)  # type: ignore[arg-type]
         if not facts_of_kernel("")["has_bpf_loop"]:
             self._entries["connecting_sockets"] = NOTES
 
