@@ -132,6 +132,7 @@ class Terminal:
     ) -> None:
         try:
             os.setsid()
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup(1) has it ignored
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
             for fd in (0, 1, 2):
                 os.dup2(self.slave, fd)
