@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Processes that reach into others by ptrace(), process_vm_readv(), process_vm_writev(),
- * pidfd_getfd() or /proc/PID/mem. hooks/syscall_exit.bpf.c calls these functions when the call has
- * succeeded. Record: process_access.
+ * pidfd_getfd() or /proc/PID/mem. hooks/syscall_exit.bpf.c and hooks/file.bpf.c call these functions
+ * when the call has succeeded. A process that opens its own memory for writing goes to
+ * hooks/tampering.bpf.c. Record: process_access.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
