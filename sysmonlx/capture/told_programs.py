@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""eBPF programs that perf tells beside, and how they are kept apart from the others.
+"""Records of eBPF programs that perf tells, and how none is reported twice.
 
-The hook of bpf(2) tells most programs. perf tells all of them. The map `programs_told`
-has an entry for each program that either of the two has told, so that none comes twice.
+The hook of bpf(2) reports most programs. perf tells all of them. The map
+`programs_told` has an entry for each program that was reported by either of the two.
 """
 
 from __future__ import annotations

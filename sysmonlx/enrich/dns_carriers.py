@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What carries questions of DNS and their answers, and how a message is read there."""
+"""How a message of DNS came: by UDP, TCP or systemd-resolved's socket; reads it."""
 
 from __future__ import annotations
 
