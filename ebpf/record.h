@@ -403,7 +403,10 @@ struct attribute_set {
 	__u32 pad;
 };
 
-/* A file whose time of change was put back. `path` is as in file_event. Times: wall clock. */
+/*
+ * A file whose time of change was put back. `path` is as in file_event. Times are in ns since the
+ * epoch.
+ */
 struct time_set {
 	struct record_header header;
 	__s64 mtime_ns; /* as it is now */

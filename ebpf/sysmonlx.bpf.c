@@ -9,7 +9,7 @@
  *	kernel/		readers of kernel structures, and numbers of the kernel's interfaces
  *	emit/		records, the ring buffer that carries them, counters, floods
  *	filter/		rules of the configuration, asked before a record is sent
- *	hooks/		programs, one family of events a file
+ *	hooks/		programs, one family of events a file; docs/architecture.md says which
  *	test/		objects for tests and benchmarks only
  *
  * Of each hook, user space loads the first programs that the running kernel takes: it tries. The

@@ -203,7 +203,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class PackFile:
-    """A compiled pack of Sigma rules: `choice` is what names it.
+    """A compiled pack of Sigma rules; `choice` is the setting that names it.
 
     `text` is its JSON, `sha256` the lower-case hex digest of the bytes that were read.
     `refused` counts rules of files in YAML that could not be compiled.

@@ -14,11 +14,13 @@ bool truncation_as_create = 0; /* FileCreate also for O_TRUNC of a file that exi
 bool write_as_create = 0; /* FileCreate also for the first open for writing of such a file */
 __u32 write_round = 0; /* another one for each configuration: what was told does not count */
 
-/* Files that a process writes and then renames or removes in a minute to be told; 0: not watched.
+/*
+ * Number of files that a process has to write, and then to rename or remove, within a minute to be
+ * told; 0: no process is told.
  */
 __u32 mass_change_files = 0;
 
-/* Whether processes that make memory executable without a file are told. */
+/* Whether processes are told that make memory executable whose content no file has. */
 bool executable_memory = 0;
 
 #define RECORD_BIT(type) (1ULL << (type))

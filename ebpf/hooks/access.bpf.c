@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Processes that reach into others by ptrace(), process_vm_readv(), process_vm_writev(),
- * pidfd_getfd() or /proc/PID/mem. hooks/syscall_exit.bpf.c calls these functions when the call has
- * succeeded. Record: process_access.
+ * pidfd_getfd() or /proc/PID/mem. hooks/syscall_exit.bpf.c and hooks/file.bpf.c call these
+ * functions when the call has succeeded. A process that opens its own memory for writing goes to
+ * hooks/tampering.bpf.c. Record: process_access.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -68,7 +69,7 @@ __noinline int ptrace_attached(__u32 pid)
 	return process_accessed(target, pid, PROCESS_ALL_ACCESS);
 }
 
-/* A tracer was reported when it attached. The memory that it then copies is not reported. */
+/* A tracer was reported when it attached. What it copies then is no process_access any more. */
 static __always_inline bool is_tracing(struct task_struct *target)
 {
 	return target && KREAD(target, ptrace) &&

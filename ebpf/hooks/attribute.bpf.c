@@ -72,9 +72,9 @@ static __always_inline bool is_told_name(const char *name)
 }
 
 /*
- * An attribute was set. On overlayfs it comes twice, first in the layer. At the end of the call the
- * strings of the caller may have been changed by another thread; these not. Where it cannot be
- * attached, the caller's strings are taken.
+ * The kernel has set an attribute. On overlayfs the hook comes twice, first for the file in the
+ * layer. Name and value are the kernel's own copies, which no thread of the caller can change.
+ * Where the program cannot be attached, the caller's strings are read when the call has ended.
  */
 SEC("?fentry/security_inode_post_setxattr")
 int attribute_was_set(__u64 *ctx)

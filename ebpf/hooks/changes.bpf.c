@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Inodes whose ctime is set in a call that gives or takes a name: they prove which file it was, and
- * a directory is the moment to look for the name, see hooks/found_names.bpf.c. The programs send no
- * record: hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c read their notes at the end of the
- * call. For each change one of three tracepoints fires. They exist since v6.13, 4e40eff0b573
- * ("fs: add infrastructure for multigrain timestamps").
+ * a directory is the moment to look for the name, see hooks/found_names.bpf.c. The same programs
+ * note the time of before of a file whose times are set, for hooks/stamp.bpf.c. They send one
+ * record themselves: of the file of a core dump, which the kernel makes without a call. All else
+ * hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c read from their notes at the end of the call.
+ * For each change one of three tracepoints fires. They exist since v6.13, 4e40eff0b573
+ * ("fs: add infrastructure for multigrain timestamps"). Record: file_create.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -33,7 +33,7 @@ struct dns_head {
 	__be16 questions;
 };
 
-/* One that is too short for a header is a question, and odd. */
+/* Read the head of a message. All is 0 of one that is too short: that is a question, and odd. */
 static __always_inline void dns_head_load(struct dns_head *head, struct __sk_buff *skb, __u32 at,
 					  __u32 length)
 {

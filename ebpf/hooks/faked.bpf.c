@@ -15,7 +15,7 @@
 
 #ifdef WITHOUT_BPF_LOOP
 
-/* These kernels cannot walk filters, and no hook of theirs proves what a call has done. */
+/* Without bpf_loop() filters cannot be walked, and no hook proves what a call has done. */
 __noinline int call_may_be_faked(void)
 {
 	return 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Files that were opened: made by that, truncated, a block device, a pipe, the memory of a process.
- * hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c call file_opened(). Records: file_create,
- * raw_access_read.
+ * hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c call file_opened(), and hooks/changes.bpf.c
+ * does for core dumps. Records: file_create, raw_access_read; pipes and memory of processes are
+ * those of hooks/fifo.bpf.c and hooks/access.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

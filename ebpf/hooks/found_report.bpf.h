@@ -93,7 +93,10 @@ static __always_inline bool name_is_unproved(const struct name_under_way *name,
 	       call_may_be_faked();
 }
 
-/* Report what such a call has done, or not, by a name that is unknown. Returns whether it did. */
+/*
+ * If a call may never have run, see name_is_unproved(), report it without a name, where it is
+ * wanted. Returns whether the call may never have run.
+ */
 static __always_inline bool faked_reported(enum call call, const struct name_under_way *name,
 					   const struct changes *changes)
 {

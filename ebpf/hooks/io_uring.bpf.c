@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Files that are opened, named and removed through io_uring: no system call shows it. A record is
- * built when the request begins, because its names are gone when it completes, and sent when it has
- * succeeded. Records: file_create, file_delete, and those of file_opened(). Kernels from 6.1 on
- * serve.
+ * Files that are opened, named and removed through io_uring, and sockets that are named and
+ * connected: no system call shows it. A record of a name is built when the request begins, because
+ * its names are gone when it completes, and sent when it has succeeded. hooks/overflow.bpf.h finds
+ * the requests whose completion has no room; hooks/tcp.bpf.c looks at accepts itself. Records:
+ * file_create, file_delete, pipe_create, pipe_connect, and those of file_opened(). Kernels from 6.1
+ * on serve.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -125,17 +125,17 @@ static __always_inline bool area_report(const struct area *area, __u32 way, bool
 	return tells;
 }
 
-/* Memory without a file was mapped, by the arguments of the call. */
+/* mmap(2) has mapped memory without a file, as its arguments say. */
 __noinline int memory_mapped(void)
 {
 	return memory_asked(WAY_MMAP) ? memory_told(WAY_MMAP) : 0;
 }
 
 /*
- * A file was mapped there. Another thread may have put another file behind the descriptor by now:
- * what the area of memory holds counts, if it can be looked at. `written`: the process may write to
- * the area, and the file does not get what it writes. `surely`: the call has asked for code;
- * otherwise the area must say that it can be run.
+ * A file was mapped at `address`. Another thread may have put another file behind the descriptor by
+ * now: what the area of memory holds counts, if it can be looked at. `written`: the process may
+ * write to the area, and the file does not get what it writes. `surely`: the call has asked for
+ * code; otherwise the area must say that it can be run.
  */
 __noinline int file_mapped(__u64 address, __u32 fd, bool written, bool surely)
 {
@@ -155,7 +155,7 @@ __noinline int file_mapped(__u64 address, __u32 fd, bool written, bool surely)
 	return 0;
 }
 
-/* Areas of memory were made executable in that way: report what they hold. */
+/* `bytes` of memory from `address` on were made executable: report what their areas hold. */
 __noinline int memory_made_executable(__u64 address, __u64 bytes, __u32 way, bool surely)
 {
 	bool asks_memory = memory_asked(way);

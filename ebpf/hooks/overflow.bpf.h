@@ -18,8 +18,9 @@
 #define OVERFLOW_STEPS 8192 /* requests that are looked at */
 
 /*
- * Requests that were found so, by address: two may have the same result and `user_data`. When a
- * request begins its address is deleted. If an entry is thrown out, a file may be reported twice.
+ * Requests whose completion found no room and that were reported, by address: two requests may have
+ * the same result and `user_data`. When a request begins, the entry at its address is deleted. If
+ * an entry is thrown out, a file may be reported twice.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

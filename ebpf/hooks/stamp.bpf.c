@@ -34,7 +34,7 @@ struct time_before {
 	__u64 boot_ns; /* when that was noted */
 };
 
-/* Key: thread id. An entry lives until the call ends. */
+/* Times of before, by thread id. An entry lives until the call of the thread ends. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, TIMES_UNDER_WAY);
@@ -62,7 +62,7 @@ __noinline int time_note(__u64 inode_address)
 	return bpf_map_update_elem(&times_before, &thread, &before, BPF_ANY);
 }
 
-/* Times of a file are about to be set. It is not an interface, but all kernels have had it. */
+/* Times of a file are about to be set. vfs_utimes() is no interface; all kernels have had it. */
 SEC("?fentry/vfs_utimes")
 int BPF_PROG(times_setting, const struct path *path)
 {

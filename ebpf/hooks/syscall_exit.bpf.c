@@ -243,7 +243,10 @@ static __always_inline int prctl_call_done(struct pt_regs *regs, bool compat, lo
 
 #define ONLY_ASKS 0xffffffff /* personality(2) changes nothing then */
 
-/* What can be read can also be run: personality(2) has asked for it, or an old program. */
+/*
+ * Returns whether the process can run all memory that it can read: personality(2) has asked for it,
+ * or the file of an old program.
+ */
 static __always_inline bool reading_implies_running(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -305,7 +308,7 @@ static __always_inline int memory_call_done(enum call call, struct pt_regs *regs
 		       : 0;
 }
 
-/* An extended attribute was set, or not. */
+/* A call that sets an extended attribute has ended; `result` is 0 if it was set. */
 static __always_inline int attribute_call_done(enum call call, struct pt_regs *regs, bool compat,
 					       long result)
 {
@@ -330,7 +333,7 @@ static __always_inline bool has_name(__u64 string)
 	return first;
 }
 
-/* Times of a file were set, or not. */
+/* A call that sets the times of a file has ended; `result` is 0 if they were set. */
 static __always_inline int time_call_done(enum call call, struct pt_regs *regs, bool compat,
 					  long result)
 {

@@ -286,7 +286,10 @@ int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 	return accepting_add(&accept, ring_file_slot(request));
 }
 
-/* The completion of an accept; the request is not known where it goes on after that. */
+/*
+ * An accept has completed. `goes_on`: the request accepts more connections after this one. The
+ * kernel names no request then: `request` is NULL, and the entry of ring_accepts tells the rest.
+ */
 static __always_inline int accept_completed(struct io_ring_ctx *ring, struct io_kiocb *request,
 					    __u64 user_data, __s32 result, bool goes_on)
 {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Flows of UDP and UDP-Lite. The process that sends or receives the first datagram of a flow is
- * reported, with the datagram's own addresses and ports. Record: network_connect.
+ * reported, with the datagram's own addresses and ports. hooks/udp_inbox.bpf.h knows which of the
+ * datagrams in a queue a receive took, hooks/udp_peek.bpf.h which one it looked at. Record:
+ * network_connect.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

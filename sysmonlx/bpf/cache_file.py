@@ -22,9 +22,10 @@ _MODULES = "/sys/kernel/btf"
 
 
 class Kept:
-    """Plans that were kept in `path`; none are, where that is None.
+    """Plans that an earlier start has kept in the file `path`; None: there are none.
 
-    `may_write` is off for a program that leaves no trace: it takes what is there.
+    With `may_write` off the file is read and never written, as a program wants it that
+    leaves no trace.
     """
 
     def __init__(

@@ -56,7 +56,11 @@ _MOST_NAMES = 256
 
 
 class ToldProgram(NamedTuple):
-    """A program that got an id; `name` is b"" where the kernel did not tell it."""
+    """An eBPF program that the kernel gave an id, and the thread that loaded it.
+
+    `boot_ns` is when, in nanoseconds since boot. `name` is b"" where the kernel did not
+    tell it.
+    """
 
     boot_ns: int
     tgid: int
@@ -66,9 +70,10 @@ class ToldProgram(NamedTuple):
 
 
 class SideBand:
-    """Reads what perf tells of programs, while it is open.
+    """Reads which eBPF programs perf tells, from `open` to `close`.
 
-    `fileno` stays the same: it is readable when something new was told.
+    The descriptor of `fileno` is the same all the time. It is readable when perf has
+    told something new.
     """
 
     def __init__(self) -> None:
@@ -77,13 +82,16 @@ class SideBand:
         #: By thread, for the program that comes next.
         self._names: dict[int, bytes] = {}
         self.lost = 0
-        """Records that found no room. A program has up to four, two for its end."""
+        """Records of the kernel that found no room in a ring, since the start.
+
+        A program has up to four records; two of them tell its end.
+        """
 
     def open(self) -> None:
-        """Be told of programs on all processors from now on.
+        """Have perf tell programs that are loaded from now on, on all processors.
 
         Raises:
-            OSError: the kernel refuses, and why.
+            OSError: the kernel refuses perf_event_open(2).
         """
         try:
             for processor in _online():
@@ -93,17 +101,17 @@ class SideBand:
             raise
 
     def close(self) -> None:
-        """Be told nothing more."""
+        """Have perf tell nothing more; `open` may follow."""
         for processor in [*self._rings]:
             self._remove(processor)
 
     @property
     def is_open(self) -> bool:
-        """Whether programs are told."""
+        """Whether perf tells programs now."""
         return bool(self._rings)
 
     def end(self) -> None:
-        """Give everything back."""
+        """Close the rings and the descriptor of `fileno`; nothing may follow."""
         self.close()
         self._epoll.close()
 
@@ -112,10 +120,10 @@ class SideBand:
         return self._epoll.fileno()
 
     def follow_processors(self) -> None:
-        """Listen on processors that came, and forget those that went.
+        """Open a ring for each processor that came online; close those of the others.
 
         Raises:
-            OSError: the kernel refuses one that came.
+            OSError: the kernel refuses a new ring.
         """
         online = {*_online()} if self._rings else self._rings.keys()
         if online == self._rings.keys():
@@ -126,14 +134,17 @@ class SideBand:
             self._add(processor)
 
     def read(self) -> list[ToldProgram]:
-        """Return the programs that were loaded since the last call, by time."""
+        """Return the programs loaded since the last call, the earliest first."""
         self._epoll.poll(0)  # else it stays readable
         found = [each for ring in self._rings.values() for each in self._records(ring)]
         found.sort()
         return [*self._programs(found)]
 
     def _programs(self, found: list[_Told]) -> Iterator[ToldProgram]:
-        """Bring programs and names together: a program's first symbol has its name."""
+        """Yield the loaded programs of these records, each with its name.
+
+        The name is in the first symbol that the same thread got before the program.
+        """
         names = self._names
         for boot_ns, kind, tgid, tid, data in found:
             if kind == _BPF_EVENT:
@@ -178,7 +189,10 @@ class SideBand:
 
 
 class _Told(NamedTuple):
-    """A record of a ring. Of one moment, a symbol comes before its program."""
+    """A record of a perf ring; `kind` is its type.
+
+    Of records with one `boot_ns`, a symbol sorts before its program.
+    """
 
     boot_ns: int
     kind: int
@@ -188,16 +202,17 @@ class _Told(NamedTuple):
 
 
 def _name_of(record: bytes) -> bytes:
-    """Return the name in a symbol "bpf_prog_0123456789abcdef_name"; b"": there is none.
+    """Return the name of a program out of a record of its symbol.
 
-    Trampolines have symbols, too.
+    The symbol is "bpf_prog_", 16 digits of the tag, "_" and the name. The result is b""
+    where no name stands there.
     """
     symbol = record[_NAME_AT : -_END.size].partition(b"\0")[0]
     return symbol[_PREFIX_BYTES:][:_NAME_BYTES]
 
 
 class _PerfRing:
-    """The ring of one processor."""
+    """The mapped ring of perf on one processor."""
 
     def __init__(self, processor: int) -> None:
         self.fd = _perf_event_open(processor)
@@ -220,7 +235,7 @@ class _PerfRing:
         return hints
 
     def read(self) -> bytes:
-        """Return what is new, whole records, and give its room back."""
+        """Return the bytes of the new records, each whole, and give their room back."""
         head, tail = self._words[_HEAD], self._words[_TAIL]
         if head == tail:
             return b""
@@ -255,7 +270,10 @@ def _perf_event_open(processor: int) -> int:
 
 
 def _online() -> list[int]:
-    """Return the numbers of the processors that run: "0-3,6"."""
+    """Return the numbers of the processors that are online.
+
+    The kernel writes them as ranges: "0-3,6".
+    """
     try:
         with open(_ONLINE, encoding="ascii") as file:
             ranges = [each.partition("-") for each in file.read().strip().split(",")]

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 class Hook:
     """One thing to watch, by the first group of programs that loads and attaches.
 
-    `alternatives` are groups in order of preference; all programs of a group are
-    needed. `events` are the ids of the events that want it. `missing` says what is not
-    seen where no group works. `has_side_band`: perf tells something beside.
-    `needs_setting` names a switch of `policy.Settings` that must be on. `fields` are
-    those of ours that want it: one of them must be configured; empty: the events want
-    it without. Event `helps` wants it too where the switch `helps_with` is on: its
-    values come from there. Where no group of the hook `behind` works, this one is of no
-    use: that it is missing too is not told.
+    The hook is wanted where one of `events` (ids) is, and all of this holds: the switch
+    of `policy.Settings` that `needs_setting` names is on, or it is empty; one of
+    `fields`, which are fields of ours, is configured, or there are none. It is also
+    wanted where the event `helps` is and the switch `helps_with` is on, since values of
+    that event come from there.
+
+    `alternatives` are groups of programs in order of preference; all programs of a
+    group are needed. `missing` says what is not seen where no group works. It is not
+    said where no group of the hook with the name `behind` works: this one is of no use
+    then. With `has_side_band`, perf is asked beside the programs, see `bpf.side_band`.
     """
 
     name: str
@@ -51,8 +53,8 @@ SCAN_PROGRAM = "process_scan"
 #: 79a7f8bdb159 ("bpf: Introduce bpf_sys_bpf() helper and program type.").
 IDENTIFY_PROGRAM = "descriptor_identify"
 
-#: Tells name and type of each eBPF program that the kernel has: a reader of the side
-#: band asks it.
+#: Iterator over the eBPF programs that the kernel has: name, type and user of each.
+#: `capture.told_programs` runs it when perf has told of a program.
 ALIVE_PROGRAM = "programs_alive"
 
 #: Programs of kinds that libbpf 1.1 does not know, with their enum bpf_attach_type,

@@ -95,9 +95,9 @@ class Packer:
     def form(
         self, decisions: Mapping[int, Decision], left: Mapping[int, str]
     ) -> KernelForm:
-        """Return the form of decisions, by event id.
+        """Return the kernel's form of the decisions on events, which stand by event id.
 
-        `left` says why events are left to user space in any case.
+        `left` has the events that user space decides in any case, each with the reason.
         """
         rules = compile_kernel_rules(decisions, self._numbers, left)
         if rules is None:

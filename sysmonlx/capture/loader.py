@@ -305,10 +305,10 @@ class Loader:
         return True
 
     def _note_absent(self, loaded: Loaded, names: set[str]) -> None:
-        """Note programs that the object for older kernels does not have.
+        """Note programs as refused which the object for older kernels does not have.
 
         Raises:
-            CaptureError: the other object has all.
+            CaptureError: it is the other object, which should have all programs.
         """
         if self.path != OLDER_OBJECT:
             raise CaptureError(f"{self.path} has no program {min(names)}")

@@ -265,7 +265,7 @@ class Capture:
         return Floods(self.maps, self.btf)
 
     def counts(self) -> dict[str, RecordCounts]:
-        """Return the counters by record name, with what perf told."""
+        """Return the counters by record name, programs that perf told included."""
         return self.told_programs.added_to(self._counters.sum(self._raw_counters()))
 
     def losses(self) -> bytes:

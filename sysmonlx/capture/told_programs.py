@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""eBPF programs that perf tells beside, and how they are kept apart from the others.
+"""Records of eBPF programs that perf tells, and how none is reported twice.
 
-The hook of bpf(2) tells most programs. perf tells all of them. The map `programs_told`
-has an entry for each program that either of the two has told, so that none comes twice.
+The hook of bpf(2) reports most programs. perf tells all of them. The map
+`programs_told` has an entry for each program that was reported by either of the two.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ToldPrograms:
         """Records that were made of what perf told."""
 
     def open(self) -> None:
-        """Be told of programs from now on; one that is loaded just now may be missed.
+        """Have perf tell programs from now on; one that is loaded now may be missed.
 
         Raises:
             OSError: the kernel refuses.
@@ -76,16 +76,19 @@ class ToldPrograms:
             raise
 
     def close(self) -> None:
-        """Be told of no more programs."""
+        """Have perf tell no more programs; `open` may follow."""
         self._set_variable("programs_by_perf", False)
         self.side_band.close()
 
     def end(self) -> None:
-        """Give everything back."""
+        """Close the side band for good."""
         self.side_band.end()
 
     def alive(self) -> dict[int, LiveProgram]:
-        """Return the programs that the kernel has now, by id; none: it refuses."""
+        """Return the eBPF programs that the kernel has now, by id.
+
+        The result is empty where the kernel refuses to list them.
+        """
         try:
             data = self._read_alive()
         except (LibbpfError, OSError):
@@ -97,9 +100,10 @@ class ToldPrograms:
         return found
 
     def claim(self, program_id: int) -> bool:
-        """Say whether the hook of bpf(2) has not told a program.
+        """Tell whether the program is perf's to report; note that it is reported.
 
-        Then it never will.
+        It is not where the hook of bpf(2) has reported it. After True the hook leaves
+        it out.
         """
         key = program_id.to_bytes(4, sys.byteorder)
         try:
@@ -109,7 +113,10 @@ class ToldPrograms:
         return True
 
     def fork_untold(self, tgid: int) -> bytes:
-        """Return the record of a fork that was not sent yet; b"": there is none."""
+        """Return the process_fork record of a process that the kernel has not sent yet.
+
+        The result is b"" where there is none.
+        """
         key = tgid.to_bytes(4, sys.byteorder)
         size = self._layouts.by_name["process_fork"].size
         try:
@@ -120,13 +127,14 @@ class ToldPrograms:
     def record(
         self, told: ToldProgram, live: LiveProgram | None, who: tuple[int, int, int]
     ) -> bytes:
-        """Return a record of a program, and count it.
+        """Return a bpf_program_load record of a program, and count it in `count`.
 
         Args:
-            told: What perf told.
-            live: What the kernel kept of it; None: the program had gone by then.
-            who: The process: its start, the number of its image, and its user where
-                `live` does not tell the one who loaded it.
+            told: What perf told of the program.
+            live: What the kernel has of the program; None: the program had gone when
+                the service looked.
+            who: The process that loaded it: start_boot_ns, exec_id and uid. The uid is
+                used only where `live` is None.
         """
         start_boot_ns, exec_id, uid = who
         kind, name, uid = live or LiveProgram(_NO_TYPE, told.name, uid)
@@ -146,9 +154,10 @@ class ToldPrograms:
         )
 
     def added_to(self, counts: dict[str, RecordCounts]) -> dict[str, RecordCounts]:
-        """Add what perf told to the kernel's counters, as if the ring had carried it.
+        """Return the kernel's counters with the programs that perf told added.
 
-        What found no room there is counted as lost by a full ring.
+        They count as if the ring buffer had carried them. Records that found no room in
+        perf's rings count as lost (ring full).
         """
         made, lost = self.count, self.side_band.lost
         if made or lost:

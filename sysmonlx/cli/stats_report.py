@@ -94,7 +94,11 @@ def _sigma_lines(terms: SigmaTerms | None) -> Iterator[str]:
 
 
 def _cost(terms: SigmaTerms) -> str:
-    """Return what an event costs that has no answer in memory."""
+    """Return the processor time of an event that the rules of Sigma are asked of.
+
+    An event whose answer is in memory is not asked. The text is empty where no event
+    was measured.
+    """
     if "us_asked" not in terms:
         return ""
     return f", {terms['us_asked']} us an event asked"

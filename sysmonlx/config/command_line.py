@@ -140,14 +140,14 @@ class CommandLine:
 
 
 class Strictness(TypedDict):
-    """What becomes of a configuration of which some rules cannot be used."""
+    """The switches -lax and -strict: what a rule that cannot be used leads to."""
 
     lax: bool
     strict: bool
 
 
 def strictness(line: CommandLine) -> Strictness:
-    """Return what a command line says about that."""
+    """Return whether a command line has -lax, and whether it has -strict."""
     return {"lax": line.has("Lax"), "strict": line.has("Strict")}
 
 

@@ -24,7 +24,10 @@ _SPELT = re.compile(r"[^!-~]|;")
 
 
 def outcome_without_names(test: Test, settings: Settings) -> tuple[bool, str] | None:
-    """Return the outcome of a test of a host while no host has a name, and why."""
+    """Return whether a test of a host's name passes while DnsLookup is off, and why.
+
+    The result is None for other tests, and where DnsLookup is on.
+    """
     if test.field not in HOSTS or settings.dns_lookup:
         return None
     why = f"{test.field} is always {_UNKNOWN} while DnsLookup is off"
@@ -32,7 +35,7 @@ def outcome_without_names(test: Test, settings: Settings) -> tuple[bool, str] | 
 
 
 def no_name(atom: Atom, field: str) -> Iterator[str]:
-    """Yield why no name of a host satisfies an atom."""
+    """Yield the reasons why no name in such a field can ever satisfy an atom."""
     ends = atom.operation in (Operation.IS, Operation.END)
     if (found := _SPELT.search(atom.operand)) is not None:
         shown = "".join(f"\\{byte:03d}" for byte in found.group().encode())
@@ -44,7 +47,7 @@ def no_name(atom: Atom, field: str) -> Iterator[str]:
 
 
 def odd_name(test: Test) -> Iterator[str]:
-    """Yield what is no name that a name server would answer for."""
+    """Yield why values of a test are no names that a name server answers for."""
     if test.field not in HOSTS:
         return
     whole = [each.operand for each in test.atoms if each.operation is Operation.IS]

@@ -57,9 +57,10 @@ class RulesRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What becomes one pack: a pack, or all the YAML of a directory.
+    """Files that become one pack: one pack, or all files in YAML of a path.
 
-    `name` is its path, `digest` the SHA-256 of its bytes in lower-case hex.
+    `name` is the path. `digest` is the SHA-256 in lower-case hexadecimal: of the bytes
+    of the pack, or of names and bytes of all files in YAML.
     """
 
     name: str
@@ -71,10 +72,10 @@ class _Source:
 def with_packs(policy: Policy, *, strict: bool = False) -> tuple[Policy, str]:
     """Return a policy with the rules that its settings name, and remarks, a line each.
 
-    `strict`: a rule that cannot be used is refused with all others.
+    With `strict` one rule that cannot be used refuses all of them.
 
     Raises:
-        RulesRefusedError: some of them cannot be used.
+        RulesRefusedError: a file cannot be used; with `strict`, a rule cannot.
     """
     if not policy.settings.rules:
         return policy, ""
@@ -103,7 +104,7 @@ def _refusal(path: str, reason: str) -> RulesRefusedError:
 
 
 def _sources(path: str) -> Iterator[_Source]:
-    """Yield the packs of a path, and then all that is in YAML as one."""
+    """Yield each pack at a path as a source, then all files in YAML there as one."""
     files = read_files(path)
     written = tuple(each for each in files if each[0].endswith(YAML))
     for each in files:
@@ -118,7 +119,7 @@ def _digest(data: bytes) -> str:
 
 
 def _digest_of_all(files: Sequence[NamedFile], top: str) -> str:
-    """Return one digest of names below a directory, and bytes, in order."""
+    """Return the SHA-256 of files: of their names below `top`, sizes and bytes."""
     parts = (
         f"{os.path.relpath(name, top)}\0{len(data)}\0".encode(
             "utf-8", "surrogateescape"

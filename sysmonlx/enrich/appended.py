@@ -77,7 +77,10 @@ def _source(layout: Layout) -> str:
 
 
 def _reason(layout: Layout, context: Context) -> Appender:
-    """Reason: how a FileCreate came about, or by which way something else was done."""
+    """Make Reason: how a FileCreate came about, or by which call was written.
+
+    Where the record has a member `way`, Reason follows from that, see `_way`.
+    """
     if _source(layout) == "way":
         return _way(layout)
     read: Callable[[bytes], tuple[int]] = layout.reader("flags")
@@ -88,7 +91,7 @@ def _reason(layout: Layout, context: Context) -> Appender:
 
 
 def _way(layout: Layout) -> Appender:
-    """Reason of event 25: by which call memory was made executable."""
+    """Make Reason of event 25: by which call memory was made executable."""
     read: Callable[[bytes], tuple[int]] = layout.reader("way")
     known = dict(enumerate(MEMORY_WAYS))
     return lambda data, process: known.get(read(data)[0], UNKNOWN)

@@ -33,7 +33,7 @@ def contents_of(name: bytes, value: bytes) -> str:
 
 
 def _hash_of(value: bytes, algorithms: tuple[str, ...]) -> str:
-    """Return Hash as Hashes of a file shows it."""
+    """Return the hashes of a value of an attribute, in the form of the field Hashes."""
     import hashlib  # 3.7 MB of libcrypto: only where there is such an event
 
     pairs = (

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Event 100 from records: eBPF programs that were loaded.
 
-`BPF_HOOKS` holds those that are in no system call of their own; the others are seen by
-the hook of system calls, which `enrich.file` has.
+The hook of system calls, which `enrich.file` has, sees programs that bpf(2) loads.
+`BPF_HOOKS` has what tells of programs that another eBPF program loads: those are in no
+system call of their own.
 """
 
 from __future__ import annotations

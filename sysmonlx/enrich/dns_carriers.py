@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What carries questions of DNS and their answers, and how a message is read there."""
+"""How a message of DNS came: by UDP, TCP or systemd-resolved's socket; reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from sysmonlx.kernel_text import UNKNOWN
 
 
 class Carrier(IntEnum):
-    """`enum dns_carrier` of a record."""
+    """How a message of DNS came: `enum dns_carrier` of a record.
+
+    CALL is a call of systemd-resolved's socket.
+    """
 
     UDP = 0
     TCP = 1
@@ -22,7 +25,7 @@ _NOT_READ = Message(UNKNOWN, (0, UNKNOWN, 0), UNKNOWN, UNKNOWN, (), is_whole=Fal
 
 
 def read_carried(carrier: int, content: bytes) -> Message:
-    """Return what a whole message says."""
+    """Return what a whole message says; one of TCP is without its length."""
     if carrier == Carrier.CALL:
         return read_call(content) or _NOT_READ
     return read_message(content)

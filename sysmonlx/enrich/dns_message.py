@@ -99,7 +99,7 @@ def read_message(data: bytes) -> Message:
 
 
 def status_of(code: int) -> str:
-    """Return QueryStatus for a response code that tells an error."""
+    """Return QueryStatus for a response code of DNS other than 0."""
     return str(_RCODE + code) if code in _KNOWN_RCODES else OTHER_RCODE
 
 
@@ -147,13 +147,16 @@ def _records(
 
 
 def read_records(data: bytes) -> tuple[list[str], tuple[Answer, ...]]:
-    """Return text and address of one record alone, as far as it can be read."""
+    """Return texts and addresses of one record of DNS that stands alone.
+
+    There is at most one of each; none where the record cannot be read.
+    """
     texts, addresses, _ = _records(data, 0, 1)
     return texts, addresses
 
 
 def name_text(name: bytes) -> str:
-    """Return a name that was given as text, as QueryName shows it."""
+    """Return a name as QueryName shows it; it comes as text, not in labels of DNS."""
     shown = name.decode("latin-1").translate(_SPELT_IN_NAME)
     return shown.rstrip(".") or "."
 

@@ -32,7 +32,10 @@ _TOO_LONG = b""
 
 
 class _Direction:
-    """What was received on a socket, or sent."""
+    """One direction of a connection: a stream of messages that comes in pieces.
+
+    `next` is the sequence number of the byte that is to come next.
+    """
 
     def __init__(self, most: int) -> None:
         self.next = 0
@@ -41,7 +44,7 @@ class _Direction:
         self._is_too_long = False
 
     def add(self, sequence: int, content: bytes) -> bool:
-        """Take a piece; return whether it is the next one."""
+        """Take a piece that begins at `sequence`; return whether none is missing."""
         is_next = sequence == self.next
         self.next = (sequence + len(content)) % _CIRCLE
         if not is_next:  # what follows may be the end of something, or whole
@@ -51,7 +54,10 @@ class _Direction:
         return is_next
 
     def messages(self) -> Iterator[bytes]:
-        """Yield what a NUL ends."""
+        """Yield the messages that are whole by now, without the NUL that ends each.
+
+        A message of more than `most` bytes is yielded as `_TOO_LONG`.
+        """
         *whole, rest = self._buffer.split(END)
         for each in whole:
             is_too_long = self._is_too_long or len(each) > self._most
@@ -64,7 +70,11 @@ class _Direction:
 
 
 class _Talk:
-    """One connection: calls that wait for their replies, by their numbers."""
+    """One connection: both directions, and the calls that wait for their replies.
+
+    `waiting` has the number and the text of each call; the number is 0 for a call that
+    asks for no name. `is_lost`: no reply can be told to belong to a call any more.
+    """
 
     def __init__(self) -> None:
         self.calls, self.replies = _Direction(_CALL_BYTES), _Direction(_REPLY_BYTES)
@@ -92,10 +102,11 @@ class Calls:
         return len(self._known)
 
     def take(self, data: bytes) -> list[bytes]:
-        """Take a record of a piece; return records of the calls and replies in it.
+        """Take a dns_message record that holds a piece of a connection.
 
-        A call is a record of a question, and a reply one of an answer: of the call, END
-        and the reply.
+        Return a record for each call and each reply that is whole with this piece. The
+        record of a call is one of a question. The record of a reply is one of an
+        answer; its content is the call, END and the reply.
         """
         boot_ns, uid, cookie, is_answer, sequence, content = self._read(data)
         found = self._known.get(cookie)
@@ -115,7 +126,7 @@ class Calls:
         return made
 
     def forget_idle(self, boot_ns: int) -> None:
-        """Forget connections on which nothing came lately."""
+        """Forget connections on which nothing came for `_IDLE_NS` before `boot_ns`."""
         limit = boot_ns - _IDLE_NS
         for key in [k for k, (_, talk) in self._known.items() if talk.seen_ns <= limit]:
             self._talks.pop(key)
@@ -125,7 +136,10 @@ class Calls:
         self._talks.clear()
 
     def _lose(self, data: bytes, talk: _Talk) -> list[bytes]:
-        """From now on no reply is known to belong to a call."""
+        """Give up telling which reply belongs to which call of a connection.
+
+        Return records that answer the calls which wait, without a reply.
+        """
         talk.is_lost = True
         waiting, talk.waiting = talk.waiting, deque()
         return [

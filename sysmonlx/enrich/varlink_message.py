@@ -59,9 +59,10 @@ _NOTHING: _Object = {}
 
 @lru_cache(maxsize=16)
 def read_call(data: bytes) -> Message | None:
-    """Return what a call asks, with its reply where that stands behind it.
+    """Return what a call asks for, and what its reply says.
 
-    None: it asks for no name. A reply that cannot be read has the status "-".
+    `data` is the call alone, or the call, END and the reply. The result is None for a
+    call that asks for no name. The status is "-" where the reply cannot be read.
     """
     call, end, reply = data.partition(END)
     asked = _object(call)
@@ -86,7 +87,7 @@ def read_call(data: bytes) -> Message | None:
 
 
 def _object(data: bytes) -> _Object:
-    """Return a JSON object; empty: it is none."""
+    """Return the JSON object in these bytes; an empty one where they are none."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
@@ -105,7 +106,7 @@ def _string(of: _Object, name: str) -> str:
 
 
 def _items(of: _Object, name: str) -> list[_Object]:
-    """Return the first objects of a list."""
+    """Return the objects among the first `_ITEMS` items of a list by its name."""
     found = of.get(name)
     if not isinstance(found, list):
         return []
@@ -165,7 +166,7 @@ def _named(kind: int, name: str) -> list[str]:
 
 
 def _host(answered: _Object, asked: str) -> _Results:
-    """Addresses; the name that an alias stands for comes first."""
+    """Return the results of ResolveHostname: addresses, behind the name of an alias."""
     name = _asked_name(answered)
     texts, addresses = _addresses(answered)
     is_alias = name.lower() != asked.lower()
@@ -178,7 +179,7 @@ def _names(answered: _Object, _: str) -> _Results:
 
 
 def _records(answered: _Object, _: str) -> _Results:
-    """Records as they came by DNS, each in base64."""
+    """Return the results of ResolveRecord: its records are those of DNS, in base64."""
     texts: list[str] = []
     addresses: list[Answer] = []
     for each in _items(answered, "rrs"):

@@ -13,9 +13,10 @@ import sys
 
 
 def put_right() -> None:
-    """Have open standard descriptors, and signals as a program expects them.
+    """Open standard descriptors that are closed; put signals back to their default.
 
-    A signal that is ignored, as nohup(1) has it, stays ignored; SIGCHLD does not.
+    No signal is blocked any more, and SIGCHLD is not ignored. Other signals that are
+    ignored, as nohup(1) does with SIGHUP, stay ignored.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -23,9 +24,10 @@ def put_right() -> None:
 
 
 def _open_standard() -> None:
-    """Open those of standard input, output and error that are closed.
+    """Open /dev/null as standard input, output and error where these are closed.
 
-    The next file or pipe would have that number, and printed text would go there.
+    Else the next file that is opened would get the number of one of them, and printed
+    text would go into that file.
     """
     for fd in (0, 1, 2):
         try:

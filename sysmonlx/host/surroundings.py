@@ -41,12 +41,11 @@ def refusal() -> str:
 
 
 def without_bpf(status: Path = Path("/proc/self/status")) -> str:
-    """Return that a filter of system calls forbids bpf(2), and what helps.
+    """Return the sentence that a seccomp filter forbids bpf(2), and what helps.
 
-    The text is empty where none does.
-
-    A filter, as runtimes have one for containers, may forbid it whatever the
-    capabilities are; the kernel itself knows the command to be none (EINVAL).
+    The text is empty where no filter forbids it. Runtimes have such filters for
+    containers; they forbid the call whatever the capabilities are. bpf(2) is called
+    with a command that does not exist: the kernel itself would answer EINVAL.
     """
     try:
         is_filtered = _IS_FILTERED in status.read_text("utf-8", "replace")

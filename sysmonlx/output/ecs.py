@@ -178,10 +178,11 @@ class _Document:
         head: str,
         created: str,
     ) -> str | None:
-        """Return a document; None: some of its values are not known, see `whole`.
+        """Return the document of an event, made by a template.
 
-        `head` is what it begins with before its time, `created` what tells when and as
-        which record it is written.
+        The result is None where some value is not known; `whole` makes it then. `head`
+        is the text before the time. `created` is the text that has the time of writing
+        and the EventRecordID.
         """
         _, values, is_plain, shape = event
         key: Key = self._key(values) if shape is None else (shape, values[0])

@@ -19,9 +19,10 @@ Convert = Callable[[str], str]
 
 
 class Slot(NamedTuple):
-    """The place of the value of a number; how any text, and a plain one, is converted.
+    """The place for the value of a field, by the number of the field.
 
-    None: it stands as it is.
+    `convert` converts any text of it, `plain` a text that needs no escape. None: the
+    text stands as it is.
     """
 
     number: int
@@ -125,7 +126,7 @@ def members_of(
 def _joined(
     targets: Sequence[Target], bundle: _Bundle, escaped: Convert, has_size: bool
 ) -> Member:
-    """Return members that are made of one text as one."""
+    """Return one member that stands for several which are made of the same value."""
     begin, rest = bundle(*(each.name for each in targets))
 
     def convert(text: str) -> str:
@@ -140,7 +141,11 @@ def _place(target: tuple[int, Target]) -> tuple[int, tuple[str, ...]]:
 
 
 def _escaping(limit_bytes: int, size_bytes: int) -> Convert:
-    """Return what escapes a value for JSON; a size of 0 is no limit of its own."""
+    """Return a function that escapes a value for JSON.
+
+    It cuts the value to `size_bytes` first, unless that is 0. A value of more than
+    `limit_bytes` characters becomes blanks, which make the line too long as a whole.
+    """
     too_long = " " * (limit_bytes + 1)
     if size_bytes:
         return lambda text: (

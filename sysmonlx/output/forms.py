@@ -29,7 +29,7 @@ class LineMaker(Protocol):
         """
 
     def template_use(self) -> CacheUse:
-        """Return how often the cache had the constant parts of a line already."""
+        """Return hits and misses of the cache of templates, and how many are kept."""
 
 
 def line_maker(

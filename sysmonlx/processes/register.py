@@ -47,7 +47,10 @@ class Register:
         return self._alive.get(tgid)
 
     def at(self, tgid: int, boot_ns: int) -> Process | None:
-        """Return the process that had this tgid at a time, its present image."""
+        """Return the process that had this tgid at `boot_ns`; None: nobody is known.
+
+        Its image is the present one, or the last, not that of the time.
+        """
         process = self.alive(tgid)
         if process is not None and process.start_boot_ns <= boot_ns:
             return process

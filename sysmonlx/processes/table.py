@@ -274,7 +274,10 @@ class ProcessTable(Register):
         return process
 
     def seek(self, tgid: int, boot_ns: int) -> Process | None:
-        """Find who had this tgid at a time; scan again where nobody is known to."""
+        """Return the process that had this tgid at `boot_ns`; None: nobody is known.
+
+        Where the table does not know it, all processes are scanned first.
+        """
         process = self.at(tgid, boot_ns)
         if process is None and self.rescan is not None:
             self.rescan()

@@ -146,9 +146,10 @@ class Sieve:
 
 
 class _LedTo(Bounded[int, tuple[tuple[str, int], ...]]):
-    """The needles that a word leads to, and their bits; kept for words that occurred.
+    """The needles that a four-byte word of a text leads to, each with its bits.
 
-    The words of a machine's texts are few, those of all rules are many.
+    They are found when the word first occurs, and kept. The words that occur in a
+    machine's texts are few; the words of all rules are many.
     """
 
     __slots__ = ("_begins", "_bits", "_first", "_needles", "_numbers", "words")

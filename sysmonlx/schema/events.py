@@ -128,7 +128,7 @@ def _fields(notation: str) -> tuple[Field, ...]:
 
 
 def _unknown_to_the_kernel(notation: str) -> tuple[Field, ...]:
-    """Return the same fields, about which the kernel's filter answers nothing."""
+    """Return the fields of a notation, none of which the kernel's filter answers."""
     return tuple(replace(each, kernel=None) for each in _fields(notation))
 
 

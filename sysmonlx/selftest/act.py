@@ -49,10 +49,10 @@ class CannotError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An act for one event; it `runs` a program if the event is that program's.
+    """An act of a self-test that makes one event.
 
-    `needs_setting` is an attribute of `policy.Settings`: only where it is switched on
-    is there such an event.
+    `runs`: the act runs a program, and the event is that program's. `needs_setting`
+    names a switch of `policy.Settings`: where it is off, there is no such event.
     """
 
     event_id: int

@@ -103,7 +103,7 @@ def serve(paths: Paths, view: View | None = None) -> int:
 
 
 def _have_what_a_service_has() -> None:
-    """Raise limits of whoever starts it, and the weight of this session's autogroup.
+    """Lift limits that this process has inherited; raise its session's weight.
 
     Floods of other processes then leave the daemon its share of the processors. Where
     no control group has a weight the scheduler weighs sessions, sched(7), "The

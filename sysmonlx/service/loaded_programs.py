@@ -32,7 +32,10 @@ Take = Callable[[Sequence[bytes]], None]
 
 
 class _Waiting:
-    """A program of which no record was made yet."""
+    """A program that perf told and of which no record was made yet.
+
+    `tries` counts the looks for the process that loaded it.
+    """
 
     __slots__ = ("live", "told", "tries")
 
@@ -43,14 +46,16 @@ class _Waiting:
 
 
 class LoadedPrograms:
-    """Reads the side band; asks nobody who could make it wait.
+    """Makes a record of each program that perf tells, and hands it on at its time.
+
+    Nothing here waits for another process.
 
     Args:
-        programs: What perf tells.
-        processes: The processes that loaded them.
-        own_pid: Programs of this process are left out.
-        knows_pids: Whether perf names processes as records do: by the numbers of the
-            first pid namespace.
+        programs: Reads what perf tells.
+        processes: The process table, where the process that loaded one is found.
+        own_pid: Programs that this process has loaded are left out.
+        knows_pids: Whether perf names processes by the numbers of the initial pid
+            namespace, as records do.
     """
 
     def __init__(
@@ -69,14 +74,14 @@ class LoadedPrograms:
         self._looks_left = float(_LOOKS)
         self._looked_s = 0.0
         self.is_due = False
-        """Whether something was told that was not read yet."""
+        """Whether perf has told something that `look` has not read yet."""
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when something was told."""
+        """Return the descriptor that is readable when perf has told something."""
         return self._programs.side_band.fileno()
 
     def note(self) -> None:
-        """Read what was told before the next records, or soon."""
+        """Note that perf has told something: set `is_due`."""
         self.is_due = True
 
     @property
@@ -85,7 +90,10 @@ class LoadedPrograms:
         return bool(self._waiting)
 
     def look(self) -> None:
-        """Read what perf told. Programs that the hook of bpf(2) told are left out."""
+        """Read the programs that perf told, unless looks are too many just now.
+
+        Programs that the hook of bpf(2) has reported are left out.
+        """
         if not self._may_look():
             return
         self.is_due = False
@@ -110,12 +118,13 @@ class LoadedPrograms:
     def take_among(
         self, records: Sequence[bytes], take: Take, *, is_last: bool
     ) -> None:
-        """Have `take` take the records, and those of programs at their places.
+        """Call `take` with the records, and with those of waiting programs, by time.
 
         Args:
             records: A batch of the ring buffer.
-            take: What takes records.
-            is_last: Whether the ring buffer had no more than these.
+            take: Takes records, as the pipeline does.
+            is_last: Whether the ring buffer is empty behind this batch. If so, no
+                program waits any more when this returns.
         """
         waiting, self._waiting = self._waiting, []
         at = 0
@@ -135,7 +144,10 @@ class LoadedPrograms:
                 self._tell(each, take, is_last_try=True)
 
     def _tell(self, each: _Waiting, take: Take, *, is_last_try: bool = False) -> bool:
-        """Make a record, unless its process may become known yet."""
+        """Call `take` with the record of a program; return whether that was done.
+
+        It is not done while the process that loaded the program may become known yet.
+        """
         each.tries += 1
         is_last_try = is_last_try or each.tries >= _TRIES
         told = each.told if self._knows_pids else each.told._replace(tgid=0, tid=0)
@@ -163,7 +175,11 @@ class LoadedPrograms:
 
 
 def _place(records: Sequence[bytes], begin: int, boot_ns: int) -> int:
-    """Return where the first record from after a time stands, from `begin` on."""
+    """Return the index of the first record later than a time, from `begin` on.
+
+    `boot_ns` is in nanoseconds since boot. Where no record is later, the index is their
+    number.
+    """
     for at in range(begin, len(records)):
         data = records[at]
         if len(data) >= _BOOT_NS.size and _BOOT_NS.unpack_from(data)[0] > boot_ns:

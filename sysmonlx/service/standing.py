@@ -50,7 +50,10 @@ class Standing:
         return [*self.lacking(), *self._parts.filter.remarks()]
 
     def lacking(self) -> list[str]:
-        """Return the same, but for where events are filtered: `-stats` has a column."""
+        """Return what `missing` returns, without remarks on where events are filtered.
+
+        `-stats` shows those in a column of their own.
+        """
         parts = self._parts
         return [
             *map(str, parts.capture.missing),

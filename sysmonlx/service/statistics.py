@@ -215,7 +215,7 @@ def sigma_terms(
 def _add(
     found: dict[tuple[str, str], RuleTerms], head: Head, hits: int, last_s: float
 ) -> RuleTerms:
-    """Add the hits of one rule of one event; return what there is of the rule."""
+    """Add the hits of a rule in events of one type; return its entry in `found`."""
     rule_id, title, level, _, author = head
     new = RuleTerms(title=title, id=rule_id, level=level, hits=0, last_s=0.0)
     rule = found.setdefault((rule_id, title), new)

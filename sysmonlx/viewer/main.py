@@ -289,7 +289,7 @@ def _events(options: Options, problems: Problems) -> Iterator[EventLine]:
 
 
 def _hint(name: str) -> str:
-    """Return what a name was meant for, if it can be no file's."""
+    """Return how to search for a word that was given in the place of a file."""
     is_word = "/" not in name and "." not in name and not os.path.lexists(name)
     return f"; to look for this text: -w {name}" if is_word else ""
 

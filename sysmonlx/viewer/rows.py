@@ -197,7 +197,10 @@ class Rows:
         return f"{time}{fixed}{user}{head}{main}{note}{tag}".rstrip(" ")
 
     def _is_tight(self, room: int, head: str, main: str, *others: str) -> bool:
-        """Return whether notes leave the main part less than half of `room`."""
+        """Return whether the other parts of a row leave too little to its main part.
+
+        Too little is less than half of `room` columns, and less than it needs.
+        """
         wide = columns(main)
         left = room - columns(head) - sum(map(columns, others))
         return left < min(wide, room // 2)

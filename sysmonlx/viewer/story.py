@@ -94,7 +94,7 @@ def _head(process: Process) -> Iterator[str]:
 
 
 def _in_short(process: Process) -> Iterator[str]:
-    """Yield how often it did what."""
+    """Yield one item of a list: how many events of each kind a process has."""
     counts = Counter(map(_kind, process.events))
     parts = [f"{count:,} {kind}" for kind, count in counts.most_common()]
     if process.children:
@@ -163,9 +163,10 @@ def _row(alike: list[EventLine], full: bool) -> str:
 
 
 def _folded(events: list[EventLine]) -> Iterator[list[EventLine]]:
-    """Yield events, and together those about files of one directory, if many.
+    """Yield the events that make one row each of the report.
 
-    What is under a rule stands alone.
+    More than `_SINGLE_FILES` events of one type about files of one directory make one
+    row. An event under a rule has a row of its own.
     """
     groups: dict[tuple[object, ...], list[EventLine]] = {}
     for number, event in enumerate(events):
@@ -182,7 +183,7 @@ def _folded(events: list[EventLine]) -> Iterator[list[EventLine]]:
 
 
 def _files(paths: Sequence[str]) -> str:
-    """Return many files of one directory as one text."""
+    """Return a text for files of one directory: their number and three names."""
     folder = paths[0].rpartition("/")[0]
     names = [*dict.fromkeys(map(base_name, paths))]
     return f"{len(paths):,} files below {folder or '/'}: {', '.join(names[:3])} ..."

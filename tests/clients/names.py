@@ -13,14 +13,17 @@ SERVER = "127.0.0.1"
 
 
 def by_dnspython(names: list[str]) -> None:
-    """Half of them by UDP, the others by TCP."""
+    """Ask for half of the names by UDP, for the others by TCP."""
     for number, name in enumerate(names):
         ask = dns.query.tcp if number % 2 else dns.query.udp
         ask(dns.message.make_query(name, "A"), SERVER, timeout=20)
 
 
 def by_bytes(names: list[str]) -> None:
-    """By TCP, each byte in a packet of its own; dnsmasq takes 100 a connection."""
+    """Ask by TCP, each byte in a packet of its own.
+
+    dnsmasq takes 100 questions of a connection.
+    """
     for first in range(0, len(names), 50):
         with socket.create_connection((SERVER, 53)) as server:
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

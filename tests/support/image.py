@@ -31,7 +31,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def manifest() -> dict[str, Any]:
-    """Return the specification of the pod of container/daemonset.yaml."""
+    """Return the `spec` of the pod in container/daemonset.yaml."""
     parts = yaml.safe_load_all((FOLDER / "daemonset.yaml").read_text())
     spec = next(each for each in parts if each["kind"] == "DaemonSet")["spec"]
     found: dict[str, Any] = spec["template"]["spec"]

@@ -35,7 +35,10 @@ def put(paths: Paths) -> None:
 
 @cache
 def _kept() -> bytes:
-    """Return what a start with all programs keeps; empty where it keeps nothing."""
+    """Return the bytes of the file that a start with all programs keeps.
+
+    They are empty where it keeps nothing.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "programs"
         command = [sys.executable, "-P", "-m", "support.kept_programs", os.fspath(file)]

@@ -146,7 +146,7 @@ def _decoded(text: str) -> str:
 
 
 def _is_kept(path: str) -> bool:
-    """Tell whether a path is a regular file's, and no link leads to it elsewhere."""
+    """Tell whether a path is outside of /dev and /proc, in a folder without links."""
     above = os.path.dirname(path)
     return not path.startswith(("/dev/", "/proc/")) and (
         os.path.realpath(above) == above

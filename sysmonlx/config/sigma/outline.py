@@ -50,7 +50,10 @@ Outline: TypeAlias = Leaf | Not | Group
 def expression_of(
     outline: Outline, *, negated: bool = False, label: str = ""
 ) -> Expression:
-    """Return the same as tests; a negation goes down to them, and so does a label."""
+    """Return an outline as an expression, in which only tests are negated.
+
+    `label` is the name of the selection; each test gets it, with its line, as origin.
+    """
     if isinstance(outline, Leaf):
         test = outline.test
         origin = f"{label}, line {outline.line}" if label else ""

@@ -67,7 +67,10 @@ def _is_script(atom: Atom) -> bool:
 
 
 def _script_form(source: LogSource, field: str, atom: Atom) -> str:
-    """Return what asks for a script, whose program is the interpreter."""
+    """Return a remark on an atom that asks for a script where Image is asked.
+
+    Image is the interpreter then; the remark names the field that has the script.
+    """
     text, other = f"{atom.operand!r:.80}", _SCRIPTS[field]
     about = f"{field} is the interpreter where a script is run"
     if not any(_is_ours(each, other) for each in source.event_ids):

@@ -81,7 +81,11 @@ class SocketSink(SpoolingSink):
         return {"connected": len(self._readers), **self._counts}
 
     def news(self) -> list[str]:
-        """Return which readers were dropped since the last call, and what it cost."""
+        """Return a text for each reader that was dropped since the last call.
+
+        It names the process and tells the numbers of lines. Readers beyond the first
+        few are told by their number in one text.
+        """
         told, self._news = self._news, []
         unnamed = self._counts["dropped"] - self._told_dropped - len(told)
         self._told_dropped = self._counts["dropped"]

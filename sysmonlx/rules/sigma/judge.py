@@ -184,10 +184,12 @@ def bits(number: int) -> Iterator[int]:
 
 @dataclass(slots=True)
 class Use:
-    """What rules cost: processor time of one event in `MEASURED_EACH` that is asked.
+    """What the rules of one event type cost, by measuring one event in `MEASURED_EACH`.
 
-    An event with the answer in memory is not asked. `candidates` are, of each rule, the
-    events measured that got as far as the rule, `rules_ns` what the rule took then.
+    `asked` counts the events that the rules were asked of: those without an answer in
+    memory. `measured` of them were measured, and took `measured_ns` of processor time.
+    For each rule by its number: how many measured events got as far as the rule
+    (`candidates`), and what the rule took then in nanoseconds (`rules_ns`).
     """
 
     candidates: list[int]
@@ -235,7 +237,7 @@ class _Asked(Bounded[tuple[str, ...], int]):
         return self._true_of(candidates, texts) if candidates else 0
 
     def _measured(self, texts: tuple[str, ...]) -> int:
-        """Return the same, and note how long it took."""
+        """Return what `answer` returns, and note in `use` how long it took."""
         use, hits, begun_ns = self.use, 0, time.thread_time_ns()
         candidates = self._unguarded
         for at, guarded in self._sieves:

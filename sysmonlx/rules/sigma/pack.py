@@ -171,7 +171,7 @@ def _plain_correlation(each: Correlation) -> dict[str, Plain]:
 def plain_expression(part: Expression) -> list[Plain]:
     """Return an expression as `["all", ...]`, `["any", ...]` or `["test", ...]`.
 
-    A test of which it is known where it is from has that as its last part.
+    The last part of a test is its origin, "SELECTION, line N", where that is known.
     """
     if isinstance(part, Junction):
         word = "all" if part.need_all else "any"
