@@ -53,7 +53,7 @@ class Standing:
         """Return the same, but for where events are filtered: `-stats` has a column."""
         parts = self._parts
         return [
-            *map(str, parts.capture.missing),
+            *dict.fromkeys(map(str, parts.capture.missing)),  # hooks may lack the same
             *parts.guard.missing(),
             *parts.health.remarks(),
             *surroundings.remarks(),
