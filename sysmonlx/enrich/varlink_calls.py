@@ -21,7 +21,7 @@ OF_USER, OF_ALL = 128, 512
 _CALL_BYTES, _REPLY_BYTES = 8 << 10, 48 << 10
 #: Most calls of one socket that wait for their replies, and most bytes of these.
 _CALLS, _WAITING_BYTES = 256, 32 << 10
-#: Most messages of one piece, which has 4 KiB: a call that asks for a name has 70 bytes.
+#: Most messages of one piece of 4 KiB: a call that asks for a name has 70 bytes.
 _MESSAGES = 64
 #: How long nothing comes before a socket is forgotten, in nanoseconds: systemd-resolved
 #: gives up after two minutes.
