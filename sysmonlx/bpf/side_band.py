@@ -34,7 +34,7 @@ _ATTRIBUTES = struct.Struct("=IIQQQQQI40xi16x")
 
 #: A program that is loaded and goes again takes 270 bytes: this is room for 240 of
 #: them, on each processor. The kernel lets a user lock 516 KiB for each.
-_DATA_BYTES = 16 * mmap.PAGESIZE
+_DATA_BYTES = max(64 << 10, mmap.PAGESIZE)
 #: Where there is less room than this, the next record may have been lost. The kernel
 #: says so in front of the first one that finds room again, which may be much later.
 _LARGEST = 128
@@ -163,6 +163,9 @@ class SideBand:
             self.lost += ring.hint()
         while at < len(data):
             kind, _, size = _HEADER.unpack_from(data, at)
+            if not _HEADER.size <= size <= len(data) - at:  # no record
+                self.lost += 1
+                return
             record = data[at : at + size]
             if kind == _LOST:
                 self.lost += _LOST_COUNT.unpack_from(record)[0] - ring.take_hint()

@@ -83,9 +83,8 @@ def _run(words: list[str]) -> int:
         if keeper.is_wanted():  # which stays small: it loads nothing else
             return keeper.keep(paths, lambda: _serve(paths))
         return _serve(paths)
-    if (
-        words and words[0].lower() == "-sigma"
-    ):  # the other program, where only one has a name
+    # The other program, where only one has a name.
+    if words and words[0].lower() == "-sigma":
         from sysmonlx.sigma_tool import main as sigma_tool
 
         return sigma_tool.main(words[1:])

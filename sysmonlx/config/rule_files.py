@@ -108,7 +108,7 @@ def _sources(path: str) -> Iterator[_Source]:
     files = read_files(path)
     written = tuple(each for each in files if each[0].endswith(YAML))
     for each in files:
-        if each not in written:
+        if not each[0].endswith(YAML):
             yield _Source(each[0], _digest(each[1]), (each,), is_yaml=False)
     if written:
         yield _Source(path, _digest_of_all(written, path), written, is_yaml=True)

@@ -81,15 +81,4 @@ DNS_HOOKS: tuple[Hook, ...] = (
         ),
         missing="no DnsQuery of what programs ask systemd-resolved by its socket",
     ),
-    Hook(
-        name="calls of systemd-resolved",
-        events=frozenset({22}),
-        helps=3,
-        helps_with="dns_lookup",
-        alternatives=(
-            ("dns_call_received", "dns_call_answered"),
-            ("dns_call_received_by_function", "dns_call_answered_by_function"),
-        ),
-        missing="no DnsQuery of what programs ask systemd-resolved by its socket",
-    ),
 )

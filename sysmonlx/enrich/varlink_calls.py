@@ -19,13 +19,16 @@ from sysmonlx.enrich.varlink_message import END, read_call
 OF_USER, OF_ALL = 128, 512
 #: Most bytes of a call and of a reply; a record holds both. What is longer is not read.
 _CALL_BYTES, _REPLY_BYTES = 8 << 10, 48 << 10
-#: Most calls of one socket that wait for their replies.
-_CALLS = 256
+#: Most calls of one socket that wait for their replies, and most bytes of these.
+_CALLS, _WAITING_BYTES = 256, 32 << 10
+#: Most messages of one piece of 4 KiB: a call that asks for a name has 70 bytes.
+_MESSAGES = 64
 #: How long nothing comes before a socket is forgotten, in nanoseconds: systemd-resolved
 #: gives up after two minutes.
 _IDLE_NS = 150_000_000_000
 _CIRCLE = 1 << 32  # sequence numbers begin again
-#: Each call has a number in the place of the socket's, which are smaller.
+#: Each call has a number in the place of the socket's, which are smaller. One that
+#: cannot be read has none: of one socket such calls are told once.
 _FIRST_NUMBER = 1 << 63
 #: Stands for what is too long.
 _TOO_LONG = b""
@@ -79,8 +82,21 @@ class _Talk:
     def __init__(self) -> None:
         self.calls, self.replies = _Direction(_CALL_BYTES), _Direction(_REPLY_BYTES)
         self.waiting: deque[tuple[int, bytes]] = deque()
+        self.waiting_bytes = 0
         self.is_lost = False
         self.seen_ns = 0
+
+    def wait(self, number: int, call: bytes) -> bool:
+        """Have a call wait for its reply; return whether there is room for more."""
+        self.waiting.append((number, call))
+        self.waiting_bytes += len(call)
+        return len(self.waiting) <= _CALLS and self.waiting_bytes <= _WAITING_BYTES
+
+    def next_waiting(self) -> tuple[int, bytes]:
+        """Return the call that the next reply belongs to; IndexError: none waits."""
+        number, call = self.waiting.popleft()
+        self.waiting_bytes -= len(call)
+        return number, call
 
 
 class Calls:
@@ -121,7 +137,11 @@ class Calls:
         if not direction.add(sequence, content) and not talk.is_lost:
             made = self._lose(data, talk)
         take = self._reply if is_answer else self._call
-        for message in direction.messages():
+        messages = [*direction.messages()]
+        if len(messages) > _MESSAGES:  # no program asks like this
+            made += self._lose(data, talk)
+            messages[_MESSAGES:] = [_TOO_LONG]
+        for message in messages:
             made += take(data, talk, message)
         return made
 
@@ -141,7 +161,7 @@ class Calls:
         Return records that answer the calls which wait, without a reply.
         """
         talk.is_lost = True
-        waiting, talk.waiting = talk.waiting, deque()
+        waiting, talk.waiting, talk.waiting_bytes = talk.waiting, deque(), 0
         return [
             self._record(data, number, 1, call + END)
             for number, call in waiting
@@ -149,29 +169,32 @@ class Calls:
         ]
 
     def _call(self, data: bytes, talk: _Talk, call: bytes) -> list[bytes]:
-        if read_call(call) is None:  # it asks for no name
-            talk.waiting.append((0, b""))
-            return []
-        self._number += 1
-        if talk.is_lost:
-            return [self._record(data, self._number, 1, call + END)]
-        talk.waiting.append((self._number, call))
-        made = [self._record(data, self._number, 0, call)]
-        return made + self._lose(data, talk) if len(talk.waiting) > _CALLS else made
+        asked, number = read_call(call), 0
+        if asked is not None and asked.is_whole:
+            self._number = number = self._number + 1
+        made = []
+        if asked is not None:
+            end = END if talk.is_lost else b""
+            made = [self._record(data, number, len(end), call + end)]
+        if talk.is_lost or talk.wait(number, call if number else b""):
+            return made
+        return made + self._lose(data, talk)
 
     def _reply(self, data: bytes, talk: _Talk, reply: bytes) -> list[bytes]:
         if talk.is_lost:
             return []
         if not talk.waiting:
             return self._lose(data, talk)
-        number, call = talk.waiting.popleft()
+        number, call = talk.next_waiting()
         return [self._record(data, number, 1, call + END + reply)] if number else []
 
     def _record(
         self, data: bytes, number: int, is_answer: int, content: bytes
     ) -> bytes:
+        """Return a record of a message; 0: one that cannot be read, of its socket."""
         head = bytearray(data[: self._size])
         struct.pack_into("=HH", head, self._data_at, self._size, len(content))
-        struct.pack_into("=Q", head, self._cookie_at, number)
+        if number:
+            struct.pack_into("=Q", head, self._cookie_at, number)
         struct.pack_into("=I", head, self._answer_at, is_answer)
         return bytes(head) + content

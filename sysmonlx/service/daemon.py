@@ -205,6 +205,8 @@ class Daemon:
         parts = self.parts
         systemd.notify("STOPPING=1")
         self.requests.end_update("The daemon is being stopped")
+        parts.programs.note()  # perf may have told some since the last look
+        self.reader.work()
         parts.capture.detach_all()
         deadline_s = time.monotonic() + _DRAIN_S
         while parts.capture.ring.fill() > 0 and time.monotonic() < deadline_s:

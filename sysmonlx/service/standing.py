@@ -56,7 +56,7 @@ class Standing:
         """
         parts = self._parts
         return [
-            *map(str, parts.capture.missing),
+            *dict.fromkeys(map(str, parts.capture.missing)),  # hooks may lack the same
             *parts.guard.missing(),
             *parts.health.remarks(),
             *surroundings.remarks(),

@@ -16,7 +16,7 @@ import pytest
 from sysmonlx.bpf import side_band
 from sysmonlx.bpf.side_band import SideBand, ToldProgram
 
-DATA_BYTES = 16 * mmap.PAGESIZE
+DATA_BYTES = max(64 << 10, mmap.PAGESIZE)
 HEAD, TAIL = 1024 // 8, 1032 // 8
 KSYMBOL, BPF_EVENT, LOST, OTHER = 17, 18, 2, 3
 LOADED, UNLOADED = 1, 2
@@ -221,3 +221,16 @@ def test_the_kernel_lists_processors_by_ranges(
     path.write_text(text)
     monkeypatch.setattr(side_band, "_ONLINE", os.fspath(path))
     assert side_band._online() == (numbers or [*range(os.cpu_count() or 1)])
+
+
+@pytest.mark.parametrize("size", [0, 7, 0xFFF8])
+def test_what_is_no_record_ends_the_reading(made: Band, size: int) -> None:
+    made.write(program(3, 9) + struct.pack("=IHH", BPF_EVENT, 0, size) + program(4, 10))
+    assert [each.program_id for each in made.band.read()] == [3]
+    assert made.band.lost == 1
+    made.write(program(5, 11))
+    assert [each.program_id for each in made.band.read()] == [5]
+
+
+def test_the_rings_need_no_capability_to_lock_memory() -> None:
+    assert side_band._DATA_BYTES in (64 << 10, mmap.PAGESIZE)

@@ -21,7 +21,7 @@ from support.enrichment import (
 from sysmonlx.capture.records import Layouts
 from sysmonlx.enrich.context import Context
 from sysmonlx.enrich.dns import DNS_HOOKS
-from sysmonlx.enrich.registry import BUILDERS, hooks_for
+from sysmonlx.enrich.registry import ALL_HOOKS, BUILDERS, hooks_for
 from sysmonlx.policy import Settings
 from sysmonlx.processes.process import Process
 from sysmonlx.schema.events import EVENT_BY_ID
@@ -130,3 +130,8 @@ def test_no_other_record_is_an_event(layouts: Layouts) -> None:
     others = {"process_scan", "process_fork", "cgroup_create"}
     assert layouts.by_name.keys() - BUILDERS.keys() == others
     assert BUILDERS.keys() < layouts.by_name.keys()
+
+
+def test_each_hook_is_there_once() -> None:
+    names = [each.name for each in ALL_HOOKS]
+    assert sorted(names) == sorted({*names})

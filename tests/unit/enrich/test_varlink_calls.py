@@ -139,6 +139,42 @@ def test_memory_is_bounded(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) 
     assert len(resolver.calls) == 0
 
 
+@pytest.mark.parametrize("loses", [False, True])
+def test_calls_for_no_name_take_no_memory(resolver: Resolver, *, loses: bool) -> None:
+    other = encoded({"method": "a.b"})
+    if loses:
+        resolver.take(reply(CALLS[0][:-1]), 1)
+    for _ in range(varlink_calls._CALLS * 2):
+        resolver.take(other, 0)
+    talk = resolver.calls._known[1][1]
+    assert len(talk.waiting) <= varlink_calls._CALLS
+
+
+def test_long_calls_take_little_memory(resolver: Resolver) -> None:
+    for number in range(100):
+        resolver.take(call(name=f"{number}.a.test", more="x" * 7000), 0)
+    talk = resolver.calls._known[1][1]
+    assert sum(len(each) for _, each in talk.waiting) <= varlink_calls._WAITING_BYTES
+
+
+def test_nothing_is_no_flood_of_calls(resolver: Resolver) -> None:
+    made = resolver.take(CALLS[0] + b"\0" * 4000, 0)
+    assert len(made) <= varlink_calls._MESSAGES + 2
+    assert [name_of(each) for each in made if name_of(each) != "-"] == NAMES[:1]
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_what_cannot_be_read_is_of_its_socket(
+    resolver: Resolver, *, loses: bool
+) -> None:
+    if loses:
+        resolver.take(reply(CALLS[0][:-1]), 1)
+    made = resolver.take(b"x\0{}\0", 0) + resolver.take(b"\0", 0)
+    assert {(name_of(each), each.cookie) for each in made} == {("-", 1)}
+    (asked,) = resolver.take(CALLS[0], 0)
+    assert asked.cookie > 1 << 62
+
+
 def test_others_are_not_crowded_out(resolver: Resolver) -> None:
     resolver.take(CALLS[0], 0, cookie=5, uid=0)
     for number in range(200):
