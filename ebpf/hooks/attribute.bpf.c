@@ -20,6 +20,7 @@
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
 #include "hooks/file_names.bpf.h"
+#include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
 
 #define ATTRIBUTES_UNDER_WAY 1024
@@ -168,10 +169,21 @@ static __always_inline bool append_name(struct scratch *scratch, struct varlen *
 	return true;
 }
 
+/* Forget what the hook was given for the current call. */
+static __always_inline int attribute_end(const struct attribute_known *known)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+
+	if (known)
+		bpf_map_delete_elem(&attributes_known, &thread);
+	return 0;
+}
+
 /*
- * The call has succeeded. `string` is the path of the file, which begins at the directory of the
- * descriptor; 0: the descriptor is that of the file. `name` and `value` are addresses in the
- * caller's memory.
+ * The call has succeeded, or seems to: where no hook was given the attribute, and others may have
+ * answered for the kernel, the file is unknown. `string` is the path of the file, which begins at
+ * the directory of the descriptor; 0: the descriptor is that of the file. `name` and `value` are
+ * addresses in the caller's memory.
  */
 __noinline int attribute_set(__s32 descriptor, __u64 string, __u64 name, __u64 value, __u64 size)
 {
@@ -193,29 +205,31 @@ __noinline int attribute_set(__s32 descriptor, __u64 string, __u64 name, __u64 v
 		bpf_probe_read_user_str(begin, sizeof(begin), (void *)name);
 	}
 	if (!is_told_name(begin) || is_own())
-		return 0;
+		return attribute_end(known);
 	count_seen(RECORD_ATTRIBUTE_SET);
 	if (actor_excluded(FILTER_ATTRIBUTE_SET)) {
 		count_filtered(RECORD_ATTRIBUTE_SET);
-		return 0;
+		return attribute_end(known);
 	}
 	if (!scratch) {
 		count_lost(RECORD_ATTRIBUTE_SET, LOSS_UNREADABLE);
-		return 0;
+		return attribute_end(known);
 	}
 	r = record_begin(scratch, task, RECORD_ATTRIBUTE_SET, attribute_set);
 	r->mount_namespace = task_mount_namespace(task);
 	r->value_size = size;
-	if (string)
+	if (!known && call_may_be_faked()) {
+		r->flags |= RECORD_PATH_GIVEN | RECORD_PATH_UNREADABLE;
+		__sync_fetch_and_add(&names_unproved, 1);
+	} else if (string) {
 		append_given(scratch, r, descriptor, string);
-	else
+	} else {
 		append_file(scratch, r, descriptor);
+	}
 	append_name(scratch, &r->name, name, known);
 	append_bytes(scratch, &r->value, value, size, known);
-	if (known)
-		bpf_map_delete_elem(&attributes_known, &thread);
 	record_finish(scratch, RECORD_ATTRIBUTE_SET, HASTE_SOON);
-	return 0;
+	return attribute_end(known);
 }
 
 /* What setxattrat(2) is given: <linux/xattr.h>, struct xattr_args. */

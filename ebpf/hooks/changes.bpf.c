@@ -287,7 +287,7 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 	if (mass_change_files && (inode->i_mode & S_IFMT) == S_IFREG &&
 	    takes_a_name(task, regs, is_worker))
 		written_file_taken(inode_address(frame));
-	if (!is_wanted(NAME_RECORDS) && !proving_thread)
+	if (!is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) && !proving_thread)
 		return 0;
 	return is_worker ? request_changed(task, frame, inode, magic)
 			 : call_changed(task, regs, frame, inode, magic);

@@ -11,6 +11,8 @@
 #include <bpf/bpf_core_read.h>
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
+#include "emit/wanted.bpf.h"
+#include "filter/events.bpf.h"
 #include "hooks/functions.bpf.h"
 
 #ifdef WITHOUT_BPF_LOOP
@@ -91,6 +93,20 @@ __noinline int call_may_be_faked(void)
 }
 
 #endif
+
+/*
+ * The same for a call that gives or takes a name, as that record would tell. Of an actor whose
+ * records the rules exclude nothing was noted: that is no reason to look at filters.
+ */
+__noinline int name_may_be_faked(__u32 type)
+{
+	if (!is_wanted(RECORD_BIT(type)))
+		return 0;
+	if (type == RECORD_PIPE_CREATE ? pipe_actor_excluded(FILTER_PIPE_CREATE)
+				       : file_actor_excluded(type))
+		return 0;
+	return call_may_be_faked();
+}
 
 /* Returns whether the current process traces the target: an attach has succeeded. */
 static __always_inline bool is_traced_here(struct task_struct *target)

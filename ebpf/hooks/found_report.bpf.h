@@ -18,7 +18,7 @@
 #ifdef WITHOUT_BPF_LOOP
 #define found_reported(call, changes) false
 #define faked_reported(call, name, changes) false
-#define name_is_unproved(name, changes) false
+#define name_is_unproved(name, changes, type) false
 #else
 /* Report what a call has done by the name that its frames have told. */
 static __always_inline int found_report(enum call call, struct found_name *found,
@@ -87,10 +87,10 @@ static __always_inline bool found_reported(enum call call, const struct changes 
  * do not tell changes it may be true nevertheless.
  */
 static __always_inline bool name_is_unproved(const struct name_under_way *name,
-					     const struct changes *changes)
+					     const struct changes *changes, __u32 type)
 {
 	return !name && !changes->kinds && (names_from_frames || names_are_kept) &&
-	       call_may_be_faked();
+	       name_may_be_faked(type);
 }
 
 /*
@@ -103,10 +103,9 @@ static __always_inline bool faked_reported(enum call call, const struct name_und
 	bool takes = call == CALL_UNLINK || call == CALL_UNLINKAT;
 	__u32 type = takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE;
 
-	if (!name_is_unproved(name, changes))
+	if (!name_is_unproved(name, changes, type))
 		return false;
-	if (is_wanted(RECORD_BIT(type)))
-		unproved_report(type, changes, takes ? 0 : how_made(call));
+	unproved_report(type, changes, takes ? 0 : how_made(call));
 	return true;
 }
 #endif

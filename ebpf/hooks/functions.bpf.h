@@ -17,6 +17,7 @@ int process_file_opened(__u64 file_address);
 
 /* hooks/faked.bpf.c */
 int call_may_be_faked(void);
+int name_may_be_faked(__u32 type);
 int reach_is_proved(__u64 target_address, bool traces);
 
 /* hooks/injection.bpf.c */

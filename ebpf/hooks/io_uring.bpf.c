@@ -160,13 +160,19 @@ static __always_inline int naming_connected(struct io_kiocb *request)
 	return ring_socket_connected(request_file(request), address, KREAD(connect, addr_len));
 }
 
+#define NAMING_OPCODES                                                     \
+	(OPCODE_BIT(IORING_OP_OPENAT) | OPCODE_BIT(IORING_OP_OPENAT2) |    \
+	 OPCODE_BIT(IORING_OP_UNLINKAT) | OPCODE_BIT(IORING_OP_RENAMEAT) | \
+	 OPCODE_BIT(IORING_OP_LINKAT) | OPCODE_BIT(IORING_OP_BIND) |       \
+	 OPCODE_BIT(IORING_OP_CONNECT))
+
 /* A request begins: the kernel has copied its names, which are gone when it completes. */
 static __always_inline int name_begun(struct io_kiocb *request)
 {
 	struct request_name given = {};
 	__u8 opcode = KREAD(request, opcode);
 
-	overflow_forget((__u64)request);
+	overflow_forget((__u64)request, opcode, NAMING_OPCODES);
 	if (is_naming(opcode))
 		return is_wanted(PIPE_RECORDS) ? naming_begun(request, opcode) : 0;
 
@@ -332,12 +338,6 @@ int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_k
 }
 
 #ifndef WITHOUT_BPF_LOOP
-
-#define NAMING_OPCODES                                                     \
-	(OPCODE_BIT(IORING_OP_OPENAT) | OPCODE_BIT(IORING_OP_OPENAT2) |    \
-	 OPCODE_BIT(IORING_OP_UNLINKAT) | OPCODE_BIT(IORING_OP_RENAMEAT) | \
-	 OPCODE_BIT(IORING_OP_LINKAT) | OPCODE_BIT(IORING_OP_BIND) |       \
-	 OPCODE_BIT(IORING_OP_CONNECT))
 
 /* A request has ended, and its completion finds no room in the ring's queue. */
 SEC("?tp_btf/io_uring_cqe_overflow")

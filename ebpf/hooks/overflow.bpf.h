@@ -31,15 +31,16 @@ struct {
 
 bool overflows_were_seen; /* overflows_seen has had an entry; until then it is not searched */
 
-static __always_inline void overflow_forget(__u64 request)
+#define OPCODE_BIT(opcode) (1ULL << (opcode))
+
+/* A request of these opcodes begins, or one that no entry can be of. */
+static __always_inline void overflow_forget(__u64 request, __u8 opcode, __u64 opcodes)
 {
-	if (overflows_were_seen)
+	if (overflows_were_seen && opcode < 64 && opcodes >> opcode & 1)
 		bpf_map_delete_elem(&overflows_seen, &request);
 }
 
 #ifndef WITHOUT_BPF_LOOP
-
-#define OPCODE_BIT(opcode) (1ULL << (opcode))
 
 /* The completion, and a position in the list of requests that complete. */
 struct overflow_walk {

@@ -126,11 +126,12 @@ static __always_inline int fifo_call_done(enum call call, struct pt_regs *regs, 
 {
 	__u64 first = ARGUMENT_0(regs, compat), second = ARGUMENT_1(regs, compat);
 	bool has_directory = call == CALL_MKNODAT;
+	__u64 string = has_directory ? second : first;
 
+	if (name_is_unproved(NULL, changes, RECORD_PIPE_CREATE))
+		string = 0;
 	if (is_wanted(RECORD_BIT(RECORD_PIPE_CREATE)) && !is_own())
-		fifo_made(has_directory ? first : AT_FDCWD, name_is_unproved(NULL, changes) ? 0
-							    : has_directory		    ? second
-									    : first);
+		fifo_made(has_directory ? first : AT_FDCWD, string);
 	names_forget();
 	return 0;
 }
@@ -146,7 +147,8 @@ static __always_inline int name_call_done(enum call call, struct pt_regs *regs, 
 	changes_take(&changes);
 	if (!result && is_making_fifo(call, regs, compat))
 		return fifo_call_done(call, regs, compat, &changes);
-	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS)) {
+	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS) ||
+	    (call == CALL_UNLINKAT && ARGUMENT_2(regs, compat) & AT_REMOVEDIR)) {
 		names_forget();
 		return 0;
 	}

@@ -278,7 +278,7 @@ int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 
 	if (request->opcode != IORING_OP_ACCEPT)
 		return 0;
-	overflow_forget((__u64)request);
+	overflow_forget((__u64)request, IORING_OP_ACCEPT, OPCODE_BIT(IORING_OP_ACCEPT));
 	if (!goes_on_accepting(request))
 		return 0;
 	accept.ring = (__u64)request->ctx;

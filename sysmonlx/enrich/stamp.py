@@ -7,7 +7,12 @@ import stat
 from collections.abc import Callable
 from typing import Protocol
 
-from sysmonlx.capture.hooks import NAME_PROGRAMS, RING_PROGRAMS, Hook
+from sysmonlx.capture.hooks import (
+    NAME_PROGRAMS,
+    RING_OVERFLOW_PROGRAMS,
+    RING_PROGRAMS,
+    Hook,
+)
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values, cut_by
 from sysmonlx.enrich.context import Context
@@ -99,5 +104,12 @@ STAMP_HOOKS: tuple[Hook, ...] = (
         events=frozenset({2}),
         alternatives=RING_PROGRAMS,
         missing="files that a program makes through io_uring count as made by others",
+    ),
+    Hook(
+        name="files that are made by io_uring beyond its queue",
+        events=frozenset({2}),
+        alternatives=RING_OVERFLOW_PROGRAMS,
+        missing="what io_uring completes while its queue is full",
+        behind="files that are made by io_uring",
     ),
 )

@@ -82,6 +82,14 @@ TAMPERING_HOOKS: tuple[Hook, ...] = (
         needs_setting="executable_memory",
     ),
     Hook(
+        name="own memory opened by io_uring beyond its queue",
+        events=frozenset({25}),
+        alternatives=RING_OVERFLOW_PROGRAMS,
+        missing="what io_uring completes while its queue is full",
+        needs_setting="executable_memory",
+        behind="own memory opened by io_uring",
+    ),
+    Hook(
         name="files written by io_uring",
         events=frozenset({25}),
         alternatives=RING_PROGRAMS,
