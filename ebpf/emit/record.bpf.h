@@ -109,12 +109,25 @@ static __always_inline void record_append_path(struct scratch *scratch, struct v
 	scratch->used = used + length;
 }
 
-/* Append the path of (mnt, dentry). `truncated` is set in `flags` if its front is missing. */
+/*
+ * Append the path of (mnt, dentry). `truncated` is set in `flags` if its front is missing.
+ * `scratch` is that of the task.
+ */
 static __always_inline void record_append_dentry(struct scratch *scratch, struct varlen *string,
 						 struct dentry *dentry, struct vfsmount *mnt,
 						 __u32 *flags, __u32 truncated, __u32 shortened)
 {
-	if (!path_build(&scratch->path, dentry, mnt))
+	if (!scratch_path_build(scratch, dentry, mnt))
+		*flags |= truncated;
+	record_append_path(scratch, string, &scratch->path, flags, shortened);
+}
+
+/* The same with the scratch of process_scan(), or that of the task. */
+static __always_inline void
+record_append_process_dentry(struct scratch *scratch, struct varlen *string, struct dentry *dentry,
+			     struct vfsmount *mnt, __u32 *flags, __u32 truncated, __u32 shortened)
+{
+	if (!path_build_in(&scratch->path, dentry, mnt, false))
 		*flags |= truncated;
 	record_append_path(scratch, string, &scratch->path, flags, shortened);
 }

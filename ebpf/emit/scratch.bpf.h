@@ -36,4 +36,29 @@ static __always_inline struct scratch *task_scratch_get(void)
 	return bpf_map_lookup_elem(&task_scratch, &processor);
 }
 
+#ifdef WITHOUT_BPF_LOOP
+/* Write all components from the start of the walk in scratch->path up, as path_climb() does. */
+__noinline int scratch_climb(void)
+{
+	struct scratch *scratch = task_scratch_get();
+
+	return scratch && path_climb(&scratch->path);
+}
+#endif
+
+/* Build a path in scratch, see path_build_in(). */
+static __always_inline bool scratch_path_build(struct scratch *scratch, struct dentry *dentry,
+					       struct vfsmount *mnt)
+{
+	return path_build_in(&scratch->path, dentry, mnt, true);
+}
+
+/* The same as path_build_name() does. */
+static __always_inline bool scratch_path_build_name(struct scratch *scratch, struct dentry *dentry,
+						    struct vfsmount *mnt)
+{
+	path_begin(&scratch->path, dentry, mnt);
+	return path_climb_in(&scratch->path, true);
+}
+
 #endif /* EMIT_SCRATCH_BPF_H */

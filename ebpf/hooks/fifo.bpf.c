@@ -22,7 +22,7 @@ __noinline int fifo_opened(__u64 file_address)
 
 	if (!scratch)
 		return 0;
-	path_build(&scratch->path, KREAD(file, f_path.dentry), KREAD(file, f_path.mnt));
+	scratch_path_build(scratch, KREAD(file, f_path.dentry), KREAD(file, f_path.mnt));
 	return pipe_report(scratch, RECORD_PIPE_CONNECT, NULL);
 }
 

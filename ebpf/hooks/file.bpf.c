@@ -31,7 +31,7 @@ static __always_inline int device_opened(struct file *file, struct inode *inode)
 		count_lost(RECORD_RAW_ACCESS_READ, LOSS_UNREADABLE);
 		return 0;
 	}
-	path_build_name(&scratch->path, KREAD(file, f_path.dentry), KREAD(file, f_path.mnt));
+	scratch_path_build_name(scratch, KREAD(file, f_path.dentry), KREAD(file, f_path.mnt));
 	if (raw_access_excluded(&scratch->path)) {
 		count_filtered(RECORD_RAW_ACCESS_READ);
 		return 0;

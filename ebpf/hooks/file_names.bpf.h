@@ -130,7 +130,7 @@ static __always_inline bool file_event_of_dentry(enum record_type type, struct d
 		count_lost(type, LOSS_UNREADABLE);
 		return false;
 	}
-	path_build_name(&scratch->path, dentry, mnt);
+	scratch_path_build_name(scratch, dentry, mnt);
 	if (file_event_excluded(type, mode, &scratch->path)) {
 		count_filtered(type);
 		return false;
@@ -212,7 +212,7 @@ static __always_inline void append_root(struct scratch *scratch, struct varlen *
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct fs_struct *fs = KREAD(task, fs);
 
-	path_build_name(&scratch->path, KREAD(fs, root.dentry), KREAD(fs, root.mnt));
+	scratch_path_build_name(scratch, KREAD(fs, root.dentry), KREAD(fs, root.mnt));
 	if (scratch->path.at != PATH_SIZE - 1) /* not just "/" */
 		record_append_path(scratch, root, &scratch->path, flags, RECORD_PATH_SHORTENED);
 }

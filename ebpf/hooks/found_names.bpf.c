@@ -146,7 +146,7 @@ static __noinline int rename_found(struct found_name *found, struct scratch *scr
 	found->replaced_mode = exchanges || is_kind(other_mode, S_IFDIR) ? 0 : other_mode;
 	if (exchanges && is_kind(other_mode, S_IFREG))
 		other_keep(found, scratch, old, other, mnt);
-	path_build_name(&scratch->path, new, mnt);
+	scratch_path_build_name(scratch, new, mnt);
 	return found_keep(found, scratch);
 }
 
@@ -273,7 +273,7 @@ __noinline int request_name_search(void)
 	    !frames_search(search))
 		return 0;
 	if (search->is_rename)
-		path_build_name(&scratch->path, (void *)search->new_dentry, (void *)search->mnt);
+		scratch_path_build_name(scratch, (void *)search->new_dentry, (void *)search->mnt);
 	else
 		name_build(scratch, search);
 	return request_name_keep(record, scratch);

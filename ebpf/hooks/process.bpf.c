@@ -85,14 +85,14 @@ static __always_inline void append_paths(struct scratch *scratch, struct process
 
 	if (exe) {
 		file_identify(&r->file, BPF_CORE_READ(exe, f_inode));
-		record_append_dentry(scratch, &r->image, BPF_CORE_READ(exe, f_path.dentry),
-				     BPF_CORE_READ(exe, f_path.mnt), &r->flags,
-				     RECORD_IMAGE_TRUNCATED, 0);
+		record_append_process_dentry(scratch, &r->image, BPF_CORE_READ(exe, f_path.dentry),
+					     BPF_CORE_READ(exe, f_path.mnt), &r->flags,
+					     RECORD_IMAGE_TRUNCATED, 0);
 	}
 	if (fs)
-		record_append_dentry(scratch, &r->cwd, BPF_CORE_READ(fs, pwd.dentry),
-				     BPF_CORE_READ(fs, pwd.mnt), &r->flags, RECORD_CWD_TRUNCATED,
-				     RECORD_CWD_SHORTENED);
+		record_append_process_dentry(scratch, &r->cwd, BPF_CORE_READ(fs, pwd.dentry),
+					     BPF_CORE_READ(fs, pwd.mnt), &r->flags,
+					     RECORD_CWD_TRUNCATED, RECORD_CWD_SHORTENED);
 }
 
 /* Number of bytes of the arguments that are taken. */

@@ -86,7 +86,7 @@ static __always_inline bool is_below_shm(struct dentry *dentry, struct vfsmount 
 	const __u8 *text;
 	__u64 word;
 
-	if (!scratch || !path_build_name(&scratch->path, dentry, mnt))
+	if (!scratch || !scratch_path_build_name(scratch, dentry, mnt))
 		return false;
 	text = &scratch->path.bytes[scratch->path.at & (PATH_SIZE - 1)];
 	word = *(const __u64 *)text;

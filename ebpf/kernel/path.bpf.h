@@ -172,6 +172,18 @@ static __always_inline bool path_climb(struct path_buffer *path)
 	return path->whole;
 }
 
+/* emit/scratch.bpf.h: the same for the path in scratch. */
+int scratch_climb(void);
+
+/*
+ * The same. Without bpf_loop() the verifier follows each step of a walk, at every call. A walk in
+ * scratch is a function that it checks once.
+ */
+static __always_inline bool path_climb_in(struct path_buffer *path, bool in_scratch)
+{
+	return in_scratch && !has_bpf_loop ? scratch_climb() : path_climb(path);
+}
+
 /* Build the path of (mnt, dentry) in `path`. A name that was removed is not marked. */
 static __always_inline bool path_build_name(struct path_buffer *path, struct dentry *dentry,
 					    struct vfsmount *mnt)
@@ -183,10 +195,10 @@ static __always_inline bool path_build_name(struct path_buffer *path, struct den
 /*
  * Build the path of (mnt, dentry) in `path` as /proc/PID/exe shows it, with " (deleted)" behind a
  * name that was removed. It differs in a chroot: the path begins at the root of the mount
- * namespace. Returns false if the front is missing.
+ * namespace. Returns false if the front is missing. `in_scratch`: see path_climb_in().
  */
-static __always_inline bool path_build(struct path_buffer *path, struct dentry *dentry,
-				       struct vfsmount *mnt)
+static __always_inline bool path_build_in(struct path_buffer *path, struct dentry *dentry,
+					  struct vfsmount *mnt, bool in_scratch)
 {
 	bool is_root = KREAD(dentry, d_parent) == dentry;
 
@@ -198,7 +210,7 @@ static __always_inline bool path_build(struct path_buffer *path, struct dentry *
 	}
 	if (!is_root && dentry_is_unhashed(dentry))
 		path_mark_deleted(path);
-	return path_climb(path);
+	return path_climb_in(path, in_scratch);
 }
 
 #endif /* KERNEL_PATH_BPF_H */

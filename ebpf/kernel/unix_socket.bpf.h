@@ -69,8 +69,9 @@ static __noinline long unix_address_build(struct path_buffer *path, struct unix_
 }
 
 /*
- * Build the name of a socket that has one: the path as it is now, or the abstract name. Returns
- * false if there is only the path as it was given to bind(2), since the socket is closed.
+ * Build the name of a socket that has one: the path as it is now, or the abstract name. `path` is
+ * the one in scratch. Returns false if there is only the path as it was given to bind(2), since the
+ * socket is closed.
  */
 static __always_inline bool unix_name_build(struct path_buffer *path, struct unix_sock *socket)
 {
@@ -78,7 +79,7 @@ static __always_inline bool unix_name_build(struct path_buffer *path, struct uni
 
 	if (!dentry)
 		return unix_address_build(path, KREAD(socket, addr));
-	path_build(path, dentry, KREAD(socket, path.mnt));
+	path_build_in(path, dentry, KREAD(socket, path.mnt), true);
 	return true;
 }
 

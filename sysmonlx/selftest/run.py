@@ -87,7 +87,7 @@ def run(
         for each in actions
         if EVENT_BY_ID[each.event_id].produced
         and str(each.event_id) not in unwanted
-        and (not each.needs_setting or each.needs_setting in begun["settings"])
+        and (not each.needs_setting or each.needs_setting in begun.get("settings", ()))
     ]
     try:
         outcomes, off = _run(ask, begun, made, wait_s)

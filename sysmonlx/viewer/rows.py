@@ -199,8 +199,11 @@ class Rows:
     def _is_tight(self, room: int, head: str, main: str, *others: str) -> bool:
         """Return whether the other parts of a row leave too little to its main part.
 
-        Too little is less than half of `room` columns, and less than it needs.
+        Too little is less than half of `room` columns, and less than it needs. A wide
+        row always has room for a note.
         """
+        if self.style.width >= _WIDE:
+            return False
         wide = columns(main)
         left = room - columns(head) - sum(map(columns, others))
         return left < min(wide, room // 2)

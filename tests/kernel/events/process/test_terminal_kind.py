@@ -26,9 +26,11 @@ def session() -> Iterator[tuple[int, int]]:
     """Return pid and terminal number of a process that leads a session of its own."""
     pid, terminal = pty.fork()
     if not pid:
-        os.write(1, os.ttyname(0).encode())
-        os.read(0, 1)
-        os._exit(0)
+        try:
+            os.write(1, os.ttyname(0).encode())
+            os.read(0, 1)  # the end of the terminal ends it, or is an error
+        finally:
+            os._exit(0)
     name = os.read(terminal, 100).decode()
     yield pid, int(name.removeprefix("/dev/pts/"))
     os.close(terminal)
