@@ -77,7 +77,6 @@ TESTED_BY = {
     "unit/service/test_compilation": "capture/kernel_form",
     "unit/service/test_control": "service/messages",
     "unit/service/test_prometheus": "service/snapshot service/statistics",
-    "unit/service/test_health": "service/standing",
     "unit/service/test_situation": "service/line_limits",
     "unit/service/test_foreground": "service/configuration",
     "unit/viewer/test_carriers": "viewer/event_text viewer/read",
