@@ -228,8 +228,8 @@ def tree_that_is_mounted_nowhere() -> None:
 
 
 def program_over_another() -> None:
-    """A user mounts a program over one of the system, and runs it."""
-    shutil.copy("/bin/true", "own")
+    """A user mounts a program over one of the system, and runs it for a moment."""
+    shutil.copy("/bin/sleep", "own")
     with open("own", "ab") as file:
         file.write(b"another hash")
     pid = os.fork()
@@ -239,7 +239,7 @@ def program_over_another() -> None:
         if LIBC.unshare(CLONE_NEWUSER | CLONE_NEWNS):
             os._exit(REFUSED)
         assert LIBC.mount(b"own", b"/usr/bin/dpkg", None, MS_BIND, None) == 0
-        os.execv("/usr/bin/dpkg", ["dpkg", "--forged"])
+        os.execv("/usr/bin/dpkg", ["dpkg", "0.5"])
     print(pid)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) in (0, REFUSED)
 
