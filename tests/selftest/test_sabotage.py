@@ -22,17 +22,15 @@ from sysmonlx.schema.events import EVENT_BY_ID
 
 pytestmark = pytest.mark.kernel
 
-#: With 3, of connections accepted; as far as this version reports them. Not with 100:
-#: perf tells of programs, too.
+#: With 3, of connections accepted; as far as this version reports them.
 SYSTEM_CALLS = {
     event_id
-    for event_id in (2, 3, 8, 9, 10, 11, 15, 17, 18, 23, 26)
+    for event_id in (2, 3, 7, 8, 9, 10, 11, 15, 17, 18, 23, 26)
     if EVENT_BY_ID[event_id].produced
 }
 
 #: Events that miss a program, by its name.
 MISSED_BY: dict[str, set[int]] = {
-    "process_fork": {1},
     "process_create": {1, 25},
     "process_terminate": {5},
     "process_terminate_by_live": {5},
@@ -49,6 +47,17 @@ MISSED_BY: dict[str, set[int]] = {
     "times_setting": {2},
     "dns_sent": {22},
     "dns_arrived": {22},
+}
+#: Events that may miss a program. A process whose fork was not told is found by a scan,
+#: maybe before its command line is asked for. Which tracepoint of ctime fires when a
+#: time is set depends on the clock and the file system. perf tells of eBPF programs,
+#: too, but maybe when the self-test does not look any more.
+MAY_MISS: dict[str, set[int]] = {
+    "process_fork": {1},
+    "syscall_exit": {100},
+    "ctime_set": {2},
+    "ctime_exchanged": {2},
+    "ctime_kept": {2},
 }
 
 
@@ -90,7 +99,8 @@ def test_program_off_its_hook_is_named(losing: LosingDaemon, program: str) -> No
         for each in result.outcomes
         if each.verdict.value in ("not seen", "wrong")
     }
-    assert bad == MISSED_BY.get(program, set())
+    surely = MISSED_BY.get(program, set())
+    assert surely <= bad <= surely | MAY_MISS.get(program, set())
     assert result.off == (program,)
     assert not result.is_good
 
