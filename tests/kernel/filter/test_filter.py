@@ -364,15 +364,15 @@ def test_no_event_is_judged_by_half_of_each_of_two_rules(kernel: Judge) -> None:
     by_image = compile_rules(file_create(Filter("Image", "is", "/bin/x")))
     by_path = compile_rules(file_create(Filter("TargetFilename", "is", "/y")))
     kernel.install(by_image)
-    runs = Thread(target=lambda: kernel.discards(11, path("/y"), repeat=2_000_000))
-    runs.start()
     swaps = 0
-    while runs.is_alive():
-        kernel.install(by_path if swaps % 2 == 0 else by_image)
-        swaps += 1
-    runs.join()
-    assert swaps > 2
-    assert kernel.discarded() == 0
+    while swaps < 10:  # as many as a busy machine lets there be in one run
+        runs = Thread(target=lambda: kernel.discards(11, path("/y"), repeat=2_000_000))
+        runs.start()
+        while runs.is_alive():
+            kernel.install(by_path if swaps % 2 == 0 else by_image)
+            swaps += 1
+        runs.join()
+        assert kernel.discarded() == 0
 
 
 @contextmanager
