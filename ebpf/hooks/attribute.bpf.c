@@ -29,7 +29,8 @@
 #define OVERLAY "trusted.overlay."
 #define CAPABILITY "security.capability"
 
-/* What the kernel itself has set last for a thread: its own copy, which nobody can change. */
+/* The attribute that the kernel set last for a thread, from its own copy, which nobody can change.
+ */
 struct attribute_known {
 	__u32 value_size;
 	char name[ATTRIBUTE_NAME_SIZE];
@@ -232,7 +233,7 @@ __noinline int attribute_set(__s32 descriptor, __u64 string, __u64 name, __u64 v
 	return attribute_end(known);
 }
 
-/* What setxattrat(2) is given: <linux/xattr.h>, struct xattr_args. */
+/* The arguments of setxattrat(2) that lie in memory: struct xattr_args, <linux/xattr.h>. */
 struct attribute_given {
 	__u64 value;
 	__u32 size;

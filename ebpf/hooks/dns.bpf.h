@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What UDP and TCP share: who asked through a socket, and the record of a message. The functions
- * here also run in softirq: they reserve their records in the ring and use no scratch. Record:
- * dns_message.
+ * The code that DNS by UDP and DNS by TCP share: the process that asked through a socket, and the
+ * record of a message. These functions also run in softirq: they reserve their records in the ring
+ * and use no scratch. Record: dns_message.
  */
 #ifndef HOOKS_DNS_BPF_H
 #define HOOKS_DNS_BPF_H

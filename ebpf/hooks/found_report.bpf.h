@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a call that gives or takes a name has done, by the name that its frames have told. */
+/* Records of a call that has given or taken a name: the frames of the call have told the name. */
 #ifndef HOOKS_FOUND_REPORT_BPF_H
 #define HOOKS_FOUND_REPORT_BPF_H
 

@@ -33,11 +33,17 @@ static __always_inline __u64 network_subject(const struct network_connect *r)
 	       ((__u64)r->protocol << 40) + r->initiated;
 }
 
+/* A connection or a datagram of which no record can be made. */
+static __always_inline void connection_lost(enum loss_reason reason)
+{
+	count_seen(RECORD_NETWORK_CONNECT);
+	count_lost(RECORD_NETWORK_CONNECT, reason);
+}
+
 /* A connection or a datagram whose process or whose ends cannot be known: there was no room. */
 static __always_inline void connection_unreadable(void)
 {
-	count_seen(RECORD_NETWORK_CONNECT);
-	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
+	connection_lost(LOSS_UNREADABLE);
 }
 
 static __always_inline void network_report(const struct owner *owner, const struct flow *flow,

@@ -228,11 +228,10 @@ static __always_inline bool goes_on_accepting(struct io_kiocb *request)
 	return KREAD((struct io_accept *)&request->cmd, iou_flags) & IORING_ACCEPT_MULTISHOT;
 }
 
-/* Who accepts cannot be told: there is no room, or the user has too many entries. */
+/* The process that accepts cannot be noted: there is no room, or its user has too many entries. */
 static __always_inline int accepts_lost(enum loss_reason reason)
 {
-	count_seen(RECORD_NETWORK_CONNECT);
-	count_lost(RECORD_NETWORK_CONNECT, reason);
+	connection_lost(reason);
 	return 0;
 }
 

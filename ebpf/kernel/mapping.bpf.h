@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is mapped at an address of a process. The tree of mappings is read without its lock, which
- * somebody may hold for long; bpf_find_vma() would fail then. What is found is therefore believed
- * only if it says itself that it maps the address.
+ * The mapping (struct vm_area_struct) at an address of a process. The tree of mappings is read
+ * without its lock, which somebody may hold for long; bpf_find_vma() would fail then. Therefore a
+ * mapping is believed only if its own bounds contain the address.
  */
 #ifndef KERNEL_MAPPING_BPF_H
 #define KERNEL_MAPPING_BPF_H
@@ -57,7 +57,7 @@ static __always_inline __u64 maple_child(__u64 entry, __u64 address)
 	return KREAD_WORD(slots + i * 8);
 }
 
-/* What a red-black tree has at the address, or the last mapping on the way to it. */
+/* The mapping that a red-black tree has at the address, or the last one on the way to it. */
 static __always_inline __u64 mapping_in_tree(struct mm_struct___tree *mm, __u64 address)
 {
 	__u32 offset = bpf_core_field_offset(((struct vm_area_struct___tree *)NULL)->vm_rb);
@@ -76,7 +76,7 @@ static __always_inline __u64 mapping_in_tree(struct mm_struct___tree *mm, __u64 
 	return (__u64)mapping;
 }
 
-/* What a maple tree has at the address; 0: nothing. */
+/* The mapping that a maple tree has at the address; 0: none. */
 static __always_inline __u64 mapping_in_maple_tree(struct mm_struct *mm, __u64 address)
 {
 	__u64 entry = (__u64)KREAD(mm, mm_mt.ma_root);

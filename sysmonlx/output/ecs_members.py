@@ -160,13 +160,13 @@ def _member(field: Field, target: Target, escaped: Convert, size_bytes: int) -> 
     name, objects = target.name, target.objects
     if target.choices:
         chosen = {key: f',"{name}":"{word}"' for key, word in target.choices}
-        choose: Convert = lambda text: chosen.get(text, "")  # noqa: E731 - see below
+        choose: Convert = lambda text: chosen.get(text, "")  # noqa: E731 - has a type
         return Member(objects, "", choose, "", choose, False)
     if make := _OPTIONAL.get(target.conversion):
-        several: Convert = lambda text: make(name, escaped(text))  # noqa: E731
+        several: Convert = lambda text: make(name, escaped(text))  # noqa: E731 - as above
         return Member(objects, "", several, "", several, False)
     if bare := _BARE.get(target.conversion):
-        cut: Convert = lambda text: bare(limited(text, size_bytes))  # noqa: E731
+        cut: Convert = lambda text: bare(limited(text, size_bytes))  # noqa: E731 - same
         number = cut if size_bytes else bare
         is_number = bare is _number and field.type in _MADE_HERE and not size_bytes
         plain = None if is_number else number  # who says plain has made it
