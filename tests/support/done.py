@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from support.running import Daemon, Event
+from support.watch import ACTIONS, ENVIRONMENT, PYTHON
 
 
 class Done(NamedTuple):
@@ -26,3 +30,21 @@ class Done(NamedTuple):
         """Return the events of one way, in order."""
         pid = self.pid(name)
         return [each for each in self.events if each["ProcessId"] == pid]
+
+
+def do_all(daemon: Daemon, actions: str, folder: Path, *words: str) -> Done:
+    """Have a program of actions do all its ways in a folder, in front of a daemon.
+
+    `actions` is the name of its file; `words` are its arguments behind the folder.
+    """
+    ran = subprocess.run(
+        [PYTHON, os.fspath(ACTIONS[actions]), os.fspath(folder), *words],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    pids = dict(line.split() for line in ran.stdout.splitlines())
+    events = [each for each in daemon.settle() if "ProcessId" in each]
+    return Done(pids, events, daemon)

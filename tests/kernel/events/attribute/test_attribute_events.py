@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.done import Done
+from support.done import Done, do_all
 from support.running import tree
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import watching
 
 pytestmark = pytest.mark.kernel
 
@@ -61,18 +59,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("ways")
     root = tmp_path_factory.mktemp("daemon") / "root"
     with watching(root, RULES) as daemon:
-        script = os.fspath(ACTIONS["actions_attribute.py"])
-        ran = subprocess.run(
-            [PYTHON, script, os.fspath(folder)],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        pids = dict(line.split() for line in ran.stdout.splitlines())
-        events = [each for each in daemon.settle() if "ProcessId" in each]
-        yield Done(pids, events, daemon)
+        yield do_all(daemon, "actions_attribute.py", folder)
 
 
 def of(done: Done, way: str) -> list[dict[str, str]]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.done import Done
+from support.done import Done, do_all
 from support.fuse import mounted
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import PYTHON, watching
 
 pytestmark = pytest.mark.kernel
 
@@ -59,18 +59,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("ways")
     root = tmp_path_factory.mktemp("daemon") / "root"
     with watching(root, RULES) as daemon:
-        script = os.fspath(ACTIONS["actions_library.py"])
-        ran = subprocess.run(
-            [PYTHON, script, os.fspath(folder), PRELOADED],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        pids = dict(line.split() for line in ran.stdout.splitlines())
-        events = [each for each in daemon.settle() if each["EventID"] == "7"]
-        yield Done(pids, events, daemon)
+        done = do_all(daemon, "actions_library.py", folder, PRELOADED)
+        events = [each for each in done.events if each["EventID"] == "7"]
+        yield done._replace(events=events)
 
 
 @pytest.mark.parametrize(("way", "end"), SEEN.items(), ids=[*SEEN])

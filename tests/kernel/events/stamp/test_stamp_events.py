@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.done import Done
+from support.done import Done, do_all
 from support.running import Event, tree
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import watching
 
 pytestmark = pytest.mark.kernel
 
@@ -53,18 +51,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("ways")
     root = tmp_path_factory.mktemp("daemon") / "root"
     with watching(root, RULES) as daemon:
-        script = os.fspath(ACTIONS["actions_stamp.py"])
-        ran = subprocess.run(
-            [PYTHON, script, os.fspath(folder)],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        pids = dict(line.split() for line in ran.stdout.splitlines())
-        events = [each for each in daemon.settle() if "ProcessId" in each]
-        yield Done(pids, events, daemon)
+        yield do_all(daemon, "actions_stamp.py", folder)
 
 
 def of(done: Done, name: str) -> list[Event]:

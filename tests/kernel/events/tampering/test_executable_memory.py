@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.done import Done
+from support.done import Done, do_all
 from support.running import Event
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import watching
 
 pytestmark = pytest.mark.kernel
 
@@ -64,18 +62,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("ways")
     root = tmp_path_factory.mktemp("daemon") / "root"
     with watching(root, RULES, SETTINGS) as daemon:
-        script = os.fspath(ACTIONS["actions_memory.py"])
-        ran = subprocess.run(
-            [PYTHON, script, os.fspath(folder)],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        pids = dict(line.split() for line in ran.stdout.splitlines())
-        events = [each for each in daemon.settle() if each["EventID"] == "25"]
-        yield Done(pids, events, daemon)
+        done = do_all(daemon, "actions_memory.py", folder)
+        events = [each for each in done.events if each["EventID"] == "25"]
+        yield done._replace(events=events)
 
 
 def reasons(events: list[Event]) -> list[str]:
