@@ -43,6 +43,7 @@ class Chores:
         self._standing = standing
         self._manager = manager
         self._rounds = 0
+        self._trimmed_after: dict[str, int] | None = None
         self._news = CorrelationNews()
         self._all = (
             self._renew_clock_and_names,
@@ -110,7 +111,11 @@ class Chores:
 
     def _trim_memory(self) -> None:
         self._rounds += 1
-        if self._rounds % _TRIM_EVERY == _TRIM_FIRST:
+        if self._rounds % _TRIM_EVERY != _TRIM_FIRST:
+            return
+        received = dict(self._parts.pipeline.received)
+        if received != self._trimmed_after:  # else nothing has happened since
+            self._trimmed_after = received
             memory.give_back()  # also cycles: none are meant to be there
 
     def _tell_manager(self) -> None:

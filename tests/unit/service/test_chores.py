@@ -6,7 +6,10 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import MagicMock
 
+import pytest
+
 from sysmonlx.rules.sigma.correlator import Correlator
+from sysmonlx.service import chores as module
 from sysmonlx.service.chores import Chores
 
 
@@ -70,3 +73,18 @@ def test_lost_process_records_bring_a_look_at_all_processes() -> None:
         census = fakes["parts"].census
         looks = (census.repeat.call_count, census.follow_up.call_count)
         assert looks == ((1, 0) if is_lost or unknown else (0, 1))
+
+
+def test_memory_is_given_back_where_something_has_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back = MagicMock()
+    monkeypatch.setattr("sysmonlx.host.memory.give_back", given_back)
+    chores, fakes = made()
+    counts = []
+    for received in ({}, {}, {"process_create": 1}, {"process_create": 1}):
+        fakes["parts"].pipeline.received = received
+        for _ in range(module._TRIM_EVERY):
+            chores.do_all()
+        counts.append(given_back.call_count)
+    assert counts == [1, 1, 2, 2]
