@@ -6,7 +6,9 @@
  * record themselves: of the file of a core dump, which the kernel makes without a call. All else
  * hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c read from their notes at the end of the call.
  * For each change one of three tracepoints fires. They exist since v6.13, 4e40eff0b573
- * ("fs: add infrastructure for multigrain timestamps"). Record: file_create.
+ * ("fs: add infrastructure for multigrain timestamps"). Their first argument is the inode; that is
+ * all that the program asks for, so one program, which is verified once, serves the three.
+ * Record: file_create.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -42,7 +44,7 @@ static __always_inline int request_changed(struct task_struct *task, const void 
 		return 0;
 	barrier_var(record); /* clang would add the offset before the test */
 	changes_add(&record->changes, inode, magic);
-	if ((inode->i_mode & S_IFMT) != S_IFDIR || !names_from_frames)
+	if ((KREAD(inode, i_mode) & S_IFMT) != S_IFDIR || !names_from_frames)
 		return 0;
 	record->frame = (__u64)frame;
 	record->inode = (__u64)inode;
@@ -109,7 +111,7 @@ static __always_inline int call_changed(struct task_struct *task, struct pt_regs
 	if (!notes)
 		return 0;
 	changes_add(&notes->changes, inode, magic);
-	if (!is_name_call(call) || (inode->i_mode & S_IFMT) != S_IFDIR ||
+	if (!is_name_call(call) || (KREAD(inode, i_mode) & S_IFMT) != S_IFDIR ||
 	    !(names_from_frames || is_proving()))
 		return 0;
 	notes->frame = (__u64)frame;
@@ -237,23 +239,15 @@ static __always_inline int dump_changed(struct task_struct *task, const void *fr
 {
 	struct call_notes *notes;
 
-	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) || (inode->i_mode & S_IFMT) != S_IFREG)
+	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) ||
+	    (KREAD(inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
 	notes = bpf_task_storage_get(&notes_of_threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!notes || notes->dumps >= DUMP_SEARCHES)
 		return 0;
 	notes->frame = (__u64)frame;
 	notes->inode = (__u64)inode;
-	return core_dumped() ? file_opened(notes->inode, false) : 0;
-}
-
-/* The first argument of the tracepoint, which the verifier knows as a pointer, as a number. */
-static __always_inline __u64 inode_address(const void *frame)
-{
-	__u64 address = 0;
-
-	bpf_probe_read_kernel(&address, sizeof(address), frame);
-	return address;
+	return core_dumped() ? new_file_opened(notes->inode) : 0;
 }
 
 /* Returns whether the current call sets times of a file, and these are wanted. */
@@ -263,11 +257,18 @@ static __always_inline bool sets_times(struct task_struct *task, struct pt_regs 
 	       call_among(calls_of(regs), task_in_compat_call(task)) >= CALL_UTIMES;
 }
 
-static __always_inline int inode_changed(const void *frame, struct inode *inode)
+/*
+ * v6.13: the ctime of an inode is set to a given time (inode_set_ctime_to_ts), to the current time
+ * (ctime_ns_xchg), or is the current time already (ctime_xchg_skip).
+ */
+SEC("?raw_tp/inode_set_ctime_to_ts")
+int inode_changed(struct bpf_raw_tracepoint_args *ctx)
 {
+	struct inode *inode = (void *)ctx->args[0];
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
 	bool is_worker = task->flags & PF_IO_WORKER;
+	struct super_block *super;
 	__u64 magic;
 
 	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
@@ -275,43 +276,23 @@ static __always_inline int inode_changed(const void *frame, struct inode *inode)
 	    !(is_wanted(CHANGE_RECORDS) || mass_change_files || proving_thread))
 		return 0;
 	if (task->flags & PF_DUMPCORE)
-		return dump_changed(task, frame, inode);
+		return dump_changed(task, ctx, inode);
 	if (!is_worker && sets_times(task, regs))
-		return time_note(inode_address(frame));
-	magic = inode->i_sb->s_magic;
+		return time_note((__u64)inode);
+	super = KREAD(inode, i_sb);
+	magic = KREAD(super, s_magic);
 	if (!tells_changes(magic))
 		return 0;
 	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task) &&
 	    !(is_worker && acts_for_a_request(task)))
 		return 0;
-	if (mass_change_files && (inode->i_mode & S_IFMT) == S_IFREG &&
+	if (mass_change_files && (KREAD(inode, i_mode) & S_IFMT) == S_IFREG &&
 	    takes_a_name(task, regs, is_worker))
-		written_file_taken(inode_address(frame));
+		written_file_taken((__u64)inode);
 	if (!is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) && !proving_thread)
 		return 0;
-	return is_worker ? request_changed(task, frame, inode, magic)
-			 : call_changed(task, regs, frame, inode, magic);
-}
-
-/* v6.13: the ctime is set to a given time. */
-SEC("?tp_btf/inode_set_ctime_to_ts")
-int BPF_PROG(ctime_set, struct inode *inode)
-{
-	return inode_changed(ctx, inode);
-}
-
-/* v6.13: the ctime is set to the current time. */
-SEC("?tp_btf/ctime_ns_xchg")
-int BPF_PROG(ctime_exchanged, struct inode *inode)
-{
-	return inode_changed(ctx, inode);
-}
-
-/* v6.13: the ctime is the current time already. */
-SEC("?tp_btf/ctime_xchg_skip")
-int BPF_PROG(ctime_kept, struct inode *inode)
-{
-	return inode_changed(ctx, inode);
+	return is_worker ? request_changed(task, ctx, inode, magic)
+			 : call_changed(task, regs, ctx, inode, magic);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

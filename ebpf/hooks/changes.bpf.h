@@ -46,11 +46,11 @@ static __always_inline __s64 inode_birth_ns(struct inode *inode, __u64 magic)
 
 static __always_inline void changes_add(struct changes *changes, struct inode *inode, __u64 magic)
 {
-	__u32 kind = KIND(inode->i_mode);
+	__u32 mode = KREAD(inode, i_mode), kind = KIND(mode);
 
 	changes->kinds |= kind;
 	if (kind != KIND_OF_DIRECTORY)
-		changes->mode = inode->i_mode;
+		changes->mode = mode;
 	if (kind != KIND_OF_FILE || changes->file == (__u64)inode)
 		return;
 	changes->has_more_files |= changes->file != 0;

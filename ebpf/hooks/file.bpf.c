@@ -2,8 +2,8 @@
 /*
  * Files that were opened: made by that, truncated, a block device, a pipe, the memory of a process.
  * hooks/syscall_exit.bpf.c and hooks/io_uring.bpf.c call file_opened(), and hooks/changes.bpf.c
- * does for core dumps. Records: file_create, raw_access_read; pipes and memory of processes are
- * those of hooks/fifo.bpf.c and hooks/access.bpf.c.
+ * calls new_file_opened() for core dumps. Records: file_create, raw_access_read; pipes and memory
+ * of processes are those of hooks/fifo.bpf.c and hooks/access.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -173,21 +173,31 @@ static __always_inline int existing_opened(struct file *file, __u32 f_mode, bool
 	return 0;
 }
 
-/* A file was opened by the current task. */
-__noinline int file_opened(__u64 file_address, bool truncated)
+/* A file that was not there before was opened. */
+static __always_inline int new_opened(struct file *file)
 {
-	struct file *file = (void *)file_address;
-	__u32 f_mode = KREAD(file, f_mode);
-	struct inode *inode;
+	struct inode *inode = KREAD(file, f_inode);
 
-	if (!(f_mode & FMODE_CREATED))
-		return existing_opened(file, f_mode, truncated);
 	if (mass_change_files || is_wanted(RECORD_BIT(RECORD_TIME_SET)))
 		file_made_here(KREAD_WORD(&file->f_inode));
-	inode = KREAD(file, f_inode);
 	if (!is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) || is_own() ||
 	    (KREAD(inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
 	file_created(file, inode_ctime_ns(inode), 0);
 	return 0;
+}
+
+/* A file was opened by the current task. */
+__noinline int file_opened(__u64 file_address, bool truncated)
+{
+	struct file *file = (void *)file_address;
+	__u32 f_mode = KREAD(file, f_mode);
+
+	return f_mode & FMODE_CREATED ? new_opened(file) : existing_opened(file, f_mode, truncated);
+}
+
+/* The kernel has opened a file that was not there before, in the name of the current task. */
+__noinline int new_file_opened(__u64 file_address)
+{
+	return new_opened((void *)file_address);
 }

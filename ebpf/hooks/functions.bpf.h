@@ -33,6 +33,7 @@ int name_search(void);
 int request_name_search(void);
 
 /* hooks/file.bpf.c */
+int new_file_opened(__u64 file_address);
 int file_opened(__u64 file_address, bool truncated);
 
 /* hooks/bpf_load.bpf.c */

@@ -49,6 +49,15 @@ class HeldPrograms:
         """
         self._links[name] = self._link(name, max(cgroup_fd, 0))
 
+    def attach_at(self, place: str, name: str, tracepoint: str) -> None:
+        """Attach the raw tracepoint program `name`; the link is known as `place`.
+
+        Raises:
+            LibbpfError: the kernel refuses, or has no such tracepoint.
+        """
+        fd = self._programs[name]
+        self._links[place] = self._lib.bpf_raw_tracepoint_open(tracepoint.encode(), fd)
+
     def _link(self, name: str, target: int) -> int:
         fd, kind = self._programs[name], self._attach_kinds[name]
         return int(self._lib.bpf_link_create(fd, target, kind, None))

@@ -132,6 +132,11 @@ FUNCTIONS: dict[str, Signature] = {
     ),
     "bpf_program__expected_attach_type": (c_int, [ProgramPointer], None),
     "bpf_program__attach": (LinkPointer, [ProgramPointer], check_not_null),
+    "bpf_program__attach_raw_tracepoint": (
+        LinkPointer,
+        [ProgramPointer, c_char_p],
+        check_not_null,
+    ),
     "bpf_program__attach_cgroup": (
         LinkPointer,
         [ProgramPointer, c_int],
@@ -180,6 +185,7 @@ FUNCTIONS: dict[str, Signature] = {
         check_not_negative,
     ),
     "bpf_link_create": (c_int, [c_int, c_int, c_uint32, c_void_p], check_not_negative),
+    "bpf_raw_tracepoint_open": (c_int, [c_char_p, c_int], check_not_negative),
     "bpf_iter_create": (c_int, [c_int], check_not_negative),
     "bpf_prog_test_run_opts": (c_int, [c_int, c_void_p], check_not_negative),
     "bpf_obj_get_info_by_fd": (

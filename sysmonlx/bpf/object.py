@@ -271,6 +271,15 @@ class BpfObject:
             link = self._lib.bpf_program__attach(program)
         self._links[name] = link
 
+    def attach_at(self, place: str, name: str, tracepoint: str) -> None:
+        """Attach the raw tracepoint program `name`; the link is known as `place`.
+
+        Raises:
+            LibbpfError: the kernel refuses, or has no such tracepoint.
+        """
+        attach = self._lib.bpf_program__attach_raw_tracepoint
+        self._links[place] = attach(self._program(name), tracepoint.encode())
+
     def detach(self, name: str) -> None:
         """Detach `name`; nothing happens when it is not attached."""
         link = self._links.pop(name, None)

@@ -26,10 +26,10 @@ _TO_FUNCTION, _TO_KERNEL = 1, 2
 _FUNCTION = struct.Struct("=II")  # struct bpf_func_info
 _READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
 _SLEEPABLE = 0x10  # BPF_F_SLEEPABLE
-#: Sections of programs that a link alone attaches, or that are run.
+#: Sections of programs that a link or its tracepoint attaches, or that are run.
 _KINDS = (
-    *("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "iter", "cgroup_skb"),
-    *("cgroup/", "syscall"),
+    *("tp_btf", "raw_tp", "fentry", "fexit", "fmod_ret", "lsm", "iter"),
+    *("cgroup_skb", "cgroup/", "syscall"),
 )
 _Value = TypeVar("_Value")
 _FORM = 2

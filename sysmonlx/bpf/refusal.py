@@ -9,6 +9,8 @@ from errno import ESRCH
 
 from sysmonlx.errors import LibbpfError
 
+#: What is said of a program whose hook the running kernel lacks.
+NO_SUCH_HOOK = "this kernel has no such hook"
 _VERDICT = re.compile(r"\n([^\n]+)\nprocessed \d+ insns")
 
 
@@ -20,7 +22,7 @@ def is_trampoline(section: str) -> bool:
 def reason_of(error: LibbpfError) -> str:
     """Return why a program was refused, with the verifier's last words."""
     if error.errno == ESRCH:  # of libbpf: no such name in the kernel's BTF
-        return "this kernel has no such hook"
+        return NO_SUCH_HOOK
     words = _VERDICT.search(error.log)
     reason = os.strerror(error.errno)
     return f"{reason}, {words[1].strip()}" if words else reason

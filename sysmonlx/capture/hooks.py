@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,25 @@ CGROUP_PROGRAMS = frozenset(
     }
 )
 
+
+class Place(NamedTuple):
+    """A raw tracepoint, and the name of the program that is attached there."""
+
+    program: str
+    tracepoint: str
+
+
+#: Hooks that share a program, so that the verifier looks at it once. Groups of a hook
+#: name them as they name programs.
+PLACES = {
+    "ctime_set": Place("inode_changed", "inode_set_ctime_to_ts"),
+    "ctime_exchanged": Place("inode_changed", "ctime_ns_xchg"),
+    "ctime_kept": Place("inode_changed", "ctime_xchg_skip"),
+}
+
 #: They see the inodes that a call changes, and search its frames for the name. Linux
 #: 6.13 or newer has them.
-NAME_PROGRAMS = ("ctime_set", "ctime_exchanged", "ctime_kept")
+NAME_PROGRAMS = tuple(PLACES)
 
 #: They see the files that io_uring opens and names: groups in order of preference.
 RING_PROGRAMS = (
@@ -83,3 +100,8 @@ RING_PROGRAMS = (
 
 #: They see the same where the completion found no room in the ring's queue.
 RING_OVERFLOW_PROGRAMS = (("io_uring_name_overflowed",),)
+
+
+def program_of(name: str) -> str:
+    """Return the program of a name in a group: its own, or the one that it shares."""
+    return PLACES[name].program if name in PLACES else name

@@ -11,7 +11,9 @@ from sysmonlx.errors import CaptureError, LibbpfError
 
 
 def facts_of_kernel(btf_path: str) -> dict[str, bool]:
-    """Return the switches of kernel/compat.bpf.h that the kernel's BTF decides.
+    """Return what the kernel's BTF tells of it, by name.
+
+    Those that programs ask for are the switches of kernel/compat.bpf.h.
 
     `btf_path` names a file with that BTF; empty: the running kernel is asked.
 
@@ -35,6 +37,7 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
         return {
             "has_bpf_loop": "BPF_FUNC_loop" in btf.enumerators("bpf_func_id"),
             "has_rdonly_cast": btf.has("bpf_rdonly_cast", Kind.FUNC),
+            "has_ctime_tracepoints": btf.has("btf_trace_ctime_ns_xchg", Kind.TYPEDEF),
         }
     finally:
         lib.btf__free(pointer)

@@ -25,13 +25,15 @@ from sysmonlx.bpf.held_programs import HeldPrograms, held_of
 from sysmonlx.bpf.libbpf import library, possible_cpus
 from sysmonlx.bpf.object import BpfMap, BpfObject
 from sysmonlx.bpf.program_cache import Plans
-from sysmonlx.bpf.refusal import is_trampoline, reason_of
+from sysmonlx.bpf.refusal import NO_SUCH_HOOK, is_trampoline, reason_of
 from sysmonlx.capture.hooks import (
     ATTACH_TYPES,
     IDENTIFY_PROGRAM,
+    PLACES,
     PROCESS_HOOKS,
     SCAN_PROGRAM,
     Hook,
+    program_of,
 )
 from sysmonlx.capture.kernel_facts import facts_of_kernel
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
@@ -102,13 +104,26 @@ class Loaded:
     def group(self, hook: Hook) -> tuple[str, ...]:
         """Return the first group of programs of a hook of which none was refused."""
         for group in hook.alternatives:
-            if not any(name in self.refused for name in group):
+            if not any(self.refusal(name) for name in group):
                 return group
         return ()
 
+    def refusal(self, name: str) -> str:
+        """Return why a program, or its place, was refused; empty: it was not."""
+        return self.refused.get(name, "") or self.refused.get(program_of(name), "")
+
+    def holder(self, name: str) -> Object:
+        """Return the object of a loaded program, by its name or that of a place.
+
+        Raises:
+            KeyError: it is not loaded.
+        """
+        return self.programs[program_of(name)]
+
     def lacks(self, hooks: Iterable[Hook]) -> set[str]:
         """Return the names of the programs that hooks need and that are not loaded."""
-        return {each for h in hooks for each in self.group(h)} - self.programs.keys()
+        names = {program_of(each) for hook in hooks for each in self.group(hook)}
+        return names - self.programs.keys()
 
     def close(self) -> None:
         """Detach and unload everything."""
@@ -167,6 +182,10 @@ class Loader:
             CaptureError, LibbpfError: nothing stays loaded.
         """
         loaded = Loaded(refused=dict(self.plans.refused))
+        if not self.plans.facts["has_ctime_tracepoints"]:
+            # libbpf would find it out when it attaches, after the verifier's work
+            programs = {each.program for each in PLACES.values()}
+            loaded.refused.update(dict.fromkeys(programs, NO_SUCH_HOOK))
         hooks = (*PROCESS_HOOKS, *wanted)
         try:
             self.load(loaded, hooks, (SCAN_PROGRAM,), (IDENTIFY_PROGRAM,))

@@ -31,9 +31,11 @@ from sysmonlx.capture.hooks import (
     CGROUP_PROGRAMS,
     IDENTIFY_PROGRAM,
     NAME_PROGRAMS,
+    PLACES,
     PROCESS_HOOKS,
     SCAN_PROGRAM,
     Hook,
+    program_of,
 )
 from sysmonlx.capture.kernel_facts import cgroup2_mount, shared_memory_device
 from sysmonlx.capture.loader import Loaded, Loader, Object
@@ -184,7 +186,7 @@ class Capture:
             if hook.has_side_band:
                 self.told_programs.close()
             for program in set(gone).difference(*self._serving.values()):
-                self._loaded.programs[program].detach(program)
+                self._loaded.holder(program).detach(program)
         self._loader.load(self._loaded, wanted)
         self._attach_all(wanted)
         self._prove_names()
@@ -294,15 +296,15 @@ class Capture:
 
     def is_at_hook(self, name: str) -> bool:
         """Ask the kernel whether an attached program is still where it belongs."""
-        found = self._loaded.programs[name]
+        found, program_name = self._loaded.holder(name), program_of(name)
         try:
             link = link_info(found.link_fd(name))
-            program = program_info(found.program_fd(name))
+            program = program_info(found.program_fd(program_name))
         except KeyError:  # it is not attached
             return False
         except LibbpfError:  # somebody closed a descriptor of this process
             return False
-        self.misses[name] = program.misses
+        self.misses[program_name] = program.misses
         is_detached = link.kind == LINK_OF_CGROUP and not link.cgroup_id
         return link.program_id == program.number and not is_detached
 
@@ -312,24 +314,30 @@ class Capture:
         Raises:
             LibbpfError, OSError, CaptureError: it stays off, and why.
         """
-        found = self._loaded.programs[name]
+        found, program_name = self._loaded.holder(name), program_of(name)
         if name in found.attached():
             self._let_go(found, name)
         hook = next(h for h, names in self._serving.items() if name in names)
         try:
-            program_id(found.program_fd(name))
+            program_id(found.program_fd(program_name))
         except LibbpfError:  # the program has gone with its descriptor
-            del self._loaded.programs[name]
+            del self._loaded.programs[program_name]
             self._loader.load(self._loaded, (hook,))
-            found = self._loaded.programs[name]
-        if name not in CGROUP_PROGRAMS:
-            found.attach(name)
-            return
         try:
-            found.attach(name, self._cgroup())
-        except (LibbpfError, OSError):  # the cgroup may be another one by now
-            self._leave_cgroup()
-            found.attach(name, self._cgroup())
+            self._attach_program(name)
+        except (LibbpfError, OSError):
+            if name not in CGROUP_PROGRAMS:
+                raise
+            self._leave_cgroup()  # the cgroup may be another one by now
+            self._attach_program(name)
+
+    def _attach_program(self, name: str) -> None:
+        """Attach a program at its hook, by its name or that of its place."""
+        found = self._loaded.holder(name)
+        if name in PLACES:
+            found.attach_at(name, *PLACES[name])
+        else:
+            found.attach(name, self._cgroup() if name in CGROUP_PROGRAMS else -1)
 
     def _leave_cgroup(self) -> None:
         fd, self._cgroup_fd = self._cgroup_fd, -1
@@ -349,7 +357,7 @@ class Capture:
         """Stop seeing anything new; what is in the ring can still be read."""
         for hook in tuple(self._serving):
             for program in self._serving.pop(hook):
-                self._loaded.programs[program].detach(program)
+                self._loaded.holder(program).detach(program)
 
     def close(self) -> None:
         """Detach everything and give the memory back."""
@@ -397,17 +405,16 @@ class Capture:
         attached: list[str] = []
         for name in group:
             try:
-                if name in self._loaded.programs[name].attached():
+                if name in self._loaded.holder(name).attached():
                     continue  # another hook has it
-                cgroup = self._cgroup() if name in CGROUP_PROGRAMS else -1
-                self._loaded.programs[name].attach(name, cgroup)
+                self._attach_program(name)
                 attached.append(name)
                 if hook.has_side_band:
                     self.told_programs.open()
             except (LibbpfError, OSError) as error:
                 self._loaded.refused[name] = str(error)
                 for each in attached:
-                    self._loaded.programs[each].detach(each)
+                    self._loaded.holder(each).detach(each)
                 return False
         return True
 
@@ -422,8 +429,8 @@ class Capture:
 
     def _why(self, hook: Hook) -> Missing:
         names = [name for group in hook.alternatives for name in group]
-        program = next(name for name in names if name in self._loaded.refused)
-        return Missing(hook, program, self._loaded.refused[program])
+        name = next(each for each in names if self._loaded.refusal(each))
+        return Missing(hook, name, self._loaded.refusal(name))
 
 
 #: `size` in struct record_header; the scan reads it before any layout.

@@ -25,7 +25,7 @@ def _losing(self: Requests, message: Message) -> Message | Later:
     for name in capture.wanted_programs() - capture.attached():
         capture.attach_again(name)
     if program := str(message.get("program")):
-        capture._loaded.programs[program].detach(program)
+        capture._loaded.holder(program).detach(program)
     return {"attached": sorted(capture.attached())}
 
 

@@ -311,7 +311,7 @@ def test_a_link_whose_descriptor_was_closed_is_made_again(capture: Capture) -> N
     names = capture.wanted_programs()
     assert all(map(capture.is_at_hook, names))
     for name in names:
-        fd = capture._loaded.programs[name].link_fd(name)
+        fd = capture._loaded.holder(name).link_fd(name)
         other = os.open("/dev/null", os.O_RDONLY)
         os.dup2(other, fd)  # as after a close(2) by a debugger
         os.close(other)

@@ -20,6 +20,7 @@ from support.watch import ENVIRONMENT, PYTHON
 
 from sysmonlx.bpf.cached_object import PreparedObject
 from sysmonlx.bpf.libbpf import program_attachment
+from sysmonlx.capture.hooks import PLACES, program_of
 from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.registry import ALL_HOOKS
 
@@ -167,3 +168,19 @@ def test_second_start_reports_the_same_events(tmp_path: Path) -> None:
     first = all_events(root, tmp_path / "work")
     assert {number for number, *_ in first} == TAGS.keys()
     assert all_events(root, tmp_path / "work") == first
+
+
+def test_places_of_a_program_share_it(tmp_path: Path) -> None:
+    for _ in range(2):  # by libbpf, and by plan
+        with started(tmp_path / "programs") as capture:
+            if not capture.attached() >= PLACES.keys():
+                pytest.skip("this kernel has no tracepoints of ctime, or better hooks")
+            programs = {*map(program_of, PLACES)}
+            assert programs <= capture.program_times().keys()
+            assert not PLACES.keys() & capture.program_times().keys()
+            assert all(map(capture.is_at_hook, PLACES))
+            for place in PLACES:
+                capture._loaded.holder(place).detach(place)
+                assert [p for p in PLACES if not capture.is_at_hook(p)] == [place]
+                capture.attach_again(place)
+            assert all(map(capture.is_at_hook, PLACES))

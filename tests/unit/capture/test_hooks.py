@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sysmonlx.capture.hooks import CGROUP_PROGRAMS
+from sysmonlx.capture.hooks import CGROUP_PROGRAMS, PLACES, program_of
 from sysmonlx.enrich.registry import ALL_HOOKS
 
 SOURCES = [*(Path(__file__).parents[3] / "ebpf/hooks").glob("*.c")]
@@ -27,4 +27,11 @@ def test_programs_of_control_groups_are_attached_to_one() -> None:
 
 def test_each_program_of_a_hook_exists() -> None:
     named = {n for hook in ALL_HOOKS for group in hook.alternatives for n in group}
-    assert named - programs().keys() == set()
+    assert {*map(program_of, named)} - programs().keys() == set()
+
+
+def test_places_are_those_of_raw_tracepoint_programs() -> None:
+    kinds = {programs()[each.program] for each in PLACES.values()}
+    assert kinds == {"raw_tp/inode_set_ctime_to_ts"}
+    assert PLACES.keys() & programs().keys() == set()
+    assert len({each.tracepoint for each in PLACES.values()}) == len(PLACES)
