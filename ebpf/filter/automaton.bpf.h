@@ -86,24 +86,31 @@ static __always_inline __u64 filter_cut(__u64 word, __u32 left)
 /*
  * A callback of bpf_loop() for texts in a buffer of `size` bytes, a constant that the verifier
  * needs to see. It does not know the offset in the buffer, and need not follow a walk through the
- * whole text.
+ * whole text. While the text has more than `words` words of eight bytes, a call takes as many. The
+ * mask of walk->at changes no offset: with it, the second step looks like the first one.
  */
-#define FILTER_CALLBACK(name, size, words, action)                     \
-	static long name(__u32 index, struct filter_walk *walk)        \
-	{                                                              \
-		__u32 at = walk->at, end = walk->end;                  \
-		__u64 word;                                            \
-                                                                       \
-		_Pragma("unroll") for (int i = 0; i < (words); i++)    \
-		{                                                      \
-			if (at > end)                                  \
-				return 1;                              \
-			word = *(__u64 *)&walk->text[at & ((size)-1)]; \
-			action(walk, filter_cut(word, end - at));      \
-			at += 8;                                       \
-		}                                                      \
-		walk->at = at;                                         \
-		return 0;                                              \
+#define FILTER_CALLBACK(name, size, words, action)                             \
+	static long name(__u32 index, struct filter_walk *walk)                \
+	{                                                                      \
+		__u32 at = walk->at, end = walk->end;                          \
+		__u64 word;                                                    \
+                                                                               \
+		if (at > end)                                                  \
+			return 1;                                              \
+		if ((words) > 1 && end - at > (words)*8) {                     \
+			_Pragma("unroll") for (int i = 0; i < (words); i++)    \
+			{                                                      \
+				word = *(__u64 *)&walk->text[at & ((size)-1)]; \
+				action(walk, word);                            \
+				at += 8;                                       \
+			}                                                      \
+		} else {                                                       \
+			word = *(__u64 *)&walk->text[at & ((size)-1)];         \
+			action(walk, filter_cut(word, end - at));              \
+			at += 8;                                               \
+		}                                                              \
+		walk->at = at & ((size)*2 - 1);                                \
+		return 0;                                                      \
 	}
 
 /* A step has several words where the calls would cost too much: each path is walked. */

@@ -70,11 +70,11 @@ __noinline int filter_query_name(struct filter_known *known, __u32 event, __u32 
 		return 0;
 	filter_walk_begin(&walk, rules);
 	walk.text = known->name;
-	walk.at = 1; /* a dot stands in front of the first label */
+	walk.at += 1; /* a dot stands in front of the first label */
 	walk.end = labels.end;
 	if (!labels.end) { /* the root */
 		known->name[1] = '.';
-		walk.end = 2;
+		walk.end = walk.at + 1;
 	}
 	walk.state = filter_rules_for(rules, event)->texts[FILTER_QUERY_NAME];
 	if (!walk.state)

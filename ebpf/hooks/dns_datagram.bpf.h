@@ -112,19 +112,61 @@ VERIFIED_ONCE int dns_answer(struct __sk_buff *skb, __u32 at, __u32 length)
 	return 0;
 }
 
+/* The messages in a packet. */
+struct dns_messages {
+	struct __sk_buff *packet;
+	__u32 at; /* offset of the next one */
+	__u32 bytes; /* of each; the last one may be shorter */
+};
+
+/* Go to the next message. Returns its length in bytes; 0: there is none. */
+static __always_inline __u32 dns_messages_next(struct dns_messages *messages)
+{
+	__u32 at = messages->at, end = messages->packet->len;
+
+	if (at >= end)
+		return 0;
+	messages->at = at + messages->bytes;
+	return end - at < messages->bytes ? end - at : messages->bytes;
+}
+
+/* Look at one question. Returns 1 at the end, as bpf_loop() wants. */
+static long dns_question_step(__u32 index, struct dns_messages *messages)
+{
+	__u32 at = messages->at, length = dns_messages_next(messages);
+
+	if (length)
+		dns_question(messages->packet, at, length);
+	return !length;
+}
+
+/* The same for one answer. */
+static long dns_answer_step(__u32 index, struct dns_messages *messages)
+{
+	__u32 at = messages->at, length = dns_messages_next(messages);
+
+	if (length)
+		dns_answer(messages->packet, at, length);
+	return !length;
+}
+
 /*
  * Call `each` for the messages in a packet. There are several where the sender had the kernel cut
  * one buffer into datagrams, and where a receiver has them joined: UDP_SEGMENT, UDP_GRO.
  */
-#define DNS_FOR_EACH(skb, packet, each)                                                 \
-	do {                                                                            \
-		__u32 at = (void *)((packet)->udp + 1) - (void *)(long)(skb)->data;     \
-		__u32 size = (skb)->gso_size ?: (skb)->len, left;                       \
-                                                                                        \
-		for (int i = 0; i < DNS_SEGMENTS && at < (skb)->len; i++, at += size) { \
-			left = (skb)->len - at;                                         \
-			each(skb, at, left < size ? left : size);                       \
-		}                                                                       \
+#define DNS_FOR_EACH(buffer, found, each)                                                    \
+	do {                                                                                 \
+		struct dns_messages messages = {                                             \
+			.packet = (buffer),                                                  \
+			.at = (void *)((found)->udp + 1) - (void *)(long)(buffer)->data,     \
+			.bytes = (buffer)->gso_size ?: (buffer)->len,                        \
+		};                                                                           \
+                                                                                             \
+		if (has_bpf_loop)                                                            \
+			bpf_loop(DNS_SEGMENTS, each##_step, &messages, 0);                   \
+		else                                                                         \
+			for (int i = 0; i < DNS_SEGMENTS && !each##_step(i, &messages); i++) \
+				;                                                            \
 	} while (0)
 
 /* A datagram is addressed: note whether its socket names the DNS port, before NAT changes it. */

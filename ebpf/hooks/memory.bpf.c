@@ -113,16 +113,17 @@ static __always_inline void areas_missed(bool asks_memory)
 	}
 }
 
-/* An area was found: report the file in it, and the area itself. Returns whether that was told. */
-static __always_inline bool area_report(const struct area *area, __u32 way, bool asks_memory)
+/*
+ * An area with this `file` and these `flags` was found: report the file in it. Returns 1 if the
+ * area itself is to be told, else 0.
+ */
+__noinline int area_found(__u64 file, __u64 flags, bool asks_memory)
 {
-	bool tells = asks_memory && is_without_file(area);
+	struct area area = {.file = file, .flags = flags};
 
-	if (area->file && is_wanted(RECORD_BIT(RECORD_LIBRARY_LOAD)))
-		library_found(area->file);
-	if (tells)
-		memory_told(way);
-	return tells;
+	if (file && is_wanted(RECORD_BIT(RECORD_LIBRARY_LOAD)))
+		library_found(file);
+	return asks_memory && is_without_file(&area);
 }
 
 /* mmap(2) has mapped memory without a file, as its arguments say. */
@@ -150,15 +151,16 @@ __noinline int file_mapped(__u64 address, __u32 fd, bool written, bool surely)
 		if (!area.file)
 			areas_missed(asks_memory);
 	}
-	if (area.file && (surely || area.flags & VM_EXEC))
-		area_report(&area, WAY_MMAP, asks_memory);
+	if (area.file && (surely || area.flags & VM_EXEC) &&
+	    area_found(area.file, area.flags, asks_memory))
+		memory_told(WAY_MMAP);
 	return 0;
 }
 
 /* `bytes` of memory from `address` on were made executable: report what their areas hold. */
 __noinline int memory_made_executable(__u64 address, __u64 bytes, __u32 way, bool surely)
 {
-	bool asks_memory = memory_asked(way);
+	bool asks_memory = memory_asked(way), tells = false;
 	__u64 end = address + bytes;
 
 	if (!asks_memory && !is_wanted(RECORD_BIT(RECORD_LIBRARY_LOAD)))
@@ -168,11 +170,14 @@ __noinline int memory_made_executable(__u64 address, __u64 bytes, __u32 way, boo
 
 		if (!area_find(&area, address))
 			break;
-		if ((surely || area.flags & VM_EXEC) && area_report(&area, way, asks_memory))
-			asks_memory = false;
+		if ((surely || area.flags & VM_EXEC) &&
+		    area_found(area.file, area.flags, asks_memory))
+			tells = true;
 		address = area.end;
 	}
+	if (tells)
+		memory_told(way);
 	if (address < end && surely)
-		areas_missed(asks_memory);
+		areas_missed(asks_memory && !tells);
 	return 0;
 }

@@ -76,21 +76,36 @@ static __always_inline __u64 mapping_in_tree(struct mm_struct___tree *mm, __u64 
 	return (__u64)mapping;
 }
 
+/* A walk down a maple tree. */
+struct maple_walk {
+	__u64 entry; /* node, or the mapping in the end */
+	__u64 address;
+};
+
+/* Go down by one level. Returns 1 at the end, as bpf_loop() wants. */
+static long maple_step(__u32 index, struct maple_walk *walk)
+{
+	__u64 entry = walk->entry;
+
+	walk->entry = maple_child(entry, walk->address);
+	return MAPLE_TYPE(entry) == maple_leaf_64 || !walk->entry;
+}
+
 /* The mapping that a maple tree has at the address; 0: none. */
 static __always_inline __u64 mapping_in_maple_tree(struct mm_struct *mm, __u64 address)
 {
-	__u64 entry = (__u64)KREAD(mm, mm_mt.ma_root);
+	struct maple_walk walk = {.entry = (__u64)KREAD(mm, mm_mt.ma_root), .address = address};
 
-	if ((entry & MAPLE_ENTRY_KIND) != MAPLE_ROOT)
+	if ((walk.entry & MAPLE_ENTRY_KIND) != MAPLE_ROOT)
 		return 0;
-	for (int i = 0; i < MAPLE_LEVELS && entry; i++) {
-		bool is_leaf = MAPLE_TYPE(entry) == maple_leaf_64;
-
-		entry = maple_child(entry, address);
-		if (is_leaf)
-			break;
+	if (has_bpf_loop) {
+		bpf_loop(MAPLE_LEVELS, maple_step, &walk, 0);
+		return walk.entry;
 	}
-	return entry;
+	for (int i = 0; i < MAPLE_LEVELS; i++)
+		if (maple_step(i, &walk))
+			break;
+	return walk.entry;
 }
 
 static __always_inline struct vm_area_struct *mapping_of(struct mm_struct *mm, __u64 address)
