@@ -24,6 +24,7 @@ say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 BPF_PARTS := $(wildcard ebpf/*/*.[ch])
 BPF_SOURCES := $(BPF_PARTS) ebpf/record.h ebpf/sysmonlx.bpf.c
+BPF_OBJECTS := build/sysmonlx.bpf.o build/sysmonlx_uncast.bpf.o build/sysmonlx_older.bpf.o
 BPF_TEST_OBJECTS := $(patsubst ebpf/test/%.c,build/%.o,$(wildcard ebpf/test/*.bpf.c))
 BPF_FLAGS := -g -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Werror -target bpf \
 	-D__TARGET_ARCH_$(ARCH) -Iebpf -ffile-prefix-map='$(CURDIR)'=.
@@ -405,7 +406,7 @@ clean: ## remove what was built
 	$(Q)rm -rf build ebpf/vmlinux.h sysmonlx/*.bpf.o *.egg-info
 
 .PHONY: bpf
-bpf: sysmonlx/sysmonlx.bpf.o sysmonlx/sysmonlx_older.bpf.o ## build the eBPF objects
+bpf: $(BPF_OBJECTS:build/%=sysmonlx/%) ## build the eBPF objects
 
 ebpf/vmlinux.h: | build/deps.stamp
 	$(call say,BTF,$@)
@@ -417,9 +418,11 @@ build/%.bpf.o: ebpf/test/%.bpf.c $(BPF_SOURCES) ebpf/vmlinux.h
 	$(call say,BPF,$*.bpf.o)
 	$(Q)mkdir -p build && $(CLANG) $(BPF_FLAGS) -c $< -o $@
 
-# The older one is for kernels before v5.17; ebpf/kernel/compat.bpf.h says what differs.
+# One for kernels from v6.2 on, one for v5.17 to v6.1, and the older one for those before;
+# ebpf/kernel/compat.bpf.h says what differs.
+build/sysmonlx.bpf.o: BPF_FLAGS += -DWITH_RDONLY_CAST
 build/sysmonlx_older.bpf.o: BPF_FLAGS += -DWITHOUT_BPF_LOOP
-build/sysmonlx.bpf.o build/sysmonlx_older.bpf.o: ebpf/sysmonlx.bpf.c $(BPF_SOURCES) ebpf/vmlinux.h
+$(BPF_OBJECTS): ebpf/sysmonlx.bpf.c $(BPF_SOURCES) ebpf/vmlinux.h
 	$(call say,BPF,$(@F))
 	$(Q)mkdir -p build && $(CLANG) $(BPF_FLAGS) -c $< -o $@
 

@@ -10,7 +10,7 @@
 /*
  * bpf_loop(): v5.17, e6f2dd0f8067 ("bpf: Add bpf_loop helper"). Kernels before v5.13, 69c087ba6225
  * ("bpf: Add bpf_for_each_map_elem() helper"), refuse a pointer to a function even in code that is
- * never reached. Therefore a second object is built without bpf_loop().
+ * never reached. Therefore an object is built without bpf_loop() for them.
  */
 #ifdef WITHOUT_BPF_LOOP
 #define has_bpf_loop false
@@ -30,10 +30,15 @@
 #endif
 
 /*
- * v6.2: a35b9af4ec2c ("bpf: Add a kfunc to type cast from bpf uapi ctx to kernel ctx"). User space
- * sets it before load, from the running kernel's BTF.
+ * bpf_rdonly_cast(): v6.2, a35b9af4ec2c ("bpf: Add a kfunc to type cast from bpf uapi ctx to kernel
+ * ctx"). The object with it is one of its own: a switch at each read would be thousands of branches
+ * that the verifier takes out one by one, which doubles the time to load.
  */
-const volatile bool has_rdonly_cast;
+#ifdef WITH_RDONLY_CAST
+#define has_rdonly_cast true
+#else
+#define has_rdonly_cast false
+#endif
 
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 

@@ -12,7 +12,7 @@ import ctypes
 import os
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from errno import EAGAIN, EINTR, ENOMEM, EPERM
 from itertools import islice
@@ -39,8 +39,11 @@ from sysmonlx.capture.kernel_facts import facts_of_kernel
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
 
 OBJECT = Path(__file__).parents[1] / "sysmonlx.bpf.o"
+#: The same programs for kernels without bpf_rdonly_cast(), v5.17 to v6.1.
+UNCAST_OBJECT = OBJECT.with_name("sysmonlx_uncast.bpf.o")
 #: The same programs for kernels without bpf_loop(), before v5.17.
-OLDER_OBJECT = Path(__file__).parents[1] / "sysmonlx_older.bpf.o"
+OLDER_OBJECT = OBJECT.with_name("sysmonlx_older.bpf.o")
+OBJECTS = (OBJECT, UNCAST_OBJECT, OLDER_OBJECT)
 #: Maps of kinds that kernels without bpf_loop() lack, and programs for them do not use.
 _OPTIONAL_MAPS = frozenset({"filter_processes"})
 _FAILED_MAP = re.compile(r"map '(\w+)': failed to create")
@@ -154,8 +157,7 @@ class Loader:
             CaptureError: its types are not known, or the object file is missing.
         """
         self._btf_path = btf_path
-        objects = (OBJECT, OLDER_OBJECT)
-        self._kept = Kept(keep_in, objects, btf_path, may_write=not only_reads)
+        self._kept = Kept(keep_in, OBJECTS, btf_path, may_write=not only_reads)
         self._kept.read()
         plans = self.plans
         facts = plans.facts = plans.facts or facts_of_kernel(btf_path)
@@ -165,8 +167,7 @@ class Loader:
             "shared_bytes": ring_size_bytes // 4 * 3,
             **facts,
         }
-        suitable = OBJECT if facts["has_bpf_loop"] else OLDER_OBJECT
-        self.path = object_path or suitable
+        self.path = object_path or _suitable_object(facts)
         if not self.path.exists():
             raise CaptureError(f"{self.path} is missing: build it with make bpf")
 
@@ -327,7 +328,7 @@ class Loader:
         """Note programs as refused which the object for older kernels does not have.
 
         Raises:
-            CaptureError: it is the other object, which should have all programs.
+            CaptureError: it is another object, which should have all programs.
         """
         if self.path != OLDER_OBJECT:
             raise CaptureError(f"{self.path} has no program {min(names)}")
@@ -351,6 +352,12 @@ class Loader:
             if name in self._constants:
                 packed = variable.pack(self._constants[name])
                 ctypes.memmove(address + variable.offset, packed, len(packed))
+
+
+def _suitable_object(facts: Mapping[str, bool]) -> Path:
+    if facts["has_rdonly_cast"]:
+        return OBJECT
+    return UNCAST_OBJECT if facts["has_bpf_loop"] else OLDER_OBJECT
 
 
 def _note_refusal(loaded: Loaded, error: LibbpfError, sections: dict[str, str]) -> None:

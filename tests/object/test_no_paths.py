@@ -8,12 +8,12 @@ import re
 
 import pytest
 
-from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.loader import OBJECTS
 
-REPOSITORY = OBJECT.parents[1]
+REPOSITORY = OBJECTS[0].parents[1]
 
 
-@pytest.mark.parametrize("path", [OBJECT, OLDER_OBJECT], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.name)
 def test_files_are_named_from_the_top_of_the_checkout(path: os.PathLike[str]) -> None:
     with open(path, "rb") as file:
         data = file.read()

@@ -18,7 +18,7 @@ import pytest
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library
-from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.loader import OBJECTS
 
 SOURCES = Path(__file__).parents[2] / "ebpf"
 
@@ -61,7 +61,7 @@ def own_types() -> set[str]:
     return {name for names in found for name in names if "___" not in name}
 
 
-@pytest.mark.parametrize("path", [OBJECT, OLDER_OBJECT], ids=["newer", "older"])
+@pytest.mark.parametrize("path", OBJECTS, ids=["newer", "uncast", "older"])
 def test_kernels_are_asked_for_types_of_theirs_alone(
     path: Path, tmp_path: Path
 ) -> None:

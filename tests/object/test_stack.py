@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.loader import OBJECTS
 
 #: MAX_BPF_STACK, and the steps in which v6.1 counts what a function takes of it:
 #: check_max_stack_depth(). Newer kernels count closer.
@@ -126,7 +126,7 @@ class Object:
         return own + inner[0], (f"{self.functions[place][0]} {own}", *inner[1])
 
 
-@pytest.mark.parametrize("path", [OBJECT, OLDER_OBJECT], ids=["newer", "older"])
+@pytest.mark.parametrize("path", OBJECTS, ids=["newer", "uncast", "older"])
 def test_no_chain_of_calls_needs_more_stack_than_a_program_has(path: Path) -> None:
     if not path.exists():
         pytest.skip(f"{path} is not built: make bpf")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "build"
-OBJECTS = ("sysmonlx.bpf.o", "sysmonlx_older.bpf.o")
+OBJECTS = ("sysmonlx.bpf.o", "sysmonlx_uncast.bpf.o", "sysmonlx_older.bpf.o")
 
 
 def version() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from sysmonlx.capture.hooks import program_of
-from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT
+from sysmonlx.capture.loader import OBJECT, OLDER_OBJECT, UNCAST_OBJECT
 from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.registry import ALL_HOOKS
 
@@ -113,8 +113,8 @@ def test_nothing_else_is_missing(capture: Capture) -> None:
 
 @known_kernel
 def test_the_object_is_the_one_for_this_kernel(capture: Capture) -> None:
-    expected = OLDER_OBJECT if SERIES == "5.10" else OBJECT
-    assert capture._loader.path == expected
+    expected = {"5.10": OLDER_OBJECT, "6.1": UNCAST_OBJECT, "6.12": OBJECT}
+    assert capture._loader.path == expected[SERIES]
 
 
 def test_times_of_all_programs_are_known(capture: Capture) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The object for kernels without bpf_loop(), which any kernel takes."""
+"""Objects for kernels without bpf_loop(), bpf_rdonly_cast(); any kernel takes them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sysmonlx.capture.loader import OLDER_OBJECT
+from sysmonlx.capture.loader import OLDER_OBJECT, UNCAST_OBJECT
 from sysmonlx.capture.passage import Passage
 from sysmonlx.capture.records import Record
 from sysmonlx.capture.sensor import Capture, load_capture
+from sysmonlx.enrich.registry import ALL_HOOKS
 from sysmonlx.enrich.stamp import STAMP_HOOKS
 
 pytestmark = pytest.mark.kernel
@@ -77,3 +78,18 @@ def test_programs_of_newer_kernels_are_missing_and_the_rest_serves(
     assert "times of files before they are set" in missing
     assert "syscall_exit" in capture.attached()
     capture.want(())
+
+
+def served(object_path: Path | None) -> tuple[frozenset[str], list[str]]:
+    """Return the programs at their hooks, and what is missing: all hooks are wanted."""
+    found = load_capture(ALL_HOOKS, 1 << 20, 1 << 18, object_path=object_path)
+    try:
+        found.attach_processes()
+        found.want(ALL_HOOKS)
+        return found.attached(), [each.hook.name for each in found.missing]
+    finally:
+        found.close()
+
+
+def test_object_without_casts_serves_the_same() -> None:
+    assert served(UNCAST_OBJECT) == served(None)
