@@ -375,7 +375,7 @@ def _info(fd: int, begin: bytes, size: int) -> bytes:
 
 
 def _asker(size: int) -> Callable[[int, bytes], bytes]:
-    """Return what asks for so many bytes, with memory of its own for all its calls.
+    """Return a function that asks for `size` bytes; its calls share one buffer.
 
     The programs and links are looked at every second, for as long as the machine runs.
     """

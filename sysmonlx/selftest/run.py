@@ -73,7 +73,7 @@ def run(
 
     Args:
         ask: Sends a step to the service.
-        actions: What is made.
+        actions: The acts that make events.
         wait_s: Time that events have to come, from the begin of the acts on.
 
     Raises:

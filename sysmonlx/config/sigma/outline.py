@@ -26,7 +26,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What holds where its part does not."""
+    """Is true where its part is not."""
 
     part: Outline
 
