@@ -27,4 +27,5 @@ def test_programs_of_control_groups_are_attached_to_one() -> None:
 
 def test_each_program_of_a_hook_exists() -> None:
     named = {n for hook in ALL_HOOKS for group in hook.alternatives for n in group}
-    assert named - programs().keys() == set()
+    unknown = named - programs().keys()
+    assert not unknown, f"no program in ebpf/ has the name that a Hook has: {unknown}"
