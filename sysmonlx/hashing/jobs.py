@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sysmonlx.bounded import Bounded
 from sysmonlx.host.file_identity import FileId
@@ -49,6 +49,17 @@ _NO_ROOM_S = 0.05
 _ABANDONED_LIMIT, _ABANDONED_S = 8, 30.0
 #: Work that nobody waits for leaves this part of the share to others.
 _ABANDONED_RESERVE = 0.5
+
+
+class Digest(Protocol):
+    """A hash that grows with the bytes of a file, as hashlib has it."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Add the next bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the hash of all bytes until now, in hexadecimal digits."""
+        ...
 
 
 class Listener(Protocol):
@@ -94,7 +105,7 @@ class Job(Generic[Token]):
     is_running: bool = False
     is_over: bool = False
     read_fd: int = -1
-    digests: list[Any] = field(default_factory=list)
+    digests: list[Digest] = field(default_factory=list)
     read_bytes: int = 0
     text: str = UNKNOWN
     reason: str = GONE

@@ -51,7 +51,7 @@ def test_values(
     maker = make_maker(layouts, context, record, event_id)
     data = encode(layouts, record, tgid=2, uid=1000, path=name, flags=flags)
     if flags == "PATH_UNREADABLE":
-        context.paths.path = lambda *_: b""  # type: ignore[method-assign]
+        context.paths.path = lambda *_: b""  # type: ignore[method-assign]  # for this one
     built = complete(maker, data, context.processes.acting(data))
     assert built is not None
     values = named(event_id, built[0])

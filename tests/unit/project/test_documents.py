@@ -196,9 +196,7 @@ def test_fieldsizes_are_bytes_wherever_they_are_told() -> None:
 def section(event_id: int) -> str:
     title = title_of(EVENT_BY_ID[event_id])
     found = re.search(rf"(?ms)^## {re.escape(title)}$(.*?)(?=^## |\Z)", EVENTS)
-    assert found, (
-        f"docs/events.md: write BEGIN and END event-{event_id}"
-    )
+    assert found, f"docs/events.md: write BEGIN and END event-{event_id}"
     return found[1]
 
 

@@ -42,7 +42,7 @@ TESTED_BY = {
     " config/condition_hints",
     "unit/config/sigma/test_reader_rules": "config/sigma/correlations"
     " config/sigma/detection config/sigma/documents config/sigma/heads"
-    " config/sigma/notes config/sigma/outline config/sigma/remarks"
+    " config/sigma/notes config/sigma/remarks"
     " config/sigma/sources config/sigma/values",
     "unit/sigma_tool/test_trying": "config/sigma/files sigma_tool/listing"
     " sigma_tool/__main__",
