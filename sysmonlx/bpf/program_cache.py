@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from sysmonlx.bpf.libbpf import map_info, program_attachment
 from sysmonlx.bpf.object import BpfMap, BpfObject
+from sysmonlx.bpf.object_info import map_info, program_attachment
 
 #: Of instructions, <linux/bpf.h>: 8 bytes each; these load an address, or call.
 _INSTRUCTION = struct.Struct("=BBhi")

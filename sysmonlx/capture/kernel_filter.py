@@ -13,8 +13,8 @@ from itertools import islice
 from types import MappingProxyType
 
 from sysmonlx.bpf.btf import Btf
-from sysmonlx.bpf.libbpf import map_id
 from sysmonlx.bpf.object import BpfMap, create_array
+from sysmonlx.bpf.object_info import map_id
 from sysmonlx.capture.kernel_form import KernelForm, Packer, left_to_user_space
 from sysmonlx.errors import LibbpfError
 from sysmonlx.rules.compiler import CompiledRules

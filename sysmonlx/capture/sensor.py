@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysmonlx.bpf.btf import Btf
-from sysmonlx.bpf.libbpf import (
+from sysmonlx.bpf.libbpf import library, possible_cpus, program_asker
+from sysmonlx.bpf.object_info import (
     LINK_OF_CGROUP,
-    library,
     link_info,
-    possible_cpus,
-    program_asker,
     program_id,
     program_info,
 )
