@@ -73,7 +73,7 @@ enum record_flag {
 	RECORD_BY_WRITE = 1 << 19, /* a file that existed was opened for writing */
 	RECORD_BY_APPEND = 1 << 20, /* the same with O_APPEND */
 	RECORD_BY_TRUNCATION = 1 << 21, /* the same with O_TRUNC */
-	RECORD_TELLS_MORE = 1 << 16, /* what process_create has only on request is there */
+	RECORD_TELLS_MORE = 1 << 16, /* process_create has the members that it has only on request */
 	/* These four: by which way a process_write was done. */
 	RECORD_BY_MEMORY_COPY = 1 << 22, /* process_vm_writev(2) */
 	RECORD_BY_POKE = 1 << 23, /* ptrace(2) wrote a word of memory */
@@ -240,7 +240,7 @@ struct process_access {
 	__u32 granted_access; /* access rights of Windows */
 };
 
-/* What the kernel has found out about the signature of a module. */
+/* Answers of the kernel about the signature of a module. */
 enum module_signature {
 	MODULE_SIGNATURE_UNKNOWN, /* this kernel checks none */
 	MODULE_SIGNATURE_BAD, /* there is none, or it is not by a key that the kernel has */
@@ -331,7 +331,7 @@ enum memory_way {
 	WAY_MMAP,
 	WAY_MPROTECT, /* and pkey_mprotect(2) */
 	WAY_SHMAT,
-	WAY_PERSONALITY, /* what can be read can be run from then on, as the heap */
+	WAY_PERSONALITY, /* from then on readable memory, as the heap, can be run */
 	WAY_EXECVE, /* the stack, as the file of the program asks for it */
 	WAY_MEMORY_FILE, /* the process opened its own /proc/PID/mem for writing */
 };

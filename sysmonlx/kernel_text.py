@@ -10,7 +10,7 @@ from __future__ import annotations
 
 UNKNOWN = "-"
 
-#: Texts that a table keeps; a full one is emptied.
+#: Number of texts that one table keeps. A full table is emptied.
 _TEXTS_LIMIT = 2048
 #: Longer ones are not kept, in bytes.
 _TEXT_BYTES = 256

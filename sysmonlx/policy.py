@@ -104,7 +104,7 @@ class SinkChoice(NamedTuple):
     `kind` is one of `schema.options.SINK_KINDS`, `form` one of SINK_FORMS. `target` is
     the path of a file or a socket; empty: the usual one. `group` may read it too;
     empty: root alone. `prefix` is one of SINK_PREFIXES or empty. A stored policy has
-    these values as a list; what a shorter list leaves out has its default.
+    these values as a list; values that a shorter list leaves out have their default.
     """
 
     kind: str

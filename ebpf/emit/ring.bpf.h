@@ -31,8 +31,8 @@ __u32 reader_pause = READER_IS_ASKED;
 /* How soon a record is to be read. false and true stand for the first two. */
 enum haste {
 	HASTE_NONE,
-	HASTE_NOW, /* at once: what it names must be opened before it can vanish */
-	HASTE_SOON, /* within 10 ms: something outside of it is looked up that may change */
+	HASTE_NOW, /* at once: the file that it names must be opened before it can vanish */
+	HASTE_SOON, /* within 10 ms: a value outside of the record is looked up that may change */
 };
 
 /*

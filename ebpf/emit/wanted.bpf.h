@@ -12,7 +12,7 @@
 __u64 wanted_records = 0; /* RECORD_BIT(type) of each record that is wanted */
 bool truncation_as_create = 0; /* FileCreate also for O_TRUNC of a file that existed */
 bool write_as_create = 0; /* FileCreate also for the first open for writing of such a file */
-__u32 write_round = 0; /* another one for each configuration: what was told does not count */
+__u32 write_round = 0; /* another one for each configuration, after which files are told anew */
 
 /*
  * Number of files that a process has to write, and then to rename or remove, within a minute to be

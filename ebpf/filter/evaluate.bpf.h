@@ -18,7 +18,7 @@
  * excluded	a clause of exclude is true for certain, or no clause of include can be true
  * quiet	no bit that the event's rules ask is true or in doubt: often enough to discard
  * answers	the bits of a process's image, kept with the process
- * generation	number of the rules in force; what was found under another number is unknown
+ * generation	number of the rules in force; answers found under another number are void
  *
  * An example. The rules include FileCreate where TargetFilename ends with .so: bit 0 of word 6,
  * FILTER_WORD_PATH. They exclude it where Image is /usr/bin/apt: bit 0 of word 0,

@@ -129,8 +129,8 @@ static __always_inline __u32 executable_choice(__u32 mode)
 }
 
 /*
- * Judge a file record as one event. For a deletion, two events are judged one after the other: what
- * was told for the first holds for the second, but for the fields with few values.
+ * Judge a file record as one event. For a deletion, two events are judged one after the other: bits
+ * told for the first hold for the second, but for the fields with few values.
  */
 __noinline int file_event_judged(struct filter_known *known, __u32 event, __u32 mode,
 				 const struct path_buffer *path)
@@ -427,9 +427,9 @@ __noinline int connection_excluded(const struct owner *owner, const struct netwo
 
 /*
  * A DNS message of a packet, judged by the name that it asks for. Its question begins at `at`, and
- * `length` bytes of the message are there from `at` on. Who asked stays unknown: a question and its
- * answer are judged apart, and must be judged alike, whoever else asks through the socket
- * meanwhile.
+ * `length` bytes of the message are there from `at` on. The process that asked stays unknown: a
+ * question and its answer are judged apart, and must be judged alike, whichever process uses the
+ * socket meanwhile.
  */
 __noinline int dns_excluded(struct __sk_buff *skb, __u32 at, __u32 length)
 {

@@ -41,7 +41,7 @@ enum filter_event {
 	FILTER_BPF_PROGRAM_LOAD,
 	FILTER_EVENT_MAX = 16, /* a power of two */
 };
-_Static_assert(FILTER_BPF_PROGRAM_LOAD < FILTER_EVENT_MAX, "an event would be another one");
+_Static_assert(FILTER_BPF_PROGRAM_LOAD < FILTER_EVENT_MAX, "double FILTER_EVENT_MAX");
 _Static_assert(2 * FILTER_EVENT_MAX <= 32, "see FILTER_GENERATION_SHIFT");
 
 /* The first word of each field, in the words of an event. */

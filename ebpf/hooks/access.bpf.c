@@ -69,7 +69,7 @@ __noinline int ptrace_attached(__u32 pid)
 	return process_accessed(target, pid, PROCESS_ALL_ACCESS);
 }
 
-/* A tracer was reported when it attached. What it copies then is no process_access any more. */
+/* A tracer was reported when it attached. Its copies of memory are no process_access then. */
 static __always_inline bool is_tracing(struct task_struct *target)
 {
 	return target && KREAD(target, ptrace) &&

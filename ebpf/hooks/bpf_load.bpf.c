@@ -20,8 +20,8 @@
 #define PROGRAMS_REMEMBERED 4096
 
 /*
- * Programs that were told, so that each one is told once. Whoever makes the entry tells: the hook
- * below, or user space, which reads what perf tells. Key: id of the program.
+ * Programs that were told, so that each one is told once: by the hook below, or by user space,
+ * which reads what perf tells. The one that makes the entry tells. Key: id of the program.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -88,7 +88,7 @@ VERIFIED_ONCE int dns_question(struct __sk_buff *skb, __u32 at, __u32 length)
 	return 0;
 }
 
-/* An answer. It belongs to the process that asked; what came unasked is left out. */
+/* An answer. It belongs to the process that asked; one that nobody asked for is left out. */
 VERIFIED_ONCE int dns_answer(struct __sk_buff *skb, __u32 at, __u32 length)
 {
 	struct dns_seen seen = {.at = at, .length = length, .is_answer = 1};

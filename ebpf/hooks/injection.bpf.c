@@ -183,8 +183,8 @@ __noinline int memory_copied_to(__u32 pid, __u64 spans, __u32 count, bool are_sh
 
 /*
  * ptrace(2) has written at `address`, or, where that is 0, registers, which lie `registers_at`
- * bytes behind the beginning of each task's stack. They are the thread's own: what the caller has
- * in its memory may be changed by now.
+ * bytes behind the beginning of each task's stack. They are read from the thread, since the copy
+ * in the caller's memory may be changed by now.
  */
 __noinline int ptrace_has_written(__u32 pid, __u64 address, __u32 how, __u64 registers_at)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Files of which a process can run code: libraries, and whatever else is mapped so.
- * hooks/memory.bpf.c finds them. What the kernel maps itself in execve(2), the program and its
- * interpreter, does not come here. Record: library_load.
+ * hooks/memory.bpf.c finds them. The program and its interpreter, which the kernel maps itself in
+ * execve(2), do not come here. Record: library_load.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -32,10 +32,10 @@ struct library_told {
 	__s64 ctime_ns;
 	__u64 name; /* name_number() */
 	__u32 device;
-	__u32 generation; /* of the rules: what was told under others does not count */
+	__u32 generation; /* of the rules: under others the file is told anew */
 };
 
-/* If it is full, what was told longest ago may be told again. */
+/* If it is full, the entry used longest ago makes room, and its file may be told again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, LIBRARIES_TOLD);

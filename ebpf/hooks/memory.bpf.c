@@ -3,7 +3,7 @@
  * Memory of which a process can run code from now on. hooks/syscall_exit.bpf.c calls these
  * functions when a call has mapped memory or changed its protection. Here the areas of memory are
  * found. A file in one goes to hooks/library.bpf.c; an area whose content no file has is told to
- * hooks/tampering.bpf.c. What the kernel maps itself in execve(2) does not come here.
+ * hooks/tampering.bpf.c. Areas that the kernel maps itself in execve(2) do not come here.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -134,7 +134,7 @@ __noinline int memory_mapped(void)
 
 /*
  * A file was mapped at `address`. Another thread may have put another file behind the descriptor by
- * now: what the area of memory holds counts, if it can be looked at. `written`: the process may
+ * now: the file of the area of memory counts, if it can be looked at. `written`: the process may
  * write to the area, and the file does not get what it writes. `surely`: the call has asked for
  * code; otherwise the area must say that it can be run.
  */

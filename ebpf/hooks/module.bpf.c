@@ -207,7 +207,7 @@ static __always_inline void module_append_file(struct scratch *scratch, struct m
 			     &r->flags, RECORD_PATH_TRUNCATED, 0);
 }
 
-/* Append what the caller's memory has. What cannot be read has no bytes. */
+/* Append the module as the caller's memory has it; no bytes, where that cannot be read. */
 static __always_inline void module_append_memory(struct scratch *scratch, struct module_load *r,
 						 const struct module_call *call)
 {
@@ -243,8 +243,8 @@ static __always_inline void module_send(struct scratch *scratch)
 }
 
 /*
- * The kernel has accepted a module; the module's own code runs next. What was refused does not come
- * here.
+ * The kernel has accepted a module; the module's own code runs next. Modules that the kernel
+ * refuses do not come here.
  */
 SEC("?tp_btf/module_load")
 int BPF_PROG(module_loaded, struct module *module)

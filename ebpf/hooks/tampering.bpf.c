@@ -38,7 +38,7 @@ enum memory_way memory_ways;
 /* A way in which an image of a process has made memory executable before. */
 struct memory_told {
 	__u64 image_id;
-	__u64 generation; /* of the rules: what was told under others does not count */
+	__u64 generation; /* of the rules: under others the image is told anew */
 	__u32 uid;
 	__u32 way; /* enum memory_way */
 };
@@ -66,7 +66,7 @@ static __always_inline bool is_named_memfd(struct dentry *dentry)
 	return name.word == LETTERS('m', 'e', 'm', 'f', 'd', ':', 0, 0);
 }
 
-/* Returns whether the mount was made as "mount -t tmpfs shm": container runtimes do that. */
+/* Returns whether the mount's source is "shm", as in the /dev/shm that container runtimes mount. */
 static __always_inline bool is_mounted_as_shm(struct vfsmount *mnt)
 {
 	struct mount *mount = container_of(mnt, struct mount, mnt);
@@ -93,7 +93,7 @@ static __always_inline bool is_below_shm(struct dentry *dentry, struct vfsmount 
 	return text[8] == '/' && (word == DEV_SHM || word == RUN_SHM);
 }
 
-/* What the kind of a file says; TAMPERING_MAX: nothing, it is a file like others. */
+/* Returns the tampering that the kind of a file shows; TAMPERING_MAX: none. */
 __noinline int tampering_of(__u64 file_address)
 {
 	struct file *file = (void *)file_address;
@@ -242,7 +242,7 @@ static __always_inline struct file *file_of_name(const struct name_tail *tail, b
 	return of ? task_file(of, fd) : NULL;
 }
 
-/* What the file says from which a script was read; TAMPERING_MAX: nothing, or it is not known. */
+/* Returns the tampering that a script's file shows; TAMPERING_MAX: none, or it is not known. */
 __noinline int tampering_of_script(__u64 name_address)
 {
 	struct scratch *scratch = task_scratch_get();

@@ -175,7 +175,7 @@ __noinline int ring_accepted(__u64 file_address)
 
 /*
  * Accepts of io_uring that go on after each connection. The completions of these name no request:
- * what was asked for is found by ring and user_data. The process chooses user_data, so that several
+ * the request is found by ring and user_data. The process chooses user_data, so that several
  * requests may have the same.
  */
 struct ring_accept {

@@ -261,7 +261,7 @@ static __noinline bool udp_peeked(struct flow *flow, struct sock *sk, __u16 prot
 	if (!skb)
 		return false;
 	flow_of_received(flow, skb, protocol);
-	return KREAD(skb, next); /* else it was taken out: what was read may be another's */
+	return KREAD(skb, next); /* else it was taken out, and the flow may be another datagram's */
 }
 
 /* Fill the flow of a connected socket. Returns false if it is not connected. */

@@ -93,7 +93,7 @@ static __always_inline bool is_unix_address(__u64 address)
 
 /*
  * bind(2) has succeeded. If the descriptor does not lead to a socket with a name, another thread
- * has changed it meanwhile: what got a name is not known.
+ * has changed it meanwhile: it is not known which socket got a name.
  */
 __noinline int socket_bound(__u32 fd, __u64 address)
 {
@@ -205,8 +205,8 @@ static __always_inline void connecting_note(__u64 socket)
 }
 
 /*
- * Since v6.7, 859051dd165e ("bpf: Implement cgroup sockaddr hooks for unix sockets"). Such programs
- * may use the storage of tasks after v6.12. libbpf 1.1 does not know the section
+ * Since v6.7, 859051dd165e ("bpf: Implement cgroup sockaddr hooks for unix sockets"). Programs of
+ * this type may use the storage of tasks after v6.12. libbpf 1.1 does not know the section
  * cgroup/connect_unix: user space sets the type of the attachment.
  */
 SEC("?cgroup/connect6")

@@ -19,9 +19,9 @@ static __always_inline struct file *task_file(struct task_struct *task, __u32 fd
 }
 
 /*
- * A number by which two files differ that have one inode number. Who serves a file system of user
- * space chooses these numbers, and on btrfs each subvolume has its own. There it is made of the
- * name and its directory; elsewhere it is 0.
+ * A number by which two files differ that have one inode number. On a file system of user space its
+ * server chooses inode numbers, and on btrfs each subvolume has its own. There this number is made
+ * of the name and its directory; elsewhere it is 0.
  */
 static __always_inline __u64 name_number(struct file *file)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a call that gives or takes a name keeps on its kernel stack: the directory with the mount
+ * Objects on the kernel stack of a call that gives or takes a name: the directory with the mount
  * through which the call came, the directory entries, and the kernel's copy of the caller's string.
  * Each is found by its shape, and a shape proves itself: its members point to each other. Words of
  * earlier calls lie above the frames of this call, because the kernel moves each call's frames by a
@@ -20,7 +20,7 @@
 #define FRAME_LEAD 8 /* words below, which are members of the same struct */
 #define FRAME_STEPS 32 /* 8 KiB: half of a kernel stack */
 #define FRAME_CHILDREN 8 /* entries of the directory that are remembered */
-#define SLAB_RANGE (1ULL << 42) /* bytes; what is farther from a directory entry is no object */
+#define SLAB_RANGE (1ULL << 42) /* bytes; no object is farther away from a directory entry */
 
 struct frame_search {
 	__u64 at; /* address of the next word */

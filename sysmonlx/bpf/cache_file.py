@@ -45,7 +45,7 @@ class Kept:
         self.plans = Plans()
 
     def read(self) -> None:
-        """Read what was kept, as far as it holds on this kernel."""
+        """Read the stored plans into `plans`, if they were made on this kernel."""
         if self._path is None:
             return
         self._key = _key(self._files)

@@ -204,7 +204,7 @@ class PreparedObject(HeldPrograms):
 
 
 def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
-    """Return threads that work, so many or as many as can be had."""
+    """Return threads that work: `count`, or fewer where the kernel gives no more."""
     threads: list[threading.Thread] = []
     with suppress(RuntimeError):  # the kernel gives no thread
         for _ in range(count):
@@ -215,9 +215,9 @@ def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
 
 
 def _wait_for_end(thread: threading.Thread) -> None:
-    """Wait until the kernel knows a thread no more: join() returns a moment before.
+    """Wait until the kernel has removed a thread; join() returns a moment earlier.
 
-    Who drops capabilities next must be alone.
+    The caller drops capabilities next, and no other thread may keep them.
     """
     thread.join()
     while os.path.exists(f"/proc/self/task/{thread.native_id}"):

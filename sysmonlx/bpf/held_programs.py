@@ -2,7 +2,8 @@
 """Loaded programs of which nothing is left but their descriptors.
 
 libbpf keeps the code of all programs of an object file, of which most were not loaded:
-1.7 MB for one object. Who knows how each program is attached needs none of it.
+1.7 MB for one object. The code is not needed any more once it is known how each program
+is attached.
 """
 
 from __future__ import annotations

@@ -242,7 +242,7 @@ class BpfObject:
         return fd
 
     def set_attach_type(self, name: str, kind: int) -> None:
-        """Say before load how `name` is attached: libbpf has no section for it."""
+        """Set, before `load`, how `name` is attached: no section can say it."""
         set_type = self._lib.bpf_program__set_expected_attach_type
         set_type(self._program(name), kind)
 

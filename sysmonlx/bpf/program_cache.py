@@ -2,8 +2,8 @@
 """Programs as the kernel took them before: no search through its types again.
 
 libbpf fits every program to the types of the running kernel, which takes longer than
-all else at a start. What came of it is kept, and holds as long as the kernel is the
-same build and the object the same file. The kernel verifies the programs as ever.
+all else at a start. The result is kept, and holds as long as the kernel is the same
+build and the object the same file. The kernel verifies the programs at each start.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from sysmonlx.bpf.libbpf import map_info, program_attachment
 from sysmonlx.bpf.object import BpfMap, BpfObject
+from sysmonlx.bpf.object_info import map_info, program_attachment
 
 #: Of instructions, <linux/bpf.h>: 8 bytes each; these load an address, or call.
 _INSTRUCTION = struct.Struct("=BBhi")
@@ -123,7 +123,8 @@ class Plans:
 def read_plans(data: bytes, key: Mapping[str, object], boot: str) -> Plans | None:
     """Return what `Plans.to_bytes` wrote, None when it does not hold here and now.
 
-    What was refused may be allowed after the next boot, so it counts for one only.
+    A program that was refused may be allowed after the next boot: a refusal holds for
+    this boot only.
     """
     checksum, _, text = data.partition(b"\n")
     if checksum != b"%08x" % crc32(text):

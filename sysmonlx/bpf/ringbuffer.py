@@ -21,7 +21,7 @@ _LENGTH = _DISCARDED - 1
 _HEADER = 8
 #: To move it takes 40 us, for a thousand records or more.
 _WINDOW_BYTES = 256 << 10
-#: So much is copied at once.
+#: Most bytes that are copied out of the window at once.
 _COPY_BYTES = 64 << 10
 
 
@@ -124,8 +124,9 @@ class RingBuffer:
     def _take_whole(self, at: int, stop: int, limit: int, records: list[bytes]) -> int:
         """Take the records that lie whole between two places of the window.
 
-        Return where the next one is: it goes on beyond, or has a flag. What is there is
-        copied first, since bytes are cut faster than a mapping.
+        Return where the first record is that was not taken: it ends beyond the second
+        place, or its header has a flag. The window is copied first, since slices of
+        bytes are made faster than slices of a mapping.
         """
         data = self._data[at : min(stop, at + _COPY_BYTES)]
         append, lengths, size = records.append, memoryview(data).cast("I"), len(data)

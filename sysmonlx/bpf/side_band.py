@@ -24,7 +24,7 @@ _ONLINE = "/sys/devices/system/cpu/online"
 
 #: PERF_TYPE_SOFTWARE, PERF_COUNT_SW_DUMMY, CLOCK_BOOTTIME, PERF_FLAG_FD_CLOEXEC.
 _SOFTWARE, _DUMMY, _BOOTTIME, _CLOEXEC = 1, 9, 7, 8
-#: PERF_SAMPLE_TID and _TIME: what each record has at its end.
+#: PERF_SAMPLE_TID and _TIME: thread and time stand at the end of each record.
 _SAMPLE = 1 << 1 | 1 << 2
 #: watermark, sample_id_all, use_clockid, ksymbol, bpf_event: bits of perf_event_attr.
 _FLAGS = 1 << 14 | 1 << 18 | 1 << 25 | 1 << 29 | 1 << 30

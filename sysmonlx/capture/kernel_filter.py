@@ -13,8 +13,8 @@ from itertools import islice
 from types import MappingProxyType
 
 from sysmonlx.bpf.btf import Btf
-from sysmonlx.bpf.libbpf import map_id
 from sysmonlx.bpf.object import BpfMap, create_array
+from sysmonlx.bpf.object_info import map_id
 from sysmonlx.capture.kernel_form import KernelForm, Packer, left_to_user_space
 from sysmonlx.errors import LibbpfError
 from sysmonlx.rules.compiler import CompiledRules
@@ -77,7 +77,7 @@ class KernelFilter:
     def install(self, rules: CompiledRules, users: Mapping[int, str]) -> None:
         """Put rules in force, at once for every event that begins from now on.
 
-        What the kernel refuses is left to user space; `reasons` has its error.
+        Rules that the kernel refuses are left to user space; `reasons` has its error.
 
         Args:
             rules: The compiled rules.
@@ -99,8 +99,8 @@ class KernelFilter:
     ) -> KernelForm:
         """Return rules as the kernel takes them; nothing changes, and no map is made.
 
-        Rules that do not fit are left to user space: the form says why. So are the
-        events of `left` in any case, for the reason given there.
+        Rules that do not fit are left to user space: the form says why. The events of
+        `left` always are, for the reason given there.
         """
         if "filter_rules" not in self._maps:
             return left_to_user_space("this kernel has no bpf_loop()")
@@ -115,8 +115,8 @@ class KernelFilter:
     ) -> Prepared:
         """Return rules ready for `use`; `discard` gives back what they hold.
 
-        The rules in force stay in force. Rules that the kernel does not take are left
-        to user space: what is returned has the kernel discard nothing.
+        The rules in force stay in force. Where the kernel does not take the rules, the
+        result has it discard nothing: they are left to user space.
         """
         self._generation += 1
         made = Prepared(self._generation, can_emit=can_emit, reasons=form.reasons)

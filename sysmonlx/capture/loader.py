@@ -95,7 +95,7 @@ class Loaded:
         )
 
     def take_over(self, other: Loaded) -> None:
-        """Add what was loaded into a copy; what was loaded here meanwhile stays."""
+        """Add programs loaded into a copy; those loaded here meanwhile stay."""
         self.objects += [each for each in other.objects if each not in self.objects]
         self.programs = {**other.programs, **self.programs}
         self.refused = {**other.refused, **self.refused}
@@ -137,8 +137,8 @@ class Loaded:
 class Loader:
     """Loads programs of the object file that suits the running kernel.
 
-    What libbpf finds out is read from the file `keep_in`. `keep` writes it there,
-    unless `only_reads` is set.
+    How programs fit this kernel, as libbpf found out at an earlier start, is read
+    from the file `keep_in`. `keep` writes it there, unless `only_reads` is set.
     """
 
     def __init__(

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysmonlx.bpf.btf import Btf
-from sysmonlx.bpf.libbpf import (
+from sysmonlx.bpf.libbpf import library, possible_cpus, program_asker
+from sysmonlx.bpf.object_info import (
     LINK_OF_CGROUP,
-    library,
     link_info,
-    possible_cpus,
-    program_asker,
     program_id,
     program_info,
 )
@@ -178,7 +176,7 @@ class Capture:
     def want(self, hooks: Iterable[Hook]) -> None:
         """Attach exactly the hooks of processes and these; the others are detached.
 
-        What cannot be had is in `missing` afterwards.
+        Hooks that this kernel refuses are in `missing` afterwards.
         """
         wanted = tuple(hooks)
         for hook in set(self._serving) - {*wanted, *PROCESS_HOOKS}:
@@ -354,7 +352,7 @@ class Capture:
             found.detach(name)
 
     def detach_all(self) -> None:
-        """Stop seeing anything new; what is in the ring can still be read."""
+        """Stop seeing anything new; records in the ring can still be read."""
         for hook in tuple(self._serving):
             for program in self._serving.pop(hook):
                 self._loaded.holder(program).detach(program)

@@ -3,9 +3,9 @@
 
 The daemon's thread puts each event into a queue and goes on (`LiveView.show`). The
 thread of the view takes them from there every 0.05 s, puts them in order and has them
-shown (`showers`), without waiting for its reader. What the queue or the reader does not
-take is left out of the view, counted, and told; the daemon, and so the capture, knows
-nothing of it.
+shown (`showers`), without waiting for its reader. Events that the queue or the reader
+does not take are left out of the view, counted, and told. The daemon, and with it the
+capture, is not slowed by that.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class LiveView:
             os.eventfd_write(self._wake, 1)
 
     def begin(self, watched: Watched) -> None:
-        """Begin to show; what came before is kept until then."""
+        """Begin to show, with the events that came before."""
         self._watched = watched
         if self._tty is not None:
             signal.signal(signal.SIGTSTP, self._on_stop)

@@ -25,14 +25,14 @@ class GoneError(Exception):
 
 
 class Outlet:
-    """Bytes on their way to a descriptor; what it does not take at once waits."""
+    """Bytes on their way to a descriptor; those that it does not take at once wait."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._is_own, self._chunk = fd, False, _CHUNK
         mode = os.fstat(fd).st_mode
         self.is_regular = stat.S_ISREG(mode)
         if not self.is_regular and not self._open_anew(fd):
-            self._chunk = select.PIPE_BUF  # what is writable takes so many bytes
+            self._chunk = select.PIPE_BUF  # a writable pipe takes as many
         self._data = bytearray()
         self.error: OSError | None = None
         """The last error, where bytes may have been lost: a full disk, say."""
@@ -84,7 +84,7 @@ class Outlet:
         return bool(poll.poll(0))
 
     def drain(self, timeout_s: float) -> None:
-        """Write what waits, for so long at most.
+        """Write the bytes that wait, for `timeout_s` at most.
 
         Raises:
             GoneError: nobody reads.

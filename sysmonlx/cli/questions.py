@@ -60,7 +60,7 @@ def try_events(line: CommandLine) -> int:
 
 
 def _to_the_error(lines: Iterator[bytes], errors: list[str]) -> Iterator[bytes]:
-    """Yield lines up to an error; what was read is judged all the same."""
+    """Yield lines up to an error; those read before are judged all the same."""
     from sysmonlx.viewer.sources import ReadingError
 
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The two ways in which the live view shows events: on a screen, and line by line.
 
-Both write through an outlet, which never waits. What the reader does not take in time
-is left out, and counted.
+Both write through an outlet, which never waits. Rows that the reader does not take in
+time are left out, and counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sysmonlx.viewer.order import LiveEvent
 from sysmonlx.viewer.screen import LEAST
 from sysmonlx.viewer.words import Words
 
-#: What a reader may owe before rows are left out, in bytes: a terminal, any other.
+#: Bytes that may wait for a reader before rows are left out: a terminal, any other.
 _SCREEN_OWES, _LINES_OWE = 64 << 10, 8 << 20
 #: How long the farewell of a screen may take, in seconds.
 _LEAVE_S = 0.3

@@ -2,8 +2,7 @@
 """How a process gives up its rights before it reads a file that may be hostile.
 
 These are its user, its capabilities, its files and its network. A service manager may
-have taken the right to give some of them up already. Such a one is kept, without an
-error.
+have forbidden to change some of them. The child keeps those, without an error.
 """
 
 from __future__ import annotations

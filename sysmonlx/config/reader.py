@@ -85,39 +85,42 @@ def _read(
 ) -> tuple[Policy, tuple[Finding, ...]]:
     text, document = _document(data, name, lax=lax)
     remarks = Remarks(Places(text))
-    sysmon = next((node for node in document.children if node.tag == "Sysmon"), None)
-    if sysmon is None:
-        wrong = document.children[0]
-        raise _refusal(
-            name,
-            remarks,
-            f"Error: Failed to find Sysmon tag in configuration: {name}",
-            wrong.offset,
-            "this is a web page: save the file itself, not the page that shows it"
-            if wrong.tag.lower() == "html"
-            else f"the root element is {wrong.tag}",
-        )
+    sysmon = _root(document, name, remarks)
     version = _version(sysmon, name, remarks)
     options = OptionReader(remarks, command_line or CommandLineOptions(), lax=lax)
     settings = options.read(sysmon)
     filtering = Filtering(remarks, version, options.lists(), lax=lax)
     filtering.append(settings.appended_fields)
     elements = filtering.read(sysmon)
-    refused = any(finding.fatal for finding in remarks.found)
-    if not refused:
-        remarks.found += lint.check(elements, settings, links)
-    if not refused and settings.write_as_create:
-        remarks.found += lint.check_writes(elements)
-    if not refused:
-        remarks.found += lint.check_tampering(elements, settings)
-    if not lax and not refused:
-        validate(text, sysmon, remarks)
-    if refused:
+    if any(finding.fatal for finding in remarks.found):
         raise ConfigError(name, remarks.sorted(), version)
+    remarks.found += lint.check(elements, settings, links)
+    if settings.write_as_create:
+        remarks.found += lint.check_writes(elements)
+    remarks.found += lint.check_tampering(elements, settings)
+    if not lax:
+        validate(text, sysmon, remarks)
     digests = tuple((each, _digest(each, data)) for each in ALGORITHMS)
     ruleset = Ruleset(version, elements, settings.appended)
     policy = Policy(ruleset, settings, name, digests)
     return policy, remarks.sorted()
+
+
+def _root(document: Node, name: str, remarks: Remarks) -> Node:
+    """Return the Sysmon element; ConfigError: there is none."""
+    for node in document.children:
+        if node.tag == "Sysmon":
+            return node
+    wrong = document.children[0]
+    raise _refusal(
+        name,
+        remarks,
+        f"Error: Failed to find Sysmon tag in configuration: {name}",
+        wrong.offset,
+        "this is a web page: save the file itself, not the page that shows it"
+        if wrong.tag.lower() == "html"
+        else f"the root element is {wrong.tag}",
+    )
 
 
 def _digest(algorithm: str, data: bytes) -> str:

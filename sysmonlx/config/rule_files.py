@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files of Sigma rules into a policy: what is stored with it is what runs.
+"""Files of Sigma rules into a policy: the rules stored with it are those that run.
 
 A file, or a directory of files, is read as one piece by a child, since a file system
 may hang; Ctrl-C then ends the wait. Rules decide what a defender gets to see: a file is
@@ -142,7 +142,7 @@ def _pack_file(choice: RulesChoice, source: _Source) -> tuple[PackFile, list[str
 
 
 def _compiled(choice: RulesChoice, source: _Source) -> tuple[PackFile, list[str]]:
-    # What reads YAML is loaded only where there is some.
+    # The module that reads YAML is loaded only where there is some.
     from sysmonlx.config.sigma.child import read
     from sysmonlx.config.sigma.notes import Kind
 
@@ -299,7 +299,7 @@ def _distrusted_directory(
 def is_changed(policy: Policy) -> bool:
     """Return whether packs have other bytes now, or there are more or fewer.
 
-    What cannot be read has not changed.
+    A file that cannot be read counts as unchanged.
     """
     known = [(each.choice, each.sha256) for each in policy.ruleset.packs]
     found = []

@@ -21,7 +21,7 @@ from sysmonlx.schema.options import (
     SINK_PREFIXES,
 )
 
-#: What each kind may have besides `kind`, `form` and `hits`.
+#: Attributes of each kind of sink besides `kind`, `form` and `hits`.
 _ROTATION = ("size", "every", "keep", "compress")
 _MORE = {"file": ("group", "prefix", *_ROTATION), "socket": ("group",)}
 _ALL = ("kind", "form", "hits", "group", "prefix", *_ROTATION)

@@ -52,7 +52,8 @@ Check = Callable[[object], SettingValue]
 
 _LARGEST_NUMBER = (1 << 31) - 1
 _DEFAULTS = Settings()
-#: What a list of three has behind it, as JSON has it: group, prefix, rotation.
+#: A sink stored as a list of three values has these behind them: group, prefix,
+#: rotation.
 _SINK_DEFAULTS: tuple[object, ...] = ("", "", [*Rotation()])
 
 

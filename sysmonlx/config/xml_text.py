@@ -122,8 +122,8 @@ def decode(data: bytes) -> str:
     """Return the text from its first "<" on the same lines, in Sysmon's encodings.
 
     UTF-16LE with or without mark, Latin-1 when declared, else UTF-8; bytes that are no
-    UTF-8 become lone surrogates, as in values that come from the kernel. What stands
-    before the first "<" becomes blanks, and so does the XML declaration.
+    UTF-8 become lone surrogates, as in values that come from the kernel. Text before
+    the first "<" becomes blanks, and so does the XML declaration.
 
     Raises:
         XmlError: there is no "<" in the first 2048 bytes, or the data is too large.

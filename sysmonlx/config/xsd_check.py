@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The second opinion on a configuration: XML as such, and the XSD.
 
-The reader already judged it; what the schema has to say beyond that are warnings.
-lxml and xmlschema are imported only here and only when called: the service must not
-carry them (0.3 s and 30 MB). xmlschema says better what is wrong, but takes half a
-second to load: it is asked where libxml2 has found that something is.
+The reader judged the configuration before. Findings of the schema beyond those are
+warnings. lxml and xmlschema are imported only here and only when called: the service
+must not carry them (0.3 s and 30 MB). xmlschema explains a finding better, but takes
+half a second to load: it is asked only where libxml2 has found something.
 """
 
 from __future__ import annotations

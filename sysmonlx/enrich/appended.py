@@ -173,7 +173,7 @@ def _made(fields: Sequence[Field], layout: Layout, context: Context) -> list[App
 def _of_start(
     maker: Maker, fields: Sequence[Field], layout: Layout, context: Context
 ) -> Maker:
-    """Event 1: what all starts of a launch share stands in `Launch.ours`."""
+    """Event 1: values that all starts of a launch share stand in `Launch.ours`."""
     make, finish = maker.make, maker.finish
     size = len(PROCESS_CREATE.fields)
     made = _made(fields, layout, context)
@@ -222,9 +222,9 @@ def _of_start(
 def _of_action(
     maker: Maker, fields: Sequence[Field], layout: Layout, context: Context
 ) -> Maker:
-    """Other events: most follows from user, control group, and flags of the record.
+    """Other events: most values follow from user, control group and record flags.
 
-    What follows from these alone is kept. ParentImage follows from the process.
+    Values that follow from these alone are kept. ParentImage follows from the process.
     """
     make, finish, uid = maker.make, maker.finish, layout.span("uid")
     names = {each.name for each in fields}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """DNS questions that wait for their answers.
 
-A question is one event: when its answer comes, or when none has come in time. Whoever
-asks too much crowds out questions of his own, not those of others.
+A question is one event, made when its answer comes or when none has come in time. A
+user who asks too much crowds out questions of his own, not those of others.
 """
 
 from __future__ import annotations

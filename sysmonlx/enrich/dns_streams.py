@@ -46,7 +46,7 @@ class _Stream:
         self.seen_ns = 0
 
     def add(self, sequence: int, content: bytes) -> None:
-        """Take a piece; what is behind it in the stream and was there follows."""
+        """Take a piece, then the pieces behind it that came earlier and waited."""
         ahead = _distance(self.next, sequence)
         is_earlier = -_WAITING_BYTES <= ahead < -len(self.buffer)
         if is_earlier and not self.has_begun:
@@ -60,12 +60,12 @@ class _Stream:
             self._go_on()
 
     def _append(self, content: bytes, known: int) -> None:
-        """Take a piece of which so many bytes at its begin were there already."""
+        """Take a piece; the first `known` bytes of it were taken before."""
         self.buffer += content[known:]
         self.next = (self.next + max(0, len(content) - known)) % _CIRCLE
 
     def _begin_before(self, sequence: int) -> None:
-        """What came first was not the beginning."""
+        """Begin anew: an earlier piece of the stream came after the first one."""
         if self.buffer:
             at = (self.next - len(self.buffer)) % _CIRCLE
             self.parts[at] = bytes(self.buffer)

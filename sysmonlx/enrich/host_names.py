@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Names of hosts by address, learnt from the answers to DNS questions.
 
-An address is called as the process called it that connects; else as another process of
-the same user did; else as a process of the system did, such as a resolver. So no user
-gives names to the addresses to which others connect.
+An address has the name by which the process that connects has asked for it. Without
+one it has the name of another process of the same user, else that of a process of the
+system, such as a resolver. No user can give names to addresses to which others connect.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _FIRST_OF_PEOPLE = 1000
 _SYSTEM = -1
 _MAPPED = bytes(10) + b"\xff\xff"
 
-#: Who named it, and the address: 4 or 16 bytes. Who is the first bytes of an image
-#: key, which name a process, or a user id.
+#: Who asked for the name, and the address of 4 or 16 bytes. The asker is either the
+#: first bytes of an image key, which stand for a process, or a user id.
 _Key = tuple[bytes | int, bytes]
 
 

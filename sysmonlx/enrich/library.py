@@ -16,8 +16,8 @@ from sysmonlx.schema.events import IMAGE_LOAD
 _NAMES = [field.name for field in IMAGE_LOAD.fields]
 #: Position of Hashes, which `pipeline.library_files` fills in.
 LIBRARY_HASHES = _NAMES.index("Hashes")
-#: What stands between ImageLoaded and Hashes, and behind it: a library of Linux has no
-#: version resource and no signature.
+#: Values between ImageLoaded and Hashes, and those behind Hashes: a library of Linux
+#: has no version resource and no signature.
 _VERSIONS = [UNKNOWN] * (LIBRARY_HASHES - _NAMES.index("ImageLoaded") - 1)
 _REST = [UNKNOWN, "false", UNKNOWN, "Unavailable"]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Events 1 and 5 from records: programs that were started, and processes that ended.
 
-What many events 1 have in common is found out once for all of them:
+Values that many events 1 have in common are made once for all of them:
 `processes.launches` explains it, and this module fills the launches in.
 """
 

@@ -27,7 +27,7 @@ _PREVIOUS = _NAMES.index("PreviousCreationUtcTime")
 
 
 class _TimeRecord(Protocol):
-    """What is read of a struct time_set; times in nanoseconds of the wall clock."""
+    """Members of struct time_set that are read; times in ns of the wall clock."""
 
     birth_ns: int
     tgid: int

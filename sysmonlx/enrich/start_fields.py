@@ -67,7 +67,7 @@ def _field(
 
 
 def _login_user(record: _Started, context: Context) -> str:
-    """Who logged in, whoever the process has become since by su or sudo."""
+    """Return the user who logged in; su and sudo do not change him."""
     uid = record.loginuid
     return UNKNOWN if uid == _NO_LOGIN else context.users.names[uid]
 

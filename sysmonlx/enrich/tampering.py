@@ -52,7 +52,8 @@ TAMPERING_BUILDERS: Builders = {
     "process_tampering": ((25, process_tampering),),
 }
 
-#: What is run from memory is seen with each exec: see `capture.hooks.PROCESS_HOOKS`.
+#: Images run from memory need no hook here: each exec shows them, see
+#: `capture.hooks.PROCESS_HOOKS`.
 TAMPERING_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="replaced images",

@@ -17,7 +17,7 @@ from sysmonlx.enrich.varlink_message import END, read_call
 
 #: Most sockets of one user that are known, and of all.
 OF_USER, OF_ALL = 128, 512
-#: Most bytes of a call and of a reply; a record holds both. What is longer is not read.
+#: Most bytes of a call and of a reply; a record holds both. Longer ones are not read.
 _CALL_BYTES, _REPLY_BYTES = 8 << 10, 48 << 10
 #: Most calls of one socket that wait for their replies, and most bytes of these.
 _CALLS, _WAITING_BYTES = 256, 32 << 10

@@ -17,6 +17,7 @@ from sysmonlx.hashing.jobs import (
     NO_DESCRIPTOR,
     NO_MEMORY,
     UNREADABLE,
+    Digest,
     Job,
 )
 from sysmonlx.host.file_identity import FileId, leads_to, names_one_content
@@ -111,7 +112,7 @@ class Reader:
         if job.also is not None:
             job.also.begin()
 
-    def _new_digests(self, algorithms: tuple[str, ...]) -> list[Any]:
+    def _new_digests(self, algorithms: tuple[str, ...]) -> list[Digest]:
         begin_s = time.thread_time()
         import hashlib  # 3.7 MB of libcrypto: only where a hash is wanted
 

@@ -41,7 +41,7 @@ _LOOK_S = 0.05
 _EVERYDAY, _MANY = (GONE, CHANGED), 10
 
 Token = TypeVar("Token")
-#: What was asked with, which file, and the text for `Hashes`.
+#: The token of the request, the file, and the text for `Hashes`.
 Answer = tuple[Token, FileId, str]
 
 
@@ -233,8 +233,8 @@ class Hasher(Generic[Token]):
     def losses(self) -> dict[str, int]:
         """Return how many hashes could not be had since the start, by reason.
 
-        What the configuration rules out is none, and everyday reasons count when there
-        are many.
+        Files that the configuration rules out are left out. Everyday reasons are told
+        only when many hashes were lost to them.
         """
         for reason, count in self.counts.items():
             is_many = count - self._told[reason] >= _MANY
@@ -247,7 +247,7 @@ class Hasher(Generic[Token]):
         }
 
     def close(self) -> None:
-        """Stop: what is under way is given up. A thread that hangs is left behind."""
+        """Stop, and give up jobs under way. A thread that hangs is left behind."""
         if not self._lanes.is_closed:
             self._lanes.close()
             self._opener.close()

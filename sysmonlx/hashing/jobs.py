@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sysmonlx.bounded import Bounded
 from sysmonlx.host.file_identity import FileId
@@ -34,25 +34,36 @@ NO_MEMORY = "no memory"
 _S_PER_BYTE, _S_PER_FILE = 3e-9, 1e-4
 #: A file is small up to this size.
 SMALL_BYTES = 64 << 10
-#: Of what a user's files have cost, so much is forgotten in so long: half.
+#: Seconds in which half of the time that a user's files have cost is forgotten.
 _HALF_LIFE_S = 5.0
 _USERS_LIMIT = 4096
-#: Jobs that were taken out leave their places in the heap, up to so many in all.
+#: Most places in the heap. Jobs that were taken out leave theirs until it is reached.
 _HEAP_LIMIT = 8192
-#: A job takes a later place when it is so many times what it was when it was queued.
+#: A job goes back into the queue when its key has grown by this factor meanwhile.
 _STALE = 2.0
-#: A full queue makes room for what costs less, so many at once: one in.
+#: A full queue makes room for a cheaper job: one dearer job in this many is taken out.
 _ROOM = 8
-#: What cost too much for a full queue does so for so long.
+#: Seconds for which a full queue refuses jobs as dear as one that it has refused.
 _NO_ROOM_S = 0.05
-#: So many files are worked on that nobody waits for, for so long.
+#: Most jobs that go on although nobody waits for them any more, and for how long.
 _ABANDONED_LIMIT, _ABANDONED_S = 8, 30.0
 #: Work that nobody waits for leaves this part of the share to others.
 _ABANDONED_RESERVE = 0.5
 
 
+class Digest(Protocol):
+    """A hash that grows with the bytes of a file, as hashlib has it."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Add the next bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the hash of all bytes until now, in hexadecimal digits."""
+        ...
+
+
 class Listener(Protocol):
-    """Gets what is read of a file as well, from a thread of a lane."""
+    """Receives the bytes of a file while it is hashed, from a thread of a lane."""
 
     def begin(self) -> None:
         """Note that the file is read from its beginning, maybe once more."""
@@ -94,7 +105,7 @@ class Job(Generic[Token]):
     is_running: bool = False
     is_over: bool = False
     read_fd: int = -1
-    digests: list[Any] = field(default_factory=list)
+    digests: list[Digest] = field(default_factory=list)
     read_bytes: int = 0
     text: str = UNKNOWN
     reason: str = GONE
@@ -120,17 +131,18 @@ class Usage:
         self._used_s[uid] = self.of(uid, now_s) + cpu_s, now_s
 
     def of(self, uid: int, now_s: float) -> float:
-        """Return the seconds of a user, of which half is forgotten every so often."""
+        """Return the seconds of a user; half of them is forgotten in `_HALF_LIFE_S`."""
         used_s, then_s = self._used_s.get(uid, (0.0, now_s))
         return float(used_s * 0.5 ** ((now_s - then_s) / _HALF_LIFE_S))
 
 
 class JobQueue(Generic[Token]):
-    """Least first: what a user's files have cost lately, and what this one still will.
+    """Jobs in the order of their keys, least first.
 
-    A small file so goes before a large one, and a user who has used little before one
-    who has used much, however many files or users somebody brings, and however many of
-    them were queued before they had cost anything.
+    A key is the time that the user's files have cost lately plus the time that this
+    file will still cost. Therefore a small file goes before a large one, and a user who
+    has used little before one who has used much. It helps nobody to bring many files or
+    users, or to queue many files before they have cost anything.
     """
 
     def __init__(self, usage: Usage) -> None:
@@ -215,7 +227,7 @@ class JobQueue(Generic[Token]):
         return dearer[: len(dearer) // _ROOM + 1]
 
     def _tidy(self) -> None:
-        """Leave out the places of jobs that were taken out."""
+        """Remove the places in the heap of jobs that are no longer in the queue."""
         self._heap = [place for place in self._heap if place[1] == place[2].ticket]
         heapq.heapify(self._heap)
 
@@ -228,7 +240,7 @@ class JobQueue(Generic[Token]):
         return jobs
 
     def _give_up(self, now_s: float) -> list[Job[Token]]:
-        """Take out what nobody waits for and has taken too long, or is too much."""
+        """Take out jobs nobody waits for: old ones, and the dearest of too many."""
         late = [job for job in self._abandoned if now_s > job.since_s + _ABANDONED_S]
         kept = [job for job in self._abandoned if job not in late]
         kept.sort(key=lambda each: each.cost_s)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Descriptors of program files that ran a moment ago, without waiting for anybody.
 
-All descriptors are O_PATH: they hold a file and ask its file system nothing. Who closes
-one may wait: for the end of a file, or of a mount, that nothing else holds any more.
+All descriptors are O_PATH: they hold a file and ask its file system nothing. To close
+one may take long, if it is the last that holds a deleted file or a mount.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MIT
 """How much processor time hashing may take: a part of one core, saved for a while.
 
-A little of it is kept for light work: small files of users who have used little. What
-large files cost is never paid from it, so that light work need not wait for them.
+A little of it is kept for light work: small files of users who have used little. Large
+files are never paid from that part, so that light work need not wait for them.
 """
 
 from __future__ import annotations
 
-#: What is not used is saved for so long.
+#: Time that is not used is saved: as much as grows in this many seconds.
 _SAVED_S = 10.0
-#: What grows in so long is kept for light work, beside what is saved.
+#: Besides, as much as grows in this many seconds is kept for light work.
 _KEPT_S = 1.0
-#: Light work owes at most what grows in so long; what it costs beyond, all work owes.
+#: Light work may owe as much as grows in this many seconds. All work owes the rest.
 _OWED_S = 0.5
-#: Who has to wait does so until this much is there, or waits would be many and short.
+#: A wait lasts until this many seconds may be spent: else waits would be many and
+#: short.
 _LEAST_S = 0.001
 
 
@@ -36,11 +37,11 @@ class Share:
 
     @property
     def little_s(self) -> float:
-        """How much is kept for light work, and its user may have used lately."""
+        """Seconds kept for light work: that of users who have used less lately."""
         return self._percent / 100 * _KEPT_S
 
     def change(self, percent: int, now_s: float) -> None:
-        """Let another part be spent from now on; what was saved is kept."""
+        """Let another part be spent from now on; time that was saved is kept."""
         self._grow(now_s)
         was_limited, self._percent = bool(self._percent), percent
         if not was_limited:
@@ -62,7 +63,7 @@ class Share:
         may_use_kept = is_light and self._level_s > -self._limit_s
         if missing_s < 0 or (may_use_kept and self._kept_s > 0):
             return 0.0
-        # What is kept grows first.
+        # The part kept for light work grows first.
         missing_s += self.little_s - self._kept_s
         if may_use_kept:
             missing_s = min(missing_s, -self._kept_s)

@@ -82,9 +82,9 @@ def missing(wanted: Iterable[int] = KEPT) -> frozenset[int]:
 def drop(keep: frozenset[int] = KEPT) -> frozenset[int]:
     """Keep no capability but those of `keep`, for good; return what is left.
 
-    What is not there cannot be kept, and is no error. Programs started later get no
-    more either: the bounding set shrinks (where we may change it), the inheritable and
-    ambient sets are emptied, set-user-ID programs give nothing.
+    A capability that this process does not have is no error. Programs started later get
+    no more either: the bounding set shrinks (where we may change it), the inheritable
+    and ambient sets are emptied, set-user-ID programs give nothing.
 
     Raises:
         CaptureError: the kernel refused, or another thread has more: each has its own.
@@ -116,7 +116,7 @@ def drop_in_thread() -> None:
 def become_nobody() -> None:
     """Become the user "nobody", for good, as far as this process may.
 
-    What it has of capabilities is not in force afterwards, and goes with `keep_only`.
+    Capabilities are no longer in force afterwards; `keep_only` removes them.
     """
     libc = _libc()
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)

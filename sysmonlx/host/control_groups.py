@@ -20,8 +20,8 @@ from pathlib import Path
 
 from sysmonlx.host.aside import Aside
 
-#: How many paths are kept, and their bytes together. Who makes many long ones makes us
-#: ask again for those that were there before.
+#: How many paths are kept, and their bytes together. A user who makes many long ones
+#: crowds out others: these are asked for again.
 LIMIT, LIMIT_BYTES = 16384, 2 << 20
 #: A group that was not found is not looked for again in this time, in seconds.
 _PAUSE_S = 1.0

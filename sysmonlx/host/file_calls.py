@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Calls of files that may hang, each in a thread of its own.
 
-A file system that does not answer stops nobody: the caller looks again later. What such
-a thread opens is in a table of descriptors that it has for itself. So the process can
-end, by SIGKILL too, while the thread hangs: nothing but that one file is held then, no
-lock, no socket and no program of the kernel.
+A file system that does not answer stops nobody: the caller looks again later. Such a
+thread has a table of descriptors for itself. Therefore the process can end, by SIGKILL
+too, while the thread hangs: only that one file is held then, no lock, no socket and no
+program of the kernel.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Call(Generic[T]):
         self._ended.set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Return whether the call has ended, after so long at most."""
+        """Wait for `timeout_s` at most; return whether the call has ended."""
         return self._ended.wait(timeout_s)
 
     @property

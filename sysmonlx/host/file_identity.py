@@ -79,7 +79,7 @@ FILE_ID_FIELDS = (
 def answers_at_once(file: FileId) -> bool:
     """Tell whether nobody but this machine's kernel and disks is asked for the file.
 
-    What was mounted in a user namespace is anybody's choice.
+    A user may have mounted anything in a user namespace of his own.
     """
     return file.filesystem in _LOCAL and not file.in_user_namespace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a program has from whoever started it, and must not depend on.
+"""State inherited from the process that started a program, put right.
 
 Standard descriptors may be closed. Signals may be blocked, and SIGCHLD may be ignored:
 both outlive exec, and the kernel then keeps no status of a child that ends.

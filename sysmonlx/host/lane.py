@@ -123,7 +123,7 @@ class Lane:
         return len(self._workers)
 
     def begin(self, when_needed: bool = False) -> None:
-        """Start the threads, now or one by one; what is asked for before is unknown."""
+        """Start the threads, now or one by one; earlier questions have no answer."""
         self._has_begun = True
         if not when_needed:
             self.renew()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How long a line may be, so that the log daemon of this machine does not cut it.
 
-The daemon's own configuration says it. What cannot be read, or is not understood,
-counts as the default of rsyslog.
+The daemon's own configuration says it. Where that cannot be read or understood, the
+default of rsyslog counts.
 """
 
 from __future__ import annotations

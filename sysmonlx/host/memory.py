@@ -6,12 +6,12 @@ from __future__ import annotations
 import ctypes
 import gc
 
-#: mallopt(3): one heap for all threads; what is large goes back when it is freed.
+#: mallopt(3): one heap for all threads; large blocks go back when they are freed.
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 
 
 def bound_heap() -> None:
-    """Use one heap for all threads, and keep what is large out of it."""
+    """Use one heap for all threads, and keep blocks of 128 KiB and more out of it."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # musl has none
         libc.mallopt(_M_ARENA_MAX, 1)
@@ -19,7 +19,7 @@ def bound_heap() -> None:
 
 
 def give_back() -> None:
-    """Free what nobody needs, and give its pages back to the system."""
+    """Free objects in unused cycles, and give free pages back to the system."""
     gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):

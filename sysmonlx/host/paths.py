@@ -3,8 +3,8 @@
 
 Everything goes through openat2(2) with RESOLVE_IN_ROOT, so that links of another root
 directory or mount namespace stay in it, and RESOLVE_CACHED, so that no network or user
-space file system can make us wait. What the cache alone does not answer (a link whose
-access time is due, for one) is asked for again by another thread, see `aside`.
+space file system can make us wait. Where the cache alone has no answer (a link whose
+access time is due, for one), another thread asks again, see `aside`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sysmonlx.host.procfs import Procfs
 #: How long a directory found once is taken to be where it was.
 _REMEMBER_S = 0.1
 #: User ids from here on belong to accounts of a directory server, or are handed out by
-#: the block to users for their own user namespaces, subuid(5). Whoever has such a block
-#: is one user to us.
+#: the block to users for their own user namespaces, subuid(5). All ids of one block
+#: count as one user.
 _BLOCK_BITS = 16
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from sysmonlx.errors import InstallError
 from sysmonlx.host import root_files
 
-#: More than any file of ours has; what is larger is not read.
+#: More than any file of ours has; larger files are not read.
 FILE_LIMIT_BYTES = 64 << 20
 
 #: The other names of files that a `StagedFile` writes.
@@ -160,8 +160,8 @@ def remove_unfinished(directory: Path, unchanged_s: float = 0.0) -> list[Path]:
 
     Args:
         directory: One of our own; nothing is done where it is none.
-        unchanged_s: Files that were changed within so many seconds stay: somebody may
-            be writing them just now.
+        unchanged_s: Files that were changed less than this many seconds ago stay:
+        somebody may be writing them just now.
 
     Returns:
         The files that were removed.

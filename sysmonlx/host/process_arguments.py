@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 #: Bytes of a command line that are kept: ARGS_SIZE in ebpf/emit/scratch.bpf.h.
 LIMIT_BYTES = 16383
-#: A worker that has been at one process for so long is replaced.
+#: A worker that has been at one process for this many seconds is replaced.
 _STALL_S = 0.01
 #: Workers that may hang at a time: in all, and at processes of one user.
 HUNG_LIMIT, HUNG_LIMIT_OF_USER = 16, 2
@@ -42,8 +42,8 @@ class _Worker:
 class CommandLines:
     """Reads arguments in one thread, which is replaced when it hangs.
 
-    `proc` is the directory that stands for /proc. Whoever asks compares afterwards
-    whether the tgid was still that of the image.
+    `proc` is the directory that stands for /proc. The caller has to check afterwards
+    that the tgid still belonged to the image.
     """
 
     def __init__(self, proc: str = "/proc") -> None:
@@ -64,7 +64,7 @@ class CommandLines:
         return len(self._hung)
 
     def ask(self, jobs: list[Job]) -> None:
-        """Begin to read; what cannot be begun now has to be asked for again."""
+        """Begin to read; jobs that cannot be begun now have to be asked for again."""
         with self._changed:
             self._replace_stalled()
             for job in jobs:
@@ -76,7 +76,7 @@ class CommandLines:
             self._changed.notify_all()
 
     def wait(self, patience_s: float) -> None:
-        """Wait until everything is read that does not hang, or so long."""
+        """Wait until all is read but processes that hang, for `patience_s` at most."""
         deadline_s = time.monotonic() + patience_s
         with self._changed:
             while self._is_busy():
@@ -91,8 +91,8 @@ class CommandLines:
     def answers(self) -> list[tuple[bytes, bytes]]:
         """Return key and arguments of what was read since the last call.
 
-        Each argument is followed by NUL; what ends otherwise was cut. A byte more than
-        LIMIT_BYTES says that there are more.
+        Each argument is followed by NUL; without one at the end the last was cut. A
+        byte more than LIMIT_BYTES says that there are more.
         """
         with self._changed:
             found, self._answers = self._answers, []
@@ -192,7 +192,7 @@ class CommandLines:
                     break
                 found += part
         except OSError:
-            pass  # what stands in front of a page that cannot be read
+            pass  # a page cannot be read: the bytes in front of it are the answer
         finally:
             os.close(fd)
         return found

@@ -298,7 +298,7 @@ def write_new(
     """Make a file that did not exist; with `syncs` its data is on disk afterwards.
 
     Raises:
-        OSError: writing failed; what was written stays.
+        OSError: writing failed; the part written until then stays.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE
     with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
@@ -330,12 +330,13 @@ def replace(directory: int, name: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def make_way(path: str | os.PathLike[str]) -> str:
-    """Free a name in a directory of root's; what is no directory is removed.
+    """Free a name in a directory of root's, which a file or a directory may have.
 
-    A directory that holds something gets another name beside it.
+    An empty directory, or a file of any type, is removed. A directory that holds
+    something gets another name beside it.
 
     Returns:
-        What was moved, and where to, in words; empty when nothing was.
+        In words which directory was moved, and where to; empty when none was.
 
     Raises:
         OSError: the name cannot be had.

@@ -23,7 +23,7 @@ NAMES_LIMIT = 4096
 PASSWD_LIMIT_BYTES = 4 << 20
 UTMP_LIMIT_BYTES = 4 << 20
 
-#: So often, in seconds, a user whom nobody knows makes us look at passwd.
+#: For users who are not known, passwd is looked at again after this many seconds.
 _LOOK_AGAIN_S = 0.01
 #: Names that begin with "+" or "-" are NIS compat entries, not users.
 _ENTRY = re.compile(rb"^([^:\n+#-][^:\n]*):[^:\n]*:([0-9]{1,12}):", re.MULTILINE)
@@ -112,7 +112,7 @@ class Users:
     def begin(self, uids: Iterable[int] = (), wait_s: float = 0.5) -> None:
         """Read the files before the first event, and ask for users known to be there.
 
-        Waits `wait_s` at most; what has not come by then serves later events.
+        Waits `wait_s` at most; answers that come later serve later events.
         """
         deadline = time.monotonic() + wait_s
         self._next_look = 0.0

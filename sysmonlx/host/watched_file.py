@@ -65,7 +65,8 @@ class WatchedFile(Generic[T]):
         return stamp == UNSURE or stamp != self._stamp
 
     def _look(self) -> None:  # in the lane
-        # What is older than its content is read once more; the reverse would be stale.
+        # The stamp is taken first. One older than the content only costs another
+        # reading; one newer than the content would keep stale content.
         stamp = stamp_of(self._path)
         if stamp == UNSURE:
             with suppress(OSError):

@@ -50,7 +50,7 @@ _OBJECTS_BYTES = 200
 #: Tries to shorten a value so that it fits into its share of a line.
 _TRIES = 6
 
-#: What finds a template: the values that recur, or shape and name of the rule.
+#: Key of a template: the values that recur, or shape and name of the rule.
 Key = tuple[object, ...]
 
 

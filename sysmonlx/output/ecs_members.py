@@ -42,8 +42,8 @@ class Member(NamedTuple):
 
     `convert` is None where the text stands as it is; so is `plain`, which converts a
     text that is `kernel_text.is_plain`: it needs no escape. `objects` are the names of
-    the objects it is in, from the outermost on. A member that is not `always` there has
-    no text of its own around it: what `convert` returns is all of it, or nothing.
+    the objects it is in, from the outermost on. For a member that is not `always`
+    there, `convert` returns the whole member with its name, or nothing.
     """
 
     objects: tuple[str, ...]
@@ -183,7 +183,7 @@ def _member(field: Field, target: Target, escaped: Convert, size_bytes: int) -> 
 
 
 def _number(text: str) -> str:
-    """Return a number; what is none would have the whole document refused."""
+    """Return a number, else null: a text here would have the whole document refused."""
     if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
         return text
     return "null"

@@ -129,7 +129,7 @@ class Answering:
     def _handle_all(
         self, messages: Sequence[bytes], handle: Callable[[bytes], None], *, known: int
     ) -> None:
-        """Handle messages, of which so many were received as records already."""
+        """Handle messages; `known` of them were counted as received records already."""
         if self._in_force.late is not None:
             self._account.more[_ID] += len(messages) - known
         for message in messages:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from sysmonlx.enrich.registry import BUILDERS
 
@@ -108,18 +108,18 @@ class LineCounts(TypedDict):
     lost: dict[str, int]
 
 
-def gaps(snapshot: Mapping[str, Any]) -> list[str]:
+def gaps(
+    records: Mapping[str, RecordCounts],
+    events: Mapping[str, EventCounts],
+    lines: LineCounts,
+) -> list[str]:
     """Return one line for each sum that does not hold.
 
-    `snapshot` has the counters of one moment, see `service.statistics`. Records under
-    way in the kernel and in the ring buffer have no counter, so there a sum may be too
-    small; it is a gap only where it is too large.
+    All counters are of one moment, see `service.statistics`. Records under way in the
+    kernel and in the ring buffer have no counter, so there a sum may be too small; it
+    is a gap only where it is too large.
     """
-    return [
-        *_record_gaps(snapshot["records"]),
-        *_event_gaps(snapshot["events"]),
-        *_line_gaps(snapshot["lines"]),
-    ]
+    return [*_record_gaps(records), *_event_gaps(events), *_line_gaps(lines)]
 
 
 def _record_gaps(records: Mapping[str, RecordCounts]) -> Iterator[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What people should know of correlations: what was forgotten, and why."""
+"""Lines for people about what correlations have forgotten, and why."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Pipeline:
 
     @property
     def judges(self) -> Collection[SigmaJudge]:
-        """What judges by rules of Sigma now, one for each event that has some."""
+        """The judges by rules of Sigma now, one for each event that has such rules."""
         return self._judging.judges.values()
 
     @property
@@ -195,7 +195,7 @@ class Pipeline:
         """Judge as prepared from now on; return how it was done before.
 
         The policy is the one in force: the same events with the same fields, other
-        verdicts. What was learnt under it is kept, and it can be taken back so.
+        verdicts. State that was learnt under it is kept. The step can be taken back.
         """
         self.dns.use(judging.answers)
         before, self._judging = self._judging, judging

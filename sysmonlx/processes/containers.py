@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Which container a control group belongs to, read from its path.
 
-Runtimes name control groups after containers. Only root can make one outside of what
-was delegated, so the outermost container of a path is what the machine's own runtime
-made. What stands below it was named by whoever has power in the container. Users may
-name groups below their own `user@UID.service` as they like: a runtime there is shown
-with the suffix "-rootless", so that a rule about `docker` is not about them.
+Runtimes name control groups after containers. Only root can make a group outside of
+delegated ones, so the outermost container of a path was made by the machine's own
+runtime. Names below it are chosen by processes in the container. Users may name groups
+below their own `user@UID.service` as they like: a runtime there is shown with the
+suffix "-rootless", so that a rule about `docker` is not about them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """How somebody got into the machine who started a process: by its ancestors.
 
-The first ancestor that lets people or jobs in counts: who logs in by sshd and calls su
-came by sshd. Only programs of root count, from directories that root alone writes. What
-is found is kept in the process: its ancestors are forgotten when they have ended.
+The first ancestor that lets people or jobs in counts: a person who logs in by sshd and
+calls su came by sshd. Only programs of root count, from directories that root alone
+writes. The answer is kept in the process: its ancestors are forgotten when they have
+ended.
 """
 
 from __future__ import annotations

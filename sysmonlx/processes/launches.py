@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-r"""The pre-rendered line: what many starts of one program have in common is made once.
+r"""The pre-rendered line: values that many starts of a program share are made once.
 
 Most programs are started again and again in the same way: by a shell's loop, by make,
 by a service for each request. Event 1 has 23 values; of such starts only few differ.

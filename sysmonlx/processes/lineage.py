@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What all processes of one login, container or service share: their lineage.
+"""The lineage: one text that all processes of one login, container or service share.
 
-A login has the audit session, which the kernel hands on to all descendants. What runs
-without one is told by its container, else by its topmost ancestor below init. What is
-found is kept in the process, and handed on at the next exec: ancestors are forgotten
-some time after they have ended, and whoever outlives them stays what it was.
+A login has the audit session, which the kernel hands on to all descendants. A process
+without one has the lineage of its container, else of its topmost ancestor below init.
+The answer is kept in the process, and handed on at the next exec: ancestors are
+forgotten some time after they have ended, and a process that outlives them keeps its
+lineage.
 """
 
 from __future__ import annotations

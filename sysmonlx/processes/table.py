@@ -3,8 +3,8 @@
 
 Events find here the image, GUID and parent of the process that acted. A process is
 named by its tgid and the time of its fork, and an image of it by the number of the exec
-too: the image key of `process`. What is known stands in a `Register`; this module reads
-the records.
+too: the image key of `process`. A `Register` holds the processes; this module reads the
+records.
 """
 
 from __future__ import annotations

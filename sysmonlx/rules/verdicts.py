@@ -110,7 +110,7 @@ class Rules:
     def but_for(self, decisions: Mapping[int, Decide]) -> Rules:
         """Return these rules with other functions for some events, by event id.
 
-        The rest is shared: what judges by rules of Sigma goes on in both.
+        The rest is shared: the judges by rules of Sigma go on in both.
         """
         made = Rules(self._summaries, lambda _: b"")
         made.judges = self.judges
@@ -138,7 +138,7 @@ def rules_of(plain: PlainRules) -> Rules:
     judges = {event_id: pair[1] for event_id, pair in by_event.items()}
     forms = [CorrelationForm(*each) for each in correlations]
     rules = Rules(summaries, judges.pop, forms)
-    for event_id in by_event:  # what fails does so now, not when an event is judged
+    for event_id in by_event:  # a failure shows now, not when an event is judged
         rules.decide[event_id]
     return rules
 

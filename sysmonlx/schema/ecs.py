@@ -2,8 +2,8 @@
 """Which field of the Elastic Common Schema each value goes to; the one place for it.
 
 A note such as `process.name:name` is a path, and how the value is converted: the words
-are those of `CONVERSIONS`, or pairs such as `true=egress,false=ingress`. What has no
-note goes to `sysmon.FIELD`. A value that is not known has no field at all.
+are those of `CONVERSIONS`, or pairs such as `true=egress,false=ingress`. A field
+without a note goes to `sysmon.FIELD`. A value that is not known has no field at all.
 """
 
 from __future__ import annotations

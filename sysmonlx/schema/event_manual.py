@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The manual page sysmonlx-events(7), generated from docs/events.md.
 
-The page in turn has titles and tables from the schema (`event_page`); what people wrote
-there is in both. Of Markdown, what that page uses is known: headings, paragraphs,
-tables, lists, blocks of code, and within text bold, code and links.
+The page in turn has titles and tables from the schema (`event_page`); text that people
+wrote there is in both. Of Markdown only the parts that the page uses are known:
+headings, paragraphs, tables, lists, blocks of code, and within text bold, code and
+links.
 """
 
 from __future__ import annotations

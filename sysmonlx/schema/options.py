@@ -128,7 +128,8 @@ SINK_KINDS = ("syslog", "file", "stdout", "journald", "socket")
 SINK_FORMS = ("xml", "json", "velociraptor", "ecs")
 #: The name or the number of a group, group(5).
 GROUP_PATTERN = "[A-Za-z0-9_][A-Za-z0-9_.\\-]{0,31}"
-#: What each line of a file may begin with, and what files set aside may become.
+#: Values of `prefix` and `compress` of a file sink: the begin of each line, and how
+#: files that were set aside are compressed.
 SINK_PREFIXES = ("syslog",)
 SINK_COMPRESSIONS = ("gzip",)
 #: Which events a sink takes: all, the default, or those that rules of Sigma hit.

@@ -9,6 +9,7 @@ only warns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import starmap
 
 from sysmonlx.policy import DECISIONS, RELATIONS, RULE_ACTIONS
 from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENTS
@@ -71,8 +72,30 @@ def main_schema() -> str:
     return _HEAD + "\n".join(lines) + "\n"
 
 
+def _attribute(name: str, kind: str, more: str = "") -> str:
+    return f'        <xs:attribute name="{name}" type="{kind}"{more}/>'
+
+
+def _text_with(name: str, attributes: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a type: a text with attributes."""
+    yield f'  <xs:complexType name="{name}">'
+    yield "    <xs:simpleContent>"
+    yield '      <xs:extension base="xs:string">'
+    yield from attributes
+    yield "      </xs:extension>"
+    yield "    </xs:simpleContent>"
+    yield "  </xs:complexType>"
+
+
 def own_schema() -> str:
     """Return the schema of our own settings."""
+    of_sink = (
+        _attribute("kind", "Kind", ' use="required"'),
+        *starmap(_attribute, (("form", "Form"), ("hits", "Hits"), *_MORE)),
+    )
+    of_rules = [
+        _attribute(each.lower(), each) for each in ("Action", "Level", "Status")
+    ]
     lines = [
         f'<xs:schema {_XS} xmlns="{NAMESPACE}" targetNamespace="{NAMESPACE}"'
         ' elementFormDefault="qualified">',
@@ -85,28 +108,8 @@ def own_schema() -> str:
         "      </xs:choice>",
         "    </xs:complexType>",
         "  </xs:element>",
-        '  <xs:complexType name="Sink">',
-        "    <xs:simpleContent>",
-        '      <xs:extension base="xs:string">',
-        '        <xs:attribute name="kind" type="Kind" use="required"/>',
-        '        <xs:attribute name="form" type="Form"/>',
-        '        <xs:attribute name="hits" type="Hits"/>',
-        *(
-            f'        <xs:attribute name="{name}" type="{kind}"/>'
-            for name, kind in _MORE
-        ),
-        "      </xs:extension>",
-        "    </xs:simpleContent>",
-        "  </xs:complexType>",
-        '  <xs:complexType name="Rules">',
-        "    <xs:simpleContent>",
-        '      <xs:extension base="xs:string">',
-        '        <xs:attribute name="action" type="Action"/>',
-        '        <xs:attribute name="level" type="Level"/>',
-        '        <xs:attribute name="status" type="Status"/>',
-        "      </xs:extension>",
-        "    </xs:simpleContent>",
-        "  </xs:complexType>",
+        *_text_with("Sink", of_sink),
+        *_text_with("Rules", of_rules),
         *_enumeration("Kind", SINK_KINDS),
         *_enumeration("Form", SINK_FORMS),
         *_enumeration("Hits", SINK_HITS),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a field of an event is expected to be, and whether a text is that."""
+"""Expected values of an event's field, and whether a text is one of them."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def run(
 
     Args:
         ask: Sends a step to the service.
-        actions: What is made.
+        actions: The acts that make events.
         wait_s: Time that events have to come, from the begin of the acts on.
 
     Raises:
@@ -97,16 +97,9 @@ def run(
         with suppress(ControlError):
             ask({"do": "selftest", "step": "end", "token": token})
         raise
-    return Result(
-        tuple(
-            sorted(
-                [*outcomes, *not_made(made, unwanted)],
-                key=lambda each: each.event_id,
-            )
-        ),
-        tuple(off),
-        time.monotonic() - begin_s,
-    )
+    outcomes += not_made(made, unwanted)
+    outcomes.sort(key=lambda each: each.event_id)
+    return Result(tuple(outcomes), tuple(off), time.monotonic() - begin_s)
 
 
 def _run(

@@ -50,7 +50,7 @@ class Told(NamedTuple):
 
 
 class _Message(TypedDict, total=False):
-    """A line that a process of the self-test sends: what there is of it."""
+    """A line that a process of the self-test sends, with some of these members."""
 
     pids: list[int]
     """Of the target and of all actors: they are there."""

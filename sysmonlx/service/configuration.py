@@ -62,7 +62,7 @@ def is_changed(path: Path, policy: Policy) -> bool:
     return digest != known if known else found != EMPTY
 
 
-#: What stands around the findings in the text of a reading.
+#: Begins of the lines around the findings in the text of a reading.
 _NO_FINDINGS = ("Loading ", "Sysmon schema version", "Configuration file validated")
 
 

@@ -228,7 +228,7 @@ class Daemon:
         self._own_events.error("Failure", reason)
 
     def close(self) -> None:
-        """Give everything back; what waits in the sinks has a moment to get out."""
+        """Give everything back; lines waiting in the sinks have a moment to get out."""
         self._resources.close()
 
 

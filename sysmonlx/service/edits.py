@@ -35,7 +35,7 @@ def edited(paths: Paths) -> bytes | None:
 
     A command stores a copy of the file that it was given, whose name the stored policy
     has. A file that was edited differs from that copy, or was put in force under its
-    own name. A symbolic link is no file of ours: what it leads to stays as it is.
+    own name. A symbolic link is no file of ours: its target stays as it is.
     """
     if paths.config_file.is_symlink():
         return None

@@ -2,10 +2,10 @@
 """Lines that a full destination did not take: when they are written, and how quietly.
 
 A log socket with the kernel's default queue takes eleven lines and is full until its
-reader has taken one; then it is writable again, for one line. Whoever waits for that
-wakes for each line. Here a full destination has a moment to take what it has, and the
-ring buffer is not read because of it. The first pauses are so short that the caches of
-the processor are still warm after them.
+reader has taken one; then it is writable again, for one line. A writer that waits for
+that wakes for each line. Here a full destination has a moment to take its lines, and
+the ring buffer is not read because of it. The first pauses are short enough for the
+caches of the processor to be warm after them.
 """
 
 from __future__ import annotations

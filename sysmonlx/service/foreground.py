@@ -36,7 +36,7 @@ from sysmonlx.service.wiring import Options
 #: As LimitNOFILE= and LimitNICE= in the unit.
 _DESCRIPTORS = 16384
 _AUTOGROUP_NICE = "-10"
-#: What a service has no limit of: processor time, and the size of a file.
+#: Limits that shells set and services do not have: processor time, size of a file.
 _LIMITS_OF_SHELLS = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)
 #: A file that was not finished for this many seconds has lost its writer.
 _UNFINISHED_S = 600.0
@@ -57,14 +57,14 @@ class Watched:
 class View(Protocol):
     """Where a person watches events; the command line makes one and hands it in.
 
-    It makes nobody wait: what it shows is shown by a thread of its own.
+    It makes nobody wait: a thread of its own does the showing.
     """
 
     def show(self, event_id: int, values: Sequence[str]) -> None:
         """Show one event; `values` are the texts of its fields, in schema order."""
 
     def begin(self, watched: Watched) -> None:
-        """Begin to show; what came before is kept until then."""
+        """Begin to show, with the events that came before."""
 
     def summary(
         self, counts: Mapping[int, int], lost: int, cpu_s: float, wall_s: float

@@ -56,7 +56,7 @@ class Installed:
         return message
 
     def write(self, paths: Paths) -> None:
-        """Store this; what has the same content already is not touched.
+        """Store this; files that have the same content already are not touched.
 
         Raises:
             InstallError: a file cannot be written.
@@ -215,9 +215,9 @@ def _program() -> str:
 
 
 def _make_way(paths: Paths) -> None:
-    """Stop what the service manager would not replace.
+    """Stop a daemon that the service manager would not replace.
 
-    What it does replace runs until then: nothing is lost if we are killed before.
+    One that it does replace runs until then: nothing is lost if we are killed before.
     """
     if systemd.systemd_is_running(paths) and paths.unit_file.exists():
         pid, keeper = daemon_pid(paths.pid_file), daemon_pid(paths.keeper_file)

@@ -106,7 +106,7 @@ def keep(paths: Paths, run: Callable[[], int]) -> int:
 
     Args:
         paths: Where the daemon keeps its files.
-        run: What the daemon is; it returns the exit status.
+        run: Runs the daemon; it returns the exit status.
 
     Returns:
         0 after an orderly end, 12 when the first start failed.
@@ -285,7 +285,8 @@ class _Keeper:
     def _hangs(self) -> bool:
         """Tell whether the daemon has said nothing for too long.
 
-        Who finds that late was kept from running itself, and waits once more.
+        If the keeper asks late itself, it was kept from running, and so perhaps was the
+        daemon: it waits once more.
         """
         late_s = time.monotonic() - self._beat_at - self._limit_s()
         if late_s < 0:

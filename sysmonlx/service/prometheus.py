@@ -50,7 +50,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def _escaped(text: str) -> str:
-    """Return the value of a label; what is no Unicode text becomes "?"."""
+    """Return the value of a label; bytes that are no UTF-8 become "?"."""
     return text.translate(_ESCAPES).encode("utf-8", "replace").decode()
 
 

@@ -24,13 +24,14 @@ from sysmonlx.service.wiring import Parts
 SHORT_TICK_S, _FLOOD_FILL = 0.05, 1 / 16
 #: A hasty record is read within this time in seconds.
 SOON_S = 0.01
-#: Looks at an empty ring buffer after which only the kernel wakes the reader. One more
-#: than it takes: the kernel learns at the first that the reader is about to sleep, and
-#: a record may be on its way that was made before.
+#: After this many looks in a row at an empty ring buffer the reader sleeps until the
+#: kernel wakes it. At the first look the kernel learns that the reader is about to
+#: sleep. The second look finds a record that was begun before that.
 QUIET_LOOKS = 2
 #: Records that are written together: at most, and at least where each takes long.
 _BATCH, _LEAST_BATCH = 256, 16
-#: Other work has its turn after this time in seconds, and after a batch that is longer.
+#: Seconds for which records are taken before other work has its turn. A batch that has
+#: begun is taken to its end.
 _TURN_S = 0.04
 #: Intervals of the chores in seconds: while records come, and while none comes. Chores
 #: are nearly all that an idle daemon costs.

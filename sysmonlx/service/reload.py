@@ -76,7 +76,8 @@ class Reload:
         Records that are in the ring already must have been taken before.
 
         Returns:
-            What is in force now, and what could not be cleared away, a line each.
+            What is in force now, and what of the old policy could not be removed, a
+            line each.
 
         Raises:
             ControlError: the policy wants what only a start can do.

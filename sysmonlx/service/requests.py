@@ -46,7 +46,7 @@ class Requests:
             paths: Where the control socket is, and what an update stores.
             parts: Those of the daemon.
             loop: Calls the handlers of the sockets.
-            standing: What is in force and what is wrong.
+            standing: Says which policy is in force, and what is wrong.
             counters: Returns all counters.
             put: Puts compiled rules in force; returns the answer.
             refuse: Told why the configuration file was refused.

@@ -92,7 +92,7 @@ class Report:
     def of(cls, message: Mapping[str, object]) -> Report:
         """Return the report in an answer of the daemon, which may be of another form.
 
-        What has the wrong type is taken as nothing.
+        A member of another type than expected counts as absent.
         """
         refused = str(message.get("refused", ""))
         return cls(_texts(message, "missing"), _texts(message, "trouble"), refused)
@@ -230,8 +230,8 @@ def _opened(pid_file: Path) -> tuple[int, int]:
 def _all_end(processes: dict[int, int]) -> bool:
     """Wait for the end of processes, descriptor to pid, for as long as a stop may take.
 
-    A process counts as ended when nothing is left of it but threads that hang in the
-    kernel: it holds no lock any more. Its descriptor never becomes readable.
+    A process counts as ended, too, when only threads that hang in the kernel are left
+    of it: it holds no lock any more, although its descriptor never becomes readable.
     """
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     left, dead_since = dict(processes), dict[int, float]()

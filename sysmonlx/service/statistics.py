@@ -79,7 +79,7 @@ class Statistics:
             snapshot["sigma"] = sigma_terms(judges, self._parts.pipeline.correlator)
         if readers := self._parts.output.readers():
             snapshot["sinks"]["readers"] = readers
-        snapshot["gaps"] = gaps(snapshot)
+        snapshot["gaps"] = gaps(records, events, lines)
         return snapshot
 
     def _caches(self) -> dict[str, CacheTerms]:

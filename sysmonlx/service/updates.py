@@ -20,7 +20,7 @@ from sysmonlx.host.child_process import Answer, Child, TooLargeError
 from sysmonlx.service.compilation import LIMIT_S, Compiled, compiled_of
 from sysmonlx.service.control import Later, Message
 
-#: What is to be stored with the rules, by file.
+#: Contents of the files that are to be stored with the rules.
 Files = Mapping[Path, bytes]
 
 

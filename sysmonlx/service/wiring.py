@@ -92,7 +92,7 @@ class Parts:
     _resources: ExitStack
 
     def close(self) -> None:
-        """Give everything back; what waits in the sinks has a moment to get out."""
+        """Give everything back; lines waiting in the sinks have a moment to get out."""
         self._resources.close()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rules of Sigma as a configuration of Sysmon: what it can ask exactly, no other.
+"""Rules of Sigma as a configuration of Sysmon: those alone that it can express exactly.
 
 Sysmon knows no nested conditions, so a rule becomes several Rules of which any one has
 to match: each joins filters. The text "-", which stands for a value that is missing, is
@@ -185,7 +185,7 @@ def _of_atom(field: str, atom: Atom, *, negated: bool) -> _Rules:
         raise NoXmlError(f"Sysmon has no {what}")
     if value not in ("", MISSING_VALUE):
         return [((field, _WORDS[operation][negated], value),)]
-    if operation is Operation.IS:  # what is there is neither
+    if operation is Operation.IS:  # a value that is there is neither "" nor "-"
         return [()] if negated else []
     if not value:
         return [(missing,)] if negated else [(present,)]

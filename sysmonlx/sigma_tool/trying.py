@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
+from sysmonlx.config.sigma.outline import Leaf, Not, Outline
 from sysmonlx.output.escape import visible
 from sysmonlx.policy import RULE_NAMES, RulesChoice
 from sysmonlx.rules.clauses import Expression, Junction
-from sysmonlx.rules.conditions import Atom, Operation, Test
+from sysmonlx.rules.conditions import Test
 from sysmonlx.rules.sigma.correlator import Correlator
 from sysmonlx.rules.sigma.explain import holds, in_words
 from sysmonlx.rules.sigma.forms import (
@@ -149,7 +150,7 @@ def _title(rule: Head) -> str:
 
 def explain(
     rules: Sequence[tuple[int, SigmaRule]],
-    outlines: Mapping[int, list[object]],
+    outlines: Mapping[int, Outline],
     events: str,
     out: TextIO,
 ) -> int:
@@ -186,45 +187,33 @@ def _verdict(rule: SigmaRule, item: EventLine) -> str:
     return f"{where}: {'hit' if holds(rule.expression, _texts(item)) else 'no hit'}"
 
 
-def _outline(
-    part: Sequence[object], texts: Mapping[str, str], depth: int
-) -> Iterator[str]:
+def _outline(part: Outline, texts: Mapping[str, str], depth: int) -> Iterator[str]:
     """Yield the lines of an outline as the reader made it."""
-    kind, *rest = part
     mark = "+" if _is_true(part, texts) else "-"
     indent = "  " * depth
-    if kind == "leaf":
-        line, plain = rest
-        yield f"{indent}{mark} {_told(_test_of(plain), texts)} (line {line})"
+    if isinstance(part, Leaf):
+        yield f"{indent}{mark} {_told(part.test, texts)} (line {part.line})"
         return
-    if kind == "not":
+    if isinstance(part, Not):
         yield f"{indent}{mark} not"
-        yield from _outline(rest[0], texts, depth + 1)  # type: ignore[arg-type]
+        yield from _outline(part.part, texts, depth + 1)
         return
-    label, line, *parts = rest
-    if label:
-        yield f"{indent}{mark} {visible(str(label))} (line {line})"
-    elif len(parts) > 1:
-        yield f"{indent}{mark} {kind} of"
-    deeper = depth + 1 if label or len(parts) > 1 else depth
-    for each in parts:
-        yield from _outline(each, texts, deeper)  # type: ignore[arg-type]
+    has_row = bool(part.label) or len(part.parts) > 1
+    if part.label:
+        yield f"{indent}{mark} {visible(part.label)} (line {part.line})"
+    elif has_row:
+        yield f"{indent}{mark} {'all' if part.need_all else 'any'} of"
+    for each in part.parts:
+        yield from _outline(each, texts, depth + 1 if has_row else depth)
 
 
-def _is_true(part: Sequence[object], texts: Mapping[str, str]) -> bool:
-    kind, *rest = part
-    if kind == "leaf":
-        return _answer(_test_of(rest[1]), texts)
-    if kind == "not":
-        return not _is_true(rest[0], texts)  # type: ignore[arg-type]
-    answers = (_is_true(each, texts) for each in rest[2:])  # type: ignore[arg-type]
-    return all(answers) if kind == "all" else any(answers)
-
-
-def _test_of(plain: object) -> Test:
-    _, field, negated, need_all, atoms = plain  # type: ignore[misc]
-    made = tuple(Atom(Operation(each), operand) for each, operand in atoms)  # type: ignore[has-type]
-    return Test(field, made, need_all, negated)  # type: ignore[has-type]
+def _is_true(part: Outline, texts: Mapping[str, str]) -> bool:
+    if isinstance(part, Leaf):
+        return _answer(part.test, texts)
+    if isinstance(part, Not):
+        return not _is_true(part.part, texts)
+    answers = (_is_true(each, texts) for each in part.parts)
+    return all(answers) if part.need_all else any(answers)
 
 
 def _answer(test: Test, texts: Mapping[str, str]) -> bool:

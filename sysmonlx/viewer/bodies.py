@@ -267,5 +267,5 @@ def _actor(event_id: int, values: Values, signs: Signs) -> str:
     return f"{signs.name(base_name(values[at]))} " if at >= 0 else ""
 
 
-#: What makes the body of an event, by its id.
+#: The function that makes the body of an event, by its id.
 BODIES = {event_id: _MAKERS.get(event_id) or _named(event_id) for event_id in PLACES}

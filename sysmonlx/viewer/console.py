@@ -145,7 +145,7 @@ class Console:
         return self._scroller.show(shown) if shown else ""
 
     def skip(self, count: int) -> None:
-        """Note that so many events never came here."""
+        """Note that `count` events never came here."""
         self.counts.seen += count
         self._scroller.skip(count)
 

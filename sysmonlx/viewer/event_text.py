@@ -53,7 +53,7 @@ class Repeated(dict[str, object]):
 class System:
     """Which line an event is; `time` is when it was written, as the line has it.
 
-    What the line does not say is 0 or empty.
+    Members that the line does not have are 0 or empty.
     """
 
     record_id: int = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events as text for people and for programs; what watched programs chose is tamed.
+"""Events as text for people and for programs; texts that programs chose are tamed.
 
 Control characters, bytes that are no UTF-8, and characters that reorder or hide text
 are spelt out in every form. In JSON they are JSON's own escapes: nothing is lost.

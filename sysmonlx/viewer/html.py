@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """An incident as one page: a file that needs no network and no other file.
 
-What events hold is data of the page and never its text: JSON in an element that is not
-run, each `<` spelt out, shown by the page's script as text alone. A policy in its head
-lets no other script or style run, and lets nothing be fetched or sent.
+Values of events are data of the page and never its HTML: JSON in an element that is not
+run, each `<` spelt out, shown by the page's script as text alone. A policy in the
+page's head lets no other script or style run, and lets nothing be fetched or sent.
 """
 
 from __future__ import annotations
@@ -218,6 +218,6 @@ def _when(event: EventLine) -> str:
 
 
 def _importance(pair: tuple[EventLine, int]) -> tuple[bool, str]:
-    """Return what is kept rather: what is under a rule, then what is newer."""
+    """Return the sort key of events to keep: those under a rule, then newer ones."""
     event, _ = pair
     return bool(text_of(event, "RuleName")), _when(event)

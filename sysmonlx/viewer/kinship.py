@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who started whom, by GUID, as the events go by: for the tree and for `tree:PID`."""
+"""Parents and children by GUID, as events go by: for the tree and for `tree:PID`."""
 
 from __future__ import annotations
 

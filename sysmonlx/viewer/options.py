@@ -2,7 +2,8 @@
 """The command line of `sysmonlx-logview`, and of the same program as `sysmonLogView`.
 
 The options of one letter are those of Sysmon for Linux's sysmonLogView, with the same
-grammar; what it takes in silence (a time that is none) is refused here by name.
+grammar. A wrong value that it takes in silence (a time that is none) is refused here by
+name.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 """Events of the live view in the order in which they happened.
 
 An event may come a little later than one that happened after it: the kernel's
-processors fill one buffer, and a hash is waited for. So each waits a moment.
+processors fill one buffer, and a hash is waited for. Therefore each event waits a
+moment.
 """
 
 from __future__ import annotations

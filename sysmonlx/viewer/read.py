@@ -39,7 +39,7 @@ _LIKE_EVENT = re.compile(rb"Event|event_data")
 
 _BOM = b"\xef\xbb\xbf"
 _TO_UTF_8 = "UTF-16 text: convert it first, with iconv -f UTF-16 -t UTF-8"
-#: First bytes of files that are not read, and the advice.
+#: First bytes of formats that are not read, and the advice for each.
 _NOT_READ = {
     b"\x1f\x8b": "a gzip file: unpack it first, with zcat",
     b"\xfd7zXZ\0": "an xz file: unpack it first, with xzcat",

@@ -7,8 +7,8 @@
 width, or whole. Both the live view and `sysmonlx-logview` show these. `bodies` has what
 differs between events.
 
-What a row adds behind the text of an event begins with two blanks, and no text holds
-two blanks in sequence (`signs.Signs.free`): nothing there can be forged by a name.
+Text that a row adds behind that of an event begins with two blanks, and no text of an
+event holds two blanks in sequence (`signs.Signs.free`): no name can forge an addition.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEVELS = ("", "low", "medium", "high", "critical")
 _TIME, _USER, _PID, _TAG = 12, 8, 7, 40
 #: Columns that the name of a rule keeps where the main part wants them.
 _LEAST_TAG = 16
-#: What stands around the name of a rule.
+#: The characters around the name of a rule.
 _AROUND = "  []"
 #: Names of rules and users whose texts are kept.
 _KEPT = 1000

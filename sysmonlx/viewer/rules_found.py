@@ -13,7 +13,7 @@ from sysmonlx.viewer.select import moment_of
 from sysmonlx.viewer.terminal import word
 from sysmonlx.viewer.what import short_rule, technique
 
-#: Names, images and machines that are kept; what is beyond is not told apart.
+#: Most names, images and machines that are kept; further ones are counted together.
 _KEPT = 10_000
 _OTHERS = "(others)"
 _IMAGES = 3

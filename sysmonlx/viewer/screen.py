@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is written to a terminal so that rows scroll above a last row that stays.
+"""Texts for a terminal that have rows scroll above a last row that stays.
 
 Rows scroll within a region and out of it into the terminal's own history. Nothing else
 is asked of the terminal than what ECMA-48 and DECSTBM give, which tmux, screen, xterm
@@ -29,7 +29,7 @@ class Screen:
         return self.height - 1
 
     def enter(self) -> str:
-        """Begin: what stands on the terminal goes into its history."""
+        """Begin: rows that the terminal shows go into its history."""
         return "\r\n" * self.room + self._begin()
 
     def _begin(self) -> str:
@@ -50,7 +50,7 @@ class Screen:
         return self.resized((self.width, self.height))
 
     def scroll(self, lines: Sequence[str]) -> str:
-        """Put lines below the others; what has no room goes into the history."""
+        """Put lines below the others; those that have no room go into the history."""
         free = self.room - len(self.lines)
         first, rest = lines[:free], lines[free:]
         out = [

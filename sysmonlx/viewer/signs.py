@@ -40,8 +40,9 @@ class Signs:
     def free(self, text: str) -> str:
         r"""Return a text of several words in which no sign of a row can be forged.
 
-        What a row adds behind a text begins with two blanks, so every second blank of
-        the text itself is `\x20`; so is one at its ends.
+        A row's own additions behind a text begin with two blanks. Therefore every
+        second blank in a row of blanks of the text is `\x20`, and so is one at its
+        ends.
         """
         if not (text.isascii() and text.isprintable() and "\\x" not in text):
             text = safe(text)

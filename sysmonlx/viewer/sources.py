@@ -74,7 +74,8 @@ def usual() -> str | None:
 class _Prompt(io.RawIOBase):
     """A file that calls `before` before each reading, which may wait for long.
 
-    Its errors are `ReadingError`, so that they are no errors of what is written.
+    Its errors are `ReadingError`, so that the caller can tell them from errors of
+    writing.
     """
 
     def __init__(self, fd: int, before: Callable[[], None]) -> None:
@@ -95,7 +96,7 @@ class _Prompt(io.RawIOBase):
 
 
 class _Unpacked(io.RawIOBase):
-    """Compressed data unpacked; what is cut short or damaged is `ReadingError`."""
+    """Compressed data unpacked; a file cut short or damaged raises `ReadingError`."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self._file = file
@@ -143,7 +144,7 @@ class _Recoded(io.RawIOBase):
 def opened(name: str, before: Callable[[], None]) -> Iterator[BinaryIO]:
     """Yield a file, `-` for standard input, unpacked where it is compressed.
 
-    `before` is called before each reading: what was shown can be flushed then.
+    `before` is called before each reading: rows shown until then can be flushed.
 
     Raises:
         ReadingError: it cannot be opened, or, while it is read, not be read.

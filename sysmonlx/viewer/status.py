@@ -104,7 +104,7 @@ def status_line(
     width: int,
     has_colour: bool,
 ) -> str:
-    """Return the status row, exactly `width` columns; what has no room is left out.
+    """Return the status row, exactly `width` columns; parts without room are left out.
 
     `note` says what the keys do now, or what is typed: it goes last, like losses.
     """

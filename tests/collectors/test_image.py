@@ -86,7 +86,7 @@ def test_image_runs_as_the_manifest_says(image: Image, tmp_path: Path) -> None:
 def test_what_it_lacks_is_said_in_words(
     image: Image, tmp_path: Path, settings: dict[str, object], words: str
 ) -> None:
-    with image.running(tmp_path, **settings):  # type: ignore[arg-type]
+    with image.running(tmp_path, **settings):  # type: ignore[arg-type]  # any settings
         begun(tmp_path)
         wait_until(lambda: any(words in each for each in said(tmp_path)))
         subprocess.run(["/bin/true", tmp_path.name], check=True)
@@ -109,7 +109,7 @@ def test_what_it_lacks_is_said_in_words(
 def test_it_does_not_start_and_says_why(
     image: Image, tmp_path: Path, settings: dict[str, object], words: str
 ) -> None:
-    with image.running(tmp_path, **settings) as container:  # type: ignore[arg-type]
+    with image.running(tmp_path, **settings) as container:  # type: ignore[arg-type]  # any settings
         assert container.wait(DEADLINE_S) == 12
     (line,) = said(tmp_path)
     assert line.startswith("Telemetry failed to start: ")

@@ -35,4 +35,6 @@ def test_every_file_of_programs_is_linked() -> None:
         r'^#include "(.+)"$', (SOURCES / "sysmonlx.bpf.c").read_text(), re.MULTILINE
     )
     programs = {f"hooks/{path.name}" for path in (SOURCES / "hooks").glob("*.c")}
-    assert set(included) - {"vmlinux.h"} == programs
+    missing, extra = programs - {*included}, {*included} - programs - {"vmlinux.h"}
+    assert not missing, f"add to ebpf/sysmonlx.bpf.c: {missing}"
+    assert not extra, f"there is no such file: {extra}"

@@ -52,7 +52,7 @@ class FewNotes(Loader):
     """Makes a small table of notes."""
 
     def __init__(self, *given: object, only_reads: bool = False) -> None:
-        super().__init__(*given, only_reads=only_reads)  # type: ignore[arg-type]
+        super().__init__(*given, only_reads=only_reads)  # type: ignore[arg-type]  # what it was given
         if not facts_of_kernel("")["has_bpf_loop"]:
             self._entries["connecting_sockets"] = NOTES
 

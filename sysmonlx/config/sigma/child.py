@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from sysmonlx.config.confinement import CPU_S, MEMORY_BYTES, confine
 from sysmonlx.config.sigma.files import Found
 from sysmonlx.config.sigma.notes import Kind, Note
+from sysmonlx.config.sigma.outline import Outline, outline_of
 from sysmonlx.errors import SysmonlxError
 from sysmonlx.host import child_process
 from sysmonlx.rules.sigma.pack import (
@@ -44,7 +45,7 @@ class Reading:
 
     pack: Pack
     notes: list[Note] = field(default_factory=list)
-    outlines: dict[int, list[object]] = field(default_factory=dict)
+    outlines: dict[int, Outline] = field(default_factory=dict)
     others: int = 0
 
 
@@ -57,7 +58,7 @@ def read(files: Sequence[Found]) -> Reading:
     notes = [_refusal(each.name, each.reason) for each in files if each.reason]
     rules: list[SigmaRule] = []
     correlations: list[Correlation] = []
-    outlines: dict[int, list[object]] = {}
+    outlines: dict[int, Outline] = {}
     others = 0
     written = [each for each in files if not each.is_pack and not each.reason]
     if written:
@@ -128,7 +129,8 @@ def _reading(data: bytes) -> Reading:
     try:
         pack, notes, outlines, others = json.loads(data)
         found = [_note(each) for each in notes]
-        return Reading(load(pack), found, dict(enumerate(outlines)), int(others))
+        drawn = dict(enumerate(map(outline_of, outlines)))
+        return Reading(load(pack), found, drawn, int(others))
     except PackError as error:
         raise SysmonlxError(f"the rules are too many to use: {error}") from None
     except (ValueError, TypeError, KeyError, RecursionError) as error:

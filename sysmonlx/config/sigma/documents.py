@@ -23,7 +23,7 @@ _DEPTH = 24
 _NODES = 200_000
 _DIGITS = 40
 
-#: What YAML may hold beside texts; dates stay texts.
+#: Values of YAML that are read; dates stay texts.
 Value: TypeAlias = "str | int | float | bool | list[Value] | Mapping[str, Value] | None"
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sysmonlx.rules.clauses import Expression, Junction
-from sysmonlx.rules.conditions import Test
-from sysmonlx.rules.sigma.pack import Plain, plain_expression
+from sysmonlx.rules.conditions import Atom, Operation, Test
+from sysmonlx.rules.sigma.distrust import boolean_of, list_of, one_of, text_of
+from sysmonlx.rules.sigma.pack import ATOMS_LIMIT, TESTS_LIMIT, Plain, plain_expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What holds where its part does not."""
+    """Is true where its part is not."""
 
     part: Outline
 
@@ -79,10 +80,51 @@ def leaves_of(
 
 
 def plain(outline: Outline) -> list[Plain]:
-    """Return an outline as data for JSON; `sigma.explanation` reads it."""
+    """Return an outline as data for JSON; `outline_of` reads it."""
     if isinstance(outline, Leaf):
         return ["leaf", outline.line, plain_expression(outline.test)]
     if isinstance(outline, Not):
         return ["not", plain(outline.part)]
     word = "all" if outline.need_all else "any"
     return [word, outline.label, outline.line, *map(plain, outline.parts)]
+
+
+def outline_of(raw: object) -> Outline:
+    """Return the outline that `plain` made data of; the data is read with distrust.
+
+    Raises:
+        ValueError: it is no outline.
+        RecursionError: it is nested too deeply.
+    """
+    kind, *rest = list_of(raw, TESTS_LIMIT + 3, "an outline")
+    if kind == "leaf":
+        line, test = rest
+        return Leaf(_test_of(test), _line_of(line))
+    if kind == "not":
+        (part,) = rest
+        return Not(outline_of(part))
+    need_all = one_of(("all", "any"), kind, "an outline") == "all"
+    label, line, *raw_parts = rest
+    parts = tuple(map(outline_of, raw_parts))
+    return Group(need_all, parts, text_of(label, "a label"), _line_of(line))
+
+
+def _line_of(raw: object) -> int:
+    if type(raw) is not int:
+        raise ValueError(f"no number of a line: {raw!r:.80}")
+    return raw
+
+
+def _test_of(raw: object) -> Test:
+    _, field, negated, need_all, atoms, *_ = list_of(raw, 6, "a test")
+    return Test(
+        text_of(field, "a field"),
+        tuple(map(_atom_of, list_of(atoms, ATOMS_LIMIT, "atoms"))),
+        boolean_of(need_all, "need_all"),
+        boolean_of(negated, "negated"),
+    )
+
+
+def _atom_of(raw: object) -> Atom:
+    operation, operand = list_of(raw, 2, "an atom")
+    return Atom(Operation(operation), text_of(operand, "an operand"))

@@ -2,8 +2,8 @@
 """Files of Sigma rules in YAML to one pack: each rule exactly as it is, or refused.
 
 pySigma reads values, modifiers and conditions. This package asks nothing of it that
-reads a file or the network. What cannot be asked for here is refused by name, with the
-line; a rule that is refused never stops the others.
+reads a file or the network. A rule with a part that has no counterpart here is refused:
+the part is named, with its line. A rule that is refused never stops the others.
 """
 
 from __future__ import annotations

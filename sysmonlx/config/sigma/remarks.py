@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a rule asks for in vain on Linux, or otherwise than its author may think."""
+"""Remarks on rules that can find nothing on Linux, or not what their author meant."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The rules as `filter/evaluate.bpf.h` asks them: terms over bits, event by event.
 
-The kernel discards an event only where it is certain that the rules exclude it. What
-the kernel does not know, or has no room for, is unknown and never discards.
+The kernel discards an event only where it is certain that the rules exclude it. A value
+that the kernel does not know, or has no room for, is unknown and never discards.
 
 One event worked through. These rules
 
@@ -36,8 +36,8 @@ its mask is set, or when one is not set (negated). Terms in the order of the tab
 
 The kernel asks them in this order. Where a group ends without a term that holds, it
 goes on at `next clause`. Where a clause ends and all its groups hold, the event is
-discarded. Within a clause the highest word is asked first: what a rule asks of the file
-fails more often than what it asks of the program.
+discarded. Within a clause the highest word is asked first: tests of the file fail more
+often than tests of the program.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ def _denies(terms: Sequence[Term]) -> bool:
 
 
 def _rank(terms: Sequence[Term]) -> tuple[bool, list[int], list[int]]:
-    """Sort groups that rarely hold first: what is asked of the event itself."""
+    """Sort groups that rarely hold first: tests of the event itself."""
     words = [-term.word for term in terms]
     return _denies(terms), words, [term.mask for term in terms]
 

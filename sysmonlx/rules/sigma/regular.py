@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from importlib import import_module
 from re import _constants as codes  # type: ignore[attr-defined]  # no public parser
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]  # the same
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -124,6 +124,7 @@ def _to_python(pattern: str) -> str:
 def _cost(items: Any, *, is_inside: bool, is_last: bool) -> int | None:
     """Return how many ways there are to match at one place, None: too many.
 
+    `items` are those of the parser, which has no types: pairs of code and argument.
     A repeat costs the number of lengths that it may have. A last, open one costs
     nothing: a search ends at its least length. Inside of a repeat nothing may vary.
     """

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_write_that_hangs_stops_nobody_and_nothing_is_lost(fs: Fuse) -> None:
     wait_until(lambda: drained(sink))
     fs.hang("write")
     slowest_s = max(
-        time_of(lambda at=at: sink.write(numbered(at, at + 10), 0))  # type: ignore[misc]
+        time_of(partial(sink.write, numbered(at, at + 10), 0))
         for at in range(10, 3000, 10)
     )
     assert slowest_s < QUICK_S

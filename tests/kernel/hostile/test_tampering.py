@@ -17,13 +17,9 @@ from pathlib import Path
 import pytest
 from support.running import Daemon, Event, wait_until
 
-from sysmonlx.bpf.libbpf import (
-    LINK_OF_CGROUP,
-    library,
-    link_info,
-    map_info,
-)
+from sysmonlx.bpf.libbpf import library
 from sysmonlx.bpf.object import create_zero
+from sysmonlx.bpf.object_info import LINK_OF_CGROUP, link_info, map_info
 from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.network import NETWORK_HOOKS
 from sysmonlx.errors import LibbpfError

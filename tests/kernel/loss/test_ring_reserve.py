@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.file_capture import RING_BYTES, file_capture
 
 from sysmonlx.capture.counters import RecordCounts
-from sysmonlx.capture.sensor import Capture, load_capture
-from sysmonlx.enrich.file import FILE_HOOKS
+from sysmonlx.capture.sensor import Capture
 
 pytestmark = pytest.mark.kernel
 
-RING_BYTES = 4 << 20
 SHARED = 0.75
 
 FLOOD = """
@@ -31,14 +30,8 @@ for number in range(15000):
 
 @pytest.fixture
 def capture() -> Iterator[Capture]:
-    made = load_capture(FILE_HOOKS, RING_BYTES, RING_BYTES // 2)
-    made.attach_processes()
-    numbers = made.layouts.number
-    wanted = 1 << numbers["file_create"] | 1 << numbers["file_delete"]
-    made.set_variable("wanted_records", wanted)
-    made.want(FILE_HOOKS)
-    yield made
-    made.close()
+    with file_capture() as made:
+        yield made
 
 
 def iter_records(capture: Capture) -> Iterator[bytes]:

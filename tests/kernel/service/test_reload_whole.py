@@ -25,7 +25,7 @@ import pytest
 from support.manyrules import many_conditions
 from support.running import wait_until
 
-from sysmonlx.bpf.libbpf import map_info
+from sysmonlx.bpf.object_info import map_info
 from sysmonlx.config.child import read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.stored_policy import policy_of

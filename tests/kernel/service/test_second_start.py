@@ -19,7 +19,7 @@ from support.watch import ACTIONS as SCRIPTS
 from support.watch import ENVIRONMENT, PYTHON
 
 from sysmonlx.bpf.cached_object import PreparedObject
-from sysmonlx.bpf.libbpf import program_attachment
+from sysmonlx.bpf.object_info import program_attachment
 from sysmonlx.capture.hooks import PLACES, program_of
 from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.registry import ALL_HOOKS

@@ -27,7 +27,8 @@ def test_programs_of_control_groups_are_attached_to_one() -> None:
 
 def test_each_program_of_a_hook_exists() -> None:
     named = {n for hook in ALL_HOOKS for group in hook.alternatives for n in group}
-    assert {*map(program_of, named)} - programs().keys() == set()
+    unknown = {*map(program_of, named)} - programs().keys()
+    assert not unknown, f"no program in ebpf/ has the name that a Hook has: {unknown}"
 
 
 def test_places_are_those_of_raw_tracepoint_programs() -> None:

@@ -71,7 +71,7 @@ def test_file_of_y_has_no_heading_and_no_names_of_compound_rules() -> None:
     assert rule_lines(policy, show_names=False) == expected
 
 
-def test_no_rules() -> None:
+def test_listing_says_that_there_are_no_rules() -> None:
     assert shown("") == "No rules installed\n"
 
 

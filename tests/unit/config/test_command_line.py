@@ -46,7 +46,7 @@ from sysmonlx.errors import UsageError
         ("-nologo -SELFTEST json", Action.SELF_TEST),
     ],
 )
-def test_action(words: str, action: Action) -> None:
+def test_words_choose_one_action(words: str, action: Action) -> None:
     assert parse(words.split()).action is action
 
 
@@ -87,7 +87,7 @@ def test_action(words: str, action: Action) -> None:
         ("-stats json", {"Statistics": "json"}),
     ],
 )
-def test_values(words: str, values: dict[str, str | None]) -> None:
+def test_each_switch_has_its_value(words: str, values: dict[str, str | None]) -> None:
     assert parse(words.split()).values == values
 
 

@@ -96,7 +96,7 @@ def test_reader_is_nobody_and_may_nothing(monkeypatch: Patch) -> None:
     ],
 )
 @NEEDS_ROOT
-def test_reader_cannot(
+def test_reader_can_do_none_of_these(
     monkeypatch: Patch, tmp_path: Path, work: Callable[[Path], Any]
 ) -> None:
     secret = tmp_path / "secret"

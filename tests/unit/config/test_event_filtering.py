@@ -193,7 +193,7 @@ DECLARATION = '<?xml version="1.0" encoding="{}"?>\n'
         RULE.encode().replace(b"><", b">\r\n<"),
     ],
 )
-def test_encodings(data: bytes) -> None:
+def test_text_is_the_same_in_every_encoding(data: bytes) -> None:
     (element,) = read(data)[0].ruleset.elements
     (item,) = element.items
     assert isinstance(item, Filter)

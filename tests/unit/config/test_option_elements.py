@@ -23,7 +23,9 @@ from sysmonlx.policy import Filter, Settings, SinkChoice
         ("", ("SHA256",)),
     ],
 )
-def test_hash_algorithms(text: str, algorithms: tuple[str, ...]) -> None:
+def test_hash_algorithms_are_in_one_order_and_once(
+    text: str, algorithms: tuple[str, ...]
+) -> None:
     options = f"<HashAlgorithms>{text}</HashAlgorithms>"
     assert read(document("", options))[0].settings.hash_algorithms == algorithms
 
@@ -52,7 +54,9 @@ def test_unknown_hash_algorithm(text: str, item: str) -> None:
         ("", ()),
     ],
 )
-def test_field_sizes(text: str, sizes: tuple[tuple[str, int], ...]) -> None:
+def test_field_sizes_are_kept_with_their_text(
+    text: str, sizes: tuple[tuple[str, int], ...]
+) -> None:
     settings = read(document("", f"<FieldSizes>{text}</FieldSizes>"))[0].settings
     assert (settings.field_sizes, settings.field_sizes_text) == (sizes, text)
 
@@ -193,7 +197,9 @@ def own(inner: str) -> bytes:
         ),
     ],
 )
-def test_own_setting(inner: str, attribute: str, value: object) -> None:
+def test_each_setting_of_ours_is_read(
+    inner: str, attribute: str, value: object
+) -> None:
     policy, warnings = read(own(inner))
     assert getattr(policy.settings, attribute) == value
     assert warnings == ()

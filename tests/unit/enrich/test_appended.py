@@ -33,6 +33,7 @@ from sysmonlx.policy import (
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.verdicts import rules_of
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.events import APPENDED, EVENT_BY_ID, EVENTS, OF_ACTOR
 from sysmonlx.schema.versions import schema_text
 
@@ -108,7 +109,7 @@ def test_stored_rule_on_a_field_that_is_not_configured_is_refused() -> None:
 
 @pytest.mark.parametrize("event", [e for e in EVENTS if e.appended], ids=lambda e: e.id)
 @pytest.mark.parametrize("relation", ["", '<RuleName condition="is">-</RuleName>'])
-def test_rules_read_the_value_of_their_field(event, relation: str) -> None:  # type: ignore[no-untyped-def]
+def test_rules_read_the_value_of_their_field(event: EventType, relation: str) -> None:
     for number, field in enumerate(event.askable):
         asks = _ASKS.format(event.tag, field.name, "me")
         if relation:
@@ -124,7 +125,7 @@ def test_rules_read_the_value_of_their_field(event, relation: str) -> None:  # t
 
 @pytest.mark.parametrize("event", [e for e in EVENTS if e.appended], ids=lambda e: e.id)
 @pytest.mark.parametrize("form", ["xml", "json"])
-def test_line_only_grows_behind_its_last_field(event, form: str) -> None:  # type: ignore[no-untyped-def]
+def test_line_only_grows_behind_its_last_field(event: EventType, form: str) -> None:
     values = [f"v{number}" for number in range(len(event.fields))]
     plain = Renderer(form, "h", 1, 1, 0)
     before = plain.line(event.id, values, 1, 0).decode()

@@ -38,7 +38,7 @@ EVENTS = [("pipe_create", 17, "CreatePipe"), ("pipe_connect", 18, "ConnectPipe")
         ("", b"", "-"),
     ],
 )
-def test_values(
+def test_record_of_a_pipe_has_these_values(
     layouts: Layouts,
     record: str,
     event_id: int,
@@ -51,7 +51,7 @@ def test_values(
     maker = make_maker(layouts, context, record, event_id)
     data = encode(layouts, record, tgid=2, uid=1000, path=name, flags=flags)
     if flags == "PATH_UNREADABLE":
-        context.paths.path = lambda *_: b""  # type: ignore[method-assign]
+        context.paths.path = lambda *_: b""  # type: ignore[method-assign]  # for this one
     built = complete(maker, data, context.processes.acting(data))
     assert built is not None
     values = named(event_id, built[0])
@@ -115,7 +115,9 @@ def test_hooks_are_there_for_the_events_alone() -> None:
         (18, "/usr/bin/systemctl", "/run/systemd/private", None),
     ],
 )
-def test_example(event_id: int, image: str, name: str, rule: str | None) -> None:
+def test_example_leaves_out_what_it_says(
+    event_id: int, image: str, name: str, rule: str | None
+) -> None:
     data = (ROOT / "config_schema/more.xml").read_bytes()
     policy, _ = read_policy(data, "more.xml")
     event = EVENT_BY_ID[event_id].with_appended(policy.settings.appended_fields)

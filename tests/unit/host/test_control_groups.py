@@ -71,7 +71,7 @@ def test_groups_that_are_there_are_read_beforehand(groups: ControlGroups) -> Non
     deadline = time.monotonic() + 5
     while not groups._lane.run(lambda: True) and time.monotonic() < deadline:
         time.sleep(0.01)
-    groups._lane.post = lambda *_: pytest.fail("asked")  # type: ignore[method-assign]
+    groups._lane.post = lambda *_: pytest.fail("asked")  # type: ignore[method-assign]  # for this one
     for number, (_, mount) in here.items():
         for directory, _, _ in os.walk(mount):
             inode = os.stat(directory).st_ino | number << 56

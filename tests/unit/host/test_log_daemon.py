@@ -81,7 +81,9 @@ def test_rsyslog_that_has_not_read_its_configuration_has_the_default(
         ("options { log-msg-size(100); };", 2048, "log-msg-size of syslog-ng"),
     ],
 )
-def test_syslog_ng(tmp_path: Path, text: str, size_bytes: int, reason: str) -> None:
+def test_limit_is_that_of_syslog_ngs_configuration(
+    tmp_path: Path, text: str, size_bytes: int, reason: str
+) -> None:
     written(tmp_path, "etc/syslog-ng/syslog-ng.conf", text)
     assert log_limit(tmp_path) == LogLimit(size_bytes, reason)
 

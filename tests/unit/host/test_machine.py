@@ -84,7 +84,7 @@ def test_boot_offset_that_cannot_be_stored_is_told_and_used(home: Path) -> None:
         ("", 0),
     ],
 )
-def test_machine_id(tmp_path: Path, text: str, number: int) -> None:
+def test_machine_id_is_a_number_or_0(tmp_path: Path, text: str, number: int) -> None:
     (tmp_path / "machine-id").write_text(text)
     assert machine_id(tmp_path / "machine-id") == number
 

@@ -157,7 +157,7 @@ def test_a_user_whose_path_hangs_costs_nobody_else_a_path(
             go.wait(30)
         return slow(place, holder, path)  # type: ignore[arg-type]  # as it came
 
-    resolver._read_slowly = read  # type: ignore[method-assign]
+    resolver._read_slowly = read  # type: ignore[method-assign]  # for this one
     as_given = directory + b"/slow/../name"
     assert resolver.path(here, directory, b"slow/../name", 1000) == as_given
     for number in range(100):
@@ -183,7 +183,7 @@ def test_users_of_one_block_are_one_user(here: Place, directory: bytes) -> None:
     def run(work: object, key: object = None) -> None:
         keys.append(key)
 
-    lane.run = run  # type: ignore[method-assign]
+    lane.run = run  # type: ignore[method-assign]  # for this one
     uids = (1000, 1001, 100_000, 100_001, 2**32 - 2)
     for number, uid in enumerate(uids):
         resolver.path(here, directory, b"%d/../name" % number, uid)

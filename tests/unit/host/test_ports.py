@@ -39,7 +39,9 @@ def path(tmp_path: Path) -> Path:
         (22, "sctp", "-"),
     ],
 )
-def test_port_name(path: Path, port: int, protocol: str, name: str) -> None:
+def test_port_has_the_first_name_of_its_protocol(
+    path: Path, port: int, protocol: str, name: str
+) -> None:
     assert Services(path, patient()).port_name(port, protocol) == name
 
 

@@ -91,7 +91,9 @@ def test_a_program_is_what_an_analyzer_of_processes_asks_for() -> None:
         ("false", "connection_accepted", "ingress"),
     ],
 )
-def test_a_connection(initiated: str, action: str, direction: str) -> None:
+def test_connection_has_both_ends_and_its_direction(
+    initiated: str, action: str, direction: str
+) -> None:
     found = document(
         3,
         Initiated=initiated,
@@ -120,7 +122,9 @@ def test_a_connection(initiated: str, action: str, direction: str) -> None:
         ("memfd:x", {"name": "memfd:x", "directory": ""}),
     ],
 )
-def test_a_file(path: str, file: dict[str, str]) -> None:
+def test_file_has_path_name_directory_and_extension(
+    path: str, file: dict[str, str]
+) -> None:
     found = document(11, TargetFilename=path)
     assert found["file"] == {"path": path, **file}
     assert found["event"]["type"] == ["creation"]

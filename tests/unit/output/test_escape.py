@@ -45,12 +45,12 @@ def test_each_byte_is_spelt_the_same_whatever_stands_beside_it(other: str) -> No
     assert spelt_out(other + text + other) == other + expected + other
 
 
-def test_xml_text() -> None:
+def test_xml_text_is_escaped_exactly() -> None:
     text = "a&b<c>\"'\t\n\r\u2028\u2029\\"
     assert xml_text(text) == "a&amp;b&lt;c&gt;\"'&#9;&#10;&#13;&#8232;&#8233;\\"
 
 
-def test_json_text() -> None:
+def test_json_text_is_escaped_exactly() -> None:
     text = "a&b<c>\"'\t\n\r\u2028\u2029\\"
     assert json_text(text) == "a&b<c>\\\"'\\t\\n\\r\\u2028\\u2029\\\\"
 

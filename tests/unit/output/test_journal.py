@@ -8,6 +8,7 @@ import pytest
 from sysmonlx.output.forms import line_maker
 from sysmonlx.output.journal import FIELDS, JournalMaker
 from sysmonlx.output.render import Writer
+from sysmonlx.schema.event_types import EventType
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 
 WALL_NS = 1767607205_204811000
@@ -75,7 +76,7 @@ def test_what_is_not_known_is_no_field_and_errors_are_errors() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: str(event.id))
-def test_no_field_comes_twice(event: object) -> None:
-    names = [each.name for each in event.fields]  # type: ignore[attr-defined]
+def test_no_field_comes_twice(event: EventType) -> None:
+    names = [each.name for each in event.fields]
     taken = [FIELDS[name] for name in names if name in FIELDS]
     assert len(set(taken)) == len(taken)

@@ -182,7 +182,9 @@ def test_field_size_counts_bytes_of_the_value(
         ("User", "true", "true"),
     ],
 )
-def test_json_types(field: str, text: str, value: object) -> None:
+def test_json_has_numbers_only_where_the_schema_has_them(
+    field: str, text: str, value: object
+) -> None:
     event = next(event for event in EVENTS if event.id == 3)
     values = values_with(event, "-")
     values[[item.name for item in event.fields].index(field)] = text

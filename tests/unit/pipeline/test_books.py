@@ -48,13 +48,13 @@ SNAPSHOT: dict[str, Any] = {
 
 
 def test_sums_that_are_right_have_no_gap() -> None:
-    assert gaps(SNAPSHOT) == []
+    assert gaps(**SNAPSHOT) == []
 
 
 def test_what_is_on_its_way_is_no_gap() -> None:
     moment = copy.deepcopy(SNAPSHOT)
     moment["records"]["file_delete"] |= {"seen": 103, "submitted": 61}
-    assert gaps(moment) == []
+    assert gaps(**moment) == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_sum_that_is_wrong_by_one_is_a_gap(path: str, text: str) -> None:
     for word in way:
         place = place[word]
     place[last] += -1 if path.endswith("-") else 1
-    (found,) = gaps(wrong)
+    (found,) = gaps(**wrong)
     assert text in found
 
 

@@ -19,7 +19,7 @@ TESTS = REPOSITORY / "tests"
 TESTED_BY = {
     "kernel/service/test_second_start": "bpf/cached_object capture/loader",
     "kernel/service/test_loading_aside": "capture/loading",
-    "kernel/hostile/test_tampering": "bpf/object capture/kernel_filter",
+    "kernel/hostile/test_tampering": "bpf/object bpf/object_info capture/kernel_filter",
     "kernel/loss/test_budget_live": "capture/floods",
     "kernel/loss/test_ring_reserve": "capture/counters",
     "kernel/loss/test_ring_shares": "capture/sensor",
@@ -42,7 +42,7 @@ TESTED_BY = {
     " config/condition_hints",
     "unit/config/sigma/test_reader_rules": "config/sigma/correlations"
     " config/sigma/detection config/sigma/documents config/sigma/heads"
-    " config/sigma/notes config/sigma/outline config/sigma/remarks"
+    " config/sigma/notes config/sigma/remarks"
     " config/sigma/sources config/sigma/values",
     "unit/sigma_tool/test_trying": "config/sigma/files sigma_tool/listing"
     " sigma_tool/__main__",

@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
     "config": "schema policy errors host.child_process host.capabilities"
-    " rules.clauses rules.conditions rules.sigma.forms rules.sigma.pack",
+    " rules.clauses rules.conditions rules.sigma.distrust rules.sigma.forms"
+    " rules.sigma.pack",
     "output": "schema policy event bounded host.root_files host.file_calls"
     " host.access_lists",
     "capture": "bpf rules errors host.file_identity host.thread_call",
@@ -42,7 +43,7 @@ MAY_IMPORT = {
     " bpf.side_band"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
-    " rules output.escape schema policy errors host.inherited",
+    " config.sigma.outline rules output.escape schema policy errors host.inherited",
     "selftest": "service.messages host.ports schema policy errors",
     "cli": "selftest service viewer sigma_tool.main output config rules host bpf.libbpf"
     " schema policy errors",

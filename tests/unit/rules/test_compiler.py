@@ -92,7 +92,9 @@ def decided(ruleset: Ruleset, **text: str) -> str | None:
         ("image", "", "/usr/bin/", False),
     ],
 )
-def test_condition(condition: str, value: str, text: str, matches: bool) -> None:
+def test_condition_is_true_of_these_values(
+    condition: str, value: str, text: str, matches: bool
+) -> None:
     assert reference.compare(condition, text, value) is matches
     assert passes(make_test("Image", condition, value), fold(text)) is matches
     rules = file_create(element("include", "or", Filter("Image", condition, value)))

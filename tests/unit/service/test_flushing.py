@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,9 @@ class CountedLoop(Loop):
         super().__init__()
         self.waits: list[float] = []
 
-    def wait(self, timeout_s: float, writable: object = ()) -> bool:
+    def wait(self, timeout_s: float, writable: Iterable[int] = ()) -> bool:
         self.waits.append(timeout_s)
-        return super().wait(timeout_s, list(writable))  # type: ignore[call-overload]
+        return super().wait(timeout_s, list(writable))
 
 
 class Stage:

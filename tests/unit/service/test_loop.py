@@ -85,8 +85,9 @@ def test_handler_that_forgets_another_ends_it_at_once(loop: Loop) -> None:
 
 def test_wait_ends_when_a_sink_takes_more(loop: Loop, pipe: tuple[int, int]) -> None:
     _, writer = pipe
-    loop.wait(60, [writer])
-    loop.wait(0, [writer])  # registered for one wait alone
+    assert loop.wait(60, [writer])
+    assert loop.wait(0, [writer])  # registered for one wait alone
+    assert not loop.wait(0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -271,7 +271,9 @@ def lost(record_id: int, count: int) -> str:
         ([(5, 0), (5, 0)], 0, "1 lines are there more than once"),
     ],
 )
-def test_gaps(lines: list[tuple[int, int]], status: int, text: str) -> None:
+def test_missing_record_ids_are_told_unless_event_255_explains_them(
+    lines: list[tuple[int, int]], status: int, text: str
+) -> None:
     data = syslog(*(lost(n, k) if k else line(5, n, s=n) for n, k in lines))
     found = logview("--verify", data=data)
     assert found.status == status

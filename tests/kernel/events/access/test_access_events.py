@@ -91,7 +91,9 @@ def test_ids_of_a_pid_namespace_are_told_apart(watcher: Daemon, tmp_path: Path) 
         (["gdb", "-batch", "-ex", "run", "/bin/true"], {"0x38"}),
     ],
 )
-def test_debuggers(watcher: Daemon, command: list[str], granted: set[str]) -> None:
+def test_debuggers_are_told_with_the_rights_that_they_take(
+    watcher: Daemon, command: list[str], granted: set[str]
+) -> None:
     program = shutil.which(command[0])
     if program is None:
         pytest.skip(f"{command[0]} is not installed")

@@ -15,35 +15,34 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from support.ring import Ring
-from support.ways import LIBC, UNABLE, own_mounts, take
+from support.ways import (
+    ANONYMOUS,
+    EXEC,
+    LIBC,
+    LOW,
+    PAGE,
+    PRIVATE,
+    READ,
+    UNABLE,
+    WAYS,
+    WRITE,
+    overlay,
+    take,
+    way,
+)
 
 VALUE = b"where it came from"
 FSETXATTR_32, SETXATTRAT, OP_FSETXATTR = 228, 463, 41
-AT_EMPTY_PATH, READ, WRITE, EXEC = 0x1000, 1, 2, 4
-PRIVATE, ANONYMOUS, LOW, PAGE = 0x2, 0x20, 0x40, 4096
+AT_EMPTY_PATH = 0x1000
 #: cap_net_raw=ep, and cap_setuid=i of a user namespace whose root is 1000.
 NET_RAW = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 OF_NAMESPACE = struct.pack("<IIIIII", 0x03000000, 0, 1 << 7, 0, 0, 1000)
 HOSTILE = 'user.<a>&"\\\n\x01'
 TIMES = 200
-LIBC.mmap.restype = ctypes.c_void_p
-LIBC.mmap.argtypes = [
-    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int),
-    *(ctypes.c_int, ctypes.c_long),
-]
-
-#: The ways by their names.
-WAYS: dict[str, Callable[[], None]] = {}
-
-
-def way(function: Callable[[], None]) -> Callable[[], None]:
-    WAYS[function.__name__] = function
-    return function
 
 
 def made(name: str = "file") -> str:
@@ -176,13 +175,9 @@ def in_shared_memory() -> None:
 
 @way
 def in_overlay() -> None:
-    for name in ("lower", "upper", "work", "merged"):
-        os.mkdir(name)
+    os.mkdir("lower")
     made("lower/file")
-    own_mounts()
-    layers = b"lowerdir=lower,upperdir=upper,workdir=work"
-    if LIBC.mount(b"none", b"merged", b"overlay", 0, layers):
-        os._exit(UNABLE)
+    overlay()
     os.setxattr("merged/file", "user.note", VALUE)
 
 
@@ -258,13 +253,9 @@ def access_list() -> None:
 
 @way
 def copied_up_in_overlay() -> None:
-    for name in ("lower", "upper", "work", "merged"):
-        os.mkdir(name)
+    os.mkdir("lower")
     made("lower/file")
-    own_mounts()
-    layers = b"lowerdir=lower,upperdir=upper,workdir=work"
-    if LIBC.mount(b"none", b"merged", b"overlay", 0, layers):
-        os._exit(UNABLE)
+    overlay()
     with open("merged/file", "ab") as file:
         file.write(b"more")
 

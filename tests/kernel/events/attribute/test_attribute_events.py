@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.done import Done, do_all
+from support.done import Done, all_done
 from support.running import tree
-from support.watch import watching
 
 pytestmark = pytest.mark.kernel
 
@@ -56,10 +55,8 @@ NEAR_MISSES = [
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
-    folder = tmp_path_factory.mktemp("ways")
-    root = tmp_path_factory.mktemp("daemon") / "root"
-    with watching(root, RULES) as daemon:
-        yield do_all(daemon, "actions_attribute.py", folder)
+    with all_done(tmp_path_factory, "actions_attribute.py", RULES) as done:
+        yield done
 
 
 def of(done: Done, way: str) -> list[dict[str, str]]:

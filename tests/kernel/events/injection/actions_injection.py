@@ -186,7 +186,7 @@ def poke_child_that_asked_for_it() -> Written:
 @way
 def poke_from_thread() -> Written:
     found: list[Written] = []
-    thread = threading.Thread(target=lambda: found.append(poke_text()))  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: found.append(poke_text()))  # type: ignore[arg-type]  # `way` keeps the function
     thread.start()
     thread.join()
     return found[0]

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.done import run_actions
 from support.running import Daemon, Event, tree
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import PYTHON, watching
 
 pytestmark = pytest.mark.kernel
 
@@ -134,15 +135,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder.chmod(0o755)
     root = tmp_path_factory.mktemp("daemon") / "root"
     with watching(root, rules, "<Fields>Reason</Fields>") as daemon:
-        script = os.fspath(ACTIONS["actions_injection.py"])
-        command = [PYTHON, script, os.fspath(folder)]
         tracers = {name: start(name) for name in TRACERS if shutil.which(name)}
-        ran = subprocess.run(
-            command, env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
-        assert ran.returncode == 0, ran.stderr
+        said = run_actions("actions_injection.py", folder)
         assert [each.wait() for each in tracers.values()] == [0] * len(tracers)
-        lines = [e for e in ran.stdout.splitlines() if not e.endswith(" unable")]
+        lines = [each for each in said if not each.endswith(" unable")]
         pids = {name: each.pid for name, each in tracers.items()}
         yield Done(dict(map(written_of, lines)), pids, daemon.settle(), daemon)
 

@@ -15,33 +15,26 @@ import shutil
 import struct
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-LIBC.mmap.restype = LIBC.shmat.restype = ctypes.c_void_p
-LIBC.mmap.argtypes = [
-    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int),
-    *(ctypes.c_int, ctypes.c_long),
-]
-LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-READ, WRITE, EXEC = 1, 2, 4
-PRIVATE, FIXED, ANONYMOUS, LOW = 0x2, 0x10, 0x20, 0x40
+from support.ways import (
+    ANONYMOUS,
+    EXEC,
+    FIXED,
+    LIBC,
+    PAGE,
+    PRIVATE,
+    READ,
+    UNABLE,
+    WAYS,
+    WRITE,
+    way,
+)
+
 SHM_EXEC, FAILED = 0o100000, ctypes.c_void_p(-1).value
-PAGE = 4096
 PKEY_MPROTECT = 329
 LIBRARY = os.path.realpath("/bin/true")
-UNABLE = 42  # exit status
 THREADS, FILES = 3, 20
-
-#: The ways by their names.
-WAYS: dict[str, Callable[[], None]] = {}
-
-
-def way(function: Callable[[], None]) -> Callable[[], None]:
-    WAYS[function.__name__] = function
-    return function
 
 
 def opened(path: str = "lib.so") -> int:

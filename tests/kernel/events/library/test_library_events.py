@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.done import Done, do_all
+from support.done import Done, all_done
 from support.fuse import mounted
-from support.watch import PYTHON, watching
+from support.watch import PYTHON
 
 pytestmark = pytest.mark.kernel
 
@@ -56,10 +56,9 @@ NEAR_MISSES = [
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
-    folder = tmp_path_factory.mktemp("ways")
-    root = tmp_path_factory.mktemp("daemon") / "root"
-    with watching(root, RULES) as daemon:
-        done = do_all(daemon, "actions_library.py", folder, PRELOADED)
+    with all_done(
+        tmp_path_factory, "actions_library.py", RULES, words=[PRELOADED]
+    ) as done:
         events = [each for each in done.events if each["EventID"] == "7"]
         yield done._replace(events=events)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.done import run_actions
 from support.running import Daemon, Event
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import PYTHON, watching
 
 pytestmark = pytest.mark.kernel
 
@@ -78,14 +78,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     daemon = Daemon(root, RULES, OWN_FIELDS, OPTIONS)
     daemon.start()
     try:
-        script = os.fspath(ACTIONS["actions_modules.py"])
-        command = [PYTHON, script, os.fspath(folder)]
-        ran = subprocess.run(
-            command, env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
-        assert ran.returncode == 0, ran.stderr
         ways = {}
-        for line in ran.stdout.splitlines():
+        for line in run_actions("actions_modules.py", folder):
             way, pid, result = line.split()
             ways[way] = pid, result
         events = [each for each in daemon.settle() if each["EventID"] == "6"]

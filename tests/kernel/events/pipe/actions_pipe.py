@@ -19,7 +19,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kernel.events.file.actions_file import call_32, string_32
@@ -227,7 +227,7 @@ def fifo_while_the_string_changes() -> None:
 
 
 @contextlib.contextmanager
-def ring():  # type: ignore[no-untyped-def]
+def ring() -> Iterator[Ring]:
     try:
         own = Ring()
     except IoUringError:

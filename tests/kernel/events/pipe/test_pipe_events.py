@@ -8,11 +8,11 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from support.running import Daemon, Event
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.done import Done, all_done, do_all
+from support.running import Event
+from support.watch import PYTHON
 
 pytestmark = pytest.mark.kernel
 
@@ -88,77 +88,53 @@ NEAR_MISSES: dict[str, list[tuple[str, str]]] = {
 }
 
 
-class Done(NamedTuple):
-    """What was done: process of each way, and all events."""
-
-    pids: dict[str, str]
-    events: list[Event]
-    daemon: Daemon
-    folder: Path
-
-    def of(self, name: str) -> list[Event]:
-        """Return the events of one way, in order."""
-        if self.pids[name] == "unable":
-            pytest.skip("the machine does not let it")
-        return [each for each in self.events if each["ProcessId"] == self.pids[name]]
-
-    def rows(self, name: str) -> list[tuple[str, str]]:
-        """Return number and name of the events of one way."""
-        prefix = f"{self.folder / OUTER.get(name, name)}/"
-        return [
-            (each["EventID"], each["PipeName"].removeprefix(prefix))
-            for each in self.of(name)
-        ]
-
-
 RULES = '<ProcessCreate onmatch="exclude"/><PipeEvent onmatch="exclude"/>'
 NO_FILE = """<FileCreate onmatch="include"><TargetFilename condition="is">/none
 </TargetFilename></FileCreate>"""
 
 
-def run(daemon: Daemon, folder: Path, *names: str) -> Done:
-    """Do these ways, or all."""
-    ran = subprocess.run(
-        [PYTHON, ACTIONS["actions_pipe.py"], folder, *names],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    pids = dict(line.split() for line in ran.stdout.splitlines())
-    events = [each for each in daemon.settle() if "PipeName" in each]
-    return Done(pids, events, daemon, folder)
+def of(done: Done, name: str) -> list[Event]:
+    """Return the events of pipes of one way, in order."""
+    return [each for each in done.of(name) if "PipeName" in each]
+
+
+def rows(done: Done, name: str) -> list[tuple[str, str]]:
+    """Return number and name of the events of one way."""
+    prefix = f"{done.folder / OUTER.get(name, name)}/"
+    return [
+        (each["EventID"], each["PipeName"].removeprefix(prefix))
+        for each in of(done, name)
+    ]
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     fields = "TargetProcessGuid,TargetProcessId,TargetImage"
     settings = f"<PipeInterval>1</PipeInterval><Fields>{fields}</Fields>"
-    root = tmp_path_factory.mktemp("daemon") / "root"
-    with watching(root, RULES + NO_FILE, settings) as daemon:
-        yield run(daemon, tmp_path_factory.mktemp("w"))
+    rules = RULES + NO_FILE
+    with all_done(tmp_path_factory, "actions_pipe.py", rules, settings) as done:
+        yield done
 
 
 @pytest.mark.parametrize("name", SEEN)
 def test_each_is_reported_once_by_its_true_name(done: Done, name: str) -> None:
-    assert done.rows(name) == SEEN[name]
+    assert rows(done, name) == SEEN[name]
 
 
 @pytest.mark.parametrize("name", NEAR_MISSES)
 def test_what_is_like_it_is_none(done: Done, name: str) -> None:
-    assert done.rows(name) == NEAR_MISSES[name]
+    assert rows(done, name) == NEAR_MISSES[name]
 
 
 def test_name_that_the_kernel_chose(done: Done) -> None:
-    ((number, name),) = done.rows("named_by_the_kernel")
+    ((number, name),) = rows(done, "named_by_the_kernel")
     assert number == MADE
     assert re.fullmatch("@[0-9a-f]{5}", name)
 
 
 def test_fields_are_of_who_acted_and_who_listens(done: Done) -> None:
-    (made,) = done.of("stream_by_other_process")
-    (used,) = done.of("other_process")
+    (made,) = of(done, "stream_by_other_process")
+    (used,) = of(done, "other_process")
     assert [made["EventType"], used["EventType"]] == ["CreatePipe", "ConnectPipe"]
     assert made["Image"] == used["Image"] == used["TargetImage"] == PYTHON
     assert made["User"] == used["User"] == "root"
@@ -183,7 +159,7 @@ def test_descriptor_that_is_swapped_in_the_call_hides_nothing(
     if any("sockets that are connected" in each for each in missing):
         pytest.skip("no program at connect_unix may keep notes of a thread here")
     decoy = [(MADE, "t"), (USED, "t")] if what == "socket" else []
-    assert done.rows(f"swapped_by_{what}") == [*decoy, (MADE, "s"), (USED, "s")]
+    assert rows(done, f"swapped_by_{what}") == [*decoy, (MADE, "s"), (USED, "s")]
 
 
 def test_books_close_and_tell_what_could_not_be_seen(done: Done) -> None:
@@ -199,7 +175,7 @@ def test_name_that_is_rewritten_is_true_where_names_of_files_are(done: Done) -> 
         pytest.skip("no hook of this kernel shows the directory entry")
     rewritten = "fifo_while_the_string_changes"
     made = {(MADE, each.name) for each in (done.folder / rewritten).iterdir()}
-    assert {*done.rows(rewritten)} == made
+    assert {*rows(done, rewritten)} == made
 
 
 def test_name_is_resolved_where_no_rule_asks_for_files(
@@ -210,6 +186,6 @@ def test_name_is_resolved_where_no_rule_asks_for_files(
     environment = done.daemon.environment
     subprocess.run(command, env=environment, check=True, capture_output=True)
     ways = ("fifo_by_dots", "fifo_by_link", "fifo_in_chroot", "fifo_with_odd_name")
-    again = run(done.daemon, tmp_path, *ways)
+    again = do_all(done.daemon, "actions_pipe.py", tmp_path, *ways)
     for each in ways:
-        assert again.rows(each) == SEEN[each]
+        assert rows(again, each) == SEEN[each]

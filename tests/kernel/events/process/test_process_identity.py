@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,17 @@ def ends_after(events: list[Event], event: Event) -> list[Event]:
     ]
 
 
+def ends_of_children(watch: Daemon, pid: int, pids: Sequence[str]) -> list[Event]:
+    """Return the ends of children of a program that ran nothing themselves."""
+    events, wanted = watch.settle(), {*pids}
+    parent = of_parent(events, pid)
+    return [
+        each
+        for each in ends_after(events, parent)
+        if each["ProcessId"] in wanted and each["Image"] == parent["Image"]
+    ]
+
+
 @pytest.mark.parametrize("size", [60, 3000, 12000])
 def test_each_of_2300_programs_is_reported_once(watch: Daemon, size: int) -> None:
     marker = uuid.uuid4().hex
@@ -116,30 +127,16 @@ def test_each_of_2300_programs_is_reported_once(watch: Daemon, size: int) -> Non
 
 def test_thousands_of_forks_have_guids_of_their_own(watch: Daemon) -> None:
     pid, pids = run_action("fork_many", COUNT="3000")
-    events = watch.settle()
-    parent = of_parent(events, pid)
-    wanted = Counter(pids)
-    ends = [
-        each
-        for each in ends_after(events, parent)
-        if each["ProcessId"] in wanted and each["Image"] == parent["Image"]
-    ]
-    assert Counter(each["ProcessId"] for each in ends) == wanted
+    ends = ends_of_children(watch, pid, pids)
+    assert Counter(each["ProcessId"] for each in ends) == Counter(pids)
     assert len({each["ProcessGuid"] for each in ends}) == 3000
     assert {each["User"] for each in ends} == {"root"}
 
 
 def test_threads_of_a_process_end_it_once(watch: Daemon) -> None:
     pid, pids = run_action("end_with_threads", COUNT="230")
-    events = watch.settle()
-    parent = of_parent(events, pid)
-    wanted = Counter(pids)
-    ends = [
-        each
-        for each in ends_after(events, parent)
-        if each["ProcessId"] in wanted and each["Image"] == parent["Image"]
-    ]
-    assert Counter(each["ProcessId"] for each in ends) == wanted
+    ends = ends_of_children(watch, pid, pids)
+    assert Counter(each["ProcessId"] for each in ends) == Counter(pids)
 
 
 @pytest.fixture

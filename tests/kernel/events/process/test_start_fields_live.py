@@ -44,7 +44,7 @@ def started(watch: Daemon, pid: int, image: str = "") -> Event:
 
 
 def run(*words: str, **more: object) -> int:
-    process = subprocess.Popen(words, **more)  # type: ignore[call-overload]
+    process = subprocess.Popen(words, **more)  # type: ignore[call-overload]  # any options
     process.communicate()
     return int(process.pid)
 

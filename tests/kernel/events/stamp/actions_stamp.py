@@ -12,34 +12,32 @@ import ctypes
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from support.ring import OP_OPENAT, Ring
-from support.ways import LIBC, UNABLE, own_mounts, take
+from support.ways import (
+    ANONYMOUS,
+    EXEC,
+    LIBC,
+    LOW,
+    PAGE,
+    PRIVATE,
+    READ,
+    UNABLE,
+    WAYS,
+    WRITE,
+    overlay,
+    take,
+    tool,
+    way,
+)
 
 YEAR_2001 = 1_000_000_000
 UTIME, UTIMES, FUTIMESAT, UTIMENSAT = 132, 235, 261, 280
 UTIMENSAT_TIME64_32 = 412
 AT_FDCWD, OMIT = -100, (1 << 30) - 2
-READ, WRITE, EXEC = 1, 2, 4
-PRIVATE, ANONYMOUS, LOW, PAGE = 0x2, 0x20, 0x40, 4096
-LIBC.mmap.restype = ctypes.c_void_p
-LIBC.mmap.argtypes = [
-    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int),
-    *(ctypes.c_int, ctypes.c_long),
-]
-
-#: The ways by their names.
-WAYS: dict[str, Callable[[], None]] = {}
-
-
-def way(function: Callable[[], None]) -> Callable[[], None]:
-    WAYS[function.__name__] = function
-    return function
 
 
 def old(name: str = "file") -> str:
@@ -147,12 +145,7 @@ def in_shared_memory() -> None:
 
 @way
 def in_overlay() -> None:
-    for name in ("lower", "upper", "work", "merged"):
-        os.mkdir(name)
-    own_mounts()
-    layers = b"lowerdir=lower,upperdir=upper,workdir=work"
-    if LIBC.mount(b"none", b"merged", b"overlay", 0, layers):
-        os._exit(UNABLE)
+    overlay()
     old("merged/file")
     os.utime("merged/file", (YEAR_2001, YEAR_2001))
 
@@ -229,39 +222,31 @@ def refused() -> None:
         raise AssertionError(each)
 
 
-def run(*words: str) -> None:
-    program = shutil.which(words[0])
-    if program is None:
-        os._exit(UNABLE)
-    quiet = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": os.getcwd()}
-    subprocess.run([program, *words[1:]], check=True, env=quiet, capture_output=True)
-
-
 @way
 def copied() -> None:
     shutil.copytree("/etc/apt", "apt", dirs_exist_ok=True)
-    run("cp", "-a", "/etc/apt", "copy")
+    tool("cp", "-a", "/etc/apt", "copy")
 
 
 @way
 def unpacked() -> None:
-    run("tar", "-C", "/etc", "-cf", "all.tar", "apt")
-    run("tar", "-xf", "all.tar")
+    tool("tar", "-C", "/etc", "-cf", "all.tar", "apt")
+    tool("tar", "-xf", "all.tar")
 
 
 @way
 def synchronized() -> None:
-    run("rsync", "-a", "/etc/apt", "copy")
+    tool("rsync", "-a", "/etc/apt", "copy")
 
 
 @way
 def checked_out() -> None:
-    run("git", "init", "-q", "one")
+    tool("git", "init", "-q", "one")
     Path("one/file").write_text("text\n", encoding="ascii")
     who = ("-c", "user.name=a", "-c", "user.email=a@a.test")
-    run("git", "-C", "one", "add", ".")
-    run("git", "-C", "one", *who, "commit", "-q", "-m", "all")
-    run("git", "clone", "-q", "one", "two")
+    tool("git", "-C", "one", "add", ".")
+    tool("git", "-C", "one", *who, "commit", "-q", "-m", "all")
+    tool("git", "clone", "-q", "one", "two")
 
 
 @way
@@ -272,8 +257,8 @@ def installed_by_dpkg() -> None:
     Path("package/DEBIAN/control").write_text(f"{text}Description: a\n")
     Path("package/opt/file").write_text("text\n", encoding="ascii")
     os.utime("package/opt/file", (YEAR_2001, YEAR_2001))
-    run("dpkg-deb", "--build", "package", "a.deb")
-    run("dpkg-deb", "-x", "a.deb", "root")
+    tool("dpkg-deb", "--build", "package", "a.deb")
+    tool("dpkg-deb", "-x", "a.deb", "root")
 
 
 # --- what is not seen

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.done import Done, do_all
+from support.done import Done, all_done
 from support.running import Event, tree
-from support.watch import watching
 
 pytestmark = pytest.mark.kernel
 
@@ -48,10 +47,8 @@ NEAR_MISSES = [
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
-    folder = tmp_path_factory.mktemp("ways")
-    root = tmp_path_factory.mktemp("daemon") / "root"
-    with watching(root, RULES) as daemon:
-        yield do_all(daemon, "actions_stamp.py", folder)
+    with all_done(tmp_path_factory, "actions_stamp.py", RULES) as done:
+        yield done
 
 
 def of(done: Done, name: str) -> list[Event]:

@@ -12,25 +12,15 @@ import mmap
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from support.ring import OP_OPENAT, OP_RENAMEAT, Ring
-from support.ways import LIBC, UNABLE, own_mounts, take
+from support.ways import WAYS, overlay, take, tool, way
 
 MANY, FEW = 100, 49
 KEY = bytes(range(256))
-
-#: The ways by their names.
-WAYS: dict[str, Callable[[], None]] = {}
-
-
-def way(function: Callable[[], None]) -> Callable[[], None]:
-    WAYS[function.__name__] = function
-    return function
 
 
 def files(count: int = MANY, folder: str = ".") -> list[str]:
@@ -136,13 +126,9 @@ def encryptor_by_ring() -> None:
 
 @way
 def encryptor_in_overlay() -> None:
-    for name in ("lower", "upper", "work", "merged"):
-        os.mkdir(name)
+    os.mkdir("lower")
     files(60, "lower")
-    own_mounts()
-    layers = b"lowerdir=lower,upperdir=upper,workdir=work"
-    if LIBC.mount(b"none", b"merged", b"overlay", 0, layers):
-        os._exit(UNABLE)
+    overlay()
     for number in range(60):
         encrypt(f"merged/file{number}.txt")
 
@@ -217,17 +203,9 @@ def replaced_as_rsync_does() -> None:
         os.rename(temporary, name)
 
 
-def run(*words: str) -> None:
-    program = shutil.which(words[0])
-    if program is None:
-        os._exit(UNABLE)
-    quiet = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": os.getcwd()}
-    subprocess.run([program, *words[1:]], check=True, env=quiet, capture_output=True)
-
-
 @way
 def edited_by_sed() -> None:
-    run("sed", "-i", "s/text/word/", *files())
+    tool("sed", "-i", "s/text/word/", *files())
 
 
 @way
@@ -237,10 +215,10 @@ def packed_by_git() -> None:
         Path(name).write_text(f"{number}\n", encoding="ascii")
     who = ("-c", "user.name=a", "-c", "user.email=a@a.test")
     fast = ("-c", "core.fsync=none")
-    run("git", "init", "-q", ".")
-    run("git", *fast, "add", ".")
-    run("git", *fast, *who, "commit", "-q", "-m", "all")
-    run("git", *fast, "gc", "-q", "--prune=now")
+    tool("git", "init", "-q", ".")
+    tool("git", *fast, "add", ".")
+    tool("git", *fast, *who, "commit", "-q", "-m", "all")
+    tool("git", *fast, "gc", "-q", "--prune=now")
 
 
 @way
@@ -249,8 +227,8 @@ def compiled() -> None:
     for number, source in enumerate(sources):
         Path(source).write_text(f"int f{number}(void){{return 1;}}\n", encoding="ascii")
     for _ in range(2):
-        run("gcc", "-c", *sources)
-        run("ar", "rcs", "all.a", *(f"unit{number}.o" for number in range(4)))
+        tool("gcc", "-c", *sources)
+        tool("ar", "rcs", "all.a", *(f"unit{number}.o" for number in range(4)))
 
 
 @way

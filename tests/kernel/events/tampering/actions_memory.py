@@ -13,37 +13,34 @@ import shutil
 import struct
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from support.ring import OP_OPENAT, Ring
-from support.ways import LIBC, UNABLE, take
+from support.ways import (
+    ANONYMOUS,
+    EXEC,
+    FIXED,
+    LIBC,
+    LOW,
+    PAGE,
+    PRIVATE,
+    READ,
+    UNABLE,
+    WAYS,
+    WRITE,
+    take,
+    way,
+)
 
-READ, WRITE, EXEC = 1, 2, 4
-SHARED, PRIVATE, FIXED, ANONYMOUS, LOW = 0x1, 0x2, 0x10, 0x20, 0x40
+SHARED = 0x1
 SHM_EXEC, FAILED = 0o100000, ctypes.c_void_p(-1).value
 READ_IMPLIES_EXEC = 0x0400000
 PKEY_MPROTECT = 329
 OLD_MMAP_32, MPROTECT_32 = 90, 125
 PT_LOAD, PT_GNU_STACK = 1, 0x6474E551
-PAGE, NOBODY = 4096, 65534
+NOBODY = 65534
 TRUE = os.path.realpath("/bin/true")
 SYSTEM_PYTHON = os.path.realpath("/usr/bin/python3")
-LIBC.mmap.restype = LIBC.shmat.restype = LIBC.sbrk.restype = ctypes.c_void_p
-LIBC.mmap.argtypes = [
-    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int),
-    *(ctypes.c_int, ctypes.c_long),
-]
-LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-
-#: The ways by their names.
-WAYS: dict[str, Callable[[], None]] = {}
-
-
-def way(function: Callable[[], None]) -> Callable[[], None]:
-    WAYS[function.__name__] = function
-    return function
 
 
 def mapped(

@@ -19,26 +19,24 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from support.ways import CLONE_NEWNS, LIBC, UNABLE, mount, own_mounts, take
+from support.ways import (
+    CLONE_NEWNS,
+    LIBC,
+    UNABLE,
+    WAYS,
+    mount,
+    own_mounts,
+    take,
+    way,
+)
 
 TRUE = "/bin/true"
 SCRIPT = f"#!{TRUE}\n".encode()
-LIBC.mmap.restype = ctypes.c_void_p
-LIBC.shmat.restype = ctypes.c_void_p
-LIBC.sbrk.restype = ctypes.c_void_p
 CLONE_NEWUSER = 0x10000000
 MS_BIND = 0x1000
 PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_MM = 4, 15, 35
 PR_SET_MM_ARG_START, PR_SET_MM_EXE_FILE, PR_SET_MM_MAP = 8, 13, 14
 NOBODY = 65534
-
-#: The ways by their names.
-WAYS: dict[str, Callable[[], None]] = {}
-
-
-def way(function: Callable[[], None]) -> Callable[[], None]:
-    WAYS[function.__name__] = function
-    return function
 
 
 def run(program: int | str) -> None:

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.done import Done, do_all
+from support.done import Done, all_done
 from support.running import Event
-from support.watch import watching
 
 pytestmark = pytest.mark.kernel
 
@@ -59,10 +58,7 @@ NEAR_MISSES = [
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
-    folder = tmp_path_factory.mktemp("ways")
-    root = tmp_path_factory.mktemp("daemon") / "root"
-    with watching(root, RULES, SETTINGS) as daemon:
-        done = do_all(daemon, "actions_memory.py", folder)
+    with all_done(tmp_path_factory, "actions_memory.py", RULES, SETTINGS) as done:
         events = [each for each in done.events if each["EventID"] == "25"]
         yield done._replace(events=events)
 

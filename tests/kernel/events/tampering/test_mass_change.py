@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.done import Done
+from support.done import Done, all_done
 from support.running import Event, tree
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import PYTHON
 
 pytestmark = pytest.mark.kernel
 
@@ -58,20 +56,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     rules = "".join(
         f'<{tag} onmatch="exclude"/>' for tag in ("ProcessCreate", "ProcessTampering")
     )
-    folder = tmp_path_factory.mktemp("ways")
-    root = tmp_path_factory.mktemp("daemon") / "root"
-    with watching(root, rules, "<MassChange>true</MassChange>") as daemon:
-        script = os.fspath(ACTIONS["actions_mass_change.py"])
-        ran = subprocess.run(
-            [PYTHON, script, os.fspath(folder)],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        pids = dict(line.split() for line in ran.stdout.splitlines())
-        yield Done(pids, daemon.settle(), daemon)
+    settings = "<MassChange>true</MassChange>"
+    with all_done(tmp_path_factory, "actions_mass_change.py", rules, settings) as done:
+        yield done
 
 
 @pytest.mark.parametrize("name", SEEN)

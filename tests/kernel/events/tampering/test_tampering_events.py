@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.done import Done
+from support.done import Done, all_done
 from support.running import Event
-from support.watch import ACTIONS, ENVIRONMENT, PYTHON, watching
+from support.watch import PYTHON
 
 pytestmark = pytest.mark.kernel
 
@@ -88,25 +87,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
         f'<{tag} onmatch="exclude"/>' for tag in ("ProcessCreate", "ProcessTampering")
     )
     settings = "<Fields>ParentImage</Fields>"
-    folder = tmp_path_factory.mktemp("ways")
-    folder.chmod(0o755)
-    root = tmp_path_factory.mktemp("daemon") / "root"
-    with watching(root, rules, settings) as daemon:
-        command = [
-            PYTHON,
-            os.fspath(ACTIONS["actions_tampering.py"]),
-            os.fspath(folder),
-        ]
-        ran = subprocess.run(
-            command, env=ENVIRONMENT, capture_output=True, text=True, check=False
-        )
-        assert ran.returncode == 0, ran.stderr
-        pids: dict[str, str] = {}
-        for line in ran.stdout.splitlines():
-            name, pid = line.split()
-            pids.setdefault(name, pid)
-        events = [each for each in daemon.settle() if "ProcessId" in each]
-        yield Done(pids, events, daemon)
+    with all_done(tmp_path_factory, "actions_tampering.py", rules, settings) as done:
+        yield done
 
 
 def tampering(done: Done, name: str) -> list[Event]:

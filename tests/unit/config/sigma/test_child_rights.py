@@ -63,7 +63,7 @@ def test_child_that_fails_is_told(how: str, monkeypatch: pytest.MonkeyPatch) -> 
             bytearray(1 << 40)
         if how == "crash":
             os.abort()
-        return RulesRead(others="x")  # type: ignore[arg-type]
+        return RulesRead(others="x")  # type: ignore[arg-type]  # no number
 
     monkeypatch.setattr(reader, "read_rules", fails)
     with pytest.raises(SysmonlxError, match=r"memory|SIGABRT|nonsense"):

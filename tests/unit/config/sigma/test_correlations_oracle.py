@@ -122,7 +122,7 @@ def in_sql(text: str, events: Sequence[EventLine]) -> set[str]:
         marks = ", ".join("?" * len(COLUMNS))
         texts = [row.get(each) for each in COLUMNS]
         database.execute(f"INSERT INTO logs VALUES ({marks})", texts)
-    backend = sqliteBackend(timestamp_field="UtcTime")  # type: ignore[no-untyped-call]
+    backend = sqliteBackend(timestamp_field="UtcTime")  # type: ignore[no-untyped-call]  # not ours
     query = backend.convert(SigmaCollection.from_yaml(text))[-1]
     when = "strftime('%Y-%m-%d %H:%M:%f', window_end, 'unixepoch')"
     return {each for (each,) in database.execute(f"SELECT {when} FROM ({query})")}

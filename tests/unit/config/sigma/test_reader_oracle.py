@@ -19,7 +19,7 @@ import pytest
 
 pytest.importorskip("sigma.backends.sqlite", reason="pySigma's SQL is not installed")
 
-import re2  # type: ignore[import-untyped]
+import re2  # type: ignore[import-untyped]  # it has none
 from sigma.backends.sqlite.sqlite import sqliteBackend
 from sigma.collection import SigmaCollection
 from support import sigma
@@ -104,7 +104,7 @@ class Table:
             self._db.execute(f"INSERT INTO logs VALUES ({marks})", row)
 
     def hits(self, text: str) -> set[int]:
-        backend = sqliteBackend()  # type: ignore[no-untyped-call]
+        backend = sqliteBackend()  # type: ignore[no-untyped-call]  # not ours
         (query,) = backend.convert(SigmaCollection.from_yaml(text))
         where = re.sub(
             "^SELECT \\* FROM <TABLE_NAME>", "SELECT number FROM logs", query

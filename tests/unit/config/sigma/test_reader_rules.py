@@ -160,7 +160,7 @@ def test_one_hash_is_a_part_of_all() -> None:
         ("a1 or a2 and b", ["any", "a1", ["all", "a2", "b"]]),
     ],
 )
-def test_condition(condition: str, wanted: list[object]) -> None:
+def test_condition_becomes_these_tests(condition: str, wanted: list[object]) -> None:
     named = {"a1": "1", "a2": "2", "b": "3"}
 
     def made(part: object) -> object:
@@ -231,7 +231,9 @@ def test_refusal_has_its_line_and_reason(
         ("product: linux", None),
     ],
 )
-def test_log_source(source: str, events: tuple[int, ...] | None) -> None:
+def test_log_source_becomes_these_events(
+    source: str, events: tuple[int, ...] | None
+) -> None:
     text = "detection: {s: {Image: x}, condition: s}"
     found = read(f"title: x\nlogsource: {{{source}}}\n{text}\n")
     assert found.others == (events is None)

@@ -315,16 +315,18 @@ def test_socket_left_behind_is_replaced(path: Path) -> None:
 
 
 def test_socket_of_another_program_is_left_alone(path: Path) -> None:
+    said, says = os.pipe()
     if (child := os.fork()) == 0:
         other = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         other.bind(str(path))
         other.listen()
+        os.write(says, b"it listens")
         time.sleep(60)
         os._exit(0)
     try:
-        while not path.exists():
-            time.sleep(0.001)
-        time.sleep(0.05)
+        os.close(says)
+        assert os.read(said, 100) == b"it listens"
+        os.close(said)
         sink = SocketSink(str(path), retry_s=0)
         assert "another program listens there" in sink.trouble
         sink.write_framed(Lines.of([b"a"]))

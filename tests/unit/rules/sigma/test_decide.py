@@ -76,7 +76,8 @@ def json_free(plain: PlainRules) -> PlainRules:
     """Return the rules as they come out of another process."""
     import marshal
 
-    return marshal.loads(marshal.dumps(plain))  # type: ignore[no-any-return]
+    found: PlainRules = marshal.loads(marshal.dumps(plain))
+    return found
 
 
 def test_rules_switch_on_the_events_that_they_report_and_no_others() -> None:

@@ -109,5 +109,7 @@ def test_kernel_never_excludes_what_is_always_reported() -> None:
 
 def test_addresses_are_told_as_events_show_them() -> None:
     assert address_text(ip_address("fe80::a:1").packed, True) == "fe80:0:0:0:0:0:a:1"
-    (atom,) = wider(cidr("fe80::a:1/128")).atoms  # type: ignore[union-attr]
+    test = wider(cidr("fe80::a:1/128"))
+    assert isinstance(test, conditions.Test)
+    (atom,) = test.atoms
     assert atom == Atom(Operation.IS, "fe80:0:0:0:0:0:a:1")

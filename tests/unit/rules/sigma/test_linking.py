@@ -31,7 +31,7 @@ FIELDS = EVENT_BY_ID[1].fields
 
 
 def joined(title: str, level: str, **more: object) -> CorrelationInForce:
-    of = correlation(title, STEP, LOW, level=level, **more)  # type: ignore[arg-type]
+    of = correlation(title, STEP, LOW, level=level, **more)  # type: ignore[arg-type]  # any of its fields
     return CorrelationInForce(of, (STEP, LOW))
 
 
