@@ -9,6 +9,7 @@ of -x and -y.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -36,11 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run_and_flush(words)
     except UsageError as error:
-        if error.show_usage:
-            from sysmonlx.cli.commands import print_usage
-
-            print_usage()
-        print(str(error), file=sys.stderr)
+        print(_with_pointer(error), file=sys.stderr)
         return BAD_PARAMETERS
     except InstallError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -55,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.args:  # a text that says what could not be undone
             print(f"Interrupted: {error}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _with_pointer(error: UsageError) -> str:
+    """Return the reason, and how to go on where it does not say so itself."""
+    text = str(error)
+    if not error.show_usage or text.endswith("?"):
+        return text
+    return f"{text.rstrip('.')} (see 'sysmonlx -?')"
 
 
 def _run_and_flush(words: list[str]) -> int:
@@ -83,11 +88,12 @@ def _run(words: list[str]) -> int:
         if keeper.is_wanted():  # which stays small: it loads nothing else
             return keeper.keep(paths, lambda: _serve(paths))
         return _serve(paths)
-    # The other program, where only one has a name.
-    if words and words[0].lower() == "-sigma":
+    # The other program, where only one has a name. It has no banner.
+    behind = itertools.dropwhile(lambda each: each.lower() == "-nologo", words)
+    if next(behind, "").lower() == "-sigma":
         from sysmonlx.sigma_tool import main as sigma_tool
 
-        return sigma_tool.main(words[1:])
+        return sigma_tool.main(list(behind))
     from sysmonlx.cli import commands
 
     return commands.run(words)

@@ -36,6 +36,11 @@ _VERBOSE = "verbose"
 _TABLE = tuple(
     option for option in (*OWN_OPTIONS, *OPTIONS, *OLD_OPTIONS) if option.switch
 )
+_EXCLUSIVE = [
+    f"-{each.switch}"
+    for each in (*OPTIONS, *OWN_OPTIONS)
+    if each.exclusive and each.argument != "rest"
+]
 
 
 class Action(Enum):
@@ -165,9 +170,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
     while words.left:
         _take_known_word(words)
     if words.exclusive > 1:
-        raise UsageError(
-            "Only one of -i, -c, -u, -m, -z, -s, -test, -stats, -selftest may be given."
-        )
+        raise UsageError(f"Only one of {', '.join(_EXCLUSIVE)} may be given.")
     action = next((_ACTIONS[name] for name in _ACTIONS if name in words.values), None)
     _check_values(words.values)
     shown = tuple(words.shown)
@@ -253,6 +256,8 @@ def _take_word(words: _Words) -> None:
 
 
 def _value(option: Option, words: _Words, *, is_last: bool) -> str | None:
+    if option.argument == "rest":
+        raise UsageError(f"-{option.switch} stands before all other switches.")
     if option.argument == "required":
         if not is_last or not words.left:
             raise UsageError(f"-{option.switch} needs a value.")
@@ -333,7 +338,7 @@ def check_before_action(line: CommandLine) -> None:
     """
     if line.action is Action.UNINSTALL:
         if (line.values["UnInstall"] or "force").lower() not in _REMOVALS:
-            raise UsageError("Invalid option for -u.\n")
+            raise UsageError("Invalid option for -u: it may be force or purge.")
         return
     settings = bool(line.config_options) or line.config_file is not None
     if line.has("ConfigDefault") and settings:

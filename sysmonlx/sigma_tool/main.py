@@ -10,6 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sysmonlx.config.sigma import files
 from sysmonlx.config.sigma.child import Reading, read
@@ -32,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as end:  # help, or what _Parser has refused
+        return int(end.code or OK)
     try:
         status = _run(options)
         sys.stdout.flush()
@@ -50,8 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        _say(f"{message} (see '{self.prog} --help')")
+        raise SystemExit(UNUSABLE)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         NAME,
         description="Sigma rules for sysmonlx: in YAML, or compiled as *.sigma.json.",
         epilog="Exit status: 0 all rules can be used, 1 some are refused, 2 none can"

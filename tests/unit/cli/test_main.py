@@ -56,16 +56,36 @@ def test_version_is_one_line(program: Program) -> None:
         ),
         (("help",), "Not a switch: help, did you mean --help?"),
         (("status",), "Not a switch: status, did you mean -stats?"),
-        (("-q",), "Unknown switch: -q"),
-        (("-k",), "-k needs a value."),
-        (("-dns", "x"), "-d needs a value."),
+        (("sigma", "list"), "Not a switch: sigma, did you mean -sigma?"),
+        (("--sigma", "list"), "Unknown switch: --sigma, did you mean -sigma?"),
+        (
+            ("-i", "-sigma"),
+            "-sigma stands before all other switches (see 'sysmonlx -?')",
+        ),
+        (("-q",), "Unknown switch: -q (see 'sysmonlx -?')"),
+        (("/i",), "Not a switch: /i (see 'sysmonlx -?')"),
+        (("-k",), "-k needs a value (see 'sysmonlx -?')"),
+        (("-dns", "x"), "-d needs a value (see 'sysmonlx -?')"),
+        (
+            ("-i", "-c"),
+            "Only one of -i, -c, -u, -m, -z, -s, -test, -stats, -selftest may be given"
+            " (see 'sysmonlx -?')",
+        ),
+        (("-nologo", "-sigma", "x"), None),
     ],
 )
-def test_reason_of_a_wrong_command_line_stands_last(
-    program: Program, words: tuple[str, ...], reason: str
+def test_wrong_command_line_is_told_in_one_line(
+    program: Program, words: tuple[str, ...], reason: str | None
 ) -> None:
     said = program(*words)
-    assert (said.status, said.err.splitlines()[-1]) == (87, reason)
+    if reason is None:  # that of the other program, which has no banner
+        assert said.out == ""
+        assert said.err.startswith("sysmonlx-sigma: argument COMMAND: invalid choice:")
+        assert said.err.endswith("(see 'sysmonlx-sigma --help')\n")
+        assert (said.status, said.err.count("\n")) == (2, 1)
+        return
+    assert (said.status, said.err) == (87, f"{reason}\n")
+    assert said.out == exit_status.BANNER
 
 
 @pytest.mark.parametrize(
@@ -73,12 +93,7 @@ def test_reason_of_a_wrong_command_line_stands_last(
     [
         (),
         ("-m",),
-        ("/i",),
         ("-accepteula",),
-        ("-nope",),
-        ("-i", "-c"),
-        ("-k",),
-        ("-dns", "x"),
     ],
 )
 def test_nothing_to_do_is_bad_parameters_with_usage(

@@ -62,10 +62,13 @@ def test_check_tells_how_many_can_be_used(
 
 
 @pytest.mark.parametrize("words", [[], ["check"], ["pack", "x"], ["nonsense", "x"]])
-def test_wrong_command_line_has_the_status_2(words: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
+def test_wrong_command_line_has_the_status_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert " --help')" in err
 
 
 def test_files_that_are_none_are_told(
