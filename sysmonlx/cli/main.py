@@ -24,7 +24,7 @@ from sysmonlx.errors import (
 )
 from sysmonlx.host import inherited
 from sysmonlx.service import keeper
-from sysmonlx.service.exit_status import CAPTURE_ERROR
+from sysmonlx.service.exit_status import CAPTURE_ERROR, OK
 from sysmonlx.service.installed import Paths
 
 
@@ -71,8 +71,20 @@ def _run_and_flush(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not isinstance(error, BrokenPipeError):
             print(f"Error: {error.strerror}", file=sys.stderr)
-        return FILE_ERROR
+            return FILE_ERROR
+        return _after_a_broken_pipe(words)
     return status
+
+
+def _after_a_broken_pipe(words: list[str]) -> int:
+    """Tell what nobody read, where it was more than a text that was asked for."""
+    from sysmonlx.cli.commands import only_prints
+
+    if only_prints(words):
+        return OK
+    text = "nobody reads standard output; 'sysmonlx -c' shows what is in force"
+    print(f"Error: {text}", file=sys.stderr)
+    return FILE_ERROR
 
 
 def _fit_streams() -> None:

@@ -36,6 +36,13 @@ _VERBOSE = "verbose"
 _TABLE = tuple(
     option for option in (*OWN_OPTIONS, *OPTIONS, *OLD_OPTIONS) if option.switch
 )
+#: Switches that ask for nothing; and what goes with others than -i and -c alone.
+_SILENT = ("NoLogo", "AcceptEula")
+_GOES_WITH = {
+    "BTF": "-i or -t",
+    **dict.fromkeys(("OutputRules", "InternalRepresentation"), "-c or -i and a file"),
+    **dict.fromkeys(("Lax", "Strict"), "-i, -c, -t and -test"),
+}
 _EXCLUSIVE = [
     f"-{each.switch}"
     for each in (*OPTIONS, *OWN_OPTIONS)
@@ -275,6 +282,8 @@ def _value(option: Option, words: _Words, *, is_last: bool) -> str | None:
 def _shown(words: _Words) -> str | None:
     """Take the words behind -t; return the one that Sysmon has there, too."""
     if words.is_value_next() and words.left[0].lower() == _VERBOSE:
+        if len(words.left) > 1 and not words.left[1].startswith("-"):
+            raise UsageError(f"-t {_VERBOSE} takes no more words, as {words.left[1]}.")
         return words.left.pop(0)
     while words.left and (words.is_value_next() or words.left[0].startswith("--")):
         if words.left[0] == "--":  # a switch of its own
@@ -308,6 +317,21 @@ def check_company(line: CommandLine) -> None:
         strangers = {*_ACTIONS, "Service"} - friends - {name}
         if line.has(name) and not strangers.isdisjoint(line.values):
             raise UsageError(text)
+    _check_is_asked(line)
+
+
+def _check_is_asked(line: CommandLine) -> None:
+    """Refuse a switch that belongs to an action, where none is given.
+
+    Those that are refused in any company are left to `check_before_root`.
+    """
+    answered = {*_REFUSED, "ConfigDefault", "Manifest", "Service"}
+    if line.action is not Action.USAGE or not answered.isdisjoint(line.values):
+        return
+    for option in _TABLE:
+        if option.name in line.values and option.name not in _SILENT:
+            friends = _GOES_WITH.get(option.name, "-i or -c")
+            raise UsageError(f"-{option.switch} goes with {friends}.")
 
 
 def check_before_root(line: CommandLine) -> None:

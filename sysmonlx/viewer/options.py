@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from getopt import GetoptError, getopt, gnu_getopt
+from itertools import chain
 
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import (
@@ -21,7 +22,7 @@ from sysmonlx.viewer.fields import (
 )
 from sysmonlx.viewer.moments import NO_MOMENT, moment, written_moment
 from sysmonlx.viewer.rows import LEAST_WIDTH
-from sysmonlx.viewer.words import Words
+from sysmonlx.viewer.words import check
 
 FORMS = ("rows", "sysmon", "json", "csv", "markdown")
 VIEWS = ("tree", "timeline", "rules", "verify")
@@ -67,6 +68,7 @@ Instead of a list
   --journal             read the journal of this machine
   -T                    show the settings and end
   -h, --help            this text
+  --version             the version of this program
 
 Exit status: 0; 1 something could not be read; 2 usage; 3 findings of --verify.
 """
@@ -75,7 +77,7 @@ _SHORT = "e:r:t:f:E:XThw:?"
 _LONG = (
     *("since=", "until=", "form=", "fields=", "colour=", "tree", "story=", "timeline"),
     *("rules", "verify", "html=", "title=", "limit=", "full", "journal", "help"),
-    *("ascii", "local", "width="),
+    *("ascii", "local", "width=", "version"),
 )
 
 
@@ -113,6 +115,7 @@ class Options:
     is_full: bool = False
     is_journal: bool = False
     wants_help: bool = False
+    wants_version: bool = False
     wants_settings: bool = False
     files: list[str] = field(default_factory=list)
 
@@ -135,6 +138,8 @@ def parse(arguments: Sequence[str], now: datetime | None = None) -> Options:
             _word(options, word)
         else:
             options.files.append(word)
+    for field_name in (*options.equal, *chain.from_iterable(options.shown.values())):
+        _canonical(field_name)
     if not options.form:
         options.form = "sysmon" if options.shown or options.has_blank_lines else "rows"
     return options
@@ -191,6 +196,7 @@ _FLAGS = {
     "--journal": "is_journal",
     "--ascii": "is_ascii",
     "--local": "is_local",
+    "--version": "wants_version",
 }
 
 
@@ -277,7 +283,7 @@ def _canonical(name: str) -> str:
 
 def _word(options: Options, value: str) -> None:
     try:
-        Words([value])
+        check([value])
     except ValueError as error:
         raise OptionError(str(error)) from None
     options.words.append(value)

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     " bpf.side_band"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
-    " rules output.escape schema policy errors host.inherited",
+    " rules output.escape schema policy errors host.inherited host.root_files",
     "selftest": "service.messages host.ports schema policy errors",
     "cli": "selftest service viewer sigma_tool.main output config rules host bpf.libbpf"
     " schema policy errors",
