@@ -259,6 +259,10 @@ build/clients/resolved.stamp: build/deps-clients.stamp
 
 EXAMPLES ?= 50
 
+.PHONY: test-examples
+test-examples: deps-test bpf ## run the commands of README, docs and manuals that need no service
+	$(Q)$(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/examples
+
 .PHONY: fuzz
 fuzz: deps-test bpf bpf-test ## 100,000 hostile configurations, and new examples for the tests (long)
 	$(Q)PYTHONPATH=. $(PYTHON) tests/fuzz/fuzz_config.py

@@ -63,8 +63,8 @@ setup(
     entry_points={
         "console_scripts": [
             "sysmonlx=sysmonlx.__main__:main",
-            "sysmonlx-logview=sysmonlx.viewer.main:main",
-            "sysmonlx-sigma=sysmonlx.sigma_tool.main:main",
+            "sysmonlx-logview=sysmonlx.viewer.__main__:main",
+            "sysmonlx-sigma=sysmonlx.sigma_tool.__main__:main",
         ]
     },
     cmdclass={"build_py": BuildWithObject},

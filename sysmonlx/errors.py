@@ -43,7 +43,7 @@ class ConfigError(SysmonlxError):
 
 
 class UsageError(SysmonlxError):
-    """A command line that cannot be used; `show_usage` asks for the usage text."""
+    """A command line that cannot be used; `show_usage`: the usage text says more."""
 
     def __init__(self, text: str, *, show_usage: bool = True) -> None:
         super().__init__(text)

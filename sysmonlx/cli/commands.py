@@ -33,12 +33,7 @@ _NO_TERMINAL_WIDTH = 80
 
 def run(words: list[str]) -> int:
     """Do what the command line says; return the exit status."""
-    try:
-        line = parse(words)
-        check_company(line)
-    except UsageError:
-        _print_banner()
-        raise
+    line = _parsed(words)
     if line.has("Service"):
         return foreground.serve(Paths.from_environment(os.environ))
     if line.action is Action.VERSION:
@@ -55,6 +50,27 @@ def run(words: list[str]) -> int:
     if line.action is Action.TEST:
         return questions.try_events(line)
     return _run_checked(line, words)
+
+
+def _parsed(words: list[str]) -> CommandLine:
+    try:
+        line = parse(words)
+        check_company(line)
+    except UsageError:
+        if "-nologo" not in map(str.lower, words):
+            _print_banner()
+        raise
+    return line
+
+
+def only_prints(words: list[str]) -> bool:
+    """Tell whether a command line changes nothing: who reads may leave at any time."""
+    line = parse(words)
+    if line.action is Action.CONFIGURE:
+        return line.values.keys() <= {"Configuration", "NoLogo", "AcceptEula"} and (
+            line.config_file is None
+        )
+    return line.action not in (Action.INSTALL, Action.UNINSTALL)
 
 
 def _width() -> int:

@@ -85,7 +85,8 @@ def write_developer_files(line: CommandLine, policy: Policy) -> int | None:
         return _write(name, data)
     try:
         return OK if Path(name).read_bytes() == data else DIFFERENT
-    except OSError:
+    except OSError as error:
+        print(f"Error: Cannot read {name}: {error.strerror}", file=sys.stderr)
         return WRITE_ERROR
 
 

@@ -58,6 +58,8 @@ class LiveView:
         self._stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._outlet = Outlet(sys.stdout.fileno())
         self._tty = self._opened_tty()
+        if self._tty is not None:  # no empty screen, while the kernel takes programs
+            print("Starting ...", file=sys.stderr, flush=True)
         self._queue: deque[Taken] = deque()
         self._missed = 0
         self._sleeps = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sysmonlx.errors import UsageError
 from sysmonlx.viewer.terminal import safe
-from sysmonlx.viewer.words import Words
+from sysmonlx.viewer.words import check
 
 _COLOURS = ("auto", "always", "never")
 _SWITCHES = {"--ascii": "is_ascii", "--local": "is_local", "--tree": "has_tree"}
@@ -66,7 +66,7 @@ def options_of(words: Sequence[str]) -> LiveOptions:
         else:
             options.words.append(word)
     try:
-        Words(options.words)
+        check(options.words)
     except ValueError as error:
         raise UsageError(f"-t {safe(str(error))}", show_usage=False) from None
     return options

@@ -9,6 +9,7 @@ of -x and -y.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from sysmonlx.errors import (
 )
 from sysmonlx.host import inherited
 from sysmonlx.service import keeper
-from sysmonlx.service.exit_status import CAPTURE_ERROR
+from sysmonlx.service.exit_status import CAPTURE_ERROR, OK
 from sysmonlx.service.installed import Paths
 
 
@@ -36,11 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run_and_flush(words)
     except UsageError as error:
-        if error.show_usage:
-            from sysmonlx.cli.commands import print_usage
-
-            print_usage()
-        print(str(error), file=sys.stderr)
+        print(_with_pointer(error), file=sys.stderr)
         return BAD_PARAMETERS
     except InstallError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -57,6 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _with_pointer(error: UsageError) -> str:
+    """Return the reason, and how to go on where it does not say so itself."""
+    text = str(error)
+    if not error.show_usage or text.endswith("?"):
+        return text
+    return f"{text.rstrip('.')} (see 'sysmonlx -?')"
+
+
 def _run_and_flush(words: list[str]) -> int:
     try:
         status = _run(words)
@@ -66,8 +71,20 @@ def _run_and_flush(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not isinstance(error, BrokenPipeError):
             print(f"Error: {error.strerror}", file=sys.stderr)
-        return FILE_ERROR
+            return FILE_ERROR
+        return _after_a_broken_pipe(words)
     return status
+
+
+def _after_a_broken_pipe(words: list[str]) -> int:
+    """Tell what nobody read, where it was more than a text that was asked for."""
+    from sysmonlx.cli.commands import only_prints
+
+    if only_prints(words):
+        return OK
+    text = "nobody reads standard output; 'sysmonlx -c' shows what is in force"
+    print(f"Error: {text}", file=sys.stderr)
+    return FILE_ERROR
 
 
 def _fit_streams() -> None:
@@ -83,11 +100,12 @@ def _run(words: list[str]) -> int:
         if keeper.is_wanted():  # which stays small: it loads nothing else
             return keeper.keep(paths, lambda: _serve(paths))
         return _serve(paths)
-    # The other program, where only one has a name.
-    if words and words[0].lower() == "-sigma":
+    # The other program, where only one has a name. It has no banner.
+    behind = itertools.dropwhile(lambda each: each.lower() == "-nologo", words)
+    if next(behind, "").lower() == "-sigma":
         from sysmonlx.sigma_tool import main as sigma_tool
 
-        return sigma_tool.main(words[1:])
+        return sigma_tool.main(list(behind))
     from sysmonlx.cli import commands
 
     return commands.run(words)

@@ -97,5 +97,8 @@ def is_running(paths: Paths, out: TextIO, text: str) -> bool:
     """Tell whether the daemon answers; print why not, `text` where none is there."""
     if control.is_running(paths.control_socket):
         return True
-    print(why_it_is_silent(paths) or text, file=out)
+    silent = why_it_is_silent(paths)
+    print(silent or text, file=out)
+    if not silent:
+        print("'sysmonlx -i' installs and starts it.", file=sys.stderr)
     return False

@@ -30,6 +30,7 @@ _FORMS = (
     ("Test a configuration:", "-test <configfile> [<events>|-] [-v [source]]"),
     ("Counters:", "-stats [json]"),
     ("Self-test:", "-selftest [json]"),
+    ("Rules of Sigma:", "-sigma <command> ..."),
     ("Help, version:", "-? [config] | --version"),
 )
 _SWITCHES = (
@@ -65,8 +66,9 @@ _SWITCHES = (
     (
         "-test",
         "Judge recorded events (a file, or - for standard input) by a configuration,"
-        " without root; -v adds the reasons, -v source the functions that judge.",
+        " without root.",
     ),
+    ("-v", "With -test: the reasons, too; with source the functions that judge."),
     ("-stats", "Show what the running service saw, dropped, wrote and lost."),
     (
         "-selftest",
@@ -89,6 +91,8 @@ _SWITCHES = (
     ("-l", "Comma-separated images whose library loads are included."),
     ("-y", "With -c or -i and a file: write its rule listing to this file, and end."),
     ("-btf", "Take kernel types from this BTF file."),
+    ("-nologo", "Print no banner."),
+    ("-accepteula", "Accepted, since scripts have it; there is nothing to accept."),
 )
 _AFTER = (
     "Events go to syslog, with the identifier sysmon, unless the configuration names"

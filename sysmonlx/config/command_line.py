@@ -36,6 +36,18 @@ _VERBOSE = "verbose"
 _TABLE = tuple(
     option for option in (*OWN_OPTIONS, *OPTIONS, *OLD_OPTIONS) if option.switch
 )
+#: Switches that ask for nothing; and what goes with others than -i and -c alone.
+_SILENT = ("NoLogo", "AcceptEula")
+_GOES_WITH = {
+    "BTF": "-i or -t",
+    **dict.fromkeys(("OutputRules", "InternalRepresentation"), "-c or -i and a file"),
+    **dict.fromkeys(("Lax", "Strict"), "-i, -c, -t and -test"),
+}
+_EXCLUSIVE = [
+    f"-{each.switch}"
+    for each in (*OPTIONS, *OWN_OPTIONS)
+    if each.exclusive and each.argument != "rest"
+]
 
 
 class Action(Enum):
@@ -165,9 +177,7 @@ def parse(argv: Sequence[str]) -> CommandLine:
     while words.left:
         _take_known_word(words)
     if words.exclusive > 1:
-        raise UsageError(
-            "Only one of -i, -c, -u, -m, -z, -s, -test, -stats, -selftest may be given."
-        )
+        raise UsageError(f"Only one of {', '.join(_EXCLUSIVE)} may be given.")
     action = next((_ACTIONS[name] for name in _ACTIONS if name in words.values), None)
     _check_values(words.values)
     shown = tuple(words.shown)
@@ -253,6 +263,8 @@ def _take_word(words: _Words) -> None:
 
 
 def _value(option: Option, words: _Words, *, is_last: bool) -> str | None:
+    if option.argument == "rest":
+        raise UsageError(f"-{option.switch} stands before all other switches.")
     if option.argument == "required":
         if not is_last or not words.left:
             raise UsageError(f"-{option.switch} needs a value.")
@@ -270,6 +282,8 @@ def _value(option: Option, words: _Words, *, is_last: bool) -> str | None:
 def _shown(words: _Words) -> str | None:
     """Take the words behind -t; return the one that Sysmon has there, too."""
     if words.is_value_next() and words.left[0].lower() == _VERBOSE:
+        if len(words.left) > 1 and not words.left[1].startswith("-"):
+            raise UsageError(f"-t {_VERBOSE} takes no more words, as {words.left[1]}.")
         return words.left.pop(0)
     while words.left and (words.is_value_next() or words.left[0].startswith("--")):
         if words.left[0] == "--":  # a switch of its own
@@ -303,6 +317,21 @@ def check_company(line: CommandLine) -> None:
         strangers = {*_ACTIONS, "Service"} - friends - {name}
         if line.has(name) and not strangers.isdisjoint(line.values):
             raise UsageError(text)
+    _check_is_asked(line)
+
+
+def _check_is_asked(line: CommandLine) -> None:
+    """Refuse a switch that belongs to an action, where none is given.
+
+    Those that are refused in any company are left to `check_before_root`.
+    """
+    answered = {*_REFUSED, "ConfigDefault", "Manifest", "Service"}
+    if line.action is not Action.USAGE or not answered.isdisjoint(line.values):
+        return
+    for option in _TABLE:
+        if option.name in line.values and option.name not in _SILENT:
+            friends = _GOES_WITH.get(option.name, "-i or -c")
+            raise UsageError(f"-{option.switch} goes with {friends}.")
 
 
 def check_before_root(line: CommandLine) -> None:
@@ -333,7 +362,7 @@ def check_before_action(line: CommandLine) -> None:
     """
     if line.action is Action.UNINSTALL:
         if (line.values["UnInstall"] or "force").lower() not in _REMOVALS:
-            raise UsageError("Invalid option for -u.\n")
+            raise UsageError("Invalid option for -u: it may be force or purge.")
         return
     settings = bool(line.config_options) or line.config_file is not None
     if line.has("ConfigDefault") and settings:

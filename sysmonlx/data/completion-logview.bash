@@ -3,7 +3,7 @@ _sysmonlx_logview()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} values='' files=1
 	local switches='-e -r -t -f -E -X -T -w -h --since --until --form --fields --colour --ascii --local --width
-		--tree --story --timeline --rules --verify --html --title --limit --full --journal --help'
+		--tree --story --timeline --rules --verify --html --title --limit --full --journal --help --version --version'
 
 	case $before in
 	-e) files='' values='ProcessCreate ProcessTerminate NetworkConnect FileCreate FileDelete DnsQuery' ;;

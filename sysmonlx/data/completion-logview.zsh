@@ -28,4 +28,5 @@ _arguments \
 	'--full[shorten nothing]' \
 	'--journal[read the journal]' \
 	'(-h --help)'{-h,--help}'[print the usage]' \
+	'--version[print the version]' \
 	'*:log:_files'

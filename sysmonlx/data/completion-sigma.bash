@@ -4,7 +4,7 @@ _sysmonlx_sigma()
 	local word=${COMP_WORDS[COMP_CWORD]} values='' command=${COMP_WORDS[1]-}
 
 	if ((COMP_CWORD == 1)); then
-		values='check list test xml pack explain -h --help'
+		values='check list test xml pack explain -h --help --version'
 		mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
 		return
 	fi

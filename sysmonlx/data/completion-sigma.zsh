@@ -11,7 +11,7 @@ commands=(
 )
 if ((CURRENT == 2)); then
 	_describe command commands
-	_arguments '(-h --help)'{-h,--help}'[print the usage]'
+	_arguments '(-h --help)'{-h,--help}'[print the usage]' '--version[print the version]'
 	return
 fi
 case $words[2] in

@@ -3,8 +3,15 @@
 _sysmonlx()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
-	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -selftest -lax -strict -v -? --version' values='' files=''
+	local switches='-i -c -u -t -btf -s -nologo -accepteula -h -l -n -test -stats -selftest -lax -strict -v -sigma -? --version' values='' files=''
 
+	if ((COMP_CWORD > 1)) && [[ ${COMP_WORDS[1],,} == -sigma ]]; then
+		# Its words are completed by the file beside this one.
+		declare -F _sysmonlx_sigma >/dev/null || . "${BASH_SOURCE[0]}-sigma" 2>/dev/null
+		COMP_WORDS=("${COMP_WORDS[@]:1}") COMP_CWORD=$((COMP_CWORD - 1))
+		declare -F _sysmonlx_sigma >/dev/null && _sysmonlx_sigma
+		return
+	fi
 	case ${before,,} in
 	-i) files=1 ;;
 	-c) values='--' files=1 ;;

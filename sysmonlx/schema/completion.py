@@ -38,6 +38,13 @@ _sysmonlx()
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
 	local switches='@SWITCHES@' values='' files=''
 
+	if ((COMP_CWORD > 1)) && [[ ${COMP_WORDS[1],,} == -sigma ]]; then
+		# Its words are completed by the file beside this one.
+		declare -F _sysmonlx_sigma >/dev/null || . "${BASH_SOURCE[0]}-sigma" 2>/dev/null
+		COMP_WORDS=("${COMP_WORDS[@]:1}") COMP_CWORD=$((COMP_CWORD - 1))
+		declare -F _sysmonlx_sigma >/dev/null && _sysmonlx_sigma
+		return
+	fi
 	case ${before,,} in
 @CASES@
 	esac
@@ -51,6 +58,10 @@ _sysmonlx()
 }
 complete -F _sysmonlx sysmonlx
 """
+#: The words behind -sigma are completed as those of the other program.
+_ZSH_REST = (
+    ':*:::command:{words=(sysmonlx-sigma "$words[@]"); ((CURRENT++)); _sysmonlx-sigma}'
+)
 _ZSH_HEAD = "#compdef sysmonlx\n"
 
 
@@ -107,6 +118,8 @@ def _zsh_text(switch: str, effect: str, before: str = "", value: str = "") -> st
 def _zsh_value(option: Option) -> str:
     if option.argument == "none":
         return ""
+    if option.argument == "rest":
+        return _ZSH_REST
     colons = "::" if option.argument == "optional" else ":"
     words = " ".join(VALUES.get(option.name, ())).replace("*", "\\*")
     if option.name == "Test":

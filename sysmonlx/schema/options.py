@@ -24,7 +24,7 @@ class Option:
     Attributes:
         name: As an element of a configuration.
         switch: Behind the "-" of the command line; None: the option is no switch.
-        argument: none, optional or required.
+        argument: none, optional, required, or rest: all words behind it.
         target: all, or internal: Sysmon uses it for itself.
         command_line_only: The option is no element of a configuration.
         exclusive: The switch goes with no other exclusive one.
@@ -119,6 +119,7 @@ OWN_OPTIONS = (
     option("Lax lax none only", "read a configuration as tolerantly as Sysmon"),
     option("Strict strict none only", "refuse a configuration for one rule of Sigma"),
     option("Verbose v optional only", "with -test: reasons, or the source"),
+    option("Sigma sigma rest exclusive", "check, list, try and compile Sigma rules"),
 )
 
 NAMESPACE = "urn:sysmonlx:settings"

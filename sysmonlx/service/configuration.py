@@ -20,7 +20,8 @@ from sysmonlx.service.systemd import WARNING, print_error
 def read_installed(paths: Paths, *, lax: bool = False, strict: bool = False) -> Reading:
     """Read what is installed, with the switches that it was installed with.
 
-    `lax` adds -lax to them, `strict` -strict.
+    `lax` adds -lax to them, `strict` -strict. A file that nobody has edited keeps the
+    name of the one that it is a copy of.
     """
     # A stored policy needs none of it.
     from sysmonlx.config.command_line import Action, CommandLine, parse
@@ -35,7 +36,7 @@ def read_installed(paths: Paths, *, lax: bool = False, strict: bool = False) -> 
     except OSError as error:
         return unopened(path, error)
     try:
-        return read_data(
+        reading = read_data(
             data,
             os.fspath(path),
             line.config_options,
@@ -44,6 +45,16 @@ def read_installed(paths: Paths, *, lax: bool = False, strict: bool = False) -> 
         )
     except SysmonlxError as error:
         return Reading(None, f"Error: {error}\n")
+    stored = stored_form(paths)
+    if stored is None or reading.policy is None or _is_edited(reading.policy, stored):
+        return reading
+    return replace(reading, policy=replace(reading.policy, source=stored.source))
+
+
+def _is_edited(policy: Policy, stored: Policy) -> bool:
+    """Tell whether a policy was made from another text than the stored one."""
+    known = dict(stored.digests).get("SHA256")
+    return not known or dict(policy.digests).get("SHA256") != known
 
 
 def is_changed(path: Path, policy: Policy) -> bool:

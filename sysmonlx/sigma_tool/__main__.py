@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""`python -m sysmonlx.sigma_tool` is `sysmonlx-sigma`."""
+"""Rules of Sigma: `sysmonlx-sigma`, and `python -m sysmonlx.sigma_tool`."""
 
-import sys
+from sysmonlx import interruption
 
-from sysmonlx.sigma_tool.main import main
+interruption.ends_quietly()
 
-sys.exit(main())
+from sysmonlx.sigma_tool.main import main as run  # noqa: E402 - that comes first
+
+
+def main() -> int:
+    """Run the program; return its exit status."""
+    return interruption.caught_in(run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

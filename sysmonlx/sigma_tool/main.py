@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from typing import NoReturn
 
+from sysmonlx import __version__
 from sysmonlx.config.sigma import files
 from sysmonlx.config.sigma.child import Reading, read
 from sysmonlx.config.sigma.notes import Kind
 from sysmonlx.errors import SysmonlxError
-from sysmonlx.host import inherited
+from sysmonlx.host import inherited, root_files
 from sysmonlx.output.escape import visible
 from sysmonlx.rules.sigma.pack import dump
 from sysmonlx.schema.options import SHIPPED
@@ -32,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as end:  # help, or what _Parser has refused
+        return int(end.code or OK)
     try:
         status = _run(options)
         sys.stdout.flush()
@@ -50,13 +57,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        _say(f"{message} (see '{self.prog} --help')")
+        raise SystemExit(UNUSABLE)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         NAME,
         description="Sigma rules for sysmonlx: in YAML, or compiled as *.sigma.json.",
         epilog="Exit status: 0 all rules can be used, 1 some are refused, 2 none can"
         " be used, or the command line is wrong. See sysmonlx-sigma(1).",
     )
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     words = {
         "check": "say which rules cannot be used, and why",
@@ -159,15 +175,40 @@ def _write_xml(reading: Reading, path: str) -> int:
 
 
 def _write(path: str, text: str) -> None:
-    """Write a file as a whole, or to standard output."""
-    if path == "-":
+    """Write a file as a whole, or to standard output; a device stays a device."""
+    if path in ("-", "/dev/stdout"):
         sys.stdout.write(text)
         return
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        if _is_replaced(path):
+            _replace(path, data)
+        else:
+            root_files.write_typed(path, data)
+    except OSError as error:
+        raise SysmonlxError(f"{path} is not written: {error.strerror}") from error
+
+
+def _is_replaced(path: str) -> bool:
+    """Tell whether no more than a file stands there; a link is its target."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _replace(path: str, data: bytes) -> None:
     temporary = f"{path}.{os.getpid()}.new"
-    with open(temporary, "x", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), 0o644)
-    os.replace(temporary, path)
+    file = open(temporary, "xb")  # noqa: SIM115 (removed only where it was made here)
+    try:
+        with file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -155,12 +155,13 @@ def explain(
     out: TextIO,
 ) -> int:
     """Print each rule as a tree, with the answer of each part to each event."""
-    status = OK
+    status, has_events = OK, False
     with _opened(events) as file:
         for item in read_events(bounded_lines(file)):
             if isinstance(item, BadLine):
                 status = UNREADABLE if item.is_event else status
                 continue
+            has_events = True
             for at, rule in rules:
                 out.write(f"{_verdict(rule, item)}: {_title(rule)}\n")
                 if item.event_id in rule.event_ids:
@@ -172,6 +173,8 @@ def explain(
                         else _tree(rule.expression, texts, 1)
                     )
                     out.writelines(f"{each}\n" for each in lines)
+    if not has_events:
+        out.write("# there is no event in what was read\n")
     return status
 
 

@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""`python -m sysmonlx.viewer`: the log viewer."""
+"""The log viewer: `sysmonlx-logview`, and `python -m sysmonlx.viewer`."""
 
-import sys
+from sysmonlx import interruption
 
-from sysmonlx.viewer.main import main
+interruption.ends_quietly()
 
-sys.exit(main())
+from sysmonlx.viewer.main import main as run  # noqa: E402 - that comes first
+
+
+def main() -> int:
+    """Run the program; return its exit status."""
+    return interruption.caught_in(run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

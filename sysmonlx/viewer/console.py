@@ -50,7 +50,7 @@ The live view of sysmonlx
   r           only what is under a rule     l  its level: low, medium, high
   x           also ends of processes that were not shown to start
   c           clear                         s  save what is shown as JSON
-  q, Ctrl-C   end
+  q, Ctrl-C   end; q leaves this text, or the details, as Esc does
 
 Marks:  + program started   - ended     ~ connection     w file made
         x file deleted      ? name      p process access r disk opened
@@ -257,7 +257,7 @@ class Console:
     # --- lines of text
 
     def _key_in_text(self, key: str) -> str:
-        if key in ("q", "s", "c"):
+        if key in ("interrupt", "s", "c"):  # q leaves the text alone, as in less(1)
             return _KEYS[key](self)
         if move := _MOVES.get(key):
             self._text_at += move(self._screen.room, len(self._text or ()))
@@ -385,6 +385,7 @@ _KEYS: dict[str, Callable[[Console], str]] = {
     "s": Console.save,
     "?": Console.help,
     "q": Console.end,
+    "interrupt": Console.end,
     "redraw": Console.repaint,
 }
 #: How far a key moves, by the room on the screen and the number of lines.

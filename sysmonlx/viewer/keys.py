@@ -15,7 +15,7 @@ _SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O[A-Za-z])")
 _NAMES = {
     **{"\r": "enter", "\n": "enter", "\x7f": "backspace", "\b": "backspace"},
     **{"\x1b": "escape", "\x15": "clear line", "\x17": "clear word", "\x0c": "redraw"},
-    **{"\x03": "q", "\x04": "q"},
+    **{"\x03": "interrupt", "\x04": "interrupt"},
 }
 
 

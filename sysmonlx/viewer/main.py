@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
+from sysmonlx import __version__
 from sysmonlx.host import inherited
 from sysmonlx.viewer import html, sources, story, sysmon_form, tree_text
 from sysmonlx.viewer.forms import form_of
@@ -119,10 +120,14 @@ def _as_sysmon(arguments: list[str]) -> int:
 
 
 def _run(options: Options) -> int:
+    if options.wants_version:
+        print(f"{NAME} {__version__}")
+        return OK
     if options.wants_help or options.wants_settings:
         print(USAGE if options.wants_help else sysmon_form.settings(options), end="")
         return OK
     problems = Problems(sys.stderr)
+    problems.has_text = bool(options.files)  # what somebody names is not expected empty
     events = _events(options, problems)
     show = _VIEWS.get(options.view, _list)
     status = show(options, events)

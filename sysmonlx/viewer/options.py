@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from getopt import GetoptError, getopt, gnu_getopt
+from itertools import chain
 
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import (
@@ -22,7 +23,7 @@ from sysmonlx.viewer.fields import (
 )
 from sysmonlx.viewer.moments import NO_MOMENT, moment, written_moment
 from sysmonlx.viewer.rows import LEAST_WIDTH
-from sysmonlx.viewer.words import Words
+from sysmonlx.viewer.words import check
 
 FORMS = ("rows", "sysmon", "json", "csv", "markdown")
 VIEWS = ("tree", "timeline", "rules", "verify")
@@ -68,6 +69,7 @@ Instead of a list
   --journal             read the journal of this machine
   -T                    show the settings and end
   -h, --help            this text
+  --version             the version of this program
 
 Exit status: 0; 1 something could not be read; 2 usage; 3 findings of --verify.
 """
@@ -76,7 +78,7 @@ _SHORT = "e:r:t:f:E:XThw:?"
 _LONG = (
     *("since=", "until=", "form=", "fields=", "colour=", "tree", "story=", "timeline"),
     *("rules", "verify", "html=", "title=", "limit=", "full", "journal", "help"),
-    *("ascii", "local", "width="),
+    *("ascii", "local", "width=", "version"),
 )
 
 
@@ -114,6 +116,7 @@ class Options:
     is_full: bool = False
     is_journal: bool = False
     wants_help: bool = False
+    wants_version: bool = False
     wants_settings: bool = False
     files: list[str] = field(default_factory=list)
 
@@ -136,6 +139,8 @@ def parse(arguments: Sequence[str], now: datetime | None = None) -> Options:
             _word(options, word)
         else:
             options.files.append(word)
+    for field_name in (*options.equal, *chain.from_iterable(options.shown.values())):
+        _canonical(field_name)
     if not options.form:
         options.form = "sysmon" if options.shown or options.has_blank_lines else "rows"
     return options
@@ -192,6 +197,7 @@ _FLAGS = {
     "--journal": "is_journal",
     "--ascii": "is_ascii",
     "--local": "is_local",
+    "--version": "wants_version",
 }
 
 
@@ -278,7 +284,7 @@ def _canonical(name: str) -> str:
 
 def _word(options: Options, value: str) -> None:
     try:
-        Words([value])
+        check([value])
     except ValueError as error:
         raise OptionError(str(error)) from None
     options.words.append(value)

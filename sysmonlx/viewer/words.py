@@ -62,6 +62,31 @@ class WordError(ValueError):
 _is_identity = re.compile(r"\{?[0-9A-Fa-f-]+\}?").fullmatch
 
 
+def check(words: Iterable[str]) -> None:
+    """Refuse words that are understood, but of which nothing can ever come.
+
+    Raises:
+        WordError: one such, and why; of ValueError see `Words`.
+    """
+    for word in words:
+        Words([word])
+        name, sign, text = word.partition(":")
+        if sign and name.lower() == "no":
+            if not text:
+                raise WordError(f"{word} needs a word: no:curl")
+            check([text])
+        if sign and name.lower() in ("pid", "port") and not _has_numbers(text):
+            raise WordError(f"{word}: give numbers, as {name}:{_NUMBERS[name.lower()]}")
+
+
+_NUMBERS = {"pid": "4242", "port": "80,443"}
+
+
+def _has_numbers(text: str) -> bool:
+    """Tell whether a list has numbers and wildcards, and nothing else."""
+    return all(re.fullmatch(r"[0-9*?]+", each) for each in text.split(","))
+
+
 class Words:
     """The conditions of some words; `kin` knows the processes that `tree:` asks for."""
 

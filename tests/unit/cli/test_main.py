@@ -56,16 +56,88 @@ def test_version_is_one_line(program: Program) -> None:
         ),
         (("help",), "Not a switch: help, did you mean --help?"),
         (("status",), "Not a switch: status, did you mean -stats?"),
-        (("-q",), "Unknown switch: -q"),
-        (("-k",), "-k needs a value."),
-        (("-dns", "x"), "-d needs a value."),
+        (("sigma", "list"), "Not a switch: sigma, did you mean -sigma?"),
+        (("--sigma", "list"), "Unknown switch: --sigma, did you mean -sigma?"),
+        (
+            ("-i", "-sigma"),
+            "-sigma stands before all other switches (see 'sysmonlx -?')",
+        ),
+        (("-q",), "Unknown switch: -q (see 'sysmonlx -?')"),
+        (("/i",), "Not a switch: /i (see 'sysmonlx -?')"),
+        (("-k",), "-k needs a value (see 'sysmonlx -?')"),
+        (("-dns", "x"), "-d needs a value (see 'sysmonlx -?')"),
+        (
+            ("-i", "-c"),
+            "Only one of -i, -c, -u, -m, -z, -s, -test, -stats, -selftest may be given"
+            " (see 'sysmonlx -?')",
+        ),
+        (("-n",), "-n goes with -i or -c (see 'sysmonlx -?')"),
+        (("-l", "x"), "-l goes with -i or -c (see 'sysmonlx -?')"),
+        (("-btf", "x"), "-btf goes with -i or -t (see 'sysmonlx -?')"),
+        (("-lax",), "-lax goes with -i, -c, -t and -test (see 'sysmonlx -?')"),
+        (("-y", "x"), "-y goes with -c or -i and a file (see 'sysmonlx -?')"),
+        (
+            ("-t", "verbose", "x"),
+            "-t verbose takes no more words, as x (see 'sysmonlx -?')",
+        ),
+        (("-nologo", "-sigma", "x"), None),
     ],
 )
-def test_reason_of_a_wrong_command_line_stands_last(
-    program: Program, words: tuple[str, ...], reason: str
+def test_wrong_command_line_is_told_in_one_line(
+    program: Program, words: tuple[str, ...], reason: str | None
 ) -> None:
     said = program(*words)
-    assert (said.status, said.err.splitlines()[-1]) == (87, reason)
+    if reason is None:  # that of the other program, which has no banner
+        assert said.out == ""
+        assert said.err.startswith("sysmonlx-sigma: argument COMMAND: invalid choice:")
+        assert said.err.endswith("(see 'sysmonlx-sigma --help')\n")
+        assert (said.status, said.err.count("\n")) == (2, 1)
+        return
+    assert (said.status, said.err) == (87, f"{reason}\n")
+    assert said.out == exit_status.BANNER
+
+
+@pytest.mark.parametrize("words", [("-?",), ("-s", "all"), ("-test", "x.xml")])
+def test_who_reads_may_leave_at_any_time(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """As `| head -1` does: nothing is said, and the status is that of success."""
+    (tmp_path / "x.xml").write_text('<Sysmon schemaversion="4.90"/>')
+    said = to_nobody(["-P", "-m", "sysmonlx", "-nologo", *words], tmp_path)
+    lines = [each for each in said.stderr.splitlines() if "onfiguration" not in each]
+    assert (said.returncode, lines) == (0, [])
+
+
+def test_change_whose_report_nobody_reads_says_so(tmp_path: Path) -> None:
+    script = (
+        "import sys; from sysmonlx.cli import commands, main\n"
+        "commands.run = lambda words: print('done', flush=True)\n"
+        "sys.exit(main.main(['-i']))"
+    )
+    said = to_nobody(["-P", "-c", script], tmp_path)
+    assert (said.returncode, said.stderr) == (
+        1,
+        "Error: nobody reads standard output; 'sysmonlx -c' shows what is in force\n",
+    )
+
+
+def to_nobody(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python with a pipe as standard output whose other end is closed."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(theirs)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +145,7 @@ def test_reason_of_a_wrong_command_line_stands_last(
     [
         (),
         ("-m",),
-        ("/i",),
         ("-accepteula",),
-        ("-nope",),
-        ("-i", "-c"),
-        ("-k",),
-        ("-dns", "x"),
     ],
 )
 def test_nothing_to_do_is_bad_parameters_with_usage(
@@ -90,6 +157,8 @@ def test_nothing_to_do_is_bad_parameters_with_usage(
 
 
 def test_banner_can_be_left_out(program: Program) -> None:
+    assert program("-nologo", "-x").out == ""
+    assert program("-q", "-NoLogo").out == ""
     assert program("-nologo", "-s").out == schema_text(None)
     assert program("-s").out == schema_text(None), "the banner is no XML"
 

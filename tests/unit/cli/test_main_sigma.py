@@ -43,4 +43,4 @@ def test_strict_is_for_all_that_reads_a_configuration(
     said = capsys.readouterr().err
     assert f"Error: {rules}:7: rule 'Good' is not used: unknown field" in said
     assert main(["-stats", "-strict"]) == 87
-    assert "-strict goes with -i, -c, -t and -test." in capsys.readouterr().err
+    assert "-strict goes with -i, -c, -t and -test (see" in capsys.readouterr().err

@@ -154,6 +154,8 @@ def test_words_behind_t(words: str, shown: tuple[str, ...], others: set[str]) ->
         "-stats -c",
         "-stats xml",
         "-selftest xml",
+        "-i -sigma check",
+        "-sigma",
         "-selftest -stats",
         "-test a -v all",
         "-i -v",
@@ -216,7 +218,7 @@ def test_not_refused_before_root(words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "text", "show_usage"),
     [
-        ("-u bad", "Invalid option for -u.\n", True),
+        ("-u bad", "Invalid option for -u: it may be force or purge.", True),
         (
             "-c -- -h md5",
             "Cannot use specific settings with enforcing defaults.\n",

@@ -21,7 +21,7 @@ from support.configurations import (
 
 from sysmonlx.config.reader import read_policy
 from sysmonlx.config.stored_policy import policy_of
-from sysmonlx.policy import Compound, Filter, Settings
+from sysmonlx.policy import Compound, Filter
 
 ROOT = Path(__file__).parents[3]
 
@@ -286,15 +286,6 @@ def test_real_configuration_loads(name: str, count: int) -> None:
     policy, _ = read_policy(data, name)
     assert len(policy.ruleset.elements) == count
     assert policy_of(policy.to_json()) == policy
-
-
-@pytest.mark.parametrize("name", ["default.xml", "everything.xml", "more.xml"])
-def test_our_examples_load_without_a_remark(name: str) -> None:
-    policy, warnings = read((ROOT / "config_schema" / name).read_bytes())
-    assert warnings == ()
-    if name == "default.xml":
-        shipped = (("shipped", "include", "low", "experimental"),)
-        assert policy.settings == Settings(rules=shipped)
 
 
 def test_reading_loads_no_xml_library_when_lax() -> None:

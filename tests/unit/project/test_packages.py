@@ -20,6 +20,7 @@ PACKAGE = REPOSITORY / "sysmonlx"
 MAY_IMPORT = {
     "bounded": "",
     "errors": "",
+    "interruption": "",
     "kernel_text": "",
     "policy": "",
     "event": "",
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     "output": "schema policy event bounded host.root_files host.file_calls"
     " host.access_lists",
     "capture": "bpf rules errors host.file_identity host.thread_call",
-    "viewer": "rules.conditions schema output.escape host.inherited",
+    "viewer": "rules.conditions schema output.escape host.inherited interruption",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
     "pipeline": "enrich processes rules output capture hashing schema event errors"
@@ -43,7 +44,8 @@ MAY_IMPORT = {
     " bpf.side_band"
     " schema event policy kernel_text errors",
     "sigma_tool": "viewer.read config.sigma.child config.sigma.files config.sigma.notes"
-    " config.sigma.outline rules output.escape schema policy errors host.inherited",
+    " config.sigma.outline rules output.escape schema policy errors host.inherited"
+    " host.root_files interruption",
     "selftest": "service.messages host.ports schema policy errors",
     "cli": "selftest service viewer sigma_tool.main output config rules host bpf.libbpf"
     " schema policy errors",

@@ -57,6 +57,31 @@ def test_bash_offers_the_words_of_an_option(name: str, folder: Path) -> None:
     assert "-nologo" not in words
 
 
+def test_bash_offers_words_of_sigma_where_its_file_is_near(tmp_path: Path) -> None:
+    data = Path(__file__).parents[3] / "sysmonlx/data/completion-sigma.bash"
+    (tmp_path / "sysmonlx").write_text(completion.bash())
+    script = """
+. ./sysmonlx
+COMP_WORDS=(sysmonlx -sigma "$@") COMP_CWORD=$(($# + 1))
+_sysmonlx; printf '%s ' "${COMPREPLY[@]-}"
+"""
+
+    def said(*words: str) -> list[str]:
+        command = ["bash", "-u", "-c", script, "bash", *words]
+        result = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert result.stderr == ""
+        return result.stdout.split()
+
+    assert said("") == []
+    (tmp_path / "sysmonlx-sigma").write_text(data.read_text())
+    assert {"check", "list", "pack", "explain"} <= {*said("")}
+    assert said("ch") == ["check"]
+    assert said("list", "--j") == ["--json"]
+    assert said("check", "sysmonlx-") == ["sysmonlx-sigma"]
+
+
 @pytest.mark.parametrize("words", [("-i", ""), ("-test", ""), ("-test", "x", "")])
 def test_bash_offers_files_and_runs_nothing(
     words: tuple[str, ...], folder: Path
@@ -67,6 +92,10 @@ def test_bash_offers_files_and_runs_nothing(
 
 def test_each_switch_that_is_offered_is_known() -> None:
     for option in completion.completed():
+        if option.argument == "rest":  # another program's words, only in front
+            with pytest.raises(UsageError, match="stands before"):
+                parse([f"-{option.switch}"])
+            continue
         needed = ("x.xml",) if option.argument == "required" else ()
         needed = ("sha1",) if option.name == "HashAlgorithms" else needed
         line = parse([*NEEDS.get(option.name, ()), f"-{option.switch}", *needed])

@@ -11,6 +11,7 @@ import pytest
 
 from sysmonlx.config.child import EMPTY
 from sysmonlx.policy import Policy
+from sysmonlx.service.configuration import read_installed
 from sysmonlx.service.edits import edited, is_installed, keep_edited
 from sysmonlx.service.installed import Paths
 
@@ -42,6 +43,25 @@ def test_copy_of_a_file_is_no_edit(paths: Paths) -> None:
     assert edited(paths) is None
     assert keep_edited(paths) == ""
     assert [each.name for each in paths.config_dir.iterdir()] == ["config.xml"]
+
+
+def test_copy_stays_one_when_an_upgrade_reads_it_again(paths: Paths) -> None:
+    """As the Debian package does, by `-i /etc/sysmonlx/config.xml`."""
+    text = b'<Sysmon schemaversion="4.90"><EventFiltering/></Sysmon> '
+    paths.config_file.write_bytes(text)
+    store(paths, "/root/mine.xml")
+    policy = read_installed(paths).policy
+    assert policy is not None
+    assert policy.source == "/root/mine.xml"
+    paths.policy_file.write_text(policy.to_json())
+    assert edited(paths) is None
+
+    paths.config_file.write_bytes(text + b" ")
+    policy = read_installed(paths).policy
+    assert policy is not None
+    assert policy.source == str(paths.config_file)
+    paths.policy_file.write_text(policy.to_json())
+    assert edited(paths) == text + b" "
 
 
 def test_edit_is_kept_whether_or_not_it_is_in_force(paths: Paths) -> None:

@@ -41,7 +41,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 def test_bash_offers_each_command_and_its_options(tmp_path: Path) -> None:
     (tmp_path / "a rule.yml").touch()
-    assert offered("", cwd=tmp_path) == {*commands(), "-h", "--help"}
+    assert offered("", cwd=tmp_path) == {*commands(), "-h", "--help", "--version"}
     for name, parser in commands().items():
         switches = {o for a in parser._actions for o in a.option_strings}
         assert offered(name, "-", cwd=tmp_path) == switches

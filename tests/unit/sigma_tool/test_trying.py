@@ -62,10 +62,13 @@ def test_check_tells_how_many_can_be_used(
 
 
 @pytest.mark.parametrize("words", [[], ["check"], ["pack", "x"], ["nonsense", "x"]])
-def test_wrong_command_line_has_the_status_2(words: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
+def test_wrong_command_line_has_the_status_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert " --help')" in err
 
 
 def test_files_that_are_none_are_told(
@@ -105,6 +108,36 @@ def test_pack_is_loaded_again_and_replaces_a_file_as_a_whole(
     before = made.read_text()
     assert main(["pack", str(rules), "-o", str(made)]) == 2
     assert made.read_text() == before
+
+
+def test_pack_leaves_what_is_no_file_what_it_is(
+    rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`-o /dev/null` of root must not put a file in the place of the device."""
+    fifo, folder = tmp_path / "fifo", tmp_path / "folder"
+    os.mkfifo(fifo)
+    folder.mkdir()
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        assert main(["pack", str(rules), "-o", str(fifo)]) == 0
+        assert load(json.loads(reader.read())).rules[0].title == "Package removed"
+    assert fifo.is_fifo()
+    assert main(["pack", str(rules), "-o", str(folder)]) == 2
+    nowhere = tmp_path / "nowhere/x"
+    assert main(["pack", str(rules), "-o", str(nowhere)]) == 2
+    assert capsys.readouterr().err == (
+        f"sysmonlx-sigma: {folder} is not written: Is a directory\n"
+        f"sysmonlx-sigma: {nowhere} is not written: No such file or directory\n"
+    )
+    assert {each.name for each in tmp_path.iterdir()} == {"rules", "fifo", "folder"}
+    assert main(["pack", str(rules), "-o", "/dev/stdout"]) == 0
+    assert capsys.readouterr().out.startswith("{")
+
+
+def test_explain_says_where_there_is_nothing_to_explain(
+    rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(rules / "apt.yml"), "/dev/null"]) == 0
+    assert capsys.readouterr().out == "# there is no event in what was read\n"
 
 
 def test_test_names_the_rules_that_hit(

@@ -287,13 +287,26 @@ def test_help_fits_its_columns_and_goes_away() -> None:
     assert session.programs == ["prog 1"]
 
 
-@pytest.mark.parametrize("keys", ["q", "\x03", "?q", " q"])
+@pytest.mark.parametrize("keys", ["q", "\x03", "?qq", "?\x03", " q"])
 def test_q_asks_for_the_end(keys: str) -> None:
     session = Session()
     session.keys("/q\r")
     assert not session.console.is_done
     session.keys(keys)
     assert session.console.is_done
+
+
+@pytest.mark.parametrize("key", ["?", "d"])
+def test_q_leaves_help_and_details_first(key: str) -> None:
+    """As in less(1) and top(1): who reads a text does not end the whole view by it."""
+    session = Session()
+    session.feed(start(1))
+    session.keys(key)
+    assert "Esc back" in session.status
+    session.keys("q")
+    assert not session.console.is_done
+    assert "Esc back" not in session.status
+    assert session.programs == ["prog 1"]
 
 
 def test_other_keys_do_nothing() -> None:

@@ -19,6 +19,7 @@ import pytest
 from lxml import etree
 from support.logview import RECORDED, line, logview, syslog, values_of
 
+from sysmonlx import __version__
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.forms import csv_cell, form_of, json_line
 from sysmonlx.viewer.moments import moment, written_moment
@@ -128,6 +129,10 @@ def test_sysmonlogviews_help_is_no_error(option: str) -> None:
     assert found.out.startswith("Usage: ")
 
 
+def test_version_is_one_line() -> None:
+    assert logview("--version").out == f"sysmonlx-logview {__version__}\n"
+
+
 def test_settings_are_shown() -> None:
     found = logview("-e", "3,1", "-r", "5", "-f", "User=b,a", "-T")
     assert found.status == 0
@@ -230,6 +235,8 @@ def test_log_without_events_is_told() -> None:
     assert (found.status, found.out) == (0, "")
     assert found.err == "sysmonlx-logview: there is no event in what was read\n"
     assert logview(data=b"").err == ""
+    # Of a file that somebody names, it is told also where it is empty.
+    assert logview("/dev/null").err == found.err
 
 
 @pytest.mark.parametrize("status", [0, 1])
@@ -357,6 +364,12 @@ def test_half_a_millisecond_part_is_what_sysmon_takes_it_for() -> None:
         (["--since", "soon"], "not a time"),
         (["-f", "User"], "not FIELD=VALUE"),
         (["-E", "Image"], "not ID=FIELD"),
+        (["-f", "Imge=a"], "did you mean Image?"),
+        (["-E", "1=Imge"], "did you mean Image?"),
+        (["-w", "no:"], "no: needs a word: no:curl"),
+        (["-w", "no:no:"], "no: needs a word"),
+        (["-w", "pid:curl"], "pid:curl: give numbers, as pid:4242"),
+        (["-w", "port:80,http"], "port:80,http: give numbers, as port:80,443"),
         (["-w", "Imge=a"], "did you mean Image?"),
         (["--form", "yaml"], "one of rows"),
         (["--fields", "Imge"], "did you mean Image?"),
