@@ -16,7 +16,7 @@ re2 = pytest.importorskip("re2")
 _SINGLE = (*"ab1_ /.^$|-", r"\.", r"\$", r"\*", r"\[", r"\-", '"', "K", "s")
 _CLASS = (*"ab1_./*?()$-+", "a-z", "A-Z", "0-9", " ")
 _REPEATS = ("", "", "*", "+", "?", "??", "{2}", "{0,3}", "{1,}", "{1,2}?")
-_TEXTS = (*"ab1_ /.$|-*[\"Ks\n\té\u212a\u017f", "\udcff", "\U0001f600", "python3")
+_TEXTS = (*'ab1_ /.$|-*["Ks\n\té\u212a\u017f', "\udcff", "\U0001f600", "python3")
 
 
 def _expression(random: Random, depth: int = 0) -> str:
