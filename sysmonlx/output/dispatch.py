@@ -325,6 +325,17 @@ class Output:
         sinks = (channel.sink for channel in self._channels)
         return any(sink.spooled_bytes and not sink.trouble for sink in sinks)
 
+    def send_aside(self) -> bool:
+        """Have threads send what waits; True: all that can be sent soon is in hands."""
+        moving = [
+            channel.sink
+            for channel in self._channels
+            if channel.sink.spooled_bytes and not channel.sink.trouble
+        ]
+        for sink in moving:
+            sink.send_aside()
+        return all(sink.is_sent_aside for sink in moving)
+
     def troubles(self) -> list[str]:
         """Return why sinks do not write at present."""
         return [each.sink.trouble for each in self._channels if each.sink.trouble]

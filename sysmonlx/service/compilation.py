@@ -25,7 +25,7 @@ from sysmonlx.host.child_process import Answer, Child
 from sysmonlx.policy import Policy, Ruleset
 from sysmonlx.rules.compiler import CompiledRules, compile_rules
 from sysmonlx.rules.verdicts import Rules, rules_of
-from sysmonlx.schema.events import DNS_QUERY
+from sysmonlx.schema.events import DNS_QUERY, EVENT_BY_ID
 
 #: Longest compilation, in seconds; the client of `-c` waits longer than that.
 LIMIT_S = 25.0
@@ -115,20 +115,42 @@ def begin(text: str, form: MakeForm) -> Child:
         raise ControlError(f"No process can be had to compile in: {reason}") from error
 
 
+def events_at_start(policy: Policy) -> Callable[[int], bool]:
+    """Return what tells which events a policy may report, by their ids.
+
+    Packs are read by a child: what that leaves behind would stay for ever, twice what
+    the rules take and a library of regular expressions.
+    """
+    if not policy.ruleset.packs:
+        return compile_rules(policy.ruleset).can_emit
+
+    def work() -> bytes:
+        can_emit = compile_rules(policy.ruleset).can_emit
+        return marshal.dumps([*filter(can_emit, EVENT_BY_ID)])
+
+    return frozenset[int](marshal.loads(_by_child(work))).__contains__
+
+
 def compile_at_start(policy: Policy, form: MakeForm) -> Compiled:
-    """Return a policy compiled by a child, or by this process where the child fails.
+    """Return a policy compiled by a child, or by this process where the child fails."""
+    made = _by_child(lambda: compile_policy(policy, form))
+    return compiled_of(Answer(made, 0), _without_rules(policy))
+
+
+def _by_child(work: Callable[[], bytes]) -> bytes:
+    """Return what `work` returns in a child, or here where the child fails.
 
     A start has no events to keep waiting, and must not fail for want of a child.
     """
-    rest = _without_rules(policy)
     try:
-        child = Child(lambda: compile_policy(policy, form), _ANSWER_BYTES)
+        child = Child(work, _ANSWER_BYTES)
     except OSError:
-        return compiled_of(Answer(compile_policy(policy, form), 0), rest)
+        return work()
     try:
-        return compiled_of(child.wait(LIMIT_S), rest)
-    except (TimeoutError, child_process.TooLargeError, ControlError):
-        return compiled_of(Answer(compile_policy(policy, form), 0), rest)
+        answer = child.wait(LIMIT_S)
+        return work() if answer.status else answer.data
+    except (TimeoutError, child_process.TooLargeError):
+        return work()
     finally:
         child.end()
 

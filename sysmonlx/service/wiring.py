@@ -33,8 +33,8 @@ from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Policy, Settings, SinkChoice
 from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.table import ProcessTable
-from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.service.census import Census
+from sysmonlx.service.compilation import events_at_start
 from sysmonlx.service.guard import Guard
 from sysmonlx.service.health import Health
 from sysmonlx.service.installed import Paths
@@ -170,7 +170,7 @@ def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:
 def _capture(undo: ExitStack, policy: Policy, options: Options) -> Capture:
     settings = policy.settings
     capture = load_capture(
-        hooks_for(compile_rules(policy.ruleset).can_emit, settings),
+        hooks_for(events_at_start(policy), settings),
         settings.ring_size_bytes,
         wake_bytes=settings.ring_size_bytes // _WAKE_PARTS,
         btf_path=options.btf_path,

@@ -81,6 +81,13 @@ class Sink(Protocol):
     def attend(self) -> None:
         """Look after the destination, every second or two, also without lines."""
 
+    @property
+    def is_sent_aside(self) -> bool:
+        """Whether a thread waits for room and sends; flush() counts what it sent."""
+
+    def send_aside(self) -> None:
+        """Have a thread send what waits, where that spares the caller wake-ups."""
+
     def wants_writable(self) -> bool:
         """Return whether flush() should be called once fileno() is writable."""
 

@@ -101,9 +101,13 @@ class _Mmsghdr(ctypes.Structure):
 
 
 class Datagrams:
-    """Sends datagrams with sendmmsg(2), from arrays that are made once."""
+    """Sends datagrams with sendmmsg(2), from arrays that are made once.
 
-    def __init__(self) -> None:
+    One thread may use it. `flags` are those of send(2).
+    """
+
+    def __init__(self, flags: int = SEND_FLAGS) -> None:
+        self._flags = flags
         # BATCH times struct iovec, readv(2): an address, then a size. A long is as
         # large as a pointer wherever Linux runs.
         self._iovecs = (ctypes.c_ulong * (2 * BATCH))()
@@ -162,7 +166,7 @@ class Datagrams:
         addresses = array("L", [*accumulate(sizes, initial=address)])
         self._words[0 : 2 * count : 2] = memoryview(addresses)[:-1]
         self._words[1 : 2 * count : 2] = memoryview(array("L", sizes))
-        return int(self._sendmmsg(fd, self._headers, count, SEND_FLAGS))
+        return int(self._sendmmsg(fd, self._headers, count, self._flags))
 
 
 def _address(data: bytes) -> int:

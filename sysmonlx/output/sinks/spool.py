@@ -13,6 +13,7 @@ import select
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from itertools import islice
 
 from sysmonlx.output.lines import Lines
 
@@ -98,8 +99,14 @@ class Spool:
         data, self._held = self._next(end, limit_bytes)
         return data
 
+    def hold_first(self, count: int) -> list[bytes]:
+        """Return the first messages, `count` at most; they too stay until `release`."""
+        taken = [*islice(self.messages, count)]
+        self._held = len(taken)
+        return taken
+
     def release(self) -> None:
-        """End what `hold` began: `trim` may give up these messages again."""
+        """End what holding began: `trim` may give up these messages again."""
         self._held = 0
 
     def _next(self, end: bytes, limit_bytes: int) -> tuple[bytes, int]:
@@ -215,6 +222,14 @@ class SpoolingSink(ABC):
     def before(self, wall_s: int) -> str:
         """Return the ASCII text that each line written in that second begins with."""
         return ""
+
+    @property
+    def is_sent_aside(self) -> bool:
+        """Whether a thread sends lines that wait."""
+        return False
+
+    def send_aside(self) -> None:  # noqa: B027  # most destinations need no thread
+        """Have a thread wait for room and send what waits."""
 
     def wants_writable(self) -> bool:
         """Return whether flush() should be called once fileno() is writable."""

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Regular expressions over texts that attackers choose: in linear time, or not at all.
 
-Sigma's expressions are those of RE2. Where google-re2 can be imported it runs them.
-Else Python's own module does, which may take exponential time: then only expressions
-that are cheap by their form are taken.
+Sigma's expressions are those of RE2. Python's own module runs those that mean the same
+there and are cheap by their form: RE2 takes 2.4 MB. Where google-re2 can be imported it
+runs all others. Else Python's does, which may take exponential time: then only
+expressions that are cheap by their form are taken.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from re import _constants as codes  # type: ignore[attr-defined]  # no public parser
 from re import _parser as parser  # type: ignore[attr-defined]  # the same
@@ -22,6 +24,16 @@ from sysmonlx.rules.conditions import fold
 _REPEATS = 256
 #: The longest text, in characters, that a cheap expression asks for.
 _WIDTH = 4096
+
+#: Expressions that RE2 and Python read alike: characters of ASCII, some behind a
+#: backslash; classes of characters and ranges; anchors, groups, repeats.
+_ALIKE = re.compile(
+    r"""(?: [\w /,:;=@%&~#"'<>!`-] | \\[./*+?|()\[\]{}^$-]
+    | \[\^?(?: (?:a-z|A-Z|0-9) | [\w ./,:;=@%\#"'<>!*+?()$](?!-[^\]]) )+-?\]
+    | [.^$|] | \((?:\?:)? | \)
+    | (?<![*+?}(|])(?:[*+?]|\{[0-9]{1,3}(?:,[0-9]{0,3})?\})\??(?![+*?{]) )*""",
+    re.ASCII | re.VERBOSE,
+)
 
 _REPEAT_CODES = frozenset({codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT})
 _REFUSED = {
@@ -39,6 +51,9 @@ def searcher(pattern: str) -> Callable[[str], bool]:
     Raises:
         ValueError: it is no such expression, or needs google-re2; the text says which.
     """
+    if _ALIKE.fullmatch(pattern):
+        with suppress(ValueError):  # RE2 says better what is wrong
+            return _by_python(pattern)
     try:
         re2 = import_module("re2")
     except ImportError:
@@ -93,7 +108,7 @@ def _by_python(pattern: str) -> Callable[[str], bool]:
     least = tree.getwidth()[0]
     if cost is None or cost > _REPEATS or least > _WIDTH:
         raise ValueError(f"{pattern!r:.80} needs google-re2: pip install google-re2")
-    return lambda text: search(text) is not None
+    return lambda text: search(_whole_characters(text)) is not None
 
 
 def _to_python(pattern: str) -> str:

@@ -20,7 +20,7 @@ from sysmonlx.capture.kernel_form import KernelForm
 from sysmonlx.errors import ControlError
 from sysmonlx.host import child_process
 from sysmonlx.host.child_process import Answer, Child
-from sysmonlx.policy import Policy, Settings
+from sysmonlx.policy import Policy, Ruleset, Settings
 from sysmonlx.rules.compiler import CompiledRules, compile_rules
 from sysmonlx.rules.conditions import Atom, Operation
 from sysmonlx.schema.events import EVENT_BY_ID
@@ -30,6 +30,7 @@ from sysmonlx.service.compilation import (
     compile_policy,
     compile_text,
     compiled_of,
+    events_at_start,
 )
 
 FORM = KernelForm(
@@ -123,6 +124,43 @@ def test_start_compiles_by_itself_where_no_child_does(
     monkeypatch.undo()
     monkeypatch.setattr(Child, "wait", killed)
     assert compile_at_start(Policy(), form).kernel == FORM
+
+
+def _with_pack(event_id: int) -> Policy:
+    asked = asks("Image", Operation.END, "/x")
+    return Policy(ruleset_with([rule("a", asked, event_id=event_id)], "include"))
+
+
+def test_packs_are_read_by_a_child_at_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = os.getpid()
+
+    def elsewhere(ruleset: Ruleset) -> CompiledRules:
+        assert os.getpid() != parent
+        return compile_rules(ruleset)
+
+    monkeypatch.setattr(compilation, "compile_rules", elsewhere)
+    can_emit = events_at_start(_with_pack(11))
+    here = compile_rules(_with_pack(11).ruleset).can_emit
+    assert [*filter(can_emit, EVENT_BY_ID)] == [*filter(here, EVENT_BY_ID)]
+    assert can_emit(11)
+
+
+@pytest.mark.parametrize("fails", [None, "no process", "killed"])
+def test_start_knows_the_events_of_packs_whether_or_not_a_child_reads_them(
+    fails: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_process() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def killed(_: Child, timeout_s: float) -> Answer:
+        return Answer(b"", -signal.SIGKILL)
+
+    if fails == "no process":
+        monkeypatch.setattr(os, "fork", no_process)
+    if fails == "killed":
+        monkeypatch.setattr(Child, "wait", killed)
+    assert events_at_start(_with_pack(23))(23)
+    assert not events_at_start(_with_pack(11))(23)
 
 
 def test_rules_of_before_are_freed_without_the_collector() -> None:

@@ -76,6 +76,18 @@ def test_what_waits_is_written_within_one_wait(stage: Stage) -> None:
     assert stage.output.delivered() == MANY
 
 
+def test_who_sleeps_is_not_woken_for_what_a_thread_sends(stage: Stage) -> None:
+    stage.fill()
+    reader = threading.Thread(target=stage.read, args=(MANY,))
+    reader.start()
+    for _ in range(20):
+        if stage.output.spooled():
+            stage.flushing.wait(0.2)
+    reader.join(10)
+    assert stage.output.delivered() == MANY
+    assert len(stage.loop.waits) <= 3
+
+
 def test_a_stalled_log_daemon_is_tried_less_and_less_often(stage: Stage) -> None:
     stage.fill()
     cpu_s = time.thread_time()

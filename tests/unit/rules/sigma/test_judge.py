@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import marshal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
 from support import sigma
 
 from sysmonlx.rules import conditions
-from sysmonlx.rules.clauses import TRUE, Expression
+from sysmonlx.rules.clauses import TRUE, Expression, Junction
 from sysmonlx.rules.conditions import Atom, Operation
 from sysmonlx.rules.sigma import judge as judge_module
 from sysmonlx.rules.sigma import regular
 from sysmonlx.rules.sigma.forms import RuleInForce, judge_form, ordered
 from sysmonlx.rules.sigma.judge import JudgeForm, SigmaJudge, joined
 from sysmonlx.rules.sigma.pack import SigmaRule
+from sysmonlx.rules.sigma.questions import answer_of
 from sysmonlx.schema.events import EVENT_BY_ID
 
 
@@ -126,6 +127,33 @@ def test_end_of_an_expression_is_the_end_of_the_text(
     found = regular.searcher(r"(?i)x[$]y$")
     assert found("..X$Y")
     assert not found("x$y\n")
+
+
+def test_expression_is_made_when_it_is_first_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+
+    def noted(atom: Atom) -> Callable[[str], bool]:
+        made.append(atom.operand)
+        return answer_of(atom)
+
+    monkeypatch.setattr(judge_module, "answer_of", noted)
+    expression = Junction(
+        need_all=True,
+        parts=(
+            conditions.Test("Image", (Atom(Operation.END, "/x"),)),
+            conditions.Test("User", (Atom(Operation.IS, "root"),)),
+            conditions.Test("CommandLine", (Atom(Operation.REGEX, "a.c"),)),
+        ),
+    )
+    rule = SigmaRule(title="x", event_ids=(1,), expression=expression)
+    _, judge = judged([rule], 1)
+    asked = []
+    for user, line in (("bin", "abc"), ("root", "abc"), ("root", "b"), ("bin", "ac")):
+        values = values_of(1, Image="/bin/x", User=user, CommandLine=line)
+        asked.append((judge.find(values), len(made)))
+    assert asked == [(0, 0), (1, 1), (0, 1), (0, 1)]
 
 
 def test_severest_rule_has_the_lowest_bit_and_names_the_event() -> None:
