@@ -146,7 +146,7 @@ struct process_create {
 	__u32 tty_index;
 	__u32 mount_namespace;
 	__u32 effective_uid; /* * */
-	__u32 pad_of_ids;
+	__u32 mount_owner; /* * user who made the user namespace of the mount namespace */
 	struct varlen cwd;
 	struct varlen image;
 	struct varlen script; /* * what exec was given, where another program runs it */

@@ -80,6 +80,7 @@ static __always_inline void fill_more(struct scratch *scratch, struct process_cr
 	r->namespace_pid = task_namespace_pid(task);
 	r->session_leader = task_session_leader(task);
 	r->effective_uid = BPF_CORE_READ(cred, euid.val);
+	r->mount_owner = BPF_CORE_READ(task, nsproxy, mnt_ns, user_ns, owner.val);
 	bpf_core_read(&r->capabilities, sizeof(r->capabilities), &cred->cap_effective);
 	if (tty)
 		bpf_probe_read_kernel_str(r->tty_name, sizeof(r->tty_name), tty->name);

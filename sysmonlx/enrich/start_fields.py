@@ -24,7 +24,7 @@ _BETWEEN, _MORE = b"; ", b"..."
 KERNEL_SWITCHES = {
     "execs_tell_more": (
         *("EffectiveUser", "Capabilities", "SessionLeader", "TerminalName"),
-        *("ScriptPath", "NamespacePid"),
+        *("ScriptPath", "NamespacePid", "MountOwner"),
     ),
     "execs_tell_environment": ("Environment",),
 }
@@ -44,6 +44,7 @@ class _Started(Protocol):
     flags: int
     loginuid: int
     effective_uid: int
+    mount_owner: int
     capabilities: int
     session_leader: int
     namespace_pid: int
@@ -83,6 +84,17 @@ def _capabilities(record: _Started, context: Context) -> str:
     """Effective capabilities as CapEff of proc_pid_status(5) shows them."""
     is_told = record.flags & context.tells_more
     return f"{record.capabilities:016x}" if is_told else UNKNOWN
+
+
+def _mount_owner(record: _Started, context: Context) -> str:
+    """Who may mount what at the paths that the program sees.
+
+    A mount namespace belongs to a user namespace, and that to who made it. Whoever may
+    make one can have any file under any path there.
+    """
+    if not record.flags & context.tells_more:
+        return UNKNOWN
+    return context.users.names[record.mount_owner]
 
 
 def _terminal_name(record: _Started, context: Context) -> str:
@@ -166,4 +178,5 @@ START_APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     "Environment": _field(_environment),
     "ScriptPath": _field(_script_path),
     "NamespacePid": _namespace_pid,
+    "MountOwner": _field(_mount_owner),
 }

@@ -56,6 +56,8 @@ _LOCAL = frozenset(
         0x1CD1,  # devpts
     }
 )
+#: f_type of file systems that are memory and nothing else.
+_MEMORY = frozenset({0x01021994, 0x858458F6})
 #: Larger than any struct statfs; its first member is f_type, a long.
 _STATFS_BYTES = 512
 
@@ -76,12 +78,26 @@ def is_local(fd: int) -> bool:
     Raises:
         OSError: fstatfs(2) failed.
     """
+    return _file_system_of(fd) in _LOCAL
+
+
+def is_in_memory(fd: int) -> bool:
+    """Return whether a file is in memory alone: nothing can make who uses it wait.
+
+    A file system on a disk may be frozen, fail or be full.
+
+    Raises:
+        OSError: fstatfs(2) failed.
+    """
+    return _file_system_of(fd) in _MEMORY
+
+
+def _file_system_of(fd: int) -> int:
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
     if _libc().fstatfs(fd, buffer) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    kind = ctypes.c_long.from_buffer(buffer).value
-    return kind & 0xFFFFFFFF in _LOCAL
+    return int(ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF)
 
 
 @cache

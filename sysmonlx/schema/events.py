@@ -199,6 +199,7 @@ PROCESS_CREATE = event_type(
         Field("Environment", is_ours=True),
         Field("ScriptPath", is_ours=True, path=PathOf.FILE),
         Field("NamespacePid", FieldType.UINT32, is_ours=True),
+        Field("MountOwner", recurs=True, is_ours=True),
         *_OF_ALL,
     ),
 )

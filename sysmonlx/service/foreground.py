@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Protocol
 
 from sysmonlx.config.child import read_data
 from sysmonlx.errors import CaptureError, InstallError, in_words
+from sysmonlx.host import inherited
 from sysmonlx.host.lock import PidFile
 from sysmonlx.host.private_files import remove_unfinished
 from sysmonlx.policy import Policy, Settings
@@ -33,11 +33,8 @@ from sysmonlx.service.keeper import (
 from sysmonlx.service.messages import START_FAILED
 from sysmonlx.service.wiring import Options
 
-#: As LimitNOFILE= and LimitNICE= in the unit.
-_DESCRIPTORS = 16384
+#: As LimitNICE= in the unit.
 _AUTOGROUP_NICE = "-10"
-#: Limits that shells set and services do not have: processor time, size of a file.
-_LIMITS_OF_SHELLS = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)
 #: A file that was not finished for this many seconds has lost its writer.
 _UNFINISHED_S = 600.0
 _DEFAULT_CONFIGURATION = "default.xml"
@@ -109,13 +106,7 @@ def _have_what_a_service_has() -> None:
     no control group has a weight the scheduler weighs sessions, sched(7), "The
     autogroup feature".
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    for limit in _LIMITS_OF_SHELLS:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(limit, (resource.RLIM_INFINITY,) * 2)
+    inherited.lift_limits()
     with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as file:
         file.write(_AUTOGROUP_NICE)
 

@@ -278,8 +278,9 @@ def _files_of_ours(paths: Paths) -> tuple[Path, ...]:
     """Return all files that an uninstallation removes."""
     return (
         *_stored_files(paths),
-        *(paths.programs_file, paths.pid_file, paths.control_socket),
-        *(paths.keeper_file, paths.notify_socket, *paths.event_sockets),
+        *(paths.programs_file, paths.pid_file, paths.next_id_file),
+        *(paths.keeper_file, paths.control_socket, paths.notify_socket),
+        *paths.event_sockets,
     )
 
 

@@ -96,6 +96,11 @@ class Paths(NamedTuple):
         return self.run_dir / "notify.sock"
 
     @property
+    def next_id_file(self) -> Path:
+        """Counter of EventRecordID as long as the machine runs."""
+        return self.run_dir / "record_id"
+
+    @property
     def control_socket(self) -> Path:
         """Socket that `-c`, `-u` and `-stats` speak to; mode 0600."""
         return self.run_dir / "control.sock"

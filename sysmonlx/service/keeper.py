@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from sysmonlx.errors import InstallError, SysmonlxError
+from sysmonlx.host import inherited
 from sysmonlx.host.lock import PidFile, daemon_pid
 from sysmonlx.host.root_files import make_way
 from sysmonlx.service.exit_status import CAPTURE_ERROR
@@ -114,6 +115,7 @@ def keep(paths: Paths, run: Callable[[], int]) -> int:
     import daemon  # type: ignore[import-untyped]  # python-daemon has no types
 
     ready = int(os.environ[READY_VARIABLE])
+    inherited.have_processors_as_others()
     with daemon.DaemonContext(umask=0o077, files_preserve=[ready], detach_process=True):
         for fd in _STANDARD:  # python-daemon leaves them to be closed by exec
             os.set_inheritable(fd, True)

@@ -227,7 +227,8 @@ def _hasher(
 
 
 def _output(undo: ExitStack, options: Options, remarks: list[str]) -> Output:
-    ids = RecordIds(options.paths.record_id_file if options.keeps_state else None)
+    paths, keeps = options.paths, options.keeps_state
+    ids = RecordIds(*((paths.record_id_file, paths.next_id_file) if keeps else (None,)))
     if ids.warning:
         remarks.append(ids.warning)
     output = Output(ids, options.watch)

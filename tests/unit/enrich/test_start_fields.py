@@ -38,6 +38,11 @@ def test_rights_are_those_after_the_exec(layouts: Layouts) -> None:
     assert values_of(layouts, effective_uid=1000)["Capabilities"] == "0" * 16
 
 
+def test_owner_of_mounts_is_who_made_the_user_namespace(layouts: Layouts) -> None:
+    assert values_of(layouts, mount_owner=0)["MountOwner"] == "root"
+    assert values_of(layouts, mount_owner=1000)["MountOwner"] == "user"
+
+
 def test_record_that_does_not_tell_more_tells_nothing_wrong(layouts: Layouts) -> None:
     """Programs that ran before the kernel side was told, at `-c`."""
     found = values_of(layouts, "")

@@ -59,3 +59,62 @@ def test_signals_are_as_a_program_expects_them() -> None:
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+#: Says what the service would have, one word a thing.
+_TELL = """
+import os, resource, sys
+from sysmonlx.host import inherited
+inherited.lift_limits()
+inherited.have_processors_as_others()
+names = ("CPU", "FSIZE", "AS", "DATA", "MEMLOCK")
+limits = [resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in names]
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+print(
+    all(soft == hard for soft, hard in limits),
+    soft == min(hard, 16384),
+    os.sched_getscheduler(0),
+    os.getpriority(os.PRIO_PROCESS, 0),
+    len(os.sched_getaffinity(0)),
+)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize(
+    "starter",
+    [
+        "nice -n 19",
+        "chrt --idle 0",
+        "taskset 1",
+        "prlimit --nofile=40: --cpu=9: --fsize=9: --as=999999999: --data=99999999:"
+        " --memlock=0:",
+        "prlimit --nofile=50:50",
+    ],
+)
+def test_service_has_what_a_shell_has_not(starter: str) -> None:
+    answer = subprocess.run(
+        [*starter.split(), sys.executable, "-P", "-c", _TELL],
+        env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    processors = len(os.sched_getaffinity(1))
+    assert answer.stdout.split() == ["True", "True", "0", "0", f"{processors}"]
+
+
+@pytest.mark.parametrize(("nice", "kept"), [(-5, -5), (0, 0), (7, 0)])
+def test_who_was_given_more_keeps_it(nice: int, kept: int) -> None:
+    code = (
+        "import os, sys\n"
+        "from sysmonlx.host import inherited\n"
+        f"os.setpriority(os.PRIO_PROCESS, 0, {nice})\n"
+        "inherited.have_processors_as_others()\n"
+        f"sys.exit(os.getpriority(os.PRIO_PROCESS, 0) != {kept})\n"
+    )
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    words = [sys.executable, "-P", "-c", code]
+    environment = {**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)}
+    assert subprocess.run(words, env=environment, check=False).returncode == 0

@@ -6,11 +6,18 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from support.private import mode, private_home
+from support.running import wait_until
 
+from sysmonlx.host import root_files
+from sysmonlx.output import record_ids
 from sysmonlx.output.record_ids import RecordIds
 
 
@@ -83,3 +90,144 @@ def test_fifo_in_place_of_the_counter_counts_in_memory(home: Path) -> None:
     ids = RecordIds(home / "record_id")
     assert (ids.take(), ids.take()) == (0, 1)
     assert "record_id" in ids.warning
+
+
+# --- with a file in memory
+
+
+@pytest.fixture
+def live() -> Iterator[Path]:
+    """The place of a file in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder) / "record_id"
+
+
+def kept(home: Path) -> int:
+    """Return the number in the file that outlives the machine."""
+    (number,) = struct.unpack("=Q", (home / "record_id").read_bytes())
+    return int(number)
+
+
+def killed_after(home: Path, live: Path, counts: list[int]) -> None:
+    """Have a process take numbers, and end by SIGKILL."""
+    pid = os.fork()
+    if pid == 0:
+        ids = RecordIds(home / "record_id", live)
+        for count in counts:
+            ids.take(count)
+            while ids._writing is not None and not ids._is_written():
+                time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("counts", [[], [7], [60_000, 1], [60_000] * 4])
+def test_numbers_go_on_without_a_gap_after_sigkill(
+    home: Path, live: Path, counts: list[int]
+) -> None:
+    RecordIds(home / "record_id").take(5)
+    killed_after(home, live, counts)
+    assert RecordIds(home / "record_id", live).take() == 5 + sum(counts)
+
+
+@pytest.mark.parametrize("counts", [[], [7], [60_000, 1], [60_000] * 4])
+def test_no_number_is_given_twice_after_a_loss_of_power(
+    home: Path, live: Path, counts: list[int]
+) -> None:
+    killed_after(home, live, counts)
+    live.unlink()
+    assert RecordIds(home / "record_id", live).take() >= sum(counts)
+
+
+def test_orderly_end_leaves_the_exact_number_and_nothing_in_memory(
+    home: Path, live: Path
+) -> None:
+    ids = RecordIds(home / "record_id", live)
+    ids.take(70_000)
+    assert live.exists()
+    assert kept(home) > 0
+    ids.close()
+    assert (kept(home), live.exists()) == (70_000, False)
+
+
+@pytest.mark.parametrize("what", [b"", b"x", bytes(24), b"\xff" * 24, bytes(5000)])
+def test_damaged_file_in_memory_counts_as_absent(
+    home: Path, live: Path, what: bytes
+) -> None:
+    (home / "record_id").write_bytes(struct.pack("=Q", 9))
+    live.write_bytes(what)
+    live.chmod(0o600)
+    ids = RecordIds(home / "record_id", live)
+    assert (ids.take(), ids.take(), ids.warning) == (9, 10, "")
+    ids.close()
+    assert kept(home) == 11
+
+
+def test_file_that_was_put_back_from_elsewhere_counts(home: Path, live: Path) -> None:
+    killed_after(home, live, [7])
+    (home / "record_id").write_bytes(struct.pack("=Q", 1_000_000))
+    assert RecordIds(home / "record_id", live).take() == 1_000_000
+
+
+def test_where_run_is_on_a_disk_the_file_itself_is_mapped(
+    home: Path, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(root_files, "is_in_memory", lambda _: False)
+    ids = RecordIds(home / "record_id", live)
+    assert ids.take(3) == 0
+    assert (kept(home), live.exists()) == (3, False)
+
+
+def test_disk_that_hangs_delays_no_number_and_no_end(
+    home: Path, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Event()
+
+    def hang(path: Path, number: int) -> int:
+        answers.wait()
+        return number
+
+    ids = RecordIds(home / "record_id", live)
+    stored = kept(home)
+    monkeypatch.setattr(record_ids, "_write", hang)
+    monkeypatch.setattr(record_ids, "_CLOSE_S", 0.01)
+    begun = time.monotonic()
+    given = [ids.take(10_000) for _ in range(20)]
+    ids.close()
+    assert time.monotonic() - begun < 0.5
+    assert given == list(range(0, 200_000, 10_000))
+    assert (kept(home), live.exists()) == (stored, True)
+    answers.set()
+    monkeypatch.undo()
+    assert RecordIds(home / "record_id", live).take() == 200_000
+
+
+def test_what_cannot_be_written_is_tried_again(
+    home: Path, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_ids, "_AGAIN_S", 0.0)
+    ids = RecordIds(home / "record_id", live)
+    first = kept(home)
+    (home / "record_id").rename(home / "away")
+    (home / "record_id").mkdir()
+    for _ in range(20):
+        ids.take(10_000)
+    wait_until(lambda: ids._writing is None or ids._is_written())
+    assert ids._words[record_ids._STORED] == first
+    (home / "record_id").rmdir()
+    (home / "away").rename(home / "record_id")
+    wait_until(lambda: ids.take() > 0 and kept(home) > 200_000)
+
+
+def test_without_a_thread_numbers_go_on(
+    home: Path, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise BlockingIOError
+
+    ids = RecordIds(home / "record_id", live)
+    monkeypatch.setattr(record_ids, "Worker", refuse)
+    assert [ids.take(40_000) for _ in range(3)] == [0, 40_000, 80_000]
+    ids.close()
+    monkeypatch.undo()
+    assert RecordIds(home / "record_id", live).take() == 120_000

@@ -33,7 +33,7 @@ def test_every_path_follows_the_root_of_the_environment(tmp_path: Path) -> None:
     assert not paths.is_live
     found = [getattr(paths, name) for name in dir(Paths) if name.endswith("_file")]
     found += [paths.config_dir, paths.state_dir, paths.run_dir, paths.control_socket]
-    assert len(found) == 13
+    assert len(found) == 14
     assert all(path.is_relative_to(tmp_path) for path in found)
 
 

@@ -149,6 +149,21 @@ def test_pid_in_its_namespace_session_and_entry(watch: Daemon) -> None:
     assert alone["EntryPoint"] in ("init", "sshd", "console", "container", "cron", "-")
 
 
+def test_mounts_are_those_of_who_made_their_namespace(watch: Daemon) -> None:
+    assert started(watch, run(TRUE, user=NOBODY))["MountOwner"] == "root"
+    own = f"mount --bind /bin/sh {TRUE} && exec {TRUE} -c :"
+    words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", own)
+    process = subprocess.run(words, user=NOBODY, check=False, capture_output=True)
+    if process.returncode:
+        pytest.skip("users may make no user namespaces here")
+    pid = run(*words, user=NOBODY)
+    forged = started(watch, pid, TRUE)
+    assert (forged["MountOwner"], forged["CommandLine"]) == (
+        forged["User"],
+        f"{TRUE} -c :",
+    )
+
+
 def test_terminal_has_its_name(watch: Daemon) -> None:
     primary, secondary = pty.openpty()
     name = os.ttyname(secondary).removeprefix("/dev/")

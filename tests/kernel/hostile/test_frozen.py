@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""File systems of our own that are frozen, as backups of virtual machines do it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.running import EVERYTHING, Daemon
+
+pytestmark = pytest.mark.kernel
+
+#: <linux/fs.h>
+_FIFREEZE = 0xC0045877
+_IMAGE_BYTES = 24 << 20
+#: It is thawed after this time in any case, in seconds.
+_MOST_S = 20
+#: Runs of a program: each takes a number of an event.
+_RUNS = 5
+
+
+@contextmanager
+def mounts(*commands: tuple[str, ...]) -> Iterator[None]:
+    """Have file systems mounted; the last word of each command is the place."""
+    made: list[str] = []
+    try:
+        for command in commands:
+            subprocess.run(["mount", *command], check=True)
+            made.append(command[-1])
+        yield
+    finally:
+        for place in reversed(made):
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@contextmanager
+def frozen(place: Path) -> Iterator[None]:
+    """Have a file system frozen: who writes there waits, and cannot be ended.
+
+    It is thawed when this process closes a pipe, by its own end too.
+    """
+    os.sync()
+    fd = os.open(place, os.O_RDONLY)
+    thaw = f'timeout {_MOST_S} cat; fsfreeze --unfreeze "$0"'
+    command = ["sh", "-c", thaw, os.fspath(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as thawing:
+        fcntl.ioctl(fd, _FIFREEZE, 0)
+        os.close(fd)
+        yield
+        assert thawing.poll() is None, "it was thawed before the end of the test"
+
+
+@pytest.fixture
+def root(tmp_path: Path, require: Callable[[str, bool, str], None]) -> Iterator[Path]:
+    """A root whose /var is a file system of its own, and whose /run is memory."""
+    is_there = all(map(shutil.which, ("mkfs.ext4", "fsfreeze")))
+    require("ext4", is_there, "there is no mkfs.ext4 or fsfreeze")
+    image, made = tmp_path / "image", tmp_path / "root"
+    made.mkdir(mode=0o700)
+    for name in ("var", "run"):
+        (made / name).mkdir(mode=0o755)
+    with open(image, "wb") as file:
+        file.truncate(_IMAGE_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    var, run = os.fspath(made / "var"), os.fspath(made / "run")
+    with mounts(
+        ("-o", "loop", os.fspath(image), var),
+        ("-t", "tmpfs", "-o", "mode=755", "run", run),
+    ):
+        yield made
+
+
+def test_frozen_state_delays_no_event_and_no_answer(root: Path) -> None:
+    daemon = Daemon(root, EVERYTHING, "", "")
+    daemon.start()
+    try:
+        daemon.settle()
+        with frozen(root / "var"):
+            for number in range(_RUNS):
+                subprocess.run(["/bin/true", f"while frozen {number}"], check=True)
+            daemon.wait_for(
+                lambda event: "while frozen 4" in event.get("CommandLine", ""), 5
+            )
+            daemon.stats()
+        events = daemon.settle()
+    finally:
+        daemon.stop()
+    ids = [int(event["EventRecordID"]) for event in events]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
