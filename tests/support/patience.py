@@ -12,12 +12,12 @@ _WAIT_S = 30.0
 def patient() -> Aside:
     """Return lanes whose caller waits for half a minute, with threads when needed."""
     made = Aside()
-    made.names, made.files = (
-        Lane(lane.name, Limits(1, 4, _WAIT_S, 1.0)) for lane in (made.names, made.files)
+    (made.paths, made.root_paths, made.names, made.files) = (
+        Lane(lane.name, Limits(1, 4, _WAIT_S, 1.0))
+        for lane in (made.paths, made.root_paths, made.names, made.files)
     )
-    paths = made.paths, made.root_paths
-    others = made.files, made.processes, made.control_groups
-    made.lanes = (*paths, made.names, *others)
+    of_names = made.paths, made.root_paths, made.names, made.files
+    made.lanes = (*of_names, made.processes, made.control_groups)
     for lane in made.lanes:
         lane.begin(when_needed=True)
     return made

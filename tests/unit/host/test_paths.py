@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.patience import patient
 
 from sysmonlx.host import inode
 from sysmonlx.host.aside import begun
@@ -22,7 +23,7 @@ Place = tuple[int, int, bytes]
 
 @pytest.fixture
 def resolver() -> Iterator[Resolver]:
-    made = Resolver(Procfs())
+    made = Resolver(Procfs(), aside=patient())
     yield made
     made.close()
 
