@@ -33,6 +33,11 @@ _NEXT, _STORED, _COMING = 0, 1, 2
 #: So far ahead of the numbers that were given is the other file. After an end of the
 #: machine without warning numbers go on from there, so that none is given twice.
 _AHEAD = 1 << 16
+#: A number that was not reached ends in twelve ones, which tells it from the exact one
+#: of an orderly end. (One exact number in 4,096 looks the same, and is told as well.)
+_MARK = (1 << 12) - 1
+#: So many numbers, at most, are given to no event when the machine ends unforeseen.
+MOST_SKIPPED = _AHEAD + _MARK
 #: How long the end waits for the file, in seconds.
 _CLOSE_S = 0.5
 #: Pause between two tries to write there, in seconds.
@@ -111,7 +116,12 @@ class RecordIds:
                 return None
             (stored,) = _COUNTER.unpack(os.pread(kept, _COUNTER_BYTES, 0))
             first = _next_number(os.pread(fd, _LIVE.size + 1, 0), stored)
-            ahead = (first + _AHEAD) & _COUNTER_MASK
+            if first == stored and stored & _MARK == _MARK:
+                self.warning = (
+                    f"record ids go on at {stored}, since the machine ended unforeseen:"
+                    f" {MOST_SKIPPED:,} before at most were given to no event"
+                )
+            ahead = _not_reached(first)
             _put(fd, _LIVE.pack(first, stored, ahead))
             os.ftruncate(fd, _LIVE.size)
             _put(kept, _COUNTER.pack(ahead))
@@ -126,7 +136,7 @@ class RecordIds:
         after = self._words[_NEXT] = (first + count) & _COUNTER_MASK
         if self._is_ahead:
             left = (self._words[_STORED] - after) & _COUNTER_MASK
-            if not _AHEAD // 2 < left <= _AHEAD:
+            if not _AHEAD // 2 < left <= MOST_SKIPPED:
                 self._keep_ahead(after)
         return first
 
@@ -142,9 +152,9 @@ class RecordIds:
             return
         if self._words[_STORED] == self._words[_COMING]:
             left = (self._words[_COMING] - number) & _COUNTER_MASK
-            if _AHEAD // 2 < left <= _AHEAD:
+            if _AHEAD // 2 < left <= MOST_SKIPPED:
                 return
-            self._words[_COMING] = (number + _AHEAD) & _COUNTER_MASK
+            self._words[_COMING] = _not_reached(number)
         self._begin_to_write(self._words[_COMING])
 
     def _begin_to_write(self, number: int) -> None:
@@ -189,6 +199,10 @@ class RecordIds:
         number: int = self._words[_NEXT]
         self._begin_to_write(number)
         return self._is_written(_CLOSE_S) and self._words[_STORED] == number
+
+
+def _not_reached(number: int) -> int:
+    return (number + _AHEAD) & _COUNTER_MASK | _MARK
 
 
 def _next_number(data: bytes, stored: int) -> int:

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 
 import pytest
 from support.logview import line, logview, syslog
+from support.private import private_home
 
+from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.viewer.what import short_rule, technique
 
 BASH, CURL, SUDO, MALWARE, OTHER = (f"{{0000000{n}-aaaa}}" for n in range(1, 6))
@@ -278,6 +282,26 @@ def test_missing_record_ids_are_told_unless_event_255_explains_them(
     found = logview("--verify", data=data)
     assert found.status == status
     assert text in found.out
+
+
+def after_a_loss_of_power(home: Path) -> RecordIds:
+    """Return numbers as a start finds them when the machine has ended unforeseen."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        live = Path(memory) / "record_id"
+        RecordIds(home / "record_id", live).take(5)  # as if it had not ended
+        live.unlink()
+        return RecordIds(home / "record_id", live)
+
+
+def test_numbers_that_a_loss_of_power_left_out_are_explained(tmp_path: Path) -> None:
+    ids = after_a_loss_of_power(private_home(tmp_path))
+    first = ids.take()
+    told = line(255, first + 1, s=2, ID="State", Description=ids.warning)
+    behind = line(5, first + 3, s=3)
+    found = logview("--verify", data=syslog(line(5, 4), line(4, first, s=1), told))
+    assert (found.status, "explained by event 255" in found.out) == (0, True)
+    for lines in (line(4, first + 1), told), (line(4, first), told, behind):
+        assert logview("--verify", data=syslog(line(5, 4), *lines)).status == 3
 
 
 def test_altered_and_swapped_lines_are_named() -> None:
