@@ -183,16 +183,19 @@ static __always_inline bool is_one_too_many(const struct changing_image *image, 
 /* The current process takes the name of a file, or gives it another one. */
 __noinline int written_file_taken(__u64 inode_address)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct inode *inode = (void *)inode_address;
 	struct changing_file_state *known;
 	struct changing_file key = {};
+	__u64 now;
 
 	if (!inode)
 		return 0;
 	changing_file_fill(&key, inode);
 	known = bpf_map_lookup_elem(&changing_files, &key);
-	if (!known || known->state != FILE_OPENED || now - known->opened_boot_ns > MASS_CHANGE_NS ||
+	if (!known || known->state != FILE_OPENED)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	if (now - known->opened_boot_ns > MASS_CHANGE_NS ||
 	    known->mtime_ns == inode_mtime_ns(inode))
 		return 0;
 	known->state = FILE_COUNTED;
