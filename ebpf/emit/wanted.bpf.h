@@ -43,6 +43,13 @@ static __always_inline bool are_opens_wanted(void)
 	       executable_memory;
 }
 
+/* Returns whether an open matters that has made no file. */
+static __always_inline bool are_existing_wanted(void)
+{
+	return is_wanted(OPEN_RECORDS & ~RECORD_BIT(RECORD_FILE_CREATE)) || truncation_as_create ||
+	       write_as_create || mass_change_files || executable_memory;
+}
+
 __u32 own_tgid = 0; /* of the daemon: its own acts are not reported */
 
 static __always_inline bool is_own(void)

@@ -174,7 +174,9 @@ static __always_inline bool file_events_excluded(__u64 events)
 	if (!rules || !has_flag(rules, events, FILTER_FILE_CREATE, either) ||
 	    !has_flag(rules, events, FILTER_PIPE_CREATE, either) ||
 	    !has_flag(rules, events, FILTER_FILE_DELETE, either) ||
-	    !has_flag(rules, events, FILTER_FILE_DELETE_DETECTED, either))
+	    !has_flag(rules, events, FILTER_FILE_DELETE_DETECTED, either) ||
+	    !has_flag(rules, events, FILTER_FILE_TIME, either) ||
+	    !has_flag(rules, events, FILTER_PROCESS_TAMPERING, either))
 		return false;
 	return filter_image_excludes(events);
 }

@@ -62,11 +62,11 @@ static __always_inline bool process_is_passing(__u64 start_boot_ns, __u32 tgid)
 /* The same of the current task. */
 static __always_inline bool current_passes(void)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct task_struct *leader;
+	struct task_struct *task, *leader;
 
 	if (!*(volatile bool *)&processes_pass)
 		return false;
+	task = (void *)bpf_get_current_task();
 	leader = KREAD(task, group_leader);
 	return process_passes(KREAD(leader, start_boottime), KREAD(task, tgid));
 }

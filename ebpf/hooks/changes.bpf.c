@@ -31,8 +31,6 @@
 
 #ifndef WITHOUT_BPF_LOOP
 
-#define CHANGE_RECORDS (NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE) | RECORD_BIT(RECORD_TIME_SET))
-
 /* An inode's ctime was set in a request of io_uring. */
 static __always_inline int request_changed(struct task_struct *task, const void *frame,
 					   struct inode *inode, __u64 magic)
@@ -69,7 +67,7 @@ static __always_inline bool is_name_call(enum call call)
 }
 
 /* Returns whether the actor is enough to discard all that a call may report. */
-static __always_inline bool is_excluded(__u64 records)
+__noinline int call_is_excluded(__u64 records)
 {
 	__u64 events = 0;
 
@@ -83,31 +81,43 @@ static __always_inline bool is_excluded(__u64 records)
 	return is_own() || file_events_excluded(events);
 }
 
-/* Returns whether notes about the current call are worth their time. */
-static __always_inline bool is_noteworthy(enum call call, struct pt_regs *regs, bool compat)
+/* Returns whether a call may be told, whoever makes it: notes about it may be worth their time. */
+static __always_inline bool may_be_told(enum call call, struct pt_regs *regs, bool compat)
 {
 	if (!is_name_call(call))
-		return may_make_file(call, regs, compat) &&
-		       is_wanted(RECORD_BIT(RECORD_FILE_CREATE));
+		return is_wanted(RECORD_BIT(RECORD_FILE_CREATE)) &&
+		       may_make_file(call, regs, compat);
 	if (call == CALL_UNLINKAT && ARGUMENT_2(regs, compat) & AT_REMOVEDIR)
 		return false;
-	return is_proving() || (is_wanted(records_of(call)) && !is_excluded(records_of(call)));
+	return is_wanted(records_of(call)) || is_proving();
 }
 
 /*
- * An inode's ctime was set in a system call. `frame` lies on the kernel stack, below the frames of
- * the call. It and the inode go through the notes: the verifier counts with numbers alone.
+ * Returns whether a call that may be told is not worth notes, since its actor is excluded. One that
+ * has notes already was asked at its first change.
  */
-static __always_inline int call_changed(struct task_struct *task, struct pt_regs *regs,
-					const void *frame, struct inode *inode, __u64 magic)
+static __always_inline bool is_discarded(enum call call, const struct call_notes *notes)
 {
-	bool compat = task_in_compat_call(task);
-	enum call call = call_among(calls_of(regs), compat);
-	struct call_notes *notes;
+	if (!is_name_call(call) || (notes && notes->changes.kinds))
+		return false;
+	return call_is_excluded(records_of(call)) && !is_proving();
+}
 
-	if (!is_noteworthy(call, regs, compat))
+/*
+ * An inode's ctime was set in a system call that may be told. `frame` lies on the kernel stack,
+ * below the frames of the call. It and the inode go through the notes: the verifier counts with
+ * numbers alone.
+ */
+static __always_inline int call_changed(struct task_struct *task, enum call call, const void *frame,
+					struct inode *inode, __u64 magic)
+{
+	struct call_notes *notes = bpf_task_storage_get(&notes_of_threads, task, NULL, 0);
+
+	if (is_discarded(call, notes))
 		return 0;
-	notes = bpf_task_storage_get(&notes_of_threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!notes)
+		notes = bpf_task_storage_get(&notes_of_threads, task, NULL,
+					     BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!notes)
 		return 0;
 	changes_add(&notes->changes, inode, magic);
@@ -116,25 +126,23 @@ static __always_inline int call_changed(struct task_struct *task, struct pt_regs
 		return 0;
 	notes->frame = (__u64)frame;
 	notes->inode = (__u64)inode;
-	return name_search();
+	return name_search(notes);
 }
 
-/* Returns whether the current call or request takes a name from a file. */
-static __always_inline bool takes_a_name(struct task_struct *task, struct pt_regs *regs,
-					 bool is_worker)
+/* Returns whether a call takes a name from a file. */
+static __always_inline bool takes_a_name(enum call call)
 {
-	struct io_kiocb *request;
-	enum call call;
-	__u8 opcode;
-
-	if (is_worker) {
-		request = (void *)request_of_worker(task);
-		opcode = request ? KREAD(request, opcode) : 0;
-		return opcode == IORING_OP_UNLINKAT || opcode == IORING_OP_RENAMEAT;
-	}
-	call = call_among(calls_of(regs), task_in_compat_call(task));
 	return call == CALL_UNLINK || call == CALL_UNLINKAT ||
 	       (call >= CALL_RENAME && call <= CALL_RENAMEAT2);
+}
+
+/* The same of the request of a worker of io_uring. */
+static __always_inline bool request_takes_a_name(struct task_struct *task)
+{
+	struct io_kiocb *request = (void *)request_of_worker(task);
+	__u8 opcode = request ? KREAD(request, opcode) : 0;
+
+	return opcode == IORING_OP_UNLINKAT || opcode == IORING_OP_RENAMEAT;
 }
 
 /*
@@ -250,16 +258,34 @@ static __always_inline int dump_changed(struct task_struct *task, const void *fr
 	return core_dumped() ? new_file_opened(notes->inode) : 0;
 }
 
-/* Returns whether the current call sets times of a file, and these are wanted. */
-static __always_inline bool sets_times(struct task_struct *task, struct pt_regs *regs)
+static __always_inline bool is_file(struct inode *inode)
 {
-	return is_wanted(RECORD_BIT(RECORD_TIME_SET)) &&
-	       call_among(calls_of(regs), task_in_compat_call(task)) >= CALL_UTIMES;
+	return (KREAD(inode, i_mode) & S_IFMT) == S_IFREG;
+}
+
+/* An inode's ctime was set by a worker of io_uring. */
+static __always_inline int worker_changed(struct task_struct *task, const void *frame,
+					  struct inode *inode)
+{
+	struct super_block *super = KREAD(inode, i_sb);
+	__u64 magic = KREAD(super, s_magic);
+
+	if (!tells_changes(magic))
+		return 0;
+	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task) &&
+	    !acts_for_a_request(task))
+		return 0;
+	if (mass_change_files && is_file(inode) && request_takes_a_name(task))
+		written_file_taken((__u64)inode);
+	if (!is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) && !proving_thread)
+		return 0;
+	return request_changed(task, frame, inode, magic);
 }
 
 /*
  * v6.13: the ctime of an inode is set to a given time (inode_set_ctime_to_ts), to the current time
- * (ctime_ns_xchg), or is the current time already (ctime_xchg_skip).
+ * (ctime_ns_xchg), or is the current time already (ctime_xchg_skip). The tests stand in the order
+ * of their cost. The first one dismisses most changes: write(2), chmod(2), mkdir(2).
  */
 SEC("?raw_tp/inode_set_ctime_to_ts")
 int inode_changed(struct bpf_raw_tracepoint_args *ctx)
@@ -267,32 +293,33 @@ int inode_changed(struct bpf_raw_tracepoint_args *ctx)
 	struct inode *inode = (void *)ctx->args[0];
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
-	bool is_worker = task->flags & PF_IO_WORKER;
 	struct super_block *super;
+	bool compat, counts, is_told;
+	enum call call;
 	__u64 magic;
 
-	/* This test dismisses most changes: write(2), chmod(2), mkdir(2). It is first. */
-	if ((!(task->flags & (PF_IO_WORKER | PF_DUMPCORE)) && !calls_of(regs)) ||
-	    !(is_wanted(CHANGE_RECORDS) || mass_change_files || proving_thread))
-		return 0;
 	if (task->flags & PF_DUMPCORE)
 		return dump_changed(task, ctx, inode);
-	if (!is_worker && sets_times(task, regs))
-		return time_note((__u64)inode);
+	if (task->flags & PF_IO_WORKER)
+		return worker_changed(task, ctx, inode);
+	compat = task_in_compat_call(task);
+	call = call_among(calls_of(regs), compat);
+	if (call == CALL_UNWANTED)
+		return 0;
+	if (call >= CALL_UTIMES)
+		return is_wanted(RECORD_BIT(RECORD_TIME_SET)) ? time_note((__u64)inode) : 0;
+	counts = mass_change_files && takes_a_name(call) && is_file(inode);
+	is_told = may_be_told(call, regs, compat);
+	if (!counts && !is_told)
+		return 0;
 	super = KREAD(inode, i_sb);
 	magic = KREAD(super, s_magic);
-	if (!tells_changes(magic))
+	if (!tells_changes(magic) ||
+	    (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task)))
 		return 0;
-	if (magic != OVERLAYFS_SUPER_MAGIC && acts_for_a_file_system(task) &&
-	    !(is_worker && acts_for_a_request(task)))
-		return 0;
-	if (mass_change_files && (KREAD(inode, i_mode) & S_IFMT) == S_IFREG &&
-	    takes_a_name(task, regs, is_worker))
+	if (counts)
 		written_file_taken((__u64)inode);
-	if (!is_wanted(NAME_RECORDS | RECORD_BIT(RECORD_PIPE_CREATE)) && !proving_thread)
-		return 0;
-	return is_worker ? request_changed(task, ctx, inode, magic)
-			 : call_changed(task, regs, ctx, inode, magic);
+	return is_told ? call_changed(task, call, ctx, inode, magic) : 0;
 }
 
 #endif /* WITHOUT_BPF_LOOP */

@@ -30,14 +30,15 @@ int dns_sent(struct __sk_buff *skb)
 		return 1;
 	if (dns_is_stream(sk))
 		dns_segment(skb, 0);
-	if (!packet_parse_udp(&packet, skb) || packet.protocol != IPPROTO_UDP ||
-	    is_own_task(current_task()))
+	if (!packet_parse_udp(&packet, skb) || packet.protocol != IPPROTO_UDP)
 		return 1;
 	if (packet.udp->dest != bpf_htons(DNS_PORT) && !dns_is_connected(sk)) {
 		asker = sk->dst_port ? NULL : bpf_sk_storage_get(&dns_askers, sk, NULL, 0);
 		if (!asker || !asker->is_named)
 			return 1;
 	}
+	if (is_own_task(current_task()))
+		return 1;
 	DNS_FOR_EACH(skb, &packet, dns_question);
 	return 1;
 }

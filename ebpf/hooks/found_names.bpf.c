@@ -185,11 +185,10 @@ static __always_inline bool may_tell_name(const struct found_name *found, __u64 
 }
 
 /* A call has changed the directory that is in its notes: find the name that it gives or takes. */
-__noinline int name_search(void)
+__noinline int name_search(struct call_notes *notes)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
-	struct call_notes *notes = call_notes_get();
 	struct scratch *scratch = task_scratch_get();
 	bool compat = task_in_compat_call(task);
 	enum call call = call_among(calls_of(regs), compat);

@@ -88,10 +88,9 @@ static __always_inline struct call_notes *call_notes_get(void)
 	return bpf_task_storage_get(&notes_of_threads, bpf_get_current_task_btf(), NULL, 0);
 }
 
-static __always_inline void changes_take(struct changes *taken)
+/* Take what the notes tell of changes. `notes` are those of the current thread's call, or NULL. */
+static __always_inline void changes_take(struct call_notes *notes, struct changes *taken)
 {
-	struct call_notes *notes = call_notes_get();
-
 	if (!notes)
 		return;
 	*taken = notes->changes;
@@ -178,29 +177,33 @@ static __always_inline int found_renamed(struct found_name *found)
 /* Forget the name that was found so far. */
 static __always_inline void found_forget(struct found_name *found)
 {
-	__u32 thread = bpf_get_current_pid_tgid(), other = OTHER_NAME_OF(thread);
+	__u32 thread, other;
 
-	if (found->state == FOUND_LONG)
-		bpf_map_delete_elem(&names_under_way, &thread);
-	if (found->has_other)
-		bpf_map_delete_elem(&names_under_way, &other);
+	if (found->state == FOUND_LONG || found->has_other) {
+		thread = bpf_get_current_pid_tgid();
+		other = OTHER_NAME_OF(thread);
+		if (found->state == FOUND_LONG)
+			bpf_map_delete_elem(&names_under_way, &thread);
+		if (found->has_other)
+			bpf_map_delete_elem(&names_under_way, &other);
+	}
 	found->state = FOUND_NOTHING;
 	found->has_other = false;
 	found->directory = 0;
 }
 
-/* The current thread's call has ended. */
-static __always_inline void names_forget(void)
+/* The current thread's call has ended. `notes` are its notes, or NULL. */
+static __always_inline void names_forget(struct call_notes *notes)
 {
-	struct call_notes *notes = call_notes_get();
-
 	if (notes && notes->name.state)
 		found_forget(&notes->name);
 }
 
 #else
-#define changes_take(taken)
-#define names_forget()
+struct call_notes;
+#define call_notes_get() NULL
+#define changes_take(notes, taken) ((void)(notes))
+#define names_forget(notes)
 #define name_is_found() false
 #endif
 

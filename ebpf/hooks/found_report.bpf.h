@@ -16,7 +16,7 @@
 #include "hooks/functions.bpf.h"
 
 #ifdef WITHOUT_BPF_LOOP
-#define found_reported(call, changes) false
+#define found_reported(call, notes, changes) false
 #define faked_reported(call, name, changes) false
 #define name_is_unproved(name, changes, type) false
 #else
@@ -66,11 +66,11 @@ static __always_inline int unproved_report(__u32 type, const struct changes *cha
 }
 
 /* Returns whether the frames of the call were searched, and reports what they told. */
-static __always_inline bool found_reported(enum call call, const struct changes *changes)
+static __always_inline bool found_reported(enum call call, struct call_notes *notes,
+					   const struct changes *changes)
 {
 	bool takes = call == CALL_UNLINK || call == CALL_UNLINKAT;
 	__u32 type = takes ? RECORD_FILE_DELETE : RECORD_FILE_CREATE;
-	struct call_notes *notes = call_notes_get();
 
 	if (!notes || notes->name.state == FOUND_NOTHING)
 		return false;

@@ -2,7 +2,7 @@
 /*
  * Functions that one file of hooks/ defines and another calls. All are global and take numbers
  * alone: the verifier checks each once, whoever calls it, and before v5.13 it takes no pointers
- * as arguments of global functions.
+ * as arguments of global functions. The one that takes a pointer is not in the object for these.
  */
 #ifndef HOOKS_FUNCTIONS_BPF_H
 #define HOOKS_FUNCTIONS_BPF_H
@@ -29,7 +29,8 @@ int ptrace_has_written(__u32 pid, __u64 address, __u32 how, __u64 registers_at);
 int core_dumped(void);
 
 /* hooks/found_names.bpf.c */
-int name_search(void);
+struct call_notes;
+int name_search(struct call_notes *notes);
 int request_name_search(void);
 
 /* hooks/file.bpf.c */

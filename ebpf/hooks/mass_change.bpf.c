@@ -13,6 +13,7 @@
 #include "kernel/uapi.h"
 #include "kernel/compat.bpf.h"
 #include "emit/wanted.bpf.h"
+#include "filter/events.bpf.h"
 #include "hooks/functions.bpf.h"
 
 #define MASS_CHANGE_NS 60000000000ULL
@@ -80,13 +81,44 @@ static __always_inline void changing_file_fill(struct changing_file *key, struct
 	key->device = KREAD(sb, s_dev);
 }
 
-/* The current process has made this file. */
+#ifdef WITHOUT_BPF_LOOP
+#define mass_change_is_excluded() false
+#define maker_is_excluded() false
+#else
+/*
+ * Returns whether the image of the process is enough to exclude these events. During a self-test
+ * none is: each question would take one off what its processes may have.
+ */
+static __always_inline bool image_excludes(__u64 events)
+{
+	return !*(volatile bool *)&processes_pass && file_events_excluded(events);
+}
+
+static __always_inline bool mass_change_is_excluded(void)
+{
+	return image_excludes(FILTER_ASKED(FILTER_PROCESS_TAMPERING));
+}
+
+/* Returns whether all is excluded that asks who has made a file. */
+static __always_inline bool maker_is_excluded(void)
+{
+	__u64 events = 0;
+
+	if (mass_change_files)
+		events |= FILTER_ASKED(FILTER_PROCESS_TAMPERING);
+	if (is_wanted(RECORD_BIT(RECORD_TIME_SET)))
+		events |= FILTER_ASKED(FILTER_FILE_TIME);
+	return image_excludes(events);
+}
+#endif
+
+/* The current process has made this file. The note is the dearest part of making one. */
 __noinline int file_made_here(__u64 inode_address)
 {
 	struct changing_file_state state = {.state = FILE_MADE_HERE};
 	struct changing_file key = {};
 
-	if (is_own())
+	if (is_own() || maker_is_excluded())
 		return 0;
 	changing_file_fill(&key, (void *)inode_address);
 	return bpf_map_update_elem(&changing_files, &key, &state, BPF_ANY);
@@ -113,7 +145,7 @@ __noinline int existing_file_opened_to_write(__u64 inode_address, bool truncated
 	struct inode *inode = (void *)inode_address;
 	struct changing_file key = {};
 
-	if (is_own())
+	if (is_own() || mass_change_is_excluded())
 		return 0;
 	changing_file_fill(&key, inode);
 	first.opened_boot_ns = bpf_ktime_get_boot_ns();
@@ -151,16 +183,19 @@ static __always_inline bool is_one_too_many(const struct changing_image *image, 
 /* The current process takes the name of a file, or gives it another one. */
 __noinline int written_file_taken(__u64 inode_address)
 {
-	__u64 now = bpf_ktime_get_boot_ns();
 	struct inode *inode = (void *)inode_address;
 	struct changing_file_state *known;
 	struct changing_file key = {};
+	__u64 now;
 
 	if (!inode)
 		return 0;
 	changing_file_fill(&key, inode);
 	known = bpf_map_lookup_elem(&changing_files, &key);
-	if (!known || known->state != FILE_OPENED || now - known->opened_boot_ns > MASS_CHANGE_NS ||
+	if (!known || known->state != FILE_OPENED)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	if (now - known->opened_boot_ns > MASS_CHANGE_NS ||
 	    known->mtime_ns == inode_mtime_ns(inode))
 		return 0;
 	known->state = FILE_COUNTED;

@@ -61,13 +61,14 @@ static __always_inline int file_made_by_open(enum call call, struct pt_regs *reg
 static __always_inline int open_call_done(enum call call, struct pt_regs *regs, bool compat,
 					  long result)
 {
+	bool may_make = may_make_file(call, regs, compat);
 	struct changes changes = {};
 	struct file *file = NULL;
 
-	if (!are_opens_wanted())
+	if (may_make ? !are_opens_wanted() : !are_existing_wanted())
 		return 0;
-	if (may_make_file(call, regs, compat) && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
-		changes_take(&changes);
+	if (may_make && is_wanted(RECORD_BIT(RECORD_FILE_CREATE)))
+		changes_take(call_notes_get(), &changes);
 	if (result >= 0)
 		file = task_file((void *)bpf_get_current_task(), result);
 	if (changes_made_file(&changes) && changes.file != (__u64)KREAD(file, f_inode))
@@ -132,34 +133,42 @@ static __always_inline int fifo_call_done(enum call call, struct pt_regs *regs, 
 		string = 0;
 	if (is_wanted(RECORD_BIT(RECORD_PIPE_CREATE)) && !is_own())
 		fifo_made(has_directory ? first : AT_FDCWD, string);
-	names_forget();
 	return 0;
+}
+
+/* A call that gives a name to a file, or takes one, has ended: report it if it has succeeded. */
+static __always_inline void file_name_done(enum call call, struct pt_regs *regs, bool compat,
+					   long result, struct call_notes *notes,
+					   const struct changes *changes)
+{
+	struct name_under_way *name = NULL;
+	__u32 thread = 0;
+
+	if (names_are_kept) {
+		thread = bpf_get_current_pid_tgid();
+		name = bpf_map_lookup_elem(&names_under_way, &thread);
+	}
+	if (!result && !is_own() && !found_reported(call, notes, changes) &&
+	    !faked_reported(call, name, changes))
+		name_changed(call, regs, compat, name, changes);
+	if (name)
+		bpf_map_delete_elem(&names_under_way, &thread);
 }
 
 static __always_inline int name_call_done(enum call call, struct pt_regs *regs, bool compat,
 					  long result)
 {
 	bool deletes = call == CALL_UNLINK || call == CALL_UNLINKAT;
-	__u32 thread = bpf_get_current_pid_tgid();
-	struct name_under_way *name = NULL;
+	struct call_notes *notes = call_notes_get();
 	struct changes changes = {};
 
-	changes_take(&changes);
+	changes_take(notes, &changes);
 	if (!result && is_making_fifo(call, regs, compat))
-		return fifo_call_done(call, regs, compat, &changes);
-	if (!is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS) ||
-	    (call == CALL_UNLINKAT && ARGUMENT_2(regs, compat) & AT_REMOVEDIR)) {
-		names_forget();
-		return 0;
-	}
-	if (names_are_kept)
-		name = bpf_map_lookup_elem(&names_under_way, &thread);
-	if (!result && !is_own() && !found_reported(call, &changes) &&
-	    !faked_reported(call, name, &changes))
-		name_changed(call, regs, compat, name, &changes);
-	names_forget();
-	if (name)
-		bpf_map_delete_elem(&names_under_way, &thread);
+		fifo_call_done(call, regs, compat, &changes);
+	else if (is_wanted(deletes ? RECORD_BIT(RECORD_FILE_DELETE) : NAME_RECORDS) &&
+		 !(call == CALL_UNLINKAT && ARGUMENT_2(regs, compat) & AT_REMOVEDIR))
+		file_name_done(call, regs, compat, result, notes, &changes);
+	names_forget(notes);
 	return 0;
 }
 

@@ -64,27 +64,26 @@ static __always_inline __u64 udp_flow_reported(const struct flow *flow, const st
 VERIFIED_ONCE int udp_is_due(const struct flow *flow)
 {
 	struct task_struct *task = current_task();
-	struct udp_recent own = {}, *recent;
+	struct udp_recent *recent;
+	struct udp_thread thread;
 	struct owner owner;
-	__u64 reported;
+	__u64 reported, now;
 
 	if (!flow)
 		return 0;
-	own.flow = *flow;
-	own.start_boot_ns = KREAD(task, start_boottime);
-	own.reported = bpf_ktime_get_boot_ns();
-	own.tid = KREAD(task, pid);
-	own.exec_id = KREAD(task, self_exec_id);
-	recent = udp_recent_of(&own.flow);
-	if (!recent || udp_recent_is(recent, &own))
+	thread.start_boot_ns = KREAD(task, start_boottime);
+	thread.tick = bpf_jiffies64();
+	thread.tid = KREAD(task, pid);
+	thread.exec_id = KREAD(task, self_exec_id);
+	recent = udp_recent_of(flow);
+	if (!recent || udp_recent_is(recent, flow, &thread))
 		return 0;
 	owner_fill(&owner);
 	if (!owner.tgid) /* the idle task, in softirq */
 		return 0;
-	reported = udp_flow_reported(&own.flow, &owner, own.reported);
-	if (reported)
-		own.reported = reported;
-	udp_recent_set(recent, &own);
+	now = bpf_ktime_get_boot_ns();
+	reported = udp_flow_reported(flow, &owner, now);
+	udp_recent_set(recent, flow, &thread, reported ?: now);
 	return !reported;
 }
 

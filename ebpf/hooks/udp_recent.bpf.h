@@ -15,8 +15,17 @@ struct udp_recent {
 	struct flow flow;
 	__u64 start_boot_ns; /* of the thread */
 	__u64 reported; /* nanoseconds of the boot clock */
+	__u64 tick; /* jiffies when that was compared with the clock */
 	__u64 writers; /* tasks that are about to write; only one that is alone writes */
 	__u32 tid; /* 0: empty, or being written */
+	__u32 exec_id;
+};
+
+/* The thread that has part in a flow now. */
+struct udp_thread {
+	__u64 start_boot_ns;
+	__u64 tick;
+	__u32 tid;
 	__u32 exec_id;
 };
 
@@ -39,41 +48,58 @@ static __always_inline struct udp_recent *udp_recent_of(const struct flow *flow)
 }
 
 /*
+ * Returns whether a slot's flow was reported in the interval. The clock costs as much as all else
+ * here: it is asked once in a tick, by which the interval may be too long. An interval of 0 has no
+ * end that could be missed. If another task writes the slot meanwhile, it gets the tick of before:
+ * that is no later one than its own.
+ */
+static __always_inline bool udp_recent_holds(struct udp_recent *recent,
+					     const struct udp_thread *thread)
+{
+	if (recent->tick == thread->tick && udp_interval_ns)
+		return true;
+	if (bpf_ktime_get_boot_ns() - recent->reported >= udp_interval_ns)
+		return false;
+	recent->tick = thread->tick;
+	return true;
+}
+
+/*
  * Returns whether a slot is of this thread and flow. The thread id is compared first and last:
  * another task may preempt this one and write the slot between any two steps, but never with this
  * thread's id.
  */
-static __always_inline bool udp_recent_is(const struct udp_recent *recent,
-					  const struct udp_recent *wanted)
+static __always_inline bool udp_recent_is(struct udp_recent *recent, const struct flow *flow,
+					  const struct udp_thread *thread)
 {
 	const volatile __u32 *tid = &recent->tid;
 
-	if (*tid != wanted->tid || recent->start_boot_ns != wanted->start_boot_ns ||
-	    recent->exec_id != wanted->exec_id ||
-	    wanted->reported - recent->reported >= udp_interval_ns ||
-	    !flow_is_equal(&recent->flow, &wanted->flow))
+	if (*tid != thread->tid || recent->start_boot_ns != thread->start_boot_ns ||
+	    recent->exec_id != thread->exec_id || !flow_is_equal(&recent->flow, flow) ||
+	    !udp_recent_holds(recent, thread))
 		return false;
 	barrier();
-	return *tid == wanted->tid;
+	return *tid == thread->tid;
 }
 
 /*
  * Write a slot, unless another task was preempted while it was writing it. Additions do for that;
  * an exchange would need v5.12, 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg").
  */
-static __always_inline void udp_recent_set(struct udp_recent *recent,
-					   const struct udp_recent *wanted)
+static __always_inline void udp_recent_set(struct udp_recent *recent, const struct flow *flow,
+					   const struct udp_thread *thread, __u64 reported)
 {
 	__sync_fetch_and_add(&recent->writers, 1);
 	if (*(volatile __u64 *)&recent->writers == 1) {
 		*(volatile __u32 *)&recent->tid = 0;
 		barrier();
-		recent->flow = wanted->flow;
-		recent->start_boot_ns = wanted->start_boot_ns;
-		recent->exec_id = wanted->exec_id;
-		recent->reported = wanted->reported;
+		recent->flow = *flow;
+		recent->start_boot_ns = thread->start_boot_ns;
+		recent->exec_id = thread->exec_id;
+		recent->reported = reported;
+		recent->tick = thread->tick;
 		barrier();
-		*(volatile __u32 *)&recent->tid = wanted->tid;
+		*(volatile __u32 *)&recent->tid = thread->tid;
 	}
 	__sync_fetch_and_add(&recent->writers, -1);
 }

@@ -12,7 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import daemon_side, peers, real_loop, rules_side, sigma_side, workload_side
+from bench import (
+    calls_side,
+    daemon_side,
+    peers,
+    real_loop,
+    rules_side,
+    sigma_side,
+    workload_side,
+)
 from bench.report import Report
 from bench.sensor import REPOSITORY
 from bench.sink import Sink
@@ -20,7 +28,8 @@ from bench.sink import Sink
 DOCUMENT = Path(os.environ.get("BENCH_OUTPUT", REPOSITORY / "docs/benchmarks.md"))
 _SECONDS = 300.0
 #: Parts of the time; the workloads get what is left.
-_REAL_LOOP_SHARE, _DAEMON_SHARE, _RULES_SHARE, _SIGMA_SHARE = 0.2, 0.3, 0.05, 0.04
+_REAL_LOOP_SHARE, _DAEMON_SHARE, _CALLS_SHARE = 0.2, 0.25, 0.2
+_RULES_SHARE, _SIGMA_SHARE = 0.05, 0.04
 
 
 @contextmanager
@@ -54,6 +63,7 @@ def main() -> int:
         try:
             bench = daemon_side.DaemonSide(places["disk"], sink, report)
             bench.measure(seconds * _DAEMON_SHARE)
+            calls_side.measure(places, sink, report, seconds * _CALLS_SHARE)
             rules_side.measure(places, sink, report, seconds * _RULES_SHARE)
             sigma_side.measure(places["disk"], sink, report, seconds * _SIGMA_SHARE)
             if os.environ.get("BENCH_PEERS") == "1":

@@ -93,7 +93,7 @@ class _Found(NamedTuple):
 
 
 @contextmanager
-def _program_times() -> Iterator[None]:
+def program_times() -> Iterator[None]:
     """Let the kernel measure programs meanwhile, which slows them down."""
     before = _STATS.read_text()
     _STATS.write_text("1")
@@ -123,10 +123,10 @@ class _Turns:
             run(_WORKLOAD, 1, self._places)
             time.sleep(_TICKS_S)
             rate = without_s / self._wall_s()
-            with _program_times():
-                before = _totals(sensor)
+            with program_times():
+                before = program_totals(sensor)
                 self._wall_s()
-                after = _totals(sensor)
+                after = program_totals(sensor)
             spent_ns, discarded = (b - a for a, b in zip(before, after, strict=True))
             return _Found(rate, spent_ns / self._count, discarded / self._count)
         finally:
@@ -134,7 +134,7 @@ class _Turns:
             sensor.remove()
 
 
-def _totals(sensor: Sensor) -> tuple[int, int]:
+def program_totals(sensor: Sensor) -> tuple[int, int]:
     """Return nanoseconds in programs, and records discarded in the kernel, so far."""
     stats = sensor.stats()
     spent = sum(each["run_time_ns"] for each in stats["programs"].values())

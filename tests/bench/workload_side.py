@@ -110,7 +110,7 @@ def _totals(sensor: Sensor) -> tuple[int, int]:
 
 
 def measure(places: dict[str, Path], sink: Sink, report: Report, end: float) -> None:
-    """Take turns until `end` (monotonic); add the tables."""
+    """Take turns until `end` (monotonic), one at least; add the tables."""
     names = list(configurations())
     if peers.is_wanted():
         names.append(peers.AUDITD)
@@ -119,7 +119,7 @@ def measure(places: dict[str, Path], sink: Sink, report: Report, end: float) -> 
     bench.calibrate(max(0.02, left_s / 1000))
     number = 0
     longest_s = {True: 0.0, False: 0.0}  # of rounds with the build, and without
-    while (start := time.monotonic()) + longest_s[False] < end:
+    while (start := time.monotonic()) + longest_s[False] < end or not number:
         builds = number % _BUILD_EVERY == 0 and start + longest_s[True] < end
         bench.round(number, builds=builds)
         longest_s[builds] = max(longest_s[builds], time.monotonic() - start)

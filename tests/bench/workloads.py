@@ -82,6 +82,32 @@ def _create_unlink(count: int, directory: Path) -> None:
         os.unlink(path)
 
 
+def _rename(count: int, directory: Path) -> None:
+    """Give a file another name, and its first one again: two operations a round."""
+    names = os.fspath(directory / "first"), os.fspath(directory / "second")
+    Path(names[0]).touch()
+    for number in range(2 * (count // 2)):
+        os.rename(names[number & 1], names[1 - number & 1])
+
+
+def _unix(count: int, directory: Path) -> None:
+    """Connect to a socket with a path, accept, close on both sides."""
+    path = os.fspath(directory / "socket")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        for _ in range(count):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                server.accept()[0].close()
+    os.unlink(path)
+
+
+def _python(count: int, directory: Path) -> None:
+    for _ in range(count):
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+
+
 def _tcp(count: int, directory: Path) -> None:
     """Connect, accept and close, on both sides in one thread."""
     with socket.create_server((_LOOPBACK, 0), backlog=16) as server:
@@ -143,17 +169,24 @@ class Workload:
 
 WORKLOADS = (
     Workload("exec (posix_spawn of /bin/true)", _exec),
-    Workload("open, close", _open_close),
     Workload("create, unlink (tmpfs)", _create_unlink),
     Workload("create, unlink (disk)", _create_unlink, "disk"),
     Workload("TCP connect, accept, close", _tcp),
+    Workload("build (compile small C files)", _build, "disk", share=4, minimum=200),
+)
+#: Calls of which the nanoseconds matter, all on tmpfs; see `bench.calls_side`.
+CALLS = (
+    Workload("open, close", _open_close),
+    Workload("create, unlink (tmpfs)", _create_unlink),
+    Workload("rename", _rename),
+    Workload("unix socket: connect, accept, close", _unix),
     Workload("UDP send, receive", _udp),
     Workload("getppid", _getppid),
     Workload("read of one byte", _read),
     Workload("nothing (the loop itself)", _nothing),
-    Workload("build (compile small C files)", _build, "disk", share=4, minimum=200),
+    Workload("python3 -c pass", _python),
 )
-BY_NAME = {workload.name: workload for workload in WORKLOADS}
+BY_NAME = {workload.name: workload for workload in (*WORKLOADS, *CALLS)}
 
 
 def usable() -> tuple[Workload, ...]:
@@ -162,7 +195,8 @@ def usable() -> tuple[Workload, ...]:
     return tuple(w for w in WORKLOADS if w.loop is not _build or has_compiler)
 
 
-def _used_s() -> float:
+def used_s() -> float:
+    """Return the processor time of this process and of its children that ended."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     parts = own.ru_utime, own.ru_stime, children.ru_utime, children.ru_stime
@@ -185,9 +219,9 @@ def run(workload: Workload, count: int, places: dict[str, Path]) -> Cost:
 def main() -> None:
     """Run the workload named on the command line."""
     workload, count, directory = BY_NAME[sys.argv[1]], int(sys.argv[2]), sys.argv[3]
-    used_s, start_s = _used_s(), time.perf_counter()
+    before_s, start_s = used_s(), time.perf_counter()
     workload.loop(count, Path(directory))
-    cost = Cost(count, _used_s() - used_s, time.perf_counter() - start_s)
+    cost = Cost(count, used_s() - before_s, time.perf_counter() - start_s)
     print(json.dumps(asdict(cost)))
 
 

@@ -23,10 +23,11 @@ pytestmark = pytest.mark.kernel
 SLOTS = 64
 HEAD = struct.Struct("=I20xI")  # struct record_header: type, tgid
 SENDS = """
-import socket, sys
+import socket, sys, time
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for _ in range(5):
     sender.sendto(b"x", ("127.0.0.1", int(sys.argv[1])))
+    time.sleep(float(sys.argv[2]))
 """
 
 
@@ -65,12 +66,12 @@ def written(capture: Capture) -> list[Any]:
     return [each for each in found if each.tid]
 
 
-def send(capture: Capture) -> tuple[int, int]:
+def send(capture: Capture, pause_s: float = 0) -> tuple[int, int]:
     """Send datagrams of one flow; return who did, and how often it was reported."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         port = str(receiver.getsockname()[1])
-        sender = subprocess.Popen([sys.executable, "-c", SENDS, port])
+        sender = subprocess.Popen([sys.executable, "-c", SENDS, port, str(pause_s)])
         assert sender.wait() == 0
     kind = capture.layouts.number["network_connect"]
     heads = [HEAD.unpack_from(each) for each in capture.ring.read(10**6)]
@@ -84,6 +85,16 @@ def test_a_flow_has_a_slot_of_its_thread(capture: Capture) -> None:
     (slot,) = [each for each in written(capture) if each.tid == pid]
     assert slot.writers == 0
     assert slot.flow.remote_port
+
+
+def test_an_interval_ends_while_the_slot_stays(capture: Capture) -> None:
+    capture.set_variable("udp_interval_ns", 1)
+    assert send(capture, pause_s=0.02)[1] == 5
+
+
+def test_without_an_interval_each_datagram_is_reported(capture: Capture) -> None:
+    capture.set_variable("udp_interval_ns", 0)
+    assert send(capture)[1] == 5
 
 
 def test_a_slot_that_another_writes_is_left_alone(capture: Capture) -> None:
