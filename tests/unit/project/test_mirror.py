@@ -66,7 +66,7 @@ TESTED_BY = {
     "unit/rules/kernel/test_automaton": "rules/kernel/bits rules/kernel/compiler"
     " rules/kernel/fields rules/kernel/literals",
     "unit/rules/sigma/test_judge": "rules/sigma/forms rules/sigma/guards"
-    " rules/sigma/questions rules/sigma/regular rules/sigma/source",
+    " rules/sigma/questions rules/sigma/source",
     "unit/rules/sigma/test_names": "rules/sigma/techniques",
     "unit/rules/sigma/test_pack": "rules/sigma/distrust",
     "unit/rules/sigma/test_correlator": "rules/sigma/groups",
