@@ -33,6 +33,9 @@ _DATES_LIMIT = 256
 _GROUPS_LIMIT, _GROUP_BYTES = 1024, 512
 #: Of a control group that is not known.
 _NO_GROUP = (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+#: The number of the control group of a process of which none is known. Nothing will be
+#: found out of it, so that events need not ask again and again.
+_UNKNOWN_GROUP = 0
 
 #: Where a name was used: tgid, mount namespace, and root directory of the process; the
 #: root is empty where it is that of the mount namespace.
@@ -136,7 +139,7 @@ class Context:
         self.settings = settings
         self.paths = paths
         self.control_groups = control_groups
-        self._of_group: dict[int, tuple[str, str, str, str]] = {}
+        self._of_group = {_UNKNOWN_GROUP: _NO_GROUP}
         self.is_plain_name = PlainTexts()
         self.host_names = HostNames()
         """Names of hosts, where DnsLookup is on."""
@@ -223,7 +226,7 @@ class Context:
         found = (*container_of(shown), shown)
         if len(path) <= _GROUP_BYTES:
             if len(self._of_group) >= _GROUPS_LIMIT:
-                self._of_group.clear()
+                self._of_group = {_UNKNOWN_GROUP: _NO_GROUP}
             self._of_group[number] = found
         return found
 

@@ -22,6 +22,7 @@ class FairShare(Generic[_K, _V]):
         self.entries: dict[_K, tuple[int, _V]] = {}
         """User and value by key; always the same object."""
         self._of_user: dict[int, dict[_K, None]] = {}
+        self._last: tuple[int, _V] | None = None
         self._most_of_user, self._most = of_user, of_all
 
     def add(self, key: _K, value: _V, uid: int) -> _V | None:
@@ -38,7 +39,10 @@ class FairShare(Generic[_K, _V]):
         if len(self.entries) >= self._most or (own and len(own) >= self._most_of_user):
             gone = self.pop(next(iter(own or self.entries)))
         self._of_user.setdefault(user, {})[key] = None
-        self.entries[key] = user, value
+        last = self._last
+        if last is None or last[1] is not value or last[0] != user:
+            self._last = last = user, value
+        self.entries[key] = last  # one object for several keys of one value
         return gone
 
     def pop(self, key: _K) -> _V:
@@ -55,4 +59,5 @@ class FairShare(Generic[_K, _V]):
         values = [value for _, value in self.entries.values()]
         self.entries.clear()
         self._of_user.clear()
+        self._last = None
         return values

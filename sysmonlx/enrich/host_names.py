@@ -22,20 +22,26 @@ _LEAST_S, _MOST_S = 60, 3600
 _SECOND_NS = 1_000_000_000
 #: User ids from here on are of people, login.defs(5): UID_MIN.
 _FIRST_OF_PEOPLE = 1000
-#: Stands for all users of the system.
-_SYSTEM = -1
 _MAPPED = bytes(10) + b"\xff\xff"
 
-#: Who asked for the name, and the address of 4 or 16 bytes. The asker is either the
-#: first bytes of an image key, which stand for a process, or a user id.
-_Key = tuple[bytes | int, bytes]
+
+def _of_user(uid: int) -> bytes:
+    """Return what stands for a user; 12 bytes, and no 8, stand for a process."""
+    return uid.to_bytes(8, "little", signed=True)
+
+
+#: Stands for all users of the system.
+_SYSTEM = _of_user(-1)
 
 
 class HostNames:
     """The names that are known; `known` is empty where none are wanted."""
 
     def __init__(self) -> None:
-        self._names: FairShare[_Key, tuple[str, int]] = FairShare(OF_USER, OF_ALL)
+        # The key is who named it, and the address: 4 or 16 bytes. Who is the first
+        # bytes of an image key, which name a process, or stands for a user. One piece
+        # takes less than half of the memory of two.
+        self._names: FairShare[bytes, tuple[str, int]] = FairShare(OF_USER, OF_ALL)
         self.known = self._names.entries
         """Always the same object, to see at once that there is nothing."""
 
@@ -48,20 +54,22 @@ class HostNames:
         boot_ns: int,
     ) -> None:
         """Take an answer that this process of a user had; `boot_ns` is when it came."""
-        user = uid if uid >= _FIRST_OF_PEOPLE else _SYSTEM
+        user = _of_user(uid) if uid >= _FIRST_OF_PEOPLE else _SYSTEM
+        own = process.key[:PROCESS_BYTES]
         for address, ttl_s in addresses:
             until_ns = boot_ns + min(max(ttl_s, _LEAST_S), _MOST_S) * _SECOND_NS
             plain = address.removeprefix(_MAPPED)
-            for who in (user, process.key[:PROCESS_BYTES]):
-                self._names.add((who, plain), (name, until_ns), uid)
+            value = name, until_ns
+            for who in (user, own):
+                self._names.add(who + plain, value, uid)
 
     def name(self, address: bytes, process: Process, uid: int, boot_ns: int) -> str:
         """Return what a process of a user calls an address, "-" where it has no name.
 
         `address` has 4 or 16 bytes.
         """
-        for who in (process.key[:PROCESS_BYTES], uid, _SYSTEM):
-            found = self.known.get((who, address))
+        for who in (process.key[:PROCESS_BYTES], _of_user(uid), _SYSTEM):
+            found = self.known.get(who + address)
             if found is not None and boot_ns < found[1][1]:
                 return found[1][0]
         return UNKNOWN

@@ -14,10 +14,12 @@ from pathlib import Path
 from bench.instructions import Instructions
 from bench.producer import Producer
 from bench.report import FED, REAL_LOOP, Report, median, percentile
-from bench.sensor import REPOSITORY, Sensor, configurations, with_sink
+from bench.sensor import REPOSITORY, Sensor, all_fields, configurations, with_sink
 from bench.sink import Sink
 
-_PAIR = "exec + exit"
+from sysmonlx.enrich.host_names import OF_ALL
+
+_PAIR, _FIELDS = "exec + exit", "all fields"
 _PATH = b"/var/lib/some-service/data/file-name.txt"
 _STARTS = 5
 #: A second of this many rounds is planned for; slower machines take longer.
@@ -25,7 +27,9 @@ _ROUNDS_A_SECOND = 30_000
 _SMALL, _LARGE = 100_000, 500_000
 #: Many, since each feed waits for the end of a tick; few enough for the spool.
 _GENTLE_ROUNDS = 2_000
+_GENTLE_NAMES = 400
 _LATENCY_RATE = 100
+_USERS = 4
 _REPEATS = 5
 #: After so long the daemon has read what was in the ring, and written it.
 _TICKS_S = 0.5
@@ -43,7 +47,8 @@ class DaemonSide:
         self._sink = sink
         self._report = report
         self._texts = {
-            name: with_sink(text, sink.path) for name, text in configurations().items()
+            name: with_sink(text, sink.path)
+            for name, text in {**configurations(), _FIELDS: all_fields()}.items()
         }
 
     def measure(self, seconds: float) -> None:
@@ -69,7 +74,7 @@ class DaemonSide:
 
     def _starts(self) -> None:
         rows = []
-        for name in self._texts:
+        for name in configurations():
             stored, anew = [], []
             sensor = Sensor(self._directory / "root", self._texts[name])
             for _ in range(_STARTS):
@@ -105,6 +110,11 @@ class DaemonSide:
             self._fed("everything", _PAIR, 2, rounds // 3),
             self._fed("everything", "file created", 1, rounds),
             self._fed("everything", "TCP connection", 1, rounds),
+            self._fed("everything", "library", 1, rounds),
+            self._fed("everything", "DNS question, answered", 1, rounds // 2),
+            self._fed(_FIELDS, _PAIR, 2, rounds // 3),
+            self._fed(_FIELDS, "file created", 1, rounds),
+            self._fed(_FIELDS, "TCP connection", 1, rounds),
             self._fed("main.xml", "file created", 0, 4 * rounds),
             self._fed("nothing", _PAIR, 0, rounds),
         ]
@@ -133,11 +143,7 @@ class DaemonSide:
     def _fed(self, name: str, what: str, lines: int, rounds: int) -> tuple[str, ...]:
         with self._running(name) as sensor:
             producer = Producer(sensor)
-            is_pair = what.startswith("exec")
-            records = producer.pair() if is_pair else (producer.file(_PATH),)
-            if what.startswith("TCP"):
-                records = (producer.connection(),)
-            producer.use(*records, is_of_current=not is_pair)
+            producer.use(*_records(producer, what), is_of_current=what != _PAIR)
             producer.feed(2000)
             costs, rates = [], []
             counter = Instructions(sensor.pid)
@@ -180,6 +186,13 @@ class DaemonSide:
                 _feed_gently(producer, sensor, (total - done) // 2)
                 done = total
                 rows.append((f"{total:,} events", *_memory_row(sensor)))
+            producer.close()
+        with self._running(_FIELDS) as sensor:
+            producer = Producer(sensor)
+            _teach(producer, sensor, OF_ALL)
+            time.sleep(_TICKS_S)
+            what = f"all fields, {OF_ALL:,} names learnt"
+            rows.append((what, *_memory_row(sensor)))
             producer.close()
         how = (
             "From smaps_rollup, MB, everything on; exec and exit events by turns, "
@@ -252,6 +265,32 @@ class DaemonSide:
         self._report.table("Idle", how, ("of a core", "an hour", "measured for"), [row])
 
 
+def _records(producer: Producer, what: str) -> tuple[bytes, ...]:
+    """Return what one round sends."""
+    if what == _PAIR:
+        return producer.pair()
+    if what.startswith("DNS"):
+        return producer.answered(1)
+    if what.startswith("TCP"):
+        return (producer.connection(),)
+    return (producer.library() if what == "library" else producer.file(_PATH),)
+
+
+def _teach(producer: Producer, sensor: Sensor, names: int) -> None:
+    """Have so many names learnt: each answer tells one to a process and to its user.
+
+    A user may give a quarter of them.
+    """
+    for number in range(0, names // 2, 2):
+        uid = 1000 + number * _USERS * 2 // names
+        each = (producer.answered(at, uid) for at in (number, number + 1))
+        producer.use(*(record for pair in each for record in pair), is_of_current=True)
+        producer.send(1)
+        if number % _GENTLE_NAMES == 0:
+            producer.feed(1)
+            _until_written(sensor)
+
+
 def _lost(sensor: Sensor) -> int:
     stats = sensor.stats()
     in_kernel = sum(sum(each["lost"].values()) for each in stats["records"].values())
@@ -279,8 +318,13 @@ def _feed_gently(producer: Producer, sensor: Sensor, rounds: int) -> None:
     while rounds > 0:
         producer.feed(min(rounds, _GENTLE_ROUNDS))
         rounds -= _GENTLE_ROUNDS
-        while sensor.stats()["spooled_bytes"] > 0:
-            time.sleep(0.005)
+        _until_written(sensor)
+
+
+def _until_written(sensor: Sensor) -> None:
+    """Wait until no line waits."""
+    while sensor.stats()["spooled_bytes"] > 0:
+        time.sleep(0.005)
 
 
 _SPAWN = """

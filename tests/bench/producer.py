@@ -11,10 +11,12 @@ import os
 import struct
 import time
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from bench.sensor import REPOSITORY, Sensor
+from support.dns_server import V4, answer, question
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library, run_program
@@ -95,6 +97,14 @@ class Producer:
     def feed(self, rounds: int) -> float:
         """Send so many rounds, wait until they are read; return the seconds it took."""
         start = time.perf_counter()
+        self.send(rounds)
+        while self._has_unread():
+            self._sensor.check()
+            time.sleep(0.002)
+        return time.perf_counter() - start
+
+    def send(self, rounds: int) -> None:
+        """Send so many rounds, as there is room for them."""
         left = rounds
         while left > 0:
             context = struct.pack(
@@ -108,10 +118,6 @@ class Producer:
             if done < _ROUNDS:
                 self._sensor.check()
                 time.sleep(0.002)
-        while self._has_unread():
-            self._sensor.check()
-            time.sleep(0.002)
-        return time.perf_counter() - start
 
     def _has_unread(self) -> bool:
         """Look where the daemon is: to ask costs it, and `fill` is its own reader's."""
@@ -154,11 +160,44 @@ class Producer:
             initiated=1,
         )
 
+    def library(self) -> bytes:
+        """Return that the C library of this process was loaded."""
+        path = _path_of(b"/libc.so.6")
+        return self._encode(
+            "library_load",
+            **_identity_of(path),
+            mount_namespace=os.stat("/proc/self/ns/mnt").st_ino,
+            path=path,
+        )
+
+    def answered(self, number: int, uid: int = 0) -> tuple[bytes, bytes]:
+        """Return a DNS question of a user and its answer, for an address of its own."""
+        asked = question(f"host-{number}.of.a-service.example.org")
+        address = ip_address("10.0.0.0") + number
+        given = answer(asked)[: -len(V4)] + address.packed
+        return self._message(asked, 0, uid), self._message(given, 1, uid)
+
+    def _message(self, data: bytes, is_answer: int, uid: int) -> bytes:
+        return self._encode(
+            "dns_message",
+            uid=uid,
+            cookie=1,
+            full_length=len(data),
+            is_answer=is_answer,
+            data=data,
+        )
+
     def _encode(self, record: str, **values: Any) -> bytes:
         layout = self.layouts.by_name[record]
         data = layout.encode(type=self.layouts.number[record], **values)
         at = next(f.offset for f in layout._packed if f.name == "size")
         return data[:at] + struct.pack("=I", len(data)) + data[at + 4 :]
+
+
+def _path_of(end: bytes) -> bytes:
+    """Return the path of a file that this process has mapped."""
+    lines = Path("/proc/self/maps").read_bytes().splitlines()
+    return next(each.split()[-1] for each in lines if each.endswith(end))
 
 
 def _identity_of(path: bytes) -> dict[str, int]:

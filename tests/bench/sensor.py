@@ -17,6 +17,7 @@ from support.cpu import cpu_ns
 
 from sysmonlx.config.reader import read_policy
 from sysmonlx.config.rule_files import with_packs
+from sysmonlx.policy import RULE_NAMES
 from sysmonlx.schema.events import EVENTS
 from sysmonlx.schema.options import NAMESPACE
 from sysmonlx.service import control
@@ -33,6 +34,16 @@ _INCLUDE_NONE = '<{} onmatch="include"/>'
 
 #: Tags in the order of the catalogue, each once.
 _TAGS = tuple(dict.fromkeys(event.tag for event in EVENTS if event.tag))
+
+#: Fields of ours that a configuration may name.
+_FIELDS = tuple(
+    dict.fromkeys(
+        field.name
+        for event in EVENTS
+        for field in event.appended
+        if field.name != RULE_NAMES
+    )
+)
 
 
 def rules(wanted: tuple[str, ...]) -> str:
@@ -51,6 +62,13 @@ def configurations() -> dict[str, str]:
         "main.xml": MAIN_XML.read_text("utf-8"),
         "everything": rules(_TAGS),
     }
+
+
+def all_fields() -> str:
+    """Return a configuration with every event, every field, and names of hosts."""
+    own = f"<Fields>{','.join(_FIELDS)}</Fields>"
+    names = "<EventFiltering>", "<DnsLookup>true</DnsLookup><EventFiltering>"
+    return with_settings(rules(_TAGS), own).replace(*names)
 
 
 def with_sink(text: str, sink: Path) -> str:

@@ -380,3 +380,21 @@ def test_control_group_that_was_not_known_at_first_is_shown_a_second_later(
     context.renew()
     assert path_of(4) == "/system.slice/x.service"
     assert context.processes.launches.made == made  # nothing is in doubt any more
+
+
+def test_group_that_cannot_be_known_is_not_asked_for_at_each_event(
+    layouts: Layouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_context(layouts)
+    asked: list[int] = []
+
+    def path(number: int) -> bytes:
+        asked.append(number)
+        return b""
+
+    monkeypatch.setattr(context.control_groups, "path", path)
+    for _ in range(3):
+        assert context.of_group(0) == context.of_group(7) == ("-",) * 4
+    assert asked == [7, 7, 7]  # that one may be found yet
+    assert context.knows_group(0)
+    assert not context.knows_group(7)

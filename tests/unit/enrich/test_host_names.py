@@ -77,3 +77,18 @@ def test_who_learns_too_much_forgets_names_of_his_own(
     assert names.name(bytes([10, 0, 0, 99]), process(2), ALICE, 0) == "99.test"
     names.forget()
     assert names.known == {}
+
+
+def test_a_user_and_a_process_of_one_number_are_told_apart(names: HostNames) -> None:
+    learn(names, 1, ALICE, "alice.test")
+    for uid in (0, 1, 1 << 31, (1 << 32) - 1):
+        assert names.name(V4, process(ALICE), uid, 0) == "-"
+
+
+def test_two_who_call_an_address_alike_share_what_is_kept(names: HostNames) -> None:
+    learn(names, 1, ALICE, "a.test")
+    first, second = names.known.values()
+    assert first is second
+    learn(names, 1, BOB, "b.test")
+    assert {value[1][0] for value in names.known.values()} == {"a.test", "b.test"}
+    assert {user for user, _ in names.known.values()} == {ALICE, BOB}
