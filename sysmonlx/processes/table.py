@@ -145,6 +145,10 @@ class ProcessTable(Register):
             parent.uid = record.uid  # it may have called setuid since its exec
         if known is not None and known.start_boot_ns == start_boot_ns:
             known.parent = parent or known.parent
+            is_ahead = known.exec_id > exec_id and known.previous is None
+            if is_ahead and parent is not None:
+                before = self._inherited(parent, tgid, start_boot_ns, exec_id)
+                self._put_before(known, before)
             return
         if parent is None:
             process = self._new(tgid, start_boot_ns, exec_id, record.uid)
@@ -233,9 +237,13 @@ class ProcessTable(Register):
             self._supersede(before, process)
             self._insert(process)
         else:  # a scan was ahead of this record
-            before.hold = process.hold = deque() if before.hold is None else before.hold
-            self._replace_previous(before, process)
+            self._put_before(before, process)
         return process
+
+    def _put_before(self, known: Process, process: Process) -> None:
+        """Enter the image before the present one, of which a scan has told already."""
+        known.hold = process.hold = deque() if known.hold is None else known.hold
+        self._replace_previous(known, process)
 
     def terminate(self, data: bytes) -> Process | None:
         """Take the end of a process and return it; None when it was taken before."""

@@ -68,10 +68,10 @@ class FileSink(StreamSink):
 
     def _name_now(self) -> str:
         stream = self._stream
-        if stream is None or stream.goes_aside or not stream.is_regular:
+        if stream is None or stream.shown_fd < 0 or not stream.is_regular:
             return ""
         with contextlib.suppress(OSError):
-            return os.readlink(f"/proc/self/fd/{stream.fd}")
+            return os.readlink(f"/proc/self/fd/{stream.shown_fd}")
         return ""
 
     def _taken(self, stream: Stream) -> Stream:

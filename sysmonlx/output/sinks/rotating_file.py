@@ -70,8 +70,8 @@ class RotatingFileSink(FileSink):
     def _renew_size(self) -> None:
         """Learn of a file that another program cut."""
         stream = self._stream
-        if stream is not None and not stream.goes_aside and stream.is_regular:
-            self._size_bytes = os.fstat(stream.fd).st_size
+        if stream is not None and stream.shown_fd >= 0 and stream.is_regular:
+            self._size_bytes = os.fstat(stream.shown_fd).st_size
 
     def _is_due(self) -> bool:
         stream, rotation = self._stream, self._rotation

@@ -8,6 +8,7 @@ have such a name and on no others; what is interrupted is done again at the next
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import errno
 import os
@@ -29,7 +30,9 @@ _LEVEL = 6
 #: Pauses are as many times as long as the work between them: a quarter of a processor.
 _PAUSES = 3
 _ACCESS = "system.posix_acl_access"
-#: More files of one second than that are not set aside.
+#: How the time is written in a name.
+_MOMENT = "%Y%m%dT%H%M%SZ"
+#: More files of one second have the time of the next one.
 _MOST_OF_A_SECOND = 100
 
 
@@ -94,12 +97,30 @@ def _is_ours(found: os.stat_result) -> bool:
 
 
 def _free_name(directory: int, name: str, wall_s: float) -> str:
-    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall_s))
-    for number in range(_MOST_OF_A_SECOND):
-        other = f"{name}-{moment}{f'.{number}' if number else ''}"
-        if not any(_exists(directory, each) for each in (other, f"{other}.gz")):
-            return other
-    raise FileExistsError(errno.EEXIST, f"{name}-{moment} is taken")
+    """Return a name that is behind those of all files that were set aside before.
+
+    Within one second numbers tell the order, and a number that was removed is not given
+    again. A clock that was put back makes no file older than those before it.
+
+    Raises:
+        FileExistsError: somebody has set aside a file at a time that does not exist.
+    """
+    moment, number = time.strftime(_MOMENT, time.gmtime(wall_s)), 0
+    entries = os.listdir(f"/proc/thread-self/fd/{directory}")
+    newest = max(_set_aside(name, entries), default=None)
+    if newest is not None and newest.moment >= moment:
+        moment, number = newest.moment, newest.number + 1
+    if number >= _MOST_OF_A_SECOND:
+        moment, number = _next_second(name, moment), 0
+    return f"{name}-{moment}{f'.{number}' if number else ''}"
+
+
+def _next_second(name: str, moment: str) -> str:
+    try:
+        wall_s = calendar.timegm(time.strptime(moment, _MOMENT)) + 1
+        return time.strftime(_MOMENT, time.gmtime(wall_s))
+    except (ValueError, OverflowError) as error:
+        raise FileExistsError(errno.EEXIST, f"{name}-{moment} is taken") from error
 
 
 def _exists(directory: int, name: str) -> bool:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Lines to a file descriptor, whatever file system it is on.
 
-Writing to a local file, a pipe or a terminal is quick, and is done at once. On any
-other file system (of the network, or of a user's program) a call may take for ever. A
-thread does it then, one call at a time; it alone has the descriptor, and the spool is
-its queue.
+Writing to memory, a pipe or a terminal is quick, and is done at once. On any other file
+system a call may take for ever: one of the network or of a user's program need not
+answer, and a disk may be frozen for a backup, fail, or have to write first what others
+have filled memory with. A thread does it then, one call at a time; it alone has the
+descriptor, and the spool is its queue. A disk of this machine answers at once nearly
+always, so the caller waits for it, for a moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -17,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sysmonlx.host.file_calls import Call, Worker
-from sysmonlx.host.root_files import is_local
+from sysmonlx.host.root_files import is_in_memory, is_local
 from sysmonlx.output.sinks.spool import CHUNK_BYTES, TRY_LATER, SpoolingSink
 
 #: Bytes of one write that a thread does.
@@ -26,13 +29,17 @@ ASIDE_BYTES = 2 << 20
 #: How long the caller waits for a thread to open the destination, in seconds: when the
 #: sink is made or reopened, and at each later look.
 _FIRST_WAIT_S, _NEXT_WAIT_S = 0.5, 0.02
+#: How long the caller waits for a thread that writes to a near disk, in seconds.
+NEAR_WAIT_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """An open descriptor; `goes_aside`: a write to it may take for ever.
 
-    `size_bytes` and `changed_s` are those of the file when it was opened.
+    `is_near`: a disk of this machine takes it, at once nearly always. `size_bytes` and
+    `changed_s` are those of the file when it was opened. `shown_fd` is the same file in
+    the hands of the caller, for questions that wait for nobody; -1: there is none.
     """
 
     fd: int
@@ -40,6 +47,8 @@ class Stream:
     goes_aside: bool
     size_bytes: int = 0
     changed_s: float = 0.0
+    is_near: bool = False
+    shown_fd: int = -1
 
 
 def examined(fd: int) -> Stream:
@@ -49,11 +58,11 @@ def examined(fd: int) -> Stream:
     except OSError:
         return Stream(fd, is_regular=False, goes_aside=False)
     is_regular = stat.S_ISREG(found.st_mode)
-    try:
-        goes_aside = is_regular and not is_local(fd)
-    except OSError:
-        goes_aside = True
-    return Stream(fd, is_regular, goes_aside, found.st_size, found.st_mtime)
+    goes_aside, is_near = True, False
+    with contextlib.suppress(OSError):
+        goes_aside = is_regular and not is_in_memory(fd)
+        is_near = goes_aside and is_local(fd)
+    return Stream(fd, is_regular, goes_aside, found.st_size, found.st_mtime, is_near)
 
 
 class StreamSink(SpoolingSink):
@@ -158,13 +167,18 @@ class StreamSink(SpoolingSink):
         stream = self._opened()
         if not stream.goes_aside:
             worker.hand_over(stream.fd)
+        elif stream.is_near:
+            worker.hand_over(os.open(f"/proc/thread-self/fd/{stream.fd}", os.O_PATH))
         return stream
 
     def _taken(self, stream: Stream) -> Stream:
         """Return the thread's stream; take over a descriptor that needs no thread."""
-        if stream.goes_aside or self._worker is None:
+        if self._worker is None or (stream.goes_aside and not stream.is_near):
             return stream
-        return replace(stream, fd=self._worker.take_over())
+        fd = self._worker.take_over()
+        if stream.is_near:
+            return replace(stream, shown_fd=fd)
+        return replace(stream, fd=fd, shown_fd=fd)
 
     def _end_worker(self) -> None:
         if self._worker is not None:
@@ -210,8 +224,8 @@ class StreamSink(SpoolingSink):
         if self._worker is None:
             return self._write_here(stream)
         data = self._spool.hold(b"\n", self._most_bytes(ASIDE_BYTES))
-        self._writing = self._worker.begin(partial(os.write, stream.fd, data))
-        return False
+        call = self._writing = self._worker.begin(partial(os.write, stream.fd, data))
+        return stream.is_near and call.wait(NEAR_WAIT_S) and self._has_written(call)
 
     def _write_here(self, stream: Stream) -> bool:
         data = self._spool.chunk(b"\n", self._most_bytes(CHUNK_BYTES))
@@ -231,12 +245,18 @@ class StreamSink(SpoolingSink):
 
     def _disconnect(self) -> None:
         """Let go of the destination; a thread closes its own when its call returns."""
-        if self._stream is not None and not self._stream.goes_aside:
-            self._close(self._stream)
+        if self._stream is not None:
+            self._let_go(self._stream)
         self._end_worker()
         self._opening = self._writing = self._stream = None
         self._is_stuck = False
         self._spool.restart()
+
+    def _let_go(self, stream: Stream) -> None:
+        if not stream.goes_aside:
+            self._close(stream)
+        elif stream.shown_fd >= 0:
+            os.close(stream.shown_fd)
 
     def _say(self, reason: str | None) -> None:
         self.trouble = f"{self._name}: {reason}"

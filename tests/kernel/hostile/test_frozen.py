@@ -7,12 +7,17 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.running import EVERYTHING, Daemon
+from support.running import EVERYTHING, Daemon, wait_until
+
+from sysmonlx.output.sinks.file import FileSink
+from sysmonlx.output.sinks.rotating_file import RotatingFileSink
+from sysmonlx.policy import Rotation
 
 pytestmark = pytest.mark.kernel
 
@@ -23,6 +28,8 @@ _IMAGE_BYTES = 24 << 20
 _MOST_S = 20
 #: Runs of a program: each takes a number of an event.
 _RUNS = 5
+#: No call of a sink takes so long, in seconds, on a machine that has other work too.
+_QUICK_S = 0.5
 
 
 @contextmanager
@@ -93,3 +100,53 @@ def test_frozen_state_delays_no_event_and_no_answer(root: Path) -> None:
         daemon.stop()
     ids = [int(event["EventRecordID"]) for event in events]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def numbered(start: int, end: int) -> list[bytes]:
+    return [b"%08d" % number for number in range(start, end)]
+
+
+def quickly(act: Callable[[], object]) -> None:
+    begun = time.monotonic()
+    act()
+    assert time.monotonic() - begun < _QUICK_S
+
+
+def drained(sink: FileSink) -> bool:
+    sink.flush()
+    sink.attend()
+    return not sink.spooled
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+def test_frozen_log_delays_nobody_and_loses_nothing(root: Path, rotates: bool) -> None:
+    path = root / "var" / "log"
+    rotation = Rotation(2000, 0, 999, False)
+    made = RotatingFileSink(str(path), rotation) if rotates else FileSink(str(path))
+    made.write(numbered(0, 10), 0)
+    wait_until(lambda: drained(made))
+    with frozen(root / "var"):
+        for at in range(10, 1000, 10):
+            quickly(lambda at=at: made.write(numbered(at, at + 10), 0))  # type: ignore[misc]
+            quickly(made.attend)
+        wait_until(lambda: drained(made) or "does not answer" in made.trouble)
+        assert made.spooled >= 980
+    wait_until(lambda: drained(made))
+    assert (made.trouble, made.lost, made.delivered) == ("", 0, 1000)
+    made.close(5)
+    files = sorted(each for each in path.parent.iterdir() if each.is_file())
+    found = [line for each in files for line in each.read_bytes().splitlines()]
+    assert sorted(found) == numbered(0, 1000)
+
+
+def test_file_that_was_moved_away_from_a_disk_is_opened_anew(root: Path) -> None:
+    path = root / "var" / "log"
+    sink = FileSink(str(path))
+    sink.write(numbered(0, 1), 0)
+    wait_until(lambda: drained(sink))
+    path.rename(path.with_name("moved"))
+    wait_until(lambda: drained(sink) and path.exists())
+    sink.write(numbered(1, 2), 0)
+    wait_until(lambda: drained(sink))
+    sink.close(1)
+    assert path.read_bytes().splitlines() == numbered(1, 2)

@@ -32,6 +32,30 @@ def test_fork_after_a_scan_saw_the_child_tells_who_its_parent_was(
     assert table.acting(record(**CHILD)) is scanned
 
 
+def test_what_was_done_before_an_exec_that_a_scan_saw_is_of_the_image_before(
+    table: Table,
+) -> None:
+    """A scan sees the next image of a child while its fork is still in the ring."""
+    parent = table.create(record())
+    ahead = record(**CHILD | {"exec_id": 2, "image": b"/usr/bin/true"})
+    table.scan([INIT, record(), ahead], 60 * SECOND)
+    table.fork(record(**CHILD))
+    acted, scanned = table.acting(record(**CHILD)), table.alive(11)
+    assert scanned is not None
+    assert (scanned.image, acted.image) == ("/usr/bin/true", parent.image)
+    assert (acted.args, acted.guid != scanned.guid) == (parent.args, True)
+    assert (acted.parent, acted.hold is scanned.hold) == (parent, True)
+    of_it = {"tgid": 12, "start_boot_ns": 42 * SECOND, "image": b"/usr/bin/id"}
+    by = {"parent_tgid": 11, "parent_start_boot_ns": CHILD["start_boot_ns"]}
+    grandchild = table.create(record(**of_it | by, parent_exec_id=1, parent_uid=0))
+    assert grandchild.parent is acted
+    created = table.create(record(**CHILD | {"exec_id": 2, "image": b"/usr/bin/true"}))
+    assert table.acting(record(**CHILD)) is acted
+    table.fork(record(**CHILD))  # two hooks at once may tell it twice
+    assert table.acting(record(**CHILD)) is acted
+    assert table.alive(11) is created
+
+
 def test_fork_of_an_unknown_parent_leaves_the_scanned_one(table: Table) -> None:
     table.scan([INIT, record()], 60 * SECOND)
     scanned = table.alive(10)

@@ -70,6 +70,10 @@ def number_of(name: str) -> int:
     return int(name.partition("Z.")[2] or "0")
 
 
+def moment_and_number(name: str) -> tuple[str, int]:
+    return name.partition("Z")[0], number_of(name)
+
+
 def whole(path: Path) -> list[bytes]:
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else None
     data = path.read_bytes() if data is None else data
@@ -109,7 +113,7 @@ def test_one_batch_may_fill_several_files(
     lines = numbered(0, 200)
     write(sink, NOW_S, *lines)
     settled(sink, lambda: not sink.spooled)
-    asides = sorted(others(path), key=lambda each: number_of(each.name))
+    asides = sorted(others(path), key=lambda each: moment_and_number(each.name))
     files = [*asides, path]
     assert [line for each in files for line in whole(each)] == lines
     assert len(files) >= 15
@@ -175,6 +179,20 @@ def test_oldest_are_removed_and_nothing_else(
     settled(sink, lambda: len(kept()) == 3)
     assert all(each.read_text() == "theirs" for each in foreign)
     assert link.is_symlink()
+
+
+@pytest.mark.parametrize("step_s", [0, 1, -1, -DAY_S])
+def test_the_newest_stay_whatever_the_clock_says(path: Path, step_s: int) -> None:
+    """In one second many are set aside and removed, and a clock may be put back."""
+    rotation = Rotation(1000, 0, 3, False)
+    for number in range(250):
+        path.write_bytes(b"%d\n" % number)
+        path.chmod(0o600)
+        set_aside.set_aside(str(path), NOW_S + number * step_s)
+        if number % 3 != 1:
+            set_aside.tidy(str(path), rotation)
+    kept = sorted(others(path), key=lambda each: moment_and_number(each.name))
+    assert [whole(each) for each in kept] == [[b"247"], [b"248"], [b"249"]]
 
 
 def test_compressed_aside_with_all_lines_rights_and_time(
