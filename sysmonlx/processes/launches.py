@@ -149,7 +149,7 @@ NO_LAUNCH = Launch(UNKNOWN, True)
 
 
 def pickers(appended: Collection[str]) -> tuple[Picker, Picker]:
-    """Return what picks the values of event 1 in which processes of one launch differ.
+    """Return pickers of the values of event 1 in which processes of one launch differ.
 
     And what picks those in which processes of one launch and one parent differ. Events
     1 have these fields of ours.
