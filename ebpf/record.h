@@ -73,7 +73,7 @@ enum record_flag {
 	RECORD_BY_WRITE = 1 << 19, /* a file that existed was opened for writing */
 	RECORD_BY_APPEND = 1 << 20, /* the same with O_APPEND */
 	RECORD_BY_TRUNCATION = 1 << 21, /* the same with O_TRUNC */
-	RECORD_TELLS_MORE = 1 << 16, /* process_create has what is added on request */
+	RECORD_TELLS_MORE = 1 << 16, /* process_create has the members that come on request */
 	/* These four: by which way a process_write was done. */
 	RECORD_BY_MEMORY_COPY = 1 << 22, /* process_vm_writev(2) */
 	RECORD_BY_POKE = 1 << 23, /* ptrace(2) wrote a word of memory */
