@@ -329,7 +329,7 @@ def run_program(fd: int, context: bytes) -> int:
 
 
 def program_asker(fd: int, size: int) -> Callable[[bytes], bytes]:
-    """Return what runs a `SEC("syscall")` program that never waits.
+    """Return a function that runs a `SEC("syscall")` program, which never waits.
 
     It takes the program's context, `size` bytes, and returns what became of it. The
     interpreter is not given up meanwhile, which costs more than the call.

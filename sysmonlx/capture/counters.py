@@ -36,7 +36,7 @@ class Counters:
         """The bytes that the counters of one processor take in a lookup."""
 
     def losses(self, data: bytes) -> bytes:
-        """Return what says how much was lost, of the counters of all processors."""
+        """Return the raw counters of losses of all processors."""
         return b"".join(
             data[at + 8 * self._starts[-1] : at + self._lost_end]
             for at in range(0, len(data), self.size_bytes)

@@ -80,7 +80,7 @@ class Loaded:
     """Whether there is something that the kept plans lack."""
 
     def copy(self) -> Loaded:
-        """Return what another thread may add to; the objects are the same."""
+        """Return a copy to which another thread may add; the objects are the same."""
         return Loaded(
             [*self.objects],
             {**self.programs},

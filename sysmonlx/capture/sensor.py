@@ -220,7 +220,7 @@ class Capture:
         self.maps["known_files"].update(file, b"\1")
 
     def identifier(self) -> Callable[[int], FileId] | None:
-        """Return what says to which file a descriptor of this process leads.
+        """Return a function that says to which file a descriptor of this process leads.
 
         It asks no file system, so it never waits. None: this kernel cannot say.
         """
@@ -269,7 +269,7 @@ class Capture:
         return self.told_programs.added_to(self._counters.sum(self._raw_counters()))
 
     def losses(self) -> bytes:
-        """Return what is another as soon as a counter of losses is."""
+        """Return bytes that change whenever a counter of losses changes."""
         counters = self._counters.losses(self._raw_counters())
         return counters + b"%d" % self.told_programs.side_band.lost
 

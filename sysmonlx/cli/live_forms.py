@@ -18,7 +18,7 @@ FormOf = Callable[[Sequence[LiveEvent]], bytes]
 
 
 def form_of(name: str, style: Style, settings: Settings) -> FormOf:
-    """Return what makes lines: "rows", "json", or "verbose" for a line a field."""
+    """Return the maker of lines: "rows", "json", or "verbose" for a line a field."""
     if name == "json":
         return _json(settings)
     if name == "verbose":

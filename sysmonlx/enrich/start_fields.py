@@ -58,7 +58,7 @@ class _Started(Protocol):
 def _field(
     value: Callable[[_Started, Context], str],
 ) -> Callable[[Layout, Context], Appender]:
-    """Return what makes an appender; `value` is asked once for each launch."""
+    """Return a maker of appenders; `value` is asked once for each launch."""
 
     def make(layout: Layout, context: Context) -> Appender:
         decode: Callable[[bytes], _Started] = layout.decode

@@ -95,7 +95,7 @@ class ModuleContent:
 
 
 def _unpacker_of(begin: bytes) -> _Unpacker:
-    """Return what unpacks a file that begins with these bytes."""
+    """Return the unpacker of a file that begins with these bytes."""
     if begin.startswith(_XZ):
         return _Xz()
     if begin.startswith(_GZIP):

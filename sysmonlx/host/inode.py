@@ -87,7 +87,7 @@ def _opened_cached(path: bytes, flags: int, root: int, resolve: int) -> int:
 
 
 def stamp(path: bytes) -> tuple[int, ...] | None:
-    """Return what changes with the content of a file, last when that was, in ns.
+    """Return numbers that change with a file's content; the last is when, in ns.
 
     Empty: there is no such file. None: only the file system knows.
     """

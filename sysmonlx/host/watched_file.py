@@ -76,7 +76,7 @@ class WatchedFile(Generic[T]):
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what changes with the content of a file, as the kernel knows it."""
+    """Return numbers that change with a file's content, as the kernel knows them."""
     found = inode.stamp(os.fsencode(path))
     return UNSURE if found is None else found or ABSENT
 

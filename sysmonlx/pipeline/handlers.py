@@ -288,7 +288,7 @@ class Handlers:
         return handle
 
     def _creator(self, rules: Rules) -> _Create:
-        """Return what takes a new image of a process."""
+        """Return the function that takes a new image of a process."""
         if rules.correlator.asks_lineage:
             return self.correlating.lineages.create
         return self.processes.create

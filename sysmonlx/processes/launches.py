@@ -149,10 +149,10 @@ NO_LAUNCH = Launch(UNKNOWN, True)
 
 
 def pickers(appended: Collection[str]) -> tuple[Picker, Picker]:
-    """Return what picks the values of event 1 in which processes of one launch differ.
+    """Return pickers of the values of event 1 in which processes of one launch differ.
 
-    And what picks those in which processes of one launch and one parent differ. Events
-    1 have these fields of ours.
+    The second one is for processes that have one parent, too. `appended` are the
+    fields of ours that event 1 has.
     """
     fields = PROCESS_CREATE.with_appended(appended).fields
     ours = [at for at, each in enumerate(fields) if each.name in OUR_OWN_OF_PROCESS]

@@ -140,7 +140,7 @@ def _never(text: str) -> bool:
 
 
 def _answer_of(test: Test) -> _Answer:
-    """Return what answers a test; the commonest ones in few steps."""
+    """Return the function that answers a test; the commonest ones in few steps."""
     if len(test.atoms) == 1 and not test.negated:
         (atom,) = test.atoms
         operand = atom.operand

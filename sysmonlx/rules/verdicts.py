@@ -292,7 +292,7 @@ def compiled(decision: Decision) -> CodeType:
 
 
 def _known(bits: Bits, answers: int) -> Callable[[Test], bool | None]:
-    """Return what answers a test by the bits of `answers`, None if they do not."""
+    """Return a function that answers tests by the bits `answers`, None if unknown."""
 
     def answer(test: Test) -> bool | None:
         if test.field not in bits:

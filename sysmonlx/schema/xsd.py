@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The XML schemas of a configuration, generated from the catalogue.
+"""The XML schemas of a configuration, generated from `events` and `options`.
 
 XSD 1.0, for xmlschema and for editors. It is stricter than the reader where Sysmon
 ignores things without a word (unknown options, events, attributes): there the reader

@@ -63,7 +63,7 @@ class Action:
 
 
 def moment(time_s: float) -> Some:
-    """Return what a time of an event is, where it happened about then."""
+    """Return the times that an event may have that happened about then."""
     low, high = time_s - _SLACK_S, time_s + _SLACK_S
     return Some(low=_utc(low), high=_utc(high))
 

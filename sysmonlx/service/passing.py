@@ -85,7 +85,7 @@ def guid_at(event_id: int) -> int:
 
 
 def passing(decide: Decide, at: int, left: dict[str, int], test: SelfTest) -> Decide:
-    """Return what lets events pass, and asks the rules about all others.
+    """Return a function that lets events pass, and asks the rules about all others.
 
     `at` is the place of the ProcessGuid, `left` how many events pass yet, by GUID.
     """

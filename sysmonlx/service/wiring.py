@@ -149,7 +149,7 @@ def wire(policy: Policy, options: Options) -> Parts:
 
 
 def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:
-    """Return what makes lines of events.
+    """Return the maker of the lines of a sink.
 
     Args:
         settings: Those of the policy that the lines are for.

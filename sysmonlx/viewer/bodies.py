@@ -102,7 +102,7 @@ def short_address(address: str) -> str:
 
 
 def _of(event_id: int, name: str) -> MakeBody:
-    """Return what makes the body of an event that is about one file or device."""
+    """Return the maker of the body of an event that is about one file or device."""
     at = PLACES[event_id][name]
 
     def make(values: Values, signs: Signs, has_parent: bool) -> Body:
@@ -242,7 +242,7 @@ _ELSEWHERE = frozenset(
 
 
 def _named(event_id: int) -> MakeBody:
-    """Return what makes `NAME=value ...` of the fields that the schema says."""
+    """Return a maker of `NAME=value ...` from the fields that the schema says."""
     event = EVENT_BY_ID[event_id]
     names = event.shown or tuple(PLACES[event_id])
     pairs = [(n, PLACES[event_id][n]) for n in names if n not in _ELSEWHERE]

@@ -71,7 +71,7 @@ def seconds_of(text: str) -> float | None:
 
 
 def local_clock() -> Callable[[str], str]:
-    """Return what makes a moment of this machine's zone of a moment in UTC."""
+    """Return a function from a moment in UTC to one in this machine's zone."""
     minutes: dict[str, str] = {}
 
     def local(text: str) -> str:

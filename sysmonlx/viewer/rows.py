@@ -100,7 +100,7 @@ class Row:
 
 
 def _common(event_id: int) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """Return what picks rule, time, GUID, pid and user of an event."""
+    """Return the picker of rule, time, GUID, pid and user of an event."""
     places = PLACES[event_id]
     wanted = [
         ("RuleName",),

@@ -234,7 +234,7 @@ def _unknown(name: str) -> str:
 
 
 def _pattern(text: str) -> re.Pattern[str] | None:
-    """Return what finds a text with wildcards; None: it has none."""
+    """Return the expression for a text with wildcards; None: it has none."""
     if "*" not in text and "?" not in text:
         return None
     parts = (re.escape(each) for each in re.split(r"([*?])", text))
@@ -297,7 +297,7 @@ def _rule_of(event: AnyEvent) -> str:
 
 
 def _rule(text: str) -> Holds:
-    """Return what asks for a rule whose name holds one of some texts, or for any."""
+    """Return the test for a rule whose name holds one of some texts, or for any."""
     if not text:
         return lambda event: _rule_of(event) != "-"
     wanted = [_any_text(fold(each)) for each in text.split(",")]

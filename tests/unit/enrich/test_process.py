@@ -339,7 +339,7 @@ def test_time_follows_the_clock(context: Context) -> None:
     assert context.utc(-1) == "2023-11-14 23:13:19.999"
 
 
-def test_every_builder_makes_an_event_of_the_catalogue() -> None:
+def test_every_builder_makes_an_event_of_the_schema() -> None:
     ids = [event_id for pairs in BUILDERS.values() for event_id, _ in pairs]
     assert set(ids) <= EVENT_BY_ID.keys()
     assert {1, 5} <= set(ids)

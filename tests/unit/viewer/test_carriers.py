@@ -311,7 +311,7 @@ def test_what_cannot_be_read_has_a_reason(line: str, reason: str) -> None:
     assert len(found) == len(read(line))
 
 
-def test_fields_that_the_catalogue_does_not_have_are_named() -> None:
+def test_fields_that_the_schema_does_not_have_are_named() -> None:
     [item] = read(FAKE.format('<Data Name="Image">/x</Data><Data Name="Foo">y</Data>'))
     assert isinstance(item, EventLine)
     assert (item.values[4], item.others) == ("/x", ("Foo",))
