@@ -61,6 +61,8 @@ def test_signals_are_as_a_program_expects_them() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+#: However nice these tests run, what they start begins with a nice value of 0.
+_AS_USUAL = ("nice", "-n", str(-os.getpriority(os.PRIO_PROCESS, 0)))
 #: Says what the service would have, one word a thing.
 _TELL = """
 import os, resource, sys
@@ -94,7 +96,7 @@ print(
 )
 def test_service_has_what_a_shell_has_not(starter: str) -> None:
     answer = subprocess.run(
-        [*starter.split(), sys.executable, "-P", "-c", _TELL],
+        [*_AS_USUAL, *starter.split(), sys.executable, "-P", "-c", _TELL],
         env={**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)},
         capture_output=True,
         text=True,
