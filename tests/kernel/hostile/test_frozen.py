@@ -129,7 +129,6 @@ def test_frozen_log_delays_nobody_and_loses_nothing(root: Path, rotates: bool) -
         for at in range(10, 1000, 10):
             quickly(lambda at=at: made.write(numbered(at, at + 10), 0))  # type: ignore[misc]
             quickly(made.attend)
-        wait_until(lambda: drained(made) or "does not answer" in made.trouble)
         assert made.spooled >= 980
     wait_until(lambda: drained(made))
     assert (made.trouble, made.lost, made.delivered) == ("", 0, 1000)

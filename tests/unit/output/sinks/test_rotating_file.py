@@ -181,18 +181,18 @@ def test_oldest_are_removed_and_nothing_else(
     assert link.is_symlink()
 
 
-@pytest.mark.parametrize("step_s", [0, 1, -1, -DAY_S])
+@pytest.mark.parametrize("step_s", [0, -DAY_S])
 def test_the_newest_stay_whatever_the_clock_says(path: Path, step_s: int) -> None:
     """In one second many are set aside and removed, and a clock may be put back."""
     rotation = Rotation(1000, 0, 3, False)
-    for number in range(250):
+    for number in range(112):
         path.write_bytes(b"%d\n" % number)
         path.chmod(0o600)
         set_aside.set_aside(str(path), NOW_S + number * step_s)
         if number % 3 != 1:
             set_aside.tidy(str(path), rotation)
     kept = sorted(others(path), key=lambda each: moment_and_number(each.name))
-    assert [whole(each) for each in kept] == [[b"247"], [b"248"], [b"249"]]
+    assert [whole(each) for each in kept] == [[b"109"], [b"110"], [b"111"]]
 
 
 def test_compressed_aside_with_all_lines_rights_and_time(
