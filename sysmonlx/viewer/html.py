@@ -48,7 +48,8 @@ placeholder="/ filter: text, Image~curl, User=root, -word">
 <div class="tools" id="kinds" role="group" aria-label="Kinds of events"></div>
 <main><div class="list" id="list" role="tree" tabindex="0" aria-label="Events">
 <div id="space"></div><div id="none" class="none" hidden>No event
-is asked for by all of this: the filter (Escape clears it), the kinds, the range of time.</div></div>
+is asked for by all of this: the filter (Escape clears it), the kinds, the
+range of time.</div></div>
 <section class="details" id="details" aria-label="Details" tabindex="0">
 <p class="dim">Choose a row. Arrow keys walk and fold, n goes to the next hit of a rule,
 / to the filter.</p>
