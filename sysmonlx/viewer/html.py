@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """An incident as one page: a file that needs no network and no other file.
 
-Values of events are data of the page and never its HTML: JSON in an element that is not
-run, each `<` spelt out, shown by the page's script as text alone. A policy in the
-page's head lets no other script or style run, and lets nothing be fetched or sent.
+What events hold is data of the page and never its text: JSON in an element that is not
+run, each `<` spelt out, shown by the page's script as text alone. A policy in its head
+lets no other script or style run, and lets nothing be fetched or sent.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ placeholder="/ filter: text, Image~curl, User=root, -word">
 <div class="tools" id="kinds" role="group" aria-label="Kinds of events"></div>
 <main><div class="list" id="list" role="tree" tabindex="0" aria-label="Events">
 <div id="space"></div><div id="none" class="none" hidden>No event
-is asked for by all of this: the filter (Escape clears it), the kinds,
-the range of time.</div></div>
+is asked for by all of this: the filter (Escape clears it), the kinds, the
+range of time.</div></div>
 <section class="details" id="details" aria-label="Details" tabindex="0">
 <p class="dim">Choose a row. Arrow keys walk and fold, n goes to the next hit of a rule,
 / to the filter.</p>
@@ -220,6 +220,6 @@ def _when(event: EventLine) -> str:
 
 
 def _importance(pair: tuple[EventLine, int]) -> tuple[bool, str]:
-    """Return the sort key of events to keep: those under a rule, then newer ones."""
+    """Return what is kept rather: what is under a rule, then what is newer."""
     event, _ = pair
     return bool(text_of(event, "RuleName")), _when(event)
