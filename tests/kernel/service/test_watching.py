@@ -56,7 +56,7 @@ def test_a_session_by_own_rules(place: Installation, rules: str) -> None:
             lines = terminal.has("end with '.trace'")
             assert any("UserId" in each for each in lines)
             assert terminal.model.wrapped == 0
-            terminal.type("q")
+            terminal.type("qq")  # the details, then the view
             assert ended(pid) == 0
             terminal.has("0 lost")
             assert terminal.is_as_before()
