@@ -188,9 +188,12 @@ def test_start_over_the_state_of_version_0_1_0(place: Installation) -> None:
     place.paths.create_private()
     log = place.root / "events.json"
     config = (OLD / "config.xml").read_text().replace("/var/log/sysmon.json", f"{log}")
-    place.paths.config_file.write_text(config)
+    metrics = "/run/sysmonlx-metrics.prom", f"{place.root}/metrics.prom"
+    place.paths.config_file.write_text(config.replace(*metrics))
     for name in ("policy.json", "command_line", "record_id", "boot_offset", "programs"):
         shutil.copyfile(OLD / name, place.paths.state_dir / name)
+    stored = (OLD / "policy.json").read_text().replace(*metrics)
+    (place.paths.state_dir / "policy.json").write_text(stored)
     result = place.call("-service")
     assert result.returncode == 0
     place.follow()
@@ -201,7 +204,7 @@ def test_start_over_the_state_of_version_0_1_0(place: Installation) -> None:
     (told,) = [each for each in place.events() if each.get("ID") == "Configuration"]
     warning = "Warning: Budget is no share of a core any more: 20 counts as 1"
     assert told["Description"].startswith(warning)
-    assert place.paths.policy_file.read_text() != (OLD / "policy.json").read_text()
+    assert place.paths.policy_file.read_text() != stored
     assert (place.paths.state_dir / "programs").read_bytes()[:2] != b'{"'
     warned = place.call("-c", os.fspath(place.paths.config_file))
     assert warned.returncode == 0
