@@ -309,24 +309,37 @@ class Capture:
     def attach_again(self, name: str) -> None:
         """Attach a program that others have taken off its hook.
 
+        If the program itself has gone, it is loaded anew for all places that share it.
+
         Raises:
             LibbpfError, OSError, CaptureError: it stays off, and why.
         """
         found, program_name = self._loaded.holder(name), program_of(name)
-        if name in found.attached():
-            self._let_go(found, name)
-        hook = next(h for h, names in self._serving.items() if name in names)
+        places = {name}
         try:
             program_id(found.program_fd(program_name))
-        except LibbpfError:  # the program has gone with its descriptor
+            is_gone = False
+        except LibbpfError:  # with its descriptor
+            is_gone = True
+            held = found.attached()
+            places |= {each for each in held if program_of(each) == program_name}
+        for place in places & found.attached():
+            self._let_go(found, place)
+        if is_gone:
+            hook = next(h for h, names in self._serving.items() if name in names)
             del self._loaded.programs[program_name]
             self._loader.load(self._loaded, (hook,))
+        for place in places:
+            self._attach_surely(place)
+
+    def _attach_surely(self, name: str) -> None:
+        """Attach a program, also where the control group has become another one."""
         try:
             self._attach_program(name)
         except (LibbpfError, OSError):
             if name not in CGROUP_PROGRAMS:
                 raise
-            self._leave_cgroup()  # the cgroup may be another one by now
+            self._leave_cgroup()
             self._attach_program(name)
 
     def _attach_program(self, name: str) -> None:

@@ -184,3 +184,19 @@ def test_places_of_a_program_share_it(tmp_path: Path) -> None:
                 assert [p for p in PLACES if not capture.is_at_hook(p)] == [place]
                 capture.attach_again(place)
             assert all(map(capture.is_at_hook, PLACES))
+
+
+def test_program_that_has_gone_leaves_no_place_to_its_old_self(tmp_path: Path) -> None:
+    for _ in range(2):  # by libbpf, and by plan
+        with started(tmp_path / "programs") as capture:
+            if not capture.attached() >= PLACES.keys():
+                pytest.skip("this kernel has no tracepoints of ctime, or better hooks")
+            first = next(iter(PLACES))
+            name = program_of(first)
+            before = capture._loaded.holder(first)
+            with open("/dev/null", "rb") as other:
+                os.dup2(other.fileno(), before.program_fd(name))  # as a debugger does
+            capture.attach_again(first)
+            assert all(map(capture.is_at_hook, PLACES))
+            after = capture._loaded.holder(first)
+            assert after is before or not before.attached() & PLACES.keys()
