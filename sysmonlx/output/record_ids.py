@@ -30,14 +30,12 @@ _COUNTER_MASK = (1 << 64) - 1
 #: The file in memory: the next number; what the other file has; what it may have too.
 _LIVE = struct.Struct("=QQQ")
 _NEXT, _STORED, _COMING = 0, 1, 2
-#: So far ahead of the numbers that were given is the other file. After an end of the
-#: machine without warning numbers go on from there, so that none is given twice.
-_AHEAD = 1 << 16
-#: A number that was not reached ends in twelve ones, which tells it from the exact one
-#: of an orderly end. (One exact number in 4,096 looks the same, and is told as well.)
-_MARK = (1 << 12) - 1
-#: So many numbers, at most, are given to no event when the machine ends unforeseen.
-MOST_SKIPPED = _AHEAD + _MARK
+#: How far the other file is ahead of the numbers that were given. After an end of the
+#: machine without warning numbers go on from there, so that none is given twice: at
+#: most this count of numbers is given to no event.
+AHEAD = 1 << 16
+#: The byte behind a number that was not reached; an exact one has none.
+_NOT_REACHED = b"\1"
 #: How long the end waits for the file, in seconds.
 _CLOSE_S = 0.5
 #: Pause between two tries to write there, in seconds.
@@ -85,6 +83,8 @@ class RecordIds:
                 if self._live is not None and (found := self._opened(self._live, fd)):
                     self._is_ahead = True
                     return found
+            self._tell_of_skipped(fd)
+            os.ftruncate(fd, _COUNTER_BYTES)
             return mmap.mmap(fd, _COUNTER_BYTES)
         finally:
             os.close(fd)
@@ -92,7 +92,7 @@ class RecordIds:
     def _have_counter(self, fd: int, path: Path) -> None:
         """Have a counter in the file, which begins at 0 where there is none."""
         size = os.fstat(fd).st_size
-        if size == _COUNTER_BYTES:
+        if size == _COUNTER_BYTES or _is_not_reached(fd):
             return
         if size:
             self.warning = f"{path} had {size} bytes; record ids start at 0"
@@ -116,19 +116,25 @@ class RecordIds:
                 return None
             (stored,) = _COUNTER.unpack(os.pread(kept, _COUNTER_BYTES, 0))
             first = _next_number(os.pread(fd, _LIVE.size + 1, 0), stored)
-            if first == stored and stored & _MARK == _MARK:
-                self.warning = (
-                    f"record ids go on at {stored}, since the machine ended unforeseen:"
-                    f" {MOST_SKIPPED:,} before at most were given to no event"
-                )
-            ahead = _not_reached(first)
+            if first == stored:
+                self._tell_of_skipped(kept)
+            ahead = (first + AHEAD) & _COUNTER_MASK
             _put(fd, _LIVE.pack(first, stored, ahead))
             os.ftruncate(fd, _LIVE.size)
-            _put(kept, _COUNTER.pack(ahead))
+            _put(kept, _COUNTER.pack(ahead) + _NOT_REACHED)
             _put(fd, _LIVE.pack(first, ahead, ahead))
             return mmap.mmap(fd, _LIVE.size)
         finally:
             os.close(fd)
+
+    def _tell_of_skipped(self, kept: int) -> None:
+        """Tell if numbers go on at one that was not reached."""
+        if _is_not_reached(kept):
+            (stored,) = _COUNTER.unpack(os.pread(kept, _COUNTER_BYTES, 0))
+            self.warning = (
+                f"record ids go on at {stored}, since the machine ended unforeseen:"
+                f" {AHEAD:,} before at most were given to no event"
+            )
 
     def take(self, count: int = 1) -> int:
         """Take `count` numbers in sequence, never given before; return the first."""
@@ -136,7 +142,7 @@ class RecordIds:
         after = self._words[_NEXT] = (first + count) & _COUNTER_MASK
         if self._is_ahead:
             left = (self._words[_STORED] - after) & _COUNTER_MASK
-            if not _AHEAD // 2 < left <= MOST_SKIPPED:
+            if not AHEAD // 2 < left <= AHEAD:
                 self._keep_ahead(after)
         return first
 
@@ -152,19 +158,19 @@ class RecordIds:
             return
         if self._words[_STORED] == self._words[_COMING]:
             left = (self._words[_COMING] - number) & _COUNTER_MASK
-            if _AHEAD // 2 < left <= MOST_SKIPPED:
+            if AHEAD // 2 < left <= AHEAD:
                 return
-            self._words[_COMING] = _not_reached(number)
-        self._begin_to_write(self._words[_COMING])
+            self._words[_COMING] = (number + AHEAD) & _COUNTER_MASK
+        self._begin_to_write(self._words[_COMING], _NOT_REACHED)
 
-    def _begin_to_write(self, number: int) -> None:
+    def _begin_to_write(self, number: int, mark: bytes) -> None:
         assert self._path is not None, "who is ahead has a file"
         try:
             self._worker = Worker()
         except OSError:  # there is no thread to be had
             self._again_at_s = time.monotonic() + _AGAIN_S
             return
-        self._writing = self._worker.begin(partial(_write, self._path, number))
+        self._writing = self._worker.begin(partial(_write, self._path, number, mark))
 
     def _is_written(self, wait_s: float = 0) -> bool:
         """Return whether the thread has ended; note what the file has then."""
@@ -197,12 +203,12 @@ class RecordIds:
         if self._writing is not None and not self._is_written(_CLOSE_S):
             return False
         number: int = self._words[_NEXT]
-        self._begin_to_write(number)
+        self._begin_to_write(number, b"")
         return self._is_written(_CLOSE_S) and self._words[_STORED] == number
 
 
-def _not_reached(number: int) -> int:
-    return (number + _AHEAD) & _COUNTER_MASK | _MARK
+def _is_not_reached(fd: int) -> bool:
+    return os.pread(fd, _COUNTER_BYTES + 2, 0)[_COUNTER_BYTES:] == _NOT_REACHED
 
 
 def _next_number(data: bytes, stored: int) -> int:
@@ -218,11 +224,13 @@ def _put(fd: int, data: bytes) -> None:
         raise OSError(0, "short write")
 
 
-def _write(path: Path, number: int) -> int:
+def _write(path: Path, number: int, mark: bytes) -> int:
     """Write a number into a file of our own, and have it on the disk; in a thread."""
+    data = _COUNTER.pack(number) + mark
     fd = root_files.open_file(path, os.O_WRONLY | os.O_CREAT)
     try:
-        _put(fd, _COUNTER.pack(number))
+        _put(fd, data)
+        os.ftruncate(fd, len(data))
         os.fsync(fd)
         return number
     finally:

@@ -44,7 +44,9 @@ def stop_between_lines(installed: Installation) -> None:
     def is_between() -> bool:
         os.kill(installed.pid, signal.SIGSTOP)
         wait_until(lambda: state_of(installed.pid) == "T")
-        (taken,) = struct.unpack("=Q", installed.paths.record_id_file.read_bytes())
+        files = installed.paths.next_id_file, installed.paths.record_id_file
+        counter = next(each for each in files if each.exists())
+        (taken,) = struct.unpack_from("=Q", counter.read_bytes())
         if taken == len(installed.events()):
             return True
         os.kill(installed.pid, signal.SIGCONT)

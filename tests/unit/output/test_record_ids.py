@@ -18,7 +18,7 @@ from support.running import wait_until
 
 from sysmonlx.host import root_files
 from sysmonlx.output import record_ids
-from sysmonlx.output.record_ids import MOST_SKIPPED, RecordIds
+from sysmonlx.output.record_ids import AHEAD, RecordIds
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def live() -> Iterator[Path]:
 
 def kept(home: Path) -> int:
     """Return the number in the file that outlives the machine."""
-    (number,) = struct.unpack("=Q", (home / "record_id").read_bytes())
+    (number,) = struct.unpack("=Q", (home / "record_id").read_bytes()[:8])
     return int(number)
 
 
@@ -138,8 +138,21 @@ def test_no_number_is_given_twice_after_a_loss_of_power(
     live.unlink()
     ids = RecordIds(home / "record_id", live)
     first = ids.take()
-    assert sum(counts) <= first <= sum(counts) + MOST_SKIPPED
+    assert sum(counts) <= first <= sum(counts) + AHEAD
     assert f"record ids go on at {first}, since the machine ended" in ids.warning
+    ids.close()
+    assert (home / "record_id").stat().st_size == 8
+    assert RecordIds(home / "record_id", live).warning == ""
+
+
+def test_loss_of_power_is_told_also_where_run_is_on_a_disk_then(
+    home: Path, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_after(home, live, [7])
+    live.unlink()
+    monkeypatch.setattr(root_files, "is_in_memory", lambda _: False)
+    ids = RecordIds(home / "record_id", live)
+    assert f"record ids go on at {ids.take()}, since the machine" in ids.warning
     ids.close()
     assert RecordIds(home / "record_id", live).warning == ""
 
@@ -188,7 +201,7 @@ def test_disk_that_hangs_delays_no_number_and_no_end(
 ) -> None:
     answers = Event()
 
-    def hang(path: Path, number: int) -> int:
+    def hang(path: Path, number: int, mark: bytes) -> int:
         answers.wait()
         return number
 
