@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel tells of a program, a link or a map, by its descriptor.
+"""Questions to the kernel about a program, a link or a map, by its descriptor.
 
 The structs are those of <linux/bpf.h>. A kernel fills in the members that it knows, and
 says how many bytes these are.

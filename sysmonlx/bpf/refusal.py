@@ -9,7 +9,7 @@ from errno import ESRCH
 
 from sysmonlx.errors import LibbpfError
 
-#: What is said of a program whose hook the running kernel lacks.
+#: The reason that is given for a program whose hook the running kernel lacks.
 NO_SUCH_HOOK = "this kernel has no such hook"
 _VERDICT = re.compile(r"\n([^\n]+)\nprocessed \d+ insns")
 

@@ -87,7 +87,7 @@ def _capabilities(record: _Started, context: Context) -> str:
 
 
 def _mount_owner(record: _Started, context: Context) -> str:
-    """Who may mount what at the paths that the program sees.
+    """Return the user who may choose the files at the paths that the program sees.
 
     A mount namespace belongs to a user namespace, and that to who made it. Whoever may
     make one can have any file under any path there.

@@ -16,7 +16,7 @@ import sys
 
 #: As LimitNOFILE= in the unit.
 _DESCRIPTORS = 16384
-#: What a service has no limit of.
+#: Resources that a service may use without a limit.
 _LIMITS_OF_SHELLS = (
     *(resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_AS),
     *(resource.RLIMIT_DATA, resource.RLIMIT_MEMLOCK),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What single calls of others cost more: many short loops, of which the least counts.
+"""Measure what single calls of others cost more, in many short loops.
 
 `python -m bench.calls_side DIRECTORY` runs each loop of `CALLS` by turns, in a process
 of its own, and prints the least processor time of one operation, ns. Whoever else uses

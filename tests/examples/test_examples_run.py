@@ -43,7 +43,7 @@ PROGRAM = """\
 #!/bin/sh
 exec '{}' -P -m {} "$@"
 """
-#: What stands for a path of the machine, and for a command that does not end.
+#: Words of examples that are replaced: a path of the machine, a command without end.
 PLACES = {
     "/usr/share/sysmonlx/": f"{ROOT}/config_schema/",
     "/var/log/": "log/",
