@@ -116,6 +116,7 @@ class Capture:
         self.missing: tuple[Missing, ...] = ()
         self.misses: dict[str, int] = {}
         """How often programs were kept from running, as `is_at_hook` saw it last."""
+        self._numbers: dict[str, int] = {}  # of programs, as the kernel gave them
         self.maps = loaded.maps
         self.btf = btf = Btf(library(), loaded.objects[0].btf)
         self.layouts = Layouts(btf)
@@ -292,19 +293,25 @@ class Capture:
         """Return the names of all programs that serve a hook, attached or not."""
         return frozenset().union(*self._serving.values())
 
-    def is_at_hook(self, name: str) -> bool:
-        """Ask the kernel whether an attached program is still where it belongs."""
+    def is_at_hook(self, name: str, *, by_link: bool = False) -> bool:
+        """Ask the kernel whether an attached program is still where it belongs.
+
+        `by_link` asks for the link alone, which is half of the work: it holds the
+        program whose number was found before. `misses` are left as they were.
+        """
         found, program_name = self._loaded.holder(name), program_of(name)
         try:
             link = link_info(found.link_fd(name))
-            program = program_info(found.program_fd(program_name))
+            if not by_link or program_name not in self._numbers:
+                program = program_info(found.program_fd(program_name))
+                self._numbers[program_name] = program.number
+                self.misses[program_name] = program.misses
         except KeyError:  # it is not attached
             return False
         except LibbpfError:  # somebody closed a descriptor of this process
             return False
-        self.misses[program_name] = program.misses
         is_detached = link.kind == LINK_OF_CGROUP and not link.cgroup_id
-        return link.program_id == program.number and not is_detached
+        return link.program_id == self._numbers[program_name] and not is_detached
 
     def attach_again(self, name: str) -> None:
         """Attach a program that others have taken off its hook.
@@ -328,6 +335,7 @@ class Capture:
         if is_gone:
             hook = next(h for h, names in self._serving.items() if name in names)
             del self._loaded.programs[program_name]
+            self._numbers.pop(program_name, None)
             self._loader.load(self._loaded, (hook,))
         for place in places:
             self._attach_surely(place)

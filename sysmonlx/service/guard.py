@@ -25,6 +25,9 @@ HOOKS, RULES, VARIABLES, RING = "Hooks", "Rules", "Variables", "Ring"
 
 #: Programs are looked at in every second look: they are most of the cost of a look.
 HOOKS_EVERY = 2
+#: While no record comes, each look asks for the links, which hold the programs. Every
+#: fourth asks for the programs as well: for their descriptors, and for their misses.
+PROGRAMS_EVERY = 4
 
 Utc = Callable[[int], str]
 
@@ -40,7 +43,8 @@ class Guard:
     """Looks at links, rules, variables and the ring buffer. `counts` are for -stats.
 
     A look is meant to be made every second, with the programs every other second. While
-    no record comes there is a look every other second, with the programs each time.
+    no record comes there is a look every other second, with the links each time and
+    with the programs every fourth time.
     """
 
     def __init__(self, capture: Capture, rules: KernelFilter, utc: Utc) -> None:
@@ -81,8 +85,10 @@ class Guard:
         wanted = self._capture.wanted_programs()
         for name in self._off.keys() - wanted:
             del self._off[name]
+        by_link = at_rest and self._looks % PROGRAMS_EVERY != 0
         for name in sorted(wanted):
-            if name in self._off or not self._capture.is_at_hook(name):
+            is_off = name in self._off
+            if is_off or not self._capture.is_at_hook(name, by_link=by_link):
                 yield from self._attach_again(name, self._utc(since_ns))
 
     def _attach_again(self, name: str, since: str) -> Iterator[Finding]:

@@ -311,8 +311,10 @@ def test_a_link_whose_descriptor_was_closed_is_made_again(capture: Capture) -> N
         other = os.open("/dev/null", os.O_RDONLY)
         os.dup2(other, fd)  # as after a close(2) by a debugger
         os.close(other)
+        assert not capture.is_at_hook(name, by_link=True)
         assert not capture.is_at_hook(name)
         capture.attach_again(name)
+        assert capture.is_at_hook(name, by_link=True)
         assert capture.is_at_hook(name)
         os.fstat(fd)  # is not ours, and stays open
         os.close(fd)
@@ -329,6 +331,7 @@ def test_a_program_whose_descriptor_was_closed_is_loaded_again(
         os.close(other)
         assert not capture.is_at_hook(name)
         capture.attach_again(name)
+        assert capture.is_at_hook(name, by_link=True)
         assert capture.is_at_hook(name)
 
 

@@ -10,6 +10,7 @@ from sysmonlx.errors import CaptureError, LibbpfError
 from sysmonlx.service.guard import (
     HOOKS,
     HOOKS_EVERY,
+    PROGRAMS_EVERY,
     RING,
     RULES,
     VARIABLES,
@@ -35,11 +36,14 @@ class FakeCapture:
         self.off: set[str] = set()
         self.refusal: Exception | None = None
         self.changed: list[str] = []
+        self.asked_for_programs: list[str] = []
 
     def wanted_programs(self) -> frozenset[str]:
         return frozenset(self.programs)
 
-    def is_at_hook(self, name: str) -> bool:
+    def is_at_hook(self, name: str, *, by_link: bool) -> bool:
+        if not by_link:
+            self.asked_for_programs.append(name)
         return name not in self.off
 
     def attach_again(self, name: str) -> None:
@@ -101,13 +105,23 @@ def test_a_program_that_was_taken_off_is_attached_again(
     assert looks(guard) == []
 
 
-def test_programs_are_looked_at_each_time_where_looks_are_rare(
+def test_links_are_looked_at_each_time_where_looks_are_rare(
     guard: Guard, capture: FakeCapture
 ) -> None:
     for _ in range(3):
         capture.off.add("two")
         assert len(guard.look(at_rest=True)) == 1
     assert guard.counts == {"attached again": 3}
+
+
+def test_programs_are_asked_for_now_and_then_where_nothing_happens(
+    guard: Guard, capture: FakeCapture
+) -> None:
+    for _ in range(PROGRAMS_EVERY):
+        guard.look(at_rest=True)
+    assert capture.asked_for_programs == ["one", "two"]
+    looks(guard)
+    assert capture.asked_for_programs == 2 * ["one", "two"]
 
 
 @pytest.mark.parametrize(
