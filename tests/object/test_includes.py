@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Includes in `ebpf/`: a folder knows itself and the folders below it, no other.
 
-No files include each other in a circle either. A source and the header of its name count
-as one file: a reader who opens one of them expects the other beside it.
+No files include each other in a circle either. A source and the header of its name are
+one file here: a reader who opens one of them expects the other beside it.
 """
 
 from __future__ import annotations
