@@ -164,12 +164,12 @@ class Renderer:
             pieces[1] = number
             pieces[places] = values
             append(join(pieces))
-        lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
-        if texts and max(lines.sizes) > room:
-            for at in (at for at, size in enumerate(lines.sizes) if size > room):
-                texts[at] = self._shortened(events[at], begun, numbers[at], room)
-            return Lines.of_texts(texts)
-        return lines
+        room = self._limit_bytes + len(before)
+
+        def shortened(at: int) -> str:
+            return self._shortened(events[at], begun, numbers[at], room)
+
+        return Lines.within(texts, room, shortened)
 
     def _template(self, what: int | Shape, event: Event) -> Template:
         """Return a template, by its key; it is made where it is missing."""
