@@ -31,10 +31,8 @@ ACTIONS = Path(__file__).with_name("actions_process.py")
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     ring = "<RingSize>64M</RingSize>"  # holds all, however late the daemon may read
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, ring, "")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, ring, "") as daemon:
+        yield daemon
 
 
 def run_action(name: str, **variables: str) -> tuple[int, list[str]]:
