@@ -27,9 +27,6 @@ _TICKS_S = 0.5
 Costs = dict[str, list[tuple[Cost, Cost]]]
 """Pairs (without, with) by configuration."""
 
-Used = tuple[float, int, int]
-"""CPU seconds of the daemon, events emitted, events filtered by it."""
-
 
 class _Bench:
     def __init__(self, places: dict[str, Path], sink: Sink, names: list[str]) -> None:
