@@ -74,7 +74,7 @@ class Image:
         self._step("install", "-D", "-m", mode or "644", os.fspath(found[0]), place)
 
     def _step(self, *words: str) -> None:
-        command = ("unshare", "--mount", "sh", _STEP, self._top, *words)
+        command = ["unshare", "--mount", "sh", str(_STEP), str(self._top), *words]
         environment = {**os.environ, **self.environment, "BASE": f"{BASE}"}
         environment["DEBIAN_FRONTEND"] = "noninteractive"
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -101,18 +101,12 @@ class Image:
         """
         for name in ("top", "work", "root"):
             (top / name).mkdir()
-        namespaces = ["--mount", "--uts", "--ipc", "--net", "--cgroup", "--fork"]
-        namespaces += [] if host_pid else ["--pid"]
         words = [f"{name}={value}" for name, value in self.environment.items()]
         group = make_group("image")  # a container is never in the root group
-        command: list[str | Path] = [
-            *("sh", "-c", ENTER_GROUP, group),
-            *("unshare", *namespaces, "--kill-child", "sh", _RUN),
-        ]
         environment = self._world(top, lacks, without)
         with open(top / "out", "wb") as out, open(top / "err", "wb") as err:
             process = subprocess.Popen(
-                [*command, *words, *before, *self.entry],
+                [*_begun(group, host_pid), *words, *before, *self.entry],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -135,6 +129,16 @@ class Image:
             **{"CAPABILITIES": f"-all,{added}", "MOUNTS": mounts},
             **{f"NO_{each}": "1" if each in without else "" for each in _LACKING},
         }
+
+
+def _begun(group: Path, host_pid: bool) -> list[str]:
+    """Return the command that begins a container, before what is run in it."""
+    namespaces = ["--mount", "--uts", "--ipc", "--net", "--cgroup", "--fork"]
+    namespaces += [] if host_pid else ["--pid"]
+    return [
+        *("sh", "-c", ENTER_GROUP, f"{group}"),
+        *("unshare", *namespaces, "--kill-child", "sh", f"{_RUN}"),
+    ]
 
 
 _LACKING = ("BTF", "CGROUP")
