@@ -21,15 +21,10 @@ from sysmonlx.enrich.start_fields import START_APPENDERS, Appender
 from sysmonlx.kernel_text import UNKNOWN, is_plain_text
 from sysmonlx.policy import RULE_NAMES
 from sysmonlx.processes.process import Process
+from sysmonlx.schema.common_fields import OF_ACTOR, OF_CONTROL_GROUP
 from sysmonlx.schema.event_types import Field
-from sysmonlx.schema.events import (
-    EVENT_BY_ID,
-    MEMORY_WAYS,
-    OF_ACTOR,
-    OF_CONTROL_GROUP,
-    OUR_OWN_OF_PROCESS,
-    PROCESS_CREATE,
-)
+from sysmonlx.schema.events import EVENT_BY_ID, OUR_OWN_OF_PROCESS, PROCESS_CREATE
+from sysmonlx.schema.field_values import MEMORY_WAYS
 
 #: Texts of actors that are kept.
 _ACTORS_LIMIT = 1024

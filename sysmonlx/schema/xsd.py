@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import starmap
 
 from sysmonlx.policy import DECISIONS, RELATIONS, RULE_ACTIONS
-from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENTS
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import APPENDED, EVENTS
 from sysmonlx.schema.options import (
     CONFIG_OPTIONS,
     CONTAINER,

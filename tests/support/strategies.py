@@ -18,7 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from sysmonlx.policy import Compound, Element, Filter, Ruleset
-from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID, EVENTS
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 
 #: Pieces of which both texts and values are made, so that conditions often hold.
 WORDS = [

@@ -72,7 +72,8 @@ TESTED_BY = {
     "unit/rules/sigma/test_correlator": "rules/sigma/groups",
     "unit/rules/sigma/test_linking": "rules/sigma/steps",
     "unit/cli/test_sigma_report": "rules/sigma/explain",
-    "unit/schema/test_events": "schema/event_types schema/options",
+    "unit/schema/test_events": "schema/common_fields schema/conditions"
+    " schema/event_types schema/field_values schema/options",
     "unit/schema/test_versions": "schema/__main__ schema/xsd",
     "unit/service/test_compilation": "capture/kernel_form",
     "unit/service/test_control": "service/messages",
