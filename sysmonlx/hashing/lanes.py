@@ -371,7 +371,10 @@ class Lanes(Generic[Token]):
                 self._put(lane, each, now_s)
 
     def _is_light(self, job: Job[Token], now_s: float) -> bool:
-        """Tell whether a job may use what the share keeps; note it there."""
+        """Tell whether a job may use what the share keeps for small files.
+
+        The answer is noted in the job.
+        """
         job.is_light = (
             job.file.size <= SMALL_BYTES
             and job.waiting > 0

@@ -62,7 +62,7 @@ def set_up() -> None:
 
 
 def serve(folder: Path) -> None:
-    """Offer the files of a directory, and be the controller, in threads."""
+    """Serve the files of a directory, and answer what an attacker's server would."""
     handler = partial(_Quiet, directory=os.fspath(folder))
     web = ThreadingHTTPServer((NEAR, WEB_PORT), handler)
     threading.Thread(target=web.serve_forever, daemon=True).start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random configurations and events that have something to say to each other.
+"""Random configurations, and random events that their rules often match.
 
 Hypothesis chooses the seed (`st.randoms(use_true_random=True)`) and prints it when a
 test fails; drawing every part through it would be fifty times slower.

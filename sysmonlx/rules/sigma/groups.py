@@ -28,7 +28,7 @@ class Chain(NamedTuple):
 
 
 class _Group:
-    """Chains by how many steps they have, less one."""
+    """The chains of one group: `chains[n]` has reached n + 1 steps, or is None."""
 
     __slots__ = ("chains", "payer")
 
