@@ -92,7 +92,7 @@ class Hasher(Generic[Token]):
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
-        return self._lanes.eventfd
+        return self._lanes.finished.eventfd
 
     def set_share(self, percent: int) -> None:
         """Let hashing take this part of one core from now on; 0 is no limit."""
@@ -214,7 +214,7 @@ class Hasher(Generic[Token]):
     def results(self) -> list[Answer[Token]]:
         """Return what is decided since the last call: token, file, text or "-"."""
         now_s = time.monotonic()
-        for job in self._lanes.take_done():
+        for job in self._lanes.finished.take():
             is_kept = job.may_be_kept and job.algorithms == self._algorithms
             if is_kept and job.text:
                 self._remember(job.file, job.text)
@@ -232,7 +232,7 @@ class Hasher(Generic[Token]):
 
         It has cost hashes, counted as "error".
         """
-        return self._lanes.take_error()
+        return self._lanes.finished.take_error()
 
     def losses(self) -> dict[str, int]:
         """Return how many hashes could not be had since the start, by reason.

@@ -50,7 +50,7 @@ TESTED_BY = {
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",
     "unit/hashing/test_hasher": "hashing/file_reading",
-    "unit/hashing/test_lanes": "hashing/lane hashing/worker",
+    "unit/hashing/test_lanes": "hashing/finished hashing/lane hashing/worker",
     "unit/host/test_aside": "host/lane host/patience",
     "unit/host/test_paths": "host/inode host/namespace_holders",
     "unit/output/sinks/test_sinks": "host/file_calls output/sinks/base"
