@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the threads have finished, for the thread that asks; it is woken once for all."""
+"""What the threads have finished; the thread that asks is woken once for all of it."""
 
 from __future__ import annotations
 
