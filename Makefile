@@ -187,7 +187,16 @@ build/deps-pages.stamp: Makefile build/deps.stamp
 	$(Q)$(call need,command -v chromium,chromium fonts-dejavu-core)
 	$(Q)touch $@
 
+# $(call root,DIRECTORY below build,release,options): make a Debian root
+define root
+	$(call say,ROOT,$(1))
+	$(Q)rm -rf build/$(1) && mkdir -p build/$(dir $(1)) && mmdebstrap --mode=root $(3) $(2) build/$(1) \
+		>build/$(1).log 2>&1 && touch $@
+endef
+OR_SKIP = || echo '  no root of $(@F:.stamp=): its tests are skipped'
+
 RELEASES ?= bookworm trixie
+NEW_PACKAGES := systemd,systemd-sysv
 BARE_PACKAGES := python3,python3-lxml,python3-xmlschema,python3-daemon,libbpf1,systemd,rsyslog,logrotate,sudo,wget
 DEB_PACKAGES := mmdebstrap lintian
 HAS_DEB := command -v mmdebstrap && command -v lintian
@@ -202,10 +211,7 @@ test-newcomer: deps-test deb build/deps-deb.stamp $(RELEASES:%=build/bare/new-%.
 	$(Q)RELEASES='$(RELEASES)' SYSMONLX_REQUIRE=kernel $(PYTHON) -m pytest -q -s -ra $(PYTEST_ARGS) tests/newcomer
 
 build/bare/new-%.stamp:
-	$(call say,ROOT,$* bare)
-	$(Q)rm -rf build/bare/new-$* && mkdir -p build/bare
-	$(Q)mmdebstrap --mode=root --variant=minbase --include=systemd,systemd-sysv $* build/bare/new-$* \
-		>build/bare/new-$*.log 2>&1 && touch $@ || echo '  no root of $*: its tests are skipped'
+	$(call root,bare/new-$*,$*,--variant=minbase --include=$(NEW_PACKAGES)) $(OR_SKIP)
 
 build/deps-deb.stamp: Makefile build/deps.stamp
 	$(Q)$(call need,$(HAS_DEB),$(DEB_PACKAGES))
@@ -214,27 +220,21 @@ build/deps-deb.stamp: Makefile build/deps.stamp
 # What the package depends on is there before: the package itself is installed offline.
 # sudo and wget are what the scenarios of tests/deb use.
 build/bare/%.stamp:
-	$(call say,ROOT,$*)
-	$(Q)rm -rf build/bare/$* && mkdir -p build/bare
-	$(Q)mmdebstrap --mode=root --variant=minbase --include=$(BARE_PACKAGES) $* build/bare/$* \
-		>build/bare/$*.log 2>&1 && touch $@ || echo '  no root of $*: its tests are skipped'
+	$(call root,bare/$*,$*,--variant=minbase --include=$(BARE_PACKAGES)) $(OR_SKIP)
 
 # Log daemons exclude each other: syslog-ng is not installed here, but in a root of its own.
 .PHONY: test-collectors
 test-collectors: deps-test deb build/deps-deb.stamp build/collectors.stamp build/bare/image.stamp ## run what is shipped for rsyslog, syslog-ng, logrotate, containers
 	$(Q)$(PYTHON) -m pytest -q -ra $(PYTEST_ARGS) tests/collectors
 
+COLLECTOR_PACKAGES := syslog-ng-core,logrotate
+
 build/collectors.stamp:
-	$(call say,ROOT,syslog-ng logrotate)
-	$(Q)rm -rf build/collectors && mmdebstrap --mode=root --variant=apt \
-		--include=syslog-ng-core,logrotate bookworm build/collectors >build/collectors.log 2>&1 && touch $@
+	$(call root,collectors,bookworm,--variant=apt --include=$(COLLECTOR_PACKAGES))
 
 # What the Dockerfile begins with; its steps are taken above it.
 build/bare/image.stamp:
-	$(call say,ROOT,image)
-	$(Q)rm -rf build/bare/image && mkdir -p build/bare && mmdebstrap --mode=root --variant=minbase \
-		trixie build/bare/image >build/bare/image.log 2>&1 && touch $@ || \
-		echo '  no root for the image: its tests are skipped'
+	$(call root,bare/image,trixie,--variant=minbase) $(OR_SKIP)
 
 CLIENT_PACKAGES := dnsmasq-base bind9-dnsutils bind9-host knot-dnsutils ldnsutils musl-tools gcc nodejs \
 	openjdk-17-jdk-headless

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 Key = TypeVar("Key")
@@ -35,6 +36,20 @@ class Bounded(dict[Key, Value]):
         if len(self) >= self.limit and key not in self:
             self.clear()
         super().__setitem__(key, value)
+
+
+class Answers(Bounded[Key, Value]):
+    """Answers of `ask` by what is asked; a question that is not kept yet is asked."""
+
+    __slots__ = ("_ask",)
+
+    def __init__(self, ask: Callable[[Key], Value], limit: int) -> None:
+        super().__init__(limit)
+        self._ask = ask
+
+    def __missing__(self, key: Key) -> Value:
+        self[key] = answer = self._ask(key)
+        return answer
 
 
 class Recent(Generic[Key, Value]):

@@ -8,6 +8,8 @@ at them. Whether a text is plain is found out once, from its bytes, where they r
 
 from __future__ import annotations
 
+from sysmonlx.bounded import Answers
+
 UNKNOWN = "-"
 
 #: Number of texts that one table keeps. A full table is emptied.
@@ -60,14 +62,13 @@ class Texts(dict[bytes, tuple[str, bool]]):
         return found
 
 
-class PlainTexts(dict[str, bool]):
+class PlainTexts(Answers[str, bool]):
     """Whether a text is plain, by the text; for few texts: names of users and rules."""
 
-    def __missing__(self, name: str) -> bool:
-        if len(self) >= _TEXTS_LIMIT:
-            self.clear()
-        self[name] = found = is_plain(name.encode("utf-8", "surrogatepass"))
-        return found
+    def __init__(self) -> None:
+        super().__init__(
+            lambda name: is_plain(name.encode("utf-8", "surrogatepass")), _TEXTS_LIMIT
+        )
 
 
 def path_text(data: bytes, truncated: bool) -> str:

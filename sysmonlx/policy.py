@@ -30,7 +30,7 @@ class Filter:
     """One field test: `<Image condition="end with" name="x">value</Image>`.
 
     `name` is the effective rule name: its own, else its Rule's, else its RuleGroup's.
-    `condition` is the canonical lower-case name out of `schema.events.CONDITIONS`.
+    `condition` is the canonical lower-case name out of `schema.conditions.CONDITIONS`.
     """
 
     field: str

@@ -34,8 +34,8 @@ struct flood_pair {
 };
 
 /*
- * Number of records of a pair while the ring buffer was nearly full, those left out included, and
- * the process of the first.
+ * `sent` counts the records of a pair while the ring buffer was nearly full, those left out
+ * included. The other members name the process of the first of these records.
  */
 struct flood_count {
 	__u64 sent;

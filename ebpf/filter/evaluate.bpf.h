@@ -66,7 +66,7 @@ static __always_inline bool filter_begin(struct filter_input *in)
 	if (!in->rules)
 		return false;
 	known = bpf_map_lookup_elem(&filter_judged, &zero);
-	/* Test and set in one step, since another task may preempt this one between two. */
+	/* Test and set in one step: another task may preempt this one between two steps. */
 	if (!known || __sync_lock_test_and_set(&known->busy, 1))
 		return false;
 	__builtin_memset(known->words, 0, sizeof(known->words));

@@ -21,7 +21,7 @@ struct owner {
 	struct filter_answers answers; /* generation 0: unknown */
 };
 
-/* Fill `owner` from the current task. In softirq that would be a task that has no part. */
+/* Fill `owner` from the current task: not in softirq, where that is any task. */
 static __always_inline void owner_fill(struct owner *owner)
 {
 	struct task_struct *task = current_task();

@@ -19,7 +19,7 @@
 #include "emit/record.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
 
@@ -130,6 +130,20 @@ static __always_inline void append_given(struct scratch *scratch, struct attribu
 	append_root(scratch, &r->root, &r->flags);
 }
 
+/* Append the file whose attribute it is; unknown, if nothing proves that the call ran. */
+static __always_inline void append_whose(struct scratch *scratch, struct attribute_set *r,
+					 __s32 descriptor, __u64 string, bool is_proved)
+{
+	if (!is_proved && call_may_be_faked()) {
+		r->flags |= RECORD_PATH_GIVEN | RECORD_PATH_UNREADABLE;
+		__sync_fetch_and_add(&names_unproved, 1);
+	} else if (string) {
+		append_given(scratch, r, descriptor, string);
+	} else {
+		append_file(scratch, r, descriptor);
+	}
+}
+
 /* Append bytes of the kernel's memory, or of the caller's. Returns how many. */
 static __always_inline __u32 append_bytes(struct scratch *scratch, struct varlen *to, __u64 from,
 					  __u32 length, bool in_kernel)
@@ -219,14 +233,7 @@ __noinline int attribute_set(__s32 descriptor, __u64 string, __u64 name, __u64 v
 	r = record_begin(scratch, task, RECORD_ATTRIBUTE_SET, attribute_set);
 	r->mount_namespace = task_mount_namespace(task);
 	r->value_size = size;
-	if (!known && call_may_be_faked()) {
-		r->flags |= RECORD_PATH_GIVEN | RECORD_PATH_UNREADABLE;
-		__sync_fetch_and_add(&names_unproved, 1);
-	} else if (string) {
-		append_given(scratch, r, descriptor, string);
-	} else {
-		append_file(scratch, r, descriptor);
-	}
+	append_whose(scratch, r, descriptor, string, known);
 	append_name(scratch, &r->name, name, known);
 	append_bytes(scratch, &r->value, value, size, known);
 	record_finish(scratch, RECORD_ATTRIBUTE_SET, HASTE_SOON);

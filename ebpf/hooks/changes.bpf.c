@@ -24,7 +24,7 @@
 #include "emit/counters.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/changes.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
 #include "hooks/request.bpf.h"

@@ -11,7 +11,7 @@
 #include "kernel/sock.bpf.h"
 #include "kernel/task.bpf.h"
 #include "emit/wanted.bpf.h"
-#include "hooks/dns.bpf.h"
+#include "hooks/dns_record.bpf.h"
 #include "hooks/dns_datagram.bpf.h"
 #include "hooks/dns_stream.bpf.h"
 

@@ -18,7 +18,7 @@
 #include "emit/counters.bpf.h"
 #include "emit/forks.bpf.h"
 #include "emit/wanted.bpf.h"
-#include "hooks/dns.bpf.h"
+#include "hooks/dns_record.bpf.h"
 
 /* The name of the socket of systemd-resolved, with its NUL. */
 #define RESOLVER_WORDS 5

@@ -14,7 +14,7 @@
 #include "emit/wanted.bpf.h"
 #include "filter/passage.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/dns.bpf.h"
+#include "hooks/dns_record.bpf.h"
 
 #define DNS_HEADER 12 /* bytes */
 #define DNS_FLAGS 2 /* offset of the flags in the header */

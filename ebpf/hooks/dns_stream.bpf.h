@@ -13,7 +13,7 @@
 #include "emit/counters.bpf.h"
 #include "emit/forks.bpf.h"
 #include "emit/wanted.bpf.h"
-#include "hooks/dns.bpf.h"
+#include "hooks/dns_record.bpf.h"
 
 #define DNS_PARTS 16 /* records of one packet: GRO joins 64 KiB */
 

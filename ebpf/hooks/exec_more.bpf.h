@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Members of process_create that are filled only where the configuration asks for them. */
+/*
+ * Members of process_create that are filled only where the configuration asks for them. The record
+ * is made by process_create() in hooks/process.bpf.c.
+ */
 #ifndef HOOKS_EXEC_MORE_BPF_H
 #define HOOKS_EXEC_MORE_BPF_H
 

@@ -48,7 +48,7 @@ static __always_inline bool answers_for_kernel(__u32 code, __u32 value)
 		return true;
 	if (action == SECCOMP_RET_ERRNO)
 		return !(value & SECCOMP_RET_DATA);
-	/* After a trap the result is the number of the call. */
+	/* A trap leaves the number of the call as its result, which is no error. */
 	return action == SECCOMP_RET_USER_NOTIF || action == SECCOMP_RET_TRAP;
 }
 

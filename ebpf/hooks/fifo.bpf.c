@@ -9,7 +9,7 @@
 #include "kernel/compat.bpf.h"
 #include "kernel/path.bpf.h"
 #include "emit/scratch.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
 #include "hooks/pipe.bpf.h"

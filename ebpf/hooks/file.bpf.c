@@ -17,7 +17,7 @@
 #include "emit/record.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/functions.bpf.h"
 
 static __always_inline int device_opened(struct file *file, struct inode *inode)

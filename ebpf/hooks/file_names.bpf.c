@@ -19,7 +19,7 @@
 #include "kernel/syscall.bpf.h"
 #include "emit/scratch.bpf.h"
 #include "emit/wanted.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
 

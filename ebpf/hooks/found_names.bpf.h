@@ -12,8 +12,8 @@
 #include "kernel/compat.bpf.h"
 #include "kernel/path.bpf.h"
 #include "emit/scratch.bpf.h"
-#include "hooks/changes.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
+#include "hooks/file_record.bpf.h"
 
 /* User space sets these two: the first when the frames of this kernel have proved themselves. */
 bool names_from_frames = 0;

@@ -10,8 +10,8 @@
 #include "kernel/syscall_numbers.bpf.h"
 #include "kernel/syscall.bpf.h"
 #include "emit/wanted.bpf.h"
-#include "hooks/changes.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/functions.bpf.h"
 

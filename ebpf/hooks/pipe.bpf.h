@@ -22,7 +22,7 @@
 #include "emit/record.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/file_record.bpf.h"
 
 __u64 pipe_interval_ns = 0; /* time until the same is reported again; set by user space */
 __u64 pipe_secret = 0; /* begins the hashes of names, so that nobody makes two names alike */

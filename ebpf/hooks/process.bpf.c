@@ -102,7 +102,7 @@ static __always_inline __u32 args_length(struct process_create *r, struct mm_str
 
 	if (length < ARGS_SIZE)
 		return length;
-	if (length > ARGS_SIZE) /* at ARGS_SIZE only the last NUL is left out */
+	if (length > ARGS_SIZE) /* with ARGS_SIZE bytes, just the last NUL is left out */
 		r->flags |= RECORD_ARGS_TRUNCATED;
 	return ARGS_SIZE - 1;
 }

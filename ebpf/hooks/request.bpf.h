@@ -11,7 +11,7 @@
 #include "record.h"
 #include "kernel/compat.bpf.h"
 #include "emit/ring.bpf.h"
-#include "hooks/changes.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
 
 #define REQUESTS_UNDER_WAY 1024
 #define REQUESTS_OF_USER 256 /* entries that one user may have; root may have all */

@@ -19,8 +19,8 @@
 #include "emit/record.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/changes.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/functions.bpf.h"
 
 #define TIMES_UNDER_WAY 1024

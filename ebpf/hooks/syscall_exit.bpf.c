@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The one program that sees system calls end. It reads their arguments and calls the function of
- * the family that reports them: hooks/attribute.bpf.c, hooks/file.bpf.c, hooks/file_names.bpf.h,
+ * the family that reports them: hooks/attribute.bpf.c, hooks/file.bpf.c, hooks/file_record.bpf.h,
  * hooks/access.bpf.c, hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c,
  * hooks/memory.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c, hooks/unix_socket.bpf.c,
  * hooks/stamp.bpf.c.
@@ -16,8 +16,8 @@
 #include "kernel/syscall_numbers.bpf.h"
 #include "kernel/syscall.bpf.h"
 #include "emit/wanted.bpf.h"
-#include "hooks/changes.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/found_report.bpf.h"
 #include "hooks/functions.bpf.h"

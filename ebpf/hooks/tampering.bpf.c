@@ -174,7 +174,7 @@ static __always_inline void name_read(struct scratch *scratch, __u32 length)
 			tail->words[i] = 0;
 }
 
-/* Returns the number that a word is in decimal; -1: it is none. */
+/* Returns the value of a word of decimal digits; -1: the word is no number. */
 __noinline int word_number(__u64 word)
 {
 	__u32 number = 0;
@@ -346,7 +346,8 @@ __noinline int image_taken(__u64 script_name)
 
 /*
  * prctl(PR_SET_MM) has succeeded, or seems to. PR_SET_MM_MAP may leave the image as it is, and a
- * call that never ran does: execve(2) alone opens a file for that, open(2) does not take the flag.
+ * call that never ran leaves it so. The flag FMODE_EXEC tells: a file has it that execve(2) has
+ * opened, and a file that replaces an image has been opened by open(2), which does not set it.
  */
 __noinline int image_replaced(__u32 request)
 {

@@ -18,7 +18,7 @@
 #include "emit/wanted.bpf.h"
 #include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/network.bpf.h"
 #include "hooks/udp_inbox.bpf.h"
 #include "hooks/udp_peek.bpf.h"

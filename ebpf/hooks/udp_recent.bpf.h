@@ -6,7 +6,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "kernel/sock.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/file_record.bpf.h"
 
 __u64 udp_interval_ns = 0; /* time until a flow is reported again; set by user space at any time */
 

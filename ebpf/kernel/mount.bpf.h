@@ -31,7 +31,10 @@ static long climb_step(__u32 index, struct climb *climb)
 	return 0;
 }
 
-/* Returns whether `dentry` is at or below the root of `mnt`, which may show a part only. */
+/*
+ * Returns whether `dentry` is at or below the root of `mnt`. A bind mount shows only a part of its
+ * file system.
+ */
 static __always_inline bool mount_shows(struct vfsmount *mnt, struct dentry *dentry)
 {
 	struct super_block *sb = KREAD(dentry, d_sb);

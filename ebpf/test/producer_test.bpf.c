@@ -53,7 +53,7 @@ static __always_inline void produce(__u32 number, __u32 tgid, struct task_struct
 	if (!template)
 		return;
 	header = (struct record_header *)template->data;
-	type = *(volatile __u32 *)&header->type; /* read once, for the verifier */
+	type = *(volatile __u32 *)&header->type; /* read once, then checked */
 	size = template->size & (TEMPLATE_SIZE - 1);
 	if (size < sizeof(*header) || type >= RECORD_TYPE_MAX)
 		return;

@@ -74,7 +74,7 @@ class PreparedMap(BpfMap):
     @property
     def value_bytes(self) -> int:
         """Size of one value, on one processor."""
-        return self._plan.value_bytes
+        return self._plan.info.value_bytes
 
 
 class PreparedObject(HeldPrograms):
@@ -107,7 +107,7 @@ class PreparedObject(HeldPrograms):
         """
         found = {}
         for name, plan in self._plans.maps.items():
-            entries = sizes.get(name, plan.max_entries)
+            entries = sizes.get(name, plan.info.max_entries)
             fd = self._make_map(plan, entries)
             self._made.append(fd)
             data = constants if name == ".rodata" else plan.data
@@ -118,13 +118,14 @@ class PreparedObject(HeldPrograms):
         return found
 
     def _make_map(self, plan: MapPlan, entries: int) -> int:
-        has_types = plan.key_type or plan.value_type
+        info = plan.info
+        has_types = info.key_type or info.value_type
         options = _MapOptions(
             size=ctypes.sizeof(_MapOptions),
             btf_fd=self._types if has_types else 0,
-            btf_key_type_id=plan.key_type,
-            btf_value_type_id=plan.value_type,
-            map_flags=plan.flags,
+            btf_key_type_id=info.key_type,
+            btf_value_type_id=info.value_type,
+            map_flags=info.flags,
         )
         inner = -1
         if plan.inner_bytes:
@@ -133,10 +134,10 @@ class PreparedObject(HeldPrograms):
         try:
             return int(
                 self._lib.bpf_map_create(
-                    plan.kind,
-                    plan.kernel_name.encode(),
-                    plan.key_bytes,
-                    plan.value_bytes,
+                    info.kind,
+                    info.kernel_name.encode(),
+                    info.key_bytes,
+                    info.value_bytes,
                     entries,
                     byref(options),
                 )

@@ -93,7 +93,12 @@ def program_id(fd: int) -> int:
     Raises:
         LibbpfError: there is no program behind `fd`.
     """
-    (number,) = struct.unpack_from("=I", _info(fd, b"", _PROG_INFO_SIZE), 4)
+    return _number(fd, _PROG_INFO_SIZE)
+
+
+def _number(fd: int, size: int) -> int:
+    """Return the id of a program or of a map: in both structs it is at byte 4."""
+    (number,) = struct.unpack_from("=I", _info(fd, b"", size), 4)
     return int(number)
 
 
@@ -153,8 +158,7 @@ def map_id(fd: int) -> int:
     Raises:
         LibbpfError: there is no map behind `fd`.
     """
-    (number,) = struct.unpack_from("=I", _info(fd, b"", _MAP_INFO_SIZE), 4)
-    return int(number)
+    return _number(fd, _MAP_INFO_SIZE)
 
 
 class MapInfo(NamedTuple):

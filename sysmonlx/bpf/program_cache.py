@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from sysmonlx.bpf.object import BpfMap, BpfObject
-from sysmonlx.bpf.object_info import map_info, program_attachment
+from sysmonlx.bpf.object_info import MapInfo, map_info, program_attachment
 
 #: Of instructions, <linux/bpf.h>: 8 bytes each; these load an address, or call.
 _INSTRUCTION = struct.Struct("=BBhi")
@@ -37,16 +37,13 @@ _LARGEST_WORD = (1 << 32) - 1
 
 
 class MapPlan(NamedTuple):
-    """One map, by what the kernel says of it; `inner_bytes` of maps in this one."""
+    """One map, by what the kernel says of it.
 
-    kernel_name: str
-    kind: int
-    key_bytes: int
-    value_bytes: int
-    max_entries: int
-    flags: int
-    key_type: int
-    value_type: int
+    `inner_bytes` is the size of a value of the maps that this one holds, 0 for a map of
+    data. `data` is what a map of constants holds.
+    """
+
+    info: MapInfo
     inner_bytes: int = 0
     data: bytes = b""
 
@@ -111,7 +108,7 @@ class Plans:
         plans = {
             "facts": self.facts,
             "types": self.types,
-            "maps": {name: each._asdict() for name, each in self.maps.items()},
+            "maps": {name: _plain_map(each) for name, each in self.maps.items()},
             "programs": {name: each._asdict() for name, each in self.programs.items()},
             "refused": self.refused,
         }
@@ -172,10 +169,16 @@ def _plans(
     )
 
 
+def _plain_map(plan: MapPlan) -> dict[str, object]:
+    more = {"inner_bytes": plan.inner_bytes, "data": plan.data}
+    return {**plan.info._asdict(), **more}
+
+
 def _map(values: dict[str, object]) -> MapPlan:
     name, data = _a(str, values.pop("kernel_name")), _a(bytes, values.pop("data"))
+    inner_bytes = _word(values.pop("inner_bytes"))
     numbers = {key: _word(each) for key, each in values.items()}
-    return MapPlan(kernel_name=name, data=data, **numbers)
+    return MapPlan(MapInfo(kernel_name=name, **numbers), inner_bytes, data)
 
 
 def _program(values: dict[str, object]) -> ProgramPlan:
@@ -202,7 +205,7 @@ def _map_plan(found: BpfMap, inner_bytes: int) -> MapPlan:
     """Return how to make a map again that libbpf has made."""
     info = map_info(found.fd)
     data = found.lookup(bytes(4)) if info.flags & _READ_ONLY else b""
-    return MapPlan(*info, inner_bytes, data)
+    return MapPlan(info, inner_bytes, data)
 
 
 def _program_plan(

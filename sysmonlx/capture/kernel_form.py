@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The rules as bytes for the kernel's maps: `struct filter_rules`, and its users.
 
-A form is plain: it can be made in another process, and weighs what the rules need.
+`rules.kernel.compiler` has compiled them; here they get their layout. A form is plain
+data: it can be made in another process, and is as large as the rules need it.
 """
 
 from __future__ import annotations

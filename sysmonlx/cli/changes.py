@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The actions that change what runs on this machine: -i, -c and -u."""
+"""The actions that change what runs on this machine: -i, -c and -u.
+
+A daemon that runs puts a policy of -c in force itself, in `service.reload`.
+"""
 
 from __future__ import annotations
 

@@ -66,7 +66,6 @@ class LiveView:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._farewell: str | None = None
         self._is_ending = False
-        self._is_gone = False
         self._error: BaseException | None = None
         self._suspended = threading.Event()
         self._continued = threading.Event()
@@ -162,7 +161,7 @@ class LiveView:
             self._shower = self._made_shower()
             self._work(self._shower)
         except GoneError:
-            self._is_gone = True
+            pass  # nobody is there to be told
         except BaseException as error:
             self._error = error
         finally:

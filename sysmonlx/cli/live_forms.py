@@ -33,7 +33,6 @@ class _Rows:
 
     def __init__(self, style: Style) -> None:
         self._rows = Rows(style)
-        self._has_tree = style.has_tree
         self._board = Board(self._rows)
         self._day = ""
 

@@ -51,7 +51,7 @@ class Outlet:
 
     @property
     def waiting_bytes(self) -> int:
-        """How much waits."""
+        """Number of bytes that were taken and are not written yet."""
         return len(self._data)
 
     def push(self, data: bytes) -> None:

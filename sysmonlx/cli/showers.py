@@ -97,7 +97,7 @@ class Lines:
 
 
 class OnScreen:
-    """A screen with keys."""
+    """Shows events on the whole screen of a terminal, whose keys are commands."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class Tty:
         return self._own
 
     def enter(self) -> None:
-        """Have keys come one by one, unseen.
+        """Have the terminal pass on each key at once, and show none of them.
 
         Raises:
             termios.error: it is no terminal any more.

@@ -6,12 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import fill
 
-from sysmonlx.schema.events import (
-    CONDITIONS,
-    DEFAULT_CONDITION,
-    EVENTS,
-    SCHEMA_VERSION,
-)
+from sysmonlx.schema.conditions import CONDITIONS, DEFAULT_CONDITION
+from sysmonlx.schema.events import EVENTS, SCHEMA_VERSION
 from sysmonlx.schema.options import (
     CONFIG_OPTIONS,
     CONTAINER,

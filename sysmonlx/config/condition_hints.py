@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from sysmonlx.config.findings import Remarks
-from sysmonlx.schema.events import CONDITIONS
+from sysmonlx.schema.conditions import CONDITIONS
 
 #: Words of other tools for conditions, without blanks and underscores.
 _OTHER_WORDS = {

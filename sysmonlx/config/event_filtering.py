@@ -25,15 +25,13 @@ from sysmonlx.config.condition_hints import meant_condition
 from sysmonlx.config.findings import Remarks
 from sysmonlx.config.xml_text import Node
 from sysmonlx.policy import RELATIONS, Compound, Element, Filter
-from sysmonlx.schema.event_types import EventType
-from sysmonlx.schema.events import (
+from sysmonlx.schema.conditions import (
     CONDITIONS,
     CONDITIONS_IN_MESSAGES,
     DEFAULT_CONDITION,
-    EVENT_BY_ID,
-    EVENTS,
-    FOREIGN_TAGS,
 )
+from sysmonlx.schema.event_types import EventType
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, FOREIGN_TAGS
 
 MAX_NAME_BYTES = 255
 _FIELDS_SETTING = "sx:Fields"

@@ -157,7 +157,7 @@ class Judge:
                 yield f"no algorithm of HashAlgorithms gives {len(atom.operand)} digits"
 
     def _odd(self, item: Filter, test: Test, of: Field) -> Iterator[str]:
-        """Yield what a person may have meant otherwise."""
+        """Yield remarks about a value that means something else than it looks like."""
         if item.value != item.value.strip("\r\n"):
             yield "the line end at the begin or end of the value belongs to it"
         is_number = of.type in _NUMBERS

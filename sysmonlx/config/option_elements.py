@@ -104,7 +104,7 @@ class OptionReader:
         )
 
     def _read_option(self, node: Node) -> bool:
-        """Take one option; return False where Sysmon stops reading them."""
+        """Take one option; return False if Sysmon would read no option behind it."""
         name = node.tag
         if name not in _ELEMENTS and name.removesuffix("Config") in _ELEMENTS:
             name = name.removesuffix("Config")

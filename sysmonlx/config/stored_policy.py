@@ -31,7 +31,8 @@ from sysmonlx.policy import (
     SinkChoice,
 )
 from sysmonlx.rules.sigma.pack import load
-from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENT_BY_ID
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import APPENDED, EVENT_BY_ID
 from sysmonlx.schema.options import (
     GROUP_PATTERN,
     ROTATION_KEEPS,

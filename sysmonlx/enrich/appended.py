@@ -11,7 +11,7 @@ made for each event: those of event 1 are `schema.events.OUR_OWN_OF_PROCESS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Maker, Values
@@ -21,15 +21,10 @@ from sysmonlx.enrich.start_fields import START_APPENDERS, Appender
 from sysmonlx.kernel_text import UNKNOWN, is_plain_text
 from sysmonlx.policy import RULE_NAMES
 from sysmonlx.processes.process import Process
+from sysmonlx.schema.common_fields import OF_ACTOR, OF_CONTROL_GROUP
 from sysmonlx.schema.event_types import Field
-from sysmonlx.schema.events import (
-    EVENT_BY_ID,
-    MEMORY_WAYS,
-    OF_ACTOR,
-    OF_CONTROL_GROUP,
-    OUR_OWN_OF_PROCESS,
-    PROCESS_CREATE,
-)
+from sysmonlx.schema.events import EVENT_BY_ID, OUR_OWN_OF_PROCESS, PROCESS_CREATE
+from sysmonlx.schema.field_values import MEMORY_WAYS
 
 #: Texts of actors that are kept.
 _ACTORS_LIMIT = 1024
@@ -183,25 +178,13 @@ def _of_start(
         if field.name in OUR_OWN_OF_PROCESS
     ]
     places = {at for at, _ in own}
-    asks_group = any(each.name in OF_CONTROL_GROUP for each in fields)
+    fill = _of_launch(fields, made, places, context)
     images = [
         at
         for at, field in enumerate(fields, size)
         if at in places and field.path is not None
     ]
     is_plain_image = context.is_plain_name
-
-    def fill(data: bytes, process: Process) -> list[str]:
-        launch = process.launch
-        launch.ours = [
-            UNKNOWN if at in places else append(data, process)
-            for at, append in enumerate(made, size)
-        ]
-        if not all(map(is_plain_text, launch.ours)):
-            launch.common_shape.has_plain_rest = False
-        if asks_group and not context.knows_group(process.cgroup_id):
-            context.processes.launches.doubt(launch)
-        return launch.ours
 
     def make_longer(data: bytes, process: Process) -> Values:
         values = make(data, process)
@@ -217,6 +200,34 @@ def _of_start(
         return is_plain
 
     return maker._replace(make=make_longer, finish=finish_longer, is_longer=True)
+
+
+def _of_launch(
+    fields: Sequence[Field],
+    made: Sequence[Callable[[bytes, Process], str]],
+    own: Collection[int],
+    context: Context,
+) -> Callable[[bytes, Process], list[str]]:
+    """Return what makes the values that all starts of a launch share, once for each.
+
+    Positions in `own` are left "-": their values are those of one process.
+    """
+    size = len(PROCESS_CREATE.fields)
+    asks_group = any(each.name in OF_CONTROL_GROUP for each in fields)
+
+    def fill(data: bytes, process: Process) -> list[str]:
+        launch = process.launch
+        launch.ours = [
+            UNKNOWN if at in own else append(data, process)
+            for at, append in enumerate(made, size)
+        ]
+        if not all(map(is_plain_text, launch.ours)):
+            launch.common_shape.has_plain_rest = False
+        if asks_group and not context.knows_group(process.cgroup_id):
+            context.processes.launches.doubt(launch)
+        return launch.ours
+
+    return fill
 
 
 def _of_action(

@@ -16,7 +16,7 @@ from sysmonlx.enrich.builder import Builders, Maker, Values, timed
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN, text
 from sysmonlx.processes.process import Process
-from sysmonlx.schema.events import PROGRAM_TYPES
+from sysmonlx.schema.field_values import PROGRAM_TYPES
 
 #: NO_PROGRAM_TYPE in ebpf/record.h: the program had gone when its type was asked for.
 NO_PROGRAM_TYPE = 0xFFFFFFFF

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from sysmonlx.capture.hooks import (
@@ -18,6 +18,7 @@ from sysmonlx.enrich.builder import (
     UTC_TIME,
     Builders,
     Cut,
+    Finish,
     Maker,
     Values,
     cut_by,
@@ -109,8 +110,8 @@ def file_create(layout: Layout, context: Context) -> Maker:
     read: Callable[[bytes], tuple[int, int, int, int, int, int]] = layout.reader(
         "boot_ns", "uid", "created_ns", "flags", "path_offset", "path_length"
     )
-    paths, names, is_plain_name = RecordPaths(layout, context), *_users(context)
-    utc, utc_of_wall, is_unusual = context.utc, context.utc_of_wall, paths.is_unusual
+    paths, names = RecordPaths(layout, context), context.users.names
+    is_unusual = paths.is_unusual
 
     def make(data: bytes, process: Process) -> Values:
         boot_ns, uid, created_ns, flags, at, size = read(data)
@@ -131,6 +132,16 @@ def file_create(layout: Layout, context: Context) -> Maker:
             names[uid],
         ]
 
+    late, cut = (UTC_TIME, _CREATED), _cut(layout, context)
+    finish = _finish_create(paths, context)
+    return Maker(make, finish, late, "not a regular file", cut)
+
+
+def _finish_create(paths: RecordPaths, context: Context) -> Finish:
+    """Return the second step of event 11: when the file was made, if it is a file."""
+    utc, utc_of_wall = context.utc, context.utc_of_wall
+    is_plain_name = context.is_plain_name
+
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
         values[UTC_TIME] = utc(values[UTC_TIME])
         path, created_ns = values[5], values[_CREATED]
@@ -143,12 +154,7 @@ def file_create(layout: Layout, context: Context) -> Maker:
                 return None
         return process.is_plain and is_plain_name[values[7]] and is_plain_text(path)
 
-    late, cut = (UTC_TIME, _CREATED), _cut(layout, context)
-    return Maker(make, finish, late, "not a regular file", cut)
-
-
-def _users(context: Context) -> tuple[Mapping[int, str], Mapping[str, bool]]:
-    return context.users.names, context.is_plain_name
+    return finish
 
 
 def _is_executable(mode: int) -> str:
@@ -162,8 +168,9 @@ def file_delete_detected(layout: Layout, context: Context) -> Maker:
     """Event 26; no hash is made of a file that is gone, so Hashes is unknown."""
     read: Callable[[bytes], tuple[int, int, int, int, bytes]]
     read = layout.reader("boot_ns", "uid", "mode", "flags", "path")
-    paths, names, is_plain_name = RecordPaths(layout, context), *_users(context)
-    utc, is_unusual = context.utc, paths.is_unusual
+    paths, names = RecordPaths(layout, context), context.users.names
+    utc, is_plain_name = context.utc, context.is_plain_name
+    is_unusual = paths.is_unusual
 
     def make(data: bytes, process: Process) -> Values:
         boot_ns, uid, mode, flags, name = read(data)

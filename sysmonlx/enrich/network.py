@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from sysmonlx.capture.hooks import Hook
 from sysmonlx.capture.records import Layout
-from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
+from sysmonlx.enrich.builder import UTC_TIME, Builders, Finish, Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.process import Process
@@ -45,8 +45,7 @@ def address_text(address: bytes, is_ipv6: bool) -> str:
 
 def network_connect(layout: Layout, context: Context) -> Maker:
     """Event 3; the source is the side that opened the connection."""
-    read, utc = layout.reader("boot_ns", "uid", *_CONNECTION), context.utc
-    users, is_plain = context.users.names, context.is_plain_name
+    read, users = layout.reader("boot_ns", "uid", *_CONNECTION), context.users.names
     known, name_of = context.host_names.known, context.host_names.name
     port_name = context.ports.port_name
 
@@ -55,8 +54,6 @@ def network_connect(layout: Layout, context: Context) -> Maker:
         from_port, to_port, family, number, began = rest
         is_ipv6 = family == _INET6
         is_ipv6_text = "true" if is_ipv6 else "false"
-        source = address_text(from_bytes, is_ipv6)
-        destination = address_text(to_bytes, is_ipv6)
         protocol = _PROTOCOLS[number]
         source_host = destination_host = UNKNOWN
         if known:
@@ -74,16 +71,23 @@ def network_connect(layout: Layout, context: Context) -> Maker:
             protocol,
             "true" if began else "false",
             is_ipv6_text,
-            source,
+            address_text(from_bytes, is_ipv6),
             source_host,
             str(from_port),
             port_name(from_port, protocol),
             is_ipv6_text,
-            destination,
+            address_text(to_bytes, is_ipv6),
             destination_host,
             str(to_port),
             port_name(to_port, protocol),
         ]
+
+    return Maker(make, _finish(context))
+
+
+def _finish(context: Context) -> Finish:
+    """Return the second step: names of users, ports and hosts may not be plain."""
+    utc, is_plain, known = context.utc, context.is_plain_name, context.host_names.known
 
     def finish(values: Values, data: bytes, process: Process) -> bool | None:
         values[UTC_TIME] = utc(values[UTC_TIME])
@@ -92,7 +96,7 @@ def network_connect(layout: Layout, context: Context) -> Maker:
             names = names and is_plain[values[10]] and is_plain[values[15]]
         return process.is_plain and names
 
-    return Maker(make, finish)
+    return finish
 
 
 NETWORK_BUILDERS: Builders = {

@@ -18,7 +18,8 @@ from sysmonlx.kernel_text import UNKNOWN, is_plain, path_text
 from sysmonlx.processes.identity import NO_GUID
 from sysmonlx.processes.launches import Launch, Launches
 from sysmonlx.processes.process import Process
-from sysmonlx.schema.events import EVENTS, OF_CONTROL_GROUP, PROCESS_CREATE
+from sysmonlx.schema.common_fields import OF_CONTROL_GROUP
+from sysmonlx.schema.events import EVENTS, PROCESS_CREATE
 
 #: Starts in a row with one parent, after which a template with that parent is made.
 _SIBLINGS = 8

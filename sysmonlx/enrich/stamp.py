@@ -34,6 +34,21 @@ class _TimeRecord(Protocol):
     mount_namespace: int
 
 
+def _proof(layout: Layout, context: Context) -> Callable[[bytes, str], str]:
+    """Return what tells the path of a record, "-" where another file has it now."""
+    decode: Callable[[bytes], _TimeRecord] = layout.decode
+
+    def proved(data: bytes, path: str) -> str:
+        record = decode(data)
+        place = (record.tgid, record.mount_namespace, b"")
+        mode, birth_ns = context.paths.state(place, path_bytes(path))
+        if stat.S_ISREG(mode) and birth_ns and record.birth_ns:
+            return path if birth_ns == record.birth_ns else UNKNOWN
+        return path
+
+    return proved
+
+
 def time_set(layout: Layout, context: Context) -> Maker:
     """Event 2: the time of change, since the time of birth cannot be set on Linux.
 
@@ -45,17 +60,8 @@ def time_set(layout: Layout, context: Context) -> Maker:
     read = layout.reader(
         *("boot_ns", "uid", "flags", "mtime_ns", "previous_ns", "path")
     )
-    decode: Callable[[bytes], _TimeRecord] = layout.decode
     paths, names = RecordPaths(layout, context), context.users.names
-    utc, utc_of_wall = context.utc, context.utc_of_wall
-
-    def proved(data: bytes, path: str) -> str:
-        record = decode(data)
-        place = (record.tgid, record.mount_namespace, b"")
-        mode, birth_ns = context.paths.state(place, path_bytes(path))
-        if stat.S_ISREG(mode) and birth_ns and record.birth_ns:
-            return path if birth_ns == record.birth_ns else UNKNOWN
-        return path
+    utc, utc_of_wall, proved = context.utc, context.utc_of_wall, _proof(layout, context)
 
     def make(data: bytes, process: Process) -> Values:
         boot_ns, uid, flags, mtime_ns, previous_ns, path = read(data)

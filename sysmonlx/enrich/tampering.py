@@ -16,7 +16,7 @@ from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.process import Process
-from sysmonlx.schema.events import TAMPERINGS
+from sysmonlx.schema.field_values import TAMPERINGS
 
 
 def process_tampering(layout: Layout, context: Context) -> Maker:

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Hashes of files, made by threads beside those that events pass through."""
+"""Hashes of files, made by threads beside the one that events pass through.
+
+`hasher` takes requests and gives answers; `file_reading` decides what is hashed.
+"""

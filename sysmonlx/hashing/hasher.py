@@ -92,7 +92,7 @@ class Hasher(Generic[Token]):
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
-        return self._lanes.eventfd
+        return self._lanes.finished.eventfd
 
     def set_share(self, percent: int) -> None:
         """Let hashing take this part of one core from now on; 0 is no limit."""
@@ -174,28 +174,32 @@ class Hasher(Generic[Token]):
         too: the text is "" then. It is whole where the answer is not "-".
         """
         now_s, lanes = time.monotonic(), self._lanes
-        if lanes.is_closed:
-            return self._refuse(QUEUE_FULL)
         with lanes.lock:
-            if reason := lanes.refusal(file, now_s):
+            reason = QUEUE_FULL if lanes.is_closed else lanes.refusal(file, now_s)
+            if reason:
                 return self._refuse(reason)
             job = lanes.jobs.get(file) if also is None else None
         new: Job[Token] = Job(
             file, path, mount_namespace, uid, self._algorithms, now_s, also
         )
-        is_full = self._open_requests >= self._queue_limit
-        if is_full and not self._make_room(job or new, now_s):
+        if not self._has_room(job or new, now_s):
             return self._refuse(QUEUE_FULL)
         # Without the lock, as it gives others their turn.
         fd = self._held(job or new, tgid, descriptor)
         waiter = Waiter(token, job or new, now_s + self.wait_s)
-        with lanes.lock:
-            if job is None or job.is_over:  # meanwhile, it may be
+        self._enlist(waiter, fd, new, now_s)
+        return True
+
+    def _enlist(
+        self, waiter: Waiter[Token], fd: int, new: Job[Token], now_s: float
+    ) -> None:
+        """Let a request wait for its job; for `new` where that is over meanwhile."""
+        with self._lanes.lock:
+            if waiter.job.is_over:
                 waiter.job = new
-            lanes.enlist(waiter, fd, now_s)
+            self._lanes.enlist(waiter, fd, now_s)
         self._waiters.append(waiter)
         self._open_requests += 1
-        return True
 
     def _held(self, job: Job[Token], tgid: int, descriptor: int) -> int:
         """Return a descriptor for a job, -1: it has enough, or there is none."""
@@ -210,7 +214,7 @@ class Hasher(Generic[Token]):
     def results(self) -> list[Answer[Token]]:
         """Return what is decided since the last call: token, file, text or "-"."""
         now_s = time.monotonic()
-        for job in self._lanes.take_done():
+        for job in self._lanes.finished.take():
             is_kept = job.may_be_kept and job.algorithms == self._algorithms
             if is_kept and job.text:
                 self._remember(job.file, job.text)
@@ -228,7 +232,7 @@ class Hasher(Generic[Token]):
 
         It has cost hashes, counted as "error".
         """
-        return self._lanes.take_error()
+        return self._lanes.finished.take_error()
 
     def losses(self) -> dict[str, int]:
         """Return how many hashes could not be had since the start, by reason.
@@ -273,8 +277,10 @@ class Hasher(Generic[Token]):
         except ProcError:
             return -1, reason
 
-    def _make_room(self, newcomer: Job[Token], now_s: float) -> bool:
-        """Throw out what costs much more; False: the newcomer does."""
+    def _has_room(self, newcomer: Job[Token], now_s: float) -> bool:
+        """Return whether there is room for one more; throw out what costs much more."""
+        if self._open_requests < self._queue_limit:
+            return True
         lanes = self._lanes
         with lanes.lock:
             jobs = lanes.jobs.values()

@@ -119,6 +119,14 @@ class Job(Generic[Token]):
         """About how much processor time the rest takes."""
         return _S_PER_FILE + (self.file.size - self.read_bytes) * _S_PER_BYTE
 
+    def take_descriptors(self) -> list[int]:
+        """Return what is open for the job; somebody else closes it from now on."""
+        fds, self.fds = self.fds, []
+        if self.read_fd >= 0:
+            fds.append(self.read_fd)
+            self.read_fd = -1
+        return fds
+
 
 class Usage:
     """Processor time that the files of each user have cost lately."""

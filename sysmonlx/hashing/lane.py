@@ -16,8 +16,9 @@ from sysmonlx.hashing.worker import Worker
 
 Token = TypeVar("Token")
 
-#: How long a file system is asked for nothing after a thread waited for it in vain, in
-#: seconds. With more than one thread waiting it is asked for nothing until one returns.
+#: Pause in seconds after a thread has waited for a file system in vain: until then no
+#: file of it is read. Where a second thread waits for it, the pause lasts until one of
+#: the two returns.
 _LEFT_ALONE_S = 10.0
 
 

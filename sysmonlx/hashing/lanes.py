@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from sysmonlx.errors import ProcError
 from sysmonlx.hashing.file_reading import PIECE_BYTES, Identify, Opener, Reader, fail
+from sysmonlx.hashing.finished import Finished
 from sysmonlx.hashing.jobs import (
     ERROR,
     HASHED,
@@ -67,12 +68,9 @@ class Lanes(Generic[Token]):
         self.share = share
         self.held_fds = 0
         self._opener, self._identify = opener, identify
-        self._done: list[Job[Token]] = []
+        self.finished: Finished[Token] = Finished(self.lock)
         self._running = 0
-        self._is_told = self._is_unread = False
         self.is_closed = False
-        self._error: Exception | None = None
-        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def start(self) -> None:
         """Start the threads; one that cannot be started is tried again later."""
@@ -132,28 +130,6 @@ class Lanes(Generic[Token]):
         self.local.rubbish.append(fd)
         self._wake(self.local)
 
-    def take_done(self) -> list[Job[Token]]:
-        """Return the jobs that are over since the last call."""
-        if not self._done and not self._is_unread:
-            return []
-        with self.lock:
-            self._is_unread |= self._is_told
-            self._is_told = False
-            if self._is_unread:  # or will be: a thread writes without the lock
-                with suppress(BlockingIOError):
-                    os.eventfd_read(self.eventfd)
-                    self._is_unread = False
-            done, self._done = self._done, []
-        return done
-
-    def take_error(self) -> Exception | None:
-        """Return the first error that nobody expected since the last call."""
-        if self._error is None:
-            return None
-        with self.lock:
-            error, self._error = self._error, None
-        return error
-
     def look(self, now_s: float) -> list[Job[Token]]:
         """Give up threads that hang, and start others; return what waited for them."""
         lost: list[Job[Token]] = []
@@ -175,8 +151,7 @@ class Lanes(Generic[Token]):
             while self._running and time.monotonic() < end_s:
                 self.local.condition.wait(_END_S / 10)
             if not self._running:  # else it may be written to yet
-                os.close(self.eventfd)
-                self.eventfd = -1
+                self.finished.close()
 
     def _give_up(
         self, lane: Lane[Token], worker: Worker, now_s: float
@@ -249,7 +224,7 @@ class Lanes(Generic[Token]):
                 turn = self._next(lane, worker, now_s)
             job = turn.job
             if turn.tells:
-                os.eventfd_write(self.eventfd, 1)
+                self.finished.tell()
             _close_all(turn.rubbish)
             began_s = time.thread_time()
             if job is not None:
@@ -270,26 +245,23 @@ class Lanes(Generic[Token]):
             return None
         except Exception as error:  # a mistake here costs one file its hash
             with self.lock:
-                self._note(error)
+                self.finished.note(error)
             fail(job, ERROR)
             return None
-
-    def _note(self, error: Exception) -> None:
-        self._error = self._error or error
 
     def _break_off(self, lane: Lane[Token], worker: Worker, error: Exception) -> None:
         """Note why a thread ends that should not; its job has no hash."""
         with self.lock:
-            self._note(error)
+            self.finished.note(error)
             job: Job[Token] | None = worker.job
             if worker.is_given_up:
                 lane.take_back(worker)
             if job is not None and not job.is_over:
                 fail(job, ERROR)
                 self._finish(lane, job)
-            is_untold = self._must_tell()
+            is_untold = self.finished.must_tell()
         if is_untold:
-            os.eventfd_write(self.eventfd, 1)
+            self.finished.tell()
 
     def _after(
         self,
@@ -321,7 +293,7 @@ class Lanes(Generic[Token]):
             job, wait_s = self._first(lane, now_s)
             if job is not None and not wait_s:
                 return self._take(lane, worker, job, rubbish)
-            tells = self._must_tell()
+            tells = self.finished.must_tell()
             if rubbish or tells:
                 worker.begin(None)
                 return _Turn(None, -1, rubbish, tells)
@@ -334,8 +306,8 @@ class Lanes(Generic[Token]):
         """Return what a thread does before it ends: nothing, in the end."""
         if self.is_closed:
             for each in (*lane.queue.take_all(), *lane.put_off):
-                rubbish += _descriptors(each)
-        return _Turn(None, -1, rubbish, self._must_tell())
+                rubbish += each.take_descriptors()
+        return _Turn(None, -1, rubbish, self.finished.must_tell())
 
     def _first(
         self, lane: Lane[Token], now_s: float
@@ -371,7 +343,10 @@ class Lanes(Generic[Token]):
                 self._put(lane, each, now_s)
 
     def _is_light(self, job: Job[Token], now_s: float) -> bool:
-        """Tell whether a job may use what the share keeps; note it there."""
+        """Tell whether a job may use what the share keeps for small files.
+
+        The answer is noted in the job.
+        """
         job.is_light = (
             job.file.size <= SMALL_BYTES
             and job.waiting > 0
@@ -390,8 +365,8 @@ class Lanes(Generic[Token]):
             self.held_fds -= 1
             fd = job.fds.pop(0)
         is_quick = job.file.size <= PIECE_BYTES and lane is self.local
-        may_tell = not is_quick or len(self._done) >= _UNTOLD_LIMIT
-        return _Turn(job, fd, rubbish, may_tell and self._must_tell())
+        may_tell = not is_quick or len(self.finished) >= _UNTOLD_LIMIT
+        return _Turn(job, fd, rubbish, may_tell and self.finished.must_tell())
 
     def _put(self, lane: Lane[Token], job: Job[Token], now_s: float) -> None:
         for each in lane.queue.put(job, now_s):
@@ -404,35 +379,19 @@ class Lanes(Generic[Token]):
 
     def _finish(self, lane: Lane[Token], job: Job[Token]) -> None:
         self._discard(lane, job)
-        self._done.append(job)
+        self.finished.add(job)
 
     def _discard(self, lane: Lane[Token], job: Job[Token]) -> None:
         """Forget a job, and let its descriptors be closed."""
         self._forget(job)
         job.is_over = True
         self.held_fds -= len(job.fds)
-        lane.rubbish += _descriptors(job)
+        lane.rubbish += job.take_descriptors()
 
     def _forget(self, job: Job[Token]) -> None:
         job.ticket = 0
         if self.jobs.get(job.file) is job:
             del self.jobs[job.file]
-
-    def _must_tell(self) -> bool:
-        """Tell whether to wake the thread that asks: once for all that is done."""
-        if not self._done or self._is_told:
-            return False
-        self._is_told = True
-        return True
-
-
-def _descriptors(job: Job[Any]) -> list[int]:
-    """Take what a job has open."""
-    fds, job.fds = job.fds, []
-    if job.read_fd >= 0:
-        fds.append(job.read_fd)
-        job.read_fd = -1
-    return fds
 
 
 def _close_all(fds: list[int]) -> None:

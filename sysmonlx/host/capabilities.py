@@ -74,11 +74,6 @@ def bounding() -> frozenset[int]:
     return frozenset(n for n in numbers if _prctl(libc, _PR_CAPBSET_READ, n) == 1)
 
 
-def missing(wanted: Iterable[int] = KEPT) -> frozenset[int]:
-    """Return those of `wanted` that this thread has not: in a container, say."""
-    return frozenset(wanted) - effective()
-
-
 def drop(keep: frozenset[int] = KEPT) -> frozenset[int]:
     """Keep no capability but those of `keep`, for good; return what is left.
 

@@ -104,7 +104,7 @@ class Child:
     """
 
     def __init__(self, work: Callable[[], bytes], limit_bytes: int) -> None:
-        """Begin.
+        """Start the child, which runs `work`.
 
         Raises:
             OSError: there is no process to be had, or no pipe.

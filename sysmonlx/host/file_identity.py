@@ -96,11 +96,6 @@ def names_one_content(file: FileId) -> bool:
     return not (file.is_layered and file.in_user_namespace)
 
 
-def kernel_dev(st_dev: int) -> int:
-    """Return a device number of stat(2) as the kernel has it, 12 and 20 bits."""
-    return os.major(st_dev) << 20 | os.minor(st_dev)
-
-
 def file_id(fd: int) -> FileId:
     """Return the identity of an open file as statx(2) shows it, from memory alone.
 

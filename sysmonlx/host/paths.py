@@ -64,14 +64,11 @@ def join(root: bytes, base: bytes, path: bytes) -> bytes:
 
 
 class Resolver:
-    """Resolves names of other processes; `own_root` stands for our mount namespace."""
+    """Resolves names of other processes."""
 
-    def __init__(
-        self, procfs: Procfs, own_root: str = "/", aside: Aside | None = None
-    ) -> None:
+    def __init__(self, procfs: Procfs, aside: Aside | None = None) -> None:
         self._procfs = procfs
-        self._own_root = own_root
-        self._own = os.open(own_root, inode.DIRECTORY)
+        self._own = os.open("/", inode.DIRECTORY)
         self._namespace = procfs.mount_namespace(os.getpid())
         self._aside = aside or begun()
         self._holders = Holders(procfs, self._aside.processes)
@@ -177,7 +174,7 @@ class Resolver:
 
     def _open_holder(self, holder: int, namespace: int) -> int:
         if not holder:
-            return os.open(self._own_root, inode.DIRECTORY)
+            return os.open("/", inode.DIRECTORY)
         try:
             root = self._procfs.open_in_root(holder, b"/")
             if self._procfs.mount_namespace(holder) == namespace:

@@ -38,7 +38,7 @@ class Services:
         return names.get(port, UNKNOWN) if names else UNKNOWN
 
     def renew(self) -> None:
-        """Read the file again if it has changed and was ever asked for."""
+        """Read the file again if it has changed; not before a port was asked for."""
         if self._was_asked:
             self._file.renew()
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sysmonlx.errors import ProcError
 
-CMDLINE_LIMIT_BYTES = 1 << 20
-_SMALL_FILE_BYTES = 1 << 16
+_BOOT_ID_BYTES = 64
 
 
 class Procfs:
@@ -30,10 +29,6 @@ class Procfs:
             return [int(name) for name in os.listdir(self._root) if name.isdigit()]
         except OSError as error:
             raise ProcError(f"{os.fsdecode(self._root)}: {error.strerror}") from error
-
-    def cmdline(self, tgid: int) -> bytes:
-        """Return the arguments, each followed by NUL; empty for kernel threads."""
-        return self._read(b"%d/cmdline" % tgid, CMDLINE_LIMIT_BYTES)
 
     def root(self, pid: int) -> bytes:
         """Return the path of the root directory; "/" but in a chroot."""
@@ -91,22 +86,15 @@ class Procfs:
 
     def boot_id(self) -> str:
         """Return the id that the kernel made for this boot, random(4)."""
-        text = self._read(b"sys/kernel/random/boot_id", _SMALL_FILE_BYTES)
-        return text.strip().decode("ascii", "replace")
+        name = b"sys/kernel/random/boot_id"
+        try:
+            with open(self._path(name), "rb", buffering=0) as file:
+                return file.read(_BOOT_ID_BYTES).strip().decode("ascii", "replace")
+        except OSError as error:
+            raise _gone(name, error) from error
 
     def _path(self, name: bytes) -> bytes:
         return self._root + b"/" + name
-
-    def _read(self, name: bytes, limit: int) -> bytes:
-        try:
-            with open(self._path(name), "rb", buffering=0) as file:
-                parts = []
-                while limit > 0 and (part := file.read(limit)):
-                    parts.append(part)
-                    limit -= len(part)
-                return b"".join(parts)
-        except OSError as error:
-            raise _gone(name, error) from error
 
     def _link(self, name: bytes) -> bytes:
         try:

@@ -101,14 +101,13 @@ class EcsRenderer:
             if text is None:
                 text = before + document.whole(event[1], stamp, str(number))
             texts.append(text)
-        lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
-        if texts and max(lines.sizes) > room:
-            for at in (at for at, size in enumerate(lines.sizes) if size > room):
-                document, number = documents[events[at][0]], first_record_id + at
-                shorter = document.fitting(events[at][1], stamp, str(number))
-                texts[at] = before + shorter
-            return Lines.of_texts(texts)
-        return lines
+
+        def shortened(at: int) -> str:
+            event_id, values, _, _ = events[at]
+            number = str(first_record_id + at)
+            return before + documents[event_id].fitting(values, stamp, number)
+
+        return Lines.within(texts, self._limit_bytes + len(before), shortened)
 
     def template_use(self) -> CacheUse:
         """Return how often documents that recur were there in pieces already."""

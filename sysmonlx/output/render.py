@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -133,13 +134,26 @@ class Renderer:
         """Return the lines of events whose record ids are in sequence.
 
         Each line begins with `before`, which does not count for the limit.
+        """
+        thousands, numbers = _numbers(first_record_id, len(events))
+        heads = _Heads(self._templates, before, self._stamp(wall_ns), thousands)
+        begun: dict[int | Shape, list[str]] = {}
+        texts = self._texts(events, numbers, begun, heads)
+        room = self._limit_bytes + len(before)
+        shortened = partial(self._shortened, events, numbers, begun, room)
+        return Lines.within(texts, room, shortened)
+
+    def _texts(
+        self,
+        events: Sequence[Event],
+        numbers: Sequence[str],
+        begun: dict[int | Shape, list[str]],
+        heads: _Heads,
+    ) -> list[str]:
+        """Return the lines, however long; `begun` gets the pieces of each kind.
 
         Within the loop, `what` is the key of a template: the event id, or the shape.
         """
-        thousands, numbers = _numbers(first_record_id, len(events))
-        stamp = self._stamp(wall_ns)
-        begun: dict[int | Shape, list[str]] = {}
-        heads = _Heads(self._templates, before, stamp, thousands)
         join, ready = "".join, self._ready
         texts: list[str] = []
         append, places = texts.append, slice(3, None, 2)
@@ -164,12 +178,7 @@ class Renderer:
             pieces[1] = number
             pieces[places] = values
             append(join(pieces))
-        lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
-        if texts and max(lines.sizes) > room:
-            for at in (at for at, size in enumerate(lines.sizes) if size > room):
-                texts[at] = self._shortened(events[at], begun, numbers[at], room)
-            return Lines.of_texts(texts)
-        return lines
+        return texts
 
     def _template(self, what: int | Shape, event: Event) -> Template:
         """Return a template, by its key; it is made where it is missing."""
@@ -219,19 +228,25 @@ class Renderer:
         return _bare(template, ready) if self._is_json else ready
 
     def _shortened(
-        self, event: Event, begun: dict[int | Shape, list[str]], number: str, room: int
+        self,
+        events: Sequence[Event],
+        numbers: Sequence[str],
+        begun: dict[int | Shape, list[str]],
+        room: int,
+        at: int,
     ) -> str:
-        """Return the line of an event, its longest values cut to one common size.
+        """Return the line of one event, its longest values cut to one common size.
 
-        `room` is the size of the line in bytes, with the text before it.
+        `room` is the size of the line in bytes, with the text before it. The line's
+        number is `at`, counted from 0.
         """
-        event_id, values, _, shape = event
+        event_id, values, _, shape = events[at]
         values = list(values)
         _cut(values, self._sizes.get(event_id, ()))
         template = self._templates[event_id]
         pieces = template.pieces.copy()
         what = event_id if shape is None or shape not in begun else shape
-        pieces[:2] = begun[what][0], number
+        pieces[:2] = begun[what][0], numbers[at]
         foreign = [values[at] for at in template.foreign]
         for at in template.foreign:
             values[at] = ""

@@ -30,7 +30,7 @@ from sysmonlx.rules.sigma.correlator import Correlator, Deed, Fired
 from sysmonlx.rules.sigma.judge import SigmaJudge
 from sysmonlx.rules.sigma.programs import program_of
 from sysmonlx.rules.verdicts import Decide
-from sysmonlx.schema.events import OF_CONTROL_GROUP
+from sysmonlx.schema.common_fields import OF_CONTROL_GROUP
 
 #: See `Correlating.watched`.
 Watched = Callable[[Maker, Decide, Layout], tuple[Maker, Decide]]

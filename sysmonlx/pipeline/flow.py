@@ -79,22 +79,24 @@ class Pipeline:
         self._waiting = Waiting(self._images, hasher, self.account, self._let_go)
         libraries = records["library_load"]
         self._libraries = LibraryFiles(libraries, hasher, self._waiting)
-        modules = records["module_load"]
-        handlers = Handlers(
-            processes,
-            context,
+        modules = ModuleFiles(records["module_load"], context, hasher, self._waiting)
+        self._preparing = Preparing(
+            *(layouts, context, self._handlers(modules), self.dns, self._is_plain_name)
+        )
+        self._judging = NO_RULES
+
+    def _handlers(self, modules: ModuleFiles) -> Handlers:
+        return Handlers(
+            self._processes,
+            self._context,
             self.account,
             self._correlating,
             self._images,
             self._libraries,
-            ModuleFiles(modules, context, hasher, self._waiting),
+            modules,
             self._waiting,
-            output.emit,
+            self._emit,
         )
-        self._preparing = Preparing(
-            layouts, context, handlers, self.dns, self._is_plain_name
-        )
-        self._judging = NO_RULES
 
     @property
     def received(self) -> dict[str, int]:

@@ -6,7 +6,7 @@
     record              handler, and the function that returned it
     process_fork        ProcessTable.fork: a process that acts before it runs a program
     cgroup_create       <lambda>, `grouping`: the path is kept for fields of ours
-    process_create      handle, `creating`: event 1, which may have to wait for Hashes
+    process_create      handle, `_creating`: event 1, which may have to wait for Hashes
                         _create_unseen, no closure: no rule wants event 1
                         _create_by_hash, no closure: rules ask for Hashes
     process_terminate   handle, `_acting`, which asks ProcessTable.terminate who ended
@@ -244,14 +244,18 @@ class Handlers:
 
         return tell
 
-    def creating(self, wanted: Sequence[Wanted], rules: Rules) -> Handler:
+    def starting(self, wanted: Sequence[Wanted], rules: Rules) -> Handler:
         """Return a handler that makes event 1 of a process that runs another image."""
         create = self._creator(rules)
         if not wanted:
             return partial(self._create_unseen, create)
         if "Hashes" in rules.reads(PROCESS_CREATE.id):
             return partial(self._create_by_hash, create, wanted[0])
-        _, maker, decide, is_plain_name = wanted[0]
+        return self._creating(create, wanted[0])
+
+    def _creating(self, create: _Create, wanted: Wanted) -> Handler:
+        """Return a handler of event 1 that the rules judge without its hash."""
+        _, maker, decide, is_plain_name = wanted
         make, finish, emit = maker.make, maker.finish, self.emit
         not_needed, hold = self.images.not_needed, self.waiting.hold_start
         is_longer, filtered = maker.is_longer, self.account.filtered

@@ -122,7 +122,7 @@ class Preparing:
         if record == "cgroup_create":
             return make.grouping(layout)
         if record == "process_create":
-            return make.creating(wanted, rules)
+            return make.starting(wanted, rules)
         if record == "dns_message" and (wanted or answers.are_learnt):
             return self._dns.handler(answers)
         if record == "library_load" and wanted:

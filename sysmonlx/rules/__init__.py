@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rules, compiled to functions of the daemon; `rules.kernel`: to bits."""
+"""Rules, compiled twice: to functions for the daemon, to bits for the kernel.
+
+`compiler` does the first, `kernel.compiler` the second; `sigma` has rules of Sigma.
+"""

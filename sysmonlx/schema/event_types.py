@@ -191,6 +191,12 @@ def fields(notation: str) -> tuple[Field, ...]:
     )
 
 
+def _parts(head: str) -> tuple[str, str, str, str | None, str | None]:
+    number, name, version, *rest = head.split()
+    tag, default = rest or (None, None)
+    return number, name, version, tag, default
+
+
 def event_type(
     head: str,
     template: str,
@@ -211,8 +217,7 @@ def event_type(
     `head` is "id name version [tag default]"; a default in brackets is one that the
     schema only implies. `title` is the tag if not given. `shown` are names of fields.
     """
-    number, name, version, *rest = head.split()
-    tag, default = rest or (None, None)
+    number, name, version, tag, default = _parts(head)
     return EventType(
         id=int(number, 0),
         name=f"SYSMONEVENT_{name}",

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Every event, field and condition of schema 4.90, stated once (options: `options`).
+"""Every event of schema 4.90 with its fields, stated once.
 
 The schema text, the XSD, the tables of the manual and of docs/events.md, the help on
 configurations, the order of the output, the names that a rule may use, the fields that
-the kernel's filter answers and the live view all follow from this file. Older schema
-versions are data in `config_schema/versions.json`. `event_types` explains attributes.
+the kernel's filter answers and the live view all follow from this file. A field that
+several events share is stated in `common_fields`. `event_types` explains attributes.
+Conditions and options of the schema: `conditions`, `options`. Older schema versions are
+data in `config_schema/versions.json`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sysmonlx.policy import RULE_NAMES
+from sysmonlx.schema.common_fields import (
+    COMMON,
+    FIELDS_OF_ALL,
+    NONE_ON_LINUX,
+    boolean,
+    fields_of,
+    unknown_to_the_kernel,
+)
 from sysmonlx.schema.event_types import (
     Answer,
     AnswerKind,
@@ -22,138 +32,18 @@ from sysmonlx.schema.event_types import (
     PathOf,
     choice,
     event_type,
-    fields,
     text,
 )
+from sysmonlx.schema.field_values import PROGRAM_TYPES, SIGNATURE_STATES, TAMPERINGS
 
 SCHEMA_VERSION = "4.90"
 BINARY_VERSION = "18"
-
-#: Values of BpfProgramType: names of enum bpf_prog_type, <linux/bpf.h>, by number.
-PROGRAM_TYPES = (
-    *("UNSPEC", "SOCKET_FILTER", "KPROBE", "SCHED_CLS", "SCHED_ACT", "TRACEPOINT"),
-    *("XDP", "PERF_EVENT", "CGROUP_SKB", "CGROUP_SOCK", "LWT_IN", "LWT_OUT"),
-    *("LWT_XMIT", "SOCK_OPS", "SK_SKB", "CGROUP_DEVICE", "SK_MSG", "RAW_TRACEPOINT"),
-    *("CGROUP_SOCK_ADDR", "LWT_SEG6LOCAL", "LIRC_MODE2", "SK_REUSEPORT"),
-    *("FLOW_DISSECTOR", "CGROUP_SYSCTL", "RAW_TRACEPOINT_WRITABLE", "CGROUP_SOCKOPT"),
-    *("TRACING", "STRUCT_OPS", "EXT", "LSM", "SK_LOOKUP", "SYSCALL", "NETFILTER"),
-)
-
-#: Values of Type of event 25, by the numbers of `enum tampering` in ebpf/record.h. The
-#: fourth one has the text that Sysmon has on Windows.
-TAMPERINGS = (
-    "Fileless (memfd)",
-    "Image is deleted",
-    "Image in shared memory",
-    "Image is replaced",
-    "Mass file change",
-    "Anonymous memory made executable",
-)
-
-#: Values of Reason of event 25, by the numbers of `enum memory_way` in ebpf/record.h.
-MEMORY_WAYS = (
-    *("-", "Mmap", "Mprotect", "Shmat", "Personality", "Stack", "MemoryFile"),
-)
-
-#: Values of SignatureStatus of event 6: the kernel believes the signature; does not;
-#: there is none, or this kernel checks none.
-SIGNATURE_STATES = ("Valid", "Invalid", "Unavailable", "-")
-
-_BOOLEAN = ("false", "true")
-#: Of fields that have no value on Linux.
-_UNKNOWN = ("-",)
-
-
-def _boolean(name: str, enumerator: str) -> Field:
-    answer = choice(enumerator, *_BOOLEAN)
-    return Field(name, FieldType.BOOLEAN, recurs=True, kernel=answer)
-
-
-def _common(*those: Field) -> dict[str, Field]:
-    return {field.name: field for field in those}
-
-
-#: Fields of several events that mean the same in each of them.
-_COMMON = _common(
-    Field("UtcTime", is_made_here=True),
-    Field("ProcessGuid", FieldType.GUID),
-    Field("ProcessId", FieldType.PID, kernel=text("PROCESS_ID")),
-    Field("Image", recurs=True, path=PathOf.PROGRAM, kernel=Answer(AnswerKind.IMAGE)),
-    Field("User", recurs=True, kernel=Answer(AnswerKind.USER)),
-    Field(
-        "SourceImage",
-        recurs=True,
-        path=PathOf.PROGRAM,
-        kernel=Answer(AnswerKind.IMAGE),
-    ),
-    Field("SourceUser", recurs=True, kernel=Answer(AnswerKind.USER)),
-    Field(
-        "TargetImage",
-        recurs=True,
-        path=PathOf.PROGRAM,
-        kernel=Answer(AnswerKind.TARGET_IMAGE),
-    ),
-    Field("TargetUser", recurs=True, kernel=Answer(AnswerKind.TARGET_USER)),
-    Field("TargetFilename", path=PathOf.FILE, kernel=Answer(AnswerKind.PATH)),
-    Field("ImageLoaded", path=PathOf.FILE),
-    Field("CreationUtcTime", is_made_here=True),
-    Field("PreviousCreationUtcTime", is_made_here=True),
-    Field("Hashes", is_made_here=True),
-    Field(
-        "IsExecutable",
-        FieldType.BOOLEAN,
-        recurs=True,
-        kernel=choice("IS_EXECUTABLE", *_BOOLEAN, "-"),
-    ),
-    Field("Archived", recurs=True, only=_UNKNOWN),
-    Field("EventType", recurs=True),
-    Field("Type", recurs=True),
-    *(
-        replace(field, recurs=True)
-        for field in fields(
-            "FileVersion Description Product Company OriginalFileName"
-            " Signed Signature SignatureStatus"
-        )
-    ),
-)
-
-
-def _fields(notation: str) -> tuple[Field, ...]:
-    """Return the fields of "RuleName NewThreadId:UINT32 ...".
-
-    A common field stands there by its name alone. A field with attributes of its own is
-    written as `Field` in its event.
-    """
-    return tuple(_COMMON.get(each.name, each) for each in fields(notation))
-
-
-def _unknown_to_the_kernel(notation: str) -> tuple[Field, ...]:
-    """Return the fields of a notation, none of which the kernel's filter answers."""
-    return tuple(replace(each, kernel=None) for each in _fields(notation))
-
-
-#: Fields of ours that all events of processes may have, behind the event's own ones.
-_OF_ACTOR = (
-    Field("UserId", FieldType.UINT32, recurs=True, is_ours=True),
-    *(
-        Field(name, recurs=True, is_ours=True)
-        for name in ("ContainerId", "ContainerRuntime", "PodUid", "CgroupPath")
-    ),
-)
-#: The names of all rules that an event hits are the last value, where rules of Sigma
-#: are in force.
-_OF_ALL = (*_OF_ACTOR, Field(RULE_NAMES, is_ours=True))
-#: Names of values that recur for one user in one control group.
-OF_ACTOR = tuple(field.name for field in _OF_ACTOR)
-#: Fields for which the control group of a process must be found.
-OF_CONTROL_GROUP = (*OF_ACTOR[1:], "EntryPoint")
-
 
 ERROR = event_type(
     "255 ERROR 3",
     "Error report",
     (
-        *_fields("UtcTime ID"),
+        *fields_of("UtcTime ID"),
         Field("Description"),  # of the error, not of a program as in event 1
     ),
     level="Error",
@@ -167,20 +57,20 @@ PROCESS_CREATE = event_type(
     "1 CREATE_PROCESS 5 ProcessCreate include",
     "Process Create",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image"),
         *(
-            replace(each, only=_UNKNOWN)
-            for each in _fields(
+            replace(each, only=NONE_ON_LINUX)
+            for each in fields_of(
                 "FileVersion Description Product Company OriginalFileName"
             )
         ),
         Field("CommandLine"),
         Field("CurrentDirectory", path=PathOf.DIRECTORY),
-        *_fields("User LogonGuid:GUID"),
+        *fields_of("User LogonGuid:GUID"),
         Field("LogonId", FieldType.HEX_INT64, recurs=True),
         Field("TerminalSessionId", FieldType.UINT32, recurs=True),
         Field("IntegrityLevel", recurs=True, is_made_here=True, only=("no level",)),
-        *_fields("Hashes ParentProcessGuid:GUID ParentProcessId:PID"),
+        *fields_of("Hashes ParentProcessGuid:GUID ParentProcessId:PID"),
         Field("ParentImage", recurs=True, path=PathOf.PROGRAM),
         Field("ParentCommandLine"),
         Field("ParentUser", recurs=True),
@@ -200,7 +90,7 @@ PROCESS_CREATE = event_type(
         Field("ScriptPath", is_ours=True, path=PathOf.FILE),
         Field("NamespacePid", FieldType.UINT32, is_ours=True),
         Field("MountOwner", recurs=True, is_ours=True),
-        *_OF_ALL,
+        *FIELDS_OF_ALL,
     ),
 )
 #: Values of event 1 in which processes differ that run one program in one way.
@@ -218,29 +108,29 @@ FILE_CREATE_TIME = event_type(
     "2 FILE_TIME 5 FileCreateTime (exclude)",
     "File creation time changed",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image"),
         Field("TargetFilename", path=PathOf.FILE),
-        *_fields("CreationUtcTime PreviousCreationUtcTime User"),
+        *fields_of("CreationUtcTime PreviousCreationUtcTime User"),
     ),
     produced=True,
     kernel="FILE_TIME",
     colour=Colour.YELLOW,
     shown="TargetFilename CreationUtcTime User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 NETWORK_CONNECT = event_type(
     "3 NETWORK_CONNECT 5 NetworkConnect (exclude)",
     "Network connection detected",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image User"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image User"),
         Field("Protocol", recurs=True, kernel=choice("PROTOCOL", "tcp", "udp")),
-        _boolean("Initiated", "INITIATED"),
-        _boolean("SourceIsIpv6", "SOURCE_IS_IPV6"),
+        boolean("Initiated", "INITIATED"),
+        boolean("SourceIsIpv6", "SOURCE_IS_IPV6"),
         Field("SourceIp", kernel=text("SOURCE_IP")),
         Field("SourceHostname"),
         Field("SourcePort", FieldType.UINT16, kernel=text("SOURCE_PORT")),
         Field("SourcePortName"),
-        _boolean("DestinationIsIpv6", "DESTINATION_IS_IPV6"),
+        boolean("DestinationIsIpv6", "DESTINATION_IS_IPV6"),
         Field("DestinationIp", kernel=text("DESTINATION_IP")),
         Field("DestinationHostname"),
         Field("DestinationPort", FieldType.UINT16, kernel=text("DESTINATION_PORT")),
@@ -250,12 +140,12 @@ NETWORK_CONNECT = event_type(
     kernel="NETWORK_CONNECT",
     colour=Colour.CYAN,
     shown="Protocol SourceIp SourcePort DestinationIp DestinationPort",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 SERVICE_STATE_CHANGE = event_type(
     "4 SERVICE_STATE_CHANGE 3",
     "Sysmon service state changed",
-    _fields("UtcTime State Version SchemaVersion"),
+    fields_of("UtcTime State Version SchemaVersion"),
     produced=True,
     title="ServiceState",
     subject="State",
@@ -264,20 +154,20 @@ SERVICE_STATE_CHANGE = event_type(
 PROCESS_TERMINATE = event_type(
     "5 PROCESS_TERMINATE 3 ProcessTerminate include",
     "Process terminated",
-    _fields("RuleName UtcTime ProcessGuid ProcessId Image User"),
+    fields_of("RuleName UtcTime ProcessGuid ProcessId Image User"),
     produced=True,
     colour=Colour.GREY,
     shown="User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",
     "Driver loaded",
     (
-        *_fields("RuleName UtcTime ImageLoaded Hashes"),
-        replace(_COMMON["Signed"], only=("true", "false", "-")),
-        *_fields("Signature"),
-        replace(_COMMON["SignatureStatus"], only=SIGNATURE_STATES),
+        *fields_of("RuleName UtcTime ImageLoaded Hashes"),
+        replace(COMMON["Signed"], only=("true", "false", "-")),
+        *fields_of("Signature"),
+        replace(COMMON["SignatureStatus"], only=SIGNATURE_STATES),
     ),
     produced=True,
     colour=Colour.RED,
@@ -290,94 +180,94 @@ DRIVER_LOAD = event_type(
         Field("ModuleName", is_ours=True),
         Field("Parameters", is_ours=True),
         Field("Taint", recurs=True, is_ours=True),
-        *_OF_ALL,
+        *FIELDS_OF_ALL,
     ),
 )
 IMAGE_LOAD = event_type(
     "7 IMAGE_LOAD 3 ImageLoad (exclude)",
     "Image loaded",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image"),
         Field("ImageLoaded", path=PathOf.FILE, kernel=Answer(AnswerKind.PATH)),
         *(
-            replace(each, only=_UNKNOWN)
-            for each in _fields(
+            replace(each, only=NONE_ON_LINUX)
+            for each in fields_of(
                 "FileVersion Description Product Company OriginalFileName"
             )
         ),
-        *_fields("Hashes"),
-        replace(_COMMON["Signed"], only=("false",)),
-        replace(_COMMON["Signature"], only=_UNKNOWN),
-        replace(_COMMON["SignatureStatus"], only=("Unavailable",)),
-        *_fields("User"),
+        *fields_of("Hashes"),
+        replace(COMMON["Signed"], only=("false",)),
+        replace(COMMON["Signature"], only=NONE_ON_LINUX),
+        replace(COMMON["SignatureStatus"], only=("Unavailable",)),
+        *fields_of("User"),
     ),
     produced=True,
     kernel="LIBRARY_LOAD",
     shown="ImageLoaded User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 CREATE_REMOTE_THREAD = event_type(
     "8 CREATE_REMOTE_THREAD 2 CreateRemoteThread (exclude)",
     "CreateRemoteThread detected",
     (
-        *_fields("RuleName UtcTime SourceProcessGuid:GUID"),
+        *fields_of("RuleName UtcTime SourceProcessGuid:GUID"),
         Field("SourceProcessId", FieldType.PID, kernel=text("PROCESS_ID")),
-        *_fields("SourceImage TargetProcessGuid:GUID"),
+        *fields_of("SourceImage TargetProcessGuid:GUID"),
         Field("TargetProcessId", FieldType.PID, kernel=text("TARGET_PROCESS_ID")),
-        *_fields("TargetImage"),
+        *fields_of("TargetImage"),
         Field("NewThreadId", FieldType.UINT32, kernel=text("NEW_THREAD_ID")),
-        *_fields("StartAddress"),
+        *fields_of("StartAddress"),
         Field("StartModule", path=PathOf.FILE),
-        Field("StartFunction", recurs=True, only=_UNKNOWN),
-        *_fields("SourceUser TargetUser"),
+        Field("StartFunction", recurs=True, only=NONE_ON_LINUX),
+        *fields_of("SourceUser TargetUser"),
     ),
     produced=True,
     kernel="CREATE_REMOTE_THREAD",
     colour=Colour.RED,
     shown="TargetImage TargetProcessId StartModule SourceUser",
-    appended=(Field("Reason", recurs=True, is_ours=True), *_OF_ALL),
+    appended=(Field("Reason", recurs=True, is_ours=True), *FIELDS_OF_ALL),
 )
 RAW_ACCESS_READ = event_type(
     "9 RAWACCESS_READ 2 RawAccessRead (exclude)",
     "RawAccessRead detected",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image"),
         Field("Device", path=PathOf.FILE, kernel=Answer(AnswerKind.PATH)),
-        *_fields("User"),
+        *fields_of("User"),
     ),
     produced=True,
     kernel="RAW_ACCESS_READ",
     shown="Device User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 PROCESS_ACCESS = event_type(
     "10 ACCESS_PROCESS 3 ProcessAccess (exclude)",
     "Process accessed",
     (
-        *_fields("RuleName UtcTime SourceProcessGUID:GUID"),
+        *fields_of("RuleName UtcTime SourceProcessGUID:GUID"),
         Field("SourceProcessId", FieldType.PID, kernel=text("PROCESS_ID")),
         Field("SourceThreadId", FieldType.UINT32, kernel=text("THREAD_ID")),
-        *_fields("SourceImage TargetProcessGUID:GUID"),
+        *fields_of("SourceImage TargetProcessGUID:GUID"),
         Field("TargetProcessId", FieldType.PID, kernel=text("TARGET_PROCESS_ID")),
-        *_fields("TargetImage"),
+        *fields_of("TargetImage"),
         Field(
             "GrantedAccess",
             FieldType.HEX_INT32,
             recurs=True,
             kernel=text("GRANTED_ACCESS"),
         ),
-        Field("CallTrace", recurs=True, only=_UNKNOWN),
-        *_fields("SourceUser TargetUser"),
+        Field("CallTrace", recurs=True, only=NONE_ON_LINUX),
+        *fields_of("SourceUser TargetUser"),
     ),
     produced=True,
     kernel="PROCESS_ACCESS",
     shown="TargetImage TargetProcessId GrantedAccess SourceUser",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 FILE_CREATE = event_type(
     "11 FILE_CREATE 2 FileCreate exclude",
     "File created",
-    _fields(
+    fields_of(
         "RuleName UtcTime ProcessGuid ProcessId Image TargetFilename CreationUtcTime"
         " User"
     ),
@@ -385,18 +275,20 @@ FILE_CREATE = event_type(
     kernel="FILE_CREATE",
     colour=Colour.YELLOW,
     shown="TargetFilename User",
-    appended=(Field("Reason", recurs=True, is_ours=True), *_OF_ALL),
+    appended=(Field("Reason", recurs=True, is_ours=True), *FIELDS_OF_ALL),
 )
 REGISTRY_KEY = event_type(
     "12 REG_KEY 2 RegistryEvent exclude",
     "Registry object added or deleted",
-    _fields("RuleName EventType UtcTime ProcessGuid ProcessId Image TargetObject User"),
+    fields_of(
+        "RuleName EventType UtcTime ProcessGuid ProcessId Image TargetObject User"
+    ),
     title="RegistryKey",
 )
 REGISTRY_VALUE_SET = event_type(
     "13 REG_SETVALUE 2 RegistryEvent exclude",
     "Registry value set",
-    _fields(
+    fields_of(
         "RuleName EventType UtcTime ProcessGuid ProcessId Image TargetObject Details"
         " User"
     ),
@@ -405,7 +297,7 @@ REGISTRY_VALUE_SET = event_type(
 REGISTRY_RENAME = event_type(
     "14 REG_NAME 2 RegistryEvent exclude",
     "Registry object renamed",
-    _fields(
+    fields_of(
         "RuleName EventType UtcTime ProcessGuid ProcessId Image TargetObject NewName"
         " User"
     ),
@@ -415,24 +307,24 @@ FILE_CREATE_STREAM_HASH = event_type(
     "15 FILE_CREATE_STREAM_HASH 2 FileCreateStreamHash exclude",
     "File stream created",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image"),
         Field("TargetFilename", path=PathOf.FILE),  # with the attribute behind it
-        *_fields("CreationUtcTime"),
+        *fields_of("CreationUtcTime"),
         Field("Hash", is_made_here=True),
-        *_fields("Contents User"),
+        *fields_of("Contents User"),
     ),
     produced=True,
     kernel="ATTRIBUTE_SET",
     title="FileStream",
     colour=Colour.YELLOW,
     shown="TargetFilename Contents User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 SERVICE_CONFIGURATION_CHANGE = event_type(
     "16 SERVICE_CONFIGURATION_CHANGE 3",
     "Sysmon config state changed",
     (
-        *_fields("UtcTime Configuration"),
+        *fields_of("UtcTime Configuration"),
         Field("ConfigurationFileHash", is_made_here=True),
     ),
     produced=True,
@@ -446,11 +338,11 @@ def _of_pipe(kind: str) -> tuple[Field, ...]:
     """Return the fields of an event of pipes whose EventType is `kind`."""
     answer = choice("PIPE_EVENT_TYPE", kind)
     return (
-        *_fields("RuleName"),
+        *fields_of("RuleName"),
         Field("EventType", recurs=True, only=(kind,), kernel=answer),
-        *_fields("UtcTime ProcessGuid ProcessId"),
+        *fields_of("UtcTime ProcessGuid ProcessId"),
         Field("PipeName", path=PathOf.PIPE, kernel=Answer(AnswerKind.PATH)),
-        *_fields("Image User"),
+        *fields_of("Image User"),
     )
 
 
@@ -462,7 +354,7 @@ PIPE_CREATE = event_type(
     kernel="PIPE_CREATE",
     title="PipeCreated",
     shown="PipeName User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 PIPE_CONNECT = event_type(
     "18 CONNECT_NAMEDPIPE 1 PipeEvent exclude",
@@ -476,61 +368,61 @@ PIPE_CONNECT = event_type(
         Field("TargetProcessGuid", FieldType.GUID, is_ours=True),
         Field("TargetProcessId", FieldType.PID, is_ours=True),
         Field("TargetImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
-        *_OF_ALL,
+        *FIELDS_OF_ALL,
     ),
 )
 WMI_FILTER = event_type(
     "19 WMI_FILTER 3 WmiEvent exclude",
     "WmiEventFilter activity detected",
-    _fields("RuleName EventType UtcTime Operation User EventNamespace Name Query"),
+    fields_of("RuleName EventType UtcTime Operation User EventNamespace Name Query"),
     title="WmiFilter",
 )
 WMI_CONSUMER = event_type(
     "20 WMI_CONSUMER 3 WmiEvent exclude",
     "WmiEventConsumer activity detected",
-    _fields("RuleName EventType UtcTime Operation User Name Type Destination"),
+    fields_of("RuleName EventType UtcTime Operation User Name Type Destination"),
     title="WmiConsumer",
 )
 WMI_BINDING = event_type(
     "21 WMI_BINDING 3 WmiEvent exclude",
     "WmiEventConsumerToFilter activity detected",
-    _fields("RuleName EventType UtcTime Operation User Consumer Filter"),
+    fields_of("RuleName EventType UtcTime Operation User Consumer Filter"),
     title="WmiBinding",
 )
 DNS_QUERY = event_type(
     "22 DNS_QUERY 5 DnsQuery exclude",
     "Dns query",
     (
-        *_fields("RuleName UtcTime ProcessGuid"),
-        *_unknown_to_the_kernel("ProcessId"),
+        *fields_of("RuleName UtcTime ProcessGuid"),
+        *unknown_to_the_kernel("ProcessId"),
         Field("QueryName", kernel=text("QUERY_NAME")),
-        *_fields("QueryStatus QueryResults"),
-        *_unknown_to_the_kernel("Image User"),
+        *fields_of("QueryStatus QueryResults"),
+        *unknown_to_the_kernel("Image User"),
     ),
     produced=True,
     kernel="DNS_QUERY",
     colour=Colour.CYAN,
     shown="QueryName QueryResults QueryStatus",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 FILE_DELETE = event_type(
     "23 FILE_DELETE 5 FileDelete (exclude)",
     "File Delete archived",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
-        Field("Hashes", is_made_here=True, only=_UNKNOWN),
-        *_fields("IsExecutable Archived"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=NONE_ON_LINUX),
+        *fields_of("IsExecutable Archived"),
     ),
     produced=True,
     kernel="FILE_DELETE",
     colour=Colour.MAGENTA,
     shown="TargetFilename User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 CLIPBOARD_CHANGE = event_type(
     "24 CLIPBOARD 5 ClipboardChange (exclude)",
     "Clipboard changed",
-    _fields(
+    fields_of(
         "RuleName UtcTime ProcessGuid ProcessId Image Session:UINT32 ClientInfo Hashes"
         " Archived User"
     ),
@@ -539,9 +431,9 @@ PROCESS_TAMPERING = event_type(
     "25 PROCESS_IMAGE_TAMPERING 5 ProcessTampering (exclude)",
     "Process Tampering",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image"),
         Field("Type", recurs=True, kernel=choice("TAMPERING_TYPE", *TAMPERINGS)),
-        *_fields("User"),
+        *fields_of("User"),
     ),
     produced=True,
     kernel="PROCESS_TAMPERING",
@@ -550,28 +442,28 @@ PROCESS_TAMPERING = event_type(
     appended=(
         Field("Reason", recurs=True, is_ours=True),
         Field("ParentImage", recurs=True, is_ours=True, path=PathOf.PROGRAM),
-        *_OF_ALL,
+        *FIELDS_OF_ALL,
     ),
 )
 FILE_DELETE_DETECTED = event_type(
     "26 FILE_DELETE_DETECTED 5 FileDeleteDetected (exclude)",
     "File Delete logged",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
-        Field("Hashes", is_made_here=True, only=_UNKNOWN),
-        *_fields("IsExecutable"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId User Image TargetFilename"),
+        Field("Hashes", is_made_here=True, only=NONE_ON_LINUX),
+        *fields_of("IsExecutable"),
     ),
     produced=True,
     kernel="FILE_DELETE_DETECTED",
     colour=Colour.MAGENTA,
     shown="TargetFilename User",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 EBPF_EVENT = event_type(
     "100 EBPF_EVENT 1 eBPFEvent exclude",
     "eBPF Program Loaded",
     (
-        *_fields("RuleName UtcTime ProcessGuid ProcessId Image User"),
+        *fields_of("RuleName UtcTime ProcessGuid ProcessId Image User"),
         Field("BpfCommand", recurs=True, kernel=choice("BPF_COMMAND", "BPF_PROG_LOAD")),
         Field(
             "BpfProgramType",
@@ -585,7 +477,7 @@ EBPF_EVENT = event_type(
     produced=True,
     kernel="BPF_PROGRAM_LOAD",
     shown="BpfCommand BpfProgramType BpfProgramId BpfProgramName",
-    appended=_OF_ALL,
+    appended=FIELDS_OF_ALL,
 )
 
 #: In schema order: the order of `-s`, of the rule listing and of Rule numbers.
@@ -623,13 +515,13 @@ EVENTS: tuple[EventType, ...] = (
 EVENT_BY_ID: dict[int, EventType] = {event.id: event for event in EVENTS}
 
 _OF_SOME = [
-    field for event in EVENTS for field in event.appended if field not in _OF_ALL
+    field for event in EVENTS for field in event.appended if field not in FIELDS_OF_ALL
 ]
 
 #: Every field that the setting `Fields` may name, in the order of the output.
 APPENDED = tuple(
     dict.fromkeys(
-        field.name for field in (*_OF_SOME, *_OF_ALL) if field.name != RULE_NAMES
+        field.name for field in (*_OF_SOME, *FIELDS_OF_ALL) if field.name != RULE_NAMES
     )
 )
 
@@ -638,30 +530,3 @@ PRODUCED = frozenset(event.id for event in EVENTS if event.produced)
 
 #: Tags of Windows releases that schema 4.90 does not have: ignored with a warning.
 FOREIGN_TAGS = ("FileBlockExecutable", "FileBlockShredding", "FileExecutableDetected")
-
-DEFAULT_CONDITION = "is"
-
-#: Conditions in schema order. F is the field as printed, V the text of the rule.
-CONDITIONS: dict[str, str] = {
-    "is": "F equals V",
-    "is not": "F differs from V",
-    "contains": "V occurs in F",
-    "contains any": "some item of V occurs in F",
-    "is any": "some item of V equals F",
-    "contains all": "every item of V occurs in F",
-    "excludes": "V does not occur in F",
-    "excludes any": "no item of V occurs in F",
-    "excludes all": "at least one item of V does not occur in F",
-    "begin with": "F starts with V",
-    "not begin with": "F does not start with V",
-    "end with": "F ends with V",
-    "not end with": "F does not end with V",
-    "less than": "F sorts before V, as text",
-    "more than": "F sorts after V, as text",
-    "image": "F, or its last path component, equals V",
-}
-
-#: The order in which Sysmon's "Expected values are" lists them.
-CONDITIONS_IN_MESSAGES = tuple(
-    sorted(CONDITIONS, key=lambda name: name in ("not begin with", "not end with"))
-)

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 from textwrap import wrap
 
+from sysmonlx.schema.conditions import CONDITIONS
 from sysmonlx.schema.event_types import Field, FieldType
-from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.schema.events import EVENTS
 from sysmonlx.schema.options import CONFIG_OPTIONS, SETTINGS
 
 _RANGED = ("size", "number")

@@ -14,14 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
+from sysmonlx.schema.conditions import CONDITIONS, DEFAULT_CONDITION
 from sysmonlx.schema.event_types import EventType, event_type, fields
-from sysmonlx.schema.events import (
-    BINARY_VERSION,
-    CONDITIONS,
-    DEFAULT_CONDITION,
-    EVENTS,
-    SCHEMA_VERSION,
-)
+from sysmonlx.schema.events import BINARY_VERSION, EVENTS, SCHEMA_VERSION
 from sysmonlx.schema.options import OPTIONS, Option, option
 
 NO_SUCH_VERSION = "There is no schema that matches that version."

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import starmap
 
 from sysmonlx.policy import DECISIONS, RELATIONS, RULE_ACTIONS
-from sysmonlx.schema.events import APPENDED, CONDITIONS, EVENTS
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import APPENDED, EVENTS
 from sysmonlx.schema.options import (
     CONFIG_OPTIONS,
     CONTAINER,
@@ -225,11 +226,7 @@ def _field_type() -> Iterator[str]:
 def _words_type(name: str, words: Iterable[str]) -> Iterator[str]:
     """Yield a type for words in any case; Sysmon takes an empty one as absent."""
     patterns = "|".join(map(_any_case, words))
-    yield f'  <xs:simpleType name="{name}">'
-    yield '    <xs:restriction base="xs:string">'
-    yield f'      <xs:pattern value="({patterns})?"/>'
-    yield "    </xs:restriction>"
-    yield "  </xs:simpleType>"
+    yield from _pattern(name, f"({patterns})?")
 
 
 def _any_case(word: str) -> str:
@@ -239,18 +236,18 @@ def _any_case(word: str) -> str:
 
 
 def _enumeration(name: str, words: Iterable[str]) -> Iterator[str]:
-    yield f'  <xs:simpleType name="{name}">'
-    yield '    <xs:restriction base="xs:string">'
-    for word in words:
-        yield f'      <xs:enumeration value="{word}"/>'
-    yield "    </xs:restriction>"
-    yield "  </xs:simpleType>"
+    return _restricted(name, (f'<xs:enumeration value="{word}"/>' for word in words))
 
 
 def _pattern(name: str, pattern: str) -> Iterator[str]:
+    return _restricted(name, [f'<xs:pattern value="{pattern}"/>'])
+
+
+def _restricted(name: str, facets: Iterable[str]) -> Iterator[str]:
+    """Yield a type of strings that XSD's `facets` restrict."""
     yield f'  <xs:simpleType name="{name}">'
     yield '    <xs:restriction base="xs:string">'
-    yield f'      <xs:pattern value="{pattern}"/>'
+    yield from (f"      {facet}" for facet in facets)
     yield "    </xs:restriction>"
     yield "  </xs:simpleType>"
 

@@ -67,9 +67,9 @@ class Person:
 def defaults(
     actor: Person, parent: Person, target: Person, time: Some
 ) -> dict[str, Expected]:
-    """Return what all fields say that mean the same in each event, by name.
+    """Return the expected values of fields that mean the same in each event, by name.
 
-    The values that an act tells win over these.
+    Where an act tells a value for such a field, that value is expected instead.
     """
     machine = re.escape(actor.guid[:9])
     found: dict[str, Expected] = {"RuleName": SELF_TEST, "UtcTime": time}

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The daemon: start, loop, reload, stop; and how it is installed."""
+"""The daemon: how it starts (`wiring`), loops, ends, and is installed.
+
+Another policy is put in force, or refused, by `reload`.
+"""

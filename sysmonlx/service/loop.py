@@ -29,7 +29,7 @@ class Loop:
     def wait(self, timeout_s: float, writable: Iterable[int] = ()) -> bool:
         """Wait until a descriptor is readable, or one of `writable` takes more.
 
-        Returns False where that is not so after the time.
+        Returns False where neither has happened within the time.
         """
         for fd in writable:
             self._epoll.register(fd, select.EPOLLOUT)

@@ -28,7 +28,8 @@ from sysmonlx.pipeline.judging import Judging
 from sysmonlx.policy import Settings
 from sysmonlx.rules.conditions import make_test
 from sysmonlx.rules.verdicts import Rules
-from sysmonlx.schema.events import OF_CONTROL_GROUP, PROCESS_TAMPERING
+from sysmonlx.schema.common_fields import OF_CONTROL_GROUP
+from sysmonlx.schema.events import PROCESS_TAMPERING
 from sysmonlx.service.compilation import Compiled, PolicyInForce
 from sysmonlx.service.wiring import Parts, make_renderer
 

@@ -23,6 +23,7 @@ from sysmonlx.service.snapshot import (
     RecordTerms,
     RuleTerms,
     SigmaTerms,
+    Sinks,
     Snapshot,
 )
 from sysmonlx.service.wiring import Parts
@@ -38,16 +39,15 @@ class Statistics:
         self._started_s = time.time()
 
     def collect(self, troubles: Sequence[str], missing: Sequence[str] = ()) -> Snapshot:
-        """Return all counters; `troubles` are texts that belong to the sinks.
+        """Return all counters.
 
-        `missing` are texts about what cannot be had on this machine.
+        `troubles` are texts about the sinks, `missing` about what cannot be had here.
 
         The counters of this process are of one moment, because `collect` is called
         between two batches of records. The kernel's counters are read after them: each
         record that is counted as received is then counted as submitted, too.
         """
-        events, lines = self._events(), self._lines()
-        records = self._records()
+        events, lines, records = self._events(), self._lines(), self._records()
         snapshot: Snapshot = {
             "uptime_s": round(time.time() - self._started_s, 3),
             "cpu_s": round(cpu_s(), 3),
@@ -68,19 +68,23 @@ class Statistics:
             "ring_fill": round(self._parts.capture.ring.fill(), 4),
             "spooled_bytes": self._parts.output.spooled_bytes(),
             "lines": lines,
-            "sinks": {"lost": self._parts.output.losses(), "trouble": [*troubles]},
+            "sinks": self._sinks(troubles),
             "programs": self._programs(),
             "attached": sorted(self._parts.capture.attached()),
             "put_right": dict(self._parts.guard.counts),
             "missing": [*missing],
-            "gaps": [],
+            "gaps": gaps(records, events, lines),
         }
         if judges := self._parts.pipeline.judges:
             snapshot["sigma"] = sigma_terms(judges, self._parts.pipeline.correlator)
-        if readers := self._parts.output.readers():
-            snapshot["sinks"]["readers"] = readers
-        snapshot["gaps"] = gaps(records, events, lines)
         return snapshot
+
+    def _sinks(self, troubles: Sequence[str]) -> Sinks:
+        output = self._parts.output
+        found: Sinks = {"lost": output.losses(), "trouble": [*troubles]}
+        if readers := output.readers():
+            found["readers"] = readers
+        return found
 
     def _caches(self) -> dict[str, CacheTerms]:
         uses = self._parts.pipeline.cache_use()

@@ -108,44 +108,50 @@ def wire(policy: Policy, options: Options) -> Parts:
     if reason := surroundings.refusal():
         raise CaptureError(reason)
     with ExitStack() as undo:
-        remarks: list[str] = []
-        procfs, settings = Procfs(), policy.settings
-        capture = _capture(undo, policy, options)
-        processes = ProcessTable(_identity(procfs, options, remarks), capture.layouts)
-        census = _census(undo, capture, processes)
-        aside = Aside()
-        undo.callback(aside.end)
-        users = Users(aside=aside)
-        hasher = _hasher(undo, procfs, capture, settings)
-        context = _context(undo, settings, procfs, processes, users, aside)
-        output = _output(undo, options, remarks)
-        pipeline = Pipeline(
-            capture.layouts, processes, context, output, hasher, capture.mark_known
-        )
-        kernel_filter = KernelFilter(capture.maps, capture.btf)
-        undo.callback(lambda: kernel_filter.discard(kernel_filter.now))
-        return Parts(
-            capture=capture,
-            filter=kernel_filter,
-            processes=processes,
-            census=census,
-            aside=aside,
-            users=users,
-            hasher=hasher,
-            context=context,
-            output=output,
-            pipeline=pipeline,
-            programs=LoadedPrograms(
-                capture.told_programs,
-                processes,
-                os.getpid(),
-                knows_pids=surroundings.is_first("pid"),
-            ),
-            health=Health(capture, pipeline, output, context, aside, census),
-            guard=Guard(capture, kernel_filter, context.utc_of_wall),
-            remarks=tuple(remarks),
-            _resources=undo.pop_all(),
-        )
+        return _parts(undo, policy, options)
+
+
+def _parts(undo: ExitStack, policy: Policy, options: Options) -> Parts:
+    """Make all parts; `undo` gets what gives them back, and `Parts` in the end."""
+    remarks: list[str] = []
+    procfs, settings = Procfs(), policy.settings
+    capture = _capture(undo, policy, options)
+    processes = ProcessTable(_identity(procfs, options, remarks), capture.layouts)
+    census = _census(undo, capture, processes)
+    aside = Aside()
+    undo.callback(aside.end)
+    users = Users(aside=aside)
+    hasher = _hasher(undo, procfs, capture, settings)
+    context = _context(undo, settings, procfs, processes, users, aside)
+    output = _output(undo, options, remarks)
+    pipeline = Pipeline(
+        capture.layouts, processes, context, output, hasher, capture.mark_known
+    )
+    kernel_filter = KernelFilter(capture.maps, capture.btf)
+    undo.callback(lambda: kernel_filter.discard(kernel_filter.now))
+    return Parts(
+        capture=capture,
+        filter=kernel_filter,
+        processes=processes,
+        census=census,
+        aside=aside,
+        users=users,
+        hasher=hasher,
+        context=context,
+        output=output,
+        pipeline=pipeline,
+        programs=_programs(capture, processes),
+        health=Health(capture, pipeline, output, context, aside, census),
+        guard=Guard(capture, kernel_filter, context.utc_of_wall),
+        remarks=tuple(remarks),
+        _resources=undo.pop_all(),
+    )
+
+
+def _programs(capture: Capture, processes: ProcessTable) -> LoadedPrograms:
+    has_all_pids = surroundings.is_first("pid")
+    told = capture.told_programs
+    return LoadedPrograms(told, processes, os.getpid(), knows_pids=has_all_pids)
 
 
 def make_renderer(settings: Settings, choice: SinkChoice) -> LineMaker:

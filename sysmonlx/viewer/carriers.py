@@ -317,9 +317,10 @@ def _texts(value: object, parts: _Parts) -> Iterator[str]:
 
 
 def _resolved(groups: list[Found], depth: int) -> Found:
-    """Return the events of an object; `groups` are those of each of its texts.
+    """Return the events of a JSON object.
 
-    An event that several keys have counts once.
+    `groups` has a list for each text in the object: the events in that text. A list
+    that stands in the object several times, under several keys, counts once.
     """
     readable = [
         found for found in groups if any(isinstance(each, Event) for each in found)

@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from typing import Protocol
 
 from sysmonlx.rules.conditions import Test, fold, make_test, passes
-from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.event_text import System
 
 

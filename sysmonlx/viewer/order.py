@@ -44,8 +44,7 @@ _time = itemgetter(0)
 class Order:
     """Events that wait for those that happened before them."""
 
-    def __init__(self, wait_s: float = WAIT_S) -> None:
-        self._wait_s = wait_s
+    def __init__(self) -> None:
         self._waiting: list[_Timed] = []
         self._latest: deque[tuple[float, str]] = deque()
         self._count = 0
@@ -68,7 +67,7 @@ class Order:
     def take(self, now_s: float) -> list[LiveEvent]:
         """Return the events that have waited, in order; and those before them."""
         until = ""
-        while self._latest and self._latest[0][0] <= now_s - self._wait_s:
+        while self._latest and self._latest[0][0] <= now_s - WAIT_S:
             until = max(until, self._latest.popleft()[1])
         if not until:
             return []

@@ -45,10 +45,6 @@ class Screen:
         self.width, self.height = size
         return "\x1b[r" + self._begin()
 
-    def begin_anew(self) -> str:
-        """Clear, and set all up again: another program may have written here."""
-        return self.resized((self.width, self.height))
-
     def scroll(self, lines: Sequence[str]) -> str:
         """Put lines below the others; those that have no room go into the history."""
         free = self.room - len(self.lines)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sysmonlx.bounded import Answers
 from sysmonlx.viewer.terminal import safe, word
 
 
@@ -77,17 +78,7 @@ def _named(key: tuple[str, bool]) -> str:
 _NAMES, _NAME = 4096, 200
 
 
-class _Names(dict[tuple[str, bool], str]):
-    """Names as words, for those that recur."""
-
-    def __missing__(self, key: tuple[str, bool]) -> str:
-        if len(self) >= _NAMES:
-            self.clear()
-        self[key] = text = _named(key)
-        return text
-
-
-_names = _Names()
+_names = Answers(_named, _NAMES)
 
 UNICODE = Signs(
     of="─",

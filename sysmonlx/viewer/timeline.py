@@ -29,7 +29,10 @@ _RULES = 1000
 
 
 class Timeline:
-    """Counts by step; the step grows, so that there are few."""
+    """Numbers of events in steps of time of one length.
+
+    The length grows with the time that the events take, up to the longest one.
+    """
 
     def __init__(self) -> None:
         self._step_s = _STEPS_S[0]

@@ -13,8 +13,9 @@ from sysmonlx.viewer.terminal import safe, word
 from sysmonlx.viewer.tree import Forest, Process, first_of, time_of
 from sysmonlx.viewer.what import MARKS, base_name, mark, short_rule, what
 
-#: Items of one mark that are shown, and files of a directory before they are one item.
+#: Most items that one row shows of a process, behind one mark.
 _ITEMS = 8
+#: Most files of one directory that are items of their own; more are one item.
 _FILES = 3
 #: Levels that are indented; deeper ones say how deep they are.
 _INDENTED = 24

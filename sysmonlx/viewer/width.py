@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from unicodedata import category, east_asian_width
 
+from sysmonlx.bounded import Answers
+
 #: Asks for the picture of the character before it, which may then be wide.
 _AS_PICTURE = "\ufe0f"
 #: Marks that are drawn over the character before them.
@@ -19,16 +21,6 @@ _UNKNOWN = "Cn"
 
 #: Characters whose width is kept.
 _KEPT = 4096
-
-
-class _Columns(dict[str, int]):
-    """Columns by character."""
-
-    def __missing__(self, character: str) -> int:
-        if len(self) >= _KEPT:
-            self.clear()
-        self[character] = found = _columns_of(character)
-        return found
 
 
 def _columns_of(character: str) -> int:
@@ -41,7 +33,7 @@ def _columns_of(character: str) -> int:
     return 2 if is_wide else 1
 
 
-_columns = _Columns()
+_columns = Answers(_columns_of, _KEPT)
 
 #: Texts of characters that take one column each: Latin, and the signs of rows.
 _is_narrow = re.compile(

@@ -17,6 +17,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
+from sysmonlx.bounded import Answers
 from sysmonlx.rules.conditions import fold
 from sysmonlx.schema.events import EVENT_BY_ID
 from sysmonlx.viewer.fields import (
@@ -267,29 +268,16 @@ def _one_of(names: Sequence[str], text: str, *, by_base_name: bool = False) -> H
         value = fold(value)
         return is_one(value) or (by_base_name and is_one(base_name(value)))
 
-    answers = _Answers(is_wanted)
+    answers = Answers(is_wanted, _KEPT)
+
+    def is_wanted_or_known(value: str) -> bool:
+        return answers[value] if len(value) <= _KEPT_CHARACTERS else is_wanted(value)
 
     def holds(event: AnyEvent) -> bool:
         values = (value_of(event, name) for name in names)
-        return any(answers[value] for value in values if value is not None)
+        return any(is_wanted_or_known(each) for each in values if each is not None)
 
     return holds
-
-
-class _Answers(dict[str, bool]):
-    """Whether a value is wanted, for values that recur."""
-
-    def __init__(self, ask: Callable[[str], bool]) -> None:
-        super().__init__()
-        self._ask = ask
-
-    def __missing__(self, value: str) -> bool:
-        if len(value) > _KEPT_CHARACTERS:
-            return self._ask(value)
-        if len(self) >= _KEPT:
-            self.clear()
-        self[value] = answer = self._ask(value)
-        return answer
 
 
 def _rule_of(event: AnyEvent) -> str:

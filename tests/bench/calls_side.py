@@ -99,20 +99,15 @@ class _Turns:
                 self.pairs[name].append((without, self._with(name, text)))
 
     def _with(self, name: str, text: str) -> Least:
-        sensor = Sensor(
+        with Sensor(
             self._places["disk"] / "sensor", with_sink(text, self._sink.path)
-        )
-        try:
-            sensor.start()
+        ).running() as sensor:
             time.sleep(_TICKS_S)
             least = _run(self._places["tmpfs"])
             if name not in self.programs:
                 with program_times():
                     self.programs[name] = self._in_programs(sensor, least)
             return least
-        finally:
-            sensor.stop()
-            sensor.remove()
 
     def _in_programs(self, sensor: Sensor, least: Least) -> Least:
         """Return the time that each operation spends in programs, ns."""

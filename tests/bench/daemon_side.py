@@ -64,15 +64,8 @@ class DaemonSide:
 
     @contextmanager
     def _running(self, name: str) -> Iterator[Sensor]:
-        sensor = Sensor(self._directory / "root", self._texts[name])
-        try:
-            sensor.start()
-            try:
-                yield sensor
-            finally:
-                sensor.stop()
-        finally:
-            sensor.remove()
+        with Sensor(self._directory / "root", self._texts[name]).running() as sensor:
+            yield sensor
 
     def _starts(self) -> None:
         rows = []

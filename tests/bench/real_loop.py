@@ -134,15 +134,10 @@ def _images(directory: Path, count: int) -> Iterator[list[str]]:
 def _running(directory: Path, queue: int) -> Iterator[Sensor]:
     sink = Sink(directory / f"log{queue}.sock", queue)
     text = with_sink(rules(("ProcessCreate", "ProcessTerminate")), sink.path)
-    sensor = Sensor(directory / "real-loop", text)
     try:
-        sensor.start()
-        try:
+        with Sensor(directory / "real-loop", text).running() as sensor:
             yield sensor
-        finally:
-            sensor.stop()
     finally:
-        sensor.remove()
         sink.close()
 
 

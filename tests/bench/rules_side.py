@@ -117,9 +117,7 @@ class _Turns:
         """Run the workload without the daemon, then with it, then measured."""
         without_s = self._wall_s()
         text = with_sink(text, self._sink.path)
-        sensor = Sensor(self._places["disk"] / "sensor", text)
-        try:
-            sensor.start()
+        with Sensor(self._places["disk"] / "sensor", text).running() as sensor:
             run(_WORKLOAD, 1, self._places)
             time.sleep(_TICKS_S)
             rate = without_s / self._wall_s()
@@ -129,9 +127,6 @@ class _Turns:
                 after = program_totals(sensor)
             spent_ns, discarded = (b - a for a, b in zip(before, after, strict=True))
             return _Found(rate, spent_ns / self._count, discarded / self._count)
-        finally:
-            sensor.stop()
-            sensor.remove()
 
 
 def program_totals(sensor: Sensor) -> tuple[int, int]:

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from support.cpu import cpu_ns
 
@@ -99,6 +100,18 @@ class Sensor:
         policy, _ = read_policy(configuration.encode(), os.fspath(self._config))
         policy, _ = with_packs(policy)
         self.paths.write(self.paths.policy_file, policy.to_json().encode())
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Start; stop and remove it all behind the block, whatever happens there."""
+        try:
+            self.start()
+            try:
+                yield self
+            finally:
+                self.stop()
+        finally:
+            self.remove()
 
     def start(self, *words: str) -> float:
         """Start, wait until it captures, return how many seconds that took."""

@@ -133,15 +133,9 @@ def _loaded(policy: Policy) -> tuple[int, float, float]:
 
 
 def _rss_mb(directory: Path, text: str) -> float:
-    sensor = Sensor(directory / "rules", text)
-    try:
-        sensor.start()
+    with Sensor(directory / "rules", text).running() as sensor:
         time.sleep(0.5)
-        size = sensor.memory_kib()["Rss"] / 1024
-        sensor.stop()
-        return size
-    finally:
-        sensor.remove()
+        return sensor.memory_kib()["Rss"] / 1024
 
 
 def measure(directory: Path, sink: Sink, report: Report, seconds: float) -> None:

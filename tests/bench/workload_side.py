@@ -27,9 +27,6 @@ _TICKS_S = 0.5
 Costs = dict[str, list[tuple[Cost, Cost]]]
 """Pairs (without, with) by configuration."""
 
-Used = tuple[float, int, int]
-"""CPU seconds of the daemon, events emitted, events filtered by it."""
-
 
 class _Bench:
     def __init__(self, places: dict[str, Path], sink: Sink, names: list[str]) -> None:
@@ -78,19 +75,14 @@ class _Bench:
         if name == peers.AUDITD:
             with peers.auditd():
                 return {w.name: self._run(w) for w in chosen}
-        sensor = Sensor(
+        with Sensor(
             self._places["disk"] / "sensor",
             with_sink(self._texts[name], self._sink.path),
-        )
-        try:
-            sensor.start()
+        ).running() as sensor:
             for workload in chosen:  # their programs are hashed now, not while measured
                 run(workload, 1, self._places)
             time.sleep(_TICKS_S)
             return {w.name: self._watched(w, name, sensor) for w in chosen}
-        finally:
-            sensor.stop()
-            sensor.remove()
 
     def _run(self, workload: Workload) -> Cost:
         return run(workload, self.counts[workload.name], self._places)

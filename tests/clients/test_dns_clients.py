@@ -30,10 +30,8 @@ Require = Callable[[str, bool, str], None]
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), RULES, "", "")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Daemon(tmp_path_factory.mktemp("daemon"), RULES, "", "") as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import no_bpf
+from support.bare import root_named
 from support.image import BASE, Image
 from support.running import DEADLINE_S, wait_until
 
@@ -23,8 +24,7 @@ FILTER = ("python3", "-c", Path(no_bpf.__file__).read_text("utf-8"), "1")
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    if not BASE.with_suffix(".stamp").exists():
-        pytest.skip("no root for the image: mmdebstrap could not make it")
+    root_named(BASE.name)
     return Image(tmp_path_factory.mktemp("image"))
 
 

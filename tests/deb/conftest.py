@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.bare import ROOTS, Bare
+from support.bare import RELEASES, Bare
 from tools.release import BUILD, version
 
-RELEASES = os.environ.get("RELEASES", "bookworm trixie").split()
 NEWER = "0.1.1"
 Boot = Callable[..., Bare]
 
@@ -46,14 +45,11 @@ def boot(
     request: pytest.FixtureRequest, tmp_path: Path, packages: Path
 ) -> Iterator[Boot]:
     """Return what starts a bare root of a release; it ends with the test."""
-    release = request.param
-    if not (ROOTS / f"{release}.stamp").exists():
-        pytest.skip(f"no root of {release}: mmdebstrap could not make it")
     started: list[Bare] = []
 
     def start(*, systemd: bool = False) -> Bare:
         (tmp_path / "packages").symlink_to(packages)
-        started.append(Bare(tmp_path, release, systemd=systemd))
+        started.append(Bare(tmp_path, request.param, systemd=systemd))
         return started[0]
 
     yield start

@@ -19,7 +19,8 @@ from sysmonlx.cli.listing import listing
 from sysmonlx.config.reader import accepted_text, read_policy, refused_text
 from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import ConfigError
-from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import EVENTS
 from sysmonlx.schema.options import OPTIONS, SETTINGS
 
 ROOT = Path(__file__).parents[2]

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.bare import ROOTS, Bare
+from support.bare import RELEASES, Bare
 from support.running import REPOSITORY, wait_until
 from tools.release import BUILD, version
 
 pytestmark = pytest.mark.kernel
 
-RELEASES = os.environ.get("RELEASES", "bookworm trixie").split()
 PACKAGE = BUILD / f"sysmonlx_{version()}_amd64.deb"
 #: Promised, in seconds; the first with Debian's mirror near, on a machine of this load.
 FIRST_EVENT_S, OFFLINE_S, IDLE = 30, 10, 2.0
@@ -70,12 +69,9 @@ def needs_kernel(require: Callable[[str, bool, str], None]) -> None:
 @pytest.fixture(params=RELEASES)
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bare]:
     """A bare machine of a release, with a checkout's package in /root/sysmonlx."""
-    release = f"new-{request.param}"
-    if not (ROOTS / f"{release}.stamp").exists():
-        pytest.skip(f"no root of {release}: mmdebstrap could not make it")
     (tmp_path / "packages/build").mkdir(parents=True)
     shutil.copy(PACKAGE, tmp_path / "packages/build")
-    made = Bare(tmp_path, release, systemd=True, has_network=True)
+    made = Bare(tmp_path, f"new-{request.param}", systemd=True, has_network=True)
     try:
         made.shell("cp -r /packages /root/sysmonlx && apt-get update -qq")
         yield made

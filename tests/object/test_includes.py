@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Includes in `ebpf/`: a folder knows itself and the folders below it, no other."""
+"""Includes in `ebpf/`: a folder knows itself and the folders below it, no other.
+
+No files include each other in a circle either. A source and the header of its name are
+one file here: a reader who opens one of them expects the other beside it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,11 @@ SOURCES = Path(__file__).parents[2] / "ebpf"
 FLOORS = ("", "kernel", "emit", "filter", "hooks", "test")
 
 
+def included(path: Path) -> list[str]:
+    """Return the files of ours that a file includes, named relative to `ebpf/`."""
+    return re.findall(r'^#include "(.+)"$', path.read_text(), re.MULTILINE)
+
+
 def floor_of(name: str) -> int:
     """Return the floor of a file that is named relative to `ebpf/`."""
     return FLOORS.index(name.rpartition("/")[0])
@@ -25,16 +34,25 @@ def floor_of(name: str) -> int:
     ids=lambda path: path.relative_to(SOURCES).as_posix(),
 )
 def test_no_file_includes_one_of_a_higher_folder(path: Path) -> None:
-    included = re.findall(r'^#include "(.+)"$', path.read_text(), re.MULTILINE)
     mine = floor_of(path.relative_to(SOURCES).as_posix())
-    assert [each for each in included if floor_of(each) > mine] == []
+    assert [each for each in included(path) if floor_of(each) > mine] == []
+
+
+def test_no_files_include_each_other_in_a_circle() -> None:
+    left: dict[str, set[str]] = {}
+    for path in SOURCES.rglob("*.[ch]"):
+        mine = path.relative_to(SOURCES).as_posix().partition(".")[0]
+        others = {each.partition(".")[0] for each in included(path)}
+        left.setdefault(mine, set()).update(others - {mine})
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}
 
 
 def test_every_file_of_programs_is_linked() -> None:
-    included = re.findall(
-        r'^#include "(.+)"$', (SOURCES / "sysmonlx.bpf.c").read_text(), re.MULTILINE
-    )
+    linked = {*included(SOURCES / "sysmonlx.bpf.c")} - {"vmlinux.h"}
     programs = {f"hooks/{path.name}" for path in (SOURCES / "hooks").glob("*.c")}
-    missing, extra = programs - {*included}, {*included} - programs - {"vmlinux.h"}
+    missing, extra = programs - linked, linked - programs
     assert not missing, f"add to ebpf/sysmonlx.bpf.c: {missing}"
     assert not extra, f"there is no such file: {extra}"

@@ -71,10 +71,8 @@ class LosingDaemon(Daemon):
 
 @pytest.fixture(scope="module")
 def losing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LosingDaemon]:
-    made = LosingDaemon(tmp_path_factory.mktemp("root"), NOTHING, "", "")
-    made.start()
-    yield made
-    made.stop()
+    with LosingDaemon(tmp_path_factory.mktemp("root"), NOTHING, "", "") as made:
+        yield made
 
 
 PROGRAMS = sorted(

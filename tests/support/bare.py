@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
 from pathlib import Path
 
+import pytest
+from support.machine import NAMESPACES, Machine
 from support.running import DEADLINE_S, REPOSITORY, wait_until
 
-from sysmonlx.capture.kernel_facts import cgroup2_mount
-
 ROOTS = REPOSITORY / "build" / "bare"
-_SCRIPT = Path(__file__).with_name("bare_root.sh")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--cgroup")
-_ENTER_GROUP = 'echo 0 >"$0/cgroup.procs" && exec "$@"'
+RELEASES = os.environ.get("RELEASES", "bookworm trixie").split()
 _WITHOUT_SYSTEMD = ("sleep", "infinity")
 _IS_UP = "[ -d /packages ] && [ ! -e /old/proc ]"
 _BOOT = """
@@ -42,42 +36,38 @@ CONFIG = f"""
 """
 
 
-class Bare:
-    """A machine of the same kernel; what it writes is gone with it.
+def root_named(name: str) -> Path:
+    """Return the root of this name; skip the test where make could not make it."""
+    if not (ROOTS / f"{name}.stamp").exists():
+        pytest.skip(f"no root {name}: mmdebstrap could not make it")
+    return ROOTS / name
+
+
+class Bare(Machine):
+    """Above the files of a root below `ROOTS`, whose name is `root`.
 
     `top` is an empty directory; what lies in `top/packages` is in `/packages` there.
+    The test is skipped where the root could not be made.
     `has_network`: it has that of this machine, with its name servers and the settings
     of its package manager.
     """
 
+    environment = ("DEBIAN_FRONTEND=noninteractive",)
+    deadline_s = 4 * DEADLINE_S
+
     def __init__(
         self,
         top: Path,
-        release: str,
+        root: str,
         *,
         systemd: bool = False,
         has_network: bool = False,
     ) -> None:
-        self._namespaces = _NAMESPACES if has_network else (*_NAMESPACES, "--net")
-        self._group = Path(cgroup2_mount()) / f"sysmonlx-bare-{os.getpid()}"
-        self._group.mkdir()
-        self._log = top / "first.log"
-        (top / "machine").mkdir()
+        self._has_systemd = systemd
         first = ("sh", "-c", _BOOT) if systemd else _WITHOUT_SYSTEMD
-        command: list[str | Path] = [
-            *("setpriv", "--pdeathsig=KILL"),  # for tests that are killed
-            *("unshare", *self._namespaces, "--fork", "--kill-child"),
-            *("sh", _SCRIPT, top / "machine", ROOTS / release, *first),
-        ]
-        with open(self._log, "wb") as log:
-            self._unshare = subprocess.Popen(
-                ["sh", "-c", _ENTER_GROUP, self._group, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(lambda: self._unshare.poll() is not None or self._is_up(systemd))
-        assert self._unshare.poll() is None, self._log.read_text()
+        namespaces = NAMESPACES if has_network else (*NAMESPACES, "--net")
+        super().__init__(top, "bare_root.sh", [root_named(root), *first], namespaces)
+        self.wait_until_up()
         if has_network:
             for path in (
                 Path("/etc/resolv.conf"),
@@ -92,39 +82,15 @@ class Bare:
             "sh", "-c", 'mkdir -p "${1%/*}" && printf %s "$2" >"$1"', "-", path, text
         )
 
-    def _is_up(self, systemd: bool) -> bool:
-        if not systemd:
+    def is_up(self) -> bool:
+        """Tell whether the root is entered, and systemd has started what it was to."""
+        if not self._has_systemd:
             return self.call("sh", "-c", _IS_UP).returncode == 0
         return self.call("systemctl", "is-system-running").stdout == "running\n"
 
-    def call(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command in the machine to its end."""
-        return subprocess.run(
-            [
-                *("sh", "-c", _ENTER_GROUP, self._group),
-                *("nsenter", f"--target={self._first_pid()}", *self._namespaces),
-                *("--root", "--wd", "env", "-i", f"PATH={_PATH}"),
-                *("DEBIAN_FRONTEND=noninteractive", *words),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=4 * DEADLINE_S,
-            check=False,
-        )
-
-    def _first_pid(self) -> int:
-        """Return the first process as this side sees it, 0 when there is none yet."""
-        pid = self._unshare.pid
-        with contextlib.suppress(OSError):
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            return int(children[0]) if children else 0
-        return 0
-
     def must(self, *words: str | Path) -> str:
-        """Run a command that has to work; return all that it printed."""
-        result = self.call(*words)
-        assert result.returncode == 0, f"{words}: {result.stdout}{result.stderr}"
+        """Run a command that has to work; return its output and its errors."""
+        result = self.checked(*words)
         return result.stdout + result.stderr
 
     def shell(self, text: str) -> str:
@@ -143,20 +109,6 @@ class Bare:
 
     def _command_lines(self) -> set[str]:
         return {each.get("CommandLine", "") for each in self.events()}
-
-    def end(self) -> None:
-        """End all its processes and remove what it had of the control groups."""
-        if self._unshare.poll() is None:
-            os.kill(self._first_pid() or self._unshare.pid, signal.SIGKILL)
-        self._unshare.wait()
-        groups = [Path(path) for path, _, _ in os.walk(self._group, topdown=False)]
-        wait_until(lambda: all(map(_is_removed, groups)))
-
-
-def _is_removed(group: Path) -> bool:
-    with contextlib.suppress(OSError):  # busy, until the last process is gone
-        group.rmdir()
-    return not group.exists()
 
 
 def _event(line: dict[str, object]) -> dict[str, str]:

@@ -3,93 +3,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from lxml import etree
-from support.running import DEADLINE_S, REPOSITORY, wait_until
-
-from sysmonlx.capture.kernel_facts import cgroup2_mount
+from support.machine import Machine
+from support.running import REPOSITORY, wait_until
 
 Event = dict[str, str]
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
-_SCRIPT = Path(__file__).with_name("boot_systemd.sh")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--cgroup")
-_ENTER_GROUP = 'echo 0 >"$0/cgroup.procs" && exec "$@"'
 _JOURNAL = ("journalctl", "--no-pager", "--quiet", "--all", "--output=json")
 
 
-class Booted:
-    """A machine whose processes are of the same kernel; what it writes is gone with it.
-
-    `top` is an empty directory.
-
-    Raises:
-        OSError: no control groups of version 2 can be made.
-    """
+class Booted(Machine):
+    """Above the files of this machine; `top` is an empty directory."""
 
     def __init__(self, top: Path) -> None:
-        self._group = Path(cgroup2_mount()) / f"sysmonlx-test-{os.getpid()}"
-        self._group.mkdir()
-        self._log = top / "systemd.log"
-        (top / "machine").mkdir()
-        command: list[str | Path] = [
-            *("setpriv", "--pdeathsig=KILL"),  # for tests that are killed
-            *("unshare", *_NAMESPACES, "--fork", "--kill-child"),
-            *("sh", _SCRIPT, top / "machine", REPOSITORY, sys.executable),
-        ]
-        with open(self._log, "wb") as log:
-            self._unshare = subprocess.Popen(
-                ["sh", "-c", _ENTER_GROUP, self._group, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        super().__init__(top, "boot_systemd.sh", [REPOSITORY, sys.executable])
 
-    def wait_until_running(self) -> None:
-        """Return when systemd has started what it was to start."""
-        has_ended = self._unshare.poll
-        wait_until(lambda: has_ended() is not None or self._is_running())
-        assert has_ended() is None, self._log.read_text()
-
-    def _is_running(self) -> bool:
+    def is_up(self) -> bool:
+        """Tell whether systemd has started what it was to start."""
         state = self.call("systemctl", "is-system-running").stdout.strip()
         assert state != "degraded", self._log.read_text()
         return state == "running"
-
-    def call(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command in the machine to its end."""
-        return subprocess.run(
-            [
-                *("sh", "-c", _ENTER_GROUP, self._group),
-                *("nsenter", f"--target={self._first_pid()}", *_NAMESPACES),
-                *("--root", "--wd", "env", "-i", f"PATH={_PATH}", *words),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-
-    def _first_pid(self) -> int:
-        """Return the first process as this side sees it, 0 when there is none yet."""
-        pid = self._unshare.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return int(children[0]) if children else 0
-
-    def must(self, *words: str | Path) -> str:
-        """Run a command that has to work; return what it printed."""
-        result = self.call(*words)
-        assert result.returncode == 0, f"{words}: {result.stderr}{result.stdout}"
-        return result.stdout
 
     def journal(self, identifier: str) -> list[str]:
         """Return all messages of a program in the journal."""
@@ -111,20 +49,6 @@ class Booted:
 
         wait_until(is_there)
         return found[0]
-
-    def end(self) -> None:
-        """End all its processes and remove what it had of the control groups."""
-        if self._unshare.poll() is None:
-            os.kill(self._first_pid() or self._unshare.pid, signal.SIGKILL)
-        self._unshare.wait()
-        groups = [Path(path) for path, _, _ in os.walk(self._group, topdown=False)]
-        wait_until(lambda: all(map(_is_removed, groups)))
-
-
-def _is_removed(group: Path) -> bool:
-    with contextlib.suppress(OSError):  # busy, until the last process is gone
-        group.rmdir()
-    return not group.exists()
 
 
 def _event(line: str) -> Event:

@@ -20,7 +20,11 @@ _TIMEOUT_S = 60
 
 
 class Browser:
-    """One page of a browser; `told` is what its console and its policy said."""
+    """One page of a browser.
+
+    `told` has the messages of the page's console, and what its content security policy
+    has refused.
+    """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd, self._write_fd = read_fd, write_fd

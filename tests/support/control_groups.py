@@ -23,7 +23,7 @@ def mounts() -> dict[str, Path]:
 
 @contextlib.contextmanager
 def group(mount: Path, path: str) -> Iterator[Path]:
-    """Have a control group, with those above it, for a while."""
+    """Make a control group, and those above it; remove them behind the block."""
     made = []
     for part in [*reversed(Path(path).parents), Path(path)][1:]:
         directory = mount / part.relative_to("/")

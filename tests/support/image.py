@@ -7,7 +7,6 @@ mounts and capabilities that container/daemonset.yaml names.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -19,15 +18,12 @@ from typing import Any
 
 import yaml
 from support.bare import ROOTS
-from support.running import REPOSITORY, wait_until
-
-from sysmonlx.capture.kernel_facts import cgroup2_mount
+from support.machine import ENTER_GROUP, PATH, make_group, remove_group
+from support.running import REPOSITORY
 
 BASE = ROOTS / "image"
 FOLDER = REPOSITORY / "container"
 _STEP, _RUN = (Path(__file__).with_name(f"image_{each}.sh") for each in ("step", "run"))
-_ENTER_GROUP = 'echo 0 >"$0/cgroup.procs" && exec "$@"'
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def manifest() -> dict[str, Any]:
@@ -49,7 +45,7 @@ class Image:
 
     def __init__(self, top: Path) -> None:
         self._top = top
-        self.environment: dict[str, str] = {"PATH": _PATH}
+        self.environment: dict[str, str] = {"PATH": PATH}
         self.entry: list[str] = []
         for name in ("layer", "work", "root"):
             (top / name).mkdir()
@@ -78,14 +74,7 @@ class Image:
         self._step("install", "-D", "-m", mode or "644", os.fspath(found[0]), place)
 
     def _step(self, *words: str) -> None:
-        command: list[str | Path] = [
-            "unshare",
-            "--mount",
-            "sh",
-            _STEP,
-            self._top,
-            *words,
-        ]
+        command = ["unshare", "--mount", "sh", str(_STEP), str(self._top), *words]
         environment = {**os.environ, **self.environment, "BASE": f"{BASE}"}
         environment["DEBIAN_FRONTEND"] = "noninteractive"
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -112,26 +101,12 @@ class Image:
         """
         for name in ("top", "work", "root"):
             (top / name).mkdir()
-        namespaces = ["--mount", "--uts", "--ipc", "--net", "--cgroup", "--fork"]
-        namespaces += [] if host_pid else ["--pid"]
         words = [f"{name}={value}" for name, value in self.environment.items()]
-        group = Path(cgroup2_mount()) / f"sysmonlx-image-{os.getpid()}"
-        group.mkdir()  # a container is never in the root group
-        command: list[str | Path] = [
-            "sh",
-            "-c",
-            _ENTER_GROUP,
-            group,
-            "unshare",
-            *namespaces,
-            "--kill-child",
-            "sh",
-            _RUN,
-        ]
+        group = make_group("image")  # a container is never in the root group
         environment = self._world(top, lacks, without)
         with open(top / "out", "wb") as out, open(top / "err", "wb") as err:
             process = subprocess.Popen(
-                [*command, *words, *before, *self.entry],
+                [*_begun(group, host_pid), *words, *before, *self.entry],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -142,7 +117,7 @@ class Image:
         finally:
             process.kill()
             process.wait()
-            wait_until(lambda: _is_removed(group))
+            remove_group(group)
 
     def _world(
         self, top: Path, lacks: Sequence[str], without: Sequence[str]
@@ -150,16 +125,20 @@ class Image:
         added = ",".join(f"+{each}" for each in capabilities() if each not in lacks)
         mounts = "\n".join(_mounts("CGROUP" in without))
         return {
-            **{"PATH": _PATH, "BASE": f"{self._top}/layer:{BASE}", "TOP": f"{top}"},
+            **{"PATH": PATH, "BASE": f"{self._top}/layer:{BASE}", "TOP": f"{top}"},
             **{"CAPABILITIES": f"-all,{added}", "MOUNTS": mounts},
             **{f"NO_{each}": "1" if each in without else "" for each in _LACKING},
         }
 
 
-def _is_removed(group: Path) -> bool:
-    with contextlib.suppress(OSError):  # busy, until the last process is gone
-        group.rmdir()
-    return not group.exists()
+def _begun(group: Path, host_pid: bool) -> list[str]:
+    """Return the command that begins a container, before what is run in it."""
+    namespaces = ["--mount", "--uts", "--ipc", "--net", "--cgroup", "--fork"]
+    namespaces += [] if host_pid else ["--pid"]
+    return [
+        *("sh", "-c", ENTER_GROUP, f"{group}"),
+        *("unshare", *namespaces, "--kill-child", "sh", f"{_RUN}"),
+    ]
 
 
 _LACKING = ("BTF", "CGROUP")

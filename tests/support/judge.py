@@ -162,7 +162,7 @@ class Judge:
         given.kinds[index] = self.numbers[f"FILTER_TEXT_{kind}"]
 
 
-#: Of these both rules and events are made.
+#: Pieces of texts and numbers, of which the values of rules and of events are made.
 PARTS = ["/", "/etc", "/ETC/cron.d", "passwd", "a", "A", ".so", "é", "usr", "bin", "sh"]
 NUMBERS = ["0", "1", "9", "53", "80", "443", "8080", "65535", "4294967295", "0x10"]
 WORDS = [

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from support import kept_programs
 
@@ -85,6 +85,16 @@ class Daemon:
         """Return the command that runs the program with these words."""
         return [sys.executable, "-P", "-m", "sysmonlx", *words]
 
+    def told(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the program with these words to its end, and return what it told."""
+        return subprocess.run(
+            self.command(*words),
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+
     def start(self) -> None:
         """Start in the foreground and wait until it captures."""
         if not self.is_first_start:
@@ -104,6 +114,14 @@ class Daemon:
         self.process.wait(DEADLINE_S)
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+    def __enter__(self) -> Self:
+        """Start it; it ends with the block, whatever happens there."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def request(self, **message: Any) -> dict[str, Any]:
         """Ask the daemon over its control socket."""

@@ -62,7 +62,7 @@ def set_up() -> None:
 
 
 def serve(folder: Path) -> None:
-    """Offer the files of a directory, and be the controller, in threads."""
+    """Begin to serve a directory's files, and to answer as an attacker's server."""
     handler = partial(_Quiet, directory=os.fspath(folder))
     web = ThreadingHTTPServer((NEAR, WEB_PORT), handler)
     threading.Thread(target=web.serve_forever, daemon=True).start()

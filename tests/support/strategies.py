@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random configurations and events that have something to say to each other.
+"""Random configurations, and random events that their rules often match.
 
 Hypothesis chooses the seed (`st.randoms(use_true_random=True)`) and prints it when a
 test fails; drawing every part through it would be fifty times slower.
@@ -18,7 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from sysmonlx.policy import Compound, Element, Filter, Ruleset
-from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID, EVENTS
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 
 #: Pieces of which both texts and values are made, so that conditions often hold.
 WORDS = [

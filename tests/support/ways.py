@@ -29,6 +29,7 @@ LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 READ, WRITE, EXEC = 1, 2, 4
 PRIVATE, FIXED, ANONYMOUS, LOW = 0x2, 0x10, 0x20, 0x40
 PAGE = 4096
+_SHM_EXEC, FAILED = 0o100000, ctypes.c_void_p(-1).value
 #: Exit status of a way that the machine does not let one do.
 UNABLE = 42
 
@@ -83,6 +84,14 @@ def overlay() -> None:
     layers = b"lowerdir=lower,upperdir=upper,workdir=work"
     if LIBC.mount(b"none", b"merged", b"overlay", 0, layers) != 0:
         os._exit(UNABLE)
+
+
+def executable_shared_memory() -> None:
+    """Attach a page of System V's shared memory of which code can be run."""
+    number = LIBC.shmget(0, PAGE, 0o1700)
+    address = LIBC.shmat(number, None, _SHM_EXEC)
+    LIBC.shmctl(number, 0, None)
+    assert address != FAILED
 
 
 def tool(*words: str) -> None:

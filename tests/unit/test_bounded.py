@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
-from sysmonlx.bounded import Bounded, Recent
+from sysmonlx.bounded import Answers, Bounded, Recent
 
 
 class Doubled(Bounded[int, int]):
@@ -32,6 +32,18 @@ def test_there_are_never_more_than_the_limit() -> None:
         assert known[number % 31] == 2 * (number % 31)
         sizes.add(len(known))
     assert max(sizes) == 7
+
+
+def test_answers_ask_again_for_what_was_forgotten() -> None:
+    asked: list[str] = []
+
+    def ask(name: str) -> int:
+        asked.append(name)
+        return len(name)
+
+    answers = Answers(ask, limit=2)
+    assert [answers[each] for each in ("a", "bb", "a", "ccc", "a")] == [1, 2, 1, 3, 1]
+    assert asked == ["a", "bb", "ccc", "a"]
 
 
 def test_recent_keeps_what_is_used_and_no_more_than_its_limit() -> None:

@@ -52,7 +52,7 @@ def head_of(document: Document, file: str) -> dict[str, object]:
     """Return the arguments of a `Head`.
 
     Raises:
-        RuleError: the level, status or id is none; with its line.
+        RuleError: a rule cannot have this level, status or id; the error has its line.
     """
     return {
         **{key: text_at(document, key) for key in _TEXTS},

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Where do lines go, and what becomes of those that cannot be written yet?"""
+"""The destinations of lines; `base` says how to add one, `kinds` lists them."""

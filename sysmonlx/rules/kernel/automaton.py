@@ -74,7 +74,11 @@ class _Node:
 
 
 class _Classes:
-    """Folded bytes by what tells them apart; refined with each set of bytes."""
+    """Classes of folded bytes: no pattern tells two bytes of one class apart.
+
+    `of` has the number of the class of each byte, `count` is the number of classes.
+    `alone` are the bytes that are a class of their own.
+    """
 
     def __init__(self) -> None:
         self.of = [END, *[OTHER] * 255]

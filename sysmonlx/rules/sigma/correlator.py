@@ -78,20 +78,23 @@ class Doer(Protocol):
 
     @property
     def guid(self) -> str:
-        """Its ProcessGuid."""
+        """The ProcessGuid of the process."""
 
     @property
     def payer(self) -> Hashable:
-        """Who is charged for what is remembered of it: its user."""
+        """The user of the process, whose share of the memory is used for it."""
 
     def lineage(self) -> str:
         """Return what all processes of one login or service share, "-": not known."""
 
     def program(self, directory: str) -> str:
-        """Return the program or script that it runs, "-": not known."""
+        """Return the program or script that the process runs; "-": not known."""
 
     def identities(self) -> Iterable[Hashable]:
-        """Yield what names it, then its ancestors, whatever images they run."""
+        """Yield the identity of the process, then those of its ancestors.
+
+        An identity stays the same when a process runs another program.
+        """
 
 
 class Deed(NamedTuple):
@@ -104,7 +107,7 @@ class Deed(NamedTuple):
 
 
 class Fired(NamedTuple):
-    """That an event completes a correlation; `told` are the earlier ones."""
+    """A correlation that an event has completed; `told` are the events before it."""
 
     correlation: int
     told: tuple[str, ...]

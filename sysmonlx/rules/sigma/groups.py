@@ -28,7 +28,7 @@ class Chain(NamedTuple):
 
 
 class _Group:
-    """Chains by how many steps they have, less one."""
+    """The chains of one group: `chains[n]` has reached n + 1 steps, or is None."""
 
     __slots__ = ("chains", "payer")
 
@@ -52,8 +52,7 @@ class _Count:
 class Room:
     """The room that the groups of all correlations share."""
 
-    def __init__(self, limit: int = ALL_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._all: list[Groups] = []
         self._count = _Count()
 
@@ -65,7 +64,7 @@ class Room:
 
     def make_one(self, now_ns: int) -> None:
         """Make room for one more group."""
-        if self._count.groups >= self._limit:
+        if self._count.groups >= ALL_LIMIT:
             max(self._all, key=len).make_room(now_ns)
 
 
@@ -76,8 +75,8 @@ class Groups:
     start a chain may go on.
     """
 
-    def __init__(self, steps: int, span_ns: int, limit: int = GROUPS_LIMIT) -> None:
-        self._steps, self._span_ns, self._limit = steps, span_ns, limit
+    def __init__(self, steps: int, span_ns: int) -> None:
+        self._steps, self._span_ns = steps, span_ns
         self._groups: dict[Hashable, _Group] = {}
         self._of_payer: dict[Hashable, OrderedDict[Hashable, None]] = {}
         self.count = _Count()
@@ -105,7 +104,7 @@ class Groups:
         group = self._groups.get(key)
         if group is None:
             self._expire(payer, chain.start_ns)
-            if len(self._groups) >= self._limit:
+            if len(self._groups) >= GROUPS_LIMIT:
                 self.make_room(chain.start_ns)
             room.make_one(chain.start_ns)
             group = self._groups[key] = _Group(payer, self._steps)

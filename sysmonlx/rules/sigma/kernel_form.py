@@ -99,7 +99,10 @@ def _denial(test: Test) -> Expression:
 
 
 def _any_of(atom: Atom) -> tuple[Atom, ...]:
-    """Return atoms of which one is true wherever an atom is; none: not known."""
+    """Return atoms such that, wherever `atom` is true, at least one of them is.
+
+    The result is empty where no such atoms are known.
+    """
     if atom.operation is Operation.CIDR:
         return prefixes(atom)
     found = needed(atom)
@@ -107,9 +110,10 @@ def _any_of(atom: Atom) -> tuple[Atom, ...]:
 
 
 def _exactly(atom: Atom) -> tuple[Atom, ...]:
-    """Return atoms of which one is true exactly where an atom is; none: not known.
+    """Return atoms of which at least one is true exactly where `atom` is true.
 
-    Of a missing field, the text "-", Sysmon's conditions may be true.
+    The result is empty where no such atoms are known. A field without a value has the
+    text "-" in an event, and a condition of Sysmon may be true of that text.
     """
     if atom.operation is Operation.CIDR:
         return prefixes(atom)

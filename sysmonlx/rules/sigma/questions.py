@@ -42,7 +42,7 @@ FOLDED_FORM = {
     Operation.CASED_END: Operation.END,
 }
 
-#: How many addresses and their answers one network keeps.
+#: Most addresses for which one network keeps the answer.
 _ADDRESSES = 512
 
 _NUMBER = re.compile(r"(-?[0-9]{1,20}(?:\.[0-9]{1,20})?)|0[xX]([0-9a-fA-F]{1,16})")

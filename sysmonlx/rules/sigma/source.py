@@ -51,7 +51,11 @@ _SAME_AS = {
 
 
 class RuleSource:
-    """The source of one rule for one event type; `asked` are its atoms `q0`, `q1`."""
+    """The source code of one rule for one event type.
+
+    `text` calls a function for each question: `q0`, `q1` and so on. `asked` has the
+    atoms that these answer, in the order of their numbers.
+    """
 
     def __init__(self, expression: Expression, positions: Mapping[str, int]) -> None:
         self._positions = positions

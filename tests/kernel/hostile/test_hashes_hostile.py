@@ -26,10 +26,8 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     root = tmp_path_factory.mktemp("watch")
-    made = Daemon(root, EVERYTHING, "", "")
-    made.start()
-    yield made
-    made.stop()
+    with Daemon(root, EVERYTHING, "", "") as made:
+        yield made
 
 
 @pytest.fixture

@@ -66,10 +66,8 @@ ACTIONS = textwrap.dedent(
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     root = tmp_path_factory.mktemp("root")
-    made = Daemon(root, RULES, "", "")
-    made.start()
-    yield made
-    made.stop()
+    with Daemon(root, RULES, "", "") as made:
+        yield made
 
 
 @pytest.fixture

@@ -97,10 +97,8 @@ with Ring() as ring:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(tmp_path_factory.mktemp("root"), RULES, SETTINGS, NO_HASHES)
-    made.start()
-    yield made
-    made.stop()
+    with Daemon(tmp_path_factory.mktemp("root"), RULES, SETTINGS, NO_HASHES) as made:
+        yield made
 
 
 @pytest.fixture

@@ -58,10 +58,8 @@ def bpf(command: int, number: int) -> int:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(tmp_path_factory.mktemp("root"), RULES, "", "")
-    made.start()
-    yield made
-    made.stop()
+    with Daemon(tmp_path_factory.mktemp("root"), RULES, "", "") as made:
+        yield made
 
 
 def numbers(daemon: Daemon, key: str) -> list[int]:

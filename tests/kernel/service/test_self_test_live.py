@@ -42,10 +42,8 @@ MEMORY = "<ExecutableMemory>true</ExecutableMemory>"
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(tmp_path_factory.mktemp("root"), NOTHING, MEMORY + FIELDS, "")
-    made.start()
-    yield made
-    made.stop()
+    with Daemon(tmp_path_factory.mktemp("root"), NOTHING, MEMORY + FIELDS, "") as made:
+        yield made
 
 
 def namespaces(pids: Sequence[str]) -> set[str]:
@@ -72,13 +70,7 @@ def children() -> set[str]:
 
 def test_each_event_is_made_and_seen_though_no_rule_wants_it(watched: Daemon) -> None:
     before = children(), Path("/proc/self/mounts").read_text()
-    done = subprocess.run(
-        watched.command("-selftest", "json"),
-        env=watched.environment,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
+    done = watched.told("-selftest", "json")
     report = json.loads(done.stdout)
     tried = [each for each in report["outcomes"] if each["verdict"] != "not tried"]
     assert [each for each in tried if each["why"] or each["unchecked"]] == []
@@ -233,13 +225,7 @@ def test_process_of_somebody_else_cannot_be_named(watched: Daemon) -> None:
 
 def test_second_self_test_at_once_is_told_who_has_the_first(watched: Daemon) -> None:
     with begun(watched):
-        done = subprocess.run(
-            watched.command("-nologo", "-selftest"),
-            env=watched.environment,
-            capture_output=True,
-            check=False,
-            text=True,
-        )
+        done = watched.told("-nologo", "-selftest")
     assert (done.returncode, done.stdout) == (87, "")
     expected = f"Error: Process {os.getpid()} has a self-test under way: try again in "
     assert done.stderr.startswith(expected)
@@ -299,13 +285,7 @@ def test_all_ends_with_the_tool(number: signal.Signals) -> None:
 
 def test_without_a_service_it_says_what_to_do(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, NOTHING, "", "")
-    done = subprocess.run(
-        daemon.command("-nologo", "-selftest"),
-        env=daemon.environment,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
+    done = daemon.told("-nologo", "-selftest")
     assert (done.returncode, done.stdout) == (87, "")
     assert done.stderr == (
         "Error: Sysmon is not running, so there is nothing to test: "

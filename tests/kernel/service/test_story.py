@@ -62,9 +62,20 @@ def story(daemon: Callable[..., Daemon]) -> Story:
 
 
 def test_an_attack_is_one_chain(story: Story) -> None:
-    place, events = story.place, story.events
-    shell = one(events, EventID="1", ProcessId=story.pid)
+    shell = one(story.events, EventID="1", ProcessId=story.pid)
     assert shell["User"] == "nobody"
+    told = [shell, *check_download(story, shell)]
+    sudo, update = check_rise(story, shell)
+    told += [sudo, update, *check_calls(story, update), *check_hiding(story, update)]
+    times = [each["UtcTime"] for each in told]
+    assert times == sorted(times)
+    numbers = [int(each["EventRecordID"]) for each in told]
+    assert numbers == sorted(numbers)
+
+
+def check_download(story: Story, shell: Event) -> list[Event]:
+    """See the program that fetched, and its events, in their order."""
+    events = story.events
     wget = one(
         events, EventID="1", ParentProcessGuid=shell["ProcessGuid"], Image=wget_()
     )
@@ -72,8 +83,13 @@ def test_an_attack_is_one_chain(story: Story) -> None:
     got = one(of_wget, EventID="3")
     assert (got["DestinationIp"], got["DestinationPort"]) == ("127.0.0.1", "8000")
     file = one(of_wget, EventID="11")
-    assert file["TargetFilename"] == f"{place}/update"
+    assert file["TargetFilename"] == f"{story.place}/update"
+    return [wget, file, got]
 
+
+def check_rise(story: Story, shell: Event) -> tuple[Event, Event]:
+    """See how the shell's program became root's; return sudo and that program."""
+    place, events = story.place, story.events
     sudo = one(events, EventID="1", Image=f"{place}/sudo")
     assert sudo["User"] == "nobody"
     assert sudo["ParentProcessGuid"] == shell["ProcessGuid"]
@@ -82,6 +98,11 @@ def test_an_attack_is_one_chain(story: Story) -> None:
     )
     assert "./update" in update["CommandLine"]
     assert update["ParentProcessGuid"] == shell["ProcessGuid"]
+    return sudo, update
+
+
+def check_calls(story: Story, update: Event) -> list[Event]:
+    """See whom the program asked and called, and what it left."""
     of_update = story.of(update)
     asked = one(of_update, EventID="22")
     assert (asked["QueryName"], asked["QueryStatus"]) == ("c2.a.test", "0")
@@ -91,21 +112,21 @@ def test_an_attack_is_one_chain(story: Story) -> None:
     assert called["DestinationHostname"] == "c2.a.test"
     assert called["User"] == asked["User"] == "root"
     dropped = one(of_update, EventID="11")
-    assert dropped["TargetFilename"] == f"{place}/dropped"
+    assert dropped["TargetFilename"] == f"{story.place}/dropped"
+    return [asked, called, dropped]
 
+
+def check_hiding(story: Story, update: Event) -> list[Event]:
+    """See what the program became: an image in memory, under another name."""
+    events = story.events
     memory = one(events, EventID="25")
     assert memory["Type"] == "Fileless (memfd)"
     assert memory["ProcessId"] == update["ProcessId"]
     last = one(events, EventID="1", ProcessGuid=memory["ProcessGuid"])
     assert last["Image"] == "/memfd:update (deleted)"
     assert (last["CommandLine"], last["User"]) == ("kworker", "root")
-    assert last["ParentProcessGuid"] == shell["ProcessGuid"]
-
-    told = [shell, wget, file, got, sudo, update, asked, called, dropped, last, memory]
-    times = [each["UtcTime"] for each in told]
-    assert times == sorted(times)
-    numbers = [int(each["EventRecordID"]) for each in told]
-    assert numbers == sorted(numbers)
+    assert last["ParentProcessGuid"] == update["ParentProcessGuid"]
+    return [last, memory]
 
 
 def wget_() -> str:

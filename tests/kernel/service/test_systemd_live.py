@@ -36,7 +36,7 @@ def machine(
     require("systemd", SYSTEMD.exists(), f"needs {SYSTEMD}")
     booted = Booted(tmp_path_factory.mktemp("booted"))
     try:
-        booted.wait_until_running()
+        booted.wait_until_up()
         yield booted
     finally:
         booted.end()

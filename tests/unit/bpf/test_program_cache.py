@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sysmonlx.bpf.cache_file import Kept
 from sysmonlx.bpf.cached_object import PreparedObject
+from sysmonlx.bpf.object_info import MapInfo
 from sysmonlx.bpf.program_cache import (
     MapPlan,
     Plans,
@@ -29,10 +30,11 @@ EXIT = struct.pack("=BBhi", 0x95, 0, 0, 0)
 
 def plans() -> Plans:
     """One map, one program that uses it, one program that was refused."""
+    ring = MapInfo("ring", 27, 0, 0, 4096, 0, 0, 0)
     return Plans(
         facts={"has_bpf_loop": True},
         types=b"\x9f\xeb types \n",
-        maps={"ring": MapPlan("ring", 27, 0, 0, 4096, 0, 0, 0, 0, b"\n{data}")},
+        maps={"ring": MapPlan(ring, 0, b"\n{data}")},
         programs={
             "exec": ProgramPlan(
                 26, 23, 77, 0, ((0, "ring"),), LOAD_MAP_5 + EXIT, bytes(8)

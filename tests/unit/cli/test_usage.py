@@ -8,7 +8,8 @@ import pytest
 
 from sysmonlx.cli.usage import config_help, usage
 from sysmonlx.config.reader import read_policy
-from sysmonlx.schema.events import CONDITIONS, EVENTS
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import EVENTS
 from sysmonlx.schema.options import OPTIONS, SETTINGS
 
 MANUAL = Path(__file__).parents[3] / "man/sysmonlx.8"

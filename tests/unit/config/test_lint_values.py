@@ -29,6 +29,11 @@ def doubt(
     return judge.doubt(Filter(name, condition, value))
 
 
+def assert_doubt(kind: Doubt, words: str, found: tuple[Doubt, str] | None) -> None:
+    assert found is not None
+    assert (found[0], words in found[1]) == (kind, True), found
+
+
 @pytest.mark.parametrize(
     ("event", "name", "condition", "value", "words"),
     [
@@ -70,9 +75,7 @@ def doubt(
 def test_condition_that_never_matches(
     event: EventType, name: str, condition: str, value: str, words: str
 ) -> None:
-    found = doubt(event, name, condition, value)
-    assert found is not None
-    assert (found[0], words in found[1]) == (NEVER, True), found
+    assert_doubt(NEVER, words, doubt(event, name, condition, value))
 
 
 @pytest.mark.parametrize(
@@ -90,9 +93,7 @@ def test_condition_that_never_matches(
 def test_condition_that_always_matches(
     event: EventType, name: str, condition: str, value: str, words: str
 ) -> None:
-    found = doubt(event, name, condition, value)
-    assert found is not None
-    assert (found[0], words in found[1]) == (ALWAYS, True), found
+    assert_doubt(ALWAYS, words, doubt(event, name, condition, value))
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,7 @@ def test_condition_that_always_matches(
 def test_condition_that_misleads(
     event: EventType, name: str, condition: str, value: str, words: str
 ) -> None:
-    found = doubt(event, name, condition, value)
-    assert found is not None
-    assert (found[0], words in found[1]) == (ODD, True), found
+    assert_doubt(ODD, words, doubt(event, name, condition, value))
 
 
 @pytest.mark.parametrize(

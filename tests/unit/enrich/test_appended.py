@@ -33,8 +33,9 @@ from sysmonlx.policy import (
 from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.verdicts import rules_of
+from sysmonlx.schema.common_fields import OF_ACTOR
 from sysmonlx.schema.event_types import EventType
-from sysmonlx.schema.events import APPENDED, EVENT_BY_ID, EVENTS, OF_ACTOR
+from sysmonlx.schema.events import APPENDED, EVENT_BY_ID, EVENTS
 from sysmonlx.schema.versions import schema_text
 
 _CONFIG = """<Sysmon schemaversion="4.90"><EventFiltering>{}</EventFiltering>

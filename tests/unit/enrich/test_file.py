@@ -18,7 +18,7 @@ from support.enrichment import (
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.processes.identity import NO_GUID
-from sysmonlx.schema.events import PROGRAM_TYPES
+from sysmonlx.schema.field_values import PROGRAM_TYPES
 
 #: Builds an event of a record, and returns its fields by name.
 Build = Callable[..., dict[str, str] | None]

@@ -19,7 +19,8 @@ from sysmonlx.enrich.appended import with_appended
 from sysmonlx.enrich.module import BAD, GOOD, MODULE_HOOKS, NOT_CHECKED, ModuleFile
 from sysmonlx.enrich.registry import hooks_for
 from sysmonlx.policy import Settings
-from sysmonlx.schema.events import DRIVER_LOAD, SIGNATURE_STATES
+from sysmonlx.schema.events import DRIVER_LOAD
+from sysmonlx.schema.field_values import SIGNATURE_STATES
 
 ROOT = Path(__file__).resolve().parents[3]
 SIGNED = b"code" * 100 + appended(message(name(b"Key")))

@@ -15,7 +15,8 @@ from sysmonlx.enrich.registry import hooks_for
 from sysmonlx.enrich.tampering import TAMPERING_HOOKS
 from sysmonlx.policy import Settings
 from sysmonlx.rules.compiler import compile_rules
-from sysmonlx.schema.events import EVENT_BY_ID, MEMORY_WAYS, TAMPERINGS
+from sysmonlx.schema.events import EVENT_BY_ID
+from sysmonlx.schema.field_values import MEMORY_WAYS, TAMPERINGS
 
 ROOT = Path(__file__).resolve().parents[3]
 RUNC = "/memfd:runc_cloned:/proc/self/exe (deleted)"

@@ -54,6 +54,13 @@ def local(path: Path, data: bytes) -> FileId:
     return identity(path)._replace(filesystem=TMPFS)
 
 
+@pytest.fixture
+def file(opener: FakeOpener, tmp_path: Path) -> FileId:
+    """The file that process 5 runs."""
+    opener.files[5] = tmp_path / "program"
+    return local(tmp_path / "program", b"x")
+
+
 def on_device(file: FileId, number: int) -> FileId:
     """Return the same of a file system of somebody's making, which never answers."""
     return file._replace(filesystem=FUSE, dev=number)
@@ -298,8 +305,7 @@ def test_descriptors_whose_end_takes_long_cost_no_thread_for_good(
 
 def test_thread_that_cannot_be_started_costs_the_hash_and_is_tried_again(
     make: HasherFactory,
-    opener: FakeOpener,
-    tmp_path: Path,
+    file: FileId,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried: list[float] = []
@@ -308,8 +314,6 @@ def test_thread_that_cannot_be_started_costs_the_hash_and_is_tried_again(
         tried.append(time.monotonic())
         raise RuntimeError("can't start new thread")
 
-    file = local(tmp_path / "program", b"x")
-    opener.files[5] = tmp_path / "program"
     hasher = make()
     with monkeypatch.context() as patch:
         patch.setattr(_thread, "start_new_thread", fail)
@@ -326,8 +330,7 @@ def test_thread_that_cannot_be_started_costs_the_hash_and_is_tried_again(
 @pytest.mark.parametrize("number", ["EMFILE", "ENFILE", "ENOMEM"])
 def test_shortage_costs_one_hash_and_is_counted(
     make: HasherFactory,
-    opener: FakeOpener,
-    tmp_path: Path,
+    file: FileId,
     monkeypatch: pytest.MonkeyPatch,
     number: str,
 ) -> None:
@@ -340,8 +343,6 @@ def test_shortage_costs_one_hash_and_is_counted(
             raise OSError(getattr(errno, number), "shortage")
         return real(path, flags, *more)
 
-    file = local(tmp_path / "program", b"x")
-    opener.files[5] = tmp_path / "program"
     hasher = make()
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", fail)
@@ -355,12 +356,9 @@ def test_shortage_costs_one_hash_and_is_counted(
 
 def test_thread_survives_whatever_goes_wrong(
     make: HasherFactory,
-    opener: FakeOpener,
-    tmp_path: Path,
+    file: FileId,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    file = local(tmp_path / "program", b"x")
-    opener.files[5] = tmp_path / "program"
     hasher = make()
     with monkeypatch.context() as patch:
         patch.setattr("sysmonlx.hashing.file_reading.leads_to", lambda *_: 1 // 0)
@@ -377,13 +375,10 @@ def test_thread_survives_whatever_goes_wrong(
 
 def test_mistake_of_a_lane_costs_one_hash_and_is_told(
     make: HasherFactory,
-    opener: FakeOpener,
-    tmp_path: Path,
+    file: FileId,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two threads serve the lane; each of five mistakes ends one."""
-    file = local(tmp_path / "program", b"x")
-    opener.files[5] = tmp_path / "program"
     hasher = make()
     with monkeypatch.context() as patch:
         patch.setattr(lanes.Lanes, "_after", lambda *_: 1 // 0)
@@ -398,12 +393,9 @@ def test_mistake_of_a_lane_costs_one_hash_and_is_told(
 
 def test_no_mistake_is_remembered_as_a_hash(
     make: HasherFactory,
-    opener: FakeOpener,
-    tmp_path: Path,
+    file: FileId,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    file = local(tmp_path / "program", b"x")
-    opener.files[5] = tmp_path / "program"
     await_that(lambda: time.time_ns() - file.ctime_ns > 30_000_000)
     divisors = iter((1, 0))
     monkeypatch.setattr(
@@ -564,12 +556,10 @@ def test_jobs_that_are_put_off_make_room_as_well(
 
 
 def test_over_the_share_is_told_apart_from_too_slow(
-    make: HasherFactory, opener: FakeOpener, tmp_path: Path
+    make: HasherFactory, file: FileId
 ) -> None:
     hasher = make(share_percent=1, wait_s=0.1)
     hasher._share.spend(time.monotonic(), 1.0)
-    file = local(tmp_path / "program", b"x")
-    opener.files[5] = tmp_path / "program"
     assert hasher.request(file, 5, b"/program", 0, "t")
     assert wait_for(hasher, 1) == [("t", file, "-")]
     assert hasher.counts == {"over share": 1}

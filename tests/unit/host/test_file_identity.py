@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,8 @@ from sysmonlx.host.file_identity import (
     answers_at_once,
     file_id,
     is_same_file,
-    kernel_dev,
     names_one_content,
 )
-
-
-def test_device_number_is_the_kernels() -> None:
-    assert kernel_dev(os.makedev(0xFE1, 0xABCDE)) == 0xFE1 << 20 | 0xABCDE
 
 
 def test_foreign_device_is_refused_on_an_ordinary_file_system(tmp_path: Path) -> None:

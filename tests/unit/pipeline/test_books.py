@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from support.enrichment import SECOND, Paths, encode, make_context
+from support.pipeline_bench import Hasher
 
 from sysmonlx.capture.records import Layouts
-from sysmonlx.event import Held
-from sysmonlx.host.file_identity import FileId
 from sysmonlx.output.dispatch import Output
 from sysmonlx.output.record_ids import RecordIds
 from sysmonlx.pipeline.books import NOT_ASKED, TOLD_BEFORE, Unasked, gaps
@@ -111,43 +110,6 @@ EVERYTHING = (
     element("FileDeleteDetected", 26, "exclude"),
     element("ProcessAccess", 10, "exclude"),
 )
-
-
-class Hasher:
-    """Knows no hash until the test says one."""
-
-    has_work = True
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Held, FileId]] = []
-        self.done: list[tuple[Held, FileId, str]] = []
-
-    has_work = True
-
-    def cached(self, file_id: FileId) -> str | None:
-        return None
-
-    def expect(self, *_: Any) -> None:
-        """Hold nothing: requests are answered without a file."""
-
-    def unexpect(self) -> None:
-        """Let go of nothing."""
-
-    def request(
-        self, file_id: FileId, tgid: int, path: bytes, ns: int, it: Held, uid: int
-    ) -> bool:
-        self.asked.append((it, file_id))
-        return True
-
-    def answer(self, number: int, text: str) -> None:
-        self.done.append((*self.asked[number], text))
-
-    def results(self) -> list[tuple[Held, FileId, str]]:
-        done, self.done = self.done, []
-        return done
-
-    def take_error(self) -> Exception | None:
-        return None
 
 
 class Books:

@@ -93,7 +93,7 @@ def test_each_record_has_the_handler_that_the_table_tells(bench: Bench) -> None:
     )
     found = handlers_of(bench, *of_all)
     made = {name: how.split(".")[1] for name, how in found.items() if ".<" in how}
-    assert made.pop("process_create") == "creating"
+    assert made.pop("process_create") == "_creating"
     assert made.pop("cgroup_create") == "grouping"
     assert made.pop("library_load") == "mapping"
     assert made.pop("module_load") == "loading"

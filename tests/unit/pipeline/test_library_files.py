@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
-from support.enrichment import SECOND, encode, make_context, named
+from support.enrichment import SECOND, encode, named
+from support.late_hashes import LateHasher, make_pipeline
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.event import Held
 from sysmonlx.host.file_identity import FileId
-from sysmonlx.output.dispatch import Output
-from sysmonlx.output.record_ids import RecordIds
-from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules
 
@@ -22,19 +19,14 @@ WHO = {"tgid": 7, "tid": 8, "start_boot_ns": SECOND, "boot_ns": SECOND}
 HASH = "SHA256=00"
 
 
-class Hasher:
+class Hasher(LateHasher):
     """Knows what a test says, and answers when it says so."""
 
-    has_work = True
-
     def __init__(self) -> None:
+        super().__init__()
         self.known: dict[int, str] = {}
         self.looked = 0
         self.asked: list[tuple[Held, FileId]] = []
-        self.done: list[tuple[Held, FileId, str]] = []
-        self.accepts = True
-
-    def unexpect(self) -> None: ...
 
     def cached(self, file: FileId) -> str | None:
         self.looked += 1
@@ -50,13 +42,6 @@ class Hasher:
     def answer(self, text: str = HASH) -> None:
         self.done.append((*self.asked.pop(0), text))
 
-    def results(self) -> list[tuple[Held, FileId, str]]:
-        done, self.done = self.done, []
-        return done
-
-    def take_error(self) -> None:
-        return None
-
 
 class Bench:
     """A pipeline that is asked for event 7, and what it made."""
@@ -65,12 +50,7 @@ class Bench:
         self.layouts = layouts
         self.events: list[dict[str, str]] = []
         self.hasher = Hasher()
-        hasher: Any = self.hasher
-        output = Output(RecordIds(None), self._watch)
-        context = make_context(layouts)
-        self.pipeline = Pipeline(
-            layouts, context.processes, context, output, hasher, lambda _: None
-        )
+        self.pipeline = make_pipeline(layouts, self.hasher, self._watch)
         element = Element("ImageLoad", (7,), "exclude", "or", items, bound_id=7)
         self.rules = compile_rules(Ruleset("4.90", (element,)))
         self.pipeline.use_rules(self.rules)

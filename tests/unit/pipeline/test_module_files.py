@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from support.enrichment import SECOND, encode, make_context, named
+from support.enrichment import SECOND, encode, named
+from support.late_hashes import LateHasher, make_pipeline
 from support.modules import appended, message, name
 
 from sysmonlx.capture.records import Layouts
 from sysmonlx.event import Held
 from sysmonlx.hashing.module_content import ModuleContent
 from sysmonlx.host.file_identity import FileId
-from sysmonlx.output.dispatch import Output
-from sysmonlx.output.record_ids import RecordIds
-from sysmonlx.pipeline.flow import Pipeline
 from sysmonlx.policy import Element, Filter, Ruleset
 from sysmonlx.rules.compiler import compile_rules
 
@@ -25,20 +23,16 @@ FILE = {"file_inode": 5, "file_size": 9, "path": b"/a.ko", "descriptor": 3}
 HASH = "SHA256=00"
 
 
-class Hasher:
+class Hasher(LateHasher):
     """Answers when the test says so."""
 
-    has_work = True
     size_limit = 1 << 20
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[tuple[Held, FileId, ModuleContent]] = []
         self.places: list[tuple[int, int, bytes]] = []
-        self.done: list[tuple[Held, FileId, str]] = []
-        self.accepts = True
         self.fails = False
-
-    def unexpect(self) -> None: ...
 
     def request(
         self,
@@ -63,13 +57,6 @@ class Hasher:
         content.take(memoryview(data))
         self.done.append((held, file, text))
 
-    def results(self) -> list[tuple[Held, FileId, str]]:
-        done, self.done = self.done, []
-        return done
-
-    def take_error(self) -> None:
-        return None
-
 
 class Bench:
     """A pipeline that is asked for events 6 and 11, and what it made."""
@@ -78,12 +65,7 @@ class Bench:
         self.layouts = layouts
         self.events: list[tuple[int, list[str]]] = []
         self.hasher = Hasher()
-        hasher: Any = self.hasher
-        output = Output(RecordIds(None), self._watch)
-        context = make_context(layouts)
-        self.pipeline = Pipeline(
-            layouts, context.processes, context, output, hasher, lambda _: None
-        )
+        self.pipeline = make_pipeline(layouts, self.hasher, self._watch)
         elements = (
             Element("DriverLoad", (6,), "exclude", "or", items, bound_id=6),
             Element("ProcessTerminate", (5,), "exclude", "or", (), bound_id=5),

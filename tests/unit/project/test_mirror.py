@@ -50,7 +50,7 @@ TESTED_BY = {
     "unit/enrich/test_registry": "enrich/access enrich/bpf enrich/builder"
     " enrich/context",
     "unit/hashing/test_hasher": "hashing/file_reading",
-    "unit/hashing/test_lanes": "hashing/lane hashing/worker",
+    "unit/hashing/test_lanes": "hashing/finished hashing/lane hashing/worker",
     "unit/host/test_aside": "host/lane host/patience",
     "unit/host/test_paths": "host/inode host/namespace_holders",
     "unit/output/sinks/test_sinks": "host/file_calls output/sinks/base"
@@ -72,7 +72,8 @@ TESTED_BY = {
     "unit/rules/sigma/test_correlator": "rules/sigma/groups",
     "unit/rules/sigma/test_linking": "rules/sigma/steps",
     "unit/cli/test_sigma_report": "rules/sigma/explain",
-    "unit/schema/test_events": "schema/event_types schema/options",
+    "unit/schema/test_events": "schema/common_fields schema/conditions"
+    " schema/event_types schema/field_values schema/options",
     "unit/schema/test_versions": "schema/__main__ schema/xsd",
     "unit/service/test_compilation": "capture/kernel_form",
     "unit/service/test_control": "service/messages",

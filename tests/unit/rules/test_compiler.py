@@ -19,12 +19,8 @@ from sysmonlx.rules.compiler import compile_rules
 from sysmonlx.rules.conditions import fold, make_test, order_key, passes, split_items
 from sysmonlx.rules.explain import trace
 from sysmonlx.rules.verdicts import rules_of
-from sysmonlx.schema.events import (
-    CONDITIONS,
-    EVENT_BY_ID,
-    EVENTS,
-    FILE_CREATE,
-)
+from sysmonlx.schema.conditions import CONDITIONS
+from sysmonlx.schema.events import EVENT_BY_ID, EVENTS, FILE_CREATE
 
 DATA = Path(__file__).parents[2] / "data"
 

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.completion import offered as completion_of
 
 from sysmonlx.config.command_line import (
     check_before_action,
@@ -20,19 +21,7 @@ BY_NAME = {each.name: each for each in (*OPTIONS, *OWN_OPTIONS)}
 
 
 def offered(*words: str, cwd: Path) -> set[str]:
-    """Return what bash offers for the last word."""
-    script = f"""
-{completion.bash()}
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-_sysmonlx sysmonlx
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-    command = ["bash", "-u", "-c", script, "bash", "sysmonlx", *words]
-    result = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=True
-    )
-    assert result.stderr == ""
-    return {*result.stdout.split("\n")} - {""}
+    return completion_of(completion.bash(), "sysmonlx", *words, cwd=cwd)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from sysmonlx.policy import Ruleset, Settings
-from sysmonlx.schema import event_types, events
+from sysmonlx.schema import conditions, event_types, events
 from sysmonlx.schema.event_types import FieldType
 from sysmonlx.schema.events import EVENT_BY_ID, EVENTS
 from sysmonlx.schema.options import OPTIONS, SETTINGS, SINK_KINDS
@@ -65,9 +65,9 @@ def test_events_that_rules_filter_have_room_for_the_names_of_hits() -> None:
 
 
 def test_conditions_in_messages_end_with_the_newest_two() -> None:
-    shown = events.CONDITIONS_IN_MESSAGES
+    shown = conditions.CONDITIONS_IN_MESSAGES
     assert shown[-2:] == ("not begin with", "not end with")
-    assert set(shown) == set(events.CONDITIONS)
+    assert set(shown) == set(conditions.CONDITIONS)
     assert len(shown) == 16
 
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.completion import offered as completion_of
 
 from sysmonlx.sigma_tool.main import _parser
 
@@ -24,19 +25,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def offered(*words: str, cwd: Path) -> set[str]:
-    """Return what bash offers for the last word."""
-    script = f"""
-{BASH.read_text()}
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-_sysmonlx_sigma sysmonlx-sigma
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-    command = ["bash", "-u", "-c", script, "bash", "sysmonlx-sigma", *words]
-    result = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=True
-    )
-    assert result.stderr == ""
-    return {*result.stdout.split("\n")} - {""}
+    return completion_of(BASH.read_text(), "sysmonlx-sigma", *words, cwd=cwd)
 
 
 def test_bash_offers_each_command_and_its_options(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.completion import offered as completion_of
 
 from sysmonlx.viewer.options import _LONG, _SHORT, FORMS
 
@@ -19,19 +20,7 @@ SWITCHES = {f"-{each}" for each in _SHORT if each not in ":?"} | {
 
 
 def offered(*words: str, cwd: Path) -> set[str]:
-    """Return what bash offers for the last word."""
-    script = f"""
-{BASH.read_text()}
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-_sysmonlx_logview sysmonlx-logview
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-    command = ["bash", "-u", "-c", script, "bash", "sysmonlx-logview", *words]
-    result = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=True
-    )
-    assert result.stderr == ""
-    return {*result.stdout.split("\n")} - {""}
+    return completion_of(BASH.read_text(), "sysmonlx-logview", *words, cwd=cwd)
 
 
 def test_bash_offers_options_values_and_files(tmp_path: Path) -> None:

@@ -60,10 +60,8 @@ Query = tuple[str, str, str, str]
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), RULES, "", "")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Daemon(tmp_path_factory.mktemp("daemon"), RULES, "", "") as daemon:
+        yield daemon
 
 
 def act(*names: str, actions: Path = ACTIONS) -> list[dict[str, Any]]:

@@ -231,8 +231,7 @@ def test_new_configuration_has_files_told_anew(tmp_path: Path) -> None:
         assert process.stdout
         process.stdout.readline()
         daemon.write_config(RULES, SETTINGS)
-        reload = daemon.command("-c", str(daemon.config))
-        subprocess.run(reload, check=True, env=daemon.environment, capture_output=True)
+        daemon.told("-c", str(daemon.config)).check_returncode()
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()

@@ -20,6 +20,7 @@ from pathlib import Path
 from support.ways import (
     ANONYMOUS,
     EXEC,
+    FAILED,
     FIXED,
     LIBC,
     PAGE,
@@ -28,10 +29,10 @@ from support.ways import (
     UNABLE,
     WAYS,
     WRITE,
+    executable_shared_memory,
     way,
 )
 
-SHM_EXEC, FAILED = 0o100000, ctypes.c_void_p(-1).value
 PKEY_MPROTECT = 329
 LIBRARY = os.path.realpath("/bin/true")
 THREADS, FILES = 3, 20
@@ -114,10 +115,7 @@ def in_memory() -> None:
 
 @way
 def shared_memory() -> None:
-    number = LIBC.shmget(0, PAGE, 0o1700)
-    address = LIBC.shmat(number, None, SHM_EXEC)
-    LIBC.shmctl(number, 0, None)
-    assert address != FAILED
+    executable_shared_memory()
 
 
 @way

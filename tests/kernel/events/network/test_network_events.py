@@ -97,10 +97,8 @@ BY_IO_URING = [
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), RULES, "", "")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Daemon(tmp_path_factory.mktemp("daemon"), RULES, "", "") as daemon:
+        yield daemon
 
 
 def command(name: str, argument: str = "") -> list[str]:

@@ -48,8 +48,7 @@ def test_fields_of_ours_come_and_go_with_the_setting(
     assert ended
     assert all(each["UserId"].isdecimal() for each in ended)
     watch.write_config('<ProcessCreate onmatch="exclude"/>')
-    reload = watch.command("-c", os.fspath(watch.config))
-    subprocess.run(reload, check=True, env=watch.environment, capture_output=True)
+    watch.told("-c", os.fspath(watch.config)).check_returncode()
     subprocess.run(_NESTED, check=True)
     later = _started(watch.settle())[1:]
     assert later

@@ -47,10 +47,8 @@ def old(mount: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def watch(old: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(tmp_path_factory.mktemp("root"), RULES, FIELDS, "")
-    made.start()
-    yield made
-    made.stop()
+    with Daemon(tmp_path_factory.mktemp("root"), RULES, FIELDS, "") as made:
+        yield made
 
 
 def _of(events: list[Event], pid: int, event_id: str = "1") -> Event:

@@ -65,16 +65,25 @@ def test_all_algorithms_in_their_order(
     assert event["Hashes"] == digest(path, "SHA1", "MD5", "SHA256")
 
 
+def run_once(
+    watch: Daemon, folder: Path, afterwards: Callable[[Path], None]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Run 23 programs, each another one; return their hashes, and those reported."""
+    wanted = {}
+    for number in range(23):
+        path = program(folder, f"once{number}")
+        wanted[str(path)] = digest(path, "SHA256")
+        subprocess.run([path], check=True)
+        afterwards(path)
+    events = [each for each in watch.settle() if each.get("Image") in wanted]
+    hashes = {each["Image"]: each["Hashes"] for each in events if "Hashes" in each}
+    return wanted, hashes
+
+
 def test_program_that_has_ended_is_hashed_by_its_path(
     watch: Daemon, tmp_path: Path
 ) -> None:
-    wanted = {}
-    for number in range(23):
-        path = program(tmp_path, f"once{number}")
-        wanted[str(path)] = digest(path, "SHA256")
-        subprocess.run([path], check=True)
-    events = [each for each in watch.settle() if each.get("Image") in wanted]
-    hashes = {each["Image"]: each["Hashes"] for each in events if "Hashes" in each}
+    wanted, hashes = run_once(watch, tmp_path, lambda path: None)
     assert hashes == wanted
 
 
@@ -82,14 +91,7 @@ def test_program_that_runs_once_and_is_deleted_is_hashed_or_counted(
     watch: Daemon, tmp_path: Path
 ) -> None:
     """Whoever is faster: the reader, or the program and who deletes it."""
-    wanted = {}
-    for number in range(23):
-        path = program(tmp_path, f"once{number}")
-        wanted[str(path)] = digest(path, "SHA256")
-        subprocess.run([path], check=True)
-        path.unlink()
-    events = [each for each in watch.settle() if each.get("Image") in wanted]
-    hashes = {each["Image"]: each["Hashes"] for each in events if "Hashes" in each}
+    wanted, hashes = run_once(watch, tmp_path, Path.unlink)
     known = {image: text for image, text in hashes.items() if text != "-"}
     assert hashes.keys() == wanted.keys()
     assert known == {image: wanted[image] for image in known}

@@ -35,10 +35,8 @@ IN_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "") as daemon:
+        yield daemon
 
 
 class Seen(NamedTuple):

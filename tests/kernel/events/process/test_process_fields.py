@@ -20,10 +20,8 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, "", "") as daemon:
+        yield daemon
 
 
 @pytest.mark.parametrize(

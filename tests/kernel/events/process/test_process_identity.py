@@ -31,10 +31,8 @@ ACTIONS = Path(__file__).with_name("actions_process.py")
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     ring = "<RingSize>64M</RingSize>"  # holds all, however late the daemon may read
-    daemon = Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, ring, "")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Daemon(tmp_path_factory.mktemp("daemon"), EVERYTHING, ring, "") as daemon:
+        yield daemon
 
 
 def run_action(name: str, **variables: str) -> tuple[int, list[str]]:
@@ -90,28 +88,13 @@ def test_each_of_2300_programs_is_reported_once(watch: Daemon, size: int) -> Non
     lines = [f"true {f'{marker} {number} '.ljust(size, 'y')}" for number in range(2300)]
     assert [each["CommandLine"] for each in own] == lines
     constant = {
-        (
-            each["Image"],
-            each["User"],
-            each["ParentProcessId"],
-            each["ParentProcessGuid"],
-            each["ParentImage"],
-            each["ParentCommandLine"],
-            each["ParentUser"],
-        )
-        for each in own
+        **{"Image": "/usr/bin/true", "User": "root", "ParentProcessId": str(pid)},
+        "ParentProcessGuid": parent["ProcessGuid"],
+        "ParentImage": parent["Image"],
+        "ParentCommandLine": parent["CommandLine"],
+        "ParentUser": "root",
     }
-    assert constant == {
-        (
-            "/usr/bin/true",
-            "root",
-            str(pid),
-            parent["ProcessGuid"],
-            parent["Image"],
-            parent["CommandLine"],
-            "root",
-        )
-    }
+    assert [each for each in own if not constant.items() <= each.items()] == []
     guids = {each["ProcessGuid"] for each in own}
     assert len(guids) == 2300
     ends = Counter(

@@ -26,10 +26,8 @@ NOBODY = 65534
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     fields = f"<Fields>{','.join(APPENDED)}</Fields>"
     rules = '<ProcessCreate onmatch="exclude"/>'
-    made = Daemon(tmp_path_factory.mktemp("root"), rules, fields, "")
-    made.start()
-    yield made
-    made.stop()
+    with Daemon(tmp_path_factory.mktemp("root"), rules, fields, "") as made:
+        yield made
 
 
 def started(watch: Daemon, pid: int, image: str = "") -> Event:

@@ -19,6 +19,7 @@ from support.ring import OP_OPENAT, Ring
 from support.ways import (
     ANONYMOUS,
     EXEC,
+    FAILED,
     FIXED,
     LIBC,
     LOW,
@@ -28,12 +29,12 @@ from support.ways import (
     UNABLE,
     WAYS,
     WRITE,
+    executable_shared_memory,
     take,
     way,
 )
 
 SHARED = 0x1
-SHM_EXEC, FAILED = 0o100000, ctypes.c_void_p(-1).value
 READ_IMPLIES_EXEC = 0x0400000
 PKEY_MPROTECT = 329
 OLD_MMAP_32, MPROTECT_32 = 90, 125
@@ -119,10 +120,7 @@ def stack() -> None:
 
 @way
 def shared_memory() -> None:
-    number = LIBC.shmget(0, PAGE, 0o1700)
-    address = LIBC.shmat(number, None, SHM_EXEC)
-    LIBC.shmctl(number, 0, None)
-    assert address != FAILED
+    executable_shared_memory()
 
 
 @way

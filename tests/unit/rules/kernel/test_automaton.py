@@ -19,8 +19,9 @@ from sysmonlx.rules.kernel.bits import Bits, askable, true_of
 from sysmonlx.rules.kernel.compiler import KernelRules, compile_kernel_rules
 from sysmonlx.rules.kernel.fields import EVENTS, FIELDS
 from sysmonlx.rules.kernel.literals import Askable, Literal
+from sysmonlx.schema.conditions import CONDITIONS
 from sysmonlx.schema.event_types import AnswerKind
-from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
+from sysmonlx.schema.events import EVENT_BY_ID
 
 HEADER = Path(__file__).parents[4] / "ebpf" / "filter" / "rules.bpf.h"
 

@@ -3,8 +3,8 @@
  * Records of files that got or lost a name: by the file's dentry, by a name that a hook has kept,
  * or by the caller's string.
  */
-#ifndef HOOKS_FILE_NAMES_BPF_H
-#define HOOKS_FILE_NAMES_BPF_H
+#ifndef HOOKS_FILE_RECORD_BPF_H
+#define HOOKS_FILE_RECORD_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -19,7 +19,7 @@
 #include "emit/record.bpf.h"
 #include "emit/wanted.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/changes.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
 
 #define NAMES_UNDER_WAY 1024
 
@@ -314,4 +314,4 @@ static __always_inline int name_taken(struct name_under_way *name, __s32 dirfd, 
 	return file_event_of_string(dirfd, string, RECORD_FILE_DELETE, 0, 0);
 }
 
-#endif /* HOOKS_FILE_NAMES_BPF_H */
+#endif /* HOOKS_FILE_RECORD_BPF_H */

@@ -4,8 +4,8 @@
  * record of a message. These functions also run in softirq: they reserve their records in the ring
  * and use no scratch. Record: dns_message.
  */
-#ifndef HOOKS_DNS_BPF_H
-#define HOOKS_DNS_BPF_H
+#ifndef HOOKS_DNS_RECORD_BPF_H
+#define HOOKS_DNS_RECORD_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -199,4 +199,4 @@ static __always_inline bool dns_is_spent(struct dns_asker *asker, __u32 amount, 
 	return false;
 }
 
-#endif /* HOOKS_DNS_BPF_H */
+#endif /* HOOKS_DNS_RECORD_BPF_H */

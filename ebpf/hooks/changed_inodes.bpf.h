@@ -4,8 +4,8 @@
  * name, and whether an open made a file though it failed. They serve on kernels where no hook that
  * is given the directory entry can be attached.
  */
-#ifndef HOOKS_CHANGES_BPF_H
-#define HOOKS_CHANGES_BPF_H
+#ifndef HOOKS_CHANGED_INODES_BPF_H
+#define HOOKS_CHANGED_INODES_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -90,4 +90,4 @@ static __always_inline __s64 changes_birth_ns(const struct changes *changes)
 	return others || changes->has_more_files ? 0 : changes->birth_ns;
 }
 
-#endif /* HOOKS_CHANGES_BPF_H */
+#endif /* HOOKS_CHANGED_INODES_BPF_H */
