@@ -370,6 +370,7 @@ def test_queue_is_bounded_and_what_it_does_not_take_is_counted() -> None:
         view.show(255, ("t", "i", "d"))
     assert len(view._queue) == QUEUE_LIMIT
     assert view._missed == 7
+    os.close(view._wake)
 
 
 # --- words
