@@ -72,6 +72,21 @@ def test_child_that_was_killed_says_so() -> None:
         assert made.wait(DEADLINE_S) == (b"", -signal.SIGKILL)
 
 
+def test_child_that_does_not_end_in_time_is_waited_for_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child_process, "_END_S", -1.0)
+    with child(hang) as made:
+        pid = made.pid
+        monkeypatch.setattr(os, "kill", lambda *_: None)  # the kernel lets it wait
+    monkeypatch.undo()
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with child(lambda: b"next") as made:
+        assert made.wait(DEADLINE_S) == (b"next", 0)
+    assert not is_alive(pid)
+
+
 def test_answer_has_a_limit() -> None:
     with child(lambda: bytes(LIMIT), LIMIT - 1) as made, pytest.raises(TooLargeError):
         made.wait(DEADLINE_S)
