@@ -43,25 +43,25 @@ def nothing_stays_open() -> Iterator[None]:
 
 
 class Snapshot(NamedTuple):
-    """Numbers of the threads and descriptors of this process."""
+    """Numbers of the threads, descriptors and children of this process."""
 
     threads: frozenset[str]
     files: frozenset[str]
+    children: frozenset[str]
 
     @classmethod
     def now(cls) -> Snapshot:
         """Take one; the descriptor of the listing is the lowest that is free."""
         os.close(own := os.open("/", os.O_PATH))
-        return cls(
-            frozenset(os.listdir("/proc/self/task")),
-            frozenset(os.listdir("/proc/self/fd")) - {str(own)},
-        )
+        threads = frozenset(os.listdir("/proc/self/task"))
+        files = frozenset(os.listdir("/proc/self/fd")) - {str(own)}
+        children = _children_of(threads) if has_children() else frozenset[str]()
+        return cls(threads, files, children)
 
     def is_exceeded(self) -> bool:
-        """Tell whether there is more now, or a child that nobody waited for."""
+        """Tell whether there is more now; a child that has ended counts, too."""
         now = Snapshot.now()
-        is_more = now.threads - self.threads or now.files - self.files
-        return bool(is_more) or has_children()
+        return any(new - old for new, old in zip(now, self, strict=True))
 
     def left(self) -> str:
         """Wait until nothing more is there; return in words what stays."""
@@ -80,9 +80,10 @@ class Snapshot(NamedTuple):
         threads = sorted(now.threads - self.threads)
         named = [Path(f"/proc/self/task/{each}/comm").read_text() for each in threads]
         files = {fd: to for fd, to in open_files().items() if str(fd) not in self.files}
+        children = sorted(map(_command_of, now.children - self.children))
         return (
             f"threads {list(map(str.strip, named))}, descriptors {files},"
-            f" children: {has_children()}"
+            f" children {children}"
         )
 
 
@@ -93,3 +94,17 @@ def has_children() -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def _children_of(threads: frozenset[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for each in threads:
+        with contextlib.suppress(OSError):  # it has ended
+            found.update(Path(f"/proc/self/task/{each}/children").read_text().split())
+    return frozenset(found)
+
+
+def _command_of(pid: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return pid

@@ -15,7 +15,9 @@ from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library
 from sysmonlx.capture.loader import OBJECT
 from sysmonlx.capture.records import Layouts
+from sysmonlx.host import child_process
 from sysmonlx.host.lane import Lane
+from sysmonlx.output.sinks import streams
 from sysmonlx.processes.identity import Identity
 
 
@@ -38,6 +40,13 @@ def table(layouts: Layouts) -> Iterator[Table]:
     made.scan([INIT], 2 * SECOND)
     yield made
     assert made._images == {each.key: each for each in made._alive.values()}
+
+
+@pytest.fixture(autouse=True)
+def others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine lets threads and processes wait for long: so do the tests."""
+    monkeypatch.setattr(streams, "NEAR_WAIT_S", 20.0)
+    monkeypatch.setattr(child_process, "_END_S", 30.0)
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,8 @@ from sysmonlx.service.metrics import MetricsFile
 
 pytestmark = pytest.mark.kernel
 
-#: No call of a sink may wait for so long, in seconds: a tick of the daemon has 0.05. One
-#: call alone may also wait for another thread of this process, which holds the
+#: No call of a sink may wait for so long, in seconds: a tick of the daemon has 0.05.
+#: A single call may also wait for another thread of this process, which holds the
 #: interpreter and which a busy machine keeps from running.
 TICK_S, QUICK_S = 0.05, 0.3
 

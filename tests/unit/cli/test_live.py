@@ -229,6 +229,7 @@ def test_terminal_that_does_not_read_costs_rows_and_keeps_nobody() -> None:
         assert total_ns / 50 < 20_000  # a piece, of the thread that hands events over
         time.sleep(0.3)
         terminal.reads = True
+        terminal.has("50,001 of 50,001 shown")  # it has caught up
         feed.tell("start again")
         terminal.has("prog again")
         terminal.has("skipped")
@@ -404,7 +405,7 @@ def test_end_waits_for_a_view_that_goes_on_and_tells_what_it_leaves(
 ) -> None:
     monkeypatch.setattr(live, "_END_S", 0.1 if hangs else DEADLINE_S)
     monkeypatch.setattr(live, "_MOST_S", DEADLINE_S)
-    monkeypatch.setattr(live.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     view, shower = LiveView(LiveOptions()), SlowShower()
     monkeypatch.setattr(view, "_made_shower", lambda: shower)
     for _ in range(5000):

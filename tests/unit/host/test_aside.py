@@ -177,8 +177,8 @@ def test_threads_are_bounded_and_come_back(hang: Hang) -> None:
     assert lane.threads == 4
     hang.release()
     until(lambda: lane.threads == 2)
-    for key in "ab":
-        until_answered(lane, clock, key)
+    for name in "ab":
+        until_answered(lane, clock, name)
     until(lambda: (lane._live, lane._idle, lane._backlog) == (2, 2, 0))
     lane.end()
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ def is_there(directory: bytes, inode: int) -> bool:
     return False
 
 
+def is_gone(directory: bytes, inode: int) -> bool:
+    return not is_there(directory, inode)
+
+
 def test_path_of_a_group_that_was_made_is_known_without_a_question() -> None:
     groups = ControlGroups(Aside())  # its lanes have not begun
     groups.made(7, b"/a")
@@ -79,7 +84,7 @@ def test_groups_of_this_machine_are_found_by_number(aside: Aside) -> None:
         for group in groups_at(mount):
             inner = group[0].removeprefix(mount) or b"/"
             groups, inode = ControlGroups(aside), group[1] | number << 56
-            found = settle(groups, inode, lambda group=group: not is_there(*group))
+            found = settle(groups, inode, partial(is_gone, *group))
             assert found == inner or not is_there(*group)
 
 
