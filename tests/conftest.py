@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,23 @@ from support.strategies import examples
 
 settings.register_profile("sysmonlx", examples(100))
 settings.load_profile("sysmonlx")
+
+
+_PID = os.getpid()
+#: Exit status of a child process that a test forked, and that raised.
+CHILD_FAILED = 70
+
+
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """End a child of a test that raised; it would go on with the tests of its parent.
+
+    It would also report them over the connection that both have: pytest-xdist ends the
+    whole session at a second report of one test.
+    """
+    if os.getpid() != _PID:
+        if call.excinfo is not None:
+            traceback.print_exception(call.excinfo.value)
+        os._exit(CHILD_FAILED)
 
 
 def pytest_configure() -> None:

@@ -44,8 +44,9 @@ QUEUE_LIMIT = 50_000
 _TICK_S = 0.05
 #: Columns of a simple terminal at least: time and mark have room.
 _LEAST_WIDTH = 12
-#: How long the end may take, in seconds.
-_END_S = 1.0
+#: How long the end waits for a thread that shows nothing, and how long at most, in
+#: seconds; and how many events are shown between two looks.
+_END_S, _MOST_S, _PIECE = 1.0, 3.0, 500
 
 
 class LiveView:
@@ -70,6 +71,8 @@ class LiveView:
         self._suspended = threading.Event()
         self._continued = threading.Event()
         self._thread: threading.Thread | None = None
+        self._pieces = 0
+        """How often the thread has shown something: it goes on."""
         self._shower: Shower | None = None
 
     def _opened_tty(self) -> Tty | None:
@@ -129,8 +132,19 @@ class LiveView:
         """End, and leave the terminal as it was; also after a summary."""
         self._is_ending = True
         os.eventfd_write(self._wake, 1)
-        if self._thread is not None:
-            self._thread.join(_END_S)
+        thread, self._thread = self._thread, None
+        if thread is not None and not self._is_over(thread):
+            _tell("not all events are shown: the view took too long\n")
+
+    def _is_over(self, thread: threading.Thread) -> bool:
+        """Wait for the thread of the view for as long as it goes on."""
+        until_s, seen = time.monotonic() + _MOST_S, -1
+        while seen != self._pieces and time.monotonic() < until_s:
+            seen = self._pieces
+            thread.join(_END_S)
+            if not thread.is_alive():
+                return True
+        return False
 
     def _on_stop(self, *_: object) -> None:
         """Obey SIGTSTP, but for the thread to leave the terminal first."""
@@ -227,8 +241,12 @@ class LiveView:
 
     def _feed(self, shower: Shower, events: Sequence[LiveEvent], now_s: float) -> None:
         missed, self._missed = self._missed, 0
-        if events or missed:
-            shower.feed(events, missed, now_s)
+        if missed:
+            shower.feed((), missed, now_s)
+        for at in range(0, len(events), _PIECE):
+            shower.feed(events[at : at + _PIECE], 0, now_s)
+            self._outlet.pump()
+            self._pieces += 1
 
     def _wait(self, shower: Shower, *, is_busy: bool) -> bool:
         """Wait for events, keys, or room to write; return False at the end."""
@@ -282,6 +300,12 @@ class LiveView:
         self._outlet.drain(_END_S / 2)
         if lost := self._outlet.drop():
             sys.stderr.write(f"{lost} lines were not written: nobody took them\n")
+
+
+def _tell(text: str) -> None:
+    """Write to standard error, unless that is a terminal which takes nothing."""
+    if select.select([], [sys.stderr.fileno()], [], 0)[1]:
+        sys.stderr.write(text)
 
 
 def _end() -> None:

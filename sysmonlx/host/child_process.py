@@ -27,6 +27,9 @@ _MOST_DESCRIPTORS = (1 << 31) - 1
 #: A child of a daemon gives way to it, and is what a lack of memory ends first.
 _NICE, _OOM_SCORE = 10, "500"
 
+#: Children that were killed, and had not ended when that was waited for.
+_left: list[int] = []
+
 
 class Answer(NamedTuple):
     """The output of a child, and its exit status: negative is the signal that ended it.
@@ -81,6 +84,7 @@ def _begun(work: Callable[[int], bytes]) -> tuple[int, int]:
     Raises:
         OSError: there is no process to be had, or no pipe.
     """
+    _take_leave()
     reader, writer = map(_above_standard, os.pipe())
     try:
         child = os.fork()
@@ -215,12 +219,30 @@ def _all_of(reader: int, limit_bytes: int, timeout_s: float | None) -> bytes:
 
 
 def _end(child: int) -> None:
-    """Kill a child; one that a file system holds is left to it."""
+    """Kill a child, and wait for its end.
+
+    One that a file system holds, or that a busy machine lets wait, is left. It is
+    waited for when the next child begins.
+    """
     with contextlib.suppress(OSError):
         os.kill(child, signal.SIGKILL)
         deadline = time.monotonic() + _END_S
-        while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() >= deadline:
+                _left.append(child)
+                return
             time.sleep(0.005)
+
+
+def _take_leave() -> None:
+    """Let go of the children that have ended after they were left."""
+    for child in tuple(_left):
+        try:
+            has_ended = os.waitpid(child, os.WNOHANG)[0] == child
+        except OSError:
+            has_ended = True
+        if has_ended:
+            _left.remove(child)
 
 
 def _answer_and_exit(work: Callable[[int], bytes], writer: int) -> NoReturn:

@@ -222,10 +222,13 @@ def read_file(path: Path, limit_bytes: int = FILE_LIMIT_BYTES) -> bytes:
         OSError: it cannot be read, is no regular file, or is larger than the limit.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
-        data = file.read(limit_bytes + 1)
+    try:  # of a directory no file can be made, which would close the descriptor
+        with open(fd, "rb", closefd=False) as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+            data = file.read(limit_bytes + 1)
+    finally:
+        os.close(fd)
     if len(data) > limit_bytes:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
     return data

@@ -241,11 +241,13 @@ class _Keeper:
                 self._send(signal.SIGKILL)
             ended, raw = os.waitpid(self._child, os.WNOHANG)
             if ended:
+                self._hear()  # it may have been ready between the look and its end
                 return os.waitstatus_to_exitcode(raw)
             if not leader_is_dead(self._child):
                 continue
             dead_since = dead_since or time.monotonic()
             if time.monotonic() - dead_since > _GRACE_S:
+                self._hear()
                 return os.waitstatus_to_exitcode(_status_of_dead(self._child))
 
     def _start(self) -> None:

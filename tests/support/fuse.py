@@ -29,9 +29,18 @@ class Fuse:
 
     def hang(self, *operations: str) -> None:
         """Leave operations without an answer, by name ("write")."""
+        os.truncate(self._control / "held", 0)
         new = self._control / "hang.new"
         new.write_text(" ".join(operations))
         new.rename(self._control / "hang")
+
+    def holds(self, operation: str) -> bool:
+        """Tell whether somebody has hung in an operation since `hang`.
+
+        A request that the server has not read yet is given up when its process is
+        killed; that of another operation may be under way.
+        """
+        return operation in (self._control / "held").read_text().split()
 
     def answer(self) -> None:
         """Answer everything, also what was asked meanwhile."""
@@ -75,6 +84,8 @@ def mounted(
         control = Path(name)
         (control / "files").mkdir()
         control.chmod(0o755)
+        (control / "held").touch()
+        (control / "held").chmod(0o666)  # the server may be nobody
         words: list[str | Path] = [sys.executable, "-P", _SERVER, path, control]
         words += ["--uid", str(uid)]
         words += ["--failing-reads", str(failing_reads)]

@@ -16,6 +16,7 @@ CONTROL/files/NAME       content of MOUNTPOINT/NAME, read anew for each request
 CONTROL/attributes.json  {"NAME": {"ino": 1, "size": 2, "mtime_ns": 3, "ctime_ns": 4}}:
                          what is said of such a file instead of the truth
 CONTROL/hang             names of operations that are not answered while it is there
+CONTROL/held             is written: the name of each operation that is held back
 
 What was held back is answered once the file `hang` is gone.
 """
@@ -152,7 +153,9 @@ class Server:
                     continue  # whoever asked was killed
                 _, operation, unique, node, uid, *_ = IN_HEADER.unpack_from(data)
                 body = data[IN_HEADER.size :]
-                self._take(Request(operation, unique, node, uid, body))
+                self._take(request := Request(operation, unique, node, uid, body))
+                if request in self._held:
+                    self._tell_held(request)
 
     def _take(self, request: Request) -> None:
         if request.operation in SILENT:
@@ -167,6 +170,11 @@ class Server:
             self._held.append(request)
         else:
             self._answer(request, name)
+
+    def _tell_held(self, request: Request) -> None:
+        """Say that who asked hangs from now on, whatever signal comes."""
+        with open(self._control / "held", "a") as file:
+            file.write(f"{NAMES[request.operation]}\n")
 
     def _hangs(self, name: str) -> bool:
         try:

@@ -17,6 +17,9 @@ from sysmonlx.host.file_identity import FileId, file_id
 
 HasherFactory = Callable[..., Hasher[str]]
 
+#: Longest wait for what is to come, in seconds: a busy machine lets threads wait.
+PATIENT_S = 60.0
+
 
 class FakeOpener:
     """Opens `files[tgid]`, and paths below `root` for mount namespace 77.
@@ -65,7 +68,7 @@ def identity(path: Path) -> FileId:
 
 def wait_for(hasher: Hasher[str], count: int) -> list[tuple[str, FileId, str]]:
     answers: list[tuple[str, FileId, str]] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENT_S
     while len(answers) < count and time.monotonic() < deadline:
         select.select([hasher], [], [], 0.02)
         answers += hasher.results()

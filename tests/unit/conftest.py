@@ -8,12 +8,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from support.leftovers import Snapshot
 from support.recordtable import INIT, SECOND, Table
 
 from sysmonlx.bpf.btf import Btf
 from sysmonlx.bpf.libbpf import library
 from sysmonlx.capture.loader import OBJECT
 from sysmonlx.capture.records import Layouts
+from sysmonlx.host import child_process
+from sysmonlx.host.lane import Lane
+from sysmonlx.output.sinks import streams
 from sysmonlx.processes.identity import Identity
 
 
@@ -36,3 +40,33 @@ def table(layouts: Layouts) -> Iterator[Table]:
     made.scan([INIT], 2 * SECOND)
     yield made
     assert made._images == {each.key: each for each in made._alive.values()}
+
+
+@pytest.fixture(autouse=True)
+def others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine lets threads and processes wait for long: so do the tests."""
+    monkeypatch.setattr(streams, "NEAR_WAIT_S", 20.0)
+    monkeypatch.setattr(child_process, "_END_S", 30.0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail where a test leaves a thread, a child process or an open file.
+
+    The next test of this process would find them, and whatever they do then. Lanes end
+    here: in reality they end with the process.
+    """
+    begun: list[Lane] = []
+    begin = Lane.begin
+
+    def noted(self: Lane, when_needed: bool = False) -> None:
+        begun.append(self)
+        begin(self, when_needed)
+
+    monkeypatch.setattr(Lane, "begin", noted)
+    before = Snapshot.now()
+    yield
+    for each in begun:
+        each.end()
+    left = before.left()
+    assert not left, f"the test leaves {left}"

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.kernel
 SCRIPT = Path(__file__).with_name("hanging_args.py")
 PAGE = 4096
 SMALL_RING = "<RingSize>64K</RingSize>"
-#: Longer than any step may take, shorter than anything that hangs.
-SOON_S = 2.0
+#: Longer than any step may take on a busy machine, shorter than anything that hangs.
+SOON_S = 10.0
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def test_start_and_scan_take_as_long_as_ever(
     with hanging(form, first) as pid, hanging(form, second) as other:
         assert hangs_who_reads(pid) == hangs_who_reads(other) == (form == "lock")
         watch, took_s = started(daemon)
-        assert took_s < usual_s + 1
+        assert took_s < usual_s + SOON_S
         lose_records(watch)
         marker = uuid.uuid4().hex
         begin_s = time.monotonic()

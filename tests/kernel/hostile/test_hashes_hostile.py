@@ -261,7 +261,7 @@ def test_large_files_cost_nobody_else_a_hash(
         wanted: dict[str, str] = {}
         stop = time.monotonic() + 6
         started_s = watch.stats()["cpu_s"], time.monotonic()
-        while time.monotonic() < stop:
+        while time.monotonic() < stop or len(wanted) <= 10:
             os.utime(large)
             subprocess.run([large], user=NOBODY, check=True)
             path = folder / f"small{len(wanted)}"
@@ -301,8 +301,7 @@ def test_late_hash_leaves_the_daemon_asleep(
         assert create_of(watch, large)["Hashes"] == "-"
         wanted = hash_of(large)
         wait_until(lambda: "done" in (await_known(watch, large, wanted),))
-        busy = min(busy_s(watch) for _ in range(3))
-        assert busy < 0.1
+        assert any(busy_s(watch) < 0.1 for _ in range(3))
     finally:
         watch.stop()
 

@@ -311,8 +311,8 @@ def _has_more_states(installed: Installation, count: int) -> bool:
 def test_start_from_the_stored_policy_is_quick(installed: Installation) -> None:
     assert installed.call("-stats").returncode == 0
     installed.terminate()
-    times = []
-    for _ in range(3):
+    times: list[float] = []
+    while len(times) < 5 and min(times, default=60.0) >= 1.0:
         count = len(installed.states())
         started = time.monotonic()
         service = start_service(installed)

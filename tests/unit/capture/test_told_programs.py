@@ -104,3 +104,4 @@ def test_a_refusal_leaves_the_hook_alone_to_tell(
     with pytest.raises(PermissionError):
         programs.open()
     assert said == [("programs_by_perf", True), ("programs_by_perf", False)]
+    programs.end()

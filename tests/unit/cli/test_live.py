@@ -9,18 +9,21 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support.live_feed import start
 from support.live_terminal import Terminal, ended
 from support.logview import values_of
 from support.packs import asks, rule, ruleset_with
 from support.running import DEADLINE_S, REPOSITORY, wait_until
 
+from sysmonlx.cli import live
 from sysmonlx.cli.live import QUEUE_LIMIT, LiveView
 from sysmonlx.cli.live_options import LiveOptions, options_of
 from sysmonlx.cli.live_world import LiveWorld
@@ -30,6 +33,7 @@ from sysmonlx.errors import UsageError
 from sysmonlx.policy import Policy, Settings
 from sysmonlx.rules.conditions import Operation
 from sysmonlx.rules.sigma.names import name_of
+from sysmonlx.service.foreground import Watched
 from sysmonlx.viewer.order import LiveEvent
 
 ENVIRONMENT = {
@@ -225,6 +229,7 @@ def test_terminal_that_does_not_read_costs_rows_and_keeps_nobody() -> None:
         assert total_ns / 50 < 20_000  # a piece, of the thread that hands events over
         time.sleep(0.3)
         terminal.reads = True
+        terminal.has("50,001 of 50,001 shown")  # it has caught up
         feed.tell("start again")
         terminal.has("prog again")
         terminal.has("skipped")
@@ -311,7 +316,8 @@ def test_reader_that_is_slow_costs_nobody_anything() -> None:
         whole = out.count(b"prog many")
         assert (process.returncode, b"Traceback" in err) == (0, False)
         assert whole > 500
-        assert whole == 40_000 or b"were not written" in err or b"skipped" in out
+        told = (b"were not written" in err, b"not all" in err, b"skipped" in out)
+        assert whole == 40_000 or any(told), err
 
 
 def test_file_gets_every_row(tmp_path: Path) -> None:
@@ -370,6 +376,52 @@ def test_queue_is_bounded_and_what_it_does_not_take_is_counted() -> None:
         view.show(255, ("t", "i", "d"))
     assert len(view._queue) == QUEUE_LIMIT
     assert view._missed == 7
+    os.close(view._wake)
+
+
+class SlowShower:
+    """Shows a piece in 20 ms, once it is let go; notes how many events it has shown."""
+
+    is_stale = False
+
+    def __init__(self) -> None:
+        self.shown = 0
+        self.may_go = threading.Event()
+
+    def feed(self, events: Sequence[LiveEvent], missed: int, now_s: float) -> None:
+        self.may_go.wait()
+        time.sleep(0.02)
+        self.shown += len(events)
+
+    def tick(self, now_s: float) -> None: ...
+
+    def finish(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_end_waits_for_a_view_that_goes_on_and_tells_what_it_leaves(
+    hangs: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(live, "_END_S", 0.1 if hangs else DEADLINE_S)
+    monkeypatch.setattr(live, "_MOST_S", DEADLINE_S)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    view, shower = LiveView(LiveOptions()), SlowShower()
+    monkeypatch.setattr(view, "_made_shower", lambda: shower)
+    for _ in range(5000):
+        view.show(*start("one"))
+    view.begin(Watched(Policy, lambda: 0))
+    thread = view._thread
+    if not hangs:
+        shower.may_go.set()
+    view.close()
+    assert (shower.shown == 5000) is not hangs
+    told = "not all events are shown: the view took too long\n" if hangs else ""
+    assert capfd.readouterr().err == told
+    shower.may_go.set()
+    assert thread is not None
+    thread.join()
+    os.close(view._wake)
 
 
 # --- words

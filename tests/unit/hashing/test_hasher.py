@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.hashing import FakeOpener, HasherFactory, identity, sha256, wait_for
+from support.hashing import (
+    PATIENT_S,
+    FakeOpener,
+    HasherFactory,
+    identity,
+    sha256,
+    wait_for,
+)
+from support.leftovers import nothing_stays_open, open_files
 
 from sysmonlx.hashing import file_reading
 from sysmonlx.hashing import hasher as hashes
@@ -20,6 +28,16 @@ from sysmonlx.host.file_identity import FileId, file_id
 from sysmonlx.host.procfs import Procfs
 
 GONE_PID = (1 << 22) + 1
+
+
+class Clock:
+    """The time of those who wait for a hash; it goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now_s
 
 
 class LateClock:
@@ -50,6 +68,11 @@ def wait_until_changes_show(path: Path) -> None:
         time.sleep(0.005)
 
 
+def of_procfs() -> Hasher[str]:
+    """Return one that opens files of real processes."""
+    return Hasher(ProgramOpener(Procfs()), ("SHA256",), wait_s=PATIENT_S)
+
+
 @pytest.fixture
 def proc(tmp_path: Path) -> FakeOpener:
     return FakeOpener(tmp_path)
@@ -62,6 +85,7 @@ def make(proc: FakeOpener) -> Iterator[HasherFactory]:
     def factory(
         algorithms: tuple[str, ...] = ("SHA256",), **options: float
     ) -> Hasher[str]:
+        options = {"wait_s": PATIENT_S, **options}
         made.append(Hasher(proc, algorithms, **options))  # type: ignore[arg-type]  # any options
         return made[-1]
 
@@ -108,7 +132,7 @@ def test_real_process_is_hashed_though_its_file_was_removed_and_it_ends(
         fd = Procfs().open_exe(child.pid)
         wanted = file_id(fd)
         os.close(fd)
-        hasher: Hasher[str] = Hasher(ProgramOpener(Procfs()), ("SHA256",))
+        hasher = of_procfs()
         assert hasher.request(wanted, child.pid, bytes(program), 0, "t")
         child.kill()
     assert wait_for(hasher, 1) == [("t", wanted, sha256(data))]
@@ -119,7 +143,7 @@ def test_process_that_is_gone_is_found_by_path_in_its_mount_namespace(
     tmp_path: Path,
 ) -> None:
     wanted = write_old(tmp_path / "program", b"x" * 100)
-    hasher: Hasher[str] = Hasher(ProgramOpener(Procfs()), ("SHA256",))
+    hasher = of_procfs()
     namespace = Procfs().mount_namespace(os.getpid())
     path = bytes(tmp_path / "program")
     assert hasher.request(wanted, GONE_PID, path, namespace, "t")
@@ -281,17 +305,23 @@ def test_full_queue_refuses_and_has_room_again_after_answers(
 
 
 def test_file_system_that_hangs_costs_the_wait_and_no_more(
-    make: HasherFactory, proc: FakeOpener, tmp_path: Path
+    make: HasherFactory,
+    proc: FakeOpener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(hashes, "time", clock := Clock())
     wanted = write_old(tmp_path / "program", b"x")
     proc.gate.clear()
-    hasher = make(wait_s=0.05)
+    hasher = make(wait_s=2.0)
     assert hasher.request(wanted, 5, b"/program", 77, "t")
+    clock.now_s += 1.9
     assert hasher.results() == []
-    assert wait_for(hasher, 1) == [("t", wanted, "-")]
+    clock.now_s += 0.2
+    assert hasher.results() == [("t", wanted, "-")]
     assert hasher.counts == {"timeout": 1}
     proc.gate.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENT_S
     while hasher.cached(wanted) is None and time.monotonic() < deadline:
         assert hasher.results() == []
         time.sleep(0.005)
@@ -337,15 +367,14 @@ def test_nothing_stays_open(
 ) -> None:
     proc.files[5] = tmp_path / "program"
     wanted = write_old(proc.files[5], b"x")
-    before = set(os.listdir("/proc/self/fd"))
-    hasher = make()
-    other = wanted._replace(size=7)
-    for _ in range(20):
-        hasher.request(wanted, 5, b"/program", 77, "t")
-        hasher.request(other, 5, b"/program", 77, "t")
-    assert len(wait_for(hasher, 40)) == 40
-    hasher.close()
-    assert set(os.listdir("/proc/self/fd")) == before
+    with nothing_stays_open():
+        hasher = make()
+        other = wanted._replace(size=7)
+        for _ in range(20):
+            hasher.request(wanted, 5, b"/program", 77, "t")
+            hasher.request(other, 5, b"/program", 77, "t")
+        assert len(wait_for(hasher, 40)) == 40
+        hasher.close()
     assert not hasher.request(wanted, 5, b"/program", 77, "t")
 
 
@@ -369,13 +398,10 @@ def test_files_expected_in_vain_are_let_go(
     wanted = write_old(tmp_path / "program", b"x")
     hasher = make()
     hasher.start()
-    before = set(os.listdir("/proc/self/fd"))
-    for number in range(10):
-        proc.files[number] = tmp_path / "program"
-        hasher.expect(wanted._replace(ino=number + 1), number, b"/program", 0)
-    assert len(set(os.listdir("/proc/self/fd")) - before) == 10
-    hasher.unexpect()
-    deadline = time.monotonic() + 10
-    while set(os.listdir("/proc/self/fd")) != before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    with nothing_stays_open():
+        before = open_files()
+        for number in range(10):
+            proc.files[number] = tmp_path / "program"
+            hasher.expect(wanted._replace(ino=number + 1), number, b"/program", 0)
+        assert len(open_files().keys() - before.keys()) == 10
+        hasher.unexpect()

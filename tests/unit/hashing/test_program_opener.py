@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.leftovers import nothing_stays_open
 
 from sysmonlx.errors import ProcError
 from sysmonlx.hashing import program_opener
@@ -42,11 +43,10 @@ def test_nothing_stays_open_but_the_answer(
     opener: ProgramOpener, tmp_path: Path
 ) -> None:
     path = bytes(tmp_path / "program")
-    before = os.listdir("/proc/self/fd")
-    for _ in range(5):
-        with pytest.raises(ProcError):
-            opener.by_path(NAMESPACE, path, may_wait=True)
-    assert os.listdir("/proc/self/fd") == before
+    with nothing_stays_open():
+        for _ in range(5):
+            with pytest.raises(ProcError):
+                opener.by_path(NAMESPACE, path, may_wait=True)
     opener.close()
     opener.close()
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 import pytest
 
@@ -67,7 +67,7 @@ def lane() -> Iterator[Lane]:
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -75,6 +75,26 @@ def until(done: Callable[[], bool]) -> None:
 
 def soon() -> str:
     return "soon"
+
+
+def begin_to_hang(lane: Lane, hang: Hang, key: Hashable) -> None:
+    """Have a thread of a lane hang: a call that no thread takes in time is none."""
+
+    def has_begun() -> bool:
+        assert lane.run(hang, key) is None
+        return hang.begun.acquire(blocking=False)
+
+    until(has_begun)
+
+
+def until_answered(lane: Lane, clock: Clock, key: str) -> None:
+    """Ask until there is an answer: a busy machine may let a thread wait for long."""
+
+    def is_answered() -> bool:
+        clock.now += 100
+        return lane.run(soon, key) == "soon"
+
+    until(is_answered)
 
 
 def fails() -> str:
@@ -110,14 +130,14 @@ def test_whoever_hangs_gets_no_other_thread(hang: Hang) -> None:
     clock = Clock()
     lane = Lane("Values", LIMITS, clock)
     lane.begin()
-    assert lane.run(hang, "mallory") is None
+    begin_to_hang(lane, hang, "mallory")
     for _ in range(100):
         assert lane.run(hang, "mallory") is None
         clock.now += 1000
-    assert lane.counts == {NO_ANSWER: 1, HELD: 100}
-    assert lane.run(soon, "alice") == "soon"
+    assert lane.counts[HELD] == 100
+    until_answered(lane, clock, "alice")
     hang.release()
-    until(lambda: lane.run(soon, "mallory") == "soon")
+    until_answered(lane, clock, "mallory")
     lane.end()
 
 
@@ -125,14 +145,17 @@ def test_whoever_hung_is_not_waited_for_at_once_again(hang: Hang) -> None:
     clock = Clock()
     lane = Lane("Values", LIMITS, clock)
     lane.begin()
-    lane.run(hang, "mallory")
+    begin_to_hang(lane, hang, "mallory")
     hang.release()
     until(lambda: not lane._held)
     assert lane.run(soon, "mallory") is None
     clock.now += 0.9
     assert lane.run(soon, "mallory") is None
+    assert lane.counts[HELD] == 2
     clock.now += 0.2
-    assert lane.run(soon, "mallory") == "soon"
+    assert lane.run(soon, "mallory") in ("soon", None)  # None where it came too late
+    assert lane.counts[HELD] == 2
+    until_answered(lane, clock, "mallory")
     lane.end()
 
 
@@ -140,16 +163,23 @@ def test_threads_are_bounded_and_come_back(hang: Hang) -> None:
     clock = Clock()
     lane = Lane("Values", LIMITS, clock)
     lane.begin()
-    for key in range(20):
+    for key in range(4):
+        begin_to_hang(lane, hang, key)
+        clock.now += 100
+        lane.renew()
+    before = lane.counts.copy()
+    assert before[NO_ANSWER] >= 4
+    for key in range(4, 20):
         assert lane.run(hang, key) is None
         clock.now += 100
         lane.renew()
-    assert lane.counts == {NO_ANSWER: 4, BUSY: 16}
+    assert lane.counts - before == {BUSY: 16}
     assert lane.threads == 4
     hang.release()
     until(lambda: lane.threads == 2)
-    assert [lane.run(soon, key) for key in "ab"] == ["soon", "soon"]
-    assert (lane._live, lane._idle, lane._backlog) == (2, 2, 0)
+    for name in "ab":
+        until_answered(lane, clock, name)
+    until(lambda: (lane._live, lane._idle, lane._backlog) == (2, 2, 0))
     lane.end()
 
 
@@ -194,7 +224,9 @@ def test_threads_that_cannot_be_started_cost_values_alone(
         assert lane.counts[NO_THREAD] == 2
         assert not lane.post(soon, "late")
     clock.now += 1.1
-    assert lane.run(soon) == "soon"
+    assert lane.run(soon) in ("soon", None)  # None where it came too late
+    assert lane.threads == 2
+    until_answered(lane, clock, "key")
     until(lambda: not lane._pending)
     lane.end()
 
@@ -230,7 +262,7 @@ def test_a_posted_call_is_made_once_and_can_come_late(hang: Hang) -> None:
     lane.begin()
     assert not lane.post(hang, "key")
     assert not any(lane.post(hang, "key") for _ in range(10))
-    assert hang.begun.acquire(timeout=10)
+    assert hang.begun.acquire(timeout=60)
     assert not hang.begun.acquire(blocking=False)
     hang.release()
     until(lambda: lane.post(soon, "key"))
@@ -245,7 +277,7 @@ def test_posted_calls_that_hang_are_given_up_after_a_while(hang: Hang) -> None:
         lane.post(hang, key, wait=False)
     assert lane.counts == {BUSY: 12}
     for _ in range(5):
-        assert hang.begun.acquire(timeout=10) or lane.threads == 3
+        assert hang.begun.acquire(timeout=60)
         clock.now += 6
         lane.renew()
         if lane.counts[NO_ANSWER] == 3:
@@ -255,7 +287,7 @@ def test_posted_calls_that_hang_are_given_up_after_a_while(hang: Hang) -> None:
     hang.release()
     until(lambda: not lane._pending)
     until(lambda: lane.threads == 1)
-    assert lane.post(soon, "again")
+    until(lambda: lane.post(soon, "again"))
     lane.end()
 
 
@@ -289,7 +321,7 @@ def test_nothing_is_asked_before_the_beginning() -> None:
     assert lanes.losses() == {("Resolved paths", BUSY): 1}
     lanes.begin()
     assert lanes.threads() == sum(lane._limits.workers for lane in lanes.lanes)
-    assert lanes.paths.run(soon) == "soon"
+    until(lambda: lanes.paths.run(soon) == "soon")
     lanes.end()
     until(lambda: not lanes.threads())
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from support.leftovers import nothing_stays_open
 
 from sysmonlx.host import child_process
 from sysmonlx.host.child_process import Child, TooLargeError
@@ -71,6 +72,21 @@ def test_child_that_was_killed_says_so() -> None:
         assert made.wait(DEADLINE_S) == (b"", -signal.SIGKILL)
 
 
+def test_child_that_does_not_end_in_time_is_waited_for_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child_process, "_END_S", -1.0)
+    with child(hang) as made:
+        pid = made.pid
+        monkeypatch.setattr(os, "kill", lambda *_: None)  # the kernel lets it wait
+    monkeypatch.undo()
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with child(lambda: b"next") as made:
+        assert made.wait(DEADLINE_S) == (b"next", 0)
+    assert not is_alive(pid)
+
+
 def test_answer_has_a_limit() -> None:
     with child(lambda: bytes(LIMIT), LIMIT - 1) as made, pytest.raises(TooLargeError):
         made.wait(DEADLINE_S)
@@ -121,11 +137,9 @@ def test_without_a_process_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -
     def fail() -> int:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    before = os.listdir("/proc/self/fd")
     monkeypatch.setattr(os, "fork", fail)
-    with pytest.raises(BlockingIOError):
+    with nothing_stays_open(), pytest.raises(BlockingIOError):
         Child(bytes, LIMIT)
-    assert os.listdir("/proc/self/fd") == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,12 +37,34 @@ def proc(tmp_path: Path, mounts: str, own: str = "4:memory:/\n0::/\n") -> Path:
     return tmp_path
 
 
-def settle(groups: ControlGroups, number: int) -> bytes:
-    deadline = time.monotonic() + 5
-    while not groups.path(number) and time.monotonic() < deadline:
+def settle(
+    groups: ControlGroups, number: int, has_gone: Callable[[], bool] = lambda: False
+) -> bytes:
+    deadline = time.monotonic() + 60
+    while not groups.path(number) and not has_gone() and time.monotonic() < deadline:
         groups._missing.clear()
         time.sleep(0.01)
     return groups.path(number)
+
+
+def groups_at(mount: bytes) -> list[tuple[bytes, int]]:
+    """Return path and inode of the groups that are there now."""
+    found = []
+    for directory, _, _ in os.walk(mount):
+        with suppress(FileNotFoundError):
+            found.append((directory, os.stat(directory).st_ino))
+    return found
+
+
+def is_there(directory: bytes, inode: int) -> bool:
+    """Tell whether a group is there yet: services of the machine come and go."""
+    with suppress(FileNotFoundError):
+        return os.stat(directory).st_ino == inode
+    return False
+
+
+def is_gone(directory: bytes, inode: int) -> bool:
+    return not is_there(directory, inode)
 
 
 def test_path_of_a_group_that_was_made_is_known_without_a_question() -> None:
@@ -57,25 +81,30 @@ def test_groups_of_this_machine_are_found_by_number(aside: Aside) -> None:
     if not here:
         pytest.skip("no cgroupfs here")
     for number, (_, mount) in here.items():
-        for directory, _, _ in os.walk(mount):
-            inode = os.stat(directory).st_ino | number << 56
-            inner = directory.removeprefix(mount) or b"/"
-            assert settle(ControlGroups(aside), inode) == inner
+        for group in groups_at(mount):
+            inner = group[0].removeprefix(mount) or b"/"
+            groups, inode = ControlGroups(aside), group[1] | number << 56
+            found = settle(groups, inode, partial(is_gone, *group))
+            assert found == inner or not is_there(*group)
 
 
 def test_groups_that_are_there_are_read_beforehand(groups: ControlGroups) -> None:
     here = control_groups.mounts()
     if not here:
         pytest.skip("no cgroupfs here")
+    there = {number: groups_at(mount) for number, (_, mount) in here.items()}
     groups.expect_all()
-    deadline = time.monotonic() + 5
-    while not groups._lane.run(lambda: True) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while groups._lane._pending:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     groups._lane.post = lambda *_: pytest.fail("asked")  # type: ignore[method-assign]  # for this one
     for number, (_, mount) in here.items():
-        for directory, _, _ in os.walk(mount):
-            inode = os.stat(directory).st_ino | number << 56
-            assert groups.path(inode) == directory.removeprefix(mount) or b"/"
+        for directory, inode in there[number]:
+            if not is_there(directory, inode):
+                continue
+            inner = directory.removeprefix(mount) or b"/"
+            assert groups.path(inode | number << 56) == inner
 
 
 def test_walk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,24 +148,27 @@ def test_dots_do_not_lead_out_of_the_root(
 def test_a_user_whose_path_hangs_costs_nobody_else_a_path(
     here: Place, directory: bytes
 ) -> None:
-    go = threading.Event()
+    go, hangs = threading.Event(), threading.Event()
     lanes = begun()
     resolver = Resolver(Procfs(), aside=lanes)
     slow = resolver._read_slowly
 
     def read(place: object, holder: int, path: bytes) -> bytes | None:
         if b"slow" in path:
-            go.wait(30)
+            hangs.set()
+            go.wait(60)
         return slow(place, holder, path)  # type: ignore[arg-type]  # as it came
 
     resolver._read_slowly = read  # type: ignore[method-assign]  # for this one
     as_given = directory + b"/slow/../name"
-    assert resolver.path(here, directory, b"slow/../name", 1000) == as_given
+    while not hangs.is_set():  # a call that no thread takes in time is not begun
+        assert resolver.path(here, directory, b"slow/../name", 1000) == as_given
+    unanswered = lanes.losses()["Resolved paths", NO_ANSWER]
     for number in range(100):
         path = b"slow/%d/../name" % number
         assert resolver.path(here, directory, path, 1000) == directory + b"/" + path
-    assert lanes.losses()["Resolved paths", NO_ANSWER] == 1
-    deadline = time.monotonic() + 10
+    assert lanes.losses()["Resolved paths", NO_ANSWER] == unanswered
+    deadline = time.monotonic() + 60
     for uid in (0, 2000, 100_000):
         found = b""
         while found != directory + b"/real/name":
@@ -201,7 +204,8 @@ def test_state_is_type_and_birth(
         pass
     state = resolver.state(here, path)
     assert stat.S_ISREG(state.mode)
-    assert state.birth_ns == 0 or abs(state.birth_ns - before) < 10**9
+    tick_ns = 20_000_000
+    assert state.birth_ns == 0 or before - tick_ns < state.birth_ns <= time.time_ns()
     assert stat.S_ISLNK(resolver.state(here, directory + b"/link").mode)
     assert resolver.state(here, directory + b"/missing") == (0, 0)
 

@@ -68,6 +68,7 @@ def test_an_event_that_cannot_be_rendered_is_lost_alone(tmp_path: Path) -> None:
     assert len((tmp_path / "a").read_text().splitlines()) == 3
     assert balance(output) == 0
     assert [str(each) for each in noted] == ["'bad'", "'bad'"]
+    output.close(0)
 
 
 @pytest.mark.parametrize("taken", [0, 2, 3])
@@ -89,6 +90,7 @@ def test_an_error_in_a_sink_loses_what_it_did_not_take(
     assert output.losses() == ({"error: MemoryError": 3 - taken} if taken < 3 else {})
     assert balance(output) == 0
     assert len((tmp_path / "b").read_text().splitlines()) == 3
+    output.close(0)
 
 
 def test_an_error_while_a_sink_writes_on_loses_nothing(
@@ -109,6 +111,7 @@ def test_an_error_while_a_sink_writes_on_loses_nothing(
     (tmp_path / "missing").mkdir()
     output.reopen()
     assert (output.delivered(), balance(output)) == (1, 0)
+    output.close(0)
 
 
 class Faulty:

@@ -26,6 +26,9 @@ def answer(message: Mapping[str, Any]) -> dict[str, Any]:
     return {"echo": message["text"] * message.get("times", 1)}
 
 
+DEADLINE_S = 60.0
+
+
 class Served:
     """A server whose connections a thread answers."""
 
@@ -218,7 +221,7 @@ def test_socket_that_the_dead_left_is_replaced(tmp_path: Path) -> None:
 )
 def test_peer_that_talks_nonsense_gets_no_answer(served: Served, sent: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(5)
+        peer.settimeout(DEADLINE_S)
         peer.connect(os.fspath(served.path))
         peer.sendall(sent)
         peer.shutdown(socket.SHUT_WR)
@@ -229,18 +232,29 @@ def test_peer_that_talks_nonsense_gets_no_answer(served: Served, sent: bytes) ->
 def connected(path: Path) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
     peer.connect(os.fspath(path))
-    peer.settimeout(5)
+    peer.settimeout(DEADLINE_S)
     return peer
 
 
+def is_connected(peer: socket.socket) -> bool:
+    """Tell whether the server has not closed a connection on which it said nothing."""
+    return not select.select([peer], [], [], 0)[0] or peer.recv(1) != b""
+
+
+@pytest.fixture
+def peers_have_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is dropped for its silence: whoever waited for that would get no answer."""
+    monkeypatch.setattr(control, "_PEER_TIMEOUT_S", 2 * DEADLINE_S)
+
+
+@pytest.mark.usefixtures("peers_have_time")
 def test_silent_and_slow_peers_delay_nobody(served: Served) -> None:
     silent = [connected(served.path) for _ in range(8)]
     slow = connected(served.path)
     slow.send(b"{")
-    started = time.monotonic()
     assert control.request(served.path, {"text": "on"}) == {"echo": "on"}
-    assert time.monotonic() - started < 0.5
     for peer in (*silent, slow):
+        assert is_connected(peer)  # nobody waited for its end
         peer.close()
 
 
@@ -251,13 +265,13 @@ def test_silent_peers_in_number_do_not_keep_others_out(served: Served) -> None:
         peer.close()
 
 
+@pytest.mark.usefixtures("peers_have_time")
 def test_peer_that_takes_no_answer_delays_nobody(served: Served) -> None:
     with connected(served.path) as greedy:
         greedy.sendall(b'{"text": "x", "times": 9000000}\n')
         assert greedy.recv(1) == b"{"
-        started = time.monotonic()
         assert control.request(served.path, {"text": "on"}) == {"echo": "on"}
-        assert time.monotonic() - started < 0.5
+        assert any(peer.answer for peer in served.server._peers.values())
 
 
 def test_peer_whose_time_is_over_is_dropped(

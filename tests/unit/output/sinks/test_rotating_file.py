@@ -82,7 +82,7 @@ def whole(path: Path) -> list[bytes]:
 
 
 def settled(sink: RotatingFileSink, is_settled: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while not is_settled():
         assert time.monotonic() < deadline_s
         sink.flush()

@@ -222,14 +222,14 @@ def test_line_cut_by_the_end_of_a_stream_is_sent_again_whole(path: Path) -> None
     daemon = LogDaemon(path, socket.SOCK_STREAM)
     sink = SyslogSink(str(path), spool_limit_bytes=16 << 20, retry_s=0)
     connection, _ = daemon.socket.accept()
-    connection.settimeout(5)
+    connection.settimeout(60)
     sink.write(numbered(0, 2, width=4 << 20), WALL_S)
     assert sink.delivered == 0
     connection.recv(10)
     connection.close()
     sink.flush()
     connection, _ = daemon.socket.accept()
-    connection.settimeout(5)
+    connection.settimeout(60)
     received = b""
     while received.count(b"\0") < 2:
         sink.flush()
@@ -247,7 +247,7 @@ def test_close_waits_for_a_reader_then_counts_what_is_left(
     sink.write(numbered(0, MANY), WALL_S)
     start_s = time.monotonic()
     sink.close(0.1)
-    assert 0.1 <= time.monotonic() - start_s < 1
+    assert 0.1 <= time.monotonic() - start_s < 10  # not until somebody reads
     assert sink.losses == {"not written at stop": MANY - sink.delivered}
     assert len(daemon.read()) == sink.delivered
 
@@ -419,11 +419,12 @@ def test_metrics_without_a_thread_are_tried_again(
     metrics.write(str(path), b"one")
     assert metrics.trouble == f"{path}: no thread can be started"
     no_threads.undo()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while metrics.trouble and time.monotonic() < deadline:
         metrics.write(str(path), b"two")
     assert path.read_bytes() == b"two"
     assert metrics.trouble == ""
+    metrics.end(60)
 
 
 def test_metrics_go_with_who_writes_them(path: Path) -> None:
@@ -434,13 +435,13 @@ def test_metrics_go_with_who_writes_them(path: Path) -> None:
     metrics.write(str(other), b"two")
     wait_until_is_file(other)
     assert not path.exists()
-    metrics.end(5)
+    metrics.end(60)
     assert not other.exists()
-    MetricsFile().end(5)
+    MetricsFile().end(60)
 
 
 def wait_until_is_file(path: Path) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert path.is_file()

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""What stays of a piece of a test: threads, child processes, open files.
+
+A thread ends, and closes what it has, a moment after it was told to. All of these wait
+for it; that a busy machine is slow is no mistake.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_WAIT_S = 30.0
+_LOOK_S = 0.002
+
+
+def open_files() -> dict[int, str]:
+    """Return the descriptors of this process, and where each leads."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own, which is closed
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+@contextlib.contextmanager
+def nothing_stays_open() -> Iterator[None]:
+    """Fail where a descriptor stays open that was opened within.
+
+    Ones that others had open before may be closed meanwhile.
+    """
+    before = open_files()
+    yield
+    end_s = time.monotonic() + _WAIT_S
+    while new := {fd: to for fd, to in open_files().items() if before.get(fd) != to}:
+        assert time.monotonic() < end_s, f"these stay open: {new}"
+        time.sleep(_LOOK_S)
+
+
+class Snapshot(NamedTuple):
+    """Numbers of the threads, descriptors and children of this process."""
+
+    threads: frozenset[str]
+    files: frozenset[str]
+    children: frozenset[str]
+
+    @classmethod
+    def now(cls) -> Snapshot:
+        """Take one; the descriptor of the listing is the lowest that is free."""
+        os.close(own := os.open("/", os.O_PATH))
+        threads = frozenset(os.listdir("/proc/self/task"))
+        files = frozenset(os.listdir("/proc/self/fd")) - {str(own)}
+        children = _children_of(threads) if has_children() else frozenset[str]()
+        return cls(threads, files, children)
+
+    def is_exceeded(self) -> bool:
+        """Tell whether there is more now; a child that has ended counts, too."""
+        now = Snapshot.now()
+        return any(new - old for new, old in zip(now, self, strict=True))
+
+    def left(self) -> str:
+        """Wait until nothing more is there; return in words what stays."""
+        if not self.is_exceeded():
+            return ""
+        gc.collect()
+        end_s = time.monotonic() + _WAIT_S
+        while self.is_exceeded():
+            if time.monotonic() > end_s:
+                return self._told()
+            time.sleep(_LOOK_S)
+        return ""
+
+    def _told(self) -> str:
+        now = Snapshot.now()
+        threads = sorted(now.threads - self.threads)
+        named = [Path(f"/proc/self/task/{each}/comm").read_text() for each in threads]
+        files = {fd: to for fd, to in open_files().items() if str(fd) not in self.files}
+        children = sorted(map(_command_of, now.children - self.children))
+        return (
+            f"threads {list(map(str.strip, named))}, descriptors {files},"
+            f" children {children}"
+        )
+
+
+def has_children() -> bool:
+    """Tell whether this process has children, ended ones included."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _children_of(threads: frozenset[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for each in threads:
+        with contextlib.suppress(OSError):  # it has ended
+            found.update(Path(f"/proc/self/task/{each}/children").read_text().split())
+    return frozenset(found)
+
+
+def _command_of(pid: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return pid
