@@ -70,6 +70,7 @@ class Chores:
             except Exception as error:  # it is told by event 255, and tried again
                 self._parts.pipeline.account.note(error)
         self._parts.output.flush()
+        self._parts.health.note_echo()
 
     def _renew_clock_and_names(self) -> None:
         """Follow the clock and the files of names; tell the kernel names learnt."""

@@ -42,6 +42,9 @@ def test_each_chore_is_done_once_a_round() -> None:
     chores.do_all()
     assert done(fakes) == [2] * 8
     assert fakes["parts"].output.flush.call_count == 2
+    calls = [name for name, _, _ in fakes["parts"].mock_calls]
+    written = [each for each in calls if each in ("output.flush", "health.note_echo")]
+    assert written == ["output.flush", "health.note_echo"] * 2
     fakes["parts"].pipeline.account.note.assert_not_called()
 
 
