@@ -91,3 +91,15 @@ def test_memory_is_given_back_where_something_has_happened(
             chores.do_all()
         counts.append(given_back.call_count)
     assert counts == [1, 1, 2, 2]
+
+
+def test_all_objects_are_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = MagicMock()
+    monkeypatch.setattr("sysmonlx.host.memory.give_back", given_back)
+    chores, fakes = made()
+    for number in range(2 * module._LOOK_AT_ALL_EVERY):
+        fakes["parts"].pipeline.received = {"process_create": number}
+        for _ in range(module._TRIM_EVERY):
+            chores._trim_memory()
+    of_new = [call.kwargs["of_new"] for call in given_back.call_args_list]
+    assert of_new == ([False] + [True] * (module._LOOK_AT_ALL_EVERY - 1)) * 2
