@@ -95,6 +95,7 @@ NOTHING_TO_TEST = {
     "__main__": "two lines that call cli.main",
     "errors": "exceptions, raised by the tests of each module",
     "event": "data without behaviour",
+    "finding": "data without behaviour",
 }
 
 #: Tests in tests/unit that stand for more than a module.

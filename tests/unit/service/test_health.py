@@ -165,19 +165,6 @@ def test_a_look_that_finds_nothing_new_looks_at_no_counter(sensor: Sensor) -> No
     assert text.startswith("process_fork: 3 lost (missed) since ")
 
 
-def test_losses_of_records_of_one_name_are_added(sensor: Sensor) -> None:
-    size = len(sensor._reasons)
-    for name, lost in (("pipe_create", 5), ("pipe_connect", 2)):
-        counts = (lost, *(0,) * (size - 1))
-        sensor.records[name] = RecordCounts(9, 0, 9 - lost, 0, counts)
-    for event_id in (17, 17, 18):
-        sensor.account.lose(event_id, KeyError("x"))
-    sensor.look()
-    [text] = sensor.texts()
-    assert "PipeEvent: 7 lost" in text
-    assert "PipeEvent: 3 lost (error: KeyError)" in text
-
-
 def test_a_full_sink_is_told_of_ever_more_seldom(sensor: Sensor, clock: Clock) -> None:
     sensor.look()
     sensor.full_sinks = 2
