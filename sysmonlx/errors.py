@@ -3,26 +3,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+#: A type checker takes it for true. `typing` would be a twelfth of the memory of the
+#: keeper, which stays as long as the machine runs and loads this module.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sysmonlx.finding import Finding
 
 
 class SysmonlxError(Exception):
     """Base of all errors a user may see."""
-
-
-class Finding(NamedTuple):
-    """One remark on a configuration.
-
-    `text` is Sysmon's message where Sysmon has one. `advice` is our addition to it, for
-    example the nearest valid name. `line` and `column` count from 1; 0: not known. With
-    a `fatal` finding the configuration is refused.
-    """
-
-    text: str
-    line: int = 0
-    column: int = 0
-    advice: str = ""
-    fatal: bool = True
 
 
 class ConfigError(SysmonlxError):

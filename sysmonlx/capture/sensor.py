@@ -186,9 +186,17 @@ class Capture:
                 self.told_programs.close()
             for program in set(gone).difference(*self._serving.values()):
                 self._loaded.holder(program).detach(program)
+                self._note_misses(program)
         self._loader.load(self._loaded, wanted)
         self._attach_all(wanted)
         self._prove_names()
+
+    def _note_misses(self, name: str) -> None:
+        """Take what a program has missed until now: it is looked at no more."""
+        found, program_name = self._loaded.holder(name), program_of(name)
+        with suppress(LibbpfError):
+            program = program_info(found.program_fd(program_name))
+            self.misses[program_name] = program.misses
 
     def set_variable(self, name: str, value: int) -> None:
         """Set a global variable of the programs (a number, in .bss)."""

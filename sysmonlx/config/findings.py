@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from sysmonlx.config.xml_text import Places
-from sysmonlx.errors import Finding
+from sysmonlx.finding import Finding
 
 _MAX_GUESSES = 50
 _MAX_GUESSED_LENGTH = 64

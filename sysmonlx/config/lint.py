@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sysmonlx.config.lint_values import NOTHING, Doubt, Judge, Links
-from sysmonlx.errors import Finding
+from sysmonlx.finding import Finding
 from sysmonlx.policy import Compound, Element, Filter, Settings
 from sysmonlx.schema.events import (
     EVENT_BY_ID,

@@ -29,7 +29,8 @@ from sysmonlx.config.lint_values import NOTHING, Links
 from sysmonlx.config.option_elements import OptionReader
 from sysmonlx.config.xml_text import Node, Places, XmlError, decode, scan
 from sysmonlx.config.xsd_check import validate
-from sysmonlx.errors import ConfigError, Finding
+from sysmonlx.errors import ConfigError
+from sysmonlx.finding import Finding
 from sysmonlx.policy import ALGORITHMS, Policy, Ruleset
 from sysmonlx.schema.events import SCHEMA_VERSION
 

@@ -119,11 +119,15 @@ class Worker:
         _, fds, _, _ = socket.recv_fds(self._here, 1, 1)
         return fds[0]
 
+    def close_files(self) -> None:
+        """In the thread: close what calls have left open."""
+        _stand_alone({self._keeps, self._there.fileno()})
+
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         with contextlib.suppress(CaptureError):
             capabilities.drop_in_thread()
-        _stand_alone({self._keeps, self._there.fileno()})
+        self.close_files()
         self._ready.set()
         while (call := self._calls.get()) is not None:
             call.make()

@@ -20,8 +20,8 @@ from sysmonlx.service.standing import Standing
 from sysmonlx.service.wiring import Parts
 
 #: Memory is trimmed in every 60th round of chores, for the first time in the fifth: the
-#: first hashes are done then.
-_TRIM_EVERY, _TRIM_FIRST = 60, 5
+#: first hashes are done then. All objects are looked at the first time, and every 30th.
+_TRIM_EVERY, _TRIM_FIRST, _LOOK_AT_ALL_EVERY = 60, 5, 30
 
 
 class Chores:
@@ -42,7 +42,7 @@ class Chores:
         self._requests = requests
         self._standing = standing
         self._manager = manager
-        self._rounds = 0
+        self._rounds = self._trims = 0
         self._trimmed_after: dict[str, int] | None = None
         self._news = CorrelationNews()
         self._all = (
@@ -70,6 +70,7 @@ class Chores:
             except Exception as error:  # it is told by event 255, and tried again
                 self._parts.pipeline.account.note(error)
         self._parts.output.flush()
+        self._parts.health.note_echo()
 
     def _renew_clock_and_names(self) -> None:
         """Follow the clock and the files of names; tell the kernel names learnt."""
@@ -116,7 +117,9 @@ class Chores:
         received = dict(self._parts.pipeline.received)
         if received != self._trimmed_after:  # else nothing has happened since
             self._trimmed_after = received
-            memory.give_back()  # also cycles: none are meant to be there
+            # Also cycles: none are meant to be there.
+            memory.give_back(of_new=self._trims % _LOOK_AT_ALL_EVERY != 0)
+            self._trims += 1
 
     def _tell_manager(self) -> None:
         self._manager.status(self._standing.status())

@@ -5,32 +5,22 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable
 
 from sysmonlx.capture.floods import Doer, Pair, Sampled
 from sysmonlx.capture.sensor import Capture
 from sysmonlx.enrich.context import Context
-from sysmonlx.enrich.registry import BUILDERS
 from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.output.dispatch import Output
-from sysmonlx.pipeline.account import UNKNOWN_RECORD
 from sysmonlx.pipeline.budget import Budget
 from sysmonlx.pipeline.flow import Pipeline
-from sysmonlx.pipeline.losses import Loss, LossLedger
-from sysmonlx.schema.events import ERROR, EVENT_BY_ID
+from sysmonlx.pipeline.losses import Echoes, LossLedger
+from sysmonlx.schema.events import ERROR
+from sysmonlx.service.loss_counters import Losing, LossCounters, Totals, event_names
 
 #: Shortest time between two reports of unexpected errors, in seconds.
 _ERROR_INTERVAL_S = 60.0
 _PROCESS_RECORDS = ("process_fork", "process_create", "process_terminate")
-
-
-class Losing(Protocol):
-    """A part that counts what it could not find out."""
-
-    def losses(self) -> Mapping[Loss, int]:
-        """Return what was lost since the start, by what and why."""
-        ...
 
 
 class Health:
@@ -46,13 +36,13 @@ class Health:
     ) -> None:
         self._capture = capture
         self._pipeline = pipeline
-        self._output = output
         self._context = context
-        self._sources = sources
+        self._counters = LossCounters(capture, pipeline, output, *sources)
         self._ledger = LossLedger(time.time_ns())
         self._hashes = LossLedger(time.time_ns())
-        self._process_losses = 0
-        self._seen: object = None
+        self._seen_hashes: Totals = {}
+        self._echoes = Echoes()
+        self._lines_before: Totals | None = None
         self._looked_ns = time.time_ns()
         self._floods = capture.floods()
         self._budget = Budget()
@@ -68,32 +58,34 @@ class Health:
         if self._budget.is_on:
             self._check_budget(fill)
         self._report_error()
-        seen = self._signs()
-        if seen == self._seen:
-            before_ns, self._looked_ns = self._looked_ns, time.time_ns()
+        before_ns, self._looked_ns = self._looked_ns, time.time_ns()
+        is_of_processes = self._check_losses(before_ns)
+        self._report_hashes(before_ns)
+        return is_of_processes
+
+    def _check_losses(self, before_ns: int) -> bool:
+        """Report new losses; `before_ns`: when it was looked last."""
+        changed = self._counters.changed()
+        if not changed and not self._echoes.is_due(time.monotonic()):
             self._ledger.nothing_new(before_ns)
-            self._hashes.nothing_new(before_ns)
             return False
-        self._seen = seen
-        return self.report_losses()
+        self._echoes.told(is_echo=not changed)
+        return self._report_new(changed | self._counters.lines())
 
-    def _signs(self) -> object:
-        """Return values that differ from those before as soon as more was lost.
+    def note_echo(self) -> None:
+        """Take note of the lines that the last report has cost, to tell them later.
 
-        Comparing them takes a tenth of the time that reading each counter takes. Misses
-        of programs show one look later: `Guard` reads them in every second look.
+        To be called when the report has been written. `Echoes` says why.
         """
-        capture, pipeline = self._capture, self._pipeline
-        account = pipeline.account
-        return (
-            capture.losses(),
-            capture.misses.copy(),
-            account.lost.total(),
-            account.lost_records.total(),
-            self._output.losses(),
-            pipeline.hash_losses(),
-            [source.losses() for source in self._sources],
-        )
+        before, self._lines_before = self._lines_before, None
+        if before is None:
+            return
+        lines = self._counters.lines()
+        lost = [loss for loss in lines if lines[loss] != before.get(loss, 0)]
+        if lost:
+            self._counters.know_lines(lines)
+            self._ledger.put_off(lost, self._looked_ns)
+            self._echoes.put_off(time.monotonic())
 
     def tell(self, findings: Iterable[tuple[str, str]]) -> None:
         """Report each finding, a pair of id and description, by one event 255."""
@@ -101,42 +93,32 @@ class Health:
             self._report(what, text)
 
     def report_losses(self) -> bool:
-        """Report new losses; say whether records of processes are among them."""
-        self._looked_ns = time.time_ns()
-        totals = self.losses()
+        """Report all new losses; say whether records of processes are among them."""
+        before_ns, self._looked_ns = self._looked_ns, time.time_ns()
+        is_of_processes = self._report_new(self._counters.all())
+        self._report_hashes(before_ns)
+        return is_of_processes
+
+    def _report_new(self, totals: Totals) -> bool:
+        """Report what is new of these; say whether records of processes are of it."""
+        names = {event_names(record) for record in _PROCESS_RECORDS}
+        before = self._ledger.total(names)
         text = self._ledger.report(totals, time.time_ns(), self._context.utc_of_wall)
         if text:
+            self._lines_before = self._counters.lines()
             self._report("LostEvents", text)
+        return self._ledger.total(names) != before
+
+    def _report_hashes(self, before_ns: int) -> None:
+        """Report hashes that could not be had; `before_ns`: when it was looked last."""
         hashes = self._pipeline.hash_losses()
+        if hashes == self._seen_hashes:
+            self._hashes.nothing_new(before_ns)
+            return
+        self._seen_hashes = hashes
         text = self._hashes.report(hashes, time.time_ns(), self._context.utc_of_wall)
         if text:
             self._report("LostHashes", text)
-        names = {event_names(record) for record in _PROCESS_RECORDS}
-        lost = sum(count for (what, _), count in totals.items() if what in names)
-        is_new = lost != self._process_losses
-        self._process_losses = lost
-        return is_new
-
-    def losses(self) -> dict[Loss, int]:
-        """Return everything lost since the start, by what and why."""
-        totals: dict[Loss, int] = {}
-        reasons = self._capture.layouts.reasons
-        for record, counts in self._capture.counts().items():
-            for reason, count in zip(reasons, counts.lost, strict=True):
-                totals[event_names(record), reason] = count
-        for program, (_, _, misses) in self._capture.program_times().items():
-            totals[program, "missed"] = misses
-        account = self._pipeline.account
-        for (event_id, reason), count in account.lost.items():
-            totals[EVENT_BY_ID[event_id].tag or "Events", reason] = count
-        for (record, reason), count in account.lost_records.items():
-            what = "Records" if record == UNKNOWN_RECORD else event_names(record)
-            totals[what, reason] = totals.get((what, reason), 0) + count
-        for reason, count in self._output.losses().items():
-            totals["Events", f"sink: {reason}"] = count
-        for source in self._sources:
-            totals.update(source.losses())
-        return totals
 
     @property
     def lost(self) -> int:
@@ -209,13 +191,6 @@ class Health:
 
     def _report(self, what: str, text: str) -> None:
         self._pipeline.report(ERROR.id, (self._pipeline.utc_now(), what, text))
-
-
-def event_names(record: str) -> str:
-    """Return the Sysmon name of what a record makes: "ProcessCreate"."""
-    tags = [EVENT_BY_ID[event_id].tag for event_id, _ in BUILDERS.get(record, ())]
-    known = [tag for tag in tags if tag]
-    return "/".join(known) or record.title().replace("_", "")
 
 
 def cpu_s() -> float:

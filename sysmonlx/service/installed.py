@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from sysmonlx.host.private_files import private_directory, read_file, write_private
 
@@ -14,13 +13,23 @@ ROOT_VARIABLE = "SYSMONLX_ROOT"
 _COMMAND_LINE_BYTES = 4 << 20
 
 
-class Paths(NamedTuple):
+class Paths:
     """Every place sysmonlx keeps a file in, below `root`.
 
     `root` is "/" but for packagers and tests, who set SYSMONLX_ROOT.
     """
 
-    root: Path = Path("/")
+    # No NamedTuple: the keeper, which stays in memory, does without `typing`.
+    __slots__ = ("root",)
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Paths) and self.root == other.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Paths:

@@ -9,7 +9,6 @@ daemon speaks to it with sd_notify(3).
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -356,5 +355,7 @@ def be_called(name: str) -> None:
 
 
 def _write(fd: int, message: dict[str, str]) -> None:
+    import json  # a keeper that stays says nothing
+
     with contextlib.suppress(OSError):  # nobody waits any more
         os.write(fd, json.dumps(message).encode() + b"\n")

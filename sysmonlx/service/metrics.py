@@ -23,11 +23,15 @@ class MetricsFile:
         self._worker: Worker | None = None
         self._writing: Call[None] | None = None
 
+    def is_busy(self) -> bool:
+        """Say whether a write is under way; learn how it ended where it is not."""
+        return self._writing is not None and not self._has_ended(self._writing)
+
     def write(self, path: str, data: bytes) -> None:
         """Have the file written; skipped while the write before is still under way."""
         if path != self._path:
             self.end()
-        if self._writing is not None and not self._has_ended(self._writing):
+        if self.is_busy():
             return
         self._path = path
         try:

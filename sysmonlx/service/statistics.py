@@ -86,6 +86,15 @@ class Statistics:
             found["readers"] = readers
         return found
 
+    def signs(self) -> tuple[int, int, int]:
+        """Return numbers that grow as soon as anything is received, written or lost.
+
+        They are told quickly, as all counters are not.
+        """
+        account, output = self._parts.pipeline.account, self._parts.output
+        received, lost = account.received.total(), sum(output.losses().values())
+        return received, output.due, output.delivered() + lost
+
     def _caches(self) -> dict[str, CacheTerms]:
         uses = self._parts.pipeline.cache_use()
         uses["templates"] = self._parts.output.template_use()

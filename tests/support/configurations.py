@@ -7,7 +7,8 @@ import pytest
 
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.reader import read_policy
-from sysmonlx.errors import ConfigError, Finding
+from sysmonlx.errors import ConfigError
+from sysmonlx.finding import Finding
 from sysmonlx.policy import Element, Filter, Policy
 
 EMPTY = b'<Sysmon schemaversion="4.90"><EventFiltering/></Sysmon>'

@@ -144,7 +144,7 @@ class StreamSink(SpoolingSink):
             if not self._may_retry():
                 return
             try:
-                self._worker = worker = self._new_worker()
+                self._worker = worker = self._worker or self._new_worker()
             except OSError as error:
                 self._say(error.strerror)
                 return
@@ -159,16 +159,22 @@ class StreamSink(SpoolingSink):
             self.trouble = ""
         except OSError as error:
             self._say(error.strerror)
-        if self._stream is None or not self._stream.goes_aside:
+        # A thread that has failed to open it tries again; to start one takes longer.
+        if self._stream is not None and not self._stream.goes_aside:
             self._end_worker()
 
     def _open_for(self, worker: Worker) -> Stream:
         """Open, in the thread; hand a descriptor over that needs no thread."""
-        stream = self._opened()
-        if not stream.goes_aside:
-            worker.hand_over(stream.fd)
-        elif stream.is_near:
-            worker.hand_over(os.open(f"/proc/thread-self/fd/{stream.fd}", os.O_PATH))
+        try:
+            stream = self._opened()
+            if not stream.goes_aside:
+                worker.hand_over(stream.fd)
+            elif stream.is_near:
+                shown = f"/proc/thread-self/fd/{stream.fd}"
+                worker.hand_over(os.open(shown, os.O_PATH))
+        except OSError:
+            worker.close_files()
+            raise
         return stream
 
     def _taken(self, stream: Stream) -> Stream:

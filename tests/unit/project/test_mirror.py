@@ -36,7 +36,7 @@ TESTED_BY = {
     "kernel/service/test_life_aside": "service/daemon service/own_events",
     "kernel/service/test_reload_whole": "service/reload service/requests",
     "kernel/hostile/test_hanging_args": "service/census",
-    "kernel/hostile/test_hostile_files": "service/metrics service/metrics_writer",
+    "kernel/hostile/test_hostile_files": "service/metrics",
     "unit/bpf/test_program_cache": "bpf/cache_file bpf/held_programs bpf/refusal",
     "unit/config/test_reader": "config/xml_text config/findings config/lint"
     " config/condition_hints",
@@ -96,6 +96,7 @@ NOTHING_TO_TEST = {
     "__main__": "two lines that call cli.main",
     "errors": "exceptions, raised by the tests of each module",
     "event": "data without behaviour",
+    "finding": "data without behaviour",
 }
 
 #: Tests in tests/unit that stand for more than a module.

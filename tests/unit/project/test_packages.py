@@ -19,7 +19,8 @@ PACKAGE = REPOSITORY / "sysmonlx"
 #: package or a file of the top level; one with a dot is that module alone.
 MAY_IMPORT = {
     "bounded": "",
-    "errors": "",
+    "finding": "",
+    "errors": "finding",
     "interruption": "",
     "kernel_text": "bounded",
     "policy": "",
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "bpf": "errors host.private_files host.capabilities",
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
-    "config": "schema policy errors host.child_process host.capabilities"
+    "config": "schema policy errors finding host.child_process host.capabilities"
     " rules.clauses rules.conditions rules.sigma.distrust rules.sigma.forms"
     " rules.sigma.pack",
     "output": "schema policy event bounded host.root_files host.file_systems"
@@ -56,6 +57,7 @@ MAY_IMPORT = {
 #: Packages in which nothing but these modules knows the world outside of the program.
 OUTSIDE = {
     "bounded": "",
+    "finding": "",
     "errors": "",
     "kernel_text": "",
     "policy": "",

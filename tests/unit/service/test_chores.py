@@ -42,6 +42,9 @@ def test_each_chore_is_done_once_a_round() -> None:
     chores.do_all()
     assert done(fakes) == [2] * 8
     assert fakes["parts"].output.flush.call_count == 2
+    calls = [name for name, _, _ in fakes["parts"].mock_calls]
+    written = [each for each in calls if each in ("output.flush", "health.note_echo")]
+    assert written == ["output.flush", "health.note_echo"] * 2
     fakes["parts"].pipeline.account.note.assert_not_called()
 
 
@@ -88,3 +91,15 @@ def test_memory_is_given_back_where_something_has_happened(
             chores.do_all()
         counts.append(given_back.call_count)
     assert counts == [1, 1, 2, 2]
+
+
+def test_all_objects_are_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = MagicMock()
+    monkeypatch.setattr("sysmonlx.host.memory.give_back", given_back)
+    chores, fakes = made()
+    for number in range(2 * module._LOOK_AT_ALL_EVERY):
+        fakes["parts"].pipeline.received = {"process_create": number}
+        for _ in range(module._TRIM_EVERY):
+            chores._trim_memory()
+    of_new = [call.kwargs["of_new"] for call in given_back.call_args_list]
+    assert of_new == ([False] + [True] * (module._LOOK_AT_ALL_EVERY - 1)) * 2

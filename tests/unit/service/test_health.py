@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +53,8 @@ class Sensor:
         self.variables: dict[str, Any] = {}
         self.records: dict[str, RecordCounts] = {}
         self.misses: dict[str, int] = {}
+        self.lost_lines: dict[str, int] = {}
+        self.full_sinks = 0
         self.account = Account(layouts)
         self._reasons = layouts.reasons
         capture: Any = SimpleNamespace(
@@ -69,13 +72,32 @@ class Sensor:
             utc_now=lambda: "now",
             hash_losses=dict,
         )
-        output: Any = SimpleNamespace(losses=dict)
+        output: Any = SimpleNamespace(losses=lambda: dict(self.lost_lines))
         context = make_context(layouts)
         self.health = Health(capture, pipeline, output, context)
 
     def report(self, event_id: int, values: tuple[str, str, str]) -> None:
         assert event_id == 255
         self.told.append(values[1:])
+        self.lose_lines(self.full_sinks)
+
+    def lose_lines(self, count: int) -> None:
+        if count:
+            lost = self.lost_lines.get("spool full", 0) + count
+            self.lost_lines["spool full"] = lost
+
+    def look(self) -> None:
+        """Do what the chores do each round."""
+        self.health.check()
+        self.health.note_echo()
+
+    def texts(self) -> list[str]:
+        """Return the texts of the events that told of losses."""
+        return [text for what, text in self.told if what == "LostEvents"]
+
+    def told_lines(self) -> int:
+        """Return how many lost lines were told of."""
+        return sum(int(n) for n in re.findall(r"Events: (\d+) lost", f"{self.told}"))
 
     def file_creates(self, submitted: int) -> None:
         lost = (0,) * len(self._reasons)
@@ -137,10 +159,74 @@ def test_a_look_that_finds_nothing_new_looks_at_no_counter(sensor: Sensor) -> No
     assert looks == []
     sensor.misses["process_fork"] = 3
     sensor.health.check()
-    assert looks == [1]
+    assert looks == []  # these have not changed
     [(what, text)] = sensor.told
     assert what == "LostEvents"
     assert text.startswith("process_fork: 3 lost (missed) since ")
+
+
+def test_a_full_sink_is_told_of_ever_more_seldom(sensor: Sensor, clock: Clock) -> None:
+    sensor.look()
+    sensor.full_sinks = 2
+    sensor.lose_lines(100)
+    for _ in range(3600):
+        sensor.look()
+        clock.now_s += 2
+    assert len(sensor.texts()) <= 9
+    assert sensor.lost_lines["spool full"] - sensor.told_lines() == 2
+    assert "Events: 2 lost (sink: spool full) since " in sensor.texts()[-1]
+
+
+def test_lines_of_a_report_are_soon_told_where_sinks_take_lines_again(
+    sensor: Sensor, clock: Clock
+) -> None:
+    sensor.look()
+    sensor.full_sinks = 2
+    sensor.lose_lines(100)
+    sensor.look()
+    sensor.full_sinks = 0
+    for _ in range(3):
+        clock.now_s += 2
+        sensor.look()
+    assert sensor.told_lines() == 102
+    assert len(sensor.texts()) == 2
+
+
+def test_what_else_is_lost_is_told_at_once_with_the_lines_of_the_report_before(
+    sensor: Sensor, clock: Clock
+) -> None:
+    sensor.look()
+    sensor.full_sinks = 1
+    sensor.lose_lines(1)
+    for _ in range(60):
+        sensor.look()
+        clock.now_s += 2
+    before = len(sensor.texts())
+    sensor.misses["process_fork"] = 3
+    sensor.look()
+    text = sensor.texts()[-1]
+    assert len(sensor.texts()) == before + 1
+    assert "process_fork: 3 lost (missed)" in text
+    assert "Events: 1 lost (sink: spool full)" in text
+
+
+def test_each_loss_is_told_since_a_time_before_it(
+    sensor: Sensor, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: int(clock.now_s * SECOND))
+    sensor.look()
+    sensor.full_sinks = 1
+    sensor.lose_lines(1)
+    for _ in range(60):
+        sensor.look()
+        clock.now_s += 2
+    sensor.look()
+    sensor.misses["process_fork"] = 3
+    sensor.look()
+    since = re.findall(
+        r"(\w+): \d+ lost \(.*?\) since \S+ ([\d:]+)", sensor.texts()[-1]
+    )
+    assert since == [("process_fork", "00:18:38"), ("Events", "00:18:06")]
 
 
 def test_records_that_are_none_are_told_as_records(

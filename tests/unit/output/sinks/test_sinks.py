@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -8,14 +9,18 @@ import socket
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.running import wait_until
 
+from sysmonlx.host.file_calls import Worker
 from sysmonlx.output.sinks.base import Sink
 from sysmonlx.output.sinks.file import FileSink
 from sysmonlx.output.sinks.stdout import StdoutSink
+from sysmonlx.output.sinks.streams import Stream
 from sysmonlx.output.sinks.syslog import SyslogSink
 from sysmonlx.service.metrics import MetricsFile
 
@@ -346,6 +351,43 @@ def test_fifo_without_reader_does_not_block(path: Path) -> None:
     assert sink.fileno() is not None
     os.close(reader)
     sink.close(0)
+
+
+def test_one_thread_tries_again_and_leaves_no_file_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.mkdir()
+    open_fds: list[int] = []
+    started: Counter[str] = Counter()
+    init = Worker.__init__
+
+    def count(worker: Worker, keeps: int = -1) -> None:
+        started["threads"] += 1
+        init(worker, keeps)
+
+    def fail(fd: int) -> Stream:
+        open_fds.append(len(os.listdir("/proc/thread-self/fd")))
+        raise OSError(errno.EIO, "on purpose")
+
+    monkeypatch.setattr(Worker, "__init__", count)
+    sink = FileSink(str(path), retry_s=0)
+    sink.write([b"a"], WALL_S)
+    for _ in range(9):
+        sink.flush()
+    assert "Is a directory" in sink.trouble
+    path.rmdir()
+    monkeypatch.setattr("sysmonlx.output.sinks.file.examined", fail)
+    for _ in range(9):
+        sink.flush()
+    assert "on purpose" in sink.trouble
+    assert len(open_fds) > 5
+    assert len({*open_fds}) == 1
+    monkeypatch.undo()
+    sink.flush()
+    wait_until(lambda: not sink.spooled)
+    assert path.read_bytes() == b"a\n"
+    assert started == {"threads": 1}
+    sink.close(1)
 
 
 def test_full_pipe_does_not_block_and_loses_nothing() -> None:
