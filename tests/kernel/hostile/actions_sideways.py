@@ -12,6 +12,8 @@ import contextlib
 import ctypes
 import mmap
 import os
+import select
+import shutil
 import socket
 import struct
 import subprocess
@@ -35,6 +37,12 @@ NAME_TO_HANDLE_AT, OPEN_BY_HANDLE_AT = 303, 304
 PERF_EVENT_OPEN, AT_EXECVE_CHECK, AT_FDCWD = 298, 0x10000, -100
 TCP_REPAIR, SO_ZEROCOPY, MSG_ZEROCOPY = 19, 60, 0x4000000
 AF_UNSPEC = 0
+FANOTIFY_INIT, FANOTIFY_MARK, FAN_CLASS_CONTENT = 300, 301, 4
+FAN_MARK_ADD, FAN_OPEN_PERM, FAN_ALLOW = 1, 0x10000, 1
+#: More mounts on one directory than a path is followed through.
+STACKED = 2100
+#: How long a program cannot be opened, in seconds; its hash is waited for less long.
+KEPT_S = 1.0
 FAR = ("198.51.100.7", 443)
 TIMES = 20
 DEADLINE_S = 10.0
@@ -115,6 +123,15 @@ def through_proc() -> None:
     make("/proc/self/cwd/T2")
     top = os.open(".", os.O_RDONLY)
     make(f"/proc/self/fd/{top}/T3")
+
+
+def stacked_mounts() -> None:
+    make("witness")
+    private_mounts()
+    os.mkdir("d")
+    for _ in range(STACKED):
+        checked(LIBC.mount(b"none", b"d", b"tmpfs", 0, None))
+    make("d/T")
 
 
 def set_user_id() -> None:
@@ -210,6 +227,34 @@ def into_group() -> None:
     group = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
     print(cloned(CloneArguments(flags=CLONE_INTO_CGROUP, cgroup=group), ["/bin/true"]))
     os.wait()
+
+
+def answered_for_some() -> None:
+    """Let one process alone open a program: who else wants to waits (fanotify)."""
+    for name in ("kept", "free"):
+        shutil.copy("/bin/true", name)
+        with open(name, "ab") as file:
+            file.write(os.urandom(8))
+    group = checked(LIBC.syscall(FANOTIFY_INIT, FAN_CLASS_CONTENT, os.O_RDONLY))
+    mask = ctypes.c_uint64(FAN_OPEN_PERM)
+    at = group, FAN_MARK_ADD, mask, AT_FDCWD, b"kept"
+    checked(LIBC.syscall(FANOTIFY_MARK, *at))
+    child = os.fork()
+    if child == 0:
+        os.execv("./kept", ["kept"])
+    print(child, os.posix_spawn("./free", ["free"], {}), flush=True)
+    until = time.monotonic() + KEPT_S
+    poll = select.poll()
+    poll.register(group, select.POLLIN)
+    while (left_s := until - time.monotonic()) > 0:
+        if not poll.poll(left_s * 1000):
+            break
+        *_, fd, pid = struct.unpack("IBBHQii", os.read(group, 24))
+        if pid == child:
+            os.write(group, struct.pack("iI", fd, FAN_ALLOW))
+        os.close(fd)
+    os.close(group)
+    assert [os.wait()[1] for _ in range(2)] == [0, 0]
 
 
 def own_binary_format() -> None:

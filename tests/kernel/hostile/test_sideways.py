@@ -29,7 +29,10 @@ RULES = (
     f'{FILE_RULES}<ProcessTerminate onmatch="exclude"/>'
     '<NetworkConnect onmatch="exclude"/><DnsQuery onmatch="exclude"/>'
 )
-SETTINGS = "<WriteAsCreate>true</WriteAsCreate><Fields>CgroupPath</Fields>"
+SETTINGS = (
+    "<WriteAsCreate>true</WriteAsCreate><Fields>CgroupPath</Fields>"
+    "<HashWait>300</HashWait>"
+)
 NOW_SEEN = "now it is seen: move the entry in docs/evasion.md"
 
 WITNESS = ("11", "witness")
@@ -43,6 +46,7 @@ FILES: list[tuple[str, list[tuple[str, str]]]] = [
         [*((each, "d/witness") for each in ("11", "23", "26")), ("11", "d/T")],
     ),
     ("set_user_id", [WITNESS]),
+    ("stacked_mounts", [WITNESS, ("11", "+/T")]),
     ("message_queue", [WITNESS]),
     ("whiteout", [WITNESS, ("11", "T")]),
     ("emptied_in_place", [WITNESS, ("11", "old")]),
@@ -55,7 +59,7 @@ FILES: list[tuple[str, list[tuple[str, str]]]] = [
 NAMES = (
     *(name for name, _ in FILES),
     *("only_checked", "chain_of_interpreters", "long_interpreter_line", "spawned"),
-    *("one_number", "into_group", "own_binary_format"),
+    *("one_number", "into_group", "own_binary_format", "answered_for_some"),
     *("connected_to_itself", "repaired", "connected_anew", "only_listens"),
     *("ping_without_rights", "asked_by_splice", "asked_by_sendfile"),
     *("asked_without_a_copy", "read_environment", "sampled_stack"),
@@ -191,6 +195,16 @@ def test_format_of_a_user_namespace_shows_what_runs(acts: dict[str, Act]) -> Non
     (created,) = act.created()
     assert created["Image"] == os.path.realpath("/bin/echo")
     assert created["CommandLine"] == f"/bin/echo {act.directory}/harmless.zzz T"
+
+
+def test_program_that_nobody_else_may_open_costs_its_own_hash(
+    acts: dict[str, Act],
+) -> None:
+    created = {
+        each["CommandLine"]: each for each in acts["answered_for_some"].created()
+    }
+    assert created["kept"]["Hashes"] == "-"
+    assert created["free"]["Hashes"].startswith("SHA256=")
 
 
 # --- network
