@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sysmonlx.rules.conditions import Test, fold, make_test, passes
 from sysmonlx.schema.events import CONDITIONS, EVENT_BY_ID
-from sysmonlx.viewer.event_text import System
+from sysmonlx.viewer.event_text import NO_RECORD_ID, System
 
 
 class AnyEvent(Protocol):
@@ -38,12 +38,18 @@ PLACES = {
     event.id: {field.name: at for at, field in enumerate(event.fields)}
     for event in EVENT_BY_ID.values()
 }
+
+
+def _record_id(number: int) -> str:
+    return "-" if number == NO_RECORD_ID else str(number)
+
+
 #: Texts of a line that are no field of its event.
 _OF_LINE: dict[str, Callable[[AnyEvent], str]] = {
     "Computer": lambda event: event.system.computer,
     "Event": lambda event: EVENT_BY_ID[event.event_id].title,
     "EventID": lambda event: str(event.event_id),
-    "EventRecordID": lambda event: str(event.system.record_id or "-"),
+    "EventRecordID": lambda event: _record_id(event.system.record_id),
     "TimeCreated": lambda event: event.system.time,
 }
 NAMES = sorted(

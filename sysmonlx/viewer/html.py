@@ -161,7 +161,7 @@ class _Data:
         return [
             event.event_id,
             None if seconds is None else round(seconds * 1000),
-            event.system.record_id,
+            max(event.system.record_id, 0),
             self._text(event.system.computer),
             owner,
             self._text(what(event)),

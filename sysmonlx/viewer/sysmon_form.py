@@ -37,7 +37,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[Event | None]:
         text = line[start:].strip().decode("utf-8", "surrogateescape")
         event = xml_parts(text)
         if isinstance(event, Event):
-            if event.system.record_id:
+            if event.system.record_id > 0:
                 yield event
         elif not text.endswith(XML_END):
             yield None

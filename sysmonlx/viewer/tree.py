@@ -7,6 +7,7 @@ missing, and links may go round in a circle. Every process is still shown once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ DEPTH_LIMIT = 512
 EVENT_LIMIT = 2_000_000
 
 _NO_GUID = "{00000000-0000-0000-0000-000000000000}"
+#: Three hexadecimal digits of a ProcessGuid number the images of one process, the rest
+#: is the same for all of them: `processes.identity`.
+_IMAGE_DIGITS = re.compile(r"(?<=^.{20})..(.).(?=-.{12}\}$)")
 
 Key = tuple[str, ...]
 
@@ -43,6 +47,8 @@ class Process:
     events: list[EventLine] = field(default_factory=list)
     parent: Process | None = None
     children: list[Process] = field(default_factory=list)
+    images: list[Process] = field(default_factory=list)
+    """The images of the process in order, this one too; empty: there is no other."""
     is_asked: bool = False
 
     @property
@@ -58,6 +64,17 @@ class Process:
             return None
         start, end = seconds_of(time_of(self.starts[0])), seconds_of(time_of(self.end))
         return None if start is None or end is None else end - start
+
+    @property
+    def later(self) -> Process | None:
+        """The next program that the same process ran, None where the log has none."""
+        behind = self.images[self.images.index(self) + 1 :] if self.images else []
+        return next((each for each in behind if each.starts), None)
+
+    @property
+    def is_fork(self) -> bool:
+        """Whether it acted between its fork and the first program that it ran."""
+        return not self.starts and self.later is not None
 
     def rules(self) -> list[str]:
         """Return the names of the rules of its starts and its end."""
@@ -127,10 +144,26 @@ class Forest:
         for process in [*self.processes.values()]:
             for start in process.starts[:1]:
                 self._adopt(process, start)
+        self._join_images()
         for process in self.processes.values():
             process.starts.sort(key=time_of)
             process.events.sort(key=time_of)
             process.children.sort(key=lambda each: each.when)
+
+    def _join_images(self) -> None:
+        """Bring the images of each process together; a fork has their parent."""
+        images: dict[Key, list[Process]] = {}
+        for process in self.processes.values():
+            if process.guid and (process.starts or process.events):
+                life = _IMAGE_DIGITS.sub(r"..\1.", process.guid)
+                images.setdefault((process.host, process.pid, life), []).append(process)
+        for alike in (each for each in images.values() if len(each) > 1):
+            alike.sort(key=lambda each: each.when)
+            for process in alike:
+                process.images = alike
+                first = process.later.starts[0] if process.later else None
+                if first and not process.starts and process.parent is None:
+                    self._adopt(process, first)
 
     def _adopt(self, process: Process, start: EventLine) -> None:
         parent = self._found(
@@ -147,6 +180,7 @@ class Forest:
     def shown(self) -> set[Process]:
         """Return the processes asked for, their ancestors, their descendants."""
         asked = [each for each in self.processes.values() if each.is_asked]
+        asked += [image for each in asked for image in each.images]
         found = set(asked)
         for process in asked:
             found.update(ancestors(process))

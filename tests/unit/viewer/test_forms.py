@@ -233,7 +233,8 @@ def test_many_unreadable_lines_are_counted() -> None:
 def test_log_without_events_is_told() -> None:
     found = logview(data=b"nothing of ours\n")
     assert (found.status, found.out) == (0, "")
-    assert found.err == "sysmonlx-logview: there is no event in what was read\n"
+    text = "there is no event in what was read; the form ecs is not read"
+    assert found.err == f"sysmonlx-logview: {text}\n"
     assert logview(data=b"").err == ""
     # Of a file that somebody names, it is told also where it is empty.
     assert logview("/dev/null").err == found.err
