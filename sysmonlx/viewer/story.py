@@ -77,6 +77,8 @@ def _head(process: Process) -> Iterator[str]:
     for start in process.starts:
         yield f"* began {_code(time_of(start))} UTC: {_code(what(start))}"
         yield f"* in directory {_code(text_of(start, 'CurrentDirectory'))}"
+        told = ((name, text) for name, text in start.ours.items() if text != "-")
+        yield from (f"* {name} {_code(text)}" for name, text in told)
     if process.is_fork:
         yield "* was forked, and ran no program of its own until then"
     elif not process.starts:

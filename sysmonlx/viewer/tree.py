@@ -8,6 +8,7 @@ missing, and links may go round in a circle. Every process is still shown once.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ _NO_GUID = "{00000000-0000-0000-0000-000000000000}"
 #: Three hexadecimal digits of a ProcessGuid number the images of one process, the rest
 #: is the same for all of them: `processes.identity`.
 _IMAGE_DIGITS = re.compile(r"(?<=^.{20})..(.).(?=-.{12}\}$)")
+_BEGIN = re.compile(r"\{[0-9a-f]{8}-([0-9a-f]{4})-([0-9a-f]{4})-", re.IGNORECASE)
 
 Key = tuple[str, ...]
 
@@ -49,6 +51,8 @@ class Process:
     children: list[Process] = field(default_factory=list)
     images: list[Process] = field(default_factory=list)
     """The images of the process in order, this one too; empty: there is no other."""
+    is_fork: bool = False
+    """Whether it began in the time of the log, and ran no program of its own."""
     is_asked: bool = False
 
     @property
@@ -70,11 +74,6 @@ class Process:
         """The next program that the same process ran, None where the log has none."""
         behind = self.images[self.images.index(self) + 1 :] if self.images else []
         return next((each for each in behind if each.starts), None)
-
-    @property
-    def is_fork(self) -> bool:
-        """Whether it acted between its fork and the first program that it ran."""
-        return not self.starts and self.later is not None
 
     def rules(self) -> list[str]:
         """Return the names of the rules of its starts and its end."""
@@ -145,6 +144,7 @@ class Forest:
             for start in process.starts[:1]:
                 self._adopt(process, start)
         self._join_images()
+        self._tell_forks()
         for process in self.processes.values():
             process.starts.sort(key=time_of)
             process.events.sort(key=time_of)
@@ -165,6 +165,19 @@ class Forest:
                 if first and not process.starts and process.parent is None:
                     self._adopt(process, first)
 
+    def _tell_forks(self) -> None:
+        """Find those that ran no program though they began after the first event."""
+        first: dict[str, str] = {}
+        for process in self.processes.values():
+            if process.when and process.when < first.get(process.host, "~"):
+                first[process.host] = process.when
+        for process in self.processes.values():
+            begin = _begin_of(process.guid)
+            is_later = begin > first.get(process.host, "~")[: len(begin)]
+            process.is_fork = not process.starts and (
+                process.parent is not None or is_later
+            )
+
     def _adopt(self, process: Process, start: EventLine) -> None:
         parent = self._found(
             process.host,
@@ -176,6 +189,16 @@ class Forest:
             parent.user = parent.user or text_of(start, "ParentUser")
             process.parent = parent
             parent.children.append(process)
+            self._put_fork_below(parent, start)
+
+    def _put_fork_below(self, fork: Process, start: EventLine) -> None:
+        """Give a parent that only forked the process that ran its program."""
+        above = self.processes.get(
+            (fork.host, text_of(start, "ParentProgramGuid")), fork
+        )
+        if above is not fork and fork.parent is None and not fork.starts:
+            fork.parent = above
+            above.children.append(fork)
 
     def shown(self) -> set[Process]:
         """Return the processes asked for, their ancestors, their descendants."""
@@ -199,6 +222,18 @@ class Forest:
         for root in (*roots, *left):  # behind the roots, what is in a circle
             if root in left:
                 yield from _below(root, left, shown)
+
+
+def _begin_of(guid: str) -> str:
+    """Return the second in which a process was forked, from its ProcessGuid; "" none.
+
+    UTC, like UtcTime: `processes.identity` says where it stands.
+    """
+    found = _BEGIN.match(guid)
+    if found is None:
+        return ""
+    second = int(found[2] + found[1], 16)
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
 
 
 def _place(process: Process) -> tuple[str, str]:

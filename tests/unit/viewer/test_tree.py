@@ -161,6 +161,61 @@ def test_story_tells_which_program_a_process_ran_then() -> None:
     assert "began before this log" not in out.partition("## Ancestors")[0]
 
 
+def with_ours(text: str, **ours: str) -> str:
+    """Return a line with fields that the setting Fields adds."""
+    more = "".join(f'<Data Name="{n}">{v}</Data>' for n, v in ours.items())
+    return text.replace("</EventData>", f"{more}</EventData>")
+
+
+#: A shell (0) forks a subshell (1), in which curl (2) runs: the subshell has no event.
+SHELL, SUBSHELL, DOWNLOAD = (guid_of(5, 0x6C0 + n) for n in range(3))
+BELOW = {"ProcessId": "4002", "ParentProcessId": "4001", "ParentUser": "alice"}
+SUBSHELLS = (
+    start(SHELL, OTHER, "/bin/bash", 1, ProcessId="4000"),
+    start(DOWNLOAD, SUBSHELL, "/bin/curl", 3, **BELOW),
+)
+
+
+def test_parent_that_only_forked_stands_below_the_process_of_its_program() -> None:
+    shell, curl = SUBSHELLS
+    told = syslog(shell, with_ours(curl, ParentProgramGuid=SHELL))
+    lines = logview("--tree", "Image~curl", data=told).out.splitlines()
+    assert [each.strip().split("  ")[0] for each in lines[-3:]] == [
+        "10:00:01.000 bash[4000] alice",
+        "bash[4001] alice",
+        "10:00:03.000 curl[4002] alice",
+    ]
+    assert "(forked)" in lines[-2]
+    assert (
+        "bash[4000]" not in logview("--tree", "Image~curl", data=syslog(*SUBSHELLS)).out
+    )
+
+
+def test_who_forked_in_the_time_of_the_log_did_not_begin_before_it() -> None:
+    """The second of the fork stands in the ProcessGuid: 8ba0-695b is 10:00:00."""
+    old, new = (
+        f"{{00000000-{low}-695b-0500-00000000{n}}}"
+        for low, n in (("8b00", "6c50"), ("8ba2", "6c60"))
+    )
+    lines = (
+        line(
+            11,
+            n,
+            s=n,
+            ProcessGuid=guid,
+            ProcessId=str(n),
+            Image="/b",
+            TargetFilename="/x",
+        )
+        for n, guid in enumerate((old, new), 1)
+    )
+    out = logview("--tree", data=syslog(*lines)).out
+    assert [each.count("(forked)") for each in out.splitlines() if "b[" in each] == [
+        0,
+        1,
+    ]
+
+
 def test_processes_of_one_number_are_no_images_of_one_process() -> None:
     other = start(guid_of(0x101, 0x7C5), BASH, "/usr/bin/id", 3, ProcessId="4001")
     one = start(guid_of(0x100), BASH, "/bin/env", 2, ProcessId="4001")
@@ -218,6 +273,13 @@ def test_story_has_children_and_ancestors() -> None:
     assert "| started a child | `(4244) /tmp/x arg` | `Run from /tmp` |" in out
     out = logview("--story", MALWARE, data=INCIDENT).out
     assert out.index("1. `/usr/bin/sudo`") < out.index("2. `/bin/bash`")
+
+
+def test_story_has_the_fields_that_were_added() -> None:
+    told = with_ours(SUBSHELLS[1], LoginUser="mallory", EntryPoint="-")
+    out = logview("--story", "4002", data=syslog(told)).out
+    assert "* LoginUser `mallory`" in out
+    assert "EntryPoint" not in out
 
 
 def test_story_tells_of_losses_in_its_time() -> None:
