@@ -113,7 +113,7 @@ class Words:
     def takes(self, event: AnyEvent) -> bool:
         """Return whether an event is asked for."""
         if self._notes and event.event_id == 1:
-            self._kin.note(event.values)
+            self._kin.note(event.values, event.ours.get("ParentProgramGuid", ""))
         return self._holds(event)
 
     def _test(self, word: str) -> Holds:

@@ -191,6 +191,13 @@ def test_parent_that_only_forked_stands_below_the_process_of_its_program() -> No
     )
 
 
+def test_words_follow_a_tree_across_a_parent_that_only_forked() -> None:
+    shell, curl = SUBSHELLS
+    told = syslog(shell, with_ours(curl, ParentProgramGuid=SHELL))
+    assert "curl" in logview("-w", "tree:4000", data=told).out
+    assert "curl" not in logview("-w", "tree:4000", data=syslog(*SUBSHELLS)).out
+
+
 def test_who_forked_in_the_time_of_the_log_did_not_begin_before_it() -> None:
     """The second of the fork stands in the ProcessGuid: 8ba0-695b is 10:00:00."""
     old, new = (
