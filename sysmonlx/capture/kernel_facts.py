@@ -28,10 +28,7 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
         else:
             pointer = lib.btf__load_vmlinux_btf()
     except LibbpfError as error:
-        raise CaptureError(
-            "this kernel gives no BTF (/sys/kernel/btf/vmlinux, which a container needs"
-            " of the host): name a file that has it with -btf FILE"
-        ) from error
+        raise CaptureError(_no_btf(btf_path, error)) from error
     btf = Btf(lib, pointer)
     try:
         return {
@@ -41,6 +38,19 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
         }
     finally:
         lib.btf__free(pointer)
+
+
+def _no_btf(path: str, error: LibbpfError) -> str:
+    """Return what is wrong with the file at `path`, or with the running kernel."""
+    if path:
+        reason = str(error).rpartition(": ")[2]
+        return (
+            f"{path} gives no BTF ({reason}): name another with -btf, or leave it out"
+        )
+    return (
+        "this kernel gives no BTF (/sys/kernel/btf/vmlinux, which a container needs of"
+        " the host): name a file that has it with -btf FILE"
+    )
 
 
 def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:

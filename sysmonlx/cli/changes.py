@@ -6,6 +6,7 @@ A daemon that runs puts a policy of -c in force itself, in `service.reload`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -73,7 +74,7 @@ def _words_to_store(
 
     An installation that keeps the configuration keeps its switches, and adds its own.
     """
-    given = ("sysmonlx", *words)
+    given = readable_anywhere(words)
     if not _is_bare(line) and not is_reread(line, paths):
         return given
     kept = load_command_line(paths.command_line_file)
@@ -84,7 +85,7 @@ def _words_to_store(
         word for word, name in given_too if line.has(name) and word not in kept
     )
     if btf := line.values.get("BTF"):
-        return (*_without_btf(kept), *added, "-btf", btf)
+        return (*_without_btf(kept), *added, "-btf", os.path.abspath(btf))
     return (*kept, *added)
 
 
@@ -105,7 +106,7 @@ def configure(
             print(f"Error: {text}; the old rules stay in force.", file=sys.stderr)
             return BAD_PARAMETERS
         if not is_reread(line, paths):
-            kept = ("sysmonlx", *words, *_kept_btf(line, paths))
+            kept = (*readable_anywhere(words), *_kept_btf(line, paths))
             if text := edits.keep_edited(paths, reading.data):
                 print(f"{text}.", flush=True)
             return _reload(paths, _installed(reading, kept), _policy(reading))
@@ -175,6 +176,15 @@ def _in_force(policy: Policy) -> str:
 def _policy(reading: Reading) -> Policy:
     assert reading.policy is not None, "a refused configuration ends the program"
     return reading.policy
+
+
+def readable_anywhere(words: Sequence[str]) -> tuple[str, ...]:
+    """Return a command line that is read the same in any directory."""
+    found = ("sysmonlx", *words)
+    at = _btf_at(found) + 1
+    if found[at : at + 1] and not found[at].startswith("-"):
+        return (*found[:at], os.path.abspath(found[at]), *found[at + 1 :])
+    return found
 
 
 def _kept_btf(line: CommandLine, paths: Paths) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def read(line: CommandLine, paths: Paths) -> Reading | None:
     if is_reread(line, paths):
         return read_installed(paths)
     if line.config_file is not None:
-        return read_file(Path(line.config_file), line.config_options, **how)
+        return read_file(line.config_file, line.config_options, **how)
     if line.config_options:
         return read_options(line.config_options, lax=how["lax"])
     if line.action is Action.INSTALL and edits.is_installed(paths):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
 
 from sysmonlx.cli import stats_report
@@ -35,7 +34,7 @@ def try_events(line: CommandLine) -> int:
     from sysmonlx.viewer.sources import STDIN, ReadingError, opened
 
     name = str(line.values["Test"])
-    reading = read_file(Path(name), line.config_options, **strictness(line))
+    reading = read_file(name, line.config_options, **strictness(line))
     print(reading.text, end="", file=sys.stderr, flush=True)
     if reading.policy is None:
         return BAD_PARAMETERS

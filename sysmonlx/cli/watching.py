@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from sysmonlx.bpf import libbpf
 from sysmonlx.cli.exit_status import BAD_PARAMETERS
@@ -30,7 +29,7 @@ def watch(line: CommandLine, paths: Paths) -> int:
     rules = options_of(line.words).rules
     if not rules:
         return foreground.watch(paths, view(line), foreground.built_in_policy())
-    reading = read_file(Path(rules), line.config_options, **strictness(line))
+    reading = read_file(rules, line.config_options, **strictness(line))
     print(reading.text, end="", file=sys.stderr, flush=True)
     if reading.policy is None:
         return BAD_PARAMETERS

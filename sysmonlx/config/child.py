@@ -12,8 +12,8 @@ import json
 import os
 import re
 import signal
+import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ EMPTY = f'<Sysmon schemaversion="{SCHEMA_VERSION}"></Sysmon>\n'.encode()
 
 #: The largest file that is read. Published ones of 10,000 lines have 1 MB.
 LIMIT_BYTES = 8 << 20
+_ADDRESS = re.compile("(https?|ftp)://", re.IGNORECASE)
 #: The longest answer of the child.
 _ANSWER_BYTES = 64 << 20
 #: The longest text of an error in the child that is shown.
@@ -117,7 +118,7 @@ def program_behind(path: str) -> str:
 
 
 def read_file(
-    path: Path,
+    path: str | os.PathLike[str],
     options: CommandLineOptions,
     *,
     lax: bool = False,
@@ -130,23 +131,26 @@ def read_file(
     Raises:
         SysmonlxError: the child died.
     """
+    name = os.fspath(path)
     try:
-        data = _fetched(path)
+        data = _fetched(name)
     except OSError as error:
-        return unopened(path, error)
+        return unopened(name, error)
     except child_process.TooLargeError:
-        return _too_large(path)
-    return read_data(data, os.fspath(path), options, lax=lax, strict=strict)
+        return _too_large(name)
+    return read_data(data, name, options, lax=lax, strict=strict)
 
 
-def _fetched(path: Path) -> bytes:
-    """Return the bytes of a file; Ctrl-C ends the wait for a file system that hangs.
+def _fetched(path: str) -> bytes:
+    """Return the bytes of a file; Ctrl-C ends the wait for one that hangs, or a pipe.
 
     Raises:
         OSError: it cannot be read.
         TooLargeError: it has more than `LIMIT_BYTES`.
     """
-    answer = child_process.ask(lambda _: _start_of(path), LIMIT_BYTES)
+    answer = child_process.ask(
+        lambda _: _start_of(path), LIMIT_BYTES, on_wait=lambda: _tell_the_wait(path)
+    )
     code = child_process.errno_of(answer.status)
     if code is not None:
         raise OSError(code, os.strerror(code))
@@ -155,21 +159,27 @@ def _fetched(path: Path) -> bytes:
     return answer.data
 
 
-def _start_of(path: Path) -> bytes:
+def _tell_the_wait(path: str) -> None:
+    print(f"Waiting for {path}; Ctrl-C ends it.", file=sys.stderr, flush=True)
+
+
+def _start_of(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read(LIMIT_BYTES + 1)
 
 
-def _too_large(path: Path) -> Reading:
+def _too_large(path: str) -> Reading:
     most = f"{LIMIT_BYTES >> 20} MiB"
     text = f"Error: {path} has more than {most}: no configuration is that large\n"
     return Reading(None, text)
 
 
-def unopened(path: Path, error: OSError) -> Reading:
+def unopened(path: str | os.PathLike[str], error: OSError) -> Reading:
     """Return the reading of a file that cannot be opened, in Sysmon's words."""
     reason = error.strerror or "unreadable"
     text = f"Error: Failed to open xml configuration: {path} ({reason})\n"
+    if _ADDRESS.match(os.fspath(path)):
+        text += "    download it first: nothing is fetched\n"
     return Reading(None, text)
 
 

@@ -43,6 +43,7 @@ _GOES_WITH = {
     **dict.fromkeys(("OutputRules", "InternalRepresentation"), "-c or -i and a file"),
     **dict.fromkeys(("Lax", "Strict"), "-i, -c, -t and -test"),
 }
+_NAMES_A_FILE = ("Install", "Configuration", "Test", "BTF")
 _EXCLUSIVE = [
     f"-{each.switch}"
     for each in (*OPTIONS, *OWN_OPTIONS)
@@ -248,6 +249,8 @@ def _take_word(words: _Words) -> None:
     word = words.left.pop(0)
     if not word.startswith("-"):
         raise UsageError(f"Not a switch: {word}")
+    if word == "-":
+        raise UsageError("Not a switch: -; a configuration from a pipe is /dev/stdin.")
     position = 1
     for option in _TABLE:
         if position == len(word):
@@ -293,6 +296,9 @@ def _shown(words: _Words) -> str | None:
 
 
 def _check_values(values: dict[str, str | None]) -> None:
+    for option in _TABLE:
+        if option.name in _NAMES_A_FILE and values.get(option.name) == "":
+            raise UsageError(f"-{option.switch} was given an empty file name.")
     try:
         hash_algorithms(values.get("HashAlgorithms") or "*")
     except ValueError as error:

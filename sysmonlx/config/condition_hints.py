@@ -67,6 +67,9 @@ def meant_condition(written: str, remarks: Remarks) -> str:
 
     The hint never means the opposite of what was written.
     """
+    plain = written.strip()
+    if plain != written and plain.lower() in CONDITIONS:
+        return f"did you mean {plain.lower()}, without blanks around it?"
     known = _OTHER_WORDS.get(written.lower().replace(" ", "").replace("_", ""))
     if known:
         return f"did you mean {known}?"

@@ -52,6 +52,8 @@ def _by_tag() -> dict[str, tuple[EventType, ...]]:
 #: The events of each tag, tags in schema order.
 EVENTS_BY_TAG = _by_tag()
 
+_FIELD_NAMES = frozenset(field.name for event in EVENTS for field in event.fields)
+
 
 def _names_with(appended: Collection[str]) -> dict[int, tuple[str, ...]]:
     """Return the fields of each event, by its id."""
@@ -148,6 +150,8 @@ class Filtering:
         advice = self._remarks.guess(node.tag, EVENTS_BY_TAG)
         if node.tag in FOREIGN_TAGS:
             advice = "an event of Windows alone"
+        elif node.tag.lower() == "rule" or node.tag in _FIELD_NAMES:
+            advice = "it stands inside an event element"
         self._remarks.warn(
             f"Warning: unknown event {node.tag} is ignored", node.offset, advice
         )
@@ -345,6 +349,7 @@ class Filtering:
                 "this condition is dropped",
             )
             raise _Dropped
+        self._remarks.warn_of_lost_text(node)
         return Filter(
             field=node.tag,
             condition=condition,

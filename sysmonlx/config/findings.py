@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from sysmonlx.config.xml_text import Places
+from sysmonlx.config.xml_text import Node, Places
 from sysmonlx.finding import Finding
 
 _MAX_GUESSES = 50
@@ -36,6 +36,16 @@ class Remarks:
     def warn_line(self, text: str, line: int) -> None:
         """Note a warning of which only the line is known."""
         self.found.append(Finding(text, line, 1 if line else 0, fatal=False))
+
+    def warn_of_lost_text(self, node: Node) -> None:
+        """Note that an element has more text than its value, if it has."""
+        if node.lost_at >= 0:
+            self.warn(
+                f"Warning: the value of {node.tag} ends at '{node.text}': the text"
+                " behind is not read",
+                node.lost_at,
+                "as in Sysmon; a comment stands before or behind the whole value",
+            )
 
     def line(self, offset: int) -> int:
         """Return the line of an offset."""

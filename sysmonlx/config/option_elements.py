@@ -26,6 +26,7 @@ from sysmonlx.config.xml_text import Node
 from sysmonlx.policy import Settings, SettingValue
 from sysmonlx.schema.options import (
     CONFIG_OPTIONS,
+    CONTAINER,
     NAMESPACE,
     OLD_SPELLINGS,
     WINDOWS,
@@ -37,6 +38,11 @@ _LISTS = tuple(
     each.name for each in CONFIG_OPTIONS if each.is_rule and not each.force_config
 )
 _ELEMENTS = {option.name: option for option in CONFIG_OPTIONS}
+#: What to write instead of a wrong value.
+_EXPECTED = {
+    "hash_algorithms": "expected sha1, md5, sha256 or *, with commas and no blanks",
+    "field_sizes": "expected fields and bytes as in CommandLine:100,Image:20",
+}
 
 
 class OptionReader:
@@ -131,9 +137,15 @@ class OptionReader:
             self._not_implemented(node)
             return True
         advice = "Sysmon stops reading options here; sysmonlx goes on"
+        prefix, colon, local = node.tag.rpartition(":")
         if node.tag in EVENTS_BY_TAG:
             advice = "event elements stand inside EventFiltering"
-        elif node.tag.rpartition(":")[2] in own_settings.NAMES:
+        elif node.tag.lower() in ("rulegroup", "rule"):
+            advice = f"{node.tag} stands inside EventFiltering"
+        elif local == CONTAINER:
+            space = f'xmlns{colon}{prefix}="{NAMESPACE}"'
+            advice = f"settings of sysmonlx are those with {space}"
+        elif local in own_settings.NAMES:
             advice = (
                 f'it stands inside <sx:Settings xmlns:sx="{NAMESPACE}">,'
                 " the last element"
@@ -153,6 +165,7 @@ class OptionReader:
     def _take(self, option: Option, node: Node) -> None:
         """Take the text of an option, and its value where it has one."""
         name, text = option.name, node.text
+        self._remarks.warn_of_lost_text(node)
         before = self._switches.values.get(name)
         if before is not None and before != text:
             self._remarks.warn(
@@ -219,4 +232,4 @@ class OptionReader:
         try:
             self._settings[attribute] = parse(text)
         except ValueError as error:
-            self._remarks.error(str(error), offset)
+            self._remarks.error(str(error), offset, _EXPECTED[attribute])

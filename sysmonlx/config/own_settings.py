@@ -71,6 +71,7 @@ class OwnSettings:
                     self._remarks.guess(name, NAMES) or f"expected {', '.join(NAMES)}",
                 )
                 continue
+            self._remarks.warn_of_lost_text(node)
             try:
                 self._take(name, node)
             except UnknownFieldError as error:

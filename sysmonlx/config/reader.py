@@ -87,14 +87,15 @@ def _read(
     text, document = _document(data, name, lax=lax)
     remarks = Remarks(Places(text))
     sysmon = _root(document, name, remarks)
-    version = _version(sysmon, name, remarks)
+    declared = _version(sysmon, name, remarks)
+    version = declared or SCHEMA_VERSION
     options = OptionReader(remarks, command_line or CommandLineOptions(), lax=lax)
     settings = options.read(sysmon)
     filtering = Filtering(remarks, version, options.lists(), lax=lax)
     filtering.append(settings.appended_fields)
     elements = filtering.read(sysmon)
     if any(finding.fatal for finding in remarks.found):
-        raise ConfigError(name, remarks.sorted(), version)
+        raise ConfigError(name, remarks.sorted(), declared)
     remarks.found += lint.check(elements, settings, links)
     if settings.write_as_create:
         remarks.found += lint.check_writes(elements)
@@ -203,8 +204,8 @@ def _refusal(
 def _version(sysmon: Node, name: str, remarks: Remarks) -> str:
     """Return the declared version with two decimals.
 
-    A version that cannot be read is an error; the current one is returned and the
-    rest of the file is checked as well.
+    A version that cannot be read is an error; "" is returned, and the rest of the file
+    is checked as for the current one.
 
     Raises:
         ConfigError: the version is older than what Sysmon takes.
@@ -221,8 +222,14 @@ def _version(sysmon: Node, name: str, remarks: Remarks) -> str:
             offset,
             f'expected schemaversion="{SCHEMA_VERSION}" or another from 4.00 on',
         )
-        return SCHEMA_VERSION
+        return ""
     text = f"{version:.2f}"
+    if found and found.end() < len(written.rstrip()):
+        remarks.warn(
+            f"Warning: schemaversion '{written}' is read as {text}",
+            offset,
+            f'expected digits with a point, as in "{SCHEMA_VERSION}"',
+        )
     if float(text) < _OLDEST_VERSION:
         remarks.error(
             f"Error: Incorrect or unsupported schema version {text}. Current Sysmon"

@@ -28,6 +28,9 @@ _END = re.compile(f"</({_NAME})[{_BLANKS}]*>")
 _ATTRIBUTE = re.compile(
     f"[{_BLANKS}]+({_NAME})[{_BLANKS}]*=[{_BLANKS}]*(?:\"([^\"]*)\"|'([^']*)')"
 )
+#: An attribute whose value is in no quotes, or in those of a word processor.
+_UNQUOTED = re.compile(f"[{_BLANKS}]*({_NAME})[{_BLANKS}]*=?[{_BLANKS}]*(.?)")
+_CURLED_QUOTES = ("\u201c", "\u201d", "\u201e", "\u2018", "\u2019")
 _CLOSE = re.compile(f"[{_BLANKS}]*(/?)>")
 _BLANK_IN_VALUE = re.compile("[\t\r\n]")
 _REFERENCE = re.compile(
@@ -57,6 +60,8 @@ class Node:
     children: list[Node] = field(default_factory=list)
     text: str = ""
     has_text: bool = False
+    lost_at: int = -1
+    """Where text behind the first one begins, which is not read; -1: there is none."""
 
     def get(self, name: str) -> str | None:
         """Return the value of an attribute, None when it is absent."""
@@ -64,6 +69,8 @@ class Node:
         return found.value if found else None
 
 
+_NO_ELEMENT = "a configuration is XML, from <Sysmon on"
+_NO_TAG = "in a text, write &lt; for <"
 #: First bytes of files that are no configuration, and what such a file is.
 _KINDS = (
     (b"\x1f\x8b", "a gzip file: unpack it"),
@@ -83,13 +90,29 @@ def _no_xml(head: bytes) -> str:
             return f"this is {kind}"
     if re.match(rb"(---\s|\w[\w -]*:(\s|$))", start):
         return "this looks like YAML; a configuration is XML"
-    return "no '<' in the first 2048 bytes: a configuration is XML, from <Sysmon on"
+    return f"no '<' in the first 2048 bytes: {_NO_ELEMENT}"
 
 
 def _dtd_advice(text: str, at: int) -> str:
     if re.match(r"<!DOCTYPE\s+html\b", text[at : at + 64], re.IGNORECASE):
         return "this is a web page: save the file itself, not the page that shows it"
     return "neither DTDs nor entities are read or expanded; remove <!DOCTYPE>"
+
+
+def _wide_advice(text: str) -> str:
+    """Return what a text with NUL bytes seems to be."""
+    if text.count("\0") * 3 > len(text):
+        return "this looks like UTF-16BE or UTF-32: save it as UTF-8"
+    return "NUL byte"
+
+
+def _attribute_advice(text: str, at: int) -> str:
+    """Return how to write the attribute that begins behind the blanks at `at`."""
+    found = _UNQUOTED.match(text, at)
+    if found is None:
+        return ""
+    straight = ", in straight quotes" if found[2] in _CURLED_QUOTES else ""
+    return f'an attribute is written {found[1]}="value"{straight}'
 
 
 class XmlError(Exception):
@@ -191,7 +214,8 @@ class _Scanner:
         """Return the document: a nameless node over the top-level elements."""
         text, size = self.text, len(self.text)
         if "\0" in text:
-            raise XmlError("Error parsing PCDATA section", text.index("\0"), "NUL byte")
+            at = text.index("\0")
+            raise XmlError("Error parsing PCDATA section", at, _wide_advice(text))
         while True:
             self._take_text()
             if self.at >= size:
@@ -205,18 +229,25 @@ class _Scanner:
         if len(self.open) > 1:
             raise XmlError("Start-end tags mismatch", size, self._not_closed())
         if not self.open[0].children:
-            raise XmlError("No document element found", 0)
+            raise XmlError("No document element found", 0, _NO_ELEMENT)
         return self.open[0]
 
     def _take_text(self) -> None:
         end = self.text.find("<", self.at)
         end = len(self.text) if end < 0 else end
         node = self.open[-1]
-        if not node.has_text and end > self.at:
+        if node.lost_at < 0 and end > self.at:
             piece = self.text[self.at : end]
             if piece.strip(_BLANKS):
-                node.text, node.has_text = unescape(piece), True
+                self._add_text(node, unescape(piece), self.at)
         self.at = end
+
+    def _add_text(self, node: Node, text: str, at: int) -> None:
+        """Give an element its text; text behind the first one is lost."""
+        if not node.has_text:
+            node.text, node.has_text = text, True
+        elif node.lost_at < 0:
+            node.lost_at = at
 
     def _take_end(self) -> None:
         found = _END.match(self.text, self.at)
@@ -234,14 +265,15 @@ class _Scanner:
     def _take_start(self) -> None:
         found = _START.match(self.text, self.at)
         if not found:
-            raise XmlError("Could not determine tag type", self.at)
+            raise XmlError("Could not determine tag type", self.at, _NO_TAG)
         node = Node(found[1], self.at)
         end = self._take_attributes(node, found.end())
         close = _CLOSE.match(self.text, end)
         if not close:
             is_attribute = end > found.end() or self.text[end : end + 1] in [*_BLANKS]
             part = "element attribute" if is_attribute else "start element tag"
-            raise XmlError(f"Error parsing {part}", end)
+            advice = _attribute_advice(self.text, end)
+            raise XmlError(f"Error parsing {part}", end, advice)
         self.at = close.end()
         self._add(node, is_empty=bool(close[1]))
 
@@ -274,15 +306,13 @@ class _Scanner:
             self._skip("-->", 4, "comment")
         elif text.startswith("<![CDATA[", at):
             self._skip("]]>", 9, "CDATA section")
-            node = self.open[-1]
-            if not node.has_text:
-                node.text, node.has_text = text[at + 9 : self.at - 3], True
+            self._add_text(self.open[-1], text[at + 9 : self.at - 3], at)
         elif text.startswith("<!DOCTYPE", at):
             self._take_dtd()
         elif text.startswith("<?", at):
             self._skip("?>", 2, "document declaration/processing instruction")
         else:
-            raise XmlError("Could not determine tag type", at)
+            raise XmlError("Could not determine tag type", at, _NO_TAG)
 
     def _skip(self, end: str, size: int, what: str) -> None:
         found = self.text.find(end, self.at + size)

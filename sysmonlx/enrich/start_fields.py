@@ -10,6 +10,7 @@ from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.context import Context
 from sysmonlx.kernel_text import UNKNOWN, text
 from sysmonlx.processes.entry_points import entry_point
+from sysmonlx.processes.identity import NO_GUID
 from sysmonlx.processes.process import Process
 
 #: Returns the text of one field, "-" where it is not known.
@@ -146,6 +147,15 @@ def _grandparent_image(layout: Layout, context: Context) -> Appender:
     return grandparent_image
 
 
+def _parent_program_guid(layout: Layout, context: Context) -> Appender:
+    """ParentProgramGuid: the image whose event 1 tells how the parent's image began."""
+
+    def parent_program_guid(data: bytes, process: Process) -> str:
+        return process.parent.with_program().guid if process.parent else NO_GUID
+
+    return parent_program_guid
+
+
 def _session_leader(layout: Layout, context: Context) -> Appender:
     """SessionLeader: the image of the process that began the session by setsid(2)."""
     read: Callable[[bytes], tuple[int]] = layout.reader("session_leader")
@@ -179,4 +189,5 @@ START_APPENDERS: dict[str, Callable[[Layout, Context], Appender]] = {
     "ScriptPath": _field(_script_path),
     "NamespacePid": _namespace_pid,
     "MountOwner": _field(_mount_owner),
+    "ParentProgramGuid": _parent_program_guid,
 }

@@ -19,6 +19,8 @@ NO_MEMORY, FAILED = 3, 4
 #: Exit status of a child that ended with the errno 0; then follow the others.
 _ERRNO_0 = 64
 _PART_BYTES = 1 << 20
+#: After this time a person wants to know what is waited for.
+LONG_WAIT_S = 2.0
 #: A child that was killed ends within this time, unless a file system holds it.
 _END_S = 1.0
 #: prctl(2): the signal to get when the parent ends.
@@ -55,9 +57,14 @@ def _above_standard(fd: int) -> int:
 
 
 def ask(
-    work: Callable[[int], bytes], limit_bytes: int, timeout_s: float | None = None
+    work: Callable[[int], bytes],
+    limit_bytes: int,
+    timeout_s: float | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> Answer:
     """Return what `work` returns in a child process; it is given its own pipe.
+
+    `on_wait` is called once where nothing has come for `LONG_WAIT_S`.
 
     An OSError there becomes its number as exit status. Whatever ends the wait here,
     Ctrl-C too, ends the child.
@@ -68,6 +75,8 @@ def ask(
     """
     reader, child = _begun(work)
     try:
+        if on_wait is not None and not _has_news(reader, LONG_WAIT_S):
+            on_wait()
         data = _all_of(reader, limit_bytes, timeout_s)
         _, status = os.waitpid(child, 0)  # it closed the pipe: it ends
     except BaseException:
@@ -199,6 +208,12 @@ def _alone(
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(_OOM_SCORE)
     return work()
+
+
+def _has_news(reader: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
 
 
 def _all_of(reader: int, limit_bytes: int, timeout_s: float | None) -> bytes:

@@ -15,6 +15,8 @@ _IMAGE = struct.Struct("=QII")
 
 #: Bytes of an image key that name the process, whichever image it runs.
 PROCESS_BYTES = 12
+#: Forks one below the other that are followed to the program that all of them run.
+_MOST_FORKS = 64
 
 
 def image_key(tgid: int, start_boot_ns: int, exec_id: int) -> bytes:
@@ -122,6 +124,18 @@ class Process:
     def exec_id(self) -> int:
         """The number of this image: each exec of the process counts one more."""
         return exec_id_of(self.key)
+
+    def with_program(self) -> Process:
+        """Return the image that an exec ran: this one, or the one it is a fork of.
+
+        A child has image and exec id of its parent until it runs a program.
+        """
+        process, seen = self, 0
+        while (parent := process.parent) is not None and seen < _MOST_FORKS:
+            if parent.exec_id != process.exec_id or parent.image != process.image:
+                break
+            process, seen = parent, seen + 1
+        return process
 
     @property
     def has_exited(self) -> bool:

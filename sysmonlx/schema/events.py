@@ -90,6 +90,7 @@ PROCESS_CREATE = event_type(
         Field("ScriptPath", is_ours=True, path=PathOf.FILE),
         Field("NamespacePid", FieldType.UINT32, is_ours=True),
         Field("MountOwner", recurs=True, is_ours=True),
+        Field("ParentProgramGuid", FieldType.GUID, is_ours=True),
         *FIELDS_OF_ALL,
     ),
 )
@@ -98,6 +99,7 @@ OWN_OF_PROCESS = ("RuleName", "UtcTime", "ProcessGuid", "ProcessId", "CommandLin
 #: The same of fields of ours.
 OUR_OWN_OF_PROCESS = (
     *("GrandparentImage", "SessionLeader", "EntryPoint", "NamespacePid"),
+    "ParentProgramGuid",
     RULE_NAMES,
 )
 #: Values of event 1 in which such processes also differ, unless their parent is one.

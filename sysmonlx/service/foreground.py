@@ -127,7 +127,7 @@ def _run_installed(paths: Paths, chosen: ChosenPolicy, view: View | None) -> int
 
 def _btf_of(command: tuple[str, ...]) -> str:
     for word, value in pairwise(command):
-        if word.lower() == "-btf":
+        if word.lower() == "-btf" and not value.startswith("-"):
             return value
     return ""
 

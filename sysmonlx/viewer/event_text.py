@@ -49,14 +49,18 @@ class Repeated(dict[str, object]):
     """
 
 
+#: In the place of EventRecordID where a line has none; the first line has 0.
+NO_RECORD_ID = -1
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """Which line an event is; `time` is when it was written, as the line has it.
 
-    Members that the line does not have are 0 or empty.
+    Members that the line does not have are `NO_RECORD_ID` or empty.
     """
 
-    record_id: int = 0
+    record_id: int = NO_RECORD_ID
     time: str = ""
     computer: str = ""
 
@@ -107,7 +111,7 @@ def _xml_system(text: str) -> System:
     record_id, time = _RECORD_ID.search(text), _TIME.search(text)
     computer = _COMPUTER.search(text)
     return System(
-        int(record_id[1]) if record_id else 0,
+        int(record_id[1]) if record_id else NO_RECORD_ID,
         time[1] if time else "",
         referenced(computer[1]) if computer else "",
     )
@@ -174,7 +178,7 @@ def _of_parts(system: object, data: object) -> Event | Unreadable:
 def _object_system(system: Mapping[str, object]) -> System:
     record_id, computer = _number(system.get("EventRecordID")), system.get("Computer")
     return System(
-        record_id or 0,
+        NO_RECORD_ID if record_id is None else record_id,
         _time_in(system.get("TimeCreated")),
         computer if isinstance(computer, str) else "",
     )

@@ -7,15 +7,15 @@ A test has the conditions of a configuration, and judges as the service does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol
 
 from sysmonlx.rules.conditions import Test, fold, make_test, passes
 from sysmonlx.schema.conditions import CONDITIONS
-from sysmonlx.schema.events import EVENT_BY_ID
-from sysmonlx.viewer.event_text import System
+from sysmonlx.schema.events import APPENDED, EVENT_BY_ID
+from sysmonlx.viewer.event_text import NO_RECORD_ID, System
 
 
 class AnyEvent(Protocol):
@@ -30,6 +30,10 @@ class AnyEvent(Protocol):
         """The texts of its fields, in the order of the schema."""
 
     @property
+    def ours(self) -> Mapping[str, str]:
+        """The texts of the fields that the setting `Fields` has added, by name."""
+
+    @property
     def system(self) -> System:
         """Which line of a log it is."""
 
@@ -39,16 +43,24 @@ PLACES = {
     event.id: {field.name: at for at, field in enumerate(event.fields)}
     for event in EVENT_BY_ID.values()
 }
+
+
+def _record_id(number: int) -> str:
+    return "-" if number == NO_RECORD_ID else str(number)
+
+
 #: Texts of a line that are no field of its event.
 _OF_LINE: dict[str, Callable[[AnyEvent], str]] = {
     "Computer": lambda event: event.system.computer,
     "Event": lambda event: EVENT_BY_ID[event.event_id].title,
     "EventID": lambda event: str(event.event_id),
-    "EventRecordID": lambda event: str(event.system.record_id or "-"),
+    "EventRecordID": lambda event: _record_id(event.system.record_id),
     "TimeCreated": lambda event: event.system.time,
 }
 NAMES = sorted(
-    {name for places in PLACES.values() for name in places} | _OF_LINE.keys()
+    {name for places in PLACES.values() for name in places}
+    | _OF_LINE.keys()
+    | {*APPENDED}
 )
 _NAMES = {name.lower(): name for name in NAMES}
 _NAMES |= {"sourceprocessguid": "SourceProcessGuid"}
@@ -80,7 +92,12 @@ def value_of(event: AnyEvent, name: str) -> str | None:
     if at is not None:
         return event.values[at]
     of_line = _OF_LINE.get(name)
-    return of_line(event) if of_line else None
+    return of_line(event) if of_line else event.ours.get(name)
+
+
+def all_values(event: AnyEvent) -> Sequence[str]:
+    """Return the texts of all fields; those that `Fields` has added come last."""
+    return (*event.values, *event.ours.values()) if event.ours else event.values
 
 
 def text_of(event: AnyEvent, *names: str) -> str:
@@ -88,8 +105,9 @@ def text_of(event: AnyEvent, *names: str) -> str:
     places = PLACES[event.event_id]
     for name in names:
         at = places.get(name)
-        if at is not None and event.values[at] != "-":
-            return event.values[at]
+        text = event.ours.get(name, "-") if at is None else event.values[at]
+        if text != "-":
+            return text
     return ""
 
 
@@ -103,7 +121,7 @@ class FieldTest:
     def holds(self, event: AnyEvent) -> bool:
         """Return whether it holds; of a field that the event lacks it never does."""
         if not self.name:
-            return any(passes(self.test, fold(value)) for value in event.values)
+            return any(passes(self.test, fold(value)) for value in all_values(event))
         value = value_of(event, self.name)
         return value is not None and passes(self.test, fold(value))
 

@@ -78,7 +78,7 @@ def json_line(event: EventLine) -> str:
     return (
         f'{{"Event":{{"System":{{"EventID":{event.event_id},"TimeCreated":'
         f'{{"#attributes":{{"SystemTime":"{_json(system.time)}"}}}},"EventRecordID":'
-        f'{system.record_id},"Computer":"{_json(system.computer)}"}},'
+        f'{max(system.record_id, 0)},"Computer":"{_json(system.computer)}"}},'
         f'"EventData":{{{data}}}}}}}\n'
     )
 

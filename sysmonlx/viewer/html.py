@@ -130,7 +130,9 @@ class _Data:
         self.hits = sum(bool(text_of(event, "RuleName")) for event, _ in taken)
         self.losses = sum(text_of(event, "ID") == "LostEvents" for event, _ in taken)
         self._first_last = [_when(taken[n][0])[:19] for n in (0, -1)] if taken else []
-        self._kinds = {event.event_id for event, _ in taken}
+        self._ours: dict[int, dict[str, None]] = {}
+        for event, _ in taken:
+            self._ours.setdefault(event.event_id, {}).update(dict.fromkeys(event.ours))
         self.events = [self._event(event, owner) for event, owner in taken]
         self.processes = [*self._rows()]
 
@@ -161,12 +163,13 @@ class _Data:
         return [
             event.event_id,
             None if seconds is None else round(seconds * 1000),
-            event.system.record_id,
+            max(event.system.record_id, 0),
             self._text(event.system.computer),
             owner,
             self._text(what(event)),
             self._tag(text_of(event, "RuleName")),
             *map(self._text, event.values),
+            *(self._text(event.ours.get(n, "-")) for n in self._ours[event.event_id]),
         ]
 
     def _rows(self) -> Iterator[list[object]]:
@@ -201,9 +204,12 @@ class _Data:
                 "title": EVENT_BY_ID[number].title,
                 "mark": mark(number),
                 "verb": _VERBS.get(number, ""),
-                "fields": [field.name for field in EVENT_BY_ID[number].fields],
+                "fields": [
+                    *(field.name for field in EVENT_BY_ID[number].fields),
+                    *self._ours[number],
+                ],
             }
-            for number in sorted(self._kinds)
+            for number in sorted(self._ours)
         }
         return {
             "cut": self.left_out > 0,

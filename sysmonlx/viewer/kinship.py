@@ -26,11 +26,16 @@ class Kinship:
         self._known: dict[str, tuple[str, str]] = {}
         self._by_pid: dict[str, str] = {}
 
-    def note(self, values: Sequence[str]) -> None:
-        """Take the values of an event 1."""
+    def note(self, values: Sequence[str], program: str = "") -> None:
+        """Take the values of an event 1.
+
+        `program` is its ParentProgramGuid, where it has that: a parent that only
+        forked is a child of that process.
+        """
         guid, pid, parent, parent_pid = _of_start(values)
         if parent not in self._known:
-            self._known[parent] = "", parent_pid
+            above = program if program in self._known else ""
+            self._known[parent] = above, parent_pid
         self._known[guid] = parent, pid
         self._by_pid[pid] = guid
         if len(self._known) > LIMIT:

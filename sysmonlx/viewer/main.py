@@ -64,7 +64,7 @@ class Problems:
     def status(self) -> int:
         """Tell what is left to tell; return the exit status."""
         if self.has_text and not self.has_events and not self._count:
-            self._say("there is no event in what was read")
+            self._say("there is no event in what was read; the form ecs is not read")
         if self._count > _TOLD:
             self._say(f"{self._count - _TOLD} more could not be read")
         return UNREADABLE if self._count else OK

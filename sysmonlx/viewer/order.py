@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
+from types import MappingProxyType
 
 from sysmonlx.viewer.event_text import System
 from sysmonlx.viewer.fields import PLACES
@@ -31,6 +32,7 @@ class LiveEvent:
     __slots__ = ("event_id", "values")
 
     system = System()
+    ours: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, event_id: int, values: Sequence[str]) -> None:
         self.event_id = event_id

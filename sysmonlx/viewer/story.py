@@ -77,20 +77,30 @@ def _head(process: Process) -> Iterator[str]:
     for start in process.starts:
         yield f"* began {_code(time_of(start))} UTC: {_code(what(start))}"
         yield f"* in directory {_code(text_of(start, 'CurrentDirectory'))}"
-    if not process.starts:
+        told = ((name, text) for name, text in start.ours.items() if text != "-")
+        yield from (f"* {name} {_code(text)}" for name, text in told)
+    if process.is_fork:
+        yield "* was forked, and ran no program of its own until then"
+    elif not process.starts:
         yield "* began before this log"
-    lived_s = process.lived_s
-    if process.end:
-        after = f", after {lived_s:.2f} s" if lived_s is not None else ""
-        yield f"* ended {_code(time_of(process.end))} UTC{after}"
-    else:
-        yield "* the log does not tell that it ended"
+    yield _end(process)
     for rule in process.rules():
         yield f"* rule {_code(short_rule(rule))}"
     for event in process.events:
         if rule := text_of(event, "RuleName"):
             when = _code(time_of(event)[11:])
             yield f"* rule {_code(short_rule(rule))}, {_kind(event)} at {when}"
+
+
+def _end(process: Process) -> str:
+    """Return how the image ended: with the process, or by another program."""
+    lived_s, later = process.lived_s, process.later
+    if later is not None:
+        return f"* ran {_code(later.image)} then, at {_code(later.when)} UTC"
+    if process.end is None:
+        return "* the log does not tell that it ended"
+    after = f", after {lived_s:.2f} s" if lived_s is not None else ""
+    return f"* ended {_code(time_of(process.end))} UTC{after}"
 
 
 def _in_short(process: Process) -> Iterator[str]:
@@ -122,7 +132,7 @@ def _named(process: Process) -> str:
     if process.starts:
         start = process.starts[0]
         return f"{text}, {_code(time_of(start))} UTC: {_code(what(start))}"
-    return f"{text}, began before this log"
+    return f"{text}, {'forked' if process.is_fork else 'began before this log'}"
 
 
 def _acts(process: Process) -> list[EventLine]:

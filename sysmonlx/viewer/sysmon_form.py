@@ -37,7 +37,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[Event | None]:
         text = line[start:].strip().decode("utf-8", "surrogateescape")
         event = xml_parts(text)
         if isinstance(event, Event):
-            if event.system.record_id:
+            if event.system.record_id > 0:
                 yield event
         elif not text.endswith(XML_END):
             yield None
@@ -72,9 +72,10 @@ def printed(options: Options, event_id: int, pairs: Iterable[tuple[str, str]]) -
 
 
 def pairs_of(event: EventLine) -> Iterator[tuple[str, str]]:
-    """Yield names and values of an event that was read, in the schema's order."""
+    """Yield names and values of an event that was read: the schema's, then ours."""
     fields = EVENT_BY_ID[event.event_id].fields
     yield from zip((each.name for each in fields), event.values, strict=True)
+    yield from event.ours.items()
 
 
 def settings(options: Options) -> str:

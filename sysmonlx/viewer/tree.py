@@ -7,6 +7,8 @@ missing, and links may go round in a circle. Every process is still shown once.
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -20,6 +22,10 @@ DEPTH_LIMIT = 512
 EVENT_LIMIT = 2_000_000
 
 _NO_GUID = "{00000000-0000-0000-0000-000000000000}"
+#: Three hexadecimal digits of a ProcessGuid number the images of one process, the rest
+#: is the same for all of them: `processes.identity`.
+_IMAGE_DIGITS = re.compile(r"(?<=^.{20})..(.).(?=-.{12}\}$)")
+_BEGIN = re.compile(r"\{[0-9a-f]{8}-([0-9a-f]{4})-([0-9a-f]{4})-", re.IGNORECASE)
 
 Key = tuple[str, ...]
 
@@ -43,6 +49,10 @@ class Process:
     events: list[EventLine] = field(default_factory=list)
     parent: Process | None = None
     children: list[Process] = field(default_factory=list)
+    images: list[Process] = field(default_factory=list)
+    """The images of the process in order, this one too; empty: there is no other."""
+    is_fork: bool = False
+    """Whether it began in the time of the log, and ran no program of its own."""
     is_asked: bool = False
 
     @property
@@ -58,6 +68,12 @@ class Process:
             return None
         start, end = seconds_of(time_of(self.starts[0])), seconds_of(time_of(self.end))
         return None if start is None or end is None else end - start
+
+    @property
+    def later(self) -> Process | None:
+        """The next program that the same process ran, None where the log has none."""
+        behind = self.images[self.images.index(self) + 1 :] if self.images else []
+        return next((each for each in behind if each.starts), None)
 
     def rules(self) -> list[str]:
         """Return the names of the rules of its starts and its end."""
@@ -127,10 +143,40 @@ class Forest:
         for process in [*self.processes.values()]:
             for start in process.starts[:1]:
                 self._adopt(process, start)
+        self._join_images()
+        self._tell_forks()
         for process in self.processes.values():
             process.starts.sort(key=time_of)
             process.events.sort(key=time_of)
             process.children.sort(key=lambda each: each.when)
+
+    def _join_images(self) -> None:
+        """Bring the images of each process together; a fork has their parent."""
+        images: dict[Key, list[Process]] = {}
+        for process in self.processes.values():
+            if process.guid and (process.starts or process.events):
+                life = _IMAGE_DIGITS.sub(r"..\1.", process.guid)
+                images.setdefault((process.host, process.pid, life), []).append(process)
+        for alike in (each for each in images.values() if len(each) > 1):
+            alike.sort(key=lambda each: each.when)
+            for process in alike:
+                process.images = alike
+                first = process.later.starts[0] if process.later else None
+                if first and not process.starts and process.parent is None:
+                    self._adopt(process, first)
+
+    def _tell_forks(self) -> None:
+        """Find those that ran no program though they began after the first event."""
+        first: dict[str, str] = {}
+        for process in self.processes.values():
+            if process.when and process.when < first.get(process.host, "~"):
+                first[process.host] = process.when
+        for process in self.processes.values():
+            begin = _begin_of(process.guid)
+            is_later = begin > first.get(process.host, "~")[: len(begin)]
+            process.is_fork = not process.starts and (
+                process.parent is not None or is_later
+            )
 
     def _adopt(self, process: Process, start: EventLine) -> None:
         parent = self._found(
@@ -143,10 +189,21 @@ class Forest:
             parent.user = parent.user or text_of(start, "ParentUser")
             process.parent = parent
             parent.children.append(process)
+            self._put_fork_below(parent, start)
+
+    def _put_fork_below(self, fork: Process, start: EventLine) -> None:
+        """Give a parent that only forked the process that ran its program."""
+        above = self.processes.get(
+            (fork.host, text_of(start, "ParentProgramGuid")), fork
+        )
+        if above is not fork and fork.parent is None and not fork.starts:
+            fork.parent = above
+            above.children.append(fork)
 
     def shown(self) -> set[Process]:
         """Return the processes asked for, their ancestors, their descendants."""
         asked = [each for each in self.processes.values() if each.is_asked]
+        asked += [image for each in asked for image in each.images]
         found = set(asked)
         for process in asked:
             found.update(ancestors(process))
@@ -165,6 +222,18 @@ class Forest:
         for root in (*roots, *left):  # behind the roots, what is in a circle
             if root in left:
                 yield from _below(root, left, shown)
+
+
+def _begin_of(guid: str) -> str:
+    """Return the second in which a process was forked, from its ProcessGuid; "" none.
+
+    UTC, like UtcTime: `processes.identity` says where it stands.
+    """
+    found = _BEGIN.match(guid)
+    if found is None:
+        return ""
+    second = int(found[2] + found[1], 16)
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
 
 
 def _place(process: Process) -> tuple[str, str]:

@@ -27,6 +27,10 @@ _MOST_SKIPPED = 65_536
 _TOLD = 100
 
 
+def _lines(count: int) -> str:
+    return f"{count:,} {'line' if count == 1 else 'lines'}"
+
+
 @dataclass(slots=True)
 class _Machine:
     ids: array[int] = field(default_factory=lambda: array("Q"))
@@ -69,7 +73,7 @@ class Verifier:
         """Take the number of a line."""
         machine = self._machines.setdefault(event.system.computer, _Machine())
         number = event.system.record_id
-        if not 0 < number < 1 << 64:
+        if not 0 <= number < 1 << 64:
             machine.without_id += 1
             return
         machine.ids.append(number)
@@ -94,13 +98,13 @@ class Verifier:
     def _of(self, host: str, machine: _Machine) -> Iterator[str]:
         ids, times = machine.ids, machine.times
         if machine.without_id:
-            yield f"{host}: {machine.without_id:,} lines without a record id"
+            yield f"{host}: {_lines(machine.without_id)} without a record id"
         if not ids:
             return
         order = sorted(range(len(ids)), key=ids.__getitem__)
         first, last = order[0], order[-1]
         yield (
-            f"{host}: {len(ids):,} lines, record ids {ids[first]:,} to {ids[last]:,},"
+            f"{host}: {_lines(len(ids))}, record ids {ids[first]:,} to {ids[last]:,},"
             f" {safe(times[first])} to {safe(times[last])}"
         )
         found = [*self._faults(machine, order)]

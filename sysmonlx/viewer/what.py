@@ -37,9 +37,10 @@ def what(event: AnyEvent) -> str:
 def details(event: AnyEvent, without: tuple[str, ...]) -> str:
     """Return the known values of all other fields as one text, `Name=value`."""
     names = (field.name for field in EVENT_BY_ID[event.event_id].fields)
+    pairs = (*zip(names, event.values, strict=True), *event.ours.items())
     return " ".join(
         f"{name}={word(value)}"
-        for name, value in zip(names, event.values, strict=True)
+        for name, value in pairs
         if value != "-" and name not in without
     )
 

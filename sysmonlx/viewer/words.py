@@ -24,6 +24,7 @@ from sysmonlx.viewer.fields import (
     NAMES,
     PLACES,
     AnyEvent,
+    all_values,
     canonical,
     has_test_form,
     make_field_test,
@@ -113,7 +114,7 @@ class Words:
     def takes(self, event: AnyEvent) -> bool:
         """Return whether an event is asked for."""
         if self._notes and event.event_id == 1:
-            self._kin.note(event.values)
+            self._kin.note(event.values, event.ours.get("ParentProgramGuid", ""))
         return self._holds(event)
 
     def _test(self, word: str) -> Holds:
@@ -248,11 +249,11 @@ def _any_field(text: str) -> Holds:
     pattern = _pattern(text)
     if pattern is not None:
         search = pattern.search
-        return lambda event: any(search(fold(value)) for value in event.values)
+        return lambda event: any(search(fold(value)) for value in all_values(event))
 
     def holds(event: AnyEvent) -> bool:
         # Joined by what no field holds: one search in place of twenty.
-        return text in fold("\0".join(event.values))
+        return text in fold("\0".join(all_values(event)))
 
     return holds
 

@@ -9,8 +9,15 @@ import pytest
 from sysmonlx.capture.kernel_facts import (
     cgroup2_mount,
     cgroup_remarks,
+    facts_of_kernel,
     shared_memory_device,
 )
+from sysmonlx.errors import CaptureError
+
+
+def test_a_file_without_btf_is_named_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=r"/none gives no BTF \(No such file"):
+        facts_of_kernel(f"{tmp_path}/none")
 
 
 @pytest.fixture

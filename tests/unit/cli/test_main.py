@@ -13,6 +13,7 @@ from support.calls import Program
 
 from sysmonlx import __version__
 from sysmonlx.cli import exit_status
+from sysmonlx.cli.changes import readable_anywhere
 from sysmonlx.schema.versions import schema_text
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -193,3 +194,19 @@ def test_closed_standard_descriptors_are_given_to_no_file() -> None:
     command = [sys.executable, "-P", "-c", script]
     environment = {**os.environ, "PYTHONPATH": os.fspath(REPOSITORY)}
     assert subprocess.run(command, env=environment, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "stored"),
+    [
+        (["-i", "-btf", "a.btf"], ("-i", "-btf", "/x/a.btf")),
+        (["-BTF", "/a.btf", "-i"], ("-BTF", "/a.btf", "-i")),
+        (["-btf", "-i", "b.xml"], ("-btf", "-i", "b.xml")),
+        (["-i", "a.btf"], ("-i", "a.btf")),
+    ],
+)
+def test_command_line_is_stored_for_any_directory(
+    words: list[str], stored: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getcwd", lambda: "/x")
+    assert readable_anywhere(words) == ("sysmonlx", *stored)

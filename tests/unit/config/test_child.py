@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sysmonlx.config.child import (
     read_options,
 )
 from sysmonlx.config.command_line import CommandLineOptions
+from sysmonlx.host import child_process
 from sysmonlx.policy import Policy
 from sysmonlx.service.configuration import is_changed, read_installed
 from sysmonlx.service.installed import Paths, command_line_bytes
@@ -37,6 +39,27 @@ def test_what_was_read_comes_with_the_policy(tmp_path: Path) -> None:
     reading = read_file(tmp_path / "a.xml", CommandLineOptions())
     assert reading.policy is not None
     assert (reading.data, reading.policy.source) == (CONFIG, str(tmp_path / "a.xml"))
+
+
+def test_an_address_is_told_to_be_fetched_by_hand() -> None:
+    reading = read_file("https://example.org/a.xml", CommandLineOptions())
+    assert reading.policy is None
+    assert "open xml configuration: https://example.org/a.xml (No such" in reading.text
+    assert "download it first" in reading.text
+
+
+def test_a_pipe_that_nobody_writes_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The wait goes on: Ctrl-C ends it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(child_process, "LONG_WAIT_S", 0.05)
+    writer = threading.Timer(0.3, lambda: pipe.write_bytes(CONFIG))
+    writer.start()
+    assert read_file(pipe, CommandLineOptions()).policy is not None
+    writer.join()
+    assert capfd.readouterr().err == f"Waiting for {pipe}; Ctrl-C ends it.\n"
 
 
 def test_kernel_without_modules_is_known_by_proc(tmp_path: Path) -> None:

@@ -169,6 +169,18 @@ def test_words_that_do_not_fit_ask_for_usage(words: str) -> None:
     assert str(caught.value)
 
 
+@pytest.mark.parametrize("words", [["-c", "-"], ["-i", "-"], ["-accepteula", "-"]])
+def test_a_lone_dash_is_told_how_a_pipe_is_read(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="from a pipe is /dev/stdin"):
+        parse(words)
+
+
+@pytest.mark.parametrize("words", [["-c", ""], ["-i", ""], ["-test", ""]])
+def test_an_empty_name_of_a_file_is_told(words: list[str]) -> None:
+    with pytest.raises(UsageError, match=f"{words[0]} was given an empty file name"):
+        parse(words)
+
+
 def test_unknown_algorithm_has_sysmons_text() -> None:
     with pytest.raises(UsageError, match=r"^Invalid hashing algorithm: md4$"):
         parse(["-c", "-h", "md4"])

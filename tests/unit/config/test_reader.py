@@ -462,6 +462,118 @@ def test_message_says_what_the_file_is(data: str, words: str) -> None:
     assert words in finding.advice
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("<Sysmon><a>x << y</a></Sysmon>", "write &lt; for <"),
+        ('<Sysmon schemaversion="4.90"><a b=c/></Sysmon>', 'b="value"'),
+        ("<Sysmon schemaversion=\u201c4.90\u201d/>", "straight quotes"),
+        ("<!-- nothing -->", "from <Sysmon on"),
+        (("\ufeff" + document("").decode()).encode("utf-16-be"), "save it as UTF-8"),
+        (document("").decode().encode("utf-16-be"), "save it as UTF-8"),
+        (("\ufeff" + document("").decode()).encode("utf-32-le"), "save it as UTF-8"),
+    ],
+)
+def test_what_is_not_well_formed_is_told_with_what_to_do(
+    data: str | bytes, words: str
+) -> None:
+    (finding,) = refusal(data).findings
+    assert words in finding.advice
+
+
+@pytest.mark.parametrize(
+    "inside",
+    ["/cu<!-- old: -->rl", "/cu<![CDATA[rl]]>", "<![CDATA[/cu]]> rl", "/cu<?x?>rl"],
+)
+def test_text_behind_a_comment_is_lost_and_told(inside: str) -> None:
+    rule = f'<Image condition="end with">{inside}</Image>'
+    text = f'<ProcessCreate onmatch="include">{rule}</ProcessCreate>'
+    policy, warnings = read(document(text))
+    (item,) = policy.ruleset.elements[0].items
+    assert isinstance(item, Filter)
+    assert item.value == "/cu"
+    assert texts(warnings)[0] == (
+        "Warning: the value of Image ends at '/cu': the text behind is not read"
+    )
+
+
+@pytest.mark.parametrize(
+    "inside", ["<!-- a -->/curl", "/curl<!-- b -->", " <!-- a --> /curl\n<!-- b -->\n"]
+)
+def test_comment_before_or_behind_a_value_is_no_remark(inside: str) -> None:
+    rule = f'<CommandLine condition="contains">{inside}</CommandLine>'
+    text = f'<ProcessCreate onmatch="include">{rule}</ProcessCreate>'
+    assert not any("not read" in each for each in texts(read(document(text))[1]))
+
+
+def test_option_and_setting_of_which_text_is_lost_are_told() -> None:
+    inside = "<HashAlgorithms>MD5<!-- -->,SHA1</HashAlgorithms>" + (
+        '<x:Settings xmlns:x="urn:sysmonlx:settings">'
+        "<x:MetricsFile>/a<!-- x -->b</x:MetricsFile></x:Settings>"
+    )
+    _, warnings = read(document("", inside))
+    lost = [each.split()[4] for each in texts(warnings) if "not read" in each]
+    assert lost == ["HashAlgorithms", "x:MetricsFile"]
+
+
+@pytest.mark.parametrize("version", ["4,90", "4.90-beta", "4.9e1", "4.22.1"])
+def test_version_with_something_behind_it_is_told(version: str) -> None:
+    policy, warnings = read(document("", version=version))
+    shown = policy.ruleset.schema_version
+    assert texts(warnings) == [f"Warning: schemaversion '{version}' is read as {shown}"]
+
+
+def test_version_that_is_none_is_not_said_to_be_loaded() -> None:
+    text = refused_text(refusal(document("", version="abc")))
+    assert text.startswith("Error: Invalid schema version number (abc)")
+
+
+@pytest.mark.parametrize("written", ["end with ", " end with", "end with\u00a0"])
+def test_blanks_around_a_condition_are_told(written: str) -> None:
+    rules = f'<FileCreate onmatch="include"><Image condition="{written}">/a</Image>'
+    (finding,) = refusal(document(f"{rules}</FileCreate>")).findings
+    assert finding.advice == "did you mean end with, without blanks around it?"
+
+
+@pytest.mark.parametrize(
+    ("rules", "options", "name", "advice"),
+    [
+        ("<Rule><Image>/a</Image></Rule>", "", "event Rule", "inside an event element"),
+        ("<Image>/a</Image>", "", "event Image", "inside an event element"),
+        ("", "<RuleGroup/>", "option RuleGroup", "inside EventFiltering"),
+        ("", "<Rule/>", "option Rule", "inside EventFiltering"),
+        (
+            "",
+            '<x:Settings xmlns:x="urn:sysmonlx:setting"/>',
+            "option x:Settings",
+            'xmlns:x="urn:sysmonlx:settings"',
+        ),
+        ("", "<Settings/>", "option Settings", 'xmlns="urn:sysmonlx:settings"'),
+    ],
+)
+def test_element_outside_of_its_place_is_told_where_it_belongs(
+    rules: str, options: str, name: str, advice: str
+) -> None:
+    _, (warning, *_) = read(document(rules, options))
+    assert warning.text == f"Warning: unknown {name} is ignored"
+    assert advice in warning.advice
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("<HashAlgorithms>SHA512</HashAlgorithms>", "expected sha1, md5, sha256 or *"),
+        ("<FieldSizes>Image:20, User:3</FieldSizes>", "CommandLine:100,Image:20"),
+        ("<FieldSizes>Imag:20</FieldSizes>", "CommandLine:100,Image:20"),
+    ],
+)
+def test_option_that_is_wrong_is_told_with_a_right_one(
+    option: str, advice: str
+) -> None:
+    (finding,) = refusal(document("", option)).findings
+    assert advice in finding.advice
+
+
 def test_second_name_of_a_condition_is_never_seen() -> None:
     rules = '<Image name="one">/a</Image><Image name="two">/a</Image>'
     text = f'<FileCreate onmatch="include">{rules}</FileCreate>'

@@ -91,3 +91,19 @@ def test_process_is_what_its_key_says() -> None:
     assert process.is_alive
     process.ended_boot_ns = 1
     assert not process.is_alive
+
+
+def child_of(parent: Process | None, tgid: int, exec_id: int, image: str) -> Process:
+    key = image_key(tgid, tgid, exec_id)
+    return Process(key, str(tgid), str(tgid), 0, image, parent=parent)
+
+
+def test_program_of_a_fork_is_that_of_the_process_that_ran_it() -> None:
+    first = child_of(None, 1, 1, "/init")
+    shell = child_of(first, 2, 7, "/bin/bash")
+    subshell = child_of(shell, 3, 7, "/bin/bash")
+    within = child_of(subshell, 4, 7, "/bin/bash")
+    other = child_of(within, 5, 8, "/bin/bash")  # it ran bash anew
+    assert [each.with_program().pid for each in (first, shell)] == ["1", "2"]
+    assert [each.with_program().pid for each in (subshell, within)] == ["2", "2"]
+    assert other.with_program() is other

@@ -230,10 +230,27 @@ def test_many_unreadable_lines_are_counted() -> None:
     assert "900 more" in found.err
 
 
+def test_fields_that_were_added_are_kept_shown_and_asked_for() -> None:
+    added = '<Data Name="LoginUser">mallory</Data></EventData>'
+    data = syslog(
+        line(1, Image="/a").replace("</EventData>", added), line(1, Image="/b")
+    )
+    csv = logview(
+        "LoginUser=mallory", "--form", "csv", "--fields", "Image,LoginUser", data=data
+    )
+    assert csv.out.split() == ["Image,LoginUser", "/a,mallory"]
+    assert "/a" in logview("-w", "mallo", data=data).out
+    json = logview("--form", "json", "Image=/a", data=data).out
+    assert '"LoginUser":"mallory"' in json
+    assert logview("--form", "json", data=json.encode()).out == json
+    assert "\tLoginUser: mallory\n" in logview("--form", "sysmon", data=data).out
+
+
 def test_log_without_events_is_told() -> None:
     found = logview(data=b"nothing of ours\n")
     assert (found.status, found.out) == (0, "")
-    assert found.err == "sysmonlx-logview: there is no event in what was read\n"
+    text = "there is no event in what was read; the form ecs is not read"
+    assert found.err == f"sysmonlx-logview: {text}\n"
     assert logview(data=b"").err == ""
     # Of a file that somebody names, it is told also where it is empty.
     assert logview("/dev/null").err == found.err

@@ -114,6 +114,121 @@ def test_deep_tree_is_no_recursion() -> None:
     assert max(map(len, found.out.splitlines())) < 200
 
 
+def guid_of(image: int, process: int = 0x6C5) -> str:
+    """Return the GUID of an image of a process, as the service makes it."""
+    low = f"{image & 0xFF:02x}{(process & 0xF) << 4 | image >> 8:02x}"
+    return f"{{00000000-94dd-6b0c-{low}-{process:012x}}}"
+
+
+#: A shell forks, opens the file for the output, and runs a program that runs another.
+REDIRECTED = syslog(
+    start(BASH, OTHER, "/bin/bash", 1, ProcessId="4000"),
+    line(
+        11,
+        12,
+        s=1.2,
+        ProcessGuid=guid_of(0xFF),
+        ProcessId="4001",
+        Image="/bin/bash",
+        TargetFilename="/tmp/out",
+        User="alice",
+    ),
+    *(
+        start(guid_of(image), BASH, name, image - 0xFE, ProcessId="4001")
+        for image, name in ((0x100, "/bin/env"), (0x101, "/usr/bin/id"))
+    ),
+    line(5, 50, s=5, ProcessGuid=guid_of(0x101), ProcessId="4001"),
+)
+
+
+def test_images_of_one_process_stand_below_the_parent_that_forked_it() -> None:
+    found = logview("--tree", "CommandLine~/id", data=REDIRECTED)
+    assert found.out.splitlines()[-4:] == [
+        "    10:00:01.200 bash[4001] alice  (forked)  then ran env",
+        "      : w /tmp/out",
+        '    10:00:02.000 env[4001] alice  "/bin/env arg"  then ran id',
+        '    10:00:03.000 id[4001] alice  "/usr/bin/id arg"  ended after 2.00 s',
+    ]
+
+
+def test_story_tells_which_program_a_process_ran_then() -> None:
+    out = logview("--story", guid_of(0x100), data=REDIRECTED).out
+    assert "* ran `/usr/bin/id` then, at `2026-01-05 10:00:03.000` UTC" in out
+    assert "does not tell that it ended" not in out
+    out = logview("--story", guid_of(0xFF), data=REDIRECTED).out
+    assert "* was forked, and ran no program of its own until then" in out
+    assert "1. `/bin/bash` (`4000`), user `alice`" in out
+    assert "began before this log" not in out.partition("## Ancestors")[0]
+
+
+def with_ours(text: str, **ours: str) -> str:
+    """Return a line with fields that the setting Fields adds."""
+    more = "".join(f'<Data Name="{n}">{v}</Data>' for n, v in ours.items())
+    return text.replace("</EventData>", f"{more}</EventData>")
+
+
+#: A shell (0) forks a subshell (1), in which curl (2) runs: the subshell has no event.
+SHELL, SUBSHELL, DOWNLOAD = (guid_of(5, 0x6C0 + n) for n in range(3))
+BELOW = {"ProcessId": "4002", "ParentProcessId": "4001", "ParentUser": "alice"}
+SUBSHELLS = (
+    start(SHELL, OTHER, "/bin/bash", 1, ProcessId="4000"),
+    start(DOWNLOAD, SUBSHELL, "/bin/curl", 3, **BELOW),
+)
+
+
+def test_parent_that_only_forked_stands_below_the_process_of_its_program() -> None:
+    shell, curl = SUBSHELLS
+    told = syslog(shell, with_ours(curl, ParentProgramGuid=SHELL))
+    lines = logview("--tree", "Image~curl", data=told).out.splitlines()
+    assert [each.strip().split("  ")[0] for each in lines[-3:]] == [
+        "10:00:01.000 bash[4000] alice",
+        "bash[4001] alice",
+        "10:00:03.000 curl[4002] alice",
+    ]
+    assert "(forked)" in lines[-2]
+    assert (
+        "bash[4000]" not in logview("--tree", "Image~curl", data=syslog(*SUBSHELLS)).out
+    )
+
+
+def test_words_follow_a_tree_across_a_parent_that_only_forked() -> None:
+    shell, curl = SUBSHELLS
+    told = syslog(shell, with_ours(curl, ParentProgramGuid=SHELL))
+    assert "curl" in logview("-w", "tree:4000", data=told).out
+    assert "curl" not in logview("-w", "tree:4000", data=syslog(*SUBSHELLS)).out
+
+
+def test_who_forked_in_the_time_of_the_log_did_not_begin_before_it() -> None:
+    """The second of the fork stands in the ProcessGuid: 8ba0-695b is 10:00:00."""
+    old, new = (
+        f"{{00000000-{low}-695b-0500-00000000{n}}}"
+        for low, n in (("8b00", "6c50"), ("8ba2", "6c60"))
+    )
+    lines = (
+        line(
+            11,
+            n,
+            s=n,
+            ProcessGuid=guid,
+            ProcessId=str(n),
+            Image="/b",
+            TargetFilename="/x",
+        )
+        for n, guid in enumerate((old, new), 1)
+    )
+    out = logview("--tree", data=syslog(*lines)).out
+    assert [each.count("(forked)") for each in out.splitlines() if "b[" in each] == [
+        0,
+        1,
+    ]
+
+
+def test_processes_of_one_number_are_no_images_of_one_process() -> None:
+    other = start(guid_of(0x101, 0x7C5), BASH, "/usr/bin/id", 3, ProcessId="4001")
+    one = start(guid_of(0x100), BASH, "/bin/env", 2, ProcessId="4001")
+    assert "then ran" not in logview("--tree", data=syslog(one, other)).out
+
+
 def test_one_pid_on_two_machines_is_two_processes() -> None:
     one = syslog(start(CURL, BASH, "/a", 1))
     data = one + one.replace(b"host1", b"host2")
@@ -165,6 +280,13 @@ def test_story_has_children_and_ancestors() -> None:
     assert "| started a child | `(4244) /tmp/x arg` | `Run from /tmp` |" in out
     out = logview("--story", MALWARE, data=INCIDENT).out
     assert out.index("1. `/usr/bin/sudo`") < out.index("2. `/bin/bash`")
+
+
+def test_story_has_the_fields_that_were_added() -> None:
+    told = with_ours(SUBSHELLS[1], LoginUser="mallory", EntryPoint="-")
+    out = logview("--story", "4002", data=syslog(told)).out
+    assert "* LoginUser `mallory`" in out
+    assert "EntryPoint" not in out
 
 
 def test_story_tells_of_losses_in_its_time() -> None:
@@ -310,6 +432,21 @@ def test_altered_and_swapped_lines_are_named() -> None:
     assert found.status == 3
     assert "7 stands for two different events" in found.out
     assert "8 was written 2026-01-05 10:00:01.000, before 7" in found.out
+
+
+def test_number_0_is_the_first_of_an_installation() -> None:
+    found = logview("--verify", data=syslog(line(16, 0), line(4, 1), line(5, 2)))
+    assert (found.status, "without a record id" in found.out) == (0, False)
+    assert "3 lines, record ids 0 to 2" in found.out
+    assert logview("--verify", data=syslog(line(16, 0), line(5, 2))).status == 3
+
+
+def test_line_without_a_number_is_told() -> None:
+    data = syslog(
+        line(5, 1), re.sub("<EventRecordID>.*</EventRecordID>", "", line(5, 2))
+    )
+    found = logview("--verify", data=data)
+    assert "host1: 1 line without a record id" in found.out
 
 
 def test_machines_are_told_apart() -> None:
