@@ -124,6 +124,16 @@ class Running:
             self.away_s = max(self.away_s, time.thread_time() - start_s)
         return answers[0]
 
+    def files(self) -> list[str]:
+        """Return the files that there are when the thread that stores has ended."""
+        directories = (self.paths.config_dir, self.paths.state_dir)
+
+        def names() -> list[str]:
+            return sorted(name for each in directories for name in os.listdir(each))
+
+        wait_until(lambda: not any(each.startswith(".") for each in names()))
+        return names()
+
     def names(self, log: Path) -> list[str]:
         """Return the rules that reported a program which runs now."""
         marker = uuid.uuid4().hex
@@ -153,6 +163,7 @@ class Running:
         daemon, paths = self.daemon, self.paths
         variables = daemon.parts.capture.btf.variables(".bss")
         memory = daemon.parts.capture.maps[".bss"].lookup(bytes(4))
+        files = self.files()
         names = (
             "wanted_records",
             "truncation_as_create",
@@ -180,7 +191,7 @@ class Running:
                     paths.command_line_file,
                 )
             ],
-            "files": sorted(os.listdir(paths.state_dir)),
+            "files": files,
             "sinks": [id(channel.sink) for channel in daemon.parts.output._channels],
             "judging": daemon.parts.pipeline._judging,
             "hashes": (daemon.parts.hasher.wait_s, daemon.parts.hasher.size_limit),
@@ -296,9 +307,31 @@ def test_update_that_is_refused_says_why_and_lists_the_old_rules(
     assert running.names(running.log) == ["before"]
 
 
-def test_file_system_that_fails_at_the_end_undoes_all(
+def test_file_system_that_fails_at_first_undoes_all(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fsync, synced = os.fsync, []
+
+    def fail(fd: int) -> None:
+        synced.append(fd)
+        if len(synced) == 2:
+            raise OSError(5, "Input/output error")
+        fsync(fd)
+
+    before = running.state()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(SysmonlxError, match="Input/output error"):
+        running.put(running.after)
+    monkeypatch.undo()
+    assert len(synced) == 2
+    assert running.state() == before
+    assert running.names(running.log) == ["before"]
+
+
+def test_file_system_that_fails_at_the_end_has_one_whole_policy_and_is_told(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules that are in force are not taken back then: their files were written."""
     rename, renamed = os.rename, []
 
     def fail(*names: Any, **where: Any) -> None:
@@ -307,14 +340,24 @@ def test_file_system_that_fails_at_the_end_undoes_all(
             raise OSError(5, "Input/output error")
         rename(*names, **where)
 
-    before = running.state()
+    before, count_of_reports = running.state(), running.reports()
     monkeypatch.setattr(os, "rename", fail)
-    with pytest.raises(SysmonlxError, match="Input/output error"):
-        running.put(running.after)
+    answer = running.put(running.after)
     monkeypatch.undo()
     assert len(renamed) == 3
-    assert running.state() == before
-    assert running.names(running.log) == ["before"]
+    assert "not stored yet" in str(answer["trouble"])
+    assert "Input/output error" in str(answer["trouble"])
+    for what in ("stored", "files"):
+        assert running.state()[what] == before[what]
+    assert running.names(running.log.with_name("after.json")) == ["after"]
+    asked = running.daemon.requests.answer({"do": "policy"})
+    assert asked == {"policy": running.after["policy"]}
+    running.daemon.chores.do_all()
+    assert running.reports() == count_of_reports + 1
+    assert running.put(running.before)["trouble"] == []
+    running.daemon.chores.do_all()
+    assert running.reports() == count_of_reports + 2
+    assert running.daemon.requests.answer({"do": "policy"}) == {"policy": ""}
 
 
 def test_large_update_does_not_keep_the_reader_away(running: Running) -> None:

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "event": "",
     "schema": "policy",
     "host": "errors kernel_text bounded",
-    "bpf": "errors host.private_files host.capabilities",
+    "bpf": "errors host.private_files host.capabilities host.file_calls",
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
     "config": "schema policy errors host.child_process host.capabilities"
