@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sysmonlx.host.file_calls import Call, Worker
+from sysmonlx.host.thread_call import ThreadCall
 from sysmonlx.output.dispatch import Output
 from sysmonlx.service.configuration import is_changed
 from sysmonlx.service.loop import Loop
@@ -28,7 +29,8 @@ class Rereading:
 
     It does so at SIGHUP. After a file was refused, it does so again as soon as the file
     has changed. A thread looks whether it has, since its file system may not answer. A
-    child process reads the file and sends the policy to this daemon.
+    child process reads the file and sends the policy to this daemon. Another thread
+    starts that: who starts a program waits until it is loaded.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Rereading:
         self._loop = loop
         self._again = SecondTry(self._path)
         self._children: list[Popen[bytes]] = []
+        self._starting: ThreadCall[Popen[bytes]] | None = None
+        self._reads_again = False
         self._is_hung_up = False
         self._worker: Worker | None = None
         self._asked: Call[bool] | None = None
@@ -55,6 +59,8 @@ class Rereading:
     def look(self) -> None:
         """Begin to read where that is due; call it every second."""
         self._children = [each for each in self._children if each.poll() is None]
+        if self._reads_again and self._starting is None:
+            self._read()
         if self._signals.take_hang_up():
             self._output.reopen()
             self._is_hung_up = True
@@ -62,8 +68,13 @@ class Rereading:
             return  # the file is still that of the policy before
         if self._is_hung_up:
             self._obey_signal()
-        elif self._standing.refused and not self._children and self._again.is_time():
+        elif self._standing.refused and not self._reads and self._again.is_time():
             self._ask(self._again.is_due)
+
+    @property
+    def _reads(self) -> bool:
+        """Whether a child reads the file, or is about to."""
+        return bool(self._children or self._starting is not None or self._reads_again)
 
     def news(self) -> Iterator[str]:
         """Yield that the file does not answer, once."""
@@ -111,6 +122,22 @@ class Rereading:
             self._read()
 
     def _read(self) -> None:
-        if self._may_read:
-            with contextlib.suppress(OSError):
-                self._children.append(run_again("-c", os.fspath(self._path)))
+        """Have a child started, after one that is being started."""
+        if not self._may_read:
+            return
+        self._reads_again = True
+        if self._starting is None:
+            start = partial(run_again, "-c", os.fspath(self._path))
+            with contextlib.suppress(OSError):  # no thread: the next round tries again
+                self._starting = starting = ThreadCall(start)
+                self._loop.handle(starting.fileno(), self._take_child)
+                self._reads_again = False
+
+    def _take_child(self) -> None:
+        """Note the child that a thread has started, if it could."""
+        starting, self._starting = self._starting, None
+        assert starting is not None, "it has told"
+        self._loop.forget(starting.fileno())
+        with contextlib.suppress(Exception):  # the file is read at the next signal
+            if (child := starting.result()) is not None:
+                self._children.append(child)

@@ -30,7 +30,8 @@ from sysmonlx.config.child import read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
-from sysmonlx.service.control import Later, Message
+from sysmonlx.service import rereading
+from sysmonlx.service.control import PEER, Later, Message
 from sysmonlx.service.daemon import Daemon, start
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.reload import Reload
@@ -63,6 +64,28 @@ FILES = """
       <TargetFilename condition="contains">{name}</TargetFilename>
     </FileCreate>
 """
+
+
+#: Builtin functions by which Python asks file systems, and starts programs.
+FILE_CALLS = frozenset(
+    (
+        *("open", "stat", "lstat", "access", "readlink", "listdir", "scandir"),
+        *("statvfs", "rename", "replace", "link", "symlink", "unlink", "remove"),
+        *("mkdir", "rmdir", "mknod", "fsync", "fdatasync", "truncate", "ftruncate"),
+        *("chmod", "chown", "utime", "fork_exec", "posix_spawn"),
+    )
+)
+#: Modules that read files of the kernel alone: below /proc and /sys.
+KERNEL_ALONE = (
+    *("bpf/side_band", "capture/kernel_facts", "host/procfs", "host/surroundings"),
+    *("service/statistics", "capture/sensor"),
+)
+#: What an open file is called, and what modules of `KERNEL_ALONE` do.
+ASK_NOBODY = {("sysmonlx/output/sinks/file.py", "readlink")} | {
+    (f"sysmonlx/{module}.py", call)
+    for module in KERNEL_ALONE
+    for call in ("open", "stat", "readlink", "listdir")
+}
 
 
 class InjectedError(Exception):
@@ -358,6 +381,60 @@ def test_file_system_that_fails_at_the_end_has_one_whole_policy_and_is_told(
     running.daemon.chores.do_all()
     assert running.reports() == count_of_reports + 2
     assert running.daemon.requests.answer({"do": "policy"}) == {"policy": ""}
+
+
+@contextmanager
+def file_calls() -> Iterator[set[tuple[str, str]]]:
+    """Yield the calls of files that this thread makes, by the module they are from."""
+    found: set[tuple[str, str]] = set()
+    repository = Path(__file__).resolve().parents[3]
+
+    def note(frame: FrameType | None, event: str, called: Any) -> None:
+        if event != "c_call" or called.__name__ not in FILE_CALLS:
+            return
+        if called.__module__ is None:  # a method, as `remove` of a list
+            return
+        while frame and "/sysmonlx/" not in frame.f_code.co_filename:
+            frame = frame.f_back
+        if frame:
+            module = Path(frame.f_code.co_filename).relative_to(repository)
+            found.add((str(module), called.__name__))
+
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+
+
+def test_thread_of_the_events_asks_no_file_system(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What -c, -stats, -selftest, SIGHUP and each second make it do."""
+    daemon, started = running.daemon, list[subprocess.Popen[bytes]]()
+
+    def run_again(*_: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(["/bin/true"]))
+        return started[-1]
+
+    monkeypatch.setattr(rereading, "run_again", run_again)
+    with file_calls() as found:
+        running.put(running.policy("everything", EVERYTHING))
+        running.put(running.before)
+        for what in ("stats", "pid", "policy", "missing", "reopen", "refuse"):
+            daemon.requests.answer({"do": what, "reason": "on purpose"})
+        daemon.requests.answer({"do": "selftest", "step": "begin", PEER: os.getpid()})
+        running.paths.config_file.write_bytes(b"edited")
+        os.kill(os.getpid(), signal.SIGHUP)
+        while not started:
+            running.names(running.log)
+            daemon.chores.do_all()
+            daemon.loop.wait(0.1)
+        daemon.loop.wait(0.1)
+        running.put(running.before)
+    by_the_test = {"tests/kernel/service/test_reload_whole.py"}
+    of_the_service = {each for each in found if each[0] not in by_the_test}
+    assert of_the_service <= ASK_NOBODY
 
 
 def test_large_update_does_not_keep_the_reader_away(running: Running) -> None:

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     " rules.sigma.pack",
     "output": "schema policy event bounded host.root_files host.file_calls"
     " host.access_lists",
-    "capture": "bpf rules errors host.file_identity host.thread_call",
+    "capture": "bpf rules errors host.file_identity host.root_files host.thread_call",
     "viewer": "rules.conditions schema output.escape host.inherited interruption",
     "processes": "capture.records schema event kernel_text",
     "enrich": "processes capture.records capture.hooks schema policy event kernel_text",
