@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from sysmonlx.bpf.program_cache import Plans, read_plans
-from sysmonlx.errors import InstallError
 from sysmonlx.host import capabilities
+from sysmonlx.host.file_calls import Call, Worker
 from sysmonlx.host.private_files import read_file, write_private
 
 #: ELF notes of the kernel: the build id, which names one build and no other.
@@ -42,6 +43,7 @@ class Kept:
         self._key: dict[str, object] = {}
         self._boot = ""
         self._data = b""
+        self._writing: Call[None] | None = None
         self.plans = Plans()
 
     def read(self) -> None:
@@ -55,17 +57,30 @@ class Kept:
         found = read_plans(self._data, self._key, self._boot)
         self.plans = found or self.plans
 
-    def write(self) -> None:
-        """Keep the plans, where they have changed.
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread is writing: nothing else can be written now."""
+        return self._writing is not None and not self._writing.wait(0)
 
-        A directory that takes no file is no reason to stop: the next start is slower.
+    def settle(self, timeout_s: float) -> None:
+        """Wait for what is being written, this long at most."""
+        if self._writing is not None:
+            self._writing.wait(timeout_s)
+
+    def write(self) -> None:
+        """Have a thread keep the plans, where they have changed.
+
+        Nobody waits for the file system. A directory that takes no file is no reason to
+        stop: the next start is slower.
         """
         if not self._may_write or self._path is None or not self._key.get("build"):
             return
         data = self.plans.to_bytes(self._key, self._boot)
         if data != self._data:
-            with suppress(InstallError):
-                write_private(self._path, data)
+            with suppress(OSError):  # no thread can be had
+                worker = Worker()
+                self._writing = worker.begin(partial(write_private, self._path, data))
+                worker.end()
         self._data = b""
 
 

@@ -225,7 +225,7 @@ class Loader:
 
     def keep(self, loaded: Loaded) -> None:
         """Write down what libbpf found out, where that is new, for the next start."""
-        if not loaded.has_news:
+        if not loaded.has_news or self._kept.is_busy:
             return
         loaded.has_news = False
         if loaded.are_plans_wrong:
@@ -245,6 +245,10 @@ class Loader:
         for found in loaded.objects[1:]:
             if isinstance(found, BpfObject) and not found.attached():
                 self._slim(loaded, found)
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait for what `keep` writes, this long at most."""
+        self._kept.settle(timeout_s)
 
     def _slim(self, loaded: Loaded, found: BpfObject) -> None:
         """Keep of an object, whose maps nobody uses, no more than its programs."""

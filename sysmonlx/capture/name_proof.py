@@ -19,6 +19,7 @@ from functools import partial
 from typing import Protocol
 
 from sysmonlx.errors import LibbpfError
+from sysmonlx.host import file_systems
 
 #: Directories of root in file systems that tell of changes, in order of preference.
 FOLDERS = ("/run", "/dev/shm", "/var/lib")
@@ -50,10 +51,11 @@ class NameProof:
 
         Args:
             folders: Where to make the private directory; the first that serves is
-                used. Those of another file system may serve where one does not.
+                used. Those of another file system may serve where one does not. Those
+                in memory come first: nobody waits for a disk there.
         """
         reason = "no directory to try it in"
-        for folder in folders:
+        for folder in sorted(folders, key=_may_wait):
             try:
                 with _private(folder) as place, self._watched():
                     reason = self._try(place)
@@ -82,6 +84,18 @@ class NameProof:
             yield
         finally:
             self._set("proving_thread", 0)
+
+
+def _may_wait(folder: str) -> bool:
+    """Return whether files there are not in memory alone."""
+    try:
+        fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return not file_systems.is_in_memory(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        return True
 
 
 def _calls(place: str) -> Iterator[tuple[str, Callable[[], None], str]]:

@@ -48,6 +48,8 @@ from sysmonlx.host.file_identity import FILE_FIELDS, FILE_ID_FIELDS, FileId
 _CHANGED_BY_KERNEL = frozenset({"reader_pause"})
 #: A thread that loads programs when all ends is waited for, for this time in seconds.
 _END_OF_LOADING_S = 1.0
+#: How long the end waits for the file of programs, in seconds.
+_END_OF_KEEPING_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +400,7 @@ class Capture:
                 return  # the thread uses the maps; they go with the process
             with suppress(SysmonlxError):
                 self.finish_loading()
+        self._loader.settle(_END_OF_KEEPING_S)
         self._loaded.close()
 
     def _attach_all(self, hooks: Iterable[Hook]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sysmonlx.cli.exit_status import BAD_PARAMETERS, FILE_ERROR
 from sysmonlx.cli.given import DEFAULTS, is_reread
-from sysmonlx.cli.questions import is_running
+from sysmonlx.cli.questions import is_running, not_stored
 from sysmonlx.config.child import Reading
 from sysmonlx.config.command_line import CommandLine
 from sysmonlx.errors import ControlError, NoAnswerError
@@ -37,6 +37,9 @@ from sysmonlx.service.situation import (
     limit_of_lines,
     why_it_is_strange,
 )
+
+#: Longest wait for an update, in seconds: it is compiled, loaded and stored.
+_UPDATE_S = 40.0
 
 
 def install_service(
@@ -111,6 +114,10 @@ def configure(
                 print(f"{text}.", flush=True)
             return _reload(paths, _installed(reading, kept), _policy(reading))
         report = _reopened(paths)
+        if (now := not_stored(paths)) is not None:  # the file is the one before
+            _tell(report, now)
+            print(_in_force(now))
+            return OK
         if _is_in_force(paths, reading, report.refused):
             _tell(report, _policy(reading))
             print(_in_force(_policy(reading)))
@@ -140,7 +147,7 @@ def _reload(paths: Paths, new: install.Installed, policy: Policy) -> int:
     message = new.to_message()
     with spawn.uninterrupted():  # the daemon does all of it, or nothing
         try:
-            answer = control.request(paths.control_socket, message)
+            answer = control.request(paths.control_socket, message, _UPDATE_S)
         except NoAnswerError as error:
             text = "the update may still happen: sysmonlx -c shows what is in force"
             print(f"Error: {error}; {text}.", file=sys.stderr)

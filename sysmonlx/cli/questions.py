@@ -13,9 +13,13 @@ from sysmonlx.cli.exit_status import BAD_PARAMETERS, FILE_ERROR
 from sysmonlx.cli.listing import listing
 from sysmonlx.config.child import read_file
 from sysmonlx.config.command_line import CommandLine, strictness
+from sysmonlx.config.stored_policy import policy_of
+from sysmonlx.errors import ControlError
+from sysmonlx.policy import Policy
 from sysmonlx.service import configuration, control
 from sysmonlx.service.exit_status import OK
 from sysmonlx.service.installed import Paths
+from sysmonlx.service.messages import Question
 from sysmonlx.service.situation import why_it_is_silent, why_it_is_strange
 
 
@@ -87,9 +91,19 @@ def list_rules(paths: Paths) -> int:
     """Print the rules in force."""
     if not is_running(paths, sys.stdout, "Sysmon is not running"):
         return BAD_PARAMETERS
-    policy = configuration.stored_form(paths)
+    policy = not_stored(paths) or configuration.stored_form(paths)
     print(listing(policy) if policy else "No config to display\n", end="")
     return OK
+
+
+def not_stored(paths: Paths) -> Policy | None:
+    """Return the policy in force where it could not be stored yet; else None."""
+    try:
+        answer = control.request(paths.control_socket, Question(do="policy"))
+        text = str(answer.get("policy") or "")
+        return policy_of(text) if text else None
+    except (ControlError, ValueError):  # a service of another version stores each
+        return None
 
 
 def is_running(paths: Paths, out: TextIO, text: str) -> bool:

@@ -32,13 +32,19 @@ PATIENCE_S = 2.0
 _READY_S = 1.0
 _SYS_CLOSE_RANGE, _CLOSE_RANGE_UNSHARE = 436, 2  # v5.9, <linux/close_range.h>
 _FIRST_AFTER_STANDARD, _LAST = 3, 0xFFFFFFFF
+#: What a thread tells at the end of a call, and how much of that is read at once.
+_ENDED, _HEARD_BYTES = b"e", 64
 
 
 class Call(Generic[T]):
     """One call that a `Worker` makes."""
 
-    def __init__(self, call: Callable[[], T]) -> None:
+    def __init__(
+        self, call: Callable[[], T], tell: Callable[[], object] = lambda: None
+    ) -> None:
+        """Take what is to be called, and `tell`, which the thread calls afterwards."""
         self._call = call
+        self._tell = tell
         self._ended = threading.Event()
         self._value: T
         self._error: BaseException | None = None
@@ -51,6 +57,7 @@ class Call(Generic[T]):
         except BaseException as error:
             self._error = error
         self._ended.set()
+        self._tell()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for `timeout_s` at most; return whether the call has ended."""
@@ -96,11 +103,29 @@ class Worker:
         self._here.close()
         self._there.close()
 
-    def begin(self, call: Callable[[], T]) -> Call[T]:
-        """Have a call made, after those before it."""
-        begun = Call(call)
+    def begin(self, call: Callable[[], T], *, tells: bool = False) -> Call[T]:
+        """Have a call made, after those before it.
+
+        With `tells`, `fileno` becomes readable at its end. The calls of one worker
+        either tell or hand descriptors over.
+        """
+        begun = Call(call, self._tell) if tells else Call(call)
         self._calls.put(begun)
         return begun
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll for reading; `hear` reads it."""
+        return self._here.fileno()
+
+    def hear(self) -> None:
+        """Read what calls have told: look which of them have ended."""
+        with contextlib.suppress(OSError):
+            while self._here.recv(_HEARD_BYTES, socket.MSG_DONTWAIT):
+                pass
+
+    def _tell(self) -> None:
+        with contextlib.suppress(OSError):  # nobody listens, or enough was told
+            self._there.send(_ENDED, socket.MSG_DONTWAIT)
 
     def end(self) -> None:
         """Let the thread end after its calls; its files are closed then."""

@@ -8,6 +8,7 @@ means for them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
@@ -63,8 +64,10 @@ class Register:
     def find(self, tgid: int, start_boot_ns: int, exec_id: int = -1) -> Process | None:
         """Return a process, alive or ended.
 
-        With an `exec_id` it is the image of that number where it is still known: the
-        present one or the one before. Otherwise it is the present image.
+        With an `exec_id` it is the image of that number: the present one, the one
+        before, or, where that is not known any more, one without a name. The number
+        may be that of a later image, of which no record has come: it is the present
+        image then. Without an `exec_id` it is the present image.
         """
         key = image_key(tgid, start_boot_ns, max(exec_id, 0))
         process = self.alive(tgid)
@@ -76,7 +79,21 @@ class Register:
             previous = self._previous_of(process)
             if previous is not None and previous.key == key:
                 return previous
+            if exec_id < process.exec_id:
+                return self._unnamed(process, exec_id)
         return process
+
+    def _unnamed(self, process: Process, exec_id: int) -> Process:
+        """Return another image of a process, of which no more is known; not entered."""
+        start_boot_ns, uid = process.start_boot_ns, process.uid
+        made = self._new(process.tgid, start_boot_ns, exec_id, uid)
+        made.parent = process.parent
+        made.ended_boot_ns, made.ended_uid = process.ended_boot_ns, process.ended_uid
+        for name in ("lineage", "session_id"):
+            if hasattr(process, name):
+                setattr(made, name, getattr(process, name))
+        made.hold = process.hold = deque() if process.hold is None else process.hold
+        return made
 
     def _previous_of(self, process: Process) -> Process | None:
         """Return the image before; the one that a child had from its parent is made."""

@@ -79,6 +79,8 @@ class ProcessTable(Register):
     """
 
     rescan: Callable[[], None] | None = None
+    lost_execs: Callable[[], int] = staticmethod(lambda: 0)
+    """Returns how many records of new images were lost since the start."""
 
     def __init__(self, identity: Identity, layouts: Layouts) -> None:
         super().__init__(identity)
@@ -91,6 +93,8 @@ class ProcessTable(Register):
         self._rescan_due_ns = 0
         self.learns_sessions = False
         """Whether scans tell the audit sessions of processes that are known."""
+        self.lost_before_scan = 0
+        """What `lost_execs` returned before the last scan began."""
         self.unknown = 0
         """Records that named a process of which not even a scan knew."""
 
@@ -259,27 +263,59 @@ class ProcessTable(Register):
 
     def _terminate_unusual(self, data: bytes, boot_ns: int, uid: int) -> Process | None:
         """Take the end of a process that is new here, or was thought to have ended."""
-        process = self.acting(data)
+        process = self._images.get(data[self._image]) or self._ending(data)
         if process.has_exited:
             return None
         process.ended_uid = uid
         self._end(process, boot_ns)
         return process
 
+    def _ending(self, data: bytes) -> Process:
+        """Return the last image of a process, which its end names."""
+        _, start_boot_ns, tgid, exec_id, _ = self._read_actor(data)
+        process = self.find(tgid, start_boot_ns)
+        if process is None:
+            return self.acting(data)
+        if self._has_lost_image(process, exec_id):
+            return self._next_unnamed(process, exec_id)
+        return process
+
     def _known(
         self, boot_ns: int, tgid: int, start_boot_ns: int, exec_id: int = -1
     ) -> Process | None:
-        """Find a process that a record names; scan again where it is missing."""
+        """Find a process that a record names; scan again where it is missing.
+
+        Where the record of its image was lost, it is one without a name.
+        """
         process = self.find(tgid, start_boot_ns, exec_id)
-        if process is not None:
+        if process is not None and not self._has_lost_image(process, exec_id):
             return process
         if self.rescan is not None and boot_ns >= self._rescan_due_ns:
             self._rescan_due_ns = boot_ns + RESCAN_INTERVAL_NS
             self.rescan()
-            process = self.find(tgid, start_boot_ns, exec_id)
-        if process is None:
-            self.unknown += 1
-        return process
+            found = self.find(tgid, start_boot_ns, exec_id)
+            if found is not None and found.exec_id >= exec_id:
+                return found
+            process = found or process
+        self.unknown += 1
+        return process and self._next_unnamed(process, exec_id)
+
+    def _has_lost_image(self, process: Process, exec_id: int) -> bool:
+        """Return whether the record of a later image of a process may have been lost.
+
+        An exec that fails when the old image is gone already counts too, and has no
+        record. So what matters is whether records were lost since the last scan.
+        """
+        is_later = process.exec_id < exec_id
+        return is_later and self.lost_execs() > self.lost_before_scan
+
+    def _next_unnamed(self, process: Process, exec_id: int) -> Process:
+        """Enter a later image of a process, of which only the number is known."""
+        later = self._unnamed(process, exec_id)
+        if process.is_alive:
+            self._supersede(process, later)
+            self._insert(later)
+        return later
 
     def seek(self, tgid: int, boot_ns: int) -> Process | None:
         """Return the process that had this tgid at `boot_ns`; None: nobody is known.

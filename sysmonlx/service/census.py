@@ -41,8 +41,14 @@ class Census:
             CaptureError, LibbpfError, OSError: the kernel refuses.
         """
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        lost = self.lost_execs()
         self._processes.scan(self._capture.scan(), boot_ns)
+        self._processes.lost_before_scan = lost
         self._processes.unknown = 0
+
+    def lost_execs(self) -> int:
+        """Return how many records of new images were lost since the start."""
+        return sum(self._capture.counts()["process_create"].lost)
 
     def read_args(self) -> None:
         """Take the arguments of all processes, before the first event is made.

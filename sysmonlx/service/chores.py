@@ -17,6 +17,7 @@ from sysmonlx.service.reader import Reader
 from sysmonlx.service.requests import Requests
 from sysmonlx.service.rereading import Rereading
 from sysmonlx.service.standing import Standing
+from sysmonlx.service.storing import Storing
 from sysmonlx.service.wiring import Parts
 
 #: Memory is trimmed in every 60th round of chores, for the first time in the fifth: the
@@ -33,6 +34,7 @@ class Chores:
         reader: Reader,
         requests: Requests,
         rereading: Rereading,
+        storing: Storing,
         metrics: MetricsWriter,
         standing: Standing,
         manager: systemd.Reports,
@@ -40,6 +42,8 @@ class Chores:
         self._parts = parts
         self._reader = reader
         self._requests = requests
+        self._rereading = rereading
+        self._storing = storing
         self._standing = standing
         self._manager = manager
         self._rounds = self._trims = 0
@@ -47,12 +51,14 @@ class Chores:
         self._news = CorrelationNews()
         self._all = (
             self._renew_clock_and_names,
+            storing.look,
             requests.expire,
             self._put_kernel_side_right,
             self._find_lost_processes,
             self._tell_overdue_questions,
             self._tell_of_correlations,
             rereading.look,
+            self._tell_of_files,
             parts.capture.keep,
             parts.capture.told_programs.side_band.follow_processors,
             self._trim_memory,
@@ -109,6 +115,12 @@ class Chores:
         """Report readers of a socket that were dropped."""
         if texts := [*self._parts.output.news()]:
             self._parts.health.tell(("Reader", text) for text in texts)
+
+    def _tell_of_files(self) -> None:
+        """Report rules that are not stored, and a configuration file that hangs."""
+        texts = [*self._storing.news(), *self._rereading.news()]
+        if texts:
+            self._parts.health.tell(("Configuration", text) for text in texts)
 
     def _trim_memory(self) -> None:
         self._rounds += 1

@@ -20,7 +20,6 @@ from sysmonlx.service.chores import Chores
 from sysmonlx.service.compilation import Compiled, PolicyInForce, compile_at_start
 from sysmonlx.service.flushing import Flushing
 from sysmonlx.service.loop import Loop
-from sysmonlx.service.messages import ReportAnswer
 from sysmonlx.service.metrics_writer import MetricsWriter
 from sysmonlx.service.own_events import OwnEvents
 from sysmonlx.service.reader import Reader
@@ -31,13 +30,15 @@ from sysmonlx.service.signals import Signals
 from sysmonlx.service.snapshot import Snapshot
 from sysmonlx.service.standing import Standing
 from sysmonlx.service.statistics import Statistics
-from sysmonlx.service.updates import Files
+from sysmonlx.service.storing import Storing
 from sysmonlx.service.wiring import Options, Parts, wire
 
-#: Parts of a stop, in seconds: to empty the ring buffer, to wait for hashes. With what
-#: `Parts.close` may take a stop ends within 2 s.
-_DRAIN_S, _HASH_S = 0.7, 0.3
+#: Parts of a stop, in seconds: to empty the ring buffer, to wait for hashes, and for
+#: the files of an update. With what `Parts.close` may take a stop ends within 2 s.
+_DRAIN_S, _HASH_S, _STORE_S = 0.6, 0.3, 0.1
 _HASH_LOOK_S = 0.01
+#: Interval of the chores while somebody waits for an update, in seconds.
+_UPDATING_S = 0.5
 
 
 def start(policy: Policy, options: Options) -> Daemon:
@@ -76,11 +77,12 @@ class Daemon:
     ) -> None:
         self.parts = parts
         self.loop = loop
-        self.standing = Standing(parts, options, in_force)
+        self.storing = Storing()
+        self.standing = Standing(parts, options, in_force, self.storing)
         self.reader = Reader(parts, is_watched=options.watch is not None)
         self._flushing = Flushing(loop, parts.output)
-        answers = self._counters, self.put, self.refuse
-        self.requests = Requests(options.paths, parts, loop, self.standing, *answers)
+        makes = self.storing, self._counters, self.put, self.refuse
+        self.requests = Requests(options.paths, parts, loop, self.standing, *makes)
         resources.callback(self.requests.close)
         self._resources = resources
         self._signals = signals
@@ -94,7 +96,8 @@ class Daemon:
             parts,
             self.reader,
             self.requests,
-            Rereading(options, signals, self.standing, parts.output),
+            Rereading(options, signals, self.standing, parts.output, loop),
+            self.storing,
             self._metrics,
             self.standing,
             self._manager,
@@ -156,11 +159,16 @@ class Daemon:
             self._manager.beat()
             now_s = time.monotonic()
             if now_s >= next_chores_s:
-                next_chores_s = now_s + self.reader.chores_s()
+                next_chores_s = now_s + self._chores_s()
                 self.chores.do_all()
         self._stop()
 
-    def put(self, made: Compiled, files: Files) -> ReportAnswer:
+    def _chores_s(self) -> float:
+        """Return the time until the next round of chores, in seconds."""
+        usual_s = self.reader.chores_s()
+        return min(usual_s, _UPDATING_S) if self.requests.is_updating else usual_s
+
+    def put(self, made: Compiled) -> None:
         """Put a new policy in force: the programs stay attached meanwhile.
 
         Raises:
@@ -170,7 +178,7 @@ class Daemon:
         self.parts.capture.finish_loading()
         self.reader.work()
         self._manager.beat()
-        standing.in_force, troubles = self._reload.put(standing.in_force, made, files)
+        standing.in_force, troubles = self._reload.put(standing.in_force, made)
         report.configuration(standing.policy, standing.policy.source or "-")
         report.packs(standing.in_force.packs)
         report.errors("Configuration", troubles)
@@ -178,7 +186,6 @@ class Daemon:
         forget_before()
         standing.refused = ""
         self._manager.beat()
-        return standing.report()
 
     def refuse(self, reason: str) -> None:
         """Tell everywhere that the configuration file was refused, once each reason."""
@@ -187,7 +194,7 @@ class Daemon:
         self.standing.refused = reason
         self._own_events.error("Configuration", reason)
         self._manager.status(self.standing.status())
-        systemd.print_error(reason)
+        systemd.print_error_aside(reason)
 
     def _counters(self) -> Snapshot:
         troubles = self.standing.sink_troubles(self._metrics.trouble)
@@ -214,6 +221,7 @@ class Daemon:
         parts.health.report_losses()
         self._own_events.state("Stopped")
         self._metrics.close()
+        self.storing.close(_STORE_S)
         self.close()
 
     def fail(self, reason: str) -> None:

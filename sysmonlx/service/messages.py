@@ -15,7 +15,7 @@ START_FAILED = "The start failed: "
 class Question(TypedDict):
     """A request without more than its name."""
 
-    do: Literal["stats", "pid", "missing", "reopen"]
+    do: Literal["stats", "pid", "policy", "missing", "reopen"]
 
 
 class Update(TypedDict):
@@ -49,6 +49,15 @@ class PidAnswer(TypedDict):
 
     pid: int
     form: int
+
+
+class PolicyAnswer(TypedDict):
+    """The answer to "policy".
+
+    The policy in force as JSON where it is not stored yet; else empty.
+    """
+
+    policy: str
 
 
 class ReportAnswer(TypedDict):

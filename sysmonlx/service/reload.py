@@ -3,17 +3,16 @@
 
 Each step that changes something notes first how to take it back. Whatever raises, at
 whatever step, everything is taken back in reverse order, and the policy before is in
-force as it was: rules, kernel filter, hooks, sinks, settings and stored files. The
-stored files come last. Behind that point nothing raises.
+force as it was: rules, kernel filter, hooks, sinks and settings. Files are none of its
+business: they were written before, and get their names afterwards (service.storing).
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from sysmonlx.capture.kernel_filter import Prepared
@@ -22,7 +21,6 @@ from sysmonlx.enrich.registry import wanted_records
 from sysmonlx.enrich.start_fields import kernel_switches
 from sysmonlx.errors import ControlError
 from sysmonlx.host import memory
-from sysmonlx.host.private_files import StagedFile
 from sysmonlx.output.dispatch import Channel
 from sysmonlx.pipeline.judging import Judging
 from sysmonlx.policy import Settings
@@ -40,7 +38,6 @@ Leftover = tuple[str, Callable[[], object]]
 class _Prepared(NamedTuple):
     """All that a new policy needs, made and not in use yet."""
 
-    staged: list[StagedFile]
     judging: Judging
     filtering: Prepared
     channels: list[Channel]
@@ -70,9 +67,9 @@ class Reload:
         self._set_settings(settings)
 
     def put(
-        self, before: PolicyInForce, made: Compiled, files: Mapping[Path, bytes]
+        self, before: PolicyInForce, made: Compiled
     ) -> tuple[PolicyInForce, list[str]]:
-        """Put what was made in force instead of `before`, and store `files` with it.
+        """Put what was made in force instead of `before`.
 
         Records that are in the ring already must have been taken before.
 
@@ -84,10 +81,10 @@ class Reload:
             ControlError: the policy wants what only a start can do.
             Exception: anything else that failed; `before` is in force.
         """
-        _refuse_what_needs_a_start(before.policy.settings, made.policy.settings)
+        refuse_what_needs_a_start(before.policy.settings, made.policy.settings)
         new = PolicyInForce.of(made)
         with ExitStack() as undo:
-            prepared = self._prepare(undo, new, made.kernel, files)
+            prepared = self._prepare(undo, new, made.kernel)
             leftovers = self._commit(undo, before, new, prepared)
             undo.pop_all()
         troubles = []
@@ -99,15 +96,10 @@ class Reload:
         return new, troubles
 
     def _prepare(
-        self,
-        undo: ExitStack,
-        new: PolicyInForce,
-        kernel: KernelForm,
-        files: Mapping[Path, bytes],
+        self, undo: ExitStack, new: PolicyInForce, kernel: KernelForm
     ) -> _Prepared:
         """Make what `new` needs; the policy before stays in force."""
         settings = new.policy.settings
-        staged = [self._staged(undo, path, data) for path, data in files.items()]
         judging = self._pipeline.prepare(
             new.rules, settings.appended, names_hosts=settings.dns_lookup
         )
@@ -115,7 +107,7 @@ class Reload:
         undo.callback(self._filter.discard, filtering)
         channels = self._output.prepare(settings, partial(make_renderer, settings))
         undo.callback(self._output.retire, channels)
-        return _Prepared(staged, judging, filtering, channels)
+        return _Prepared(judging, filtering, channels)
 
     def _commit(
         self,
@@ -134,23 +126,13 @@ class Reload:
         undo.callback(self._pipeline.use, self._pipeline.use(prepared.judging))
         channels_before = self._output.use(prepared.channels)
         undo.callback(self._output.use, channels_before)
-        leftovers: list[Leftover] = [
-            *(("a stored file of before", each.close) for each in prepared.staged),
+        return [
             ("rules of before", partial(self._filter.discard, is_before)),
             ("sinks of before", partial(self._output.retire, channels_before)),
             ("settings", partial(self.tell_kernel, settings, new.rules)),
             ("hooks of before", partial(self._capture.want, new.hooks())),
             ("control groups", partial(self.expect_groups, settings)),
         ]
-        for each in prepared.staged:
-            undo.callback(each.undo)
-            each.commit()
-        return leftovers
-
-    def _staged(self, undo: ExitStack, path: Path, data: bytes) -> StagedFile:
-        staged = StagedFile(path, data)
-        undo.callback(staged.close)
-        return staged
 
     def _watch_both(
         self, undo: ExitStack, before: PolicyInForce, new: PolicyInForce
@@ -203,7 +185,12 @@ class Reload:
         tell("pipe_interval_ns", settings.pipe_interval_s * 1_000_000_000)
 
 
-def _refuse_what_needs_a_start(before: Settings, settings: Settings) -> None:
+def refuse_what_needs_a_start(before: Settings, settings: Settings) -> None:
+    """Refuse settings that only a start can put in force.
+
+    Raises:
+        ControlError: there are such, and which.
+    """
     if settings.ring_size_bytes != before.ring_size_bytes:
         raise ControlError("RingSize takes effect at the next start: use -i")
 

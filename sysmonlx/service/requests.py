@@ -16,11 +16,13 @@ from sysmonlx.service.compilation import Compiled, PolicyInForce
 from sysmonlx.service.control import ControlServer, Later, Message
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.loop import Loop
-from sysmonlx.service.messages import PidAnswer, ReportAnswer, StatsAnswer
+from sysmonlx.service.messages import PidAnswer, PolicyAnswer, ReportAnswer, StatsAnswer
+from sysmonlx.service.reload import refuse_what_needs_a_start
 from sysmonlx.service.self_test import SelfTests
 from sysmonlx.service.snapshot import Snapshot
 from sysmonlx.service.standing import Standing
-from sysmonlx.service.updates import Files, Updates
+from sysmonlx.service.storing import Storing
+from sysmonlx.service.updates import Updates
 from sysmonlx.service.wiring import Parts
 
 #: Longest reason of a refusal that is kept.
@@ -36,8 +38,9 @@ class Requests:
         parts: Parts,
         loop: Loop,
         standing: Standing,
+        storing: Storing,
         counters: Callable[[], Snapshot],
-        put: Callable[[Compiled, Files], ReportAnswer],
+        put: Callable[[Compiled], object],
         refuse: Callable[[str], None],
     ) -> None:
         """Take what the answers are made of.
@@ -47,20 +50,27 @@ class Requests:
             parts: Those of the daemon.
             loop: Calls the handlers of the sockets.
             standing: Says which policy is in force, and what is wrong.
+            storing: Stores what an update brings.
             counters: Returns all counters.
-            put: Puts compiled rules in force; returns the answer.
+            put: Puts compiled rules in force.
             refuse: Told why the configuration file was refused.
         """
         self._paths = paths
         self._parts = parts
         self._loop = loop
         self._standing = standing
+        self._storing = storing
         self._counters = counters
         self._refuse = refuse
         self._put = put
         self._self_tests = SelfTests(parts, standing)
         self._updates = Updates(
-            loop.handle, loop.forget, self._begin_loading, self._put_in_force
+            loop.handle,
+            loop.forget,
+            self._begin_loading,
+            storing,
+            self._put_in_force,
+            standing.report,
         )
         self._control: ControlServer | None = None
 
@@ -89,31 +99,48 @@ class Requests:
                 return StatsAnswer(stats=self._counters())
             case "pid":
                 return PidAnswer(pid=os.getpid(), form=FORM)
-            case "missing":
-                return self._standing.report()
-            case "refuse":
-                self._refuse(str(message.get("reason"))[:_REASON_CHARACTERS])
-                return self._standing.report()
-            case "reopen":
-                self._parts.output.reopen()
-                return self._standing.report()
+            case "policy":
+                return PolicyAnswer(policy=self._storing.policy)
             case "selftest":
                 return self._self_tests.answer(message)
-        raise ControlError("The daemon does not know this request")
+        return self._report(message)
+
+    def _report(self, message: Message) -> ReportAnswer:
+        match message.get("do"):
+            case "missing":
+                pass
+            case "refuse":
+                self._refuse(str(message.get("reason"))[:_REASON_CHARACTERS])
+            case "reopen":
+                self._parts.output.reopen()
+            case _:
+                raise ControlError("The daemon does not know this request")
+        return self._standing.report()
 
     def _begin_update(self, message: Message) -> Later:
         text, files = _new_policy(message, self._paths)
         form = self._parts.filter.form
         return self._updates.begin(partial(compilation.begin, text, form), files)
 
-    def _put_in_force(self, made: Compiled, files: Files) -> ReportAnswer:
+    def _put_in_force(self, made: Compiled) -> None:
         self._self_tests.end("Another configuration came into force")
-        return self._put(made, files)
+        self._put(made)
 
     def _begin_loading(self, made: Compiled) -> Loading | None:
-        """Have a thread load the programs that a policy needs; None: all are loaded."""
+        """Have a thread load the programs that a policy needs; None: all are loaded.
+
+        Raises:
+            ControlError: the policy wants what only a start can do.
+        """
+        settings = self._standing.policy.settings
+        refuse_what_needs_a_start(settings, made.policy.settings)
         hooks = PolicyInForce.of(made).hooks()
         return self._parts.capture.begin_loading(hooks)
+
+    @property
+    def is_updating(self) -> bool:
+        """Whether an update is under way, whose limits of time `expire` looks at."""
+        return self._updates.is_under_way
 
     def expire(self) -> None:
         """End connections and an update that take too long; call it every second."""

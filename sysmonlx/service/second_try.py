@@ -28,13 +28,18 @@ class SecondTry:
         self._tried: _Signature | None = None
         self._next_s = clock() + LEAST_S
 
+    def is_time(self) -> bool:
+        """Tell whether it may be tried again by now; no file system is asked."""
+        return self._clock() >= self._next_s
+
     def is_due(self) -> bool:
         """Tell whether to try the file now: once as it is, then when it has changed.
 
-        After a True the answer is False for `LEAST_S` seconds.
+        After a True the answer is False for `LEAST_S` seconds. Its file system may not
+        answer.
         """
         now_s = self._clock()
-        if now_s < self._next_s:
+        if not self.is_time():
             return False
         found = _signature(self._path)
         if found in (None, self._tried):

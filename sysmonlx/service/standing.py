@@ -9,19 +9,32 @@ from sysmonlx.policy import Policy
 from sysmonlx.service.compilation import PolicyInForce
 from sysmonlx.service.keeper import KeeperWatch
 from sysmonlx.service.messages import ReportAnswer
+from sysmonlx.service.storing import Storing
 from sysmonlx.service.wiring import Options, Parts
 
 
 class Standing:
     """The policy in force, and why it is not the installed one: `refused`, else ""."""
 
-    def __init__(self, parts: Parts, options: Options, in_force: PolicyInForce) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        options: Options,
+        in_force: PolicyInForce,
+        storing: Storing,
+    ) -> None:
         self._parts = parts
+        self._storing = storing
         self._keeper = KeeperWatch(options.paths)
         self.in_force = in_force
         self.refused = options.refused
         self.remarks = [*parts.remarks]
         """Texts about files that cannot be used, from the start on."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the policy in force is the stored one."""
+        return not self._storing.policy
 
     @property
     def policy(self) -> Policy:
@@ -42,7 +55,8 @@ class Standing:
         Args:
             others: Troubles of other destinations; "" is none.
         """
-        troubles = (self.refused, *others, self._keeper.trouble())
+        stored = self._storing.trouble
+        troubles = (self.refused, stored, *others, self._keeper.trouble())
         return [*self._parts.output.troubles(), *filter(None, troubles)]
 
     def missing(self) -> list[str]:
@@ -71,9 +85,9 @@ class Standing:
         return "; ".join((rules, *self._troubles()))
 
     def _troubles(self) -> list[str]:
-        refused = [self.refused] if self.refused else []
+        policy = filter(None, (self.refused, self._storing.trouble))
         keeper = filter(None, (self._keeper.trouble(),))
-        return [*refused, *self.remarks, *self._parts.output.troubles(), *keeper]
+        return [*policy, *self.remarks, *self._parts.output.troubles(), *keeper]
 
 
 def _without_openat2() -> list[str]:

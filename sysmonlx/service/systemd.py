@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from sysmonlx.errors import InstallError
+from sysmonlx.host.file_calls import Worker
 
 UNIT = "sysmonlx.service"
 _TEMPLATE = Path(__file__).parents[1] / "data" / UNIT
@@ -308,8 +310,20 @@ def _property(name: str) -> str:
 
 def print_error(text: str, priority: int = ERR) -> None:
     """Print a text that the journal takes with a priority, see sd-daemon(3)."""
-    prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
-    print(f"{prefix}{text}", file=sys.stderr, flush=True)
+    print(_for_journal(text, priority), file=sys.stderr, flush=True)
+
+
+def print_error_aside(text: str) -> None:
+    """Have a thread print a text as `print_error` does: who reads it may be late."""
+    line = f"{_for_journal(text, ERR)}\n".encode(errors="backslashreplace")
+    with contextlib.suppress(OSError):  # there is no thread: it is told elsewhere too
+        worker = Worker()
+        worker.begin(partial(os.write, 2, line))
+        worker.end()
+
+
+def _for_journal(text: str, priority: int) -> str:
+    return f"<{priority}>{text}" if "JOURNAL_STREAM" in os.environ else text
 
 
 def failed_status(reason: str) -> str:

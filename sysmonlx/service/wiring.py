@@ -202,6 +202,7 @@ def _census(undo: ExitStack, capture: Capture, processes: ProcessTable) -> Censu
     census = Census(capture, processes, CommandLines())
     undo.callback(census.close)
     processes.rescan = census.repeat
+    processes.lost_execs = census.lost_execs
     return census
 
 

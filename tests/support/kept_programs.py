@@ -21,6 +21,7 @@ from sysmonlx.service.installed import Paths
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _RING_BYTES, _WAKE_BYTES = 1 << 20, 1 << 16
+_WRITTEN_S = 20.0
 
 
 def put(paths: Paths) -> None:
@@ -51,6 +52,7 @@ def _keep(file: Path) -> None:
     loader = Loader(_RING_BYTES, _WAKE_BYTES, keep_in=file)
     loaded = loader.load_first(ALL_HOOKS)
     loader.keep(loaded)
+    loader.settle(_WRITTEN_S)
     loaded.close()
 
 

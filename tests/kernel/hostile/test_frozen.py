@@ -6,15 +6,20 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cpu import slept_s
-from support.running import EVERYTHING, Daemon, wait_until
+from support.running import EVERYTHING, Daemon, Event, wait_until
 
+from sysmonlx.config.child import read_data
+from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.output.sinks.file import FileSink
 from sysmonlx.output.sinks.rotating_file import RotatingFileSink
 from sysmonlx.policy import Rotation
@@ -65,22 +70,84 @@ def frozen(place: Path) -> Iterator[None]:
 
 @pytest.fixture
 def root(tmp_path: Path, require: Callable[[str, bool, str], None]) -> Iterator[Path]:
-    """A root whose /var is a file system of its own, and whose /run is memory."""
+    """A root whose /etc and /var are on one file system, and whose /run is memory."""
     is_there = all(map(shutil.which, ("mkfs.ext4", "fsfreeze")))
     require("ext4", is_there, "there is no mkfs.ext4 or fsfreeze")
     image, made = tmp_path / "image", tmp_path / "root"
     made.mkdir(mode=0o700)
-    for name in ("var", "run"):
+    for name in ("disk", "etc", "var", "run"):
         (made / name).mkdir(mode=0o755)
     with open(image, "wb") as file:
         file.truncate(_IMAGE_BYTES)
     subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    var, run = os.fspath(made / "var"), os.fspath(made / "run")
-    with mounts(
-        ("-o", "loop", os.fspath(image), var),
-        ("-t", "tmpfs", "-o", "mode=755", "run", run),
-    ):
-        yield made
+    disk, run = os.fspath(made / "disk"), os.fspath(made / "run")
+    with mounts(("-o", "loop", os.fspath(image), disk)):
+        for name in ("etc", "var"):
+            (made / "disk" / name).mkdir(mode=0o755)
+        with mounts(
+            ("--bind", f"{disk}/etc", os.fspath(made / "etc")),
+            ("--bind", f"{disk}/var", os.fspath(made / "var")),
+            ("-t", "tmpfs", "-o", "mode=755", "run", run),
+        ):
+            yield made
+
+
+NAMED = """
+    <ProcessCreate onmatch="include">
+      <Image name="{name}" condition="begin with">/</Image>
+    </ProcessCreate>
+"""
+
+
+def update(daemon: Daemon, name: str) -> dict[str, Any]:
+    """Put rules in force that report processes by a name; return the answer."""
+    daemon.write_config(NAMED.format(name=name))
+    data = daemon.config.read_bytes()
+    policy = read_data(data, name, CommandLineOptions()).policy
+    assert policy is not None
+    return daemon.request(do="reload", policy=policy.to_json(), config=data.decode())
+
+
+def rule_of(daemon: Daemon, marker: str) -> str:
+    """Run a program; return the rule that reported it."""
+    subprocess.run(["/bin/true", marker], check=True)
+    found = daemon.wait_for(lambda event: marker in event.get("CommandLine", ""), 5)
+    return found["RuleName"]
+
+
+def told(text: str) -> Callable[[Event], bool]:
+    return lambda event: text in event.get("Description", "")
+
+
+def test_frozen_files_keep_no_rules_back_and_are_stored_later(root: Path) -> None:
+    daemon = Daemon(root, EVERYTHING, "", "")
+    daemon.start()
+    try:
+        stored = daemon.paths.policy_file.read_bytes()
+        with frozen(root / "etc"):
+            answer = update(daemon, "first")
+            assert "not stored yet" in answer["trouble"][0]
+            assert rule_of(daemon, "after the first") == "first"
+            begun = time.monotonic()
+            assert update(daemon, "second")["trouble"]
+            os.kill(daemon.process.pid, signal.SIGHUP)  # that file is the one before
+            assert rule_of(daemon, "after the second") == "second"
+            daemon.wait_for(told("not stored yet"), 5)
+            assert 'name="second"' not in daemon.paths.config_file.read_text()
+            assert '"second"' in daemon.request(do="policy")["policy"]
+            assert any(
+                "not stored yet" in each for each in daemon.stats()["sinks"]["trouble"]
+            )
+            assert time.monotonic() - begun < 5
+            assert daemon.paths.policy_file.read_bytes() == stored
+        daemon.wait_for(told("are stored now"), 10)
+        assert 'name="second"' in daemon.paths.config_file.read_text()
+        assert '"second"' in daemon.paths.policy_file.read_text()
+        assert not [*daemon.paths.state_dir.glob(".*")]
+        assert daemon.request(do="missing")["trouble"] == []
+        assert rule_of(daemon, "after all") == "second"
+    finally:
+        daemon.stop()
 
 
 def test_frozen_state_delays_no_event_and_no_answer(root: Path) -> None:

@@ -30,7 +30,8 @@ from sysmonlx.config.child import read_data
 from sysmonlx.config.command_line import CommandLineOptions
 from sysmonlx.config.stored_policy import policy_of
 from sysmonlx.errors import SysmonlxError
-from sysmonlx.service.control import Later, Message
+from sysmonlx.service import rereading
+from sysmonlx.service.control import PEER, Later, Message
 from sysmonlx.service.daemon import Daemon, start
 from sysmonlx.service.installed import Paths
 from sysmonlx.service.reload import Reload
@@ -63,6 +64,28 @@ FILES = """
       <TargetFilename condition="contains">{name}</TargetFilename>
     </FileCreate>
 """
+
+
+#: Builtin functions by which Python asks file systems, and starts programs.
+FILE_CALLS = frozenset(
+    (
+        *("open", "stat", "lstat", "access", "readlink", "listdir", "scandir"),
+        *("statvfs", "rename", "replace", "link", "symlink", "unlink", "remove"),
+        *("mkdir", "rmdir", "mknod", "fsync", "fdatasync", "truncate", "ftruncate"),
+        *("chmod", "chown", "utime", "fork_exec", "posix_spawn"),
+    )
+)
+#: Modules that read files of the kernel alone: below /proc and /sys.
+KERNEL_ALONE = (
+    *("bpf/side_band", "capture/kernel_facts", "host/procfs", "host/surroundings"),
+    *("service/statistics", "capture/sensor"),
+)
+#: What an open file is called, and what modules of `KERNEL_ALONE` do.
+ASK_NOBODY = {("sysmonlx/output/sinks/file.py", "readlink")} | {
+    (f"sysmonlx/{module}.py", call)
+    for module in KERNEL_ALONE
+    for call in ("open", "stat", "readlink", "listdir")
+}
 
 
 class InjectedError(Exception):
@@ -124,6 +147,16 @@ class Running:
             self.away_s = max(self.away_s, time.thread_time() - start_s)
         return answers[0]
 
+    def files(self) -> list[str]:
+        """Return the files that there are when the thread that stores has ended."""
+        directories = (self.paths.config_dir, self.paths.state_dir)
+
+        def names() -> list[str]:
+            return sorted(name for each in directories for name in os.listdir(each))
+
+        wait_until(lambda: not any(each.startswith(".") for each in names()))
+        return names()
+
     def names(self, log: Path) -> list[str]:
         """Return the rules that reported a program which runs now."""
         marker = uuid.uuid4().hex
@@ -153,6 +186,7 @@ class Running:
         daemon, paths = self.daemon, self.paths
         variables = daemon.parts.capture.btf.variables(".bss")
         memory = daemon.parts.capture.maps[".bss"].lookup(bytes(4))
+        files = self.files()
         names = (
             "wanted_records",
             "truncation_as_create",
@@ -180,7 +214,7 @@ class Running:
                     paths.command_line_file,
                 )
             ],
-            "files": sorted(os.listdir(paths.state_dir)),
+            "files": files,
             "sinks": [id(channel.sink) for channel in daemon.parts.output._channels],
             "judging": daemon.parts.pipeline._judging,
             "hashes": (daemon.parts.hasher.wait_s, daemon.parts.hasher.size_limit),
@@ -296,9 +330,31 @@ def test_update_that_is_refused_says_why_and_lists_the_old_rules(
     assert running.names(running.log) == ["before"]
 
 
-def test_file_system_that_fails_at_the_end_undoes_all(
+def test_file_system_that_fails_at_first_undoes_all(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fsync, synced = os.fsync, []
+
+    def fail(fd: int) -> None:
+        synced.append(fd)
+        if len(synced) == 2:
+            raise OSError(5, "Input/output error")
+        fsync(fd)
+
+    before = running.state()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(SysmonlxError, match="Input/output error"):
+        running.put(running.after)
+    monkeypatch.undo()
+    assert len(synced) == 2
+    assert running.state() == before
+    assert running.names(running.log) == ["before"]
+
+
+def test_file_system_that_fails_at_the_end_has_one_whole_policy_and_is_told(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules that are in force are not taken back then: their files were written."""
     rename, renamed = os.rename, []
 
     def fail(*names: Any, **where: Any) -> None:
@@ -307,14 +363,78 @@ def test_file_system_that_fails_at_the_end_undoes_all(
             raise OSError(5, "Input/output error")
         rename(*names, **where)
 
-    before = running.state()
+    before, count_of_reports = running.state(), running.reports()
     monkeypatch.setattr(os, "rename", fail)
-    with pytest.raises(SysmonlxError, match="Input/output error"):
-        running.put(running.after)
+    answer = running.put(running.after)
     monkeypatch.undo()
     assert len(renamed) == 3
-    assert running.state() == before
-    assert running.names(running.log) == ["before"]
+    assert "not stored yet" in str(answer["trouble"])
+    assert "Input/output error" in str(answer["trouble"])
+    for what in ("stored", "files"):
+        assert running.state()[what] == before[what]
+    assert running.names(running.log.with_name("after.json")) == ["after"]
+    asked = running.daemon.requests.answer({"do": "policy"})
+    assert asked == {"policy": running.after["policy"]}
+    running.daemon.chores.do_all()
+    assert running.reports() == count_of_reports + 1
+    assert running.put(running.before)["trouble"] == []
+    running.daemon.chores.do_all()
+    assert running.reports() == count_of_reports + 2
+    assert running.daemon.requests.answer({"do": "policy"}) == {"policy": ""}
+
+
+@contextmanager
+def file_calls() -> Iterator[set[tuple[str, str]]]:
+    """Yield the calls of files that this thread makes, by the module they are from."""
+    found: set[tuple[str, str]] = set()
+    repository = Path(__file__).resolve().parents[3]
+
+    def note(frame: FrameType | None, event: str, called: Any) -> None:
+        if event != "c_call" or called.__name__ not in FILE_CALLS:
+            return
+        if called.__module__ is None:  # a method, as `remove` of a list
+            return
+        while frame and "/sysmonlx/" not in frame.f_code.co_filename:
+            frame = frame.f_back
+        if frame:
+            module = Path(frame.f_code.co_filename).relative_to(repository)
+            found.add((str(module), called.__name__))
+
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+
+
+def test_thread_of_the_events_asks_no_file_system(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What -c, -stats, -selftest, SIGHUP and each second make it do."""
+    daemon, started = running.daemon, list[subprocess.Popen[bytes]]()
+
+    def run_again(*_: str) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(["/bin/true"]))
+        return started[-1]
+
+    monkeypatch.setattr(rereading, "run_again", run_again)
+    with file_calls() as found:
+        running.put(running.policy("everything", EVERYTHING))
+        running.put(running.before)
+        for what in ("stats", "pid", "policy", "missing", "reopen", "refuse"):
+            daemon.requests.answer({"do": what, "reason": "on purpose"})
+        daemon.requests.answer({"do": "selftest", "step": "begin", PEER: os.getpid()})
+        running.paths.config_file.write_bytes(b"edited")
+        os.kill(os.getpid(), signal.SIGHUP)
+        while not started:
+            running.names(running.log)
+            daemon.chores.do_all()
+            daemon.loop.wait(0.1)
+        daemon.loop.wait(0.1)
+        running.put(running.before)
+    by_the_test = {"tests/kernel/service/test_reload_whole.py"}
+    of_the_service = {each for each in found if each[0] not in by_the_test}
+    assert of_the_service <= ASK_NOBODY
 
 
 def test_large_update_does_not_keep_the_reader_away(running: Running) -> None:

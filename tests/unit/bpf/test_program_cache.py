@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import os
 import random
 import struct
 import threading
 from binascii import crc32
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +25,7 @@ from sysmonlx.bpf.program_cache import (
     with_maps,
 )
 
+DEADLINE_S = 20.0
 KEY = {"build": "aa", "files": [[1, 2, 3]]}
 LOAD_MAP_5 = struct.pack("=BBhiiI", 0x18, 0x11, 0, 5, 0, 0)
 EXIT = struct.pack("=BBhi", 0x95, 0, 0, 0)
@@ -129,6 +132,7 @@ def test_plans_are_kept_for_the_same_files(tmp_path: Path) -> None:
     kept.read()
     kept.plans = plans()
     kept.write()
+    kept.settle(DEADLINE_S)
 
     again = Kept(tmp_path / "programs", [object_file], "")
     again.read()
@@ -145,6 +149,7 @@ def test_a_reader_leaves_no_trace(tmp_path: Path) -> None:
     kept.read()
     kept.plans = plans()
     kept.write()
+    kept.settle(DEADLINE_S)
     before = file.stat().st_mtime_ns, file.read_bytes()
 
     reader = Kept(file, [], "", may_write=False)
@@ -153,6 +158,28 @@ def test_a_reader_leaves_no_trace(tmp_path: Path) -> None:
     reader.plans = Plans()
     reader.write()
     assert (file.stat().st_mtime_ns, file.read_bytes()) == before
+
+
+def test_nobody_waits_for_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, fsync = Event(), os.fsync
+
+    def wait(fd: int) -> None:
+        assert answers.wait(DEADLINE_S)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", wait)
+    kept = Kept(tmp_path / "programs", [], "")
+    kept.read()
+    kept.plans = plans()
+    kept.write()
+    kept.settle(0.05)
+    was_busy = kept.is_busy
+    answers.set()
+    kept.settle(DEADLINE_S)
+    assert (was_busy, kept.is_busy) == (True, False)
+    assert (tmp_path / "programs").exists()
 
 
 def test_without_a_file_nothing_is_kept(tmp_path: Path) -> None:

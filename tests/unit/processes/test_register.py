@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from sysmonlx.kernel_text import UNKNOWN
 from sysmonlx.processes.identity import Identity
 from sysmonlx.processes.process import Process
 from sysmonlx.processes.register import ENDED_LIMIT, GRACE_NS, Register
@@ -41,7 +42,12 @@ def test_image_before_is_found_by_its_number(register: Entered) -> None:
     images = [register.enter(10, SECOND, number) for number in (1, 2, 3)]
     assert register.find(10, SECOND, 3) is images[2]
     assert register.find(10, SECOND, 2) is images[1]
-    assert register.find(10, SECOND, 1) is images[2]  # forgotten: the present one
+    forgotten = register.find(10, SECOND, 1)
+    assert forgotten is not None
+    assert (forgotten.key, forgotten.guid) == (images[0].key, images[0].guid)
+    assert (forgotten.image, forgotten.args) == (UNKNOWN, UNKNOWN)
+    assert forgotten.hold is images[2].hold
+    assert register.find(10, SECOND, 4) is images[2]  # its record is to come
     assert register.find(10, SECOND) is images[2]
 
 

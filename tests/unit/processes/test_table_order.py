@@ -208,7 +208,9 @@ def test_image_before_is_not_made_of_a_parent_that_is_forgotten(
 ) -> None:
     created = table.create(record(exec_id=2, parent_uid=0))
     created.parent = None
-    assert table.find(10, 40 * SECOND, 1) is created
+    found = table.find(10, 40 * SECOND, 1)
+    assert found is not None
+    assert (found.exec_id, found.image) == (1, UNKNOWN)
 
 
 @pytest.mark.parametrize("is_forked", [False, True])
@@ -249,3 +251,86 @@ def test_who_ended_last_is_known_longest_though_it_was_thought_ended(
     table.expire(62 * SECOND + GRACE_NS + 1)
     assert table.find(12, 42 * SECOND) is None
     assert table.find(10, 40 * SECOND) is again
+
+
+# --- images whose own record was lost
+
+
+def lost(table: Table, count: int = 1) -> list[int]:
+    """Have records of images lost since the last scan; return when it scans again."""
+    rescans: list[int] = []
+    table.lost_execs = lambda: count
+    table.rescan = lambda: rescans.append(len(rescans))
+    return rescans
+
+
+def test_what_an_image_did_whose_record_was_lost_is_not_told_of_the_one_before(
+    table: Table,
+) -> None:
+    table.create(record(exec_id=1, image=b"/bin/first"))
+    rescans = lost(table)
+    acted = table.acting(record(exec_id=2))
+    assert (acted.image, acted.args, acted.exec_id) == (UNKNOWN, UNKNOWN, 2)
+    assert acted.parent is table.alive(1)
+    assert table.acting(record(exec_id=2)) is acted
+    assert (len(rescans), table.unknown) == (1, 1)
+    before = table.find(10, 40 * SECOND, 1)
+    assert before is not None
+    assert before.image == "/bin/first"
+    assert table.create(record(exec_id=2, image=b"/bin/late")).image == "/bin/late"
+
+
+def test_scan_names_the_image_whose_record_was_lost(table: Table) -> None:
+    table.create(record(exec_id=1, image=b"/bin/first"))
+    lost(table)
+    scanned = record(exec_id=2, image=b"/bin/second")
+    table.rescan = lambda: table.scan([INIT, scanned], 60 * SECOND)
+    assert table.acting(record(exec_id=2)).image == "/bin/second"
+    assert table.unknown == 0
+
+
+def test_image_between_two_others_has_no_name_where_its_record_was_lost(
+    table: Table,
+) -> None:
+    """A scan knows of the third one when the second one's act is read."""
+    table.create(record(exec_id=1, image=b"/bin/first"))
+    lost(table)
+    table.scan([INIT, record(exec_id=3, image=b"/bin/third")], 60 * SECOND)
+    acted = table.acting(record(exec_id=2))
+    assert (acted.image, acted.exec_id) == (UNKNOWN, 2)
+    assert table.acting(record(exec_id=3)).image == "/bin/third"
+    assert table.acting(record(exec_id=1)).image == "/bin/first"
+
+
+def test_end_of_an_image_whose_record_was_lost_does_not_name_the_one_before(
+    table: Table,
+) -> None:
+    table.create(record(exec_id=1, image=b"/bin/first"))
+    rescans = lost(table)
+    ended = table.terminate(record(exec_id=2))
+    assert ended is not None
+    assert (ended.image, ended.exec_id, rescans) == (UNKNOWN, 2, [])
+    assert table.alive(10) is None
+    assert table.terminate(record(exec_id=2)) is None
+
+
+def test_exec_that_fails_when_the_old_image_is_gone_is_the_end_of_the_old_one(
+    table: Table,
+) -> None:
+    """It counts as an exec, and has no record: nothing was lost."""
+    created = table.create(record(exec_id=1, image=b"/bin/first"))
+    table.lost_before_scan = 3
+    rescans = lost(table, 3)
+    assert table.acting(record(exec_id=2)) is created
+    assert table.terminate(record(exec_id=2)) is created
+    assert (rescans, table.unknown) == ([], 0)
+
+
+def test_child_of_an_image_whose_record_was_lost_has_a_parent_without_a_name(
+    table: Table,
+) -> None:
+    table.create(record(exec_id=1, image=b"/bin/first"))
+    lost(table)
+    child = table.create(record(**CHILD, parent_exec_id=2, parent_uid=0))
+    assert child.parent is not None
+    assert (child.parent.image, child.parent.exec_id) == (UNKNOWN, 2)

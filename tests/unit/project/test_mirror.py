@@ -25,7 +25,6 @@ TESTED_BY = {
     "kernel/loss/test_ring_shares": "capture/sensor",
     "kernel/service/test_command_line": "cli/changes cli/commands cli/exit_status"
     " cli/given cli/questions",
-    "kernel/service/test_reload": "service/rereading",
     "kernel/service/test_self_test_live": "cli/self_testing selftest/run selftest/scene"
     " selftest/stage selftest/file_acts selftest/network_acts selftest/process_acts",
     "unit/selftest/test_actions": "selftest/act",

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "event": "",
     "schema": "policy",
     "host": "errors kernel_text bounded",
-    "bpf": "errors host.private_files host.capabilities",
+    "bpf": "errors host.private_files host.capabilities host.file_calls",
     "hashing": "errors host kernel_text policy bounded",
     "rules": "schema policy bounded",
     "config": "schema policy errors finding host.child_process host.capabilities"
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "output": "schema policy event bounded host.root_files host.file_systems"
     " host.file_calls"
     " host.access_lists",
-    "capture": "bpf rules errors host.file_identity host.thread_call",
+    "capture": "bpf rules errors host.file_identity host.file_systems host.thread_call",
     "viewer": "rules.conditions schema output.escape host.inherited interruption"
     " bounded",
     "processes": "capture.records schema event kernel_text",

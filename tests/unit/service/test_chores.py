@@ -14,7 +14,7 @@ from sysmonlx.service.chores import Chores
 
 
 def made(**wrong: Any) -> tuple[Chores, dict[str, MagicMock]]:
-    names = "parts reader requests rereading metrics standing manager"
+    names = "parts reader requests rereading storing metrics standing manager"
     fakes = {name: MagicMock(**wrong.get(name, {})) for name in names.split()}
     fakes["parts"].pipeline.correlator = Correlator()
     fakes["parts"].users.names.take_learnt.return_value = {1000: "ann"}
@@ -30,6 +30,7 @@ def done(fakes: dict[str, MagicMock]) -> list[int]:
         parts.health.tell.call_count,
         parts.health.check.call_count,
         fakes["rereading"].look.call_count,
+        fakes["storing"].look.call_count,
         parts.capture.keep.call_count,
         fakes["metrics"].write.call_count,
         fakes["manager"].status.call_count,
@@ -40,7 +41,7 @@ def test_each_chore_is_done_once_a_round() -> None:
     chores, fakes = made()
     chores.do_all()
     chores.do_all()
-    assert done(fakes) == [2] * 8
+    assert done(fakes) == [2] * 9
     assert fakes["parts"].output.flush.call_count == 2
     calls = [name for name, _, _ in fakes["parts"].mock_calls]
     written = [each for each in calls if each in ("output.flush", "health.note_echo")]
@@ -55,9 +56,21 @@ def test_chore_that_fails_keeps_no_other_back_and_is_noted() -> None:
         metrics={"write.side_effect": error},
     )
     chores.do_all()
-    assert done(fakes) == [1, 1, 0, 1, 1, 1, 1, 1]
+    assert done(fakes) == [1, 1, 0, 1, 1, 1, 1, 1, 1]
     assert fakes["parts"].pipeline.account.note.call_count == 3
     fakes["parts"].pipeline.account.note.assert_called_with(error)
+
+
+def test_rules_that_are_not_stored_are_told_by_event_255() -> None:
+    chores, fakes = made(
+        storing={"news.return_value": iter(["not stored"])},
+        rereading={"news.return_value": iter(["hangs"])},
+    )
+    chores.do_all()
+    told = [
+        pair for call in fakes["parts"].health.tell.mock_calls for pair in call.args[0]
+    ]
+    assert told == [("Configuration", "not stored"), ("Configuration", "hangs")]
 
 
 def test_readers_that_were_dropped_are_told_by_event_255() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from sysmonlx.capture.sensor import Missing
 from sysmonlx.enrich.registry import ALL_HOOKS
 from sysmonlx.service.standing import Standing
+from sysmonlx.service.storing import Storing
 
 OVERFLOWS = [each for each in ALL_HOOKS if each.name.endswith("beyond its queue")]
 
@@ -26,5 +27,5 @@ def test_what_several_hooks_lack_is_told_once(tmp_path: Path) -> None:
     options = SimpleNamespace(
         paths=SimpleNamespace(notify_socket=tmp_path / "notify"), refused=""
     )
-    standing = Standing(parts, cast("Any", options), cast("Any", None))
+    standing = Standing(parts, cast("Any", options), cast("Any", None), Storing())
     assert standing.lacking().count(str(missing[0])) == 1
