@@ -16,6 +16,7 @@ from sysmonlx.bpf.libbpf import library
 from sysmonlx.capture.loader import OBJECT
 from sysmonlx.capture.records import Layouts
 from sysmonlx.host import child_process
+from sysmonlx.host.file_calls import Worker
 from sysmonlx.host.lane import Lane
 from sysmonlx.output.sinks import streams
 from sysmonlx.processes.identity import Identity
@@ -53,17 +54,22 @@ def others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail where a test leaves a thread, a child process or an open file.
 
-    The next test of this process would find them, and whatever they do then. Lanes end
-    here: in reality they end with the process.
+    The next test of this process would find them, and whatever they do then. Lanes and
+    workers end here: in reality they end with the process.
     """
-    begun: list[Lane] = []
-    begin = Lane.begin
+    begun: list[Lane | Worker] = []
+    begin, make = Lane.begin, Worker.__init__
 
     def noted(self: Lane, when_needed: bool = False) -> None:
         begun.append(self)
         begin(self, when_needed)
 
+    def made(self: Worker, keeps: int = -1) -> None:
+        make(self, keeps)
+        begun.append(self)
+
     monkeypatch.setattr(Lane, "begin", noted)
+    monkeypatch.setattr(Worker, "__init__", made)
     before = Snapshot.now()
     yield
     for each in begun:

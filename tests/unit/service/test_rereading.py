@@ -68,6 +68,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     made = Place(tmp_path / "config.xml")
     monkeypatch.setattr(module, "run_again", made.run)
     yield made
+    made.wait(lambda: made.rereading._starting is None)
     made.loop.close()
 
 

@@ -42,9 +42,9 @@ class Files:
     def of(self, text: str) -> dict[Path, bytes]:
         return {self.directory / name: f"{text} {name}".encode() for name in NAMES}
 
-    def stored(self) -> list[str]:
-        """Return what is there; whoever reads sees whole files alone."""
-        return [each.read_text() for each in sorted(self.directory.iterdir())]
+    def stored(self) -> dict[str, str]:
+        """Return what is there by name, while nothing is stored."""
+        return {each.name: each.read_text() for each in self.directory.iterdir()}
 
     def look(self) -> None:
         self.storing.look()
@@ -60,6 +60,14 @@ class Files:
     def update(self, text: str) -> None:
         """Store an update that is in force before its files are written."""
         self.storing.keep(self.storing.begin(self.of(text)))
+
+    def update_whole(self, text: str) -> None:
+        """Store an update that is in force once its files are written, to its end."""
+        store = self.storing.begin(self.of(text))
+        self.wait(store.has_ended)
+        self.storing.keep(store)
+        self.wait(store.has_ended)
+        self.look()
 
 
 @pytest.fixture
@@ -85,8 +93,8 @@ def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     answers.set()
 
 
-def expected(text: str) -> list[str]:
-    return [f"{text} {name}" for name in sorted(NAMES)]
+def expected(text: str) -> dict[str, str]:
+    return {name: f"{text} {name}" for name in NAMES}
 
 
 def test_files_have_their_names_when_they_are_kept(files: Files) -> None:
@@ -101,8 +109,7 @@ def test_files_have_their_names_when_they_are_kept(files: Files) -> None:
 
 
 def test_files_that_are_dropped_leave_nothing_behind(files: Files) -> None:
-    files.update("a")
-    files.wait(lambda: files.stored() == expected("a"))
+    files.update_whole("a")
     store = files.storing.begin(files.of("b"))
     files.storing.drop(store)
     files.wait(store.has_ended)
@@ -165,8 +172,7 @@ def test_update_after_one_that_hangs_is_told_as_not_stored_at_once(
 def test_what_failed_is_tried_again_once_in_a_while(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.update("before")
-    files.wait(lambda: files.stored() == expected("before"))
+    files.update_whole("before")
     rename, renamed = os.rename, []
 
     def fail(*names: Any, **where: Any) -> None:
@@ -176,13 +182,13 @@ def test_what_failed_is_tried_again_once_in_a_while(
         rename(*names, **where)
 
     monkeypatch.setattr(os, "rename", fail)
-    files.update("a")
-    files.wait(lambda: bool(files.told))
+    files.update_whole("a")
     assert "Input/output error" in files.storing.trouble
     assert files.stored() == expected("before")  # a start would find one whole policy
     assert len(renamed) == 3
     files.clock.now_s += AGAIN_S
     files.wait(lambda: len(renamed) == 6)
+    files.wait(lambda: not files.storing._calls)  # it has failed again, which is seen
     files.clock.now_s += AGAIN_S / 2
     for _ in range(10):
         files.look()
