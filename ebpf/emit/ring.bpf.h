@@ -15,7 +15,7 @@ struct {
 
 /* Set by user space before load. */
 const volatile __u32 wake_bytes = 1 << 18; /* a power of two; see wake_flags() */
-const volatile __u32 shared_bytes = 6 << 20; /* bytes for all records; the rest is for processes */
+const volatile __u32 shared_bytes = 6 << 20; /* beyond these, only records of processes are sent */
 
 /* When the reader looks at the ring next. User space sets it, and a record that wakes it. */
 enum reader_pause {

@@ -227,8 +227,9 @@ def _answer(path: str, caller: int, *, is_ours: bool) -> bytes:
 
 
 def _names_below(path: str, caller: int) -> Iterator[tuple[str, str]]:
-    """Yield the files of rules below a directory, or what is not to be trusted.
+    """Yield paths below a directory, and why they are not to be trusted.
 
+    The reason is "" for a file of rules. A directory is yielded only with a reason.
     Links to directories are not followed.
     """
     packs = written = 0

@@ -59,7 +59,7 @@ NEVER_CUT = Cut(0, 0)
 
 
 def cut_by(layout: Layout, flag: int) -> Cut:
-    """Return where records of this layout have a flag of `enum record_flag`."""
+    """Return which byte of a record has this flag, and the flag's bit in it."""
     in_bytes = flag.to_bytes(4, sys.byteorder)
     at = next(number for number, byte in enumerate(in_bytes) if byte)
     return Cut(layout.offset("flags") + at, in_bytes[at])

@@ -96,7 +96,7 @@ class Lanes(Generic[Token]):
     def enlist(self, waiter: Waiter[Token], fd: int, now_s: float) -> None:
         """Queue a waiter's job, a new one or one wanted again; under the lock.
 
-        `fd` leads to its file, maybe; -1: there is none.
+        `fd` is a descriptor that may be that of its file; -1: there is none.
         """
         job = waiter.job
         if fd >= 0:

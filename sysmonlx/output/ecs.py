@@ -14,6 +14,7 @@ their shape (`processes.launches`) and the name of the rule.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -101,13 +102,23 @@ class EcsRenderer:
             if text is None:
                 text = before + document.whole(event[1], stamp, str(number))
             texts.append(text)
+        lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
+        if texts and max(lines.sizes) > room:
+            shortened = partial(self._shortened, events, first_record_id, stamp, before)
+            return lines.within(room, texts, shortened)
+        return lines
 
-        def shortened(at: int) -> str:
-            event_id, values, _, _ = events[at]
-            number = str(first_record_id + at)
-            return before + documents[event_id].fitting(values, stamp, number)
-
-        return Lines.within(texts, self._limit_bytes + len(before), shortened)
+    def _shortened(
+        self,
+        events: Sequence[Event],
+        first_record_id: int,
+        stamp: str,
+        before: str,
+        at: int,
+    ) -> str:
+        event_id, values, _, _ = events[at]
+        number = str(first_record_id + at)
+        return before + self._documents[event_id].fitting(values, stamp, number)
 
     def template_use(self) -> CacheUse:
         """Return how often documents that recur were there in pieces already."""

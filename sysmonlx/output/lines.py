@@ -33,21 +33,17 @@ class Lines:
             sizes = [len(text.encode()) for text in texts]
         return cls(data, sizes)
 
-    @classmethod
     def within(
-        cls, texts: list[str], limit_bytes: int, shortened: Callable[[int], str]
+        self, limit_bytes: int, texts: list[str], shortened: Callable[[int], str]
     ) -> Lines:
-        """Return these lines in UTF-8, none of which is longer than the limit.
+        """Return lines of which none is longer than the limit.
 
-        `shortened` makes the line of a number anew where the line is too long. Numbers
-        count from 0.
+        `texts` are those of these lines. `shortened` makes the line of a number anew
+        where the line is too long. Numbers count from 0.
         """
-        lines = cls.of_texts(texts)
-        if not texts or max(lines.sizes) <= limit_bytes:
-            return lines
-        for at in (at for at, size in enumerate(lines.sizes) if size > limit_bytes):
+        for at in (at for at, size in enumerate(self.sizes) if size > limit_bytes):
             texts[at] = shortened(at)
-        return cls.of_texts(texts)
+        return Lines.of_texts(texts)
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -139,9 +139,11 @@ class Renderer:
         heads = _Heads(self._templates, before, self._stamp(wall_ns), thousands)
         begun: dict[int | Shape, list[str]] = {}
         texts = self._texts(events, numbers, begun, heads)
-        room = self._limit_bytes + len(before)
-        shortened = partial(self._shortened, events, numbers, begun, room)
-        return Lines.within(texts, room, shortened)
+        lines, room = Lines.of_texts(texts), self._limit_bytes + len(before)
+        if texts and max(lines.sizes) > room:
+            shortened = partial(self._shortened, events, numbers, begun, room)
+            return lines.within(room, texts, shortened)
+        return lines
 
     def _texts(
         self,

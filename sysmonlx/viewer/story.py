@@ -18,7 +18,7 @@ from sysmonlx.viewer.what import base_name, short_rule, what
 _ROWS = 200
 #: Files of one directory that have rows of their own, unless all is asked for.
 _SINGLE_FILES = 3
-#: Processes of one name that are named.
+#: Most processes of one name that are listed, for the user to choose from.
 _NAMED = 5
 _FILE = "TargetFilename"
 _WIDTH = 300

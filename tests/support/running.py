@@ -21,7 +21,7 @@ from sysmonlx.service import control
 from sysmonlx.service.installed import ROOT_VARIABLE, Paths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: How often the end is marked anew within the deadline.
+#: Marks of the end that are made within the deadline, one after the other.
 _MARKS = 4
 #: Programs that tests run find their neighbours; the daemon has a path of its own.
 os.environ["PYTHONPATH"] = os.fspath(REPOSITORY / "tests")
