@@ -45,7 +45,8 @@ def table(layouts: Layouts) -> Iterator[Table]:
 @pytest.fixture(autouse=True)
 def others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine lets threads and processes wait for long: so do the tests."""
-    monkeypatch.setattr(streams, "NEAR_WAIT_S", 20.0)
+    for name in ("NEAR_WAIT_S", "_FIRST_WAIT_S", "_NEXT_WAIT_S"):
+        monkeypatch.setattr(streams, name, 20.0)
     monkeypatch.setattr(child_process, "_END_S", 30.0)
 
 
