@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from support.calls import Program
-from support.leftovers import left_on_the_machine, mark_temporary_names
 from support.strategies import examples
 
 settings.register_profile("sysmonlx", examples(100))
@@ -48,17 +47,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="rewrite the expected lines in tests/golden; review the difference",
     )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_on_the_machine(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[None]:
-    """Fail where files, mounts or daemons of this session outlive its tests."""
-    mark = mark_temporary_names()
-    yield
-    left = left_on_the_machine(tmp_path_factory.getbasetemp(), mark)
-    assert not left, f"the tests leave {left}"
 
 
 @pytest.fixture

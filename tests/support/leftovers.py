@@ -128,10 +128,19 @@ def mark_temporary_names() -> str:
 def left_on_the_machine(base: Path, mark: str) -> list[str]:
     """Return what a session left: its files, its mounts, and daemons of its roots.
 
+    A daemon that ends has a while to do so.
+
     Args:
         base: The directory below which pytest makes those of the tests.
         mark: A part of each name that the session made elsewhere.
     """
+    end_s = time.monotonic() + _WAIT_S
+    while (found := _found_on_the_machine(base, mark)) and time.monotonic() < end_s:
+        time.sleep(0.1)
+    return found
+
+
+def _found_on_the_machine(base: Path, mark: str) -> list[str]:
     found = [
         os.path.join(folder, name)
         for folder in _SHARED

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support.leftovers import Snapshot
+from support.leftovers import Snapshot, left_on_the_machine, mark_temporary_names
 from support.recordtable import INIT, SECOND, Table
 
 from sysmonlx.bpf.btf import Btf
@@ -40,6 +40,17 @@ def table(layouts: Layouts) -> Iterator[Table]:
     made.scan([INIT], 2 * SECOND)
     yield made
     assert made._images == {each.key: each for each in made._alive.values()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_on_the_machine(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Fail where files, mounts or daemons of this session outlive its tests."""
+    mark = mark_temporary_names()
+    yield
+    left = left_on_the_machine(tmp_path_factory.getbasetemp(), mark)
+    assert not left, f"the tests leave {left}"
 
 
 @pytest.fixture(autouse=True)
