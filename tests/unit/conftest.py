@@ -54,15 +54,17 @@ def nothing_is_left_on_the_machine(
 
 
 @pytest.fixture(autouse=True)
-def others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def others_are_waited_for() -> Iterator[None]:
     """A busy machine lets threads and processes wait for long: so do the tests."""
-    for name in ("NEAR_WAIT_S", "_FIRST_WAIT_S", "_NEXT_WAIT_S"):
-        monkeypatch.setattr(streams, name, 20.0)
-    monkeypatch.setattr(child_process, "_END_S", 30.0)
+    with pytest.MonkeyPatch.context() as patch:  # not what a test may undo
+        for name in ("NEAR_WAIT_S", "_FIRST_WAIT_S", "_NEXT_WAIT_S"):
+            patch.setattr(streams, name, 20.0)
+        patch.setattr(child_process, "_END_S", 30.0)
+        yield
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_left_behind() -> Iterator[None]:
     """Fail where a test leaves a thread, a child process or an open file.
 
     The next test of this process would find them, and whatever they do then. Lanes end
@@ -75,9 +77,10 @@ def nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         begun.append(self)
         begin(self, when_needed)
 
-    monkeypatch.setattr(Lane, "begin", noted)
     before = Snapshot.now()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lane, "begin", noted)
+        yield
     for each in begun:
         each.end()
     left = before.left()
