@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from support.installed import Installation, removed_afterwards
-from support.leftovers import Snapshot
 from support.running import EVERYTHING, Daemon
 
 from sysmonlx.capture.loader import OBJECT
@@ -34,15 +33,6 @@ def _why_not() -> str:
     if not os.path.exists("/sys/kernel/btf/vmlinux"):
         return "this kernel gives no BTF"
     return "" if OBJECT.exists() else f"{OBJECT} is not built: make bpf"
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
-    """Fail where a test leaves a thread, a child process or an open file."""
-    before = Snapshot.now()
-    yield
-    left = before.left()
-    assert not left, f"the test leaves {left}"
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def mounted(
         failing_reads: How many reads fail before the first that does not.
     """
     path.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="sysmonlx-fuse-") as name:
+    with tempfile.TemporaryDirectory() as name:
         control = Path(name)
         (control / "files").mkdir()
         control.chmod(0o755)

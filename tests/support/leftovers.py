@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What stays of a piece of a test: threads, child processes, open files.
+"""What stays of tests: threads, child processes, open files; files, mounts, daemons.
 
-A thread ends, and closes what it has, a moment after it was told to. All of these wait
-for it; that a busy machine is slow is no mistake.
+A thread ends, and closes what it has, a moment after it was told to. That is waited
+for: that a busy machine is slow is no mistake.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from sysmonlx.service.installed import ROOT_VARIABLE
 
 _WAIT_S = 30.0
 _LOOK_S = 0.002
@@ -108,3 +111,60 @@ def _command_of(pid: str) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return pid
+
+
+#: Directories of the machine in which tests make something.
+_SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+#: Names of the daemon and of its keeper: to read the environment of others may hang.
+_OURS = ("sysmonlx", "sysmonlx-keeper")
+
+
+def mark_temporary_names() -> str:
+    """Let names of temporary files tell this process; return the part that does."""
+    tempfile.template = f"sysmonlx-{os.getpid()}."
+    return tempfile.template
+
+
+def left_on_the_machine(base: Path, mark: str) -> list[str]:
+    """Return what a session left: its files, its mounts, and daemons of its roots.
+
+    A daemon that ends has a while to do so.
+
+    Args:
+        base: The directory below which pytest makes those of the tests.
+        mark: A part of each name that the session made elsewhere.
+    """
+    end_s = time.monotonic() + _WAIT_S
+    while (found := _found_on_the_machine(base, mark)) and time.monotonic() < end_s:
+        time.sleep(0.1)
+    return found
+
+
+def _found_on_the_machine(base: Path, mark: str) -> list[str]:
+    found = [
+        os.path.join(folder, name)
+        for folder in _SHARED
+        for name in os.listdir(folder)
+        if mark in name
+    ]
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = [line.split()[4] for line in lines]
+    found += [each for each in places if mark in each or each.startswith(f"{base}/")]
+    return found + [f"process {pid}" for pid in _daemons_below(base)]
+
+
+def _daemons_below(base: Path) -> list[str]:
+    return [
+        name
+        for name in os.listdir("/proc")
+        if name.isdecimal()
+        and _command_of(name) in _OURS
+        and _has_root_below(name, f"{ROOT_VARIABLE}={base}/".encode())
+    ]
+
+
+def _has_root_below(pid: str, wanted: bytes) -> bool:
+    with contextlib.suppress(OSError):
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return any(each.startswith(wanted) for each in variables)
+    return False

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support.leftovers import Snapshot
+from support.leftovers import Snapshot, left_on_the_machine, mark_temporary_names
 from support.recordtable import INIT, SECOND, Table
 
 from sysmonlx.bpf.btf import Btf
@@ -43,15 +43,29 @@ def table(layouts: Layouts) -> Iterator[Table]:
     assert made._images == {each.key: each for each in made._alive.values()}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_on_the_machine(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Fail where files, mounts or daemons of this session outlive its tests."""
+    mark = mark_temporary_names()
+    yield
+    left = left_on_the_machine(tmp_path_factory.getbasetemp(), mark)
+    assert not left, f"the tests leave {left}"
+
+
 @pytest.fixture(autouse=True)
-def others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def others_are_waited_for() -> Iterator[None]:
     """A busy machine lets threads and processes wait for long: so do the tests."""
-    monkeypatch.setattr(streams, "NEAR_WAIT_S", 20.0)
-    monkeypatch.setattr(child_process, "_END_S", 30.0)
+    with pytest.MonkeyPatch.context() as patch:  # not what a test may undo
+        for name in ("NEAR_WAIT_S", "_FIRST_WAIT_S", "_NEXT_WAIT_S"):
+            patch.setattr(streams, name, 20.0)
+        patch.setattr(child_process, "_END_S", 30.0)
+        yield
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_left_behind() -> Iterator[None]:
     """Fail where a test leaves a thread, a child process or an open file.
 
     The next test of this process would find them, and whatever they do then. Lanes and
@@ -68,10 +82,11 @@ def nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         make(self, keeps)
         begun.append(self)
 
-    monkeypatch.setattr(Lane, "begin", noted)
-    monkeypatch.setattr(Worker, "__init__", made)
     before = Snapshot.now()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lane, "begin", noted)
+        patch.setattr(Worker, "__init__", made)
+        yield
     for each in begun:
         each.end()
     left = before.left()
