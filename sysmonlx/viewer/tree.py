@@ -51,8 +51,8 @@ class Process:
     children: list[Process] = field(default_factory=list)
     images: list[Process] = field(default_factory=list)
     """The images of the process in order, this one too; empty: there is no other."""
-    is_fork: bool = False
-    """Whether it began in the time of the log, and ran no program of its own."""
+    beginning: str = "began before this log"
+    """How it began, of a process without an event 1."""
     is_asked: bool = False
 
     @property
@@ -144,7 +144,7 @@ class Forest:
             for start in process.starts[:1]:
                 self._adopt(process, start)
         self._join_images()
-        self._tell_forks()
+        self._tell_beginnings()
         for process in self.processes.values():
             process.starts.sort(key=time_of)
             process.events.sort(key=time_of)
@@ -165,18 +165,18 @@ class Forest:
                 if first and not process.starts and process.parent is None:
                     self._adopt(process, first)
 
-    def _tell_forks(self) -> None:
-        """Find those that ran no program though they began after the first event."""
+    def _tell_beginnings(self) -> None:
+        """Find those that are forks, and those that began after the first event."""
         first: dict[str, str] = {}
         for process in self.processes.values():
             if process.when and process.when < first.get(process.host, "~"):
                 first[process.host] = process.when
         for process in self.processes.values():
             begin = _begin_of(process.guid)
-            is_later = begin > first.get(process.host, "~")[: len(begin)]
-            process.is_fork = not process.starts and (
-                process.parent is not None or is_later
-            )
+            if process.parent is not None:
+                process.beginning = "forked"
+            elif begin > first.get(process.host, "~")[: len(begin)]:
+                process.beginning = "its start is not in this log"
 
     def _adopt(self, process: Process, start: EventLine) -> None:
         parent = self._found(
