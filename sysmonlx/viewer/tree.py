@@ -30,6 +30,11 @@ _BEGIN = re.compile(r"\{[0-9a-f]{8}-([0-9a-f]{4})-([0-9a-f]{4})-", re.IGNORECASE
 Key = tuple[str, ...]
 
 
+#: How a process began, of which the log has no event 1.
+BEFORE, FORKED = "began before this log", "forked"
+_NOT_TOLD = "its start is not in this log"
+
+
 class TooManyEventsError(Exception):
     """There are more events than can be kept."""
 
@@ -51,15 +56,19 @@ class Process:
     children: list[Process] = field(default_factory=list)
     images: list[Process] = field(default_factory=list)
     """The images of the process in order, this one too; empty: there is no other."""
-    beginning: str = "began before this log"
+    beginning: str = BEFORE
     """How it began, of a process without an event 1."""
     is_asked: bool = False
 
     @property
     def when(self) -> str:
-        """When it is first heard of."""
-        first = self.starts or self.events or ([self.end] if self.end else [])
-        return time_of(first[0]) if first else ""
+        """When it is first heard of; of a fork, also by what it started."""
+        if self.starts:
+            return time_of(self.starts[0])
+        first = [*self.events[:1], *([self.end] if self.end else [])]
+        if self.beginning == FORKED:
+            first += [start for each in self.children for start in each.starts[:1]]
+        return min(map(time_of, first), default="")
 
     @property
     def lived_s(self) -> float | None:
@@ -174,9 +183,9 @@ class Forest:
         for process in self.processes.values():
             begin = _begin_of(process.guid)
             if process.parent is not None:
-                process.beginning = "forked"
+                process.beginning = FORKED
             elif begin > first.get(process.host, "~")[: len(begin)]:
-                process.beginning = "its start is not in this log"
+                process.beginning = _NOT_TOLD
 
     def _adopt(self, process: Process, start: EventLine) -> None:
         parent = self._found(

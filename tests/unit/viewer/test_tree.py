@@ -182,7 +182,7 @@ def test_parent_that_only_forked_stands_below_the_process_of_its_program() -> No
     lines = logview("--tree", "Image~curl", data=told).out.splitlines()
     assert [each.strip().split("  ")[0] for each in lines[-3:]] == [
         "10:00:01.000 bash[4000] alice",
-        "bash[4001] alice",
+        "10:00:03.000 bash[4001] alice",
         "10:00:03.000 curl[4002] alice",
     ]
     assert "(forked)" in lines[-2]
