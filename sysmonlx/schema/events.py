@@ -143,6 +143,7 @@ _OF_ACTOR = (
 #: The names of all rules that an event hits are the last value, where rules of Sigma
 #: are in force.
 _OF_ALL = (*_OF_ACTOR, Field(RULE_NAMES, is_ours=True))
+_PARENT_PROGRAM = Field("ParentProgramGuid", FieldType.GUID, is_ours=True)
 #: Names of values that recur for one user in one control group.
 OF_ACTOR = tuple(field.name for field in _OF_ACTOR)
 #: Fields for which the control group of a process must be found.
@@ -200,7 +201,7 @@ PROCESS_CREATE = event_type(
         Field("ScriptPath", is_ours=True, path=PathOf.FILE),
         Field("NamespacePid", FieldType.UINT32, is_ours=True),
         Field("MountOwner", recurs=True, is_ours=True),
-        Field("ParentProgramGuid", FieldType.GUID, is_ours=True),
+        _PARENT_PROGRAM,
         *_OF_ALL,
     ),
 )
@@ -270,7 +271,7 @@ PROCESS_TERMINATE = event_type(
     produced=True,
     colour=Colour.GREY,
     shown="User",
-    appended=_OF_ALL,
+    appended=(_PARENT_PROGRAM, *_OF_ALL),
 )
 DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",

@@ -152,6 +152,8 @@ class Forest:
         for process in [*self.processes.values()]:
             for start in process.starts[:1]:
                 self._adopt(process, start)
+            if process.end is not None:
+                self._put_below_program(process, process.end)
         self._join_images()
         self._tell_beginnings()
         for process in self.processes.values():
@@ -173,6 +175,7 @@ class Forest:
                 first = process.later.starts[0] if process.later else None
                 if first and not process.starts and process.parent is None:
                     self._adopt(process, first)
+                    process.beginning = FORKED
 
     def _tell_beginnings(self) -> None:
         """Find those that are forks, and those that began after the first event."""
@@ -182,9 +185,10 @@ class Forest:
                 first[process.host] = process.when
         for process in self.processes.values():
             begin = _begin_of(process.guid)
-            if process.parent is not None:
-                process.beginning = FORKED
-            elif begin > first.get(process.host, "~")[: len(begin)]:
+            if (
+                process.beginning == BEFORE
+                and begin > first.get(process.host, "~")[: len(begin)]
+            ):
                 process.beginning = _NOT_TOLD
 
     def _adopt(self, process: Process, start: EventLine) -> None:
@@ -198,16 +202,20 @@ class Forest:
             parent.user = parent.user or text_of(start, "ParentUser")
             process.parent = parent
             parent.children.append(process)
-            self._put_fork_below(parent, start)
+            self._put_below_program(parent, start)
 
-    def _put_fork_below(self, fork: Process, start: EventLine) -> None:
-        """Give a parent that only forked the process that ran its program."""
-        above = self.processes.get(
-            (fork.host, text_of(start, "ParentProgramGuid")), fork
-        )
+    def _put_below_program(self, fork: Process, told: EventLine) -> None:
+        """Give a process that only forked the one that ran its program.
+
+        `told` is the start of a child, or its own end.
+        """
+        guid = text_of(told, "ParentProgramGuid")
+        above = self.processes.get((fork.host, guid), fork)
         if above is not fork and fork.parent is None and not fork.starts:
             fork.parent = above
             above.children.append(fork)
+            if _image_of(fork.guid) == _image_of(above.guid):
+                fork.beginning = FORKED
 
     def shown(self) -> set[Process]:
         """Return the processes asked for, their ancestors, their descendants."""
@@ -231,6 +239,11 @@ class Forest:
         for root in (*roots, *left):  # behind the roots, what is in a circle
             if root in left:
                 yield from _below(root, left, shown)
+
+
+def _image_of(guid: str) -> str:
+    """Return the digits of a ProcessGuid that number the image: a fork has the same."""
+    return guid[20:22] + guid[23:24]
 
 
 def _begin_of(guid: str) -> str:

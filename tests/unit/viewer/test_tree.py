@@ -191,6 +191,26 @@ def test_parent_that_only_forked_stands_below_the_process_of_its_program() -> No
     )
 
 
+def test_what_a_fork_did_stands_below_the_process_of_its_program() -> None:
+    """A subshell writes a file and ends; it starts nothing."""
+    own = {"ProcessGuid": SUBSHELL, "ProcessId": "4001", "Image": "/bin/bash"}
+    end = with_ours(line(5, 9, s=4, **own), ParentProgramGuid=SHELL)
+    wrote = line(11, 8, s=3, TargetFilename="/tmp/out", **own)
+    out = logview("--tree", "ProcessId=4000", data=syslog(SUBSHELLS[0], wrote, end)).out
+    assert out.splitlines()[-2:] == [
+        "    10:00:03.000 bash[4001]  (forked)  ended 10:00:04.000",
+        "      : w /tmp/out",
+    ]
+
+
+def test_process_whose_start_was_left_out_is_not_said_to_have_forked() -> None:
+    own = {"ProcessGuid": guid_of(6, 0x6C1), "ProcessId": "4001", "Image": "/bin/id"}
+    end = with_ours(line(5, 9, s=4, **own), ParentProgramGuid=SHELL)
+    out = logview("--tree", data=syslog(SUBSHELLS[0], end)).out
+    assert "    10:00:04.000 id[4001]" in out
+    assert "(forked)" not in out
+
+
 def test_words_follow_a_tree_across_a_parent_that_only_forked() -> None:
     shell, curl = SUBSHELLS
     told = syslog(shell, with_ours(curl, ParentProgramGuid=SHELL))

@@ -34,6 +34,9 @@ def check_chain(watch: Daemon) -> None:
     chain, direct = found["/bin/true chain"], found["/bin/true direct"]
     assert chain["ParentProgramGuid"] == shell["ProcessGuid"]
     assert chain["ParentProcessGuid"] != shell["ProcessGuid"]
+    ends = [each for each in watch.events() if each["EventID"] == "5"]
+    (end,) = [e for e in ends if e["ProcessGuid"] == chain["ParentProcessGuid"]]
+    assert end["ParentProgramGuid"] == shell["ProcessGuid"]
     assert direct["ParentProgramGuid"] == direct["ParentProcessGuid"]
     assert direct["ParentProgramGuid"] == shell["ProcessGuid"]
 
