@@ -8,7 +8,7 @@ const ROW = 22;
 // Places in a row of `events`; the values of its fields follow.
 const TYPE = 0, TIME = 1, RECORD = 2, HOST = 3, PROCESS = 4, WHAT = 5, TAG = 6, VALUES = 7;
 // Places in a row of `processes`; parents stand before their children.
-const PID = 0, NAME = 1, USER = 2, PARENT = 3, START = 4, END = 5, LIVED = 6;
+const PID = 0, NAME = 1, USER = 2, PARENT = 3, START = 4, END = 5, LIVED = 6, BEGINNING = 7, NEXT = 8;
 const GROUPED = 8;
 
 const byId = (id) => document.getElementById(id);

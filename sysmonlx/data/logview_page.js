@@ -55,8 +55,11 @@ function treeParts(row, isOpen) {
   fold.style.marginLeft = `${Math.min(row.depth, 24) * 16}px`;
   if (row.kind === "process") {
     const process = processes[row.at], start = events[process[START]];
-    const what = start ? strings[start[WHAT]] : page.cut ? "(its start is left out)" : "(began before this log)";
-    const lived = process[LIVED] === null ? "" : `ran ${(process[LIVED] / 1000).toFixed(2)} s`;
+    const what = start ? strings[start[WHAT]] : page.cut ? "(its start is left out)"
+      : `(${strings[process[BEGINNING]]})`;
+    const next = strings[process[NEXT]];
+    const lived = next ? `then ran ${next}`
+      : process[LIVED] === null ? "" : `ran ${(process[LIVED] / 1000).toFixed(2)} s`;
     const user = strings[process[USER]];
     return [
       make("span", "time", start ? clock(start[TIME]) : ""), fold,
@@ -132,7 +135,10 @@ function showDetails(row) {
     parts.push(make("p", "dim", didOf(row.at) +
       (process[LIVED] === null ? "" : `; ended after ${(process[LIVED] / 1000).toFixed(2)} s`)));
     parts.push(...hitsOf(row.at));
-    if (!event) parts.push(make("p", "dim", "It began before this log; only its children and events tell of it."));
+    if (!event) {
+      const how = strings[process[BEGINNING]];
+      parts.push(make("p", "dim", `${how}: only its children and events tell of it`));
+    }
   } else {
     parts.push(make("h2", "", types[event[TYPE]].title));
     if (state.tree === false && processes[event[PROCESS]]) {

@@ -18,6 +18,7 @@ from sysmonlx.schema.common_fields import (
     COMMON,
     FIELDS_OF_ALL,
     NONE_ON_LINUX,
+    PARENT_PROGRAM,
     boolean,
     fields_of,
     unknown_to_the_kernel,
@@ -90,7 +91,7 @@ PROCESS_CREATE = event_type(
         Field("ScriptPath", is_ours=True, path=PathOf.FILE),
         Field("NamespacePid", FieldType.UINT32, is_ours=True),
         Field("MountOwner", recurs=True, is_ours=True),
-        Field("ParentProgramGuid", FieldType.GUID, is_ours=True),
+        PARENT_PROGRAM,
         *FIELDS_OF_ALL,
     ),
 )
@@ -160,7 +161,7 @@ PROCESS_TERMINATE = event_type(
     produced=True,
     colour=Colour.GREY,
     shown="User",
-    appended=FIELDS_OF_ALL,
+    appended=(PARENT_PROGRAM, *FIELDS_OF_ALL),
 )
 DRIVER_LOAD = event_type(
     "6 DRIVER_LOAD 4 DriverLoad (exclude)",

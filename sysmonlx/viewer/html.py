@@ -191,6 +191,8 @@ class _Data:
             self._places.get(id(start), -1),
             self._places.get(id(process.end), -1),
             None if lived_s is None else round(lived_s * 1000),
+            self._text(process.beginning),
+            self._text(base_name(process.later.image) if process.later else ""),
         ]
 
     def times(self) -> str:

@@ -79,10 +79,8 @@ def _head(process: Process) -> Iterator[str]:
         yield f"* in directory {_code(text_of(start, 'CurrentDirectory'))}"
         told = ((name, text) for name, text in start.ours.items() if text != "-")
         yield from (f"* {name} {_code(text)}" for name, text in told)
-    if process.is_fork:
-        yield "* was forked, and ran no program of its own until then"
-    elif not process.starts:
-        yield "* began before this log"
+    if not process.starts:
+        yield f"* {process.beginning}"
     yield _end(process)
     for rule in process.rules():
         yield f"* rule {_code(short_rule(rule))}"
@@ -132,7 +130,7 @@ def _named(process: Process) -> str:
     if process.starts:
         start = process.starts[0]
         return f"{text}, {_code(time_of(start))} UTC: {_code(what(start))}"
-    return f"{text}, {'forked' if process.is_fork else 'began before this log'}"
+    return f"{text}, {process.beginning}"
 
 
 def _acts(process: Process) -> list[EventLine]:

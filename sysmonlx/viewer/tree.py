@@ -30,6 +30,11 @@ _BEGIN = re.compile(r"\{[0-9a-f]{8}-([0-9a-f]{4})-([0-9a-f]{4})-", re.IGNORECASE
 Key = tuple[str, ...]
 
 
+#: How a process began, of which the log has no event 1.
+BEFORE, FORKED = "began before this log", "forked"
+_NOT_TOLD = "its start is not in this log"
+
+
 class TooManyEventsError(Exception):
     """There are more events than can be kept."""
 
@@ -51,15 +56,19 @@ class Process:
     children: list[Process] = field(default_factory=list)
     images: list[Process] = field(default_factory=list)
     """The images of the process in order, this one too; empty: there is no other."""
-    is_fork: bool = False
-    """Whether it began in the time of the log, and ran no program of its own."""
+    beginning: str = BEFORE
+    """How it began, of a process without an event 1."""
     is_asked: bool = False
 
     @property
     def when(self) -> str:
-        """When it is first heard of."""
-        first = self.starts or self.events or ([self.end] if self.end else [])
-        return time_of(first[0]) if first else ""
+        """When it is first heard of; of a fork, also by what it started."""
+        if self.starts:
+            return time_of(self.starts[0])
+        first = [*self.events[:1], *([self.end] if self.end else [])]
+        if self.beginning == FORKED:
+            first += [start for each in self.children for start in each.starts[:1]]
+        return min(map(time_of, first), default="")
 
     @property
     def lived_s(self) -> float | None:
@@ -143,8 +152,10 @@ class Forest:
         for process in [*self.processes.values()]:
             for start in process.starts[:1]:
                 self._adopt(process, start)
+            if process.end is not None:
+                self._put_below_program(process, process.end)
         self._join_images()
-        self._tell_forks()
+        self._tell_beginnings()
         for process in self.processes.values():
             process.starts.sort(key=time_of)
             process.events.sort(key=time_of)
@@ -164,19 +175,21 @@ class Forest:
                 first = process.later.starts[0] if process.later else None
                 if first and not process.starts and process.parent is None:
                     self._adopt(process, first)
+                    process.beginning = FORKED
 
-    def _tell_forks(self) -> None:
-        """Find those that ran no program though they began after the first event."""
+    def _tell_beginnings(self) -> None:
+        """Find those that are forks, and those that began after the first event."""
         first: dict[str, str] = {}
         for process in self.processes.values():
             if process.when and process.when < first.get(process.host, "~"):
                 first[process.host] = process.when
         for process in self.processes.values():
             begin = _begin_of(process.guid)
-            is_later = begin > first.get(process.host, "~")[: len(begin)]
-            process.is_fork = not process.starts and (
-                process.parent is not None or is_later
-            )
+            if (
+                process.beginning == BEFORE
+                and begin > first.get(process.host, "~")[: len(begin)]
+            ):
+                process.beginning = _NOT_TOLD
 
     def _adopt(self, process: Process, start: EventLine) -> None:
         parent = self._found(
@@ -189,16 +202,20 @@ class Forest:
             parent.user = parent.user or text_of(start, "ParentUser")
             process.parent = parent
             parent.children.append(process)
-            self._put_fork_below(parent, start)
+            self._put_below_program(parent, start)
 
-    def _put_fork_below(self, fork: Process, start: EventLine) -> None:
-        """Give a parent that only forked the process that ran its program."""
-        above = self.processes.get(
-            (fork.host, text_of(start, "ParentProgramGuid")), fork
-        )
+    def _put_below_program(self, fork: Process, told: EventLine) -> None:
+        """Give a process that only forked the one that ran its program.
+
+        `told` is the start of a child, or its own end.
+        """
+        guid = text_of(told, "ParentProgramGuid")
+        above = self.processes.get((fork.host, guid), fork)
         if above is not fork and fork.parent is None and not fork.starts:
             fork.parent = above
             above.children.append(fork)
+            if _image_of(fork.guid) == _image_of(above.guid):
+                fork.beginning = FORKED
 
     def shown(self) -> set[Process]:
         """Return the processes asked for, their ancestors, their descendants."""
@@ -222,6 +239,11 @@ class Forest:
         for root in (*roots, *left):  # behind the roots, what is in a circle
             if root in left:
                 yield from _below(root, left, shown)
+
+
+def _image_of(guid: str) -> str:
+    """Return the digits of a ProcessGuid that number the image: a fork has the same."""
+    return guid[20:22] + guid[23:24]
 
 
 def _begin_of(guid: str) -> str:

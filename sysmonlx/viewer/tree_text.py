@@ -55,7 +55,7 @@ def _line(process: Process) -> str:
     for start in process.starts:
         parts.append(" " + word(what(start)))
     if not process.starts:
-        parts.append(" (forked)" if process.is_fork else " (began before this log)")
+        parts.append(f" ({process.beginning})")
     if process.later is not None:
         parts.append(f" then ran {word(base_name(process.later.image))}")
     lived_s = process.lived_s

@@ -111,6 +111,27 @@ def test_data_hold_every_value() -> None:
     assert parents == [-1, 0, 0, 0, 3, 4, 5]
 
 
+def test_processes_tell_that_they_forked_and_what_they_ran_then() -> None:
+    """A shell forks, makes the file for the output, and runs a program."""
+    first, then = (f"{{00000000-94dd-6b0c-{n}50-0000000006c5}}" for n in ("01", "02"))
+    own = {"ProcessId": "7", "Image": "/bin/bash"}
+    parent = {
+        "ParentProcessGuid": "{00000000-0000-0000-0140-0000000006c5}",
+        "ParentImage": "/bin/bash",
+    }
+    data = data_of(
+        page(
+            line(11, 1, s=1, ProcessGuid=first, TargetFilename="/x", **own),
+            line(1, 2, s=2, **own | {"Image": "/bin/id"}, ProcessGuid=then, **parent),
+        )
+    )
+    strings = data["strings"]
+    told = [[strings[p[at]] for at in (1, 7, 8)] for p in data["processes"]]
+    before = "began before this log"
+    assert told[:2] == [["bash", before, ""], ["bash", "forked", "id"]]
+    assert [told[2][0], told[2][2]] == ["id", ""]
+
+
 def test_conditions_choose_processes_with_ancestors_and_descendants() -> None:
     data = data_of(page(*incident_lines(), more=("TargetFilename~cron",)))
     strings = data["strings"]

@@ -156,7 +156,7 @@ def test_story_tells_which_program_a_process_ran_then() -> None:
     assert "* ran `/usr/bin/id` then, at `2026-01-05 10:00:03.000` UTC" in out
     assert "does not tell that it ended" not in out
     out = logview("--story", guid_of(0xFF), data=REDIRECTED).out
-    assert "* was forked, and ran no program of its own until then" in out
+    assert "* forked" in out
     assert "1. `/bin/bash` (`4000`), user `alice`" in out
     assert "began before this log" not in out.partition("## Ancestors")[0]
 
@@ -182,13 +182,33 @@ def test_parent_that_only_forked_stands_below_the_process_of_its_program() -> No
     lines = logview("--tree", "Image~curl", data=told).out.splitlines()
     assert [each.strip().split("  ")[0] for each in lines[-3:]] == [
         "10:00:01.000 bash[4000] alice",
-        "bash[4001] alice",
+        "10:00:03.000 bash[4001] alice",
         "10:00:03.000 curl[4002] alice",
     ]
     assert "(forked)" in lines[-2]
     assert (
         "bash[4000]" not in logview("--tree", "Image~curl", data=syslog(*SUBSHELLS)).out
     )
+
+
+def test_what_a_fork_did_stands_below_the_process_of_its_program() -> None:
+    """A subshell writes a file and ends; it starts nothing."""
+    own = {"ProcessGuid": SUBSHELL, "ProcessId": "4001", "Image": "/bin/bash"}
+    end = with_ours(line(5, 9, s=4, **own), ParentProgramGuid=SHELL)
+    wrote = line(11, 8, s=3, TargetFilename="/tmp/out", **own)
+    out = logview("--tree", "ProcessId=4000", data=syslog(SUBSHELLS[0], wrote, end)).out
+    assert out.splitlines()[-2:] == [
+        "    10:00:03.000 bash[4001]  (forked)  ended 10:00:04.000",
+        "      : w /tmp/out",
+    ]
+
+
+def test_process_whose_start_was_left_out_is_not_said_to_have_forked() -> None:
+    own = {"ProcessGuid": guid_of(6, 0x6C1), "ProcessId": "4001", "Image": "/bin/id"}
+    end = with_ours(line(5, 9, s=4, **own), ParentProgramGuid=SHELL)
+    out = logview("--tree", data=syslog(SUBSHELLS[0], end)).out
+    assert "    10:00:04.000 id[4001]" in out
+    assert "(forked)" not in out
 
 
 def test_words_follow_a_tree_across_a_parent_that_only_forked() -> None:
@@ -198,7 +218,7 @@ def test_words_follow_a_tree_across_a_parent_that_only_forked() -> None:
     assert "curl" not in logview("-w", "tree:4000", data=syslog(*SUBSHELLS)).out
 
 
-def test_who_forked_in_the_time_of_the_log_did_not_begin_before_it() -> None:
+def test_who_began_in_the_time_of_the_log_did_not_begin_before_it() -> None:
     """The second of the fork stands in the ProcessGuid: 8ba0-695b is 10:00:00."""
     old, new = (
         f"{{00000000-{low}-695b-0500-00000000{n}}}"
@@ -217,7 +237,11 @@ def test_who_forked_in_the_time_of_the_log_did_not_begin_before_it() -> None:
         for n, guid in enumerate((old, new), 1)
     )
     out = logview("--tree", data=syslog(*lines)).out
-    assert [each.count("(forked)") for each in out.splitlines() if "b[" in each] == [
+    assert [
+        each.count("(its start is not in this log)")
+        for each in out.splitlines()
+        if "b[" in each
+    ] == [
         0,
         1,
     ]

@@ -24,24 +24,21 @@ def _started(events: list[Event]) -> list[Event]:
     return [e for e in events if e["EventID"] == "1" and e["Image"] == image]
 
 
-def test_parent_that_only_forked_tells_who_ran_its_program(
-    daemon: Callable[..., Daemon],
-) -> None:
+def check_chain(watch: Daemon) -> None:
     """A subshell within a subshell runs a program; neither ran one of its own."""
-    watch = daemon(settings="<Fields>ParentProgramGuid</Fields>")
-    script = "( ( /bin/true chain; : ); : ); /bin/true direct"
+    script = "( ( /bin/true chain; : ); : ); /bin/true direct; :"
     _, events = watch.run(["/bin/sh", "-c", script])
-    shell = next(each for each in events if "/bin/sh" in each.get("CommandLine", ""))
-    found = {
-        each["CommandLine"]: each for each in watch.events() if each["EventID"] == "1"
-    }
+    started = [each for each in watch.events() if each["EventID"] == "1"]
+    found = {each["CommandLine"]: each for each in started}
+    shell = next(each for each in events if script in each.get("CommandLine", ""))
     chain, direct = found["/bin/true chain"], found["/bin/true direct"]
     assert chain["ParentProgramGuid"] == shell["ProcessGuid"]
     assert chain["ParentProcessGuid"] != shell["ProcessGuid"]
-    assert direct["ParentProgramGuid"] in (
-        direct["ParentProcessGuid"],
-        shell["ParentProgramGuid"],  # the shell ran it in its own place
-    )
+    ends = [each for each in watch.events() if each["EventID"] == "5"]
+    (end,) = [e for e in ends if e["ProcessGuid"] == chain["ParentProcessGuid"]]
+    assert end["ParentProgramGuid"] == shell["ProcessGuid"]
+    assert direct["ParentProgramGuid"] == direct["ParentProcessGuid"]
+    assert direct["ParentProgramGuid"] == shell["ProcessGuid"]
 
 
 def test_fields_of_ours_come_and_go_with_the_setting(
@@ -64,6 +61,7 @@ def test_fields_of_ours_come_and_go_with_the_setting(
     assert [name for name in first if name in names] == names
     assert first["GrandparentImage"] == os.path.realpath("/bin/sh")
     assert first["UserId"] == str(os.getuid())
+    check_chain(watch)
     ended = [each for each in watch.events() if each["EventID"] == "5"]
     assert ended
     assert all(each["UserId"].isdecimal() for each in ended)
