@@ -102,7 +102,7 @@ ACTOR_FIELDS = (
 #: The names of all rules that an event hits are the last value, where rules of Sigma
 #: are in force.
 FIELDS_OF_ALL = (*ACTOR_FIELDS, Field(RULE_NAMES, is_ours=True))
-#: The program that started a process, also where it forked twice in between.
+#: ProcessGuid of the event 1 that tells which program the parent runs.
 PARENT_PROGRAM = Field("ParentProgramGuid", FieldType.GUID, is_ours=True)
 #: Names of values that recur for one user in one control group.
 OF_ACTOR = tuple(field.name for field in ACTOR_FIELDS)
