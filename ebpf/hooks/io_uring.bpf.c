@@ -23,6 +23,7 @@
 #include "hooks/file_names.bpf.h"
 #include "hooks/overflow.bpf.h"
 #include "hooks/request.bpf.h"
+#include "hooks/request_end.bpf.h"
 #include "hooks/functions.bpf.h"
 
 /* A name that a request is about to give or take; `name` is a struct filename. */
@@ -185,99 +186,16 @@ static __always_inline int name_begun(struct io_kiocb *request)
 	return request_remember((__u64)request, &given);
 }
 
-/* Add to the record what the notes about changed inodes tell of the file. */
-static __always_inline void request_tell_file(struct request_record *record, __u8 opcode)
-{
-	struct file_event *r = (void *)record->data;
-
-	if (opcode == IORING_OP_UNLINKAT) {
-		r->mode = record->changes.mode;
-		return;
-	}
-	if (opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2) {
-		r->mode = S_IFREG;
-		r->flags |= RECORD_FILE_IS_NEW;
-		return;
-	}
-	r->flags |= opcode == IORING_OP_LINKAT ? RECORD_BY_LINK : RECORD_BY_RENAME;
-	r->mode = changes_mode(&record->changes, opcode == IORING_OP_LINKAT);
-	r->created_ns = changes_birth_ns(&record->changes);
-}
-
-/* Send the record that was kept for a request, if the request has succeeded. */
-static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result,
-					enum record_type type)
-{
-	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
-	struct record_header *header;
-	__u32 used;
-
-	if (!record)
-		return 0;
-	header = (void *)record->data;
-	used = record->used;
-	if (!result && used <= REQUEST_RECORD_SIZE) {
-		count_seen(type);
-		request_tell_file(record, opcode);
-		header->boot_ns = bpf_ktime_get_boot_ns();
-		header->size = used;
-		record_send(record->data, used, type, file_event_haste((void *)record->data, type));
-	}
-	request_forget(request);
-	return 0;
-}
-
-/* Returns whether an open failed by a signal or because it was cancelled. */
-static __always_inline bool never_made(__s32 result)
-{
-	return result == -ECANCELED || result == -EINTR || result == -ERESTARTSYS;
-}
-
-/*
- * An open without an entry has ended. If it failed, it may have made a file: count that as lost.
- * One that was cancelled never ran; one that was interrupted has waited, for the other end of a
- * pipe mostly, and no local file system waits behind the making of a file.
- */
-static __always_inline void refused_open_done(__u64 request, bool failed)
-{
-	__u32 *why = bpf_map_lookup_elem(&opens_refused, &request);
-	__u32 reason;
-
-	if (!why)
-		return;
-	reason = *why == LOSS_OVER_SHARE ? LOSS_OVER_SHARE : LOSS_UNREADABLE;
-	if (bpf_map_delete_elem(&opens_refused, &request) || !failed)
-		return;
-	count_seen(RECORD_FILE_CREATE);
-	count_lost(RECORD_FILE_CREATE, reason);
-}
-
-/*
- * An open has ended. If it made a file and failed, for example because the ring's table had no
- * room, or if another file has taken the descriptor or slot by now, the record that was kept is
- * sent. Else the file behind the descriptor or slot tells all.
- */
 static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *request,
-				     __u8 opcode, __s32 result)
+				     __s32 result)
 {
-	struct changes *changes = request_changes((__u64)request);
 	struct io_open *open = (void *)&request->cmd;
 	struct file *file = NULL;
-	__u64 key = (__u64)request;
 
-	if (!are_opens_wanted())
-		return 0;
 	if (result >= 0)
 		file = ring_made_file(ring, KREAD(open, file_slot), result);
-	if (changes && changes_made_file(changes) && changes->file != (__u64)KREAD(file, f_inode))
-		return request_done(key, opcode, 0, RECORD_FILE_CREATE);
-	if (changes)
-		request_forget(key);
-	else if (opens_were_refused)
-		refused_open_done(key, result < 0 && !never_made(result));
-	if (result < 0)
-		return 0;
-	return file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);
+	return ring_open_ended((__u64)request, (__u64)file, KREAD(open, how.flags) & O_TRUNC,
+			       result);
 }
 
 /* A request has ended. It runs in the context of the process or of a worker, one of its threads. */
@@ -292,12 +210,11 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 	switch (opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2:
-		return open_done(ring, request, opcode, result);
+		return open_done(ring, request, result);
 	case IORING_OP_UNLINKAT:
-		return request_done((__u64)request, opcode, result, RECORD_FILE_DELETE);
 	case IORING_OP_RENAMEAT:
 	case IORING_OP_LINKAT:
-		return request_done((__u64)request, opcode, result, RECORD_FILE_CREATE);
+		return ring_name_ended((__u64)request, opcode, result);
 	case IORING_OP_BIND:
 		return result ? 0 : ring_socket_bound(request_file(request));
 	case IORING_OP_CONNECT:
