@@ -114,4 +114,17 @@ static __always_inline int ring_name_ended(__u64 request, __u32 opcode, __s32 re
 			    opcode == IORING_OP_UNLINKAT ? RECORD_FILE_DELETE : RECORD_FILE_CREATE);
 }
 
+/* Nothing tells whether such a request has succeeded: it is told as asked for. */
+static __always_inline int ring_name_unproven(__u64 request, __u32 opcode)
+{
+	struct request_record *record = request_find(request);
+
+	if (!record)
+		return 0;
+	barrier_var(record); /* clang would add the offset before the test */
+	((struct file_event *)record->data)->flags |= RECORD_UNPROVEN;
+	__builtin_memset(&record->changes, 0, sizeof(record->changes));
+	return ring_name_ended(request, opcode, 0);
+}
+
 #endif /* HOOKS_REQUEST_END_BPF_H */
