@@ -85,5 +85,11 @@ int written_file_taken(__u64 inode_address);
 
 /* hooks/tcp.bpf.c */
 int connection_accepted(__u32 fd);
+int ring_accepted(__u64 file_address);
+int ring_accepting_ended(__u64 ring, __u64 user_data, bool into_table);
+
+/* hooks/quiet_requests.bpf.c */
+int quiet_request_begun(__u64 request_address, bool has_record);
+int quiet_request_judge(__u64 request_address, __u32 look);
 
 #endif /* HOOKS_FUNCTIONS_BPF_H */

@@ -14,6 +14,7 @@
 #include "emit/wanted.bpf.h"
 #include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/quiet_requests.bpf.h"
 #include "hooks/functions.bpf.h"
 #include "hooks/network.bpf.h"
 #include "hooks/overflow.bpf.h"
@@ -269,15 +270,38 @@ static __always_inline void accepting_end(const struct ring_accept *accept, bool
 		accepts_count(user, -1);
 }
 
+/* A request without completion entry has accepted its last connection. */
+__noinline int ring_accepting_ended(__u64 ring, __u64 user_data, bool into_table)
+{
+	struct ring_accept accept = {.ring = ring, .user_data = user_data};
+
+	accepting_end(&accept, into_table);
+	return 0;
+}
+
+/* An accept begins whose end has no completion entry if it succeeds. */
+static __always_inline int quiet_accept_begun(__u64 request)
+{
+	if (is_own_task(current_task()) || !quiet_request_begun(request, false))
+		return 0;
+	count_seen(RECORD_NETWORK_CONNECT);
+	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
+	return 0;
+}
+
 /* An accept through io_uring begins. Since v6.4, which gave the tracepoint this name. */
 SEC("?tp_btf/io_uring_submit_req")
 int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 {
 	struct ring_accept accept = {};
 
+	if (quiet_requests_begun)
+		quiet_request_judge(first_address(ctx), QUIET_USED_AGAIN);
 	if (request->opcode != IORING_OP_ACCEPT)
 		return 0;
 	overflow_forget((__u64)request, IORING_OP_ACCEPT, OPCODE_BIT(IORING_OP_ACCEPT));
+	if (request_ends_unseen(request))
+		quiet_accept_begun(first_address(ctx));
 	if (!goes_on_accepting(request))
 		return 0;
 	accept.ring = (__u64)request->ctx;
@@ -298,6 +322,7 @@ static __always_inline int accept_completed(struct io_ring_ctx *ring, struct io_
 	__u32 slot;
 
 	if (request) {
+		quiet_request_forget((__u64)request);
 		slot = ring_file_slot(request);
 		if (result >= 0)
 			ring_accepted((__u64)ring_made_file(ring, slot, result));

@@ -100,6 +100,13 @@ RING_PROGRAMS = (
 
 #: They see the same where the completion found no room in the ring's queue.
 RING_OVERFLOW_PROGRAMS = (("io_uring_name_overflowed",),)
+#: They look how requests of io_uring have ended that ask for no completion entry. Linux
+#: 6.1 or newer has them. The last is an iterator, which `capture.quiet_requests` runs.
+QUIET_SWEEP = "quiet_requests_sweep"
+QUIET_PROGRAMS = (
+    *("quiet_task_work", "quiet_local_work", "quiet_thread_ended"),
+    QUIET_SWEEP,
+)
 
 
 def program_of(name: str) -> str:

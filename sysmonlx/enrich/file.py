@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sysmonlx.capture.hooks import (
     NAME_PROGRAMS,
+    QUIET_PROGRAMS,
     RING_OVERFLOW_PROGRAMS,
     RING_PROGRAMS,
     Hook,
@@ -86,6 +87,8 @@ class RecordPaths:
         context, record = self._context, self._decode(data)
         if record.mode and not stat.S_ISREG(record.mode):
             return None
+        if record.flags & context.is_unproven:
+            return UNKNOWN
         # A name whose middle is missing leads to another file, if to any.
         if not record.flags & context.path_shortened:
             place = (record.tgid, record.mount_namespace, b"")
@@ -223,6 +226,9 @@ FILE_BUILDERS: Builders = {
     "raw_access_read": ((9, raw_access_read),),
 }
 
+#: Events of what is done through io_uring.
+_BY_REQUESTS = frozenset({2, 3, 8, 9, 10, 11, 17, 18, 23, 25, 26})
+
 FILE_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="system calls",
@@ -255,6 +261,13 @@ FILE_HOOKS: tuple[Hook, ...] = (
         events=frozenset({8, 9, 10, 11, 23, 26}),
         alternatives=RING_OVERFLOW_PROGRAMS,
         missing="what io_uring completes while its queue is full",
+        behind="files by io_uring",
+    ),
+    Hook(
+        name="io_uring requests without completion",
+        events=_BY_REQUESTS,
+        alternatives=(QUIET_PROGRAMS,),
+        missing="io_uring requests that ask for no completion come late, or not at all",
         behind="files by io_uring",
     ),
 )
