@@ -276,7 +276,7 @@ soak: deps-test bpf ## storms and faults for SOAK_S seconds; the last line is a 
 	$(Q)PYTHONPATH=.:tests SOAK_S=$(SOAK_S) $(PYTHON) -P -m soak
 
 .PHONY: bench
-bench: deps-test bpf build/producer_test.bpf.o ## measure all costs in 7 minutes; see docs/benchmarks.md
+bench: deps-test bpf build/producer_test.bpf.o ## measure all costs in 9 minutes; see docs/benchmarks.md
 	$(Q)PYTHONPATH=.:tests $(PYTHON) -P -m bench
 
 .PHONY: check

@@ -33,6 +33,8 @@ _USERS = 4
 _REPEATS = 5
 #: After so long the daemon has read what was in the ring, and written it.
 _TICKS_S = 0.5
+#: After so long a start has ended all that it begins; then idleness is measured.
+_SETTLES_S, _IDLE_S = 6.0, 20.0
 
 
 def _us(seconds: float, count: float) -> str:
@@ -58,7 +60,7 @@ class DaemonSide:
         self._events(rounds)
         self._memory(min(1.0, seconds / 105))
         self._latency(seconds / 10)
-        self._idle(seconds / 20)
+        self._idle(max(_IDLE_S, seconds / 20))
 
     @contextmanager
     def _running(self, name: str) -> Iterator[Sensor]:
@@ -249,7 +251,7 @@ class DaemonSide:
 
     def _idle(self, seconds: float) -> None:
         with self._running("everything") as sensor:
-            time.sleep(1)
+            time.sleep(_SETTLES_S)
             before, start = sensor.cpu_s(), time.monotonic()
             time.sleep(seconds)
             took_s = time.monotonic() - start

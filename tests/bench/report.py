@@ -17,7 +17,7 @@ _HEAD = """# Benchmarks
 
 <!-- Written by `make bench`; do not edit. -->
 
-Repeat with `make bench` as root, in seven minutes. `BENCH_SECONDS=60 make bench` takes
+Repeat with `make bench` as root, in nine minutes. `BENCH_SECONDS=60 make bench` takes
 less and is less exact; `BENCH_PEERS=1 make bench` installs auditd and compares with it.
 Other work on the machine makes all figures worse. CPU of different machines does not
 compare; ratios within one run do.

@@ -19,6 +19,8 @@ _TURNS = (0, _WITHOUT, 1, 2, _WITHOUT, 3)
 _SHORTEST_S = 0.02
 #: The build takes as long as all others together.
 _BUILD_EVERY = 3
+#: One round alone says little: what else the machine does is in it.
+_FEWEST_ROUNDS = 3
 #: After so long the daemon has read what was in the ring.
 _TICKS_S = 0.5
 
@@ -110,7 +112,7 @@ def _totals(sensor: Sensor) -> tuple[int, int]:
 
 
 def measure(places: dict[str, Path], sink: Sink, report: Report, end: float) -> None:
-    """Take turns until `end` (monotonic), one at least; add the tables."""
+    """Take turns until `end` (monotonic), a few at least; add the tables."""
     names = list(configurations())
     if peers.is_wanted():
         names.append(peers.AUDITD)
@@ -119,10 +121,13 @@ def measure(places: dict[str, Path], sink: Sink, report: Report, end: float) -> 
     bench.calibrate(max(0.02, left_s / 1000))
     number = 0
     longest_s = {True: 0.0, False: 0.0}  # of rounds with the build, and without
-    while (start := time.monotonic()) + longest_s[False] < end or not number:
-        builds = number % _BUILD_EVERY == 0 and start + longest_s[True] < end
+    start = time.monotonic()
+    while number < _FEWEST_ROUNDS or start + longest_s[False] < end:
+        is_turn = number % _BUILD_EVERY == 0
+        builds = is_turn and (not number or start + longest_s[True] < end)
         bench.round(number, builds=builds)
-        longest_s[builds] = max(longest_s[builds], time.monotonic() - start)
+        took_s, start = time.monotonic() - start, time.monotonic()
+        longest_s[builds] = max(longest_s[builds], took_s)
         number += 1
     _add_tables(report, bench, names, number)
 
