@@ -151,11 +151,9 @@ static __always_inline int naming_connected(struct io_kiocb *request)
 	 OPCODE_BIT(IORING_OP_LINKAT) | OPCODE_BIT(IORING_OP_BIND) |       \
 	 OPCODE_BIT(IORING_OP_CONNECT))
 
-/* The same of a request that asks for no completion entry. */
+/* A request has begun that asks for no completion entry. */
 static __always_inline int quiet_name_begun(__u64 request, const struct request_name *given)
 {
-	if (given->type)
-		request_remember(request, given);
 	if (!quiet_request_begun(request, request_find(request) != NULL))
 		return 0;
 	/* If its entry were kept, it would stay for ever and take the room of others. */
@@ -171,10 +169,9 @@ static __always_inline int name_begun(const void *arguments, struct io_kiocb *re
 {
 	struct request_name given = {};
 	__u8 opcode = KREAD(request, opcode);
+	__u64 address;
 
 	overflow_forget((__u64)request, opcode, NAMING_OPCODES);
-	if (quiet_requests_begun)
-		quiet_request_judge(first_address(arguments), QUIET_USED_AGAIN);
 	if (is_naming(opcode))
 		return is_wanted(PIPE_RECORDS) ? naming_begun(arguments, request, opcode) : 0;
 
@@ -183,50 +180,93 @@ static __always_inline int name_begun(const void *arguments, struct io_kiocb *re
 		return 0;
 	if (!is_wanted(RECORD_BIT(given.type)))
 		given.type = 0;
-	if ((given.type || (given.is_open && are_opens_wanted())) && request_ends_unseen(request))
-		return quiet_name_begun(first_address(arguments), &given);
-	return given.type ? request_remember((__u64)request, &given) : 0;
+	if (!given.type && !(given.is_open && are_opens_wanted()))
+		return 0;
+	address = first_address(arguments);
+	if (given.type)
+		request_remember(address, &given);
+	return request_ends_unseen(request) ? quiet_name_begun(address, &given) : 0;
+}
+
+/* Add to the record what the notes about changed inodes tell of the file. */
+static __always_inline void request_tell_file(struct request_record *record, __u32 opcode)
+{
+	struct file_event *r = (void *)record->data;
+
+	if (opcode == IORING_OP_UNLINKAT) {
+		r->mode = record->changes.mode;
+		return;
+	}
+	if (opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2) {
+		r->mode = S_IFREG;
+		r->flags |= RECORD_FILE_IS_NEW;
+		return;
+	}
+	r->flags |= opcode == IORING_OP_LINKAT ? RECORD_BY_LINK : RECORD_BY_RENAME;
+	r->mode = changes_mode(&record->changes, opcode == IORING_OP_LINKAT);
+	r->created_ns = changes_birth_ns(&record->changes);
+}
+
+/*
+ * A request that gives or takes a name has ended: send the record that was kept for it, if it has
+ * succeeded.
+ */
+__noinline int ring_name_ended(__u64 request, __u32 opcode, __s32 result)
+{
+	__u32 type = opcode == IORING_OP_UNLINKAT ? RECORD_FILE_DELETE : RECORD_FILE_CREATE;
+	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
+	struct record_header *header;
+	__u32 used;
+
+	if (!record)
+		return 0;
+	header = (void *)record->data;
+	used = record->used;
+	if (!result && used <= REQUEST_RECORD_SIZE) {
+		count_seen(type);
+		request_tell_file(record, opcode);
+		header->boot_ns = bpf_ktime_get_boot_ns();
+		header->size = used;
+		record_send(record->data, used, type, file_event_haste((void *)record->data, type));
+	}
+	request_forget(request);
+	return 0;
 }
 
 static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *request,
-				     __s32 result)
+				     __u64 address, __s32 result)
 {
 	struct io_open *open = (void *)&request->cmd;
 	struct file *file = NULL;
 
 	if (result >= 0)
 		file = ring_made_file(ring, KREAD(open, file_slot), result);
-	return ring_open_ended((__u64)request, (__u64)file, KREAD(open, how.flags) & O_TRUNC,
-			       result);
+	if (open_is_told_by_file(address, file, result))
+		file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);
+	return 0;
 }
 
 /* A request has ended. It runs in the context of the process or of a worker, one of its threads. */
 static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *request,
 				     __s32 result)
 {
-	__u8 opcode;
+	__u8 opcode = request ? KREAD(request, opcode) : IORING_OP_NOP;
+	__u64 address;
 
-	if (!request)
+	if (opcode >= 64 || !(NAMING_OPCODES >> opcode & 1))
 		return 0;
-	opcode = KREAD(request, opcode);
+	address = first_address(&request);
+	quiet_request_forget(address);
 	switch (opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2:
-		quiet_request_forget((__u64)request);
-		return open_done(ring, request, result);
-	case IORING_OP_UNLINKAT:
-	case IORING_OP_RENAMEAT:
-	case IORING_OP_LINKAT:
-		quiet_request_forget((__u64)request);
-		return ring_name_ended((__u64)request, opcode, result);
+		return open_done(ring, request, address, result);
 	case IORING_OP_BIND:
-		quiet_request_forget((__u64)request);
 		return result ? 0 : ring_socket_bound(request_file(request));
 	case IORING_OP_CONNECT:
-		quiet_request_forget((__u64)request);
 		return result ? 0 : naming_connected(request);
 	default:
-		return 0;
+		return ring_name_ended(address, opcode, result);
 	}
 }
 

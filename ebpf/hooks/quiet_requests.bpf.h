@@ -49,27 +49,62 @@ static __always_inline __u64 request_named_file(struct io_kiocb *request)
 
 enum quiet_look {
 	QUIET_MAY_RUN, /* the request may be under way */
-	QUIET_NAME_MAY_RUN, /* the same of one that opens and accepts nothing */
+	QUIET_IS_SWEPT, /* the same, and the current process is the daemon: it has no file of it */
 	QUIET_HAS_ENDED, /* its thread has ended, and the kernel has waited for it */
 	QUIET_USED_AGAIN, /* another request is in its memory, and has no result yet */
 };
 
+/* What a look has found, and what is left to be reported of it. */
+enum quiet_found {
+	QUIET_UNDER_WAY,
+	QUIET_TOLD, /* nothing is left: it failed, or its record was sent, or it was not known */
+	QUIET_OPENED, /* this and those below: a file, see struct quiet_file */
+	QUIET_ACCEPTED,
+	QUIET_BOUND,
+	QUIET_CONNECTED,
+};
+
 /*
- * The first argument of a tracepoint, which the verifier knows as a pointer, as a number: global
- * functions take no other ones.
+ * The first of some pointers in memory, for example the first argument of a tracepoint, as a
+ * number: global functions take no other ones.
  */
-static __always_inline __u64 first_address(const void *arguments)
+static __always_inline __u64 first_address(const void *pointers)
 {
 	__u64 address = 0;
 
-	bpf_probe_read_kernel(&address, sizeof(address), arguments);
+	bpf_probe_read_kernel(&address, sizeof(address), pointers);
 	return address;
 }
 
 #ifdef WITHOUT_BPF_LOOP /* kernels before v5.17 have no such requests */
 #define quiet_request_forget(request)
-#define quiet_requests_look(task, look) 0
 #else
+
+/* The file of a request that has ended. */
+struct quiet_file {
+	__u64 file;
+	__u64 address; /* to which it was connected, in the caller's memory; 0: it is gone */
+	__u32 length; /* of that address, in bytes */
+	bool truncates; /* it was opened with O_TRUNC */
+};
+
+/*
+ * quiet_request_judge() leaves it here for its caller: on the stack there would be no room for what
+ * the caller calls next. The programs run with preemption disabled.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct quiet_file);
+} quiet_files SEC(".maps");
+
+static __always_inline struct quiet_file *quiet_file_get(void)
+{
+	__u32 slot = 0;
+
+	return bpf_map_lookup_elem(&quiet_files, &slot);
+}
 
 #define QUIET_REQUESTS 4096
 #define QUIET_OF_THREAD 512 /* more than a user may have; root may have all */
@@ -146,32 +181,6 @@ struct {
 static __always_inline struct quiet_list *quiet_list_get(struct task_struct *task, __u64 flags)
 {
 	return bpf_task_storage_get(&quiet_of_threads, task, NULL, flags);
-}
-
-/* Look at all requests that a thread has begun; take those that have ended off the list. */
-static __always_inline int quiet_requests_look(struct task_struct *task, enum quiet_look look)
-{
-	struct quiet_list *list = quiet_list_get(task, 0);
-	__u32 at, last;
-
-	if (!list || !list->count)
-		return 0;
-	list->at = 0;
-	for (int i = 0; i < QUIET_OF_THREAD; i++) {
-		at = *(volatile __u32 *)&list->at;
-		if (at >= list->count || at >= QUIET_OF_THREAD)
-			break;
-		if (!quiet_request_judge(list->requests[at], look)) {
-			list->at = at + 1;
-			continue;
-		}
-		last = list->count - 1;
-		if (last >= QUIET_OF_THREAD)
-			break;
-		list->requests[at] = list->requests[last];
-		list->count = last;
-	}
-	return 0;
 }
 
 /* A request has ended by an entry, because it failed. */

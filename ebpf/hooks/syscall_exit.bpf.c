@@ -21,6 +21,7 @@
 #include "hooks/found_names.bpf.h"
 #include "hooks/found_report.bpf.h"
 #include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_walk.bpf.h"
 #include "hooks/functions.bpf.h"
 
 /* Returns whether an open asked to empty the file; false unless the setting wants to know. */
@@ -362,9 +363,9 @@ static __always_inline int time_call_done(enum call call, struct pt_regs *regs, 
 
 static __always_inline int accept_done(long result)
 {
-	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT))
-		       ? connection_accepted(result)
-		       : 0;
+	if (result < 0 || !is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT)))
+		return 0;
+	return connection_accepted((__u64)task_file((void *)bpf_get_current_task(), result), false);
 }
 
 /* bind() or connect() has ended. */

@@ -28,6 +28,7 @@ from sysmonlx.capture.floods import Floods
 from sysmonlx.capture.hooks import (
     ALIVE_PROGRAM,
     CGROUP_PROGRAMS,
+    FOLLOWERS,
     IDENTIFY_PROGRAM,
     NAME_PROGRAMS,
     PLACES,
@@ -333,12 +334,16 @@ class Capture:
                 raise
             self._leave_cgroup()  # the cgroup may be another one by now
             self._attach_program(name)
+        for follower in FOLLOWERS.get(name, ()):
+            if follower in self.attached():
+                self._let_go(self._loaded.holder(follower), follower)
+                self._attach_program(follower)
 
     def _attach_program(self, name: str) -> None:
         """Attach a program at its hook, by its name or that of its place."""
         found = self._loaded.holder(name)
         if name in PLACES:
-            found.attach_at(name, *PLACES[name])
+            found.attach_at(name, PLACES[name].program, PLACES[name].tracepoint)
         else:
             found.attach(name, self._cgroup() if name in CGROUP_PROGRAMS else -1)
 

@@ -226,9 +226,6 @@ FILE_BUILDERS: Builders = {
     "raw_access_read": ((9, raw_access_read),),
 }
 
-#: Events of what is done through io_uring.
-_BY_REQUESTS = frozenset({2, 3, 8, 9, 10, 11, 17, 18, 23, 25, 26})
-
 FILE_HOOKS: tuple[Hook, ...] = (
     Hook(
         name="system calls",
@@ -251,6 +248,13 @@ FILE_HOOKS: tuple[Hook, ...] = (
         "whatever is renamed or linked is a FileCreate, directories too",
     ),
     Hook(
+        name="files by io_uring without completion",
+        events=frozenset({8, 9, 10, 11, 23, 26}),
+        alternatives=QUIET_PROGRAMS,
+        missing="io_uring requests that ask for no completion come late, or not at all",
+        behind="files by io_uring",
+    ),
+    Hook(
         name="files by io_uring",
         events=frozenset({8, 9, 10, 11, 23, 26}),
         alternatives=RING_PROGRAMS,
@@ -261,13 +265,6 @@ FILE_HOOKS: tuple[Hook, ...] = (
         events=frozenset({8, 9, 10, 11, 23, 26}),
         alternatives=RING_OVERFLOW_PROGRAMS,
         missing="what io_uring completes while its queue is full",
-        behind="files by io_uring",
-    ),
-    Hook(
-        name="io_uring requests without completion",
-        events=_BY_REQUESTS,
-        alternatives=(QUIET_PROGRAMS,),
-        missing="io_uring requests that ask for no completion come late, or not at all",
         behind="files by io_uring",
     ),
 )

@@ -31,7 +31,7 @@ from kernel.events.access.actions_access import (
 )
 from kernel.events.file.actions_file import exchange, make
 from kernel.events.network.connections import LOOPBACK, datagrams
-from support.ring import OP_OPENAT, QuietRing
+from support.ring import OP_OPENAT, POLLED, QuietRing
 
 DEVICE = "/dev/loop0"
 NAME_TO_HANDLE_AT, OPEN_BY_HANDLE_AT = 303, 304
@@ -310,6 +310,17 @@ def quiet_accept_in_vain() -> None:
         wait_until(lambda: len(os.listdir("/proc/self/fd")) > before + 1)
         ring.accept(listener.fileno())
         os._exit(client.fileno() < 0)
+
+
+def quiet_accepts_polled() -> None:
+    """A thread of the kernel accepts, and this one does not come back to the ring."""
+    with socket.create_server((LOOPBACK, 0)) as listener, QuietRing(POLLED) as ring:
+        clients = [socket.create_connection(listener.getsockname()) for _ in "123"]
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in clients:
+            ring.accept(listener.fileno())
+        after = before + len(clients)
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) == after)
 
 
 def quiet_accept_on_and_on() -> None:

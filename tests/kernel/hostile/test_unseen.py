@@ -190,17 +190,22 @@ def test_connection_that_is_not_seen(
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "connections"),
     [
-        *("quiet_connect", "quiet_accept", "quiet_accept_later"),
-        *("quiet_accept_in_vain", "quiet_accept_on_and_on"),
+        ("quiet_connect", 1),
+        ("quiet_accept", 1),
+        ("quiet_accept_later", 1),
+        ("quiet_accept_in_vain", 1),
+        ("quiet_accept_on_and_on", 1),
+        ("quiet_accepts_polled", 3),
     ],
 )
 def test_connection_without_completion_entry_is_seen(
-    watcher: Daemon, directory: Path, name: str
+    watcher: Daemon, directory: Path, name: str, connections: int
 ) -> None:
     events = of_action(watcher, name, directory)
-    assert sorted(each["Initiated"] for each in events) == ["false", "true"]
+    ends = [each["Initiated"] for each in events]
+    assert sorted(ends) == ["false"] * connections + ["true"] * connections
 
 
 # --- programs
