@@ -38,6 +38,12 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
             "has_bpf_loop": "BPF_FUNC_loop" in btf.enumerators("bpf_func_id"),
             "has_rdonly_cast": btf.has("bpf_rdonly_cast", Kind.FUNC),
             "has_ctime_tracepoints": btf.has("btf_trace_ctime_ns_xchg", Kind.TYPEDEF),
+            "has_ring_work_tracepoints": btf.has(
+                "btf_trace_io_uring_local_work_run", Kind.TYPEDEF
+            ),
+            "has_submit_req_tracepoint": btf.has(
+                "btf_trace_io_uring_submit_req", Kind.TYPEDEF
+            ),
         }
     finally:
         lib.btf__free(pointer)

@@ -55,6 +55,7 @@ class Chores:
             rereading.look,
             parts.capture.keep,
             parts.capture.told_programs.side_band.follow_processors,
+            parts.capture.quiet_requests.look,
             self._trim_memory,
             metrics.write,
             parts.output.attend,
