@@ -284,15 +284,7 @@ int BPF_PROG(io_uring_name_begun_sqe, struct io_kiocb *request)
 	return name_begun(ctx, request);
 }
 
-/* A request has ended. 6.18 has it; on 6.12 the completion is no argument. */
-SEC("?tp_btf/io_uring_complete")
-int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *request,
-	     struct io_uring_cqe *completion)
-{
-	return name_done(ring, request, completion->res);
-}
-
-/* The same on older kernels: members of the completion are arguments. */
+/* A request has ended. On kernels to 6.12 members of the completion are arguments. */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     __u64 user_data, int result)
@@ -302,13 +294,24 @@ int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_k
 
 #ifndef WITHOUT_BPF_LOOP
 
-/* A request has ended, and its completion finds no room in the ring's queue. */
+/* The same where the completion finds no room in the ring's queue. */
 SEC("?tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(io_uring_name_overflowed, struct io_ring_ctx *ring, __u64 user_data, __s32 result)
+int BPF_PROG(io_uring_name_overflowed_by_result, struct io_ring_ctx *ring, __u64 user_data,
+	     __s32 result)
 {
 	__u64 request = overflowed_request(ring, user_data, result, NAMING_OPCODES);
 
 	return request ? name_done(ring, (void *)request, result) : 0;
+}
+
+/* Both on 6.18, where io_uring_complete gives the completion. */
+SEC("?raw_tp/io_uring_complete")
+int io_uring_name_ended(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ring_end end;
+
+	ring_end_read(&end, ctx, NAMING_OPCODES);
+	return name_done((void *)end.ring, (void *)end.request, end.result);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

@@ -354,31 +354,25 @@ static __always_inline int accept_completed(struct io_ring_ctx *ring, struct io_
 	return 0;
 }
 
-/*
- * An accept through io_uring has a connection. It runs in the context of the process, or of a
- * worker, which is one of its threads. 6.18 has it; on 6.12 the completion is no argument.
- */
-SEC("?tp_btf/io_uring_complete")
-int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *request,
-	     struct io_uring_cqe *completion)
-{
-	if (request && KREAD(request, opcode) != IORING_OP_ACCEPT)
-		return 0;
-	return accept_completed(ring, request, completion->user_data, completion->res,
-				completion->flags & IORING_CQE_F_MORE);
-}
-
 #ifndef WITHOUT_BPF_LOOP
 
-/* The same where the completion finds no room in the ring's queue. */
-SEC("?tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(io_uring_accept_overflowed, struct io_ring_ctx *ring, __u64 user_data, __s32 result,
-	     __u32 flags)
+/*
+ * An accept through io_uring has a connection, and its completion may find no room in the ring's
+ * queue. It runs in the context of the process, or of a worker, which is one of its threads. 6.18
+ * has it; on 6.12 the completion is no argument.
+ */
+SEC("?raw_tp/io_uring_complete")
+int io_uring_accept_ended(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 request = overflowed_request(ring, user_data, result, OPCODE_BIT(IORING_OP_ACCEPT));
+	struct io_kiocb *request;
+	struct ring_end end;
 
-	return accept_completed(ring, (void *)request, user_data, result,
-				flags & IORING_CQE_F_MORE);
+	ring_end_read(&end, ctx, OPCODE_BIT(IORING_OP_ACCEPT));
+	request = (void *)end.request;
+	if (request && KREAD(request, opcode) != IORING_OP_ACCEPT)
+		return 0;
+	return accept_completed((void *)end.ring, request, end.user_data, end.result,
+				end.flags & IORING_CQE_F_MORE);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

@@ -85,7 +85,10 @@ class Place(NamedTuple):
 
 _HAS_CTIME, _HAS_WORK = "has_ctime_tracepoints", "has_ring_work_tracepoints"
 _HAS_SUBMIT_REQ = "has_submit_req_tracepoint"
+_HAS_COMPLETION = "has_completion_argument"
 _LOOK = "quiet_work_done"
+_DONE, _OVERFLOW = "io_uring_complete", "io_uring_cqe_overflow"
+_NAMES, _ACCEPTS = "io_uring_name_ended", "io_uring_accept_ended"
 
 #: Hooks that share a program, so that the verifier looks at it once. Groups of a hook
 #: name them as they name programs.
@@ -93,6 +96,10 @@ PLACES = {
     "ctime_set": Place("inode_changed", "inode_set_ctime_to_ts", _HAS_CTIME),
     "ctime_exchanged": Place("inode_changed", "ctime_ns_xchg", _HAS_CTIME),
     "ctime_kept": Place("inode_changed", "ctime_xchg_skip", _HAS_CTIME),
+    "io_uring_name_done": Place(_NAMES, _DONE, _HAS_COMPLETION),
+    "io_uring_name_overflowed": Place(_NAMES, _OVERFLOW, _HAS_COMPLETION),
+    "io_uring_accepted": Place(_ACCEPTS, _DONE, _HAS_COMPLETION),
+    "io_uring_accept_overflowed": Place(_ACCEPTS, _OVERFLOW, _HAS_COMPLETION),
     "quiet_task_work": Place(_LOOK, "io_uring_task_work_run", _HAS_WORK),
     "quiet_local_work": Place(_LOOK, "io_uring_local_work_run", _HAS_WORK),
     "quiet_thread_ended": Place(_LOOK, "sched_process_exit", _HAS_WORK),
@@ -112,7 +119,10 @@ RING_PROGRAMS = (
 )
 
 #: They see the same where the completion found no room in the ring's queue.
-RING_OVERFLOW_PROGRAMS = (("io_uring_name_overflowed",),)
+RING_OVERFLOW_PROGRAMS = (
+    ("io_uring_name_overflowed",),
+    ("io_uring_name_overflowed_by_result",),
+)
 
 #: They look how requests of io_uring have ended that ask for no completion entry:
 #: groups in order of preference. Linux 6.1 or newer has them. The last is an iterator,

@@ -44,9 +44,21 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
             "has_submit_req_tracepoint": btf.has(
                 "btf_trace_io_uring_submit_req", Kind.TYPEDEF
             ),
+            "has_completion_argument": _has_completion(btf),
         }
     finally:
         lib.btf__free(pointer)
+
+
+def _has_completion(btf: Btf) -> bool:
+    """Say whether io_uring_complete gives a completion, and not its members."""
+    name = "btf_trace_io_uring_complete"
+    if not btf.has(name, Kind.TYPEDEF):
+        return False
+    function = btf.pointed(btf.find(name, Kind.TYPEDEF))
+    # Before the tracepoint's own arguments comes what belongs to the program.
+    _, *arguments = map(btf.pointed, btf.parameters(function))
+    return len(arguments) == 3 and btf.type(arguments[2]).name == "io_uring_cqe"
 
 
 def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:
