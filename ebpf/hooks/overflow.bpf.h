@@ -104,7 +104,7 @@ static __noinline __u64 overflowed_request(struct io_ring_ctx *ring, __u64 user_
 /* How a request has ended. */
 struct ring_end {
 	__u64 ring;
-	__u64 request; /* 0: the kernel names none, or it is not of the opcodes that were asked for */
+	__u64 request; /* 0: the kernel names none, or it is of other opcodes */
 	__u64 user_data;
 	__s32 result;
 	__u32 flags; /* of the completion */
@@ -130,13 +130,12 @@ static __always_inline void ring_end_read(struct ring_end *end, struct bpf_raw_t
 		end->flags = KREAD(completion, flags);
 		return;
 	}
-	/* io_uring_complete has no fourth argument, so the verifier must not see that it is read. */
+	/* io_uring_complete has no fourth argument: the verifier must not see that it is read. */
 	bpf_probe_read_kernel(&flags, sizeof(flags), &ctx->args[3]);
 	end->user_data = ctx->args[1];
 	end->result = (__u64)completion;
 	end->flags = flags;
-	end->request =
-		overflowed_request((void *)end->ring, end->user_data, end->result, opcodes);
+	end->request = overflowed_request((void *)end->ring, end->user_data, end->result, opcodes);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

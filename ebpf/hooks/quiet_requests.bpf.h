@@ -22,14 +22,16 @@ __u64 requests_unproven = 0; /* of which nothing tells whether they have succeed
 
 /*
  * Returns whether the request will complete without an entry that tells of success: since v5.17,
- * 04c76b41ca97 ("io_uring: add option to skip CQE posting"). Where the kernel's enumeration has no
- * name, it cannot be asked: the function returns false.
+ * 04c76b41ca97 ("io_uring: add option to skip CQE posting"), as bpf_loop(). The bit is the same
+ * everywhere; the kernel's enumeration cannot be asked for it, which has no name on v6.1.
  */
 static __always_inline bool request_ends_unseen(struct io_kiocb *request)
 {
-	return bpf_core_enum_value_exists(enum io_uring_sqe_flags_bit,
-					  IOSQE_CQE_SKIP_SUCCESS_BIT) &&
-	       KREAD(request, flags) & REQ_F_CQE_SKIP;
+#ifdef WITHOUT_BPF_LOOP
+	return false;
+#else
+	return KREAD(request, flags) & REQ_F_CQE_SKIP;
+#endif
 }
 
 static __always_inline bool is_naming(__u8 opcode)
