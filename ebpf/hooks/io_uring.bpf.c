@@ -169,23 +169,27 @@ static __always_inline int name_begun(const void *arguments, struct io_kiocb *re
 {
 	struct request_name given = {};
 	__u8 opcode = KREAD(request, opcode);
+	bool is_quiet;
 	__u64 address;
 
+	if (!is_among(opcode, NAMING_OPCODES))
+		return 0;
 	overflow_forget((__u64)request, opcode, NAMING_OPCODES);
 	if (is_naming(opcode))
 		return is_wanted(PIPE_RECORDS) ? naming_begun(arguments, request, opcode) : 0;
 
 	request_read(&given, request);
-	if (is_own())
-		return 0;
+	is_quiet = request_ends_unseen(request);
 	if (!is_wanted(RECORD_BIT(given.type)))
 		given.type = 0;
-	if (!given.type && !(given.is_open && are_opens_wanted()))
+	if (!given.type && !(is_quiet && given.is_open && are_opens_wanted()))
+		return 0;
+	if (is_own())
 		return 0;
 	address = first_address(arguments);
 	if (given.type)
 		request_remember(address, &given);
-	return request_ends_unseen(request) ? quiet_name_begun(address, &given) : 0;
+	return is_quiet ? quiet_name_begun(address, &given) : 0;
 }
 
 /* Add to the record what the notes about changed inodes tell of the file. */
@@ -247,15 +251,13 @@ static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *
 }
 
 /* A request has ended. It runs in the context of the process or of a worker, one of its threads. */
-static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *request,
-				     __s32 result)
+static __always_inline int name_done(struct io_ring_ctx *ring, __u64 address, __s32 result)
 {
+	struct io_kiocb *request = (void *)address;
 	__u8 opcode = request ? KREAD(request, opcode) : IORING_OP_NOP;
-	__u64 address;
 
-	if (opcode >= 64 || !(NAMING_OPCODES >> opcode & 1))
+	if (!is_among(opcode, NAMING_OPCODES))
 		return 0;
-	address = first_address(&request);
 	quiet_request_forget(address);
 	switch (opcode) {
 	case IORING_OP_OPENAT:
@@ -289,7 +291,7 @@ SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     __u64 user_data, int result)
 {
-	return name_done(ring, request, result);
+	return name_done(ring, first_address(&request), result);
 }
 
 #ifndef WITHOUT_BPF_LOOP
@@ -301,7 +303,7 @@ int BPF_PROG(io_uring_name_overflowed_by_result, struct io_ring_ctx *ring, __u64
 {
 	__u64 request = overflowed_request(ring, user_data, result, NAMING_OPCODES);
 
-	return request ? name_done(ring, (void *)request, result) : 0;
+	return name_done(ring, request, result);
 }
 
 /* Both on 6.18, where io_uring_complete gives the completion. */
@@ -311,7 +313,7 @@ int io_uring_name_ended(struct bpf_raw_tracepoint_args *ctx)
 	struct ring_end end;
 
 	ring_end_read(&end, ctx, NAMING_OPCODES);
-	return name_done((void *)end.ring, (void *)end.request, end.result);
+	return name_done((void *)end.ring, end.request, end.result);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

@@ -33,10 +33,15 @@ bool overflows_were_seen; /* overflows_seen has had an entry; until then it is n
 
 #define OPCODE_BIT(opcode) (1ULL << (opcode))
 
+static __always_inline bool is_among(__u8 opcode, __u64 opcodes)
+{
+	return opcode < 64 && opcodes >> opcode & 1;
+}
+
 /* A request of these opcodes begins, or one that no entry can be of. */
 static __always_inline void overflow_forget(__u64 request, __u8 opcode, __u64 opcodes)
 {
-	if (overflows_were_seen && opcode < 64 && opcodes >> opcode & 1)
+	if (overflows_were_seen && is_among(opcode, opcodes))
 		bpf_map_delete_elem(&overflows_seen, &request);
 }
 
@@ -59,7 +64,7 @@ static __always_inline bool overflow_is_of(const struct overflow_walk *walk,
 	__u64 key = (__u64)request;
 	__u8 opcode = KREAD(request, opcode);
 
-	return opcode < 64 && walk->opcodes >> opcode & 1 &&
+	return is_among(opcode, walk->opcodes) &&
 	       KREAD(request, cqe.user_data) == walk->user_data &&
 	       KREAD(request, cqe.res) == walk->result &&
 	       !bpf_map_lookup_elem(&overflows_seen, &key);
@@ -98,7 +103,7 @@ static __noinline __u64 overflowed_request(struct io_ring_ctx *ring, __u64 user_
 		return 0;
 	overflows_were_seen = true;
 	bpf_map_update_elem(&overflows_seen, &walk.found, &yes, BPF_ANY);
-	return walk.found;
+	return first_address(&walk.found);
 }
 
 /* How a request has ended. */

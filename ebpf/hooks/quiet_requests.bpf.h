@@ -66,18 +66,6 @@ enum quiet_found {
 	QUIET_CONNECTED,
 };
 
-/*
- * The first of some pointers in memory, for example the first argument of a tracepoint, as a
- * number: global functions take no other ones.
- */
-static __always_inline __u64 first_address(const void *pointers)
-{
-	__u64 address = 0;
-
-	bpf_probe_read_kernel(&address, sizeof(address), pointers);
-	return address;
-}
-
 #ifdef WITHOUT_BPF_LOOP /* kernels before v5.17 have no such requests */
 #define quiet_request_forget(request)
 #else

@@ -417,6 +417,10 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 
 	if (!calls)
 		return 0;
+	if (calls == BOTH(CALL_IO_URING_ENTER))
+		return quiet_requests_begun
+			       ? quiet_requests_look(bpf_get_current_task_btf(), QUIET_MAY_RUN)
+			       : 0;
 	compat = task_in_compat_call((void *)bpf_get_current_task());
 	call = call_among(calls, compat);
 	if (call == CALL_UNWANTED)
@@ -433,10 +437,6 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return time_call_done(call, regs, compat, result);
 	if (call >= CALL_SETXATTR)
 		return attribute_call_done(call, regs, compat, result);
-	if (call == CALL_IO_URING_ENTER)
-		return quiet_requests_begun
-			       ? quiet_requests_look(bpf_get_current_task_btf(), QUIET_MAY_RUN)
-			       : 0;
 	if (call >= CALL_MMAP)
 		return memory_call_done(call, regs, compat, result);
 	if (call >= CALL_ACCEPT)
