@@ -41,6 +41,8 @@ SWEPT_S = 10.0
 @pytest.fixture(scope="module")
 def watcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with watching(tmp_path_factory.mktemp("daemon") / "root", FILE_RULES) as daemon:
+        if "quiet_requests_sweep" not in daemon.stats()["attached"]:
+            pytest.skip("this kernel does not tell how such requests end")
         yield daemon
 
 
