@@ -79,6 +79,7 @@ enum record_flag {
 	RECORD_BY_POKE = 1 << 23, /* ptrace(2) wrote a word of memory */
 	RECORD_BY_REGISTERS = 1 << 24, /* ptrace(2) set registers */
 	RECORD_BY_MEMORY_FILE = 1 << 25, /* /proc/PID/mem was opened for writing */
+	RECORD_UNPROVEN = 1 << 26, /* asked for; nothing tells whether it was done */
 };
 
 /* First member of every record: the process that acted, and when. */

@@ -41,6 +41,7 @@
 #include "hooks/process.bpf.c"
 #include "hooks/udp.bpf.c"
 #include "hooks/io_uring.bpf.c"
+#include "hooks/quiet_requests.bpf.c"
 #include "hooks/dns.bpf.c"
 #include "hooks/dns_call.bpf.c"
 

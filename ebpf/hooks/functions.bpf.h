@@ -84,6 +84,14 @@ int existing_file_opened_to_write(__u64 inode_address, bool truncated);
 int written_file_taken(__u64 inode_address);
 
 /* hooks/tcp.bpf.c */
-int connection_accepted(__u32 fd);
+int connection_accepted(__u64 file_address, bool by_ring);
+int ring_accepting_ended(__u64 ring, __u64 user_data, bool into_table);
+
+/* hooks/io_uring.bpf.c */
+int ring_name_ended(__u64 request_address, __u32 opcode, __s32 result);
+
+/* hooks/quiet_requests.bpf.c */
+int quiet_request_begun(__u64 request_address, bool has_record);
+int quiet_request_judge(__u64 request_address, __u32 look);
 
 #endif /* HOOKS_FUNCTIONS_BPF_H */

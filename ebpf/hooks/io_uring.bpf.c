@@ -23,6 +23,8 @@
 #include "hooks/file_record.bpf.h"
 #include "hooks/overflow.bpf.h"
 #include "hooks/request.bpf.h"
+#include "hooks/quiet_requests.bpf.h"
+#include "hooks/request_end.bpf.h"
 #include "hooks/functions.bpf.h"
 
 /* A name that a request is about to give or take; `name` is a struct filename. */
@@ -112,34 +114,17 @@ static __always_inline void request_read(struct request_name *given, struct io_k
 	}
 }
 
-/*
- * Returns whether the request will complete without an entry that tells of success: since v5.17,
- * 04c76b41ca97 ("io_uring: add option to skip CQE posting"). Where the kernel's enumeration has no
- * name, it cannot be asked: the function returns false.
- */
-static __always_inline bool request_ends_unseen(struct io_kiocb *request)
-{
-	return bpf_core_enum_value_exists(enum io_uring_sqe_flags_bit,
-					  IOSQE_CQE_SKIP_SUCCESS_BIT) &&
-	       KREAD(request, flags) & REQ_F_CQE_SKIP;
-}
-
-static __always_inline bool is_naming(__u8 opcode)
-{
-	return opcode == IORING_OP_BIND || opcode == IORING_OP_CONNECT;
-}
-
 /* A socket is to get a name, or to be connected. When that ends, the request holds the file. */
-static __always_inline int naming_begun(struct io_kiocb *request, __u8 opcode)
+static __always_inline int naming_begun(const void *arguments, struct io_kiocb *request,
+					__u8 opcode)
 {
-	bool is_fixed = KREAD(request, flags) & REQ_F_FIXED_FILE;
-	__s32 fd = KREAD(request, cqe.fd);
+	__u64 file;
 
-	if (!request_ends_unseen(request))
+	if (!request_ends_unseen(request) || is_own() ||
+	    !quiet_request_begun(first_address(arguments), false))
 		return 0;
-	return ring_socket_unseen(is_fixed ? (__u64)ring_file(KREAD(request, ctx), fd)
-					   : (__u64)task_file((void *)bpf_get_current_task(), fd),
-				  opcode == IORING_OP_CONNECT);
+	file = request_named_file(request);
+	return file ? ring_socket_unseen(file, opcode == IORING_OP_CONNECT) : 0;
 }
 
 /* Address of the file of a request, as a number. */
@@ -166,27 +151,49 @@ static __always_inline int naming_connected(struct io_kiocb *request)
 	 OPCODE_BIT(IORING_OP_LINKAT) | OPCODE_BIT(IORING_OP_BIND) |       \
 	 OPCODE_BIT(IORING_OP_CONNECT))
 
+/* A request has begun that asks for no completion entry. */
+static __always_inline int quiet_name_begun(__u64 request, const struct request_name *given)
+{
+	if (!quiet_request_begun(request, request_find(request) != NULL))
+		return 0;
+	/* If its entry were kept, it would stay for ever and take the room of others. */
+	request_forget(request);
+	if (given->type)
+		return request_lost(given, LOSS_UNREADABLE);
+	__sync_fetch_and_add(&requests_unproven, 1);
+	return 0;
+}
+
 /* A request begins: the kernel has copied its names, which are gone when it completes. */
-static __always_inline int name_begun(struct io_kiocb *request)
+static __always_inline int name_begun(const void *arguments, struct io_kiocb *request)
 {
 	struct request_name given = {};
 	__u8 opcode = KREAD(request, opcode);
+	bool is_quiet;
+	__u64 address;
 
+	if (!is_among(opcode, NAMING_OPCODES))
+		return 0;
 	overflow_forget((__u64)request, opcode, NAMING_OPCODES);
 	if (is_naming(opcode))
-		return is_wanted(PIPE_RECORDS) ? naming_begun(request, opcode) : 0;
+		return is_wanted(PIPE_RECORDS) ? naming_begun(arguments, request, opcode) : 0;
 
 	request_read(&given, request);
-	if (!given.type || !is_wanted(RECORD_BIT(given.type)) || is_own())
+	is_quiet = request_ends_unseen(request);
+	if (!is_wanted(RECORD_BIT(given.type)))
+		given.type = 0;
+	if (!given.type && !(is_quiet && given.is_open && are_opens_wanted()))
 		return 0;
-	/* If it were kept, its entry would stay for ever and take the room of others. */
-	if (request_ends_unseen(request))
-		return request_lost(&given, LOSS_UNREADABLE);
-	return request_remember((__u64)request, &given);
+	if (is_own())
+		return 0;
+	address = first_address(arguments);
+	if (given.type)
+		request_remember(address, &given);
+	return is_quiet ? quiet_name_begun(address, &given) : 0;
 }
 
 /* Add to the record what the notes about changed inodes tell of the file. */
-static __always_inline void request_tell_file(struct request_record *record, __u8 opcode)
+static __always_inline void request_tell_file(struct request_record *record, __u32 opcode)
 {
 	struct file_event *r = (void *)record->data;
 
@@ -204,10 +211,13 @@ static __always_inline void request_tell_file(struct request_record *record, __u
 	r->created_ns = changes_birth_ns(&record->changes);
 }
 
-/* Send the record that was kept for a request, if the request has succeeded. */
-static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result,
-					enum record_type type)
+/*
+ * A request that gives or takes a name has ended: send the record that was kept for it, if it has
+ * succeeded.
+ */
+__noinline int ring_name_ended(__u64 request, __u32 opcode, __s32 result)
 {
+	__u32 type = opcode == IORING_OP_UNLINKAT ? RECORD_FILE_DELETE : RECORD_FILE_CREATE;
 	struct request_record *record = bpf_map_lookup_elem(&requests_under_way, &request);
 	struct record_header *header;
 	__u32 used;
@@ -227,83 +237,38 @@ static __always_inline int request_done(__u64 request, __u8 opcode, __s32 result
 	return 0;
 }
 
-/* Returns whether an open failed by a signal or because it was cancelled. */
-static __always_inline bool never_made(__s32 result)
-{
-	return result == -ECANCELED || result == -EINTR || result == -ERESTARTSYS;
-}
-
-/*
- * An open without an entry has ended. If it failed, it may have made a file: count that as lost.
- * One that was cancelled never ran; one that was interrupted has waited, for the other end of a
- * pipe mostly, and no local file system waits behind the making of a file.
- */
-static __always_inline void refused_open_done(__u64 request, bool failed)
-{
-	__u32 *why = bpf_map_lookup_elem(&opens_refused, &request);
-	__u32 reason;
-
-	if (!why)
-		return;
-	reason = *why == LOSS_OVER_SHARE ? LOSS_OVER_SHARE : LOSS_UNREADABLE;
-	if (bpf_map_delete_elem(&opens_refused, &request) || !failed)
-		return;
-	count_seen(RECORD_FILE_CREATE);
-	count_lost(RECORD_FILE_CREATE, reason);
-}
-
-/*
- * An open has ended. If it made a file and failed, for example because the ring's table had no
- * room, or if another file has taken the descriptor or slot by now, the record that was kept is
- * sent. Else the file behind the descriptor or slot tells all.
- */
 static __always_inline int open_done(struct io_ring_ctx *ring, struct io_kiocb *request,
-				     __u8 opcode, __s32 result)
+				     __u64 address, __s32 result)
 {
-	struct changes *changes = request_changes((__u64)request);
 	struct io_open *open = (void *)&request->cmd;
 	struct file *file = NULL;
-	__u64 key = (__u64)request;
 
-	if (!are_opens_wanted())
-		return 0;
 	if (result >= 0)
 		file = ring_made_file(ring, KREAD(open, file_slot), result);
-	if (changes && changes_made_file(changes) && changes->file != (__u64)KREAD(file, f_inode))
-		return request_done(key, opcode, 0, RECORD_FILE_CREATE);
-	if (changes)
-		request_forget(key);
-	else if (opens_were_refused)
-		refused_open_done(key, result < 0 && !never_made(result));
-	if (result < 0)
-		return 0;
-	return file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);
+	if (open_is_told_by_file(address, file, result))
+		file_opened((__u64)file, KREAD(open, how.flags) & O_TRUNC);
+	return 0;
 }
 
 /* A request has ended. It runs in the context of the process or of a worker, one of its threads. */
-static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *request,
-				     __s32 result)
+static __always_inline int name_done(struct io_ring_ctx *ring, __u64 address, __s32 result)
 {
-	__u8 opcode;
+	struct io_kiocb *request = (void *)address;
+	__u8 opcode = request ? KREAD(request, opcode) : IORING_OP_NOP;
 
-	if (!request)
+	if (!is_among(opcode, NAMING_OPCODES))
 		return 0;
-	opcode = KREAD(request, opcode);
+	quiet_request_forget(address);
 	switch (opcode) {
 	case IORING_OP_OPENAT:
 	case IORING_OP_OPENAT2:
-		return open_done(ring, request, opcode, result);
-	case IORING_OP_UNLINKAT:
-		return request_done((__u64)request, opcode, result, RECORD_FILE_DELETE);
-	case IORING_OP_RENAMEAT:
-	case IORING_OP_LINKAT:
-		return request_done((__u64)request, opcode, result, RECORD_FILE_CREATE);
+		return open_done(ring, request, address, result);
 	case IORING_OP_BIND:
 		return result ? 0 : ring_socket_bound(request_file(request));
 	case IORING_OP_CONNECT:
 		return result ? 0 : naming_connected(request);
 	default:
-		return 0;
+		return ring_name_ended(address, opcode, result);
 	}
 }
 
@@ -311,41 +276,44 @@ static __always_inline int name_done(struct io_ring_ctx *ring, struct io_kiocb *
 SEC("?tp_btf/io_uring_submit_req")
 int BPF_PROG(io_uring_name_begun, struct io_kiocb *request)
 {
-	return name_begun(request);
+	return name_begun(ctx, request);
 }
 
 /* The same before v6.4, when the tracepoint had this name. */
 SEC("?tp_btf/io_uring_submit_sqe")
 int BPF_PROG(io_uring_name_begun_sqe, struct io_kiocb *request)
 {
-	return name_begun(request);
+	return name_begun(ctx, request);
 }
 
-/* A request has ended. 6.18 has it; on 6.12 the completion is no argument. */
-SEC("?tp_btf/io_uring_complete")
-int BPF_PROG(io_uring_name_done, struct io_ring_ctx *ring, struct io_kiocb *request,
-	     struct io_uring_cqe *completion)
-{
-	return name_done(ring, request, completion->res);
-}
-
-/* The same on older kernels: members of the completion are arguments. */
+/* A request has ended. On kernels to 6.12 members of the completion are arguments. */
 SEC("?tp_btf/io_uring_complete")
 int BPF_PROG(io_uring_name_done_by_result, struct io_ring_ctx *ring, struct io_kiocb *request,
 	     __u64 user_data, int result)
 {
-	return name_done(ring, request, result);
+	return name_done(ring, first_address(&request), result);
 }
 
 #ifndef WITHOUT_BPF_LOOP
 
-/* A request has ended, and its completion finds no room in the ring's queue. */
+/* The same where the completion finds no room in the ring's queue. */
 SEC("?tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(io_uring_name_overflowed, struct io_ring_ctx *ring, __u64 user_data, __s32 result)
+int BPF_PROG(io_uring_name_overflowed_by_result, struct io_ring_ctx *ring, __u64 user_data,
+	     __s32 result)
 {
 	__u64 request = overflowed_request(ring, user_data, result, NAMING_OPCODES);
 
-	return request ? name_done(ring, (void *)request, result) : 0;
+	return name_done(ring, request, result);
+}
+
+/* Both on 6.18, where io_uring_complete gives the completion. */
+SEC("?raw_tp/io_uring_complete")
+int io_uring_name_ended(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ring_end end;
+
+	ring_end_read(&end, ctx, NAMING_OPCODES);
+	return name_done((void *)end.ring, end.request, end.result);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

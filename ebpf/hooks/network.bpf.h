@@ -46,38 +46,49 @@ static __always_inline void connection_unreadable(void)
 	connection_lost(LOSS_UNREADABLE);
 }
 
-static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
-					   bool initiated, bool failed)
+/* Begin a record with both ends of a flow. */
+static __always_inline void network_begin(struct network_connect *r, const struct flow *flow,
+					  bool initiated, bool failed)
 {
 	const __u8 *source = initiated ? flow->local_address : flow->remote_address;
 	const __u8 *destination = initiated ? flow->remote_address : flow->local_address;
-	struct network_connect r = {
-		.header =
-			{
-				.boot_ns = bpf_ktime_get_boot_ns(),
-				.start_boot_ns = owner->start_boot_ns,
-				.type = RECORD_NETWORK_CONNECT,
-				.size = sizeof(r),
-				.tgid = owner->tgid,
-				.tid = owner->tid,
-				.uid = owner->uid,
-				.exec_id = owner->exec_id,
-			},
-		.source_port = initiated ? flow->local_port : flow->remote_port,
-		.destination_port = initiated ? flow->remote_port : flow->local_port,
-		.family = flow->family,
-		.protocol = flow->protocol,
-		.initiated = initiated,
-		.failed = failed,
-	};
 
-	__builtin_memcpy(r.source_address, source, sizeof(r.source_address));
-	__builtin_memcpy(r.destination_address, destination, sizeof(r.destination_address));
+	__builtin_memset(r, 0, sizeof(*r));
+	r->source_port = initiated ? flow->local_port : flow->remote_port;
+	r->destination_port = initiated ? flow->remote_port : flow->local_port;
+	r->family = flow->family;
+	r->protocol = flow->protocol;
+	r->initiated = initiated;
+	r->failed = failed;
+	__builtin_memcpy(r->source_address, source, sizeof(r->source_address));
+	__builtin_memcpy(r->destination_address, destination, sizeof(r->destination_address));
+}
+
+/* Send a record that has both ends, in the name of the owner. */
+static __always_inline void network_send(struct network_connect *r, const struct owner *owner)
+{
+	r->header.boot_ns = bpf_ktime_get_boot_ns();
+	r->header.start_boot_ns = owner->start_boot_ns;
+	r->header.type = RECORD_NETWORK_CONNECT;
+	r->header.size = sizeof(*r);
+	r->header.tgid = owner->tgid;
+	r->header.tid = owner->tid;
+	r->header.uid = owner->uid;
+	r->header.exec_id = owner->exec_id;
 	count_seen(RECORD_NETWORK_CONNECT);
-	if (connection_excluded(owner, &r))
+	if (connection_excluded(owner, r))
 		count_filtered(RECORD_NETWORK_CONNECT);
-	else if (!flood_leaves_out(&r.header, owner->image, network_subject(&r)))
-		record_send(&r, sizeof(r), RECORD_NETWORK_CONNECT, false);
+	else if (!flood_leaves_out(&r->header, owner->image, network_subject(r)))
+		record_send(r, sizeof(*r), RECORD_NETWORK_CONNECT, false);
+}
+
+static __always_inline void network_report(const struct owner *owner, const struct flow *flow,
+					   bool initiated, bool failed)
+{
+	struct network_connect r;
+
+	network_begin(&r, flow, initiated, failed);
+	network_send(&r, owner);
 }
 
 #endif /* HOOKS_NETWORK_BPF_H */

@@ -33,10 +33,15 @@ bool overflows_were_seen; /* overflows_seen has had an entry; until then it is n
 
 #define OPCODE_BIT(opcode) (1ULL << (opcode))
 
+static __always_inline bool is_among(__u8 opcode, __u64 opcodes)
+{
+	return opcode < 64 && opcodes >> opcode & 1;
+}
+
 /* A request of these opcodes begins, or one that no entry can be of. */
 static __always_inline void overflow_forget(__u64 request, __u8 opcode, __u64 opcodes)
 {
-	if (overflows_were_seen && opcode < 64 && opcodes >> opcode & 1)
+	if (overflows_were_seen && is_among(opcode, opcodes))
 		bpf_map_delete_elem(&overflows_seen, &request);
 }
 
@@ -59,7 +64,7 @@ static __always_inline bool overflow_is_of(const struct overflow_walk *walk,
 	__u64 key = (__u64)request;
 	__u8 opcode = KREAD(request, opcode);
 
-	return opcode < 64 && walk->opcodes >> opcode & 1 &&
+	return is_among(opcode, walk->opcodes) &&
 	       KREAD(request, cqe.user_data) == walk->user_data &&
 	       KREAD(request, cqe.res) == walk->result &&
 	       !bpf_map_lookup_elem(&overflows_seen, &key);
@@ -98,7 +103,44 @@ static __noinline __u64 overflowed_request(struct io_ring_ctx *ring, __u64 user_
 		return 0;
 	overflows_were_seen = true;
 	bpf_map_update_elem(&overflows_seen, &walk.found, &yes, BPF_ANY);
-	return walk.found;
+	return first_address(&walk.found);
+}
+
+/* How a request has ended. */
+struct ring_end {
+	__u64 ring;
+	__u64 request; /* 0: the kernel names none, or it is of other opcodes */
+	__u64 user_data;
+	__s32 result;
+	__u32 flags; /* of the completion */
+};
+
+/*
+ * Read the arguments of io_uring_complete (the ring, the request and the completion, as on 6.18)
+ * or of io_uring_cqe_overflow (the ring, user_data, the result and flags of the completion). They
+ * tell themselves apart: no result of 32 bits is an address of the kernel. So one program serves
+ * both, and the verifier looks at it once.
+ */
+static __always_inline void ring_end_read(struct ring_end *end, struct bpf_raw_tracepoint_args *ctx,
+					  __u64 opcodes)
+{
+	struct io_uring_cqe *completion = (void *)ctx->args[2];
+	__u64 flags = 0;
+
+	end->ring = ctx->args[0];
+	if ((__u64)completion >> 32) {
+		end->request = ctx->args[1];
+		end->user_data = KREAD(completion, user_data);
+		end->result = KREAD(completion, res);
+		end->flags = KREAD(completion, flags);
+		return;
+	}
+	/* io_uring_complete has no fourth argument: the verifier must not see that it is read. */
+	bpf_probe_read_kernel(&flags, sizeof(flags), &ctx->args[3]);
+	end->user_data = ctx->args[1];
+	end->result = (__u64)completion;
+	end->flags = flags;
+	end->request = overflowed_request((void *)end->ring, end->user_data, end->result, opcodes);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

@@ -4,7 +4,7 @@
  * the family that reports them: hooks/attribute.bpf.c, hooks/file.bpf.c, hooks/file_record.bpf.h,
  * hooks/access.bpf.c, hooks/injection.bpf.c, hooks/bpf_load.bpf.c, hooks/fifo.bpf.c,
  * hooks/memory.bpf.c, hooks/tampering.bpf.c, hooks/tcp.bpf.c, hooks/unix_socket.bpf.c,
- * hooks/stamp.bpf.c.
+ * hooks/stamp.bpf.c, hooks/quiet_requests.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -20,6 +20,8 @@
 #include "hooks/file_record.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/found_report.bpf.h"
+#include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_walk.bpf.h"
 #include "hooks/functions.bpf.h"
 
 /* Returns whether an open asked to empty the file; false unless the setting wants to know. */
@@ -361,9 +363,9 @@ static __always_inline int time_call_done(enum call call, struct pt_regs *regs, 
 
 static __always_inline int accept_done(long result)
 {
-	return result >= 0 && is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT))
-		       ? connection_accepted(result)
-		       : 0;
+	if (result < 0 || !is_wanted(RECORD_BIT(RECORD_NETWORK_CONNECT)))
+		return 0;
+	return connection_accepted((__u64)task_file((void *)bpf_get_current_task(), result), false);
 }
 
 /* bind() or connect() has ended. */
@@ -415,6 +417,10 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 
 	if (!calls)
 		return 0;
+	if (calls == BOTH(CALL_IO_URING_ENTER))
+		return quiet_requests_begun
+			       ? quiet_requests_look(bpf_get_current_task_btf(), QUIET_MAY_RUN)
+			       : 0;
 	compat = task_in_compat_call((void *)bpf_get_current_task());
 	call = call_among(calls, compat);
 	if (call == CALL_UNWANTED)

@@ -14,6 +14,7 @@
 #include "emit/wanted.bpf.h"
 #include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
+#include "hooks/quiet_requests.bpf.h"
 #include "hooks/functions.bpf.h"
 #include "hooks/network.bpf.h"
 #include "hooks/overflow.bpf.h"
@@ -119,21 +120,40 @@ int BPF_PROG(tcp_connect_by_address, struct sock *sk, int old_state, int new_sta
 	return 0;
 }
 
-/* The current task has accepted a connection. */
+/* Begin a record with both ends of an accepted connection. */
+static __always_inline void accepted_begin(struct network_connect *r, struct sock *sk)
+{
+	struct flow flow;
+
+	flow_of_socket(&flow, sk, IPPROTO_TCP);
+	network_begin(r, &flow, false, false);
+}
+
+/* Send the record in the name of the current task. */
+static __always_inline void accepted_send(struct network_connect *r)
+{
+	struct owner owner;
+
+	owner_fill(&owner);
+	owner_answers_keep(&owner);
+	network_send(r, &owner);
+}
+
+/*
+ * The current task has accepted a connection. The functions are two, so that the owner takes the
+ * place of the flow on the stack.
+ */
 static __always_inline void accepted(struct sock *sk)
 {
 	__u16 protocol = sock_protocol(sk);
-	struct owner owner;
-	struct flow flow;
+	struct network_connect r;
 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
 		return;
 	if (is_own_task(current_task()))
 		return;
-	owner_fill(&owner);
-	owner_answers_keep(&owner);
-	flow_of_socket(&flow, sk, IPPROTO_TCP);
-	network_report(&owner, &flow, false, false);
+	accepted_begin(&r, sk);
+	accepted_send(&r);
 }
 
 /* Set once the program below has run. Then accept() is not reported a second time at its end. */
@@ -159,17 +179,11 @@ static __always_inline void accepted_file(struct file *file)
 	accepted(KREAD(socket, sk));
 }
 
-/* accept() has returned `fd` to the current task. All is inlined here to spare the stack. */
-__noinline int connection_accepted(__u32 fd)
+/* accept() or io_uring has given a connection's file to the current task. */
+__noinline int connection_accepted(__u64 file_address, bool by_ring)
 {
-	if (!is_grafting)
-		accepted_file(task_file(current_task(), fd));
-	return 0;
-}
-
-__noinline int ring_accepted(__u64 file_address)
-{
-	accepted_file((void *)file_address);
+	if (by_ring || !is_grafting)
+		accepted_file((void *)file_address);
 	return 0;
 }
 
@@ -225,7 +239,7 @@ static __always_inline __u32 ring_file_slot(struct io_kiocb *request)
 
 static __always_inline bool goes_on_accepting(struct io_kiocb *request)
 {
-	return KREAD((struct io_accept *)&request->cmd, iou_flags) & IORING_ACCEPT_MULTISHOT;
+	return accept_goes_on((void *)&request->cmd);
 }
 
 /* The process that accepts cannot be noted: there is no room, or its user has too many entries. */
@@ -269,6 +283,25 @@ static __always_inline void accepting_end(const struct ring_accept *accept, bool
 		accepts_count(user, -1);
 }
 
+/* A request without completion entry has accepted its last connection. */
+__noinline int ring_accepting_ended(__u64 ring, __u64 user_data, bool into_table)
+{
+	struct ring_accept accept = {.ring = ring, .user_data = user_data};
+
+	accepting_end(&accept, into_table);
+	return 0;
+}
+
+/* An accept begins whose end has no completion entry if it succeeds. */
+static __always_inline int quiet_accept_begun(__u64 request)
+{
+	if (is_own_task(current_task()) || !quiet_request_begun(request, false))
+		return 0;
+	count_seen(RECORD_NETWORK_CONNECT);
+	count_lost(RECORD_NETWORK_CONNECT, LOSS_UNREADABLE);
+	return 0;
+}
+
 /* An accept through io_uring begins. Since v6.4, which gave the tracepoint this name. */
 SEC("?tp_btf/io_uring_submit_req")
 int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
@@ -278,6 +311,8 @@ int BPF_PROG(io_uring_accept_begun, struct io_kiocb *request)
 	if (request->opcode != IORING_OP_ACCEPT)
 		return 0;
 	overflow_forget((__u64)request, IORING_OP_ACCEPT, OPCODE_BIT(IORING_OP_ACCEPT));
+	if (request_ends_unseen(request))
+		quiet_accept_begun(first_address(ctx));
 	if (!goes_on_accepting(request))
 		return 0;
 	accept.ring = (__u64)request->ctx;
@@ -298,9 +333,10 @@ static __always_inline int accept_completed(struct io_ring_ctx *ring, struct io_
 	__u32 slot;
 
 	if (request) {
+		quiet_request_forget((__u64)request);
 		slot = ring_file_slot(request);
 		if (result >= 0)
-			ring_accepted((__u64)ring_made_file(ring, slot, result));
+			connection_accepted((__u64)ring_made_file(ring, slot, result), true);
 		if (!goes_on && goes_on_accepting(request))
 			accepting_end(&accept, slot);
 		return 0;
@@ -311,37 +347,32 @@ static __always_inline int accept_completed(struct io_ring_ctx *ring, struct io_
 	into_table = known->into_table;
 	has_descriptor = known->as_descriptors;
 	if (has_descriptor)
-		ring_accepted((__u64)ring_made_file(ring, 0, result));
+		connection_accepted((__u64)ring_made_file(ring, 0, result), true);
 	if (into_table)
-		ring_accepted((__u64)ring_made_file(ring, IORING_FILE_INDEX_ALLOC, result));
+		connection_accepted((__u64)ring_made_file(ring, IORING_FILE_INDEX_ALLOC, result),
+				    true);
 	return 0;
-}
-
-/*
- * An accept through io_uring has a connection. It runs in the context of the process, or of a
- * worker, which is one of its threads. 6.18 has it; on 6.12 the completion is no argument.
- */
-SEC("?tp_btf/io_uring_complete")
-int BPF_PROG(io_uring_accepted, struct io_ring_ctx *ring, struct io_kiocb *request,
-	     struct io_uring_cqe *completion)
-{
-	if (request && KREAD(request, opcode) != IORING_OP_ACCEPT)
-		return 0;
-	return accept_completed(ring, request, completion->user_data, completion->res,
-				completion->flags & IORING_CQE_F_MORE);
 }
 
 #ifndef WITHOUT_BPF_LOOP
 
-/* The same where the completion finds no room in the ring's queue. */
-SEC("?tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(io_uring_accept_overflowed, struct io_ring_ctx *ring, __u64 user_data, __s32 result,
-	     __u32 flags)
+/*
+ * An accept through io_uring has a connection, and its completion may find no room in the ring's
+ * queue. It runs in the context of the process, or of a worker, which is one of its threads. 6.18
+ * has it; on 6.12 the completion is no argument.
+ */
+SEC("?raw_tp/io_uring_complete")
+int io_uring_accept_ended(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 request = overflowed_request(ring, user_data, result, OPCODE_BIT(IORING_OP_ACCEPT));
+	struct io_kiocb *request;
+	struct ring_end end;
 
-	return accept_completed(ring, (void *)request, user_data, result,
-				flags & IORING_CQE_F_MORE);
+	ring_end_read(&end, ctx, OPCODE_BIT(IORING_OP_ACCEPT));
+	request = (void *)end.request;
+	if (request && KREAD(request, opcode) != IORING_OP_ACCEPT)
+		return 0;
+	return accept_completed((void *)end.ring, request, end.user_data, end.result,
+				end.flags & IORING_CQE_F_MORE);
 }
 
 #endif /* WITHOUT_BPF_LOOP */

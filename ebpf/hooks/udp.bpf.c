@@ -220,7 +220,7 @@ int BPF_PROG(udp_dropped, int error, struct sock *sk)
 
 /*
  * Report the ended runs that the charge reaches. A run that is not read to its end is kept. One
- * that is not in the map any more had to make room for others.
+ * that is not in the map any more had to make room for others, or two runs ended at once.
  */
 static __always_inline void charge_runs(struct inbox *inbox, struct charge *charge)
 {

@@ -10,6 +10,12 @@
 
 #define CHARGE_STEPS 32 /* runs that one receive looks at; the next receive goes on */
 
+struct run {
+	struct flow flow;
+	__u64 first;
+	__u64 end; /* arrival number at which the next run begins */
+};
+
 /*
  * Datagrams that arrived at a socket, as a sequence of runs. A run is datagrams of one flow, one
  * behind the other; it begins with the arrival number `first`. The last run is kept here. Earlier
@@ -26,6 +32,7 @@ struct inbox {
 	__u64 settled; /* datagrams of these that were read or dropped */
 	__u64 first;
 	struct flow flow;
+	struct run ended; /* the run before the last, which may not be in the map yet */
 };
 
 struct {
@@ -38,12 +45,6 @@ struct {
 struct run_key {
 	__u64 inbox; /* its address */
 	__u64 run;
-};
-
-struct run {
-	struct flow flow;
-	__u64 first;
-	__u64 end; /* arrival number at which the next run begins */
 };
 
 struct {
@@ -66,6 +67,7 @@ static __always_inline __u32 inbox_add(struct inbox *inbox, const struct flow *f
 			ended->flow = inbox->flow;
 			ended->first = inbox->first;
 			ended->end = inbox->arrived;
+			inbox->ended = *ended;
 		} else if (inbox->settled >= inbox->arrived) {
 			inbox->oldest = inbox->run + 1;
 		}
@@ -101,8 +103,31 @@ struct charge {
 	struct flow flow;
 };
 
-static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, struct charge *charge)
+static __always_inline bool run_is_equal(const struct run *one, const struct run *other)
 {
+	return one->first == other->first && one->end == other->end &&
+	       flow_is_equal(&one->flow, &other->flow);
+}
+
+/*
+ * Put a run that has ended into the map. The processor that has ended it may not have come to that
+ * yet. What an earlier socket at this address has left there is written over.
+ */
+static __always_inline void run_put(struct inbox *inbox, __u32 number, const struct run *ended)
+{
+	struct run_key key = {.inbox = (__u64)inbox, .run = number};
+	struct run *run = bpf_map_lookup_elem(&runs, &key);
+
+	if (!run || !run_is_equal(run, ended))
+		bpf_map_update_elem(&runs, &key, ended, BPF_ANY);
+}
+
+/* Not inlined: the stack of its callers has no room for the run. */
+static __noinline void inbox_settle(struct inbox *inbox, __u32 queued, struct charge *charge)
+{
+	struct run ended = {};
+	__u32 number = 0;
+
 	bpf_spin_lock(&inbox->lock);
 	charge->from = inbox->settled;
 	if (inbox->arrived > queued && inbox->settled < inbox->arrived - queued)
@@ -112,6 +137,10 @@ static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, stru
 	charge->flow = inbox->flow;
 	charge->run = inbox->oldest;
 	charge->run_end = inbox->run + 1;
+	if (charge->run < charge->run_end) {
+		number = inbox->run;
+		ended = inbox->ended;
+	}
 	if (charge->run_end - charge->run > CHARGE_STEPS)
 		charge->run_end = charge->run + CHARGE_STEPS;
 	if (charge->last)
@@ -119,6 +148,8 @@ static __always_inline void inbox_settle(struct inbox *inbox, __u32 queued, stru
 	bpf_spin_unlock(&inbox->lock);
 	if (charge->from == charge->to) /* another receive was charged with it: charge it again */
 		charge->from--;
+	if (number)
+		run_put(inbox, number, &ended);
 }
 
 #endif /* HOOKS_UDP_INBOX_BPF_H */

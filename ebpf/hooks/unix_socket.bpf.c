@@ -274,12 +274,16 @@ __noinline int ring_socket_connected(__u64 file_address, __u64 address, __u32 le
 	return 0;
 }
 
-/* A request of io_uring begins of which nothing will tell the end. */
+/*
+ * What became of a socket that a request of io_uring names or connects will not be known. File 0:
+ * it was one of AF_UNIX.
+ */
 __noinline int ring_socket_unseen(__u64 file_address, bool connects)
 {
 	__u32 type = connects ? RECORD_PIPE_CONNECT : RECORD_PIPE_CREATE;
 
-	if (!is_wanted(RECORD_BIT(type)) || is_own() || !unix_socket_of((void *)file_address))
+	if (!is_wanted(RECORD_BIT(type)) || is_own() ||
+	    (file_address && !unix_socket_of((void *)file_address)))
 		return 0;
 	return pipe_lost(type);
 }

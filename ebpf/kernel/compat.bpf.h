@@ -393,4 +393,16 @@ static __always_inline void registers_read(struct pt_regs *registers)
 	bpf_probe_read_kernel(registers, sizeof(*registers), (void *)address);
 }
 
+/*
+ * The first of some pointers in memory, for example the first argument of a tracepoint, as a
+ * number: global functions take no other ones.
+ */
+static __always_inline __u64 first_address(const void *pointers)
+{
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), pointers);
+	return address;
+}
+
 #endif /* KERNEL_COMPAT_BPF_H */

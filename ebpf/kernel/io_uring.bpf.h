@@ -39,4 +39,14 @@ static __always_inline struct file *ring_made_file(struct io_ring_ctx *ring, __u
 	return ring_file(ring, slot == IORING_FILE_INDEX_ALLOC ? result : slot - 1);
 }
 
+/*
+ * Returns whether an accept goes on after the first connection; false where the kernel does not
+ * keep these flags, as v6.1.
+ */
+static __always_inline bool accept_goes_on(struct io_accept *accept)
+{
+	return bpf_core_field_exists(accept->iou_flags) &&
+	       KREAD(accept, iou_flags) & IORING_ACCEPT_MULTISHOT;
+}
+
 #endif /* KERNEL_IO_URING_BPF_H */

@@ -28,21 +28,27 @@ static __always_inline bool is_v4_mapped(const struct in6_addr *address)
 	       address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
 }
 
+/* An IPv4 address that is mapped into IPv6 becomes one of four bytes. */
+static __always_inline void address_unmap(__u8 *address)
+{
+	__u32 *words = (__u32 *)address;
+
+	words[0] = words[3];
+	words[1] = words[2] = words[3] = 0;
+}
+
 /* An IPv6 socket that is connected over IPv4 gives IPv4 addresses, as on the wire. */
 static __always_inline void flow_of_v6_socket(struct flow *flow, struct sock *sk)
 {
-	struct in6_addr local, remote;
-
-	bpf_core_read(&local, sizeof(local), &sk->__sk_common.skc_v6_rcv_saddr);
-	bpf_core_read(&remote, sizeof(remote), &sk->__sk_common.skc_v6_daddr);
-	if (is_v4_mapped(&remote)) {
-		flow->family = AF_INET;
-		*(__be32 *)flow->local_address = local.in6_u.u6_addr32[3];
-		*(__be32 *)flow->remote_address = remote.in6_u.u6_addr32[3];
+	bpf_core_read(flow->local_address, sizeof(flow->local_address),
+		      &sk->__sk_common.skc_v6_rcv_saddr);
+	bpf_core_read(flow->remote_address, sizeof(flow->remote_address),
+		      &sk->__sk_common.skc_v6_daddr);
+	if (!is_v4_mapped((void *)flow->remote_address))
 		return;
-	}
-	__builtin_memcpy(flow->local_address, &local, sizeof(local));
-	__builtin_memcpy(flow->remote_address, &remote, sizeof(remote));
+	flow->family = AF_INET;
+	address_unmap(flow->local_address);
+	address_unmap(flow->remote_address);
 }
 
 /*

@@ -37,6 +37,7 @@ enum call {
 	CALL_PERSONALITY,
 	CALL_MPROTECT, /* and pkey_mprotect */
 	CALL_SHMAT,
+	CALL_IO_URING_ENTER,
 	CALL_SETXATTR, /* and lsetxattr */
 	CALL_SETXATTRAT,
 	CALL_FSETXATTR,
@@ -52,6 +53,7 @@ enum call {
 #define COMPAT_SHIFT 8
 #define NATIVE(call) (call)
 #define COMPAT(call) ((call) << COMPAT_SHIFT)
+#define BOTH(call) (NATIVE(call) | COMPAT(call))
 
 /*
  * Numbers of the native interface and of the 32-bit one. On x86 they are in <asm/unistd_64.h> and
@@ -127,6 +129,7 @@ static const __u16 calls[CALL_NUMBERS] = {
 	[380] = COMPAT(CALL_MPROTECT),
 	[397] = COMPAT(CALL_SHMAT),
 	[412] = COMPAT(CALL_UTIMENSAT),
+	[426] = BOTH(CALL_IO_URING_ENTER),
 	[437] = NATIVE(CALL_OPENAT2) | COMPAT(CALL_OPENAT2),
 	[438] = NATIVE(CALL_PIDFD_GETFD) | COMPAT(CALL_PIDFD_GETFD),
 	[463] = NATIVE(CALL_SETXATTRAT) | COMPAT(CALL_SETXATTRAT),
@@ -193,6 +196,7 @@ static const __u16 calls[CALL_NUMBERS] = {
 	[386] = COMPAT(CALL_BPF),
 	[394] = COMPAT(CALL_MPROTECT),
 	[412] = COMPAT(CALL_UTIMENSAT),
+	[426] = BOTH(CALL_IO_URING_ENTER),
 	[437] = NATIVE(CALL_OPENAT2) | COMPAT(CALL_OPENAT2),
 	[438] = NATIVE(CALL_PIDFD_GETFD) | COMPAT(CALL_PIDFD_GETFD),
 	[463] = NATIVE(CALL_SETXATTRAT) | COMPAT(CALL_SETXATTRAT),

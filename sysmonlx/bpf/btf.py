@@ -175,6 +175,17 @@ class Btf:
                 raise LayoutError(f"{found.name}.{name}: bit fields are not allowed")
             yield Member(name, member.second, bits // 8)
 
+    def parameters(self, type_id: int) -> list[int]:
+        """Return the ids of the types of the parameters of a function's type."""
+        found = self.type(type_id)
+        words = (c_uint32 * (2 * found.length)).from_address(found.tail)
+        return [*words[1::2]]
+
+    def pointed(self, type_id: int) -> int:
+        """Return the id of the type that a pointer leads to; 0: it is no pointer."""
+        found, _ = self.resolve(type_id)
+        return found.size if found.kind == Kind.POINTER else 0
+
     def enumerators(self, name: str) -> dict[str, int]:
         """Return the values of enum `name` by their names."""
         found = self.type(self.find(name, Kind.ENUM))

@@ -73,23 +73,43 @@ CGROUP_PROGRAMS = frozenset(
 
 
 class Place(NamedTuple):
-    """A raw tracepoint, and the name of the program that is attached there."""
+    """A raw tracepoint, and the name of the program that is attached there.
+
+    `fact` names what `kernel_facts` says of kernels that have it.
+    """
 
     program: str
     tracepoint: str
+    fact: str
 
+
+_HAS_CTIME, _HAS_WORK = "has_ctime_tracepoints", "has_ring_work_tracepoints"
+_HAS_SUBMIT_REQ = "has_submit_req_tracepoint"
+_HAS_COMPLETION = "has_completion_argument"
+_LOOK = "quiet_work_done"
+_DONE, _OVERFLOW = "io_uring_complete", "io_uring_cqe_overflow"
+_NAMES, _ACCEPTS = "io_uring_name_ended", "io_uring_accept_ended"
 
 #: Hooks that share a program, so that the verifier looks at it once. Groups of a hook
 #: name them as they name programs.
 PLACES = {
-    "ctime_set": Place("inode_changed", "inode_set_ctime_to_ts"),
-    "ctime_exchanged": Place("inode_changed", "ctime_ns_xchg"),
-    "ctime_kept": Place("inode_changed", "ctime_xchg_skip"),
+    "ctime_set": Place("inode_changed", "inode_set_ctime_to_ts", _HAS_CTIME),
+    "ctime_exchanged": Place("inode_changed", "ctime_ns_xchg", _HAS_CTIME),
+    "ctime_kept": Place("inode_changed", "ctime_xchg_skip", _HAS_CTIME),
+    "io_uring_name_done": Place(_NAMES, _DONE, _HAS_COMPLETION),
+    "io_uring_name_overflowed": Place(_NAMES, _OVERFLOW, _HAS_COMPLETION),
+    "io_uring_accepted": Place(_ACCEPTS, _DONE, _HAS_COMPLETION),
+    "io_uring_accept_overflowed": Place(_ACCEPTS, _OVERFLOW, _HAS_COMPLETION),
+    "quiet_task_work": Place(_LOOK, "io_uring_task_work_run", _HAS_WORK),
+    "quiet_local_work": Place(_LOOK, "io_uring_local_work_run", _HAS_WORK),
+    "quiet_thread_ended": Place(_LOOK, "sched_process_exit", _HAS_WORK),
+    "quiet_memory_used": Place(_LOOK, "io_uring_submit_req", _HAS_SUBMIT_REQ),
+    "quiet_memory_used_sqe": Place(_LOOK, "io_uring_submit_sqe", _HAS_WORK),
 }
 
 #: They see the inodes that a call changes, and search its frames for the name. Linux
 #: 6.13 or newer has them.
-NAME_PROGRAMS = tuple(PLACES)
+NAME_PROGRAMS = ("ctime_set", "ctime_exchanged", "ctime_kept")
 
 #: They see the files that io_uring opens and names: groups in order of preference.
 RING_PROGRAMS = (
@@ -99,7 +119,28 @@ RING_PROGRAMS = (
 )
 
 #: They see the same where the completion found no room in the ring's queue.
-RING_OVERFLOW_PROGRAMS = (("io_uring_name_overflowed",),)
+RING_OVERFLOW_PROGRAMS = (
+    ("io_uring_name_overflowed",),
+    ("io_uring_name_overflowed_by_result",),
+)
+
+#: They look how requests of io_uring have ended that ask for no completion entry:
+#: groups in order of preference. Linux 6.1 or newer has them. The last is an iterator,
+#: which `capture.quiet_requests` runs. Hooks with them come before those of
+#: `RING_PROGRAMS`: what is attached first runs first, and who notes a new request would
+#: write over what is known of the one before in the same memory.
+QUIET_SWEEP = "quiet_requests_sweep"
+_QUIET_LOOKS = ("quiet_task_work", "quiet_local_work", "quiet_thread_ended")
+QUIET_PROGRAMS = (
+    ("quiet_memory_used", *_QUIET_LOOKS, QUIET_SWEEP),
+    ("quiet_memory_used_sqe", *_QUIET_LOOKS, QUIET_SWEEP),
+)
+
+#: By a program or place: those at the same tracepoint that must be attached after it.
+FOLLOWERS = {
+    "quiet_memory_used": ("io_uring_name_begun", "io_uring_accept_begun"),
+    "quiet_memory_used_sqe": ("io_uring_name_begun_sqe",),
+}
 
 
 def program_of(name: str) -> str:

@@ -35,6 +35,13 @@ def facts_of_kernel(btf_path: str) -> dict[str, bool]:
             "has_bpf_loop": "BPF_FUNC_loop" in btf.enumerators("bpf_func_id"),
             "has_rdonly_cast": btf.has("bpf_rdonly_cast", Kind.FUNC),
             "has_ctime_tracepoints": btf.has("btf_trace_ctime_ns_xchg", Kind.TYPEDEF),
+            "has_ring_work_tracepoints": btf.has(
+                "btf_trace_io_uring_local_work_run", Kind.TYPEDEF
+            ),
+            "has_submit_req_tracepoint": btf.has(
+                "btf_trace_io_uring_submit_req", Kind.TYPEDEF
+            ),
+            "has_completion_argument": _has_completion(btf),
         }
     finally:
         lib.btf__free(pointer)
@@ -51,6 +58,17 @@ def _no_btf(path: str, error: LibbpfError) -> str:
         "this kernel gives no BTF (/sys/kernel/btf/vmlinux, which a container needs of"
         " the host): name a file that has it with -btf FILE"
     )
+
+
+def _has_completion(btf: Btf) -> bool:
+    """Say whether io_uring_complete gives a completion, and not its members."""
+    name = "btf_trace_io_uring_complete"
+    if not btf.has(name, Kind.TYPEDEF):
+        return False
+    function = btf.pointed(btf.find(name, Kind.TYPEDEF))
+    # Before the tracepoint's own arguments comes what belongs to the program.
+    _, *arguments = map(btf.pointed, btf.parameters(function))
+    return len(arguments) == 3 and btf.type(arguments[2]).name == "io_uring_cqe"
 
 
 def cgroup2_mount(mounts: str = "/proc/self/mountinfo") -> str:

@@ -183,10 +183,10 @@ class Loader:
             CaptureError, LibbpfError: nothing stays loaded.
         """
         loaded = Loaded(refused=dict(self.plans.refused))
-        if not self.plans.facts["has_ctime_tracepoints"]:
-            # libbpf would find it out when it attaches, after the verifier's work
-            programs = {each.program for each in PLACES.values()}
-            loaded.refused.update(dict.fromkeys(programs, NO_SUCH_HOOK))
+        for name, place in PLACES.items():
+            # To attach would fail, but only after the verifier's work.
+            if not self.plans.facts[place.fact]:
+                loaded.refused[name] = NO_SUCH_HOOK
         hooks = (*PROCESS_HOOKS, *wanted)
         try:
             self.load(loaded, hooks, (SCAN_PROGRAM,), (IDENTIFY_PROGRAM,))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sysmonlx.bpf.btf import Btf
@@ -27,10 +28,12 @@ from sysmonlx.capture.floods import Floods
 from sysmonlx.capture.hooks import (
     ALIVE_PROGRAM,
     CGROUP_PROGRAMS,
+    FOLLOWERS,
     IDENTIFY_PROGRAM,
     NAME_PROGRAMS,
     PLACES,
     PROCESS_HOOKS,
+    QUIET_SWEEP,
     SCAN_PROGRAM,
     Hook,
     program_of,
@@ -39,6 +42,7 @@ from sysmonlx.capture.kernel_facts import cgroup2_mount, shared_memory_device
 from sysmonlx.capture.loader import Loaded, Loader, Object
 from sysmonlx.capture.loading import Loading
 from sysmonlx.capture.name_proof import NameProof
+from sysmonlx.capture.quiet_requests import QuietRequests
 from sysmonlx.capture.records import Layouts
 from sysmonlx.capture.told_programs import ToldPrograms
 from sysmonlx.errors import CaptureError, LibbpfError, SysmonlxError
@@ -131,9 +135,11 @@ class Capture:
         self.set_variable("shared_memory_device", shared_memory_device())
         ring = self.maps["records"]
         self.ring = RingBuffer(ring.fd, ring.max_entries)
+        run = self._run_iterator
         self.told_programs = ToldPrograms(
-            self.maps, self.layouts, self.set_variable, self._read_alive
+            self.maps, self.layouts, self.set_variable, partial(run, ALIVE_PROGRAM)
         )
+        self.quiet_requests = QuietRequests(self.variable, partial(run, QUIET_SWEEP))
 
     def keep(self) -> None:
         """Write down what was found out, where that is new, for the next start."""
@@ -359,12 +365,16 @@ class Capture:
                 raise
             self._leave_cgroup()
             self._attach_program(name)
+        for follower in FOLLOWERS.get(name, ()):
+            if follower in self.attached():
+                self._let_go(self._loaded.holder(follower), follower)
+                self._attach_program(follower)
 
     def _attach_program(self, name: str) -> None:
         """Attach a program at its hook, by its name or that of its place."""
         found = self._loaded.holder(name)
         if name in PLACES:
-            found.attach_at(name, *PLACES[name])
+            found.attach_at(name, PLACES[name].program, PLACES[name].tracepoint)
         else:
             found.attach(name, self._cgroup() if name in CGROUP_PROGRAMS else -1)
 
@@ -448,8 +458,8 @@ class Capture:
                 return False
         return True
 
-    def _read_alive(self) -> bytes:
-        return self._loaded.programs[ALIVE_PROGRAM].read_iterator(ALIVE_PROGRAM)
+    def _run_iterator(self, name: str) -> bytes:
+        return self._loaded.programs[name].read_iterator(name)
 
     def _cgroup(self) -> int:
         if self._cgroup_fd < 0:

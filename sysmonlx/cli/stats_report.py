@@ -56,6 +56,7 @@ def _plain_lines(snapshot: Snapshot) -> Iterator[str]:
         ("shortened", snapshot["shortened"]),
         ("shortened_paths", snapshot["shortened_paths"]),
         ("unproved_names", snapshot["unproved_names"]),
+        ("unproven_requests", snapshot["unproven_requests"]),
         ("spooled_bytes", snapshot["spooled_bytes"]),
         ("ring_fill", snapshot["ring_fill"]),
     ):

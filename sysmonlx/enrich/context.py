@@ -163,6 +163,7 @@ class Context:
         self.environment_unreadable = flags["ENVIRONMENT_UNREADABLE"]
         self.tells_more = flags["TELLS_MORE"]
         self.file_is_new = flags["FILE_IS_NEW"]
+        self.is_unproven = flags["UNPROVEN"]
 
     def set_clock(self, offset_ns: int) -> None:
         """Take a new distance of wall clock and boot clock, in nanoseconds."""

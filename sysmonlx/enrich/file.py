@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sysmonlx.capture.hooks import (
     NAME_PROGRAMS,
+    QUIET_PROGRAMS,
     RING_OVERFLOW_PROGRAMS,
     RING_PROGRAMS,
     Hook,
@@ -87,6 +88,8 @@ class RecordPaths:
         context, record = self._context, self._decode(data)
         if record.mode and not stat.S_ISREG(record.mode):
             return None
+        if record.flags & context.is_unproven:
+            return UNKNOWN
         # A name whose middle is missing leads to another file, if to any.
         if not record.flags & context.path_shortened:
             place = (record.tgid, record.mount_namespace, b"")
@@ -250,6 +253,13 @@ FILE_HOOKS: tuple[Hook, ...] = (
         missing="files replaced by a rename are no FileDelete; "
         "new names are read from the caller's memory; "
         "whatever is renamed or linked is a FileCreate, directories too",
+    ),
+    Hook(
+        name="files by io_uring without completion",
+        events=frozenset({8, 9, 10, 11, 23, 26}),
+        alternatives=QUIET_PROGRAMS,
+        missing="io_uring requests that ask for no completion come late, or not at all",
+        behind="files by io_uring",
     ),
     Hook(
         name="files by io_uring",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-from sysmonlx.capture.hooks import Hook
+from sysmonlx.capture.hooks import QUIET_PROGRAMS, Hook
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import UTC_TIME, Builders, Finish, Maker, Values
 from sysmonlx.enrich.context import Context
@@ -104,6 +104,7 @@ NETWORK_BUILDERS: Builders = {
 }
 
 _NETWORK = frozenset({3})
+_RING_OVERFLOW = "io_uring_accept_overflowed"
 _RING_ACCEPTS = ("syscall_exit", "io_uring_accept_begun", "io_uring_accepted")
 
 NETWORK_HOOKS: tuple[Hook, ...] = (
@@ -118,7 +119,8 @@ NETWORK_HOOKS: tuple[Hook, ...] = (
         events=_NETWORK,
         alternatives=(
             ("tcp_accept_grafted",),
-            (*_RING_ACCEPTS, "io_uring_accept_overflowed"),
+            (*QUIET_PROGRAMS[0], *_RING_ACCEPTS, _RING_OVERFLOW),
+            (*_RING_ACCEPTS, _RING_OVERFLOW),
             _RING_ACCEPTS,
             ("syscall_exit",),
         ),

@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sysmonlx.capture.hooks import RING_OVERFLOW_PROGRAMS, Hook
+from sysmonlx.capture.hooks import (
+    QUIET_PROGRAMS,
+    RING_OVERFLOW_PROGRAMS,
+    RING_PROGRAMS,
+    Hook,
+)
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Builder, Builders, Maker, Values, cut_by
 from sysmonlx.enrich.context import Context
@@ -75,13 +80,16 @@ PIPE_HOOKS: tuple[Hook, ...] = (
         missing="a socket is the one of its descriptor when connect(2) has ended",
     ),
     Hook(
+        name="pipes and sockets by io_uring without completion",
+        events=frozenset({17, 18}),
+        alternatives=QUIET_PROGRAMS,
+        missing="io_uring requests that ask for no completion come late, or not at all",
+        behind="pipes and sockets by io_uring",
+    ),
+    Hook(
         name="pipes and sockets by io_uring",
         events=frozenset({17, 18}),
-        alternatives=(
-            ("io_uring_name_begun", "io_uring_name_done"),
-            ("io_uring_name_begun", "io_uring_name_done_by_result"),
-            ("io_uring_name_begun_sqe", "io_uring_name_done_by_result"),
-        ),
+        alternatives=RING_PROGRAMS,
         missing="pipes opened, and sockets named and connected, through io_uring",
     ),
     Hook(

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sysmonlx.capture.hooks import (
     NAME_PROGRAMS,
+    QUIET_PROGRAMS,
     RING_OVERFLOW_PROGRAMS,
     RING_PROGRAMS,
     Hook,
@@ -104,6 +105,13 @@ STAMP_HOOKS: tuple[Hook, ...] = (
         events=frozenset({2}),
         alternatives=(("times_setting",), NAME_PROGRAMS),
         missing="no times of files that are put back (needs Linux 6.13, or fentry)",
+    ),
+    Hook(
+        name="files that are made by io_uring without completion",
+        events=frozenset({2}),
+        alternatives=QUIET_PROGRAMS,
+        missing="io_uring requests that ask for no completion come late, or not at all",
+        behind="files that are made by io_uring",
     ),
     Hook(
         name="files that are made by io_uring",

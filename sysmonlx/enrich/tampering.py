@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sysmonlx.capture.hooks import (
     NAME_PROGRAMS,
+    QUIET_PROGRAMS,
     RING_OVERFLOW_PROGRAMS,
     RING_PROGRAMS,
     Hook,
@@ -76,6 +77,14 @@ TAMPERING_HOOKS: tuple[Hook, ...] = (
         needs_setting="executable_memory",
     ),
     Hook(
+        name="own memory opened by io_uring without completion",
+        events=frozenset({25}),
+        alternatives=QUIET_PROGRAMS,
+        missing="io_uring requests that ask for no completion come late, or not at all",
+        needs_setting="executable_memory",
+        behind="own memory opened by io_uring",
+    ),
+    Hook(
         name="own memory opened by io_uring",
         events=frozenset({25}),
         alternatives=RING_PROGRAMS,
@@ -89,6 +98,14 @@ TAMPERING_HOOKS: tuple[Hook, ...] = (
         missing="what io_uring completes while its queue is full",
         needs_setting="executable_memory",
         behind="own memory opened by io_uring",
+    ),
+    Hook(
+        name="files written by io_uring without completion",
+        events=frozenset({25}),
+        alternatives=QUIET_PROGRAMS,
+        missing="io_uring requests that ask for no completion come late, or not at all",
+        needs_setting="mass_change",
+        behind="files written by io_uring",
     ),
     Hook(
         name="files written by io_uring",

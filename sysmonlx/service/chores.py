@@ -61,6 +61,7 @@ class Chores:
             self._tell_of_files,
             parts.capture.keep,
             parts.capture.told_programs.side_band.follow_processors,
+            parts.capture.quiet_requests.look,
             self._trim_memory,
             metrics.write,
             parts.output.attend,

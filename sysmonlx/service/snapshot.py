@@ -139,6 +139,7 @@ class Snapshot(TypedDict):
     shortened: int
     shortened_paths: int
     unproved_names: int
+    unproven_requests: int
     processes: int
     ring_fill: float
     """Share of the ring buffer that is full, 0 to 1."""

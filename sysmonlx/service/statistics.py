@@ -64,6 +64,7 @@ class Statistics:
             "shortened": self._parts.capture.variable("args_shortened"),
             "shortened_paths": self._parts.capture.variable("paths_shortened"),
             "unproved_names": self._parts.capture.variable("names_unproved"),
+            "unproven_requests": self._parts.capture.quiet_requests.unproven,
             "processes": len(self._parts.processes),
             "ring_fill": round(self._parts.capture.ring.fill(), 4),
             "spooled_bytes": self._parts.output.spooled_bytes(),

@@ -8,11 +8,16 @@ import mmap
 import os
 import socket
 import struct
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 SETUP, ENTER, REGISTER = 425, 426, 427
-GETEVENTS = 1
+GETEVENTS, SQ_WAKEUP = 1, 2
+#: Flags of a ring: SQPOLL; COOP_TASKRUN; SINGLE_ISSUER and DEFER_TASKRUN.
+POLLED, COOPERATIVE, DEFERRED = 1 << 1, 1 << 8, 1 << 12 | 1 << 13
+ASYNC, LINKED = 1 << 4, 1 << 2
 REGISTER_FILES2 = 13
 RSRC_REGISTER_SPARSE = 1
 OP_ACCEPT, OP_CONNECT = 13, 16
@@ -40,9 +45,13 @@ def call(number: int, *arguments: Any) -> int:
 class Ring:
     """One ring; requests are submitted at once, `wait` returns (result, flags)."""
 
-    def __init__(self) -> None:
-        parameters = ctypes.create_string_buffer(120)
+    def __init__(self, flags: int = 0) -> None:
+        asked = struct.pack("=4I", 0, 0, flags, 0)  # a poller sleeps at once
+        parameters = ctypes.create_string_buffer(asked, 120)
         self._fd = call(SETUP, ENTRIES, parameters)
+        self._wakeup = SQ_WAKEUP if flags & POLLED else 0
+        #: Requests that wait to be submitted together; None: none has to.
+        self._together: int | None = None
         words = struct.unpack("=30I", parameters.raw)
         self._tail_at, self._mask_at = words[11], words[12]
         self._array_at = words[16]
@@ -53,7 +62,7 @@ class Ring:
         self._requests = mmap.mmap(self._fd, ENTRIES * 64, offset=SQES_AT)
         self._kept: list[Any] = []
 
-    def __enter__(self) -> Ring:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,7 +80,22 @@ class Ring:
         self._requests[slot * 64 : slot * 64 + 64] = request.ljust(64, b"\0")
         struct.pack_into("=I", self._ring, self._array_at + slot * 4, slot)
         struct.pack_into("=I", self._ring, self._tail_at, tail + 1)
-        assert call(ENTER, self._fd, 1, 0, 0, None, 0) == 1
+        if self._together is None:
+            assert call(ENTER, self._fd, 1, 0, self._wakeup, None, 0) == 1
+        else:
+            self._together += 1
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Submit by one call what is begun meanwhile."""
+        self._together = 0
+        yield
+        count, self._together = self._together, None
+        assert call(ENTER, self._fd, count, 0, self._wakeup, None, 0) == count
+
+    def look(self) -> None:
+        """Have a ring with DEFERRED end what can be ended."""
+        call(ENTER, self._fd, 0, 0, GETEVENTS, None, 0)
 
     def connect(self, fd: int, address: tuple[str, int]) -> None:
         """Begin a connection to an IPv4 address."""
@@ -173,8 +197,15 @@ class Ring:
 
 
 class QuietRing(Ring):
-    """A ring whose requests make no completion entry when they succeed."""
+    """A ring whose requests make no completion entry when they succeed.
+
+    `more` are other flags of each request.
+    """
+
+    def __init__(self, flags: int = 0, more: int = 0) -> None:
+        super().__init__(flags)
+        self._more = more
 
     def _submit(self, request: bytes) -> None:
-        quiet = request[:1] + bytes([CQE_SKIP_SUCCESS]) + request[2:]
-        super()._submit(quiet)
+        flags = request[1] | CQE_SKIP_SUCCESS | self._more
+        super()._submit(request[:1] + bytes([flags]) + request[2:])

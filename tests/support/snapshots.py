@@ -75,6 +75,7 @@ SNAPSHOT: Snapshot = {
     "shortened": 0,
     "shortened_paths": 0,
     "unproved_names": 0,
+    "unproven_requests": 0,
     "unknown_values": {"names of users: no answer in time": 2},
     "put_right": {"attached again": 1},
     "missing": [],

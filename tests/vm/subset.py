@@ -43,6 +43,11 @@ CHOSEN = {
         "test_a_path_rewritten_by_another_thread_is_not_believed[/tmp",
         "test_a_block_device_is_raw_access[/tmp",
     ),
+    "tests/kernel/events/file/test_quiet_requests.py": (
+        "test_requests_without_entries[batch]",
+        "test_requests_without_entries[deferred]",
+        "test_requests_without_entries[in_worker]",
+    ),
     "tests/kernel/events/dns/test_dns_events.py": (
         "test_each_question_is_one_event[ways_to_send]",
         "test_each_question_is_one_event[by_tcp_in_pieces]",

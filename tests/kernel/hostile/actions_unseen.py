@@ -31,13 +31,7 @@ from kernel.events.access.actions_access import (
 )
 from kernel.events.file.actions_file import exchange, make
 from kernel.events.network.connections import LOOPBACK, datagrams
-from support.ring import (
-    OP_LINKAT,
-    OP_OPENAT,
-    OP_RENAMEAT,
-    OP_UNLINKAT,
-    QuietRing,
-)
+from support.ring import OP_OPENAT, POLLED, QuietRing
 
 DEVICE = "/dev/loop0"
 NAME_TO_HANDLE_AT, OPEN_BY_HANDLE_AT = 303, 304
@@ -74,43 +68,6 @@ def exchange_with_pipe() -> None:
     os.mkfifo("T")
     exchange("x", "T")
     assert os.path.isfile("T")
-
-
-def quiet_create() -> None:
-    make("witness")
-    with QuietRing() as ring:
-        ring.name(OP_OPENAT, b"T", flags=os.O_CREAT | os.O_WRONLY)
-        wait_until(lambda: os.path.isfile("T"))
-
-
-def quiet_rename() -> None:
-    make("witness")
-    with QuietRing() as ring:
-        ring.name(OP_RENAMEAT, b"witness", b"T")
-        wait_until(lambda: os.path.isfile("T"))
-
-
-def quiet_link() -> None:
-    make("witness")
-    with QuietRing() as ring:
-        ring.name(OP_LINKAT, b"witness", b"T")
-        wait_until(lambda: os.path.isfile("T"))
-
-
-def quiet_unlink() -> None:
-    make("witness")
-    make("T")
-    os.unlink("witness")
-    with QuietRing() as ring:
-        ring.name(OP_UNLINKAT, b"T")
-        wait_until(lambda: not os.path.exists("T"))
-
-
-def quiet_device() -> None:
-    os.close(os.open(DEVICE, os.O_RDONLY))
-    with QuietRing() as ring:
-        ring.name(OP_OPENAT, DEVICE.encode())
-        wait_until(lambda: has_open(DEVICE))
 
 
 def quiet_memory() -> None:
@@ -333,6 +290,48 @@ def quiet_accept() -> None:
         before = len(os.listdir("/proc/self/fd"))
         ring.accept(listener.fileno())
         wait_until(lambda: len(os.listdir("/proc/self/fd")) > before)
+
+
+def quiet_accept_later() -> None:
+    """Accept in the same way before anybody connects."""
+    with socket.create_server((LOOPBACK, 0)) as listener, QuietRing() as ring:
+        before = len(os.listdir("/proc/self/fd"))
+        ring.accept(listener.fileno())
+        with socket.create_connection(listener.getsockname()):
+            wait_until(lambda: len(os.listdir("/proc/self/fd")) > before + 1)
+
+
+def quiet_accept_in_vain() -> None:
+    """The memory of the second request holds the result of the first."""
+    with socket.create_server((LOOPBACK, 0)) as listener, QuietRing() as ring:
+        before = len(os.listdir("/proc/self/fd"))
+        client = socket.create_connection(listener.getsockname())
+        ring.accept(listener.fileno())
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) > before + 1)
+        ring.accept(listener.fileno())
+        os._exit(client.fileno() < 0)
+
+
+def quiet_accepts_polled() -> None:
+    """A thread of the kernel accepts, and this one does not come back to the ring."""
+    with socket.create_server((LOOPBACK, 0)) as listener, QuietRing(POLLED) as ring:
+        clients = [socket.create_connection(listener.getsockname()) for _ in "123"]
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in clients:
+            ring.accept(listener.fileno())
+        after = before + len(clients)
+        wait_until(lambda: len(os.listdir("/proc/self/fd")) == after)
+
+
+def quiet_accept_on_and_on() -> None:
+    """The queue is full, so that the request ends with its first connection."""
+    with socket.create_server((LOOPBACK, 0)) as listener, QuietRing() as ring:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(40):
+            ring.name(OP_OPENAT, b"none")
+        ring.accept(listener.fileno(), multishot=True)
+        with socket.create_connection(listener.getsockname()):
+            wait_until(lambda: len(os.listdir("/proc/self/fd")) > before + 1)
 
 
 def quiet_connect() -> None:

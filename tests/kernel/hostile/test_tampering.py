@@ -20,6 +20,7 @@ from support.running import Daemon, Event, wait_until
 from sysmonlx.bpf.libbpf import library
 from sysmonlx.bpf.object import create_zero
 from sysmonlx.bpf.object_info import LINK_OF_CGROUP, link_info, map_info
+from sysmonlx.capture.hooks import program_of
 from sysmonlx.capture.sensor import Capture, load_capture
 from sysmonlx.enrich.network import NETWORK_HOOKS
 from sysmonlx.errors import LibbpfError
@@ -323,7 +324,8 @@ def test_a_program_whose_descriptor_was_closed_is_loaded_again(
     capture: Capture,
 ) -> None:
     for name in capture.wanted_programs():
-        fd = capture._loaded.programs[name].program_fd(name)
+        program = program_of(name)
+        fd = capture._loaded.programs[program].program_fd(program)
         other = os.open("/dev/null", os.O_RDONLY)
         os.dup2(other, fd)
         os.close(other)

@@ -6,7 +6,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sysmonlx.capture.hooks import CGROUP_PROGRAMS, PLACES, program_of
+from sysmonlx.capture.hooks import (
+    CGROUP_PROGRAMS,
+    FOLLOWERS,
+    PLACES,
+    program_of,
+)
 from sysmonlx.enrich.registry import ALL_HOOKS
 
 SOURCES = [*(Path(__file__).parents[3] / "ebpf/hooks").glob("*.c")]
@@ -32,7 +37,17 @@ def test_each_program_of_a_hook_exists() -> None:
 
 
 def test_places_are_those_of_raw_tracepoint_programs() -> None:
-    kinds = {programs()[each.program] for each in PLACES.values()}
-    assert kinds == {"raw_tp/inode_set_ctime_to_ts"}
+    sections = programs()
+    of_programs = {f"raw_tp/{each.tracepoint}" for each in PLACES.values()}
+    assert {sections[each.program] for each in PLACES.values()} <= of_programs
     assert PLACES.keys() & programs().keys() == set()
-    assert len({each.tracepoint for each in PLACES.values()}) == len(PLACES)
+    assert len({each[:2] for each in PLACES.values()}) == len(PLACES)
+
+
+def test_a_request_is_looked_at_before_the_next_one_in_its_memory_is_noted() -> None:
+    for event_id in {each for hook in ALL_HOOKS for each in hook.events}:
+        hooks = [each for each in ALL_HOOKS if event_id in each.events]
+        names = [n for each in hooks for group in each.alternatives for n in group]
+        for first, others in FOLLOWERS.items():
+            for other in {*others} & {*names}:
+                assert names.index(first) < names.index(other)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import socket
 import stat
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 from support.ring import (
-    CQE_SKIP_SUCCESS,
     OP_LINKAT,
     OP_OPENAT,
     OP_RENAMEAT,
@@ -183,23 +180,6 @@ def fail_to_open_what_ring_made() -> None:
         ring.name(OP_OPENAT, b"new", flags=NEW, slot=1)
         assert ring.wait()[0] < 0
     make("next")
-
-
-def rename_unseen_by_ring() -> None:
-    """More renames without a completion entry than requests are remembered."""
-    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    kept = [Ring() for _ in range(1100)]  # open, for each has memory of its own
-    for number, ring in enumerate(kept):
-        make(f"x{number}")
-        ring.name(
-            OP_RENAMEAT,
-            b"x%d" % number,
-            b"y%d" % number,
-            request_flags=CQE_SKIP_SUCCESS,
-        )
-        while not os.path.exists(f"y{number}"):
-            time.sleep(0.001)
 
 
 def fail_to_open_what_creat_made() -> None:

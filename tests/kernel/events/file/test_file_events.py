@@ -139,21 +139,6 @@ def test_a_file_made_by_an_open_that_fails(
     assert abs(utc(events[0], "CreationUtcTime") - utc(events[0], "UtcTime")) < 1
 
 
-def test_requests_that_end_unseen_are_counted_and_take_no_room(
-    watcher: Daemon, directory: Path
-) -> None:
-    def lost() -> int:
-        counts = watcher.stats()["records"]["file_create"]["lost"]
-        return int(counts.get("unreadable", 0))
-
-    before = lost()
-    act(watcher, "actions_file.py", "rename_unseen_by_ring", directory)
-    assert lost() == before + 1100
-    _, events = act(watcher, "actions_file.py", "rename_by_ring", directory)
-    assert ("11", "new") in rows(events, directory)
-    assert lost() == before + 1100
-
-
 @pytest.mark.parametrize("name", [*NO_FILES, "name_other_kinds_by_ring"])
 def test_names_of_other_things_are_no_creation(
     watcher: Daemon, directory: Path, name: str

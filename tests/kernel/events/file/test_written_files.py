@@ -160,7 +160,7 @@ def test_file_with_the_number_of_one_that_is_gone_is_another(
 def test_requests_of_a_ring_have_their_reasons(
     watcher: Daemon, directory: Path
 ) -> None:
-    if "io_uring_name_done" not in watcher.stats()["programs"]:
+    if "io_uring_name_done" not in watcher.stats()["attached"]:
         pytest.skip("io_uring is not watched here")
     code = (
         "from support.ring import OP_LINKAT, OP_OPENAT, OP_RENAMEAT, Ring\n"

@@ -457,6 +457,22 @@ def open_by_ring() -> Written:
     return Written(pid, pid)
 
 
+@way
+def by_quiet_ring() -> Written:
+    """Have io_uring open the memory without an entry of completion."""
+    pid = child()
+    with QuietRing() as ring:
+        ring.name(OP_OPENAT, f"/proc/{pid}/mem".encode(), flags=os.O_WRONLY)
+        while not has_memory_open(pid):
+            time.sleep(0.001)
+    return Written(pid, pid)
+
+
+def has_memory_open(pid: int) -> bool:
+    files = (f"/proc/self/fd/{each}" for each in os.listdir("/proc/self/fd"))
+    return f"/proc/{pid}/mem" in map(os.path.realpath, files)
+
+
 # --- how often
 
 
@@ -595,21 +611,6 @@ def unseen_by_own_descriptor() -> None:
     fd = socket.recv_fds(here, 1, 1)[1][0]
     place = mapped(pid, "rw-p", "libc")
     assert os.pwrite(fd, a_word(pid, place.start), place.start) == 8
-
-
-@way
-def unseen_by_quiet_ring() -> None:
-    """Have io_uring open the memory without an entry of completion."""
-    pid = child()
-    with QuietRing() as ring:
-        ring.name(OP_OPENAT, f"/proc/{pid}/mem".encode(), flags=os.O_WRONLY)
-        while not has_memory_open(pid):
-            time.sleep(0.001)
-
-
-def has_memory_open(pid: int) -> bool:
-    files = (f"/proc/self/fd/{each}" for each in os.listdir("/proc/self/fd"))
-    return f"/proc/{pid}/mem" in map(os.path.realpath, files)
 
 
 @way

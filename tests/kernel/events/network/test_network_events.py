@@ -202,6 +202,12 @@ def test_what_cannot_be_told_is_counted(watch: Daemon, name: str) -> None:
     assert unreadable(watch) == before + 1
 
 
+def test_peers_that_change_while_another_processor_receives(watch: Daemon) -> None:
+    before = unreadable(watch)
+    check(watch, act("received_while_others_arrive"))
+    assert unreadable(watch) == before
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="int 0x80 is of x86")
 @pytest.mark.parametrize("name", ["tcp_by_32_bit_calls", "received_by_32_bit_calls"])
 def test_calls_of_the_32_bit_interface_are_seen(watch: Daemon, name: str) -> None:

@@ -423,6 +423,11 @@ def by_socketcall() -> None:
         server.listen()
 
 
+def quietly(own: Ring, operation: int, fd: int, name: bytes) -> None:
+    """Ask for no completion entry."""
+    own.on_socket(operation, fd, packed(name), request_flags=CQE_SKIP_SUCCESS)
+
+
 @way
 def by_ring() -> None:
     with listening("s"), ring() as own, unix() as client:
@@ -443,6 +448,45 @@ def bound_by_ring() -> None:
         own.on_socket(OP_BIND, server.fileno(), packed(b"s"))
         if own.wait()[0] != 0:
             os._exit(UNABLE)
+
+
+@way
+def connected_by_quiet_ring() -> None:
+    with listening("s"), ring() as own, unix() as client:
+        quietly(own, OP_CONNECT, client.fileno(), b"s")
+        client.settimeout(10)
+        client.sendall(b"x")
+
+
+@way
+def connected_at_0_by_quiet_ring() -> None:
+    """The descriptor is as the flags of a completion: 0."""
+    with listening("s"), ring() as own, unix() as client:
+        os.dup2(client.fileno(), 0)
+        quietly(own, OP_CONNECT, 0, b"s")
+        client.settimeout(10)
+        client.sendall(b"x")
+
+
+@way
+def bound_by_quiet_ring() -> None:
+    with ring() as own, unix() as server:
+        own.on_socket(OP_BIND, server.fileno(), packed(b"s"))
+        if own.wait()[0] != 0:
+            os._exit(UNABLE)
+    with ring() as own, unix() as server:
+        quietly(own, OP_BIND, server.fileno(), b"t")
+        while not os.path.exists("t"):
+            time.sleep(0.001)
+
+
+@way
+def refused_by_quiet_ring() -> None:
+    """A name that is taken, and a socket that nobody listens at."""
+    with unix() as server, ring() as own, unix() as client:
+        server.bind("s")
+        quietly(own, OP_BIND, client.fileno(), b"s")
+        quietly(own, OP_CONNECT, client.fileno(), b"s")
 
 
 @way
@@ -558,16 +602,6 @@ def other_families() -> None:
         client.connect(("127.0.0.1", 9))
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as client:
         client.bind((0, 0))
-
-
-@way
-def unseen_by_ring() -> None:
-    """A request of which nothing tells the end."""
-    with listening("s"), ring() as own, unix() as client:
-        flags = CQE_SKIP_SUCCESS
-        own.on_socket(OP_CONNECT, client.fileno(), packed(b"s"), request_flags=flags)
-        client.settimeout(10)
-        client.sendall(b"x")
 
 
 def swapped(place: Callable[[int, int], None]) -> None:
