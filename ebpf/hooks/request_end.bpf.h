@@ -11,8 +11,8 @@
 #include "emit/counters.bpf.h"
 #include "emit/forks.bpf.h"
 #include "emit/wanted.bpf.h"
-#include "hooks/changes.bpf.h"
-#include "hooks/file_names.bpf.h"
+#include "hooks/changed_inodes.bpf.h"
+#include "hooks/file_record.bpf.h"
 #include "hooks/request.bpf.h"
 #include "hooks/functions.bpf.h"
 
