@@ -150,6 +150,11 @@ class Storing:
         self._calls.append(store.call)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether the thread has something to do."""
+        return not all(each.wait(0) for each in self._calls)
+
+    @property
     def is_stuck(self) -> bool:
         """Whether the thread is still at an update before, and for too long."""
         return any(each.is_late for each in self._calls)
@@ -194,7 +199,7 @@ class Storing:
         now_s = self._clock()
         if not self._again_s:
             self._again_s = now_s + AGAIN_S
-        elif now_s >= self._again_s and not self._calls:
+        elif now_s >= self._again_s and not self.is_busy:
             self._again_s = 0.0
             self._begin(store, store.complete)
 

@@ -188,7 +188,7 @@ def test_what_failed_is_tried_again_once_in_a_while(
     assert len(renamed) == 3
     files.clock.now_s += AGAIN_S
     files.wait(lambda: len(renamed) == 6)
-    files.wait(lambda: not files.storing._calls)  # it has failed again, which is seen
+    files.wait(lambda: not files.storing.is_busy)  # it has failed again
     files.clock.now_s += AGAIN_S / 2
     for _ in range(10):
         files.look()

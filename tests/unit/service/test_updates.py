@@ -103,7 +103,9 @@ class Loop:
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Iterator[Loop]:
+def loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+    monkeypatch.setattr(updates, "STORE_LIMIT_S", DEADLINE_S)  # the disk may be busy
+    monkeypatch.setattr(file_calls, "PATIENCE_S", DEADLINE_S)
     made = Loop(tmp_path)
     yield made
     made.updates.end("over")
