@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,12 +85,12 @@ class Act(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def acts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Act]]:
+def acts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Act]:
     """Have each action done, all of them at once, and return what came of each."""
     root = tmp_path_factory.mktemp("daemon") / "root"
-    top = Path(tempfile.mkdtemp(dir="/tmp"))
     where = mounts().get("unified")
     with watching(root, RULES, SETTINGS) as daemon, contextlib.ExitStack() as stack:
+        top = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
         if where is not None:
             os.environ["GROUP"] = os.fspath(stack.enter_context(group(where, GROUP)))
             os.environ["LEFT"] = os.pathsep.join(map(os.fspath, mounts().values()))
@@ -104,11 +102,10 @@ def acts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Act]]:
             name: each.returncode for name, each in begun.items() if each.returncode
         } == {}
         events = daemon.settle()
-    yield {
+    return {
         name: of(process.pid, top / name, printed[name].split(), events)
         for name, process in begun.items()
     }
-    shutil.rmtree(top)
 
 
 def begin(name: str, top: Path) -> subprocess.Popen[str]:
