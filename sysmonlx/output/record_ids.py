@@ -190,6 +190,8 @@ class RecordIds:
         if self._is_ahead and self._live is not None and self._has_ended():
             with contextlib.suppress(OSError):
                 self._live.unlink()
+        if self._worker is not None:  # it is late, and ends when it has written
+            self._worker.end()
         self._words.release()
         if self._map is None:
             return

@@ -38,7 +38,7 @@ class Installation(Daemon):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=3 * DEADLINE_S,
             cwd=cwd,
             check=False,
         )

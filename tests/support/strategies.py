@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from random import Random
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from sysmonlx.policy import Compound, Element, Filter, Ruleset
@@ -53,9 +53,15 @@ _TIMES = int(os.environ.get("SYSMONLX_TEST_EXAMPLES", "0"))
 
 
 def examples(count: int) -> settings:
-    """Return the settings of a test that tries so many examples."""
+    """Return the settings of a test that tries so many examples.
+
+    How long one takes to be made says how busy the machine is.
+    """
     return settings(
-        max_examples=count * max(_TIMES, 1), deadline=None, derandomize=not _TIMES
+        max_examples=count * max(_TIMES, 1),
+        deadline=None,
+        derandomize=not _TIMES,
+        suppress_health_check=[HealthCheck.too_slow],
     )
 
 

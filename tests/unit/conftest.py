@@ -18,6 +18,7 @@ from sysmonlx.capture.records import Layouts
 from sysmonlx.host import child_process
 from sysmonlx.host.file_calls import Worker
 from sysmonlx.host.lane import Lane
+from sysmonlx.output import record_ids
 from sysmonlx.output.sinks import streams
 from sysmonlx.processes.identity import Identity
 
@@ -61,6 +62,7 @@ def others_are_waited_for() -> Iterator[None]:
         for name in ("NEAR_WAIT_S", "_FIRST_WAIT_S", "_NEXT_WAIT_S"):
             patch.setattr(streams, name, 20.0)
         patch.setattr(child_process, "_END_S", 30.0)
+        patch.setattr(record_ids, "_CLOSE_S", 20.0)
         yield
 
 

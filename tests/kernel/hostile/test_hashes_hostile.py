@@ -33,7 +33,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that every user gets at, as pytest's own are root's alone."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(prefix="sysmonlx-test-") as name:
         os.chmod(name, 0o755)
         yield Path(name)
 

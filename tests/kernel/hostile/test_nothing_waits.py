@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 import uuid
@@ -73,7 +72,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    base = Path("/tmp") / f"hung-{tempfile.template}{uuid.uuid4().hex[:8]}"
+    base = Path("/tmp") / f"hung-{uuid.uuid4().hex[:8]}"
     base.mkdir(mode=0o755)
     try:
         with hung_mount(base / "mount") as place:

@@ -337,7 +337,11 @@ def test_a_program_whose_descriptor_was_closed_is_loaded_again(
 
 def test_a_look_costs_next_to_nothing(capture: Capture) -> None:
     names = capture.wanted_programs()
-    start = time.process_time()
-    for _ in range(100):
-        assert all(map(capture.is_at_hook, names))
-    assert (time.process_time() - start) / 100 < 0.001  # once a second: 0.1 %
+
+    def look_s() -> float:
+        start_s = time.process_time()
+        for _ in range(20):
+            assert all(map(capture.is_at_hook, names))
+        return (time.process_time() - start_s) / 20
+
+    assert min(look_s() for _ in range(5)) < 0.001  # once a second: 0.1 %

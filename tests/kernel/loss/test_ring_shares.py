@@ -49,7 +49,7 @@ def capture() -> Iterator[Capture]:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory for all users."""
-    made = Path(tempfile.mkdtemp(prefix=f"shares-{tempfile.template}", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="shares-", dir="/tmp"))
     made.chmod(0o777)
     yield made
     shutil.rmtree(made)

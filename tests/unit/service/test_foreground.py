@@ -171,7 +171,9 @@ def test_reader_that_dies_leaves_what_was(
     assert "Resource temporarily unavailable" in found.refused
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.integers(0, 1 << 31))
 def test_mutated_policy_never_hinders_a_start(
     paths: Paths, policy: Policy, seed: int

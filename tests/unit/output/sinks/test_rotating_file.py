@@ -66,12 +66,15 @@ def others(path: Path) -> list[Path]:
     return [path.with_name(name) for _, name in sorted(found)]
 
 
-def number_of(name: str) -> int:
-    return int(name.partition("Z.")[2] or "0")
+def in_order(path: Path) -> list[Path]:
+    """Return the files that were set aside, in the order that their names tell."""
+    return sorted(others(path), key=lambda each: moment_and_number(each.name))
 
 
 def moment_and_number(name: str) -> tuple[str, int]:
-    return name.partition("Z")[0], number_of(name)
+    """Return the second and the number; of one second there may be several."""
+    moment, _, rest = name.removesuffix(".gz").partition("Z")
+    return moment, int(rest.removeprefix(".") or "0")
 
 
 def whole(path: Path) -> list[bytes]:
@@ -98,7 +101,7 @@ def test_no_line_is_lost_or_in_two_files(
     for at in range(0, 3000, 60):
         write(sink, NOW_S + at, *lines[at : at + 60])
     settled(sink, lambda: not sink.spooled)
-    files = [*sorted(others(path)), path]
+    files = [*in_order(path), path]
     assert [line for each in files for line in whole(each)] == lines
     assert len(files) > 10
     assert max(each.stat().st_size for each in files) <= 10_000 + 38
@@ -113,8 +116,7 @@ def test_one_batch_may_fill_several_files(
     lines = numbered(0, 200)
     write(sink, NOW_S, *lines)
     settled(sink, lambda: not sink.spooled)
-    asides = sorted(others(path), key=lambda each: moment_and_number(each.name))
-    files = [*asides, path]
+    files = [*in_order(path), path]
     assert [line for each in files for line in whole(each)] == lines
     assert len(files) >= 15
 
@@ -191,8 +193,7 @@ def test_the_newest_stay_whatever_the_clock_says(path: Path, step_s: int) -> Non
         set_aside.set_aside(str(path), NOW_S + number * step_s)
         if number % 3 != 1:
             set_aside.tidy(str(path), rotation)
-    kept = sorted(others(path), key=lambda each: moment_and_number(each.name))
-    assert [whole(each) for each in kept] == [[b"109"], [b"110"], [b"111"]]
+    assert [whole(each) for each in in_order(path)] == [[b"109"], [b"110"], [b"111"]]
 
 
 def test_compressed_aside_with_all_lines_rights_and_time(
@@ -205,7 +206,7 @@ def test_compressed_aside_with_all_lines_rights_and_time(
         sink,
         lambda: [each.suffix for each in others(path)] == [".gz"] * 3,
     )
-    packed = sorted(others(path))
+    packed = in_order(path)
     lines = [line for each in (*packed, path) for line in whole(each)]
     assert lines == numbered(0, 30)
     for each in packed:
@@ -230,7 +231,7 @@ def test_what_was_interrupted_is_done_at_the_next_start(
             == {f"{stamp.name}{number}Z.gz" for number in range(3)}
         ),
     )
-    assert [whole(each) for each in sorted(others(path))] == [[b"0"], [b"1"], [b"2"]]
+    assert [whole(each) for each in in_order(path)] == [[b"0"], [b"1"], [b"2"]]
 
 
 def test_file_that_cannot_be_set_aside_is_written_to_and_told(
