@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
 
 #: f_type of statfs(2), from <linux/magic.h> and the file systems' own headers. A file
@@ -56,13 +56,21 @@ def is_in_memory(fd: int) -> bool:
 
 
 def _file_system_of(fd: int) -> int:
-    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
-    if _libc().fstatfs(fd, buffer) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return int(ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF)
+    return _fstatfs()(fd)
 
 
 @cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+def _fstatfs() -> Callable[[int], int]:
+    """Return a function that says what kind of file system a descriptor is on."""
+    import ctypes  # processes that stay in memory and seldom ask do without it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def ask(fd: int) -> int:
+        buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+        if libc.fstatfs(fd, buffer) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return int(ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF)
+
+    return ask

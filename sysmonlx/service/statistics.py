@@ -79,13 +79,6 @@ class Statistics:
             snapshot["sigma"] = sigma_terms(judges, self._parts.pipeline.correlator)
         return snapshot
 
-    def _sinks(self, troubles: Sequence[str]) -> Sinks:
-        output = self._parts.output
-        found: Sinks = {"lost": output.losses(), "trouble": [*troubles]}
-        if readers := output.readers():
-            found["readers"] = readers
-        return found
-
     def _caches(self) -> dict[str, CacheTerms]:
         uses = self._parts.pipeline.cache_use()
         uses["templates"] = self._parts.output.template_use()
@@ -93,6 +86,13 @@ class Statistics:
             name: {"hits": use.hits, "misses": use.misses, "kept": use.kept}
             for name, use in uses.items()
         }
+
+    def _sinks(self, troubles: Sequence[str]) -> Sinks:
+        output = self._parts.output
+        found: Sinks = {"lost": output.losses(), "trouble": [*troubles]}
+        if readers := output.readers():
+            found["readers"] = readers
+        return found
 
     def _unknown_values(self) -> dict[str, int]:
         return {
