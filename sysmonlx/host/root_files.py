@@ -15,14 +15,14 @@ followed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
 import time
 from collections import deque
 from collections.abc import Iterator
-
-from sysmonlx.host.file_systems import is_local
+from functools import cache
 
 #: Links that a walk follows at most: as many as the kernel does, path_resolution(7).
 _MOST_LINKS = 40
@@ -37,12 +37,72 @@ _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
+#: f_type of statfs(2), from <linux/magic.h> and the file systems' own headers. A file
+#: system that is not here may ask another machine or another program for an answer.
+_LOCAL = frozenset(
+    {
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # XFS
+        0x9123683E,  # Btrfs
+        0xCA451A4E,  # bcachefs
+        0x2FC12FC1,  # ZFS
+        0xF2F52010,  # F2FS
+        0x3153464A,  # JFS
+        0x01021994,  # tmpfs, devtmpfs
+        0x858458F6,  # ramfs
+        0x794C7630,  # overlayfs
+        0x4D44,  # vfat
+        0x2011BAB0,  # exFAT
+        0x1CD1,  # devpts
+    }
+)
+#: f_type of file systems that are memory and nothing else.
+_MEMORY = frozenset({0x01021994, 0x858458F6})
+#: Larger than any struct statfs; its first member is f_type, a long.
+_STATFS_BYTES = 512
+
 
 class UntrustedError(OSError):
     """Something in a path that others than root could have put there."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EPERM, reason)
+
+
+def is_local(fd: int) -> bool:
+    """Return whether a file system answers without another machine or program.
+
+    It is the one that `fd` is on. A file system that is not known counts as one that
+    needs another. fstatfs(2), which is asked here, may wait without limit.
+
+    Raises:
+        OSError: fstatfs(2) failed.
+    """
+    return _file_system_of(fd) in _LOCAL
+
+
+def is_in_memory(fd: int) -> bool:
+    """Return whether a file is in memory alone: nothing can make who uses it wait.
+
+    A file system on a disk may be frozen, fail or be full.
+
+    Raises:
+        OSError: fstatfs(2) failed.
+    """
+    return _file_system_of(fd) in _MEMORY
+
+
+def _file_system_of(fd: int) -> int:
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc().fstatfs(fd, buffer) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class _Walk:

@@ -20,7 +20,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from sysmonlx.host import file_systems, root_files
+from sysmonlx.host import root_files
 from sysmonlx.host.file_calls import Call, Worker
 
 _COUNTER = struct.Struct("=Q")
@@ -111,7 +111,7 @@ class RecordIds:
         """
         fd = root_files.open_file(live, os.O_RDWR | os.O_CREAT)
         try:
-            if not file_systems.is_in_memory(fd):
+            if not root_files.is_in_memory(fd):
                 live.unlink()
                 return None
             (stored,) = _COUNTER.unpack(os.pread(kept, _COUNTER_BYTES, 0))

@@ -79,8 +79,15 @@ class Daemon:
         self.standing = Standing(parts, options, in_force)
         self.reader = Reader(parts, is_watched=options.watch is not None)
         self._flushing = Flushing(loop, parts.output)
-        answers = self._counters, self.put, self.refuse
-        self.requests = Requests(options.paths, parts, loop, self.standing, *answers)
+        self.requests = Requests(
+            options.paths,
+            parts,
+            loop,
+            self.standing,
+            self._counters,
+            self.put,
+            self.refuse,
+        )
         resources.callback(self.requests.close)
         self._resources = resources
         self._signals = signals

@@ -19,7 +19,6 @@ from functools import partial
 from sysmonlx.host import root_files
 from sysmonlx.host.access_lists import gid_of, give_group
 from sysmonlx.host.file_calls import Worker
-from sysmonlx.host.file_systems import is_local
 from sysmonlx.host.root_files import UntrustedError
 from sysmonlx.policy import GROUP_SOCKET
 
@@ -148,7 +147,7 @@ def _hand_over(worker: Worker, path: str, group: str, *, makes: bool) -> int | N
         _make_own(path)
     fd = root_files.open_directory(path, follows_last=not makes)
     try:
-        if not is_local(fd):
+        if not root_files.is_local(fd):
             raise UntrustedError(f"the directory {path} is not on a local file system")
         if makes and gid is not None:
             give_group(f"/proc/thread-self/fd/{fd}/.", gid, _ALL, _ENTER)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sysmonlx.host.file_calls import Call, Worker
-from sysmonlx.host.file_systems import is_in_memory, is_local
+from sysmonlx.host.root_files import is_in_memory, is_local
 from sysmonlx.output.sinks.spool import CHUNK_BYTES, TRY_LATER, SpoolingSink
 
 #: Bytes of one write that a thread does.

@@ -18,6 +18,7 @@ import pytest
 from sysmonlx.host import root_files
 from sysmonlx.host.root_files import (
     UntrustedError,
+    is_local,
     open_directory,
     open_file,
     replace,
@@ -115,6 +116,13 @@ def test_replaced_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     assert not (tmp_path / "other").is_symlink()
     assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o644
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "other"]
+
+
+def test_local_file_systems_are_known(tmp_path: Path) -> None:
+    for path, answer in ((tmp_path, True), (Path("/proc"), False)):
+        fd = os.open(path, os.O_PATH)
+        assert is_local(fd) is answer
+        os.close(fd)
 
 
 # --- what is refused
@@ -372,3 +380,7 @@ def test_typed_file_is_relative_to_the_current_directory(
     write_typed("out", b"one")
     write_typed("./out", b"2")
     assert (tmp_path / "out").read_bytes() == b"2"
+
+
+def test_every_constant_of_a_file_system_is_32_bits() -> None:
+    assert all(0 < each < 1 << 32 for each in root_files._LOCAL)

@@ -16,7 +16,7 @@ import pytest
 from support.private import mode, private_home
 from support.running import wait_until
 
-from sysmonlx.host import file_systems
+from sysmonlx.host import root_files
 from sysmonlx.output import record_ids
 from sysmonlx.output.record_ids import AHEAD, RecordIds
 
@@ -150,7 +150,7 @@ def test_loss_of_power_is_told_also_where_run_is_on_a_disk_then(
 ) -> None:
     killed_after(home, live, [7])
     live.unlink()
-    monkeypatch.setattr(file_systems, "is_in_memory", lambda _: False)
+    monkeypatch.setattr(root_files, "is_in_memory", lambda _: False)
     ids = RecordIds(home / "record_id", live)
     assert f"record ids go on at {ids.take()}, since the machine" in ids.warning
     ids.close()
@@ -190,7 +190,7 @@ def test_file_that_was_put_back_from_elsewhere_counts(home: Path, live: Path) ->
 def test_where_run_is_on_a_disk_the_file_itself_is_mapped(
     home: Path, live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_systems, "is_in_memory", lambda _: False)
+    monkeypatch.setattr(root_files, "is_in_memory", lambda _: False)
     ids = RecordIds(home / "record_id", live)
     assert ids.take(3) == 0
     assert (kept(home), live.exists()) == (3, False)

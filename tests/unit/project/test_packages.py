@@ -32,8 +32,7 @@ MAY_IMPORT = {
     "config": "schema policy errors host.child_process host.capabilities"
     " rules.clauses rules.conditions rules.sigma.distrust rules.sigma.forms"
     " rules.sigma.pack",
-    "output": "schema policy event bounded host.root_files host.file_systems"
-    " host.file_calls"
+    "output": "schema policy event bounded host.root_files host.file_calls"
     " host.access_lists",
     "capture": "bpf rules errors host.file_identity host.thread_call",
     "viewer": "rules.conditions schema output.escape host.inherited interruption"
