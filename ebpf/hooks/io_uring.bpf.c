@@ -23,7 +23,7 @@
 #include "hooks/file_record.bpf.h"
 #include "hooks/overflow.bpf.h"
 #include "hooks/request.bpf.h"
-#include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_notes.bpf.h"
 #include "hooks/request_end.bpf.h"
 #include "hooks/functions.bpf.h"
 

@@ -11,7 +11,7 @@
 #include "kernel/compat.bpf.h"
 #include "kernel/io_uring.bpf.h"
 #include "hooks/functions.bpf.h"
-#include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_notes.bpf.h"
 #include "hooks/request.bpf.h"
 #include "hooks/request_end.bpf.h"
 

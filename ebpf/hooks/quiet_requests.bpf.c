@@ -15,7 +15,7 @@
 #include "kernel/compat.bpf.h"
 #include "kernel/io_uring.bpf.h"
 #include "emit/counters.bpf.h"
-#include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_notes.bpf.h"
 #include "hooks/quiet_walk.bpf.h"
 #include "hooks/request.bpf.h"
 #include "hooks/request_end.bpf.h"

@@ -11,7 +11,7 @@
 #include <bpf/bpf_helpers.h>
 #include "kernel/compat.bpf.h"
 #include "hooks/functions.bpf.h"
-#include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_notes.bpf.h"
 
 #ifdef WITHOUT_BPF_LOOP /* kernels before v5.17 have no such requests */
 #define quiet_requests_look(task, look) 0

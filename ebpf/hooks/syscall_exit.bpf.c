@@ -20,7 +20,7 @@
 #include "hooks/file_record.bpf.h"
 #include "hooks/found_names.bpf.h"
 #include "hooks/found_report.bpf.h"
-#include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_notes.bpf.h"
 #include "hooks/quiet_walk.bpf.h"
 #include "hooks/functions.bpf.h"
 

@@ -14,7 +14,7 @@
 #include "emit/wanted.bpf.h"
 #include "filter/owner.bpf.h"
 #include "filter/events.bpf.h"
-#include "hooks/quiet_requests.bpf.h"
+#include "hooks/quiet_notes.bpf.h"
 #include "hooks/functions.bpf.h"
 #include "hooks/network.bpf.h"
 #include "hooks/overflow.bpf.h"

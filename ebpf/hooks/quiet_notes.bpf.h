@@ -3,8 +3,8 @@
  * io_uring requests that ask for no completion entry where they succeed. No hook stands at their
  * end, but a request stays in memory then and keeps its result.
  */
-#ifndef HOOKS_QUIET_REQUESTS_BPF_H
-#define HOOKS_QUIET_REQUESTS_BPF_H
+#ifndef HOOKS_QUIET_NOTES_BPF_H
+#define HOOKS_QUIET_NOTES_BPF_H
 
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -190,4 +190,4 @@ static __always_inline void quiet_request_forget(__u64 request)
 }
 #endif
 
-#endif /* HOOKS_QUIET_REQUESTS_BPF_H */
+#endif /* HOOKS_QUIET_NOTES_BPF_H */
