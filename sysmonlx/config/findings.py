@@ -31,7 +31,7 @@ class Remarks:
 
     def _add(self, text: str, offset: int, advice: str, *, fatal: bool) -> None:
         line, column = self._places.of(offset)
-        self.found.append(Finding(text, line, column, advice, fatal))
+        self.found.append(Finding(_shown(text), line, column, _shown(advice), fatal))
 
     def warn_line(self, text: str, line: int) -> None:
         """Note a warning of which only the line is known."""
@@ -66,6 +66,11 @@ class Remarks:
     def sorted(self) -> tuple[Finding, ...]:
         """Return the findings in the order of the file."""
         return tuple(sorted(self.found, key=lambda each: (each.line, each.column)))
+
+
+def _shown(text: str) -> str:
+    """Return a text with bytes spelt out that a file has and that are no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _key(name: str) -> str:

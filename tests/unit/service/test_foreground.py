@@ -81,6 +81,7 @@ def be_huge(path: Path) -> None:
 DAMAGES = [
     *(be(b""), be(b"[" * 200_000), be(b"{}"), be(b"<Sysmon")),
     *(be(os.urandom(1000)), be_a_directory, be_a_fifo, be_gone, be_huge),
+    be(b"<Sysmon><\xeb>"),  # an error quotes what is no UTF-8
 ]
 
 
