@@ -17,6 +17,7 @@ import signal
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -43,7 +44,7 @@ class Call(Generic[T]):
         self, call: Callable[[], T], tell: Callable[[], object] = lambda: None
     ) -> None:
         """Take what is to be called, and `tell`, which the thread calls afterwards."""
-        self._call = call
+        self._call: Callable[[], T] | None = call
         self._tell = tell
         self._ended = threading.Event()
         self._value: T
@@ -51,11 +52,20 @@ class Call(Generic[T]):
         self._begun_s = time.monotonic()
 
     def make(self) -> None:
-        """Make the call; in the thread."""
+        """Make the call; in the thread.
+
+        Neither the function nor what it held is kept: that may be the call's owner.
+        The collector looks at no circle that was there when the rules changed.
+        """
+        call, self._call = self._call, None
+        assert call is not None, "a call is made once"
         try:
-            self._value = self._call()
+            self._value = call()
         except BaseException as error:
-            self._error = error
+            inner = error.__traceback__.tb_next if error.__traceback__ else None
+            traceback.clear_frames(inner)
+            self._error = error.with_traceback(inner)
+        del call
         self._ended.set()
         self._tell()
 
