@@ -52,7 +52,7 @@ TESTED_BY = {
     "unit/hashing/test_lanes": "hashing/finished hashing/lane hashing/worker",
     "unit/host/test_aside": "host/lane host/patience",
     "unit/host/test_paths": "host/inode host/namespace_holders",
-    "unit/output/sinks/test_sinks": "host/file_calls output/sinks/base"
+    "unit/output/sinks/test_sinks": "output/sinks/base"
     " output/sinks/file output/sinks/stdout output/sinks/streams output/sinks/syslog",
     "unit/output/sinks/test_unix_socket": "output/sinks/listener output/sinks/readers",
     "unit/output/sinks/test_rotating_file": "output/sinks/set_aside",
