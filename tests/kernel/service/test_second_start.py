@@ -53,6 +53,9 @@ STEADY = (
     *("Protocol", "Initiated", "SourceIp", "DestinationIp", "BpfProgramName"),
 )
 
+#: The file for the next start is written by a thread; a busy disk takes its time.
+_KEPT_S = 60.0
+
 
 @contextmanager
 def started(keep_in: Path) -> Iterator[Capture]:
@@ -62,6 +65,7 @@ def started(keep_in: Path) -> Iterator[Capture]:
         capture.attach_processes()
         capture.want(ALL_HOOKS)
         capture.keep()
+        capture._loader.settle(_KEPT_S)
         yield capture
     finally:
         capture.close()
@@ -115,6 +119,7 @@ def test_programs_wanted_later_join_those_by_plan(tmp_path: Path) -> None:
     kept = tmp_path / "programs"
     few = load_capture((), 1 << 20, 1 << 16, keep_in=kept)
     few.keep()
+    few._loader.settle(_KEPT_S)
     few.close()
     with started(kept) as capture:
         need_plans(capture)
@@ -134,6 +139,7 @@ def test_plan_that_the_kernel_refuses_is_made_anew(tmp_path: Path) -> None:
         wrong = plans.programs["process_fork"]._replace(code=bytes(16))
         plans.programs["process_fork"] = wrong
         first._loader._kept.write()
+        first._loader.settle(_KEPT_S)
     with started(kept) as second:
         assert not is_by_plan(second)
         assert state(second) == expected
