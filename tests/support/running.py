@@ -177,16 +177,9 @@ class Daemon:
         hash is asked for, and written before a program that starts later.
         """
         self._mark()
-        if not self._has_written_all():
-            wait_until(lambda: not self.stats()["waiting_for_hash"])
-            self._mark()
+        wait_until(lambda: not self.stats()["waiting_for_hash"])
+        self._mark()
         return self.events()
-
-    def _has_written_all(self) -> bool:
-        """Say whether no event that was made waits for a hash, or to be written."""
-        stats = self.stats()
-        lines = stats["lines"]
-        return not stats["waiting_for_hash"] and lines["due"] == lines["delivered"]
 
     def _mark(self) -> None:
         """Run a program and wait for its event; again when a full ring lost it."""
