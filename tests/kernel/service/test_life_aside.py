@@ -295,6 +295,7 @@ def test_daemon_that_fails_says_so_by_an_event(place: Installation) -> None:
 
 def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
     """Chores that always fail, and a ring that cannot be read for a while."""
+    over = place.root / "over"
     script = (
         "import sys; from sysmonlx.cli import main\n"
         "from sysmonlx.service.guard import Guard\n"
@@ -305,6 +306,7 @@ def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
         "    global count; count += 1\n"
         "    if 3 < count < 9: raise MemoryError\n"
         "    if count == 9: raise OSError(12, 'Cannot allocate memory')\n"
+        f"    if count == 10: open({os.fspath(over)!r}, 'w').close()\n"
         "    return read(self, limit)\n"
         "RingBuffer.read = short; sys.exit(main.main())"
     )
@@ -321,6 +323,7 @@ def test_shortage_or_error_of_a_moment_ends_nobody(place: Installation) -> None:
         "MemoryError" in told["Description"]
     )
     assert [each["EventID"] for each in place.run(["/bin/true", "on"])[1]] == ["1", "5"]
+    wait_until(lambda: bool(place.settle()) and over.exists())  # else it ends within it
     place.stop()
     assert place.process.returncode == 0
 
