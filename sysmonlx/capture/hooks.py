@@ -143,6 +143,43 @@ FOLLOWERS = {
 }
 
 
+def ring_hooks(
+    name: str, events: frozenset[int], missing: str, needs_setting: str = ""
+) -> tuple[Hook, ...]:
+    """Return the hooks of what io_uring does with files, in the order of attaching.
+
+    `name` and `missing` are those of requests that complete in the ring's queue. The
+    others are of requests that ask for no completion entry, and of those for which the
+    queue has no room.
+    """
+    return (
+        Hook(
+            name=f"{name} without completion",
+            events=events,
+            alternatives=QUIET_PROGRAMS,
+            missing="io_uring requests that ask for no completion come late, or not at"
+            " all",
+            needs_setting=needs_setting,
+            behind=name,
+        ),
+        Hook(
+            name=name,
+            events=events,
+            alternatives=RING_PROGRAMS,
+            missing=missing,
+            needs_setting=needs_setting,
+        ),
+        Hook(
+            name=f"{name} beyond its queue",
+            events=events,
+            alternatives=RING_OVERFLOW_PROGRAMS,
+            missing="what io_uring completes while its queue is full",
+            needs_setting=needs_setting,
+            behind=name,
+        ),
+    )
+
+
 def program_of(name: str) -> str:
     """Return the program of a name in a group: its own, or the one that it shares."""
     return PLACES[name].program if name in PLACES else name

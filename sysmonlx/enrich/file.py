@@ -7,13 +7,7 @@ import stat
 from collections.abc import Callable
 from typing import Protocol
 
-from sysmonlx.capture.hooks import (
-    NAME_PROGRAMS,
-    QUIET_PROGRAMS,
-    RING_OVERFLOW_PROGRAMS,
-    RING_PROGRAMS,
-    Hook,
-)
+from sysmonlx.capture.hooks import NAME_PROGRAMS, Hook, ring_hooks
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import (
     UTC_TIME,
@@ -254,24 +248,9 @@ FILE_HOOKS: tuple[Hook, ...] = (
         "new names are read from the caller's memory; "
         "whatever is renamed or linked is a FileCreate, directories too",
     ),
-    Hook(
-        name="files by io_uring without completion",
-        events=frozenset({8, 9, 10, 11, 23, 26}),
-        alternatives=QUIET_PROGRAMS,
-        missing="io_uring requests that ask for no completion come late, or not at all",
-        behind="files by io_uring",
-    ),
-    Hook(
-        name="files by io_uring",
-        events=frozenset({8, 9, 10, 11, 23, 26}),
-        alternatives=RING_PROGRAMS,
-        missing="files opened, named and deleted through io_uring",
-    ),
-    Hook(
-        name="files by io_uring beyond its queue",
-        events=frozenset({8, 9, 10, 11, 23, 26}),
-        alternatives=RING_OVERFLOW_PROGRAMS,
-        missing="what io_uring completes while its queue is full",
-        behind="files by io_uring",
+    *ring_hooks(
+        "files by io_uring",
+        frozenset({8, 9, 10, 11, 23, 26}),
+        "files opened, named and deleted through io_uring",
     ),
 )

@@ -5,12 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sysmonlx.capture.hooks import (
-    QUIET_PROGRAMS,
-    RING_OVERFLOW_PROGRAMS,
-    RING_PROGRAMS,
-    Hook,
-)
+from sysmonlx.capture.hooks import Hook, ring_hooks
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import Builder, Builders, Maker, Values, cut_by
 from sysmonlx.enrich.context import Context
@@ -79,24 +74,9 @@ PIPE_HOOKS: tuple[Hook, ...] = (
         alternatives=(("unix_connecting",), ("socket_connecting",)),
         missing="a socket is the one of its descriptor when connect(2) has ended",
     ),
-    Hook(
-        name="pipes and sockets by io_uring without completion",
-        events=frozenset({17, 18}),
-        alternatives=QUIET_PROGRAMS,
-        missing="io_uring requests that ask for no completion come late, or not at all",
-        behind="pipes and sockets by io_uring",
-    ),
-    Hook(
-        name="pipes and sockets by io_uring",
-        events=frozenset({17, 18}),
-        alternatives=RING_PROGRAMS,
-        missing="pipes opened, and sockets named and connected, through io_uring",
-    ),
-    Hook(
-        name="pipes and sockets by io_uring beyond its queue",
-        events=frozenset({17, 18}),
-        alternatives=RING_OVERFLOW_PROGRAMS,
-        missing="what io_uring completes while its queue is full",
-        behind="pipes and sockets by io_uring",
+    *ring_hooks(
+        "pipes and sockets by io_uring",
+        frozenset({17, 18}),
+        "pipes opened, and sockets named and connected, through io_uring",
     ),
 )

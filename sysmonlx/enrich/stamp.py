@@ -7,13 +7,7 @@ import stat
 from collections.abc import Callable
 from typing import Protocol
 
-from sysmonlx.capture.hooks import (
-    NAME_PROGRAMS,
-    QUIET_PROGRAMS,
-    RING_OVERFLOW_PROGRAMS,
-    RING_PROGRAMS,
-    Hook,
-)
+from sysmonlx.capture.hooks import NAME_PROGRAMS, Hook, ring_hooks
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values, cut_by
 from sysmonlx.enrich.context import Context
@@ -106,24 +100,9 @@ STAMP_HOOKS: tuple[Hook, ...] = (
         alternatives=(("times_setting",), NAME_PROGRAMS),
         missing="no times of files that are put back (needs Linux 6.13, or fentry)",
     ),
-    Hook(
-        name="files that are made by io_uring without completion",
-        events=frozenset({2}),
-        alternatives=QUIET_PROGRAMS,
-        missing="io_uring requests that ask for no completion come late, or not at all",
-        behind="files that are made by io_uring",
-    ),
-    Hook(
-        name="files that are made by io_uring",
-        events=frozenset({2}),
-        alternatives=RING_PROGRAMS,
-        missing="files that a program makes through io_uring count as made by others",
-    ),
-    Hook(
-        name="files that are made by io_uring beyond its queue",
-        events=frozenset({2}),
-        alternatives=RING_OVERFLOW_PROGRAMS,
-        missing="what io_uring completes while its queue is full",
-        behind="files that are made by io_uring",
+    *ring_hooks(
+        "files that are made by io_uring",
+        frozenset({2}),
+        "files that a program makes through io_uring count as made by others",
     ),
 )

@@ -5,13 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sysmonlx.capture.hooks import (
-    NAME_PROGRAMS,
-    QUIET_PROGRAMS,
-    RING_OVERFLOW_PROGRAMS,
-    RING_PROGRAMS,
-    Hook,
-)
+from sysmonlx.capture.hooks import NAME_PROGRAMS, Hook, ring_hooks
 from sysmonlx.capture.records import Layout
 from sysmonlx.enrich.builder import UTC_TIME, Builders, Maker, Values
 from sysmonlx.enrich.context import Context
@@ -76,50 +70,16 @@ TAMPERING_HOOKS: tuple[Hook, ...] = (
         missing="memory that processes make executable",
         needs_setting="executable_memory",
     ),
-    Hook(
-        name="own memory opened by io_uring without completion",
-        events=frozenset({25}),
-        alternatives=QUIET_PROGRAMS,
-        missing="io_uring requests that ask for no completion come late, or not at all",
-        needs_setting="executable_memory",
-        behind="own memory opened by io_uring",
-    ),
-    Hook(
-        name="own memory opened by io_uring",
-        events=frozenset({25}),
-        alternatives=RING_PROGRAMS,
-        missing="processes that open their own memory through io_uring",
+    *ring_hooks(
+        "own memory opened by io_uring",
+        frozenset({25}),
+        "processes that open their own memory through io_uring",
         needs_setting="executable_memory",
     ),
-    Hook(
-        name="own memory opened by io_uring beyond its queue",
-        events=frozenset({25}),
-        alternatives=RING_OVERFLOW_PROGRAMS,
-        missing="what io_uring completes while its queue is full",
-        needs_setting="executable_memory",
-        behind="own memory opened by io_uring",
-    ),
-    Hook(
-        name="files written by io_uring without completion",
-        events=frozenset({25}),
-        alternatives=QUIET_PROGRAMS,
-        missing="io_uring requests that ask for no completion come late, or not at all",
+    *ring_hooks(
+        "files written by io_uring",
+        frozenset({25}),
+        "mass changes of files through io_uring",
         needs_setting="mass_change",
-        behind="files written by io_uring",
-    ),
-    Hook(
-        name="files written by io_uring",
-        events=frozenset({25}),
-        alternatives=RING_PROGRAMS,
-        missing="mass changes of files through io_uring",
-        needs_setting="mass_change",
-    ),
-    Hook(
-        name="files written by io_uring beyond its queue",
-        events=frozenset({25}),
-        alternatives=RING_OVERFLOW_PROGRAMS,
-        missing="what io_uring completes while its queue is full",
-        needs_setting="mass_change",
-        behind="files written by io_uring",
     ),
 )
