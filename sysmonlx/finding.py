@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What there is to say of a configuration: a remark, or why it is refused."""
+"""A finding: a remark on a configuration, or the reason why it is refused."""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@
 
 #else
 
-/* What tell_actor() tells, of the owner of a connection, which may be another process. */
+/*
+ * Tell the filter the image and user of the process that owns a connection. It may be another one
+ * than the current process, of which tell_actor() tells the same.
+ */
 static __always_inline void tell_owner(struct filter_input *in, __u32 event,
 				       const struct owner *owner)
 {

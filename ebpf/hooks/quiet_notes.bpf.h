@@ -56,7 +56,7 @@ enum quiet_look {
 	QUIET_USED_AGAIN, /* another request is in its memory, and has no result yet */
 };
 
-/* What a look has found, and what is left to be reported of it. */
+/* How a request stands when it was looked at. For some states the caller has a file to report. */
 enum quiet_found {
 	QUIET_UNDER_WAY,
 	QUIET_TOLD, /* nothing is left: it failed, or its record was sent, or it was not known */
@@ -121,7 +121,10 @@ struct quiet_request {
 	bool is_unix; /* a socket of AF_UNIX is to be named or connected */
 };
 
-/* What another name, or another peer, of a socket of AF_UNIX changes. */
+/*
+ * A number of a socket of AF_UNIX that is another one once it has another peer (connects), or
+ * another name. It is an address in the kernel; 0: no such socket, or no peer or name.
+ */
 static __always_inline __u64 ring_socket_state(__u64 file_address, bool connects)
 {
 	struct unix_sock *socket = unix_socket_of((void *)file_address);

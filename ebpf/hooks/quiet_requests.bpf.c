@@ -157,11 +157,13 @@ static __always_inline bool is_work_of(struct task_struct *task, __u64 first)
 }
 
 /*
- * What workers have ended is given back in the thread that has begun it (io_uring_task_work_run),
- * and in rings that do such work only when they are asked to (io_uring_local_work_run); both since
- * v6.1. A thread ends (sched_process_exit, with the thread as argument): the kernel has cancelled
- * or awaited its requests. A request begins, in memory that may hold one that has ended
- * (io_uring_submit_req): this comes before the programs that note what begins.
+ * This program stands at four tracepoints, see PLACES in sysmonlx/capture/hooks.py:
+ * - io_uring_task_work_run, since v6.1: a thread takes back its requests that workers have ended;
+ * - io_uring_local_work_run, since v6.1: the same of rings that do so only when they are asked;
+ * - sched_process_exit, with the thread as argument: the kernel has cancelled or awaited its
+ *   requests;
+ * - io_uring_submit_req, or _sqe: a request begins, in memory that may hold one that has ended. The
+ * programs that note what begins come after this one.
  */
 SEC("?raw_tp/io_uring_task_work_run")
 int quiet_work_done(struct bpf_raw_tracepoint_args *ctx)

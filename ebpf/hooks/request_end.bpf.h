@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is reported of an io_uring request that opens a file when it has ended. */
+/* The end of an io_uring request that opens a file: which record of it is sent, or counted. */
 #ifndef HOOKS_REQUEST_END_BPF_H
 #define HOOKS_REQUEST_END_BPF_H
 

@@ -275,8 +275,8 @@ __noinline int ring_socket_connected(__u64 file_address, __u64 address, __u32 le
 }
 
 /*
- * What became of a socket that a request of io_uring names or connects will not be known. File 0:
- * it was one of AF_UNIX.
+ * A request of io_uring was to name or connect a socket, and nothing will tell whether it has:
+ * count the event as lost, where the socket is one of AF_UNIX. File 0 says that it was one.
  */
 __noinline int ring_socket_unseen(__u64 file_address, bool connects)
 {

@@ -38,7 +38,7 @@ _LISTS = tuple(
     each.name for each in CONFIG_OPTIONS if each.is_rule and not each.force_config
 )
 _ELEMENTS = {option.name: option for option in CONFIG_OPTIONS}
-#: What to write instead of a wrong value.
+#: Advice in the error about a wrong value of an option, by the name of the option.
 _EXPECTED = {
     "hash_algorithms": "expected sha1, md5, sha256 or *, with commas and no blanks",
     "field_sizes": "expected fields and bytes as in CommandLine:100,Image:20",

@@ -41,7 +41,6 @@ class Chores:
     ) -> None:
         self._parts = parts
         self._reader = reader
-        self._requests = requests
         self._rereading = rereading
         self._storing = storing
         self._standing = standing
