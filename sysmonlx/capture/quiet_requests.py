@@ -32,6 +32,10 @@ class QuietRequests:
         """Requests of which nothing tells whether they have succeeded."""
         return self._variable("requests_unproven")
 
+    def losses(self) -> dict[tuple[str, str], int]:
+        """Return how many results are not known since the start, by what and why."""
+        return {("Results of io_uring requests", "not proved"): self.unproven}
+
     def look(self) -> None:
         """Look where there was a request since the last look, or one was under way."""
         begun = self._variable("quiet_requests_begun")

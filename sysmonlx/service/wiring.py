@@ -129,6 +129,7 @@ def _parts(undo: ExitStack, policy: Policy, options: Options) -> Parts:
     )
     kernel_filter = KernelFilter(capture.maps, capture.btf)
     undo.callback(lambda: kernel_filter.discard(kernel_filter.now))
+    sources = aside, census, capture.quiet_requests
     return Parts(
         capture=capture,
         filter=kernel_filter,
@@ -141,7 +142,7 @@ def _parts(undo: ExitStack, policy: Policy, options: Options) -> Parts:
         output=output,
         pipeline=pipeline,
         programs=_programs(capture, processes),
-        health=Health(capture, pipeline, output, context, aside, census),
+        health=Health(capture, pipeline, output, context, *sources),
         guard=Guard(capture, kernel_filter, context.utc_of_wall),
         remarks=tuple(remarks),
         _resources=undo.pop_all(),

@@ -36,6 +36,15 @@ def made(kernel: Kernel) -> QuietRequests:
     return QuietRequests(kernel.values.__getitem__, kernel.sweep)
 
 
+def test_results_that_are_not_known_are_losses(
+    made: QuietRequests, kernel: Kernel
+) -> None:
+    before = made.losses()
+    kernel.values["requests_unproven"] = 3
+    assert [*made.losses().values()] == [3]
+    assert [*before.values()] == [0]
+
+
 def test_a_machine_without_such_requests_is_left_alone(
     made: QuietRequests, kernel: Kernel
 ) -> None:

@@ -153,6 +153,17 @@ def fail_often() -> None:
         wait_until(lambda: DEVICE in opened())
 
 
+def hold_more_than_a_share() -> None:
+    """More of one user that stay under way than that user may have."""
+    os.mkfifo("pipe")
+    os.chmod("pipe", 0o666)
+    os.chmod(".", 0o777)  # what follows is done as another user
+    os.setresuid(NOBODY, 0, 0)
+    with QuietRing(0, ASYNC) as ring:
+        for _ in range(SHARE + 44):
+            ring.name(OP_OPENAT, b"pipe")  # which nobody writes to
+
+
 def run_another_image() -> None:
     """What a worker has opened is seen after this process runs another image."""
     ring = QuietRing(DEFERRED, ASYNC)

@@ -122,3 +122,10 @@ def test_nothing_is_lost_or_left(watcher: Daemon) -> None:
     assert stats["gaps"] == []
     for record in ("file_create", "file_delete", "raw_access_read"):
         assert stats["records"][record]["lost"] == {}
+
+
+def test_what_nothing_proves_is_told(watcher: Daemon, directory: Path) -> None:
+    act(watcher, SCRIPT, "hold_more_than_a_share", directory)
+    assert watcher.stats()["unproven_requests"] >= 44
+    told = watcher.wait_for(lambda each: each.get("ID") == "LostEvents")
+    assert "Results of io_uring requests" in told["Description"]
